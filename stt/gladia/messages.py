@@ -1,0 +1,351 @@
+"""Gladia Live v2 on the wire: JSON to types and back. No I/O, no clock.
+
+Source of the shapes: the vendor's OpenAPI document of 2026-08-23. Where its sources disagree we accept both;
+unknown types and unknown fields pass by, a known type with broken fields raises MalformedMessage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from stt.errors import MalformedMessage
+
+STOP: Final = '{"type":"stop_recording"}'
+# An empty chunk keeps an idle connection: the service drops one after 30 s without audio.
+KEEPALIVE: Final = '{"type":"audio_chunk","data":{"chunk":""}}'
+
+# Acknowledgements are half of all messages, so they are told apart by prefix and read by a decoder of their own.
+_ACK_PREFIX: Final = '{"type":"audio_chunk"'
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """What one provider session is asked to do. The audio format is always 16 kHz mono s16le."""
+
+    languages: tuple[str, ...] = ()
+    code_switching: bool = False
+    model: str | None = None
+    region: str | None = None
+    endpointing_s: float | None = 0.3
+    maximum_utterance_s: float | None = 15.0
+    speech_threshold: float | None = None
+    custom_vocabulary: tuple[str | Mapping[str, Any], ...] = ()
+    custom_spelling: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    translate_to: tuple[str, ...] = ()
+    named_entities: bool = False
+    sentiment: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def session_request(config: LiveConfig) -> dict[str, Any]:
+    """Body of `POST /v2/live`. Only what is asked for is sent: some unknown fields are answered with 400."""
+    realtime: dict[str, Any] = {}
+    if config.custom_vocabulary:
+        realtime["custom_vocabulary"] = True
+        realtime["custom_vocabulary_config"] = {"vocabulary": list(config.custom_vocabulary)}
+    if config.custom_spelling:
+        realtime["custom_spelling"] = True
+        realtime["custom_spelling_config"] = {
+            "spelling_dictionary": {word: list(forms) for word, forms in config.custom_spelling.items()}
+        }
+    if config.translate_to:
+        realtime["translation"] = True
+        realtime["translation_config"] = {"target_languages": list(config.translate_to)}
+    if config.named_entities:
+        realtime["named_entity_recognition"] = True
+    if config.sentiment:
+        realtime["sentiment_analysis"] = True
+    body: dict[str, Any] = {
+        "encoding": "wav/pcm",
+        "sample_rate": 16_000,
+        "bit_depth": 16,
+        "channels": 1,
+        "language_config": {"languages": list(config.languages), "code_switching": config.code_switching},
+        "messages_config": {
+            "receive_partial_transcripts": True,
+            "receive_final_transcripts": True,
+            "receive_speech_events": True,
+            "receive_acknowledgments": True,
+            "receive_errors": True,
+            "receive_lifecycle_events": True,
+            "receive_post_processing_events": False,
+        },
+    }
+    if config.model:
+        body["model"] = config.model
+    if config.endpointing_s is not None:
+        body["endpointing"] = config.endpointing_s
+    if config.maximum_utterance_s is not None:
+        body["maximum_duration_without_endpointing"] = config.maximum_utterance_s
+    if config.speech_threshold is not None:
+        body["pre_processing"] = {"speech_threshold": config.speech_threshold}
+    if realtime:
+        body["realtime_processing"] = realtime
+    if config.metadata:
+        body["custom_metadata"] = dict(config.metadata)
+    return body
+
+
+# --- REST answers ---------------------------------------------------------------------------------------------
+
+
+class SessionCreated(msgspec.Struct, frozen=True):
+    """Answer of `POST /v2/live`. `url` is opaque and carries the only credential the socket needs."""
+
+    id: str
+    url: str
+
+
+class _Word(msgspec.Struct, frozen=True):
+    word: str = ""
+    start: float = 0.0
+    end: float = 0.0
+    confidence: float = 0.0
+
+
+class SpokenUtterance(msgspec.Struct, frozen=True):
+    """An utterance on the *session's* timeline: `start` and `end` in seconds of audio received."""
+
+    text: str = ""
+    start: float = 0.0
+    end: float = 0.0
+    confidence: float = 0.0
+    channel: int = 0
+    language: str | None = None
+    words: tuple[_Word, ...] = ()
+
+
+class _Transcription(msgspec.Struct, frozen=True):
+    utterances: tuple[SpokenUtterance, ...] = ()
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    billing_time: float | None = None
+    audio_duration: float | None = None
+
+
+class _Result(msgspec.Struct, frozen=True):
+    metadata: _Metadata | None = None
+    transcription: _Transcription | None = None
+
+
+class SessionResult(msgspec.Struct, frozen=True):
+    """Answer of `GET /v2/live/{id}`; `result` is there once `status` is `done`."""
+
+    id: str = ""
+    status: str = ""
+    result: _Result | None = None
+
+    @property
+    def utterances(self) -> tuple[SpokenUtterance, ...]:
+        return (self.result and self.result.transcription and self.result.transcription.utterances) or ()
+
+    @property
+    def billing_seconds(self) -> float | None:
+        return self.result.metadata.billing_time if self.result and self.result.metadata else None
+
+
+def error_text(body: bytes) -> str:
+    """The readable part of an error answer, whatever its shape."""
+    try:
+        data = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return body[:200].decode("utf-8", "replace") or "no message"
+    problems = data.get("validation_errors")
+    if isinstance(problems, list) and problems:
+        return "; ".join(str(problem) for problem in problems)
+    return str(data.get("message") or "no message")
+
+
+# --- WebSocket messages ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AudioAcknowledged:
+    """`end`: bytes of the session received so far (exclusive), counted over the whole session."""
+
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopAcknowledged:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    id: str
+    is_final: bool
+    utterance: SpokenUtterance
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    utterance_id: str
+    channel: int
+    original_language: str | None
+    target_language: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """Named entities or sentiments, passed through as the provider sent them."""
+
+    kind: str
+    utterance_id: str
+    results: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """Nothing more will come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """The service reports an error of its own, in any of its three forms."""
+
+    about: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A type that this client has no use for, known or unknown."""
+
+    type: str
+
+
+Message = (
+    AudioAcknowledged
+    | StopAcknowledged
+    | Transcribed
+    | SpeechStarted
+    | SpeechEnded
+    | Translated
+    | Annotated
+    | SessionEnded
+    | Complaint
+    | Ignored
+)
+
+
+class _AckData(msgspec.Struct, frozen=True):
+    byte_range: tuple[int, int]
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str = ""
+
+
+class _Ack(msgspec.Struct, frozen=True):
+    acknowledged: bool = True
+    error: _Error | None = None
+    data: _AckData | None = None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    type: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    error: _Error | None = None
+    acknowledged: bool = True
+
+
+class _TranscriptData(msgspec.Struct, frozen=True):
+    id: str
+    is_final: bool
+    utterance: SpokenUtterance
+
+
+class _SpeechData(msgspec.Struct, frozen=True):
+    time: float
+
+
+class _TranslationData(msgspec.Struct, frozen=True):
+    utterance_id: str | int
+    target_language: str
+    translated_utterance: SpokenUtterance
+    original_language: str | None = None
+
+
+class _AnnotationData(msgspec.Struct, frozen=True):
+    utterance_id: str | int
+    results: list[Any] | None = None
+
+
+_ack = msgspec.json.Decoder(_Ack).decode
+_envelope = msgspec.json.Decoder(_Envelope).decode
+_transcript = msgspec.json.Decoder(_TranscriptData).decode
+_speech = msgspec.json.Decoder(_SpeechData).decode
+_translation = msgspec.json.Decoder(_TranslationData).decode
+_annotation = msgspec.json.Decoder(_AnnotationData).decode
+_anything = msgspec.json.Decoder(dict[str, Any] | None).decode
+parse_created = msgspec.json.Decoder(SessionCreated).decode
+parse_result = msgspec.json.Decoder(SessionResult).decode
+
+
+def parse(text: str | bytes) -> Message:
+    """Read one message of the service.
+
+    Raises: MalformedMessage when it is not JSON, or a type we use lacks what we need.
+    """
+    try:
+        if isinstance(text, str) and text.startswith(_ACK_PREFIX):
+            return _read_ack(_ack(text))
+        envelope = _envelope(text)
+        match envelope.type:
+            case "audio_chunk":
+                return _read_ack(_ack(text))
+            case _ if envelope.error is not None and bytes(envelope.data) == b"null":
+                return Complaint(envelope.type, envelope.error.message)
+            case "transcript":
+                data = _transcript(envelope.data)
+                return Transcribed(data.id, data.is_final, data.utterance)
+            case "speech_start":
+                return SpeechStarted(_speech(envelope.data).time)
+            case "speech_end":
+                return SpeechEnded(_speech(envelope.data).time)
+            case "stop_recording":
+                return StopAcknowledged() if envelope.acknowledged else Complaint("stop_recording", "refused")
+            case "translation":
+                found = _translation(envelope.data)
+                return Translated(
+                    str(found.utterance_id),
+                    found.translated_utterance.channel,
+                    found.original_language,
+                    found.target_language,
+                    found.translated_utterance.text.strip(),
+                )
+            case "named_entity_recognition" | "sentiment_analysis":
+                note = _annotation(envelope.data)
+                return Annotated(envelope.type, str(note.utterance_id), tuple(note.results or ()))
+            case "end_session":
+                return SessionEnded()
+            case "error":
+                said = _anything(envelope.data) or {}
+                return Complaint("error", str(said.get("message") or said.get("code") or "unspecified"))
+            case other:
+                return Ignored(other)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedMessage(f"not a message of the provider's protocol: {error}") from error
+
+
+def _read_ack(ack: _Ack) -> Message:
+    if ack.data is None or not ack.acknowledged:
+        return Complaint("audio_chunk", ack.error.message if ack.error else "chunk refused")
+    return AudioAcknowledged(ack.data.byte_range[1])

@@ -1,0 +1,106 @@
+"""Audio of one track that may still have to be sent, or sent again. Positions are samples on the track's clock."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+SAMPLE_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the track, `end` exclusive."""
+
+    start: int
+    end: int
+
+
+class Retained:
+    """A bounded window over the end of a track.
+
+    It keeps the pieces as they came, so that in steady state the very bytes of a chunk go to the socket.
+    A full window gives up its oldest audio; whether that was a loss is the caller's to judge.
+    """
+
+    def __init__(self, limit_samples: int) -> None:
+        self._limit = limit_samples
+        self._starts: list[int] = []
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._forgotten = 0  # end of the newest piece that has left the window
+
+    @property
+    def end(self) -> int:
+        """Position after the newest sample; 0 before any audio came."""
+        return self._starts[-1] + len(self._pieces[-1]) // SAMPLE_BYTES if self._pieces else self._forgotten
+
+    @property
+    def start(self) -> int:
+        """Position of the oldest sample that is still here."""
+        return self._starts[0] if self._starts else self._forgotten
+
+    @property
+    def held(self) -> int:
+        """Samples in memory, never more than the limit plus one piece."""
+        return self._held
+
+    def append(self, offset: int, pcm: bytes) -> list[Span]:
+        """Add the next piece of the track. Returns the stretches given up to make room.
+
+        Raises: ValueError when `offset` lies before audio already here.
+        """
+        if offset < self.end:
+            raise ValueError(f"audio at {offset} comes after {self.end}: the track's clock ran backwards")
+        self._starts.append(offset)
+        self._pieces.append(pcm)
+        self._held += len(pcm) // SAMPLE_BYTES
+        lost: list[Span] = []
+        while self._held > self._limit and len(self._pieces) > 1:
+            start, piece = self._starts.pop(0), self._pieces.pop(0)
+            end = start + len(piece) // SAMPLE_BYTES
+            self._held -= end - start
+            self._forgotten = end
+            if lost and lost[-1].end == start:
+                lost[-1] = Span(lost[-1].start, end)
+            else:
+                lost.append(Span(start, end))
+        return lost
+
+    def read(self, position: int, most: int) -> tuple[int, bytes] | None:
+        """The first audio at or after `position`: (where it starts, up to `most` samples without a gap)."""
+        index = bisect_right(self._starts, position) - 1
+        if index < 0:
+            index = 0
+        while index < len(self._pieces):
+            start, piece = self._starts[index], self._pieces[index]
+            inside = max(position - start, 0)
+            if inside * SAMPLE_BYTES < len(piece):
+                break
+            index += 1
+        else:
+            return None
+        first = start + inside
+        if inside == 0 and len(piece) == most * SAMPLE_BYTES:
+            return first, piece
+        parts = [piece[inside * SAMPLE_BYTES : (inside + most) * SAMPLE_BYTES]]
+        size = len(parts[0]) // SAMPLE_BYTES
+        while size < most and index + 1 < len(self._pieces) and self._starts[index + 1] == first + size:
+            index += 1
+            parts.append(self._pieces[index][: (most - size) * SAMPLE_BYTES])
+            size += len(parts[-1]) // SAMPLE_BYTES
+        return first, b"".join(parts) if len(parts) > 1 else parts[0]
+
+    def forget(self, before: int) -> None:
+        """Drop whole pieces that end at or before `before`."""
+        count = 0
+        for start, piece in zip(self._starts, self._pieces, strict=True):
+            end = start + len(piece) // SAMPLE_BYTES
+            if end > before:
+                break
+            count += 1
+            self._held -= end - start
+            self._forgotten = end
+        if count:
+            del self._starts[:count]
+            del self._pieces[:count]
