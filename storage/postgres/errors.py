@@ -1,0 +1,74 @@
+"""What can go wrong with the database, one class per reaction of a caller."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar, Final
+
+import asyncpg
+
+
+class StorageError(Exception):
+    """Base of everything this room raises on its own account."""
+
+    retryable: ClassVar[bool] = False
+
+
+class StorageUnavailable(StorageError):
+    """The server did not answer in time. The same call may succeed later."""
+
+    retryable = True
+
+
+class StorageRefused(StorageError):
+    """The server answered and said no (password, database, TLS): the settings have to change first."""
+
+
+class SchemaMismatch(StorageError):
+    """The tables are not what this build needs. Nothing was changed."""
+
+    def __init__(self, place: str, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        super().__init__(f"the database {place} cannot be used:\n{lines}")
+
+
+class SessionGone(StorageError):
+    """The video session's row was deleted; whatever referred to it is to be dropped."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"the video session {session_id} does not exist any more")
+
+
+class SlugTaken(StorageError):
+    """Another session has this slug already; make another one."""
+
+    def __init__(self, slug: str) -> None:
+        self.slug = slug
+        super().__init__(f"the slug {slug} is taken")
+
+
+_PASSING: Final = (
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.TransactionRollbackError,  # class 40: deadlock, serialisation
+    asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full
+    asyncpg.OperatorInterventionError,  # class 57: shutdown, restart, "starting up", cancelled
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.InvalidSQLStatementNameError,  # a pooler changed the server connection under us
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    StorageUnavailable,
+    OSError,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+)
+_PASSING_INTERFACE_TEXTS: Final = ("connection is closed", "connection was closed", "connection has been released")
+
+
+def retryable(error: BaseException) -> bool:
+    """Whether the same call, repeated after a pause, may succeed without anybody changing anything."""
+    if isinstance(error, _PASSING):
+        return True
+    # asyncpg says "connection is closed" in the same class as it says "you misuse me"; only the words differ.
+    return isinstance(error, asyncpg.InterfaceError) and any(t in str(error) for t in _PASSING_INTERFACE_TEXTS)

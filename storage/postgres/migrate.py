@@ -1,0 +1,228 @@
+"""Brings a database to what this build needs, or says completely why that cannot be.
+
+Two sets of files `migrations/<set>/NNNN_name.sql`, forward only: `app` makes the app's tables where nobody else does,
+`gateway` makes what is ours. Each file runs in one transaction with its row in `gateway.migration`, under an advisory
+lock of that transaction: any number of processes may start at once, also through a transaction pooler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from storage.postgres.catalogue import read_facts
+from storage.postgres.errors import SchemaMismatch
+from storage.postgres.ownership import Mode, Ownership, Refusal, check, decide
+from storage.postgres.pool import connect
+from storage.postgres.sql import Queries, quoted
+from storage.postgres.url import ConnectOptions
+
+_FOLDER: Final = Path(__file__).with_name("migrations")
+_LOCK: Final = 7_305_412_118  # any constant but Prisma Migrate's 72707369
+_LOCK_WAIT: Final = "60s"  # for another process that is migrating
+_TABLE_LOCK_WAIT: Final = "5s"  # for a table in use: better to fail than to queue every reader behind us
+
+_BOOTSTRAP: Final = """
+CREATE SCHEMA IF NOT EXISTS gateway;
+CREATE TABLE gateway.migration (
+    set        text        NOT NULL,
+    version    integer     NOT NULL,
+    name       text        NOT NULL,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (set, version)
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    set: str
+    version: int
+    name: str
+    text: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.set}/{self.version:04}_{self.name}"
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One row of the history."""
+
+    set: str
+    version: int
+    name: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    ownership: Ownership
+    applied: list[str]
+    """Labels of what this call applied, in order; empty when there was nothing to do."""
+    warnings: list[str]
+
+
+async def prepare(
+    options: ConnectOptions,
+    mode: Mode = "auto",
+    allow_gateway_ddl: bool = True,
+    *,
+    migrations: Sequence[Migration] | None = None,
+    connect_timeout_s: float = 8.0,
+) -> Prepared:
+    """Decide whose the app's tables are, apply what is pending, check the rest.
+
+    With `allow_gateway_ddl` false nothing is created or changed at all; what is pending is then a problem.
+    Raises: SchemaMismatch with every problem; StorageUnavailable, StorageRefused as `connect`.
+    """
+    build = bundled() if migrations is None else tuple(migrations)
+    sql = Queries(options.schema)
+    connection = await connect(options, timeout_s=connect_timeout_s)
+    try:
+        applied: list[str] = []
+        while True:
+            async with connection.transaction():
+                ownership, step = await _next_step(connection, options, sql, mode, build)
+                if step is None:
+                    problems, warnings = check(
+                        await read_facts(connection, sql, options.schema, own_history=True)  # no longer matters
+                    )
+                    if problems:
+                        raise SchemaMismatch(options.place, problems)
+                    return Prepared(ownership, applied, warnings)
+                if not allow_gateway_ddl:
+                    raise SchemaMismatch(
+                        options.place,
+                        [f"migration {step.label} and what follows it is pending; run `gateway migrate`"],
+                    )
+                await _apply(connection, options, step)
+            applied.append(step.label)
+    finally:
+        await connection.close()
+
+
+async def _next_step(
+    connection: asyncpg.Connection,
+    options: ConnectOptions,
+    sql: Queries,
+    mode: Mode,
+    build: Sequence[Migration],
+) -> tuple[Ownership, Migration | None]:
+    """Under the lock, which the surrounding transaction keeps: who owns the tables, and what is to be applied next."""
+    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_WAIT}'")
+    history = await _history(connection, options)
+    if problems := unfit_history(history, build):
+        raise SchemaMismatch(options.place, problems)
+    made = any(row.set == "app" for row in history)
+    decision = decide(mode, await read_facts(connection, sql, options.schema, own_history=made))
+    if isinstance(decision, Refusal):
+        raise SchemaMismatch(options.place, [decision.reason])
+    return decision, next_pending(history, build, decision)
+
+
+async def _history(connection: asyncpg.Connection, options: ConnectOptions) -> list[Applied]:
+    if await connection.fetchval("SELECT to_regclass('gateway.migration') IS NULL"):
+        return []
+    try:
+        rows = await connection.fetch(
+            "SELECT set, version, name, checksum FROM gateway.migration ORDER BY set, version"
+        )
+    except asyncpg.InsufficientPrivilegeError:
+        raise SchemaMismatch(
+            options.place,
+            ["the role may not read gateway.migration; run `gateway migrate` as the role that the gateway runs as"],
+        ) from None
+    return [Applied(**row) for row in rows]
+
+
+async def _apply(connection: asyncpg.Connection, options: ConnectOptions, step: Migration) -> None:
+    try:
+        if await connection.fetchval("SELECT to_regclass('gateway.migration') IS NULL"):
+            await _bootstrap(connection)
+        path = f"{quoted(options.schema)}" if step.set == "app" else "gateway"
+        await connection.execute(f"SET LOCAL search_path = {path}")
+        await connection.execute(step.text)
+        await connection.execute("SET LOCAL search_path = pg_catalog")
+        await connection.execute(
+            "INSERT INTO gateway.migration (set, version, name, checksum) VALUES ($1, $2, $3, $4)",
+            step.set,
+            step.version,
+            step.name,
+            step.checksum,
+        )
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
+        # "no schema has been selected to create in" is what a role without any right on the schema is told
+        raise SchemaMismatch(options.place, [_no_right(step, options, str(error))]) from error
+
+
+async def _bootstrap(connection: asyncpg.Connection) -> None:
+    # CREATE SCHEMA IF NOT EXISTS wants the right to create even where the schema exists; an operator may have made it.
+    exists = await connection.fetchval("SELECT to_regnamespace('gateway') IS NOT NULL")
+    text = _BOOTSTRAP.partition(";")[2] if exists else _BOOTSTRAP
+    await connection.execute(text)
+
+
+def _no_right(step: Migration, options: ConnectOptions, reason: str) -> str:
+    role = options.place.partition("@")[0]
+    if step.set == "app":
+        return (
+            f"migration {step.label} may not be applied ({reason}); "
+            f'GRANT CREATE, USAGE ON SCHEMA "{options.schema}" TO "{role}", '
+            "or run `gateway migrate` with a role that may"
+        )
+    return (
+        f"migration {step.label} may not be applied ({reason}); as an owner of the database run "
+        f'CREATE SCHEMA gateway AUTHORIZATION "{role}", or run `gateway migrate` with a role that may create it'
+    )
+
+
+def unfit_history(history: Sequence[Applied], build: Sequence[Migration]) -> list[str]:
+    """Why this build must not touch a database with that history: it is from a newer build, or files were changed."""
+    known = {(m.set, m.version): m for m in build}
+    problems = []
+    for row in history:
+        migration = known.get((row.set, row.version))
+        label = f"{row.set}/{row.version:04}_{row.name}"
+        if migration is None:
+            problems.append(f"migration {label} was applied by a newer gateway; run that version or a newer one")
+        elif migration.checksum != row.checksum:
+            problems.append(
+                f"migration {label} was changed after it had been applied; restore the file it was applied from"
+            )
+    return problems
+
+
+def next_pending(history: Sequence[Applied], build: Sequence[Migration], ownership: Ownership) -> Migration | None:
+    done = {(row.set, row.version) for row in history}
+    sets = ("app", "gateway") if ownership is Ownership.OWN else ("gateway",)
+    pending = [m for m in build if m.set in sets and (m.set, m.version) not in done]
+    return min(pending, key=lambda m: (sets.index(m.set), m.version), default=None)
+
+
+@cache
+def bundled() -> tuple[Migration, ...]:
+    """The files of this build. Raises: ValueError for a name that is not `NNNN_name.sql` or a number used twice."""
+    found: dict[tuple[str, int], Migration] = {}
+    for path in sorted(_FOLDER.glob("*/*.sql")):
+        number, _, name = path.stem.partition("_")
+        if not (len(number) == 4 and number.isdecimal() and name):
+            raise ValueError(f"{path.name} is not named NNNN_name.sql")
+        migration = Migration(path.parent.name, int(number), name, path.read_text("utf-8"))
+        if found.setdefault((migration.set, migration.version), migration) is not migration:
+            raise ValueError(f"{migration.label} has a number that is taken")
+    return tuple(found.values())

@@ -1,0 +1,1 @@
+a.id, a."sessionId", a.status::text AS status, a."createdAt", a."updatedAt", a.summary, a."tasksJson", a."risksJson"

@@ -1,0 +1,1 @@
+SELECT {analysis} FROM app."SessionAnalysis" a WHERE a."sessionId" = $1

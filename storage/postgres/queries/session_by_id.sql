@@ -1,0 +1,1 @@
+SELECT {session} FROM app."VideoSession" s WHERE s.id = $1

@@ -1,0 +1,1 @@
+DELETE FROM app."VideoSession" WHERE id = $1

@@ -1,0 +1,1 @@
+DELETE FROM app."SessionAnalysis" WHERE "sessionId" = $1

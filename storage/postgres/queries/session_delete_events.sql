@@ -1,0 +1,1 @@
+DELETE FROM gateway.transcript_event WHERE session_id = $1

@@ -1,0 +1,1 @@
+DELETE FROM app."Participant" WHERE "videoSessionId" = $1

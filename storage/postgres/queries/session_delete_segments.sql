@@ -1,0 +1,1 @@
+DELETE FROM app."TranscriptSegment" WHERE "videoSessionId" = $1

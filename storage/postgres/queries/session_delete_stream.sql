@@ -1,0 +1,1 @@
+DELETE FROM gateway.stream WHERE session_id = $1

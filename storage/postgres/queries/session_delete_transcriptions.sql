@@ -1,0 +1,1 @@
+DELETE FROM gateway.transcription WHERE session_id = $1

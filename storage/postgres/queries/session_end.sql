@@ -1,0 +1,1 @@
+UPDATE app."VideoSession" SET status = 'ENDED', "endedAt" = $2 WHERE id = $1 AND status = 'LIVE'

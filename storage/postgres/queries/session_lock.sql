@@ -1,0 +1,1 @@
+SELECT id FROM app."VideoSession" WHERE id = $1 FOR UPDATE

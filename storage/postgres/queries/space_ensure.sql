@@ -1,0 +1,1 @@
+INSERT INTO app."Space" (id) VALUES ($1) ON CONFLICT (id) DO NOTHING

@@ -1,0 +1,1 @@
+SELECT session_id, epoch, origin, last_seq FROM gateway.stream WHERE session_id = $1

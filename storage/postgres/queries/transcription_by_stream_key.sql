@@ -1,0 +1,2 @@
+{transcription_joined}
+WHERE t.stream_key = $1

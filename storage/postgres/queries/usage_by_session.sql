@@ -1,0 +1,3 @@
+{usage_joined}
+WHERE u."videoSessionId" = $1
+ORDER BY u."startedAt", u.id

@@ -1,0 +1,122 @@
+"""Transcript segments as the app reads them: one row per utterance, partial or final (`TranscriptSegment`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import asyncpg
+
+from storage import ids
+from storage.postgres.errors import retryable
+from storage.postgres.pool import Database
+from storage.postgres.values import clean, clean_or_none, naive, naive_or_none, read
+
+
+@dataclass(frozen=True, slots=True)
+class NewSegment:
+    session_id: str
+    participant_id: str | None
+    utterance_id: str
+    text: str
+    language: str | None
+    is_final: bool
+    started_at: datetime
+    ended_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    id: str
+    video_session_id: str
+    participant_id: str | None
+    utterance_id: str
+    text: str
+    language: str | None
+    is_final: bool
+    started_at: datetime
+    ended_at: datetime | None
+    created_at: datetime
+    identity: str | None
+    name: str | None
+
+
+@dataclass(slots=True)
+class Upserted:
+    written: int = 0
+    """Rows that were inserted or changed; the others were there already, or are final and stay so."""
+    gone: set[str] = field(default_factory=set)
+    """Sessions that were deleted."""
+    refused: int = 0
+    """Rows that PostgreSQL will never take."""
+
+
+class Segments:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def upsert(self, rows: Iterable[NewSegment]) -> Upserted:
+        """Insert or update a batch, in one round trip. A late partial never replaces a final.
+
+        Raises: what `errors.retryable` is true for.
+        """
+        outcome = Upserted()
+        batch = [_arguments(row) for row in fold(rows)]
+        if batch:
+            await self._store(batch, outcome)
+        return outcome
+
+    async def _store(self, batch: list[tuple[object, ...]], outcome: Upserted) -> None:
+        try:
+            record = await self._db.row("segment_upsert", *map(list, zip(*batch, strict=True)))
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError) as error:
+            if retryable(error):
+                raise
+            if len(batch) == 1:
+                outcome.refused += 1
+                return
+            middle = len(batch) // 2
+            await self._store(batch[:middle], outcome)
+            await self._store(batch[middle:], outcome)
+        else:
+            assert record is not None  # noqa: S101 - a SELECT without FROM is one row
+            outcome.written += record["written"]
+            outcome.gone.update(record["gone"])
+
+    async def by_session(self, session_id: str, *, finals_only: bool = True) -> list[SegmentRow]:
+        """In spoken order, with the speaker's identity and name."""
+        return [read(SegmentRow, r) for r in await self._db.rows("segment_by_session", session_id, finals_only)]
+
+    async def by_utterance(self, session_id: str, utterance_id: str) -> SegmentRow | None:
+        record = await self._db.row("segment_by_utterance", session_id, clean(utterance_id))
+        return None if record is None else read(SegmentRow, record)
+
+
+def fold(rows: Iterable[NewSegment]) -> Sequence[NewSegment]:
+    """One row per utterance, in one global order: twice in a statement is an error, crosswise is a deadlock.
+
+    A final beats a partial; otherwise the last wins.
+    """
+    kept: dict[tuple[str, str], NewSegment] = {}
+    for row in rows:
+        key = row.session_id, clean(row.utterance_id)
+        if row.is_final or key not in kept or not kept[key].is_final:
+            kept[key] = row
+    return [kept[key] for key in sorted(kept)]
+
+
+def _arguments(row: NewSegment) -> tuple[object, ...]:
+    return (
+        ids.cuid(),
+        row.session_id,
+        row.participant_id,
+        clean(row.utterance_id),
+        clean(row.text),
+        clean_or_none(row.language),
+        row.is_final,
+        naive(row.started_at),
+        naive_or_none(row.ended_at),
+        naive(row.created_at),
+    )

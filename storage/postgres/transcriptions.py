@@ -1,0 +1,143 @@
+"""Runs of transcription, and the lease that says which process may write one (`gateway.transcription`).
+
+A run has one owner at a time. The owner renews its lease; when it does not, another process adopts the run and raises
+its fence, and from then on every write under the old fence is refused by the statement that would make it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from storage import ids
+from storage.postgres.pool import Database
+from storage.postgres.values import clean, clean_json, clean_or_none, read
+
+
+class TranscriptionState(StrEnum):
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class NewTranscription:
+    session_id: str
+    session_slug: str
+    source: str
+    options: Mapping[str, Any]
+    """Anything JSON can hold."""
+    stream_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRow:
+    id: str
+    session_id: str
+    session_slug: str
+    source: str
+    state: TranscriptionState
+    options: Mapping[str, Any]
+    stream_key: str | None
+    started_at: datetime
+    stopped_at: datetime | None
+    stop_reason: str | None
+    finals_complete: bool | None
+    owner: str
+    fence: int
+    lease_until: datetime
+    epoch: str
+    """Name of the numbering that the session's finals are in."""
+    origin: datetime
+    """Moment zero of the session's transcript: the start of its first run."""
+    last_seq: int
+    """The highest number stored; the next final is `last_seq + 1`."""
+
+
+class Transcriptions:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def claim(
+        self, new: NewTranscription, owner: str, lease_s: float, now: datetime
+    ) -> tuple[TranscriptionRow, bool]:
+        """Start a run, or find the one that is running, whoever owns it and even if its lease ran out.
+
+        Of any number of calls at once, on any number of replicas, exactly one creates.
+        Raises: UniqueViolationError when `stream_key` is taken.
+        """
+        args = (
+            ids.cuid(),
+            new.session_id,
+            clean(new.session_slug),
+            new.source,
+            clean_json(msgspec.json.encode(new.options)),
+            new.stream_key,
+            now,
+            owner,
+            now + timedelta(seconds=lease_s),
+        )
+        while True:
+            async with self._db.transaction() as link:
+                await link.run("stream_ensure", new.session_id, ids.epoch(), now)
+                created = await link.run("transcription_claim", *args) == 1
+                # A statement of its own: its snapshot is newer than whatever the insert waited for.
+                record = await link.row("transcription_running", new.session_id)
+            if record is not None:
+                return _row(record), created
+            # The run that stood in the way stopped between the two statements: it is our turn.
+
+    async def by_session(self, session_id: str) -> TranscriptionRow | None:
+        """The session's latest run."""
+        return _row_or_none(await self._db.row("transcription_by_session", session_id))
+
+    async def by_stream_key(self, stream_key: str) -> TranscriptionRow | None:
+        return _row_or_none(await self._db.row("transcription_by_stream_key", clean(stream_key)))
+
+    async def list(self, *, active_only: bool = True, limit: int = 1000) -> Sequence[TranscriptionRow]:
+        """Newest first."""
+        return [_row(r) for r in await self._db.rows("transcription_list", active_only, limit)]
+
+    async def renew(self, transcription_id: str, owner: str, fence: int, lease_s: float, now: datetime) -> bool:
+        """Returns: False when the lease is lost; stop writing at once. `lease_s` 0 hands the run over."""
+        until = now + timedelta(seconds=lease_s)
+        return await self._db.run("transcription_renew", transcription_id, owner, fence, until) == 1
+
+    async def set_state(self, transcription_id: str, fence: int, state: TranscriptionState) -> bool:
+        """Any state but STOPPED, which `finish` sets. Returns: False when the run is not ours or stopped."""
+        if state is TranscriptionState.STOPPED:
+            raise ValueError("a run is stopped with finish(), which also records when and why")
+        return await self._db.run("transcription_set_state", transcription_id, fence, state.value) == 1
+
+    async def finish(
+        self, transcription_id: str, fence: int, stopped_at: datetime, reason: str, finals_complete: bool
+    ) -> bool:
+        """Returns: False when the run is not ours or stopped already."""
+        args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete)
+        return await self._db.run("transcription_finish", *args) == 1
+
+    async def adopt(self, owner: str, lease_s: float, now: datetime, limit: int = 100) -> Sequence[TranscriptionRow]:
+        """Take over runs whose lease ran out before `now`. Returns: them, with their new fence and exact `last_seq`."""
+        async with self._db.transaction() as link:
+            until = now + timedelta(seconds=lease_s)
+            taken = [r["id"] for r in await link.rows("transcription_adopt", owner, until, now, limit)]
+            # Read after the rows are locked, so no final of the old owner can be on its way any more.
+            return [_row(r) for r in await link.rows("transcription_by_ids", taken)] if taken else []
+
+
+def _row(record: Mapping[str, Any]) -> TranscriptionRow:
+    values = dict(record)
+    values["state"] = TranscriptionState(values["state"])
+    values["options"] = msgspec.json.decode(values["options"])
+    return read(TranscriptionRow, values)
+
+
+def _row_or_none(record: Mapping[str, Any] | None) -> TranscriptionRow | None:
+    return None if record is None else _row(record)
