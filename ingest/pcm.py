@@ -54,8 +54,7 @@ class Chunker:
             raise ValueError(f"{len(pcm)} bytes do not hold whole 16-bit samples")
         self._held += pcm
         full = len(self._held) // CHUNK_BYTES
-        chunks = [self._take(CHUNK_BYTES) for _ in range(full)]
-        return chunks
+        return [self._take(CHUNK_BYTES) for _ in range(full)]
 
     def flush(self) -> list[Chunk]:
         """Return what is left as one short chunk, or nothing."""

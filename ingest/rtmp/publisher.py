@@ -1,0 +1,96 @@
+"""One publish, as its handler sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from ingest.audio_packet import AudioPacket
+
+
+class PublishHandler(Protocol):
+    """What a server of publishes asks of its owner."""
+
+    async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
+        """May `peer` publish under `key`? Asked before the publisher is told to start; cancelled when late."""
+
+    async def published(self, publisher: Publisher) -> None:
+        """Runs for the life of one publish. Returning early ends the publish."""
+
+
+class Publisher:
+    """The audio of one publish. One reader at a time."""
+
+    def __init__(
+        self,
+        app: str,
+        key: str,
+        peer: str,
+        *,
+        buffer_bytes: int,
+        buffer_packets: int,
+        clock: Callable[[], float],
+        full: Callable[[], None],
+        emptied: Callable[[], None],
+        closed: Callable[[str], None],
+    ) -> None:
+        """`full` and `emptied` stop and restart the flow of packets, `closed` hears why the reader has enough."""
+        self.app = app
+        self.key = key
+        self.peer = peer
+        self.metadata: Mapping[str, object] = {}
+        self.has_video = False
+        self.ended_because: str | None = None
+        self._buffer_bytes, self._buffer_packets = buffer_bytes, buffer_packets
+        self._clock, self._full, self._emptied, self._closed = clock, full, emptied, closed
+        self._packets: list[AudioPacket] = []
+        self._held_bytes = 0
+        self._held_back = False
+        self._first_audio: float | None = None
+        self._news = asyncio.Event()
+
+    @property
+    def audio_age_s(self) -> float:
+        """Seconds since the first audio packet arrived; 0 before."""
+        return 0.0 if self._first_audio is None else self._clock() - self._first_audio
+
+    async def read(self) -> list[AudioPacket]:
+        """Everything that arrived since the last call, at least one packet; nothing once the publish has ended.
+
+        Safe to cancel: no packet leaves before the return.
+        """
+        while not self._packets and self.ended_because is None:
+            self._news.clear()
+            await self._news.wait()
+        packets, self._packets = self._packets, []
+        self._held_bytes = 0
+        if self._held_back:
+            self._held_back = False
+            self._emptied()
+        return packets
+
+    def close(self, reason: str) -> None:
+        """End the publish from our side: the publisher is told `reason` and disconnected."""
+        if self.ended_because is None:
+            self._closed(reason)
+
+    def take(self, packet: AudioPacket) -> None:
+        """For the server: one packet has arrived."""
+        if self._first_audio is None:
+            self._first_audio = self._clock()
+        self._packets.append(packet)
+        self._held_bytes += len(packet.payload)
+        if len(self._packets) == 1:
+            self._news.set()
+        if not self._held_back and (
+            self._held_bytes >= self._buffer_bytes or len(self._packets) >= self._buffer_packets
+        ):
+            self._held_back = True
+            self._full()
+
+    def end(self, reason: str) -> None:
+        """For the server: nothing more will arrive. The first reason stands."""
+        if self.ended_because is None:
+            self.ended_because = reason
+            self._news.set()
