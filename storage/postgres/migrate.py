@@ -18,7 +18,7 @@ import asyncpg
 
 from storage.postgres.catalogue import read_facts
 from storage.postgres.errors import SchemaMismatch
-from storage.postgres.ownership import Mode, Ownership, Refusal, check, decide
+from storage.postgres.ownership import Facts, Mode, Ownership, Refusal, check, decide
 from storage.postgres.pool import connect
 from storage.postgres.sql import Queries, quoted
 from storage.postgres.url import ConnectOptions
@@ -95,20 +95,16 @@ async def prepare(
         applied: list[str] = []
         while True:
             async with connection.transaction():
-                ownership, step = await _next_step(connection, options, sql, mode, build)
+                ownership, facts, step = await _next_step(connection, options, sql, mode, build)
+                complete = step is None or ownership is Ownership.EXTERNAL  # else the tables are still being made
+                problems, warnings = check(facts) if complete else ([], [])
+                if step is not None and not allow_gateway_ddl:
+                    problems.append(f"migration {step.label} and what follows it is pending; run `gateway migrate`")
+                if problems:
+                    raise SchemaMismatch(options.place, problems)
                 if step is None:
-                    problems, warnings = check(
-                        await read_facts(connection, sql, options.schema, own_history=True)  # no longer matters
-                    )
-                    if problems:
-                        raise SchemaMismatch(options.place, problems)
                     return Prepared(ownership, applied, warnings)
-                if not allow_gateway_ddl:
-                    raise SchemaMismatch(
-                        options.place,
-                        [f"migration {step.label} and what follows it is pending; run `gateway migrate`"],
-                    )
-                await _apply(connection, options, step)
+                await _apply(connection, options, sql, step)
             applied.append(step.label)
     finally:
         await connection.close()
@@ -120,39 +116,45 @@ async def _next_step(
     sql: Queries,
     mode: Mode,
     build: Sequence[Migration],
-) -> tuple[Ownership, Migration | None]:
-    """Under the lock, which the surrounding transaction keeps: who owns the tables, and what is to be applied next."""
+) -> tuple[Ownership, Facts, Migration | None]:
+    """Under the lock, which the surrounding transaction keeps: whose the tables are, and what is to be applied next."""
     await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
     await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
     await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_WAIT}'")
-    history = await _history(connection, options)
+    history = await _history(connection, options, sql)
     if problems := unfit_history(history, build):
         raise SchemaMismatch(options.place, problems)
     made = any(row.set == "app" for row in history)
-    decision = decide(mode, await read_facts(connection, sql, options.schema, own_history=made))
+    facts = await read_facts(connection, sql, options.schema, own_history=made)
+    decision = decide(mode, facts)
     if isinstance(decision, Refusal):
         raise SchemaMismatch(options.place, [decision.reason])
-    return decision, next_pending(history, build, decision)
+    return decision, facts, next_pending(history, build, decision)
 
 
-async def _history(connection: asyncpg.Connection, options: ConnectOptions) -> list[Applied]:
-    if await connection.fetchval("SELECT to_regclass('gateway.migration') IS NULL"):
+async def _history(connection: asyncpg.Connection, options: ConnectOptions, sql: Queries) -> list[Applied]:
+    if not await connection.fetchval(sql["catalogue_table_exists"], "gateway", "migration"):
         return []
-    try:
-        rows = await connection.fetch(
-            "SELECT set, version, name, checksum FROM gateway.migration ORDER BY set, version"
-        )
-    except asyncpg.InsufficientPrivilegeError:
-        raise SchemaMismatch(
-            options.place,
-            ["the role may not read gateway.migration; run `gateway migrate` as the role that the gateway runs as"],
-        ) from None
+    if closed := await _closed_tables(connection, options, sql):
+        raise SchemaMismatch(options.place, closed)
+    rows = await connection.fetch("SELECT set, version, name, checksum FROM gateway.migration ORDER BY set, version")
     return [Applied(**row) for row in rows]
 
 
-async def _apply(connection: asyncpg.Connection, options: ConnectOptions, step: Migration) -> None:
+async def _closed_tables(connection: asyncpg.Connection, options: ConnectOptions, sql: Queries) -> list[str]:
+    closed = [record["table"] for record in await connection.fetch(sql["catalogue_gateway_closed"])]
+    if not closed:
+        return []
+    role = quoted(options.place.partition("@")[0])
+    return [
+        f"the role may not use gateway.{', gateway.'.join(closed)}, which another role made; GRANT USAGE ON SCHEMA "
+        f"gateway TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gateway TO {role}"
+    ]
+
+
+async def _apply(connection: asyncpg.Connection, options: ConnectOptions, sql: Queries, step: Migration) -> None:
     try:
-        if await connection.fetchval("SELECT to_regclass('gateway.migration') IS NULL"):
+        if not await connection.fetchval(sql["catalogue_table_exists"], "gateway", "migration"):
             await _bootstrap(connection)
         path = f"{quoted(options.schema)}" if step.set == "app" else "gateway"
         await connection.execute(f"SET LOCAL search_path = {path}")

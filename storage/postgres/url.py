@@ -42,6 +42,7 @@ _NOT_FOR_THE_SERVER: Final = frozenset(
         "application_name",
     }
 )
+_HOST: Final = re.compile(r"(\[[^]]*\]|[^:[\]]*)(:\d+)?")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -69,7 +70,10 @@ class ConnectOptions:
 
 def parse_database_url(url: str) -> ConnectOptions:
     """Raises: BadDatabaseUrl, saying what to change."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:  # an unpaired bracket; its text might quote the password
+        raise BadDatabaseUrl("DATABASE_URL holds a '[' or ']'; write it as %5B or %5D in the password") from None
     if parts.scheme.startswith("prisma"):
         raise BadDatabaseUrl(
             f"DATABASE_URL begins with {parts.scheme}:// (Prisma Accelerate), which only Prisma can speak; "
@@ -99,7 +103,7 @@ def parse_database_url(url: str) -> ConnectOptions:
         hosts = ""
     elif not hosts:
         raise BadDatabaseUrl("DATABASE_URL names no host: postgresql://USER:PASSWORD@HOST:5432/DATABASE")
-    elif not re.fullmatch(r"[^,]*?(:\d+)?(,[^,]*?(:\d+)?)*", hosts):
+    elif "@" in parts.path or not all(_HOST.fullmatch(host) for host in hosts.split(",")):
         raise BadDatabaseUrl("DATABASE_URL has a port that is not a number; a '/' in the password is written %2F")
 
     user = unquote(auth.partition(":")[0]) or kept.get("user", "")
