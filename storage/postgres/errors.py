@@ -63,12 +63,14 @@ _PASSING: Final = (
     TimeoutError,
     asyncio.IncompleteReadError,
 )
-_PASSING_INTERFACE_TEXTS: Final = ("connection is closed", "connection was closed", "connection has been released")
+# asyncpg has classes for "you misuse me" and "I am confused" that also say "the connection just went"; only the words
+# tell. The last one: the server's farewell arrived on an idle connection, its end of stream has not yet.
+_PASSING_WORDS: Final = ("connection is closed", "connection was closed", "cannot switch to state")
 
 
 def retryable(error: BaseException) -> bool:
     """Whether the same call, repeated after a pause, may succeed without anybody changing anything."""
     if isinstance(error, _PASSING):
         return True
-    # asyncpg says "connection is closed" in the same class as it says "you misuse me"; only the words differ.
-    return isinstance(error, asyncpg.InterfaceError) and any(t in str(error) for t in _PASSING_INTERFACE_TEXTS)
+    unclear = isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
+    return unclear and any(words in str(error) for words in _PASSING_WORDS)

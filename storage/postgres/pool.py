@@ -64,6 +64,7 @@ async def open_pool(
     size: int = 8,
     connect_timeout_s: float = 8.0,
     command_timeout_s: float = 30.0,
+    close_timeout_s: float = 5.0,
 ) -> AsyncIterator[Database]:
     """A pool of at most `size` connections, opened one by one as they are needed.
 
@@ -84,7 +85,7 @@ async def open_pool(
         yield Database(pool, options)
     finally:
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(close_timeout_s):
                 await pool.close()
         except TimeoutError:  # somebody still holds a connection: a query that hangs must not hang the stop
             pool.terminate()

@@ -49,6 +49,8 @@ def test_a_final_beats_a_partial_and_otherwise_the_last_wins(rows: list[NewSegme
         (asyncpg.InvalidCachedStatementError(), True),
         (asyncpg.InvalidSQLStatementNameError(), True),
         (asyncpg.InterfaceError("connection is closed"), True),
+        (asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"), True),
+        (asyncpg.InternalClientError("got result for unknown protocol state 3"), False),
         (ConnectionRefusedError(), True),
         (ConnectionResetError(), True),
         (TimeoutError(), True),

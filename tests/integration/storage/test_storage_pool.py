@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+from support.postgres import PostgresServer
+
+from storage.postgres.errors import StorageRefused, StorageUnavailable, retryable
+from storage.postgres.pool import connect, open_pool
+from storage.postgres.url import parse_database_url
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def pretender(answer: Handler) -> AsyncIterator[str]:
+    """Something on a port that is not PostgreSQL; yields a URL of it, with a password."""
+    calls: list[asyncio.Task[None]] = []
+
+    async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await answer(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(asyncio.create_task(call(reader, writer), name="pretender"))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"postgresql://app:hunter2@127.0.0.1:{port}/main?sslmode=disable"
+        async with asyncio.timeout(10):
+            await asyncio.gather(*calls)
+
+
+async def test_an_absent_server_is_reported_within_the_stated_time() -> None:
+    url = "postgresql://app:hunter2@127.0.0.1:1/main?sslmode=disable"
+    with pytest.raises(StorageUnavailable, match=r"connection refused.*DATABASE_URL") as refused:
+        async with open_pool(parse_database_url(url), connect_timeout_s=0.4):
+            pytest.fail("it opened")
+    assert "hunter2" not in str(refused.value)
+    assert retryable(refused.value)
+
+
+async def test_a_server_that_never_answers_is_reported_within_the_stated_time() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with pretender(silent) as url:
+        with pytest.raises(StorageUnavailable, match="no answer"):
+            await connect(parse_database_url(url), timeout_s=0.3)
+
+
+async def test_a_missing_socket_is_reported() -> None:
+    with pytest.raises(StorageUnavailable, match="no socket there"):
+        await connect(parse_database_url("postgresql://app@/main?host=/nonexistent"), timeout_s=0.1)
+
+
+async def test_a_server_that_comes_late_is_waited_for(postgres_server: PostgresServer) -> None:
+    """The first answers are resets; then a proxy leads to the real server."""
+    folder = postgres_server.url.partition("host=")[2].partition("&")[0]
+    tries = 0
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            writer.transport.abort()
+            return
+        up_reader, up_writer = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+        await asyncio.gather(_pipe(reader, up_writer), _pipe(up_reader, writer))
+        await up_writer.wait_closed()
+
+    async with pretender(late) as url:
+        options = parse_database_url(url.replace("app:hunter2", "postgres").replace("/main", "/postgres"))
+        connection = await connect(options, timeout_s=20)
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+    assert tries == 3
+
+
+async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
+
+
+async def test_an_unknown_database_is_named(postgres_server: PostgresServer) -> None:
+    with pytest.raises(StorageRefused, match=r"no such database: postgres@.*/nothing"):
+        await connect(parse_database_url(postgres_server.url_of("nothing")))
+
+
+async def test_an_unknown_role_is_a_refusal(postgres_server: PostgresServer) -> None:
+    url = postgres_server.url.replace("postgres@", "ghost:hunter2@")
+    with pytest.raises(StorageRefused, match="ghost@") as refused:
+        await connect(parse_database_url(url))
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_a_server_without_tls_is_named_when_tls_is_asked_for() -> None:
+    async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)  # SSLRequest
+        writer.write(b"N")
+        await reader.read()
+
+    async with pretender(no_tls) as url:
+        with pytest.raises(StorageRefused, match="offers no TLS"):
+            await connect(parse_database_url(url.replace("disable", "require")))
+
+
+async def test_a_wrong_password_is_named_and_not_shown() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        body = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed\0\0"
+        writer.write(b"E" + (len(body) + 4).to_bytes(4) + body)
+
+    async with pretender(refuse) as url:
+        with pytest.raises(StorageRefused, match="refuses the password of app@127") as refused:
+            await connect(parse_database_url(url))
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_a_parameter_that_the_server_does_not_know_is_named(postgres_server: PostgresServer) -> None:
+    with pytest.raises(StorageRefused, match="nonsense"):
+        await connect(parse_database_url(postgres_server.url + "&nonsense=1"))
+
+
+async def test_connections_are_in_utc_named_and_jsonb_is_bytes(database_url: str) -> None:
+    async with open_pool(parse_database_url(database_url + "&application_name=test-gateway")) as db:
+        assert await db.pool.fetchval("SHOW timezone") == "UTC"
+        assert await db.pool.fetchval("SHOW application_name") == "test-gateway"
+        assert await db.pool.fetchval("SELECT $1::jsonb", b'{"a":  1}') == b'{"a": 1}'
+        assert await db.pool.fetchval("SELECT $1::jsonb[]", [b"1", None]) == [b"1", None]
+        moment = datetime(2026, 1, 5, 10, tzinfo=UTC)
+        assert await db.pool.fetchval("SELECT $1::timestamptz", moment) == moment
+
+
+async def test_the_pool_works_without_prepared_statements(database_url: str) -> None:
+    """As behind a transaction pooler."""
+    async with open_pool(parse_database_url(database_url + "&pgbouncer=true")) as db:
+        for _ in range(3):
+            assert await db.value("final_count", "nobody") == 0
+
+
+async def test_a_failed_transaction_leaves_nothing(database_url: str) -> None:
+    async with open_pool(parse_database_url(database_url)) as db:
+        with pytest.raises(ZeroDivisionError):
+            async with db.transaction() as link:
+                await link.run("space_ensure", "lost")
+                raise ZeroDivisionError
+        assert await db.pool.fetchval('SELECT count(*) FROM "Space"') == 0
+
+
+async def test_a_query_that_hangs_does_not_hang_the_stop(server: PostgresServer, database_url: str) -> None:
+    hanging = "FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
+    async with open_pool(parse_database_url(database_url), close_timeout_s=0.2) as db:
+        sleeping = asyncio.create_task(db.pool.execute("SELECT pg_sleep(60)"), name="sleeping")
+        while not await db.pool.fetchval(f"SELECT count(*) {hanging}"):
+            await asyncio.sleep(0.01)
+    with pytest.raises(Exception) as ended:
+        await sleeping
+    assert retryable(ended.value)
+    await asyncio.to_thread(server.execute, f"SELECT pg_terminate_backend(pid) {hanging}")
+
+
+async def test_after_the_server_dropped_its_connections_the_pool_recovers(
+    server: PostgresServer, database_url: str
+) -> None:
+    """The first call may fail with something that is to be tried again; the next one works."""
+    async with open_pool(parse_database_url(database_url), size=2) as db:
+        assert await db.value("final_count", "x") == 0
+        name = await db.pool.fetchval("SELECT current_database()")
+        await asyncio.to_thread(
+            server.execute, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        for _ in range(3):
+            try:
+                assert await db.value("final_count", "x") == 0
+                break
+            except Exception as error:
+                assert retryable(error), repr(error)
+        else:
+            pytest.fail("it did not recover")
