@@ -166,9 +166,8 @@ class ServerProtocol:
 
     def to_send(self) -> bytes:
         """What has to go out, once."""
-        out = bytes(self._out)
-        self._out.clear()
-        return out
+        out, self._out = self._out, bytearray()
+        return bytes(out)
 
     def accept(self) -> None:
         """Let the publish that was asked for begin."""

@@ -1,45 +1,19 @@
-"""Many RTMP publishers on one port: sockets, deadlines and tasks round `protocol`."""
+"""Many RTMP publishers on one port: who may connect and publish, and the task of each publish."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Final
+from typing import cast
 
-from ingest.audio_packet import AudioPacket
-from ingest.errors import CannotListen, ProtocolError
-from ingest.rtmp.handshake import RANDOM_BYTES
+from ingest.errors import CannotListen
+from ingest.rtmp.connection import Connection
+from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.options import RtmpOptions
-from ingest.rtmp.protocol import Metadata, Phase, PublishAsked, ServerProtocol
 from ingest.rtmp.publisher import Publisher, PublishHandler
 
 logger = logging.getLogger(__name__)
-
-_READ_BYTES: Final = 32 * 1024
-_UNSENT_BYTES: Final = 64 * 1024
-_LINGER_S: Final = 1.0  # for a refused peer to read why before the socket is torn down
-
-
-@dataclass(slots=True)
-class RtmpCounters:
-    """Since the server started; `open` and `publishing` are what is there now."""
-
-    connections: int = 0
-    refused_connections: int = 0
-    open: int = 0
-    publishes: int = 0
-    publishing: int = 0
-    refused_key: int = 0
-    takeovers: int = 0
-    pauses: int = 0
-    audio_packets: int = 0
-    audio_bytes: int = 0
-    video_bytes_skipped: int = 0
-    handler_failures: int = 0
-    protocol_errors: dict[str, int] = field(default_factory=dict)
 
 
 class RtmpServer:
@@ -55,7 +29,7 @@ class RtmpServer:
         self.counters = RtmpCounters()
         self._listener: asyncio.Server | None = None
         self._closing = False
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._publishes: set[asyncio.Task[None]] = set()
         self._current: dict[tuple[str, str], tuple[Publisher, asyncio.Task[None]]] = {}  # by app and key
@@ -70,7 +44,7 @@ class RtmpServer:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: _Connection(self, loop), options.host, options.port, backlog=512
+                lambda: Connection(self, loop), options.host, options.port, backlog=512
             )
         except OSError as error:
             raise CannotListen(options.host, options.port, error) from error
@@ -87,12 +61,10 @@ class RtmpServer:
             self._listener.close()
         for connection in list(self._connections):
             connection.finish("server closing")
-        if self._publishes:
-            await asyncio.wait(self._publishes, timeout=self.options.handler_grace_s)
-        tasks = [*self._publishes, *([self._deadlines] if self._deadlines else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(self._publishes, self.options.handler_grace_s)
+        if self._deadlines is not None:
+            self._deadlines.cancel()
+            await _ended({self._deadlines}, self.options.handler_grace_s)
         leaving = list(self._connections)
         for connection in leaving:
             connection.abort()
@@ -101,10 +73,9 @@ class RtmpServer:
         if self._listener is not None:
             await self._listener.wait_closed()
 
-    # The rest is for connections, which live and die with their server.
+    # From here to `blame`: for connections, which live and die with their server (see connection.Host).
 
-    def admit(self, connection: _Connection) -> bool:
-        """Take a new connection in, unless there are too many."""
+    def admit(self, connection: Connection) -> bool:
         options, address = self.options, connection.address
         if (
             self._closing
@@ -119,7 +90,7 @@ class RtmpServer:
         self.counters.open += 1
         return True
 
-    def forget(self, connection: _Connection) -> None:
+    def forget(self, connection: Connection) -> None:
         if connection in self._connections:
             self._connections.discard(connection)
             self.counters.open -= 1
@@ -127,27 +98,24 @@ class RtmpServer:
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
 
-    def begin(self, connection: _Connection, publisher: Publisher, query: str) -> None:
-        """Check the key of a publish and, if it is right, see it through, in a task of its own."""
+    def begin(self, connection: Connection, publisher: Publisher, query: str) -> None:
         work = self._publish(connection, publisher, query)
         task = asyncio.get_running_loop().create_task(work, name=f"rtmp-publish {publisher.peer}")
         self._publishes.add(task)
         task.add_done_callback(self._publishes.discard)
 
     def blame(self, peer: str, reason: str, message: str) -> None:
-        """Count and log a connection that is closed for breaking a rule."""
         errors = self.counters.protocol_errors
         errors[reason] = errors.get(reason, 0) + 1
         logger.warning("rtmp connection from %s closed: %s", peer, message, extra={"reason": reason})
 
-    async def _publish(self, connection: _Connection, publisher: Publisher, query: str) -> None:
+    async def _publish(self, connection: Connection, publisher: Publisher, query: str) -> None:
         if not await self._authorised(connection, publisher, query) or not connection.accept(publisher):
             return
         place = (publisher.app, publisher.key)
         while place in self._current:
             await self._displace(place)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - this is a coroutine, so it runs in one
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         self._current[place] = (publisher, task)
         self.counters.publishes += 1
         self.counters.publishing += 1
@@ -165,7 +133,7 @@ class RtmpServer:
                 del self._current[place]
             logger.info("rtmp publish from %s ended: %s", publisher.peer, publisher.ended_because)
 
-    async def _authorised(self, connection: _Connection, publisher: Publisher, query: str) -> bool:
+    async def _authorised(self, connection: Connection, publisher: Publisher, query: str) -> bool:
         try:
             async with asyncio.timeout(self.options.authorise_s):
                 allowed = await self.handler.authorise(publisher.app, publisher.key, query, publisher.peer)
@@ -186,12 +154,8 @@ class RtmpServer:
         publisher, task = self._current[place]
         self.counters.takeovers += 1
         publisher.close("taken over")
-        await asyncio.wait({task}, timeout=self.options.handler_grace_s)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=self.options.handler_grace_s)
+        await _ended({task}, self.options.handler_grace_s)
         if self._current.get(place) == (publisher, task):
-            logger.error("the handler of an rtmp publish from %s does not end; going on", publisher.peer)
             del self._current[place]
 
     async def _watch_deadlines(self) -> None:
@@ -209,180 +173,14 @@ class RtmpServer:
                 refused = self.counters.refused_connections
 
 
-class _Connection(asyncio.BufferedProtocol):
-    """One socket. Every byte out goes through `_send`, every end through `_end`."""
-
-    address = peer = "unknown"
-    _transport: asyncio.Transport
-
-    def __init__(self, server: RtmpServer, loop: asyncio.AbstractEventLoop) -> None:
-        self.gone = asyncio.Event()
-        self._server = server
-        self._counters = server.counters
-        self._loop = loop
-        self._protocol = ServerProtocol(server.options.limits, os.urandom(RANDOM_BYTES))
-        self._buffer = memoryview(bytearray(_READ_BYTES))
-        self._publisher: Publisher | None = None
-        self._video_bytes = 0
-        self._heard = self._quiet_since = loop.time()
-        self._leaving_at: float | None = None  # told to go; cut off then
-        self._has_published = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
-        name = transport.get_extra_info("peername")
-        if name:  # None when the peer is gone already
-            self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
-        if self._server.admit(self):
-            transport.set_write_buffer_limits(_UNSENT_BYTES)
-        else:
-            transport.abort()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._leaving_at is not None:
-            return
-        self._heard = self._loop.time()
-        try:
-            events = self._protocol.receive(self._buffer[:nbytes])
-        except ProtocolError as error:
-            self._fail(error.reason, str(error))
-            return
-        except Exception:
-            logger.exception("rtmp connection from %s: our own mistake", self.peer)
-            self._fail("internal error", "internal error")
-            return
-        for event in events:
-            if type(event) is AudioPacket:
-                self._counters.audio_packets += 1
-                self._counters.audio_bytes += len(event.payload)
-                if self._publisher is not None:
-                    self._publisher.take(event)
-            elif isinstance(event, PublishAsked):
-                self._begin(event)
-            elif isinstance(event, Metadata):
-                if self._publisher is not None:
-                    self._publisher.metadata = event.values
+async def _ended(tasks: set[asyncio.Task[None]], grace_s: float) -> None:
+    """Wait for `tasks`; cancel those that are late; give up on those that do not even heed that."""
+    late = tasks
+    for last in (False, True):
+        if late:
+            _, late = await asyncio.wait(late, timeout=grace_s)
+        for task in late:
+            if last:
+                logger.error("%s does not end; going on without it", task.get_name())
             else:
-                self._end("unpublished")
-        video_bytes = self._protocol.video_bytes
-        if video_bytes != self._video_bytes:
-            self._counters.video_bytes_skipped += video_bytes - self._video_bytes
-            self._video_bytes = video_bytes
-            if self._publisher is not None:
-                self._publisher.has_video = True
-        self._send()
-        if self._protocol.refused:
-            self._leave()
-
-    def pause_writing(self) -> None:
-        self._fail("peer does not read", "it leaves our answers unread")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end("connection lost")
-        self._server.forget(self)
-        self.gone.set()
-
-    def accept(self, publisher: Publisher) -> bool:
-        """Tell the peer to start, unless it is gone or wants something else by now."""
-        if self._publisher is not publisher or self._leaving_at is not None:
-            return False
-        self._protocol.accept()
-        self._has_published = True
-        self._send()
-        return True
-
-    def refuse(self, publisher: Publisher, code: str, why: str) -> None:
-        if self._publisher is publisher and self._leaving_at is None:
-            self._protocol.refuse(code, why)
-            self._end(why)
-            self._leave()
-
-    def finish(self, reason: str) -> None:
-        """End from our side, politely."""
-        if self._leaving_at is None:
-            if self._publisher is not None:
-                self._protocol.refuse("NetStream.Publish.Denied", reason)
-                self._end(reason)
-            self._leave()
-
-    def abort(self) -> None:
-        self._transport.abort()
-
-    def check_deadline(self) -> None:
-        """Close when the peer, or the farewell, takes too long."""
-        options, now = self._server.options, self._loop.time()
-        if self._leaving_at is not None:
-            if now >= self._leaving_at:
-                self.abort()
-            return
-        phase = self._protocol.phase
-        if phase is Phase.GREETING:
-            if now - self._quiet_since > options.handshake_s:
-                self._fail("handshake timeout", f"no handshake within {options.handshake_s:g} s")
-        elif phase in (Phase.CONNECTING, Phase.CONNECTED):
-            if now - self._quiet_since > options.publish_s:
-                if self._has_published:
-                    self._leave()
-                else:
-                    self._fail("publish timeout", f"no publish within {options.publish_s:g} s")
-        elif now - self._heard > options.idle_s:
-            if self._transport.is_reading():
-                self._fail("idle", f"nothing came for {options.idle_s:g} s", "idle")
-            else:  # it is we who do not listen
-                self._heard = now
-
-    def _begin(self, asked: PublishAsked) -> None:
-        options = self._server.options
-        self._publisher = Publisher(
-            asked.app,
-            asked.key,
-            self.peer,
-            buffer_bytes=options.buffer_bytes,
-            buffer_packets=options.buffer_packets,
-            clock=self._loop.time,
-            full=self._hold_back,
-            emptied=self._let_go_on,
-            closed=self.finish,
-        )
-        self._server.begin(self, self._publisher, asked.query)
-
-    def _hold_back(self) -> None:
-        self._counters.pauses += 1
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-
-    def _let_go_on(self) -> None:
-        if not self._transport.is_closing():
-            self._heard = self._loop.time()
-            self._transport.resume_reading()
-
-    def _send(self) -> None:
-        data = self._protocol.to_send()
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def _end(self, reason: str) -> None:
-        self._quiet_since = self._loop.time()
-        if self._publisher is not None:
-            self._publisher.end(reason)
-            self._publisher = None
-
-    def _fail(self, reason: str, message: str, ended_because: str | None = None) -> None:
-        if self._leaving_at is None:
-            self._leaving_at = self._loop.time()
-            self._server.blame(self.peer, reason, message)
-            self._end(ended_because or message)
-        self._transport.abort()
-
-    def _leave(self) -> None:
-        """Say the last word and wait a moment for the peer to hang up; closing at once could destroy that word."""
-        self._send()
-        self._leaving_at = self._loop.time() + _LINGER_S
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
+                task.cancel()

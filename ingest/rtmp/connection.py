@@ -1,0 +1,223 @@
+"""One publisher's socket round `protocol`: bytes in and out, deadlines, back-pressure, a polite end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Final, Protocol, cast
+
+from ingest.audio_packet import AudioPacket
+from ingest.errors import ProtocolError
+from ingest.rtmp.counters import RtmpCounters
+from ingest.rtmp.handshake import RANDOM_BYTES
+from ingest.rtmp.options import RtmpOptions
+from ingest.rtmp.protocol import Metadata, Phase, PublishAsked, ServerProtocol
+from ingest.rtmp.publisher import Publisher
+
+logger = logging.getLogger(__name__)
+
+_READ_BYTES: Final = 32 * 1024
+_UNSENT_BYTES: Final = 64 * 1024
+_LINGER_S: Final = 1.0  # for a refused peer to read why before the socket is torn down
+
+
+class Host(Protocol):
+    """What a connection needs of its server."""
+
+    @property
+    def options(self) -> RtmpOptions: ...
+
+    @property
+    def counters(self) -> RtmpCounters: ...
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a new connection in, unless there are too many."""
+
+    def forget(self, connection: Connection) -> None:
+        """The socket is gone."""
+
+    def begin(self, connection: Connection, publisher: Publisher, query: str) -> None:
+        """Check the key of a publish and, if it is right, see it through, in a task of its own."""
+
+    def blame(self, peer: str, reason: str, message: str) -> None:
+        """Count and log a connection that is closed for breaking a rule."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One socket. Every byte out goes through `_send`, every end through `_end`."""
+
+    address = peer = "unknown"
+    _transport: asyncio.Transport
+
+    def __init__(self, server: Host, loop: asyncio.AbstractEventLoop) -> None:
+        self.gone = asyncio.Event()
+        self._server = server
+        self._counters = server.counters
+        self._loop = loop
+        self._protocol = ServerProtocol(server.options.limits, os.urandom(RANDOM_BYTES))
+        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._publisher: Publisher | None = None
+        self._video_bytes = 0
+        self._heard = self._quiet_since = loop.time()
+        self._leaving_at: float | None = None  # told to go; cut off then
+        self._has_published = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
+        name = self._transport.get_extra_info("peername")
+        if name:  # None when the peer is gone already
+            self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
+        if self._server.admit(self):
+            self._transport.set_write_buffer_limits(_UNSENT_BYTES)
+        else:
+            self._transport.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._leaving_at is not None:
+            return
+        self._heard = self._loop.time()
+        try:
+            events = self._protocol.receive(self._buffer[:nbytes])
+        except ProtocolError as error:
+            self._fail(error.reason, str(error))
+            return
+        except Exception:
+            logger.exception("rtmp connection from %s: our own mistake", self.peer)
+            self._fail("internal error", "internal error")
+            return
+        for event in events:
+            if type(event) is AudioPacket:
+                self._counters.audio_packets += 1
+                self._counters.audio_bytes += len(event.payload)
+                if self._publisher is not None:
+                    self._publisher.take(event)
+            elif isinstance(event, PublishAsked):
+                self._begin(event)
+            elif isinstance(event, Metadata):
+                if self._publisher is not None:
+                    self._publisher.metadata = event.values
+            else:
+                self._end("unpublished")
+        video_bytes = self._protocol.video_bytes
+        if video_bytes != self._video_bytes:
+            self._counters.video_bytes_skipped += video_bytes - self._video_bytes
+            self._video_bytes = video_bytes
+            if self._publisher is not None:
+                self._publisher.has_video = True
+        self._send()
+        if self._protocol.refused:
+            self._end("asked to play")
+            self._leave()
+
+    def pause_writing(self) -> None:
+        self._fail("peer does not read", "it leaves our answers unread")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end("connection lost")
+        self._server.forget(self)
+        self.gone.set()
+
+    def accept(self, publisher: Publisher) -> bool:
+        """Tell the peer to start, unless it is gone or wants something else by now."""
+        if self._publisher is not publisher or self._leaving_at is not None:
+            return False
+        self._protocol.accept()
+        self._has_published = True
+        self._send()
+        return True
+
+    def refuse(self, publisher: Publisher, code: str, why: str) -> None:
+        if self._publisher is publisher and self._leaving_at is None:
+            self._protocol.refuse(code, why)
+            self._end(why)
+            self._leave()
+
+    def finish(self, reason: str) -> None:
+        """End from our side, politely."""
+        if self._leaving_at is None:
+            if self._publisher is not None:
+                self._protocol.refuse("NetStream.Publish.Denied", reason)
+                self._end(reason)
+            self._leave()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def check_deadline(self) -> None:
+        """Close when the peer, or the farewell, takes too long."""
+        options, now = self._server.options, self._loop.time()
+        if self._leaving_at is not None:
+            if now >= self._leaving_at:
+                self.abort()
+            return
+        phase = self._protocol.phase
+        if phase is Phase.GREETING:
+            if now - self._quiet_since > options.handshake_s:
+                self._fail("handshake timeout", f"no handshake within {options.handshake_s:g} s")
+        elif phase in (Phase.CONNECTING, Phase.CONNECTED):
+            if now - self._quiet_since > options.publish_s:
+                if self._has_published:
+                    self._leave()
+                else:
+                    self._fail("publish timeout", f"no publish within {options.publish_s:g} s")
+        elif now - self._heard > options.idle_s:
+            if self._transport.is_reading():
+                self._fail("idle", f"nothing came for {options.idle_s:g} s", "idle")
+            else:  # it is we who do not listen
+                self._heard = now
+
+    def _begin(self, asked: PublishAsked) -> None:
+        options = self._server.options
+        self._publisher = Publisher(
+            asked.app,
+            asked.key,
+            self.peer,
+            buffer_bytes=options.buffer_bytes,
+            buffer_packets=options.buffer_packets,
+            clock=self._loop.time,
+            full=self._hold_back,
+            emptied=self._let_go_on,
+            closed=self.finish,
+        )
+        self._server.begin(self, self._publisher, asked.query)
+
+    def _hold_back(self) -> None:
+        self._counters.pauses += 1
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _let_go_on(self) -> None:
+        if not self._transport.is_closing():
+            self._heard = self._loop.time()
+            self._transport.resume_reading()
+
+    def _send(self) -> None:
+        data = self._protocol.to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _end(self, reason: str) -> None:
+        self._quiet_since = self._loop.time()
+        if self._publisher is not None:
+            self._publisher.end(reason)
+            self._publisher = None
+
+    def _fail(self, reason: str, message: str, ended_because: str | None = None) -> None:
+        if self._leaving_at is None:
+            self._leaving_at = self._loop.time()
+            self._server.blame(self.peer, reason, message)
+            self._end(ended_because or message)
+        self._transport.abort()
+
+    def _leave(self) -> None:
+        """Say the last word and wait a moment for the peer to hang up; closing at once could destroy that word."""
+        self._send()
+        self._leaving_at = self._loop.time() + _LINGER_S
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
