@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.postgres import PostgresServer, running_postgres  # pytest puts this file's folder on the path
@@ -23,14 +20,8 @@ def postgres_server() -> Iterator[PostgresServer]:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    # Not tmp_path: it is private, and as root the server runs under another account.
-    data_dir = Path(tempfile.mkdtemp(prefix="gateway-test-postgres-"))
-    data_dir.chmod(0o755)
-    try:
-        with running_postgres(data_dir) as server:
-            yield server
-    finally:
-        shutil.rmtree(data_dir)
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

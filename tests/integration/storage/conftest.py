@@ -36,13 +36,8 @@ def system_postgres() -> Iterator[PostgresServer]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if not found:
         pytest.skip("no PostgreSQL under /usr/lib/postgresql to try the SQL on an older version")
-    folder = Path(tempfile.mkdtemp(prefix="gateway-test-postgres-"))
-    folder.chmod(0o755)
-    try:
-        with running_postgres(folder, binaries=found[0].parent.parent) as server:
-            yield server
-    finally:
-        shutil.rmtree(folder)
+    with running_postgres(binaries=found[0].parent.parent) as server:
+        yield server
 
 
 @pytest.fixture(params=["embedded", "system"])
