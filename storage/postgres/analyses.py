@@ -11,7 +11,7 @@ import msgspec
 
 from storage import ids
 from storage.postgres.pool import Database
-from storage.postgres.values import clean, clean_json, naive, read
+from storage.postgres.values import clean, json_bytes, naive, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Analyses:
 
 
 def _json(document: Any) -> bytes | None:
-    return None if document is None else clean_json(msgspec.json.encode(document))
+    return None if document is None else json_bytes(document)
 
 
 def _row(record: Mapping[str, Any] | None) -> AnalysisRow | None:

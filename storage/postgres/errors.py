@@ -74,3 +74,13 @@ def retryable(error: BaseException) -> bool:
         return True
     unclear = isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
     return unclear and any(words in str(error) for words in _PASSING_WORDS)
+
+
+def row_is_to_blame(error: BaseException) -> bool:
+    """Whether a value in the statement was refused, so that the same rows without the bad one may be taken.
+
+    Class 22 is a bad value, 23 a broken constraint, 54 a value too long (for an index, say); a ValueError is asyncpg
+    refusing to encode a value.
+    """
+    state = getattr(error, "sqlstate", None) or ""
+    return state[:2] in ("22", "23", "54") or isinstance(error, ValueError)

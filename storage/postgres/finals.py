@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from storage import ids
-from storage.postgres.errors import retryable
+from storage.postgres.errors import row_is_to_blame
 from storage.postgres.pool import Database
 from storage.postgres.values import clean, clean_json, clean_or_none, naive, naive_or_none, read, whole
 
@@ -93,7 +93,7 @@ class Finals:
         try:
             records = await self._db.rows("final_append", *map(list, zip(*batch, strict=True)))
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if retryable(error) or not _row_is_to_blame(error):
+            if not row_is_to_blame(error):
                 raise
             if len(batch) == 1:
                 outcome.refused[_key(batch[0])] = _code(error)
@@ -107,8 +107,7 @@ class Finals:
             row = batch[record["n"] - 1]
             match record["outcome"]:
                 case "stored":
-                    # A number twice in one batch is stored once; the statement cannot say which of the two it was.
-                    present.append(row) if _key(row) in outcome.stored else outcome.stored.add(_key(row))
+                    outcome.stored.add(_key(row))
                 case "fenced":
                     outcome.fenced.add(str(row[0]))
                 case "gone":
@@ -165,12 +164,6 @@ def _key(arguments: tuple[object, ...]) -> Key:
     session_id, seq = arguments[2], arguments[4]
     assert isinstance(session_id, str) and isinstance(seq, int)  # noqa: S101 - as `_arguments` made them
     return session_id, seq
-
-
-def _row_is_to_blame(error: Exception) -> bool:
-    """Class 22 is a bad value, 23 a broken constraint; a ValueError is asyncpg refusing to encode a value."""
-    state = getattr(error, "sqlstate", None) or ""
-    return state[:2] in ("22", "23") or isinstance(error, ValueError)
 
 
 def _code(error: Exception) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from storage import ids
-from storage.postgres.errors import retryable
+from storage.postgres.errors import row_is_to_blame
 from storage.postgres.pool import Database
 from storage.postgres.values import clean, clean_or_none, naive, naive_or_none, read
 
@@ -71,8 +71,8 @@ class Segments:
     async def _store(self, batch: list[tuple[object, ...]], outcome: Upserted) -> None:
         try:
             record = await self._db.row("segment_upsert", *map(list, zip(*batch, strict=True)))
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, ValueError) as error:
-            if retryable(error):
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not row_is_to_blame(error):
                 raise
             if len(batch) == 1:
                 outcome.refused += 1

@@ -16,7 +16,7 @@ import msgspec
 
 from storage import ids
 from storage.postgres.pool import Database
-from storage.postgres.values import clean, clean_json, clean_or_none, read
+from storage.postgres.values import clean, clean_or_none, json_bytes, read
 
 
 class TranscriptionState(StrEnum):
@@ -78,7 +78,7 @@ class Transcriptions:
             new.session_id,
             clean(new.session_slug),
             new.source,
-            clean_json(msgspec.json.encode(new.options)),
+            json_bytes(new.options),
             new.stream_key,
             now,
             owner,

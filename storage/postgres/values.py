@@ -60,6 +60,14 @@ def clean_json(data: bytes) -> bytes:
     return msgspec.json.encode(_clean_tree(json.loads(data)))
 
 
+def json_bytes(document: Any) -> bytes:
+    """Anything JSON can hold, as a document that jsonb takes."""
+    try:
+        return clean_json(msgspec.json.encode(document))
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return msgspec.json.encode(_clean_tree(msgspec.to_builtins(document)))
+
+
 def _clean_tree(node: Any) -> Any:
     if isinstance(node, str):
         return clean(node)

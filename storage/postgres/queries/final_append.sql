@@ -28,14 +28,15 @@ WITH batch AS MATERIALIZED (
   INSERT INTO gateway.transcript_event (session_id, seq, epoch, utterance_id, transcription_id, data, created_at)
   SELECT session_id, seq, epoch, utterance_id, transcription_id, data, created_at FROM fit ORDER BY n
   ON CONFLICT DO NOTHING
-  RETURNING session_id, seq
+  RETURNING session_id, seq, utterance_id
 ), segment AS (
   INSERT INTO app."TranscriptSegment" AS t
     (id, "videoSessionId", "participantId", "utteranceId", text, language, "isFinal", "startedAt", "endedAt", "createdAt")
-  SELECT f.segment_id, f.session_id, k.id, f.utterance_id, f.text, f.language, true, f.started_at, f.ended_at,
+  SELECT DISTINCT ON (f.session_id, f.utterance_id)
+         f.segment_id, f.session_id, k.id, f.utterance_id, f.text, f.language, true, f.started_at, f.ended_at,
          f.created_at AT TIME ZONE 'UTC'
-  FROM fit f JOIN event e USING (session_id, seq) LEFT JOIN known k ON k.id = f.participant_id
-  ORDER BY f.session_id, f.utterance_id
+  FROM fit f JOIN event e USING (session_id, seq, utterance_id) LEFT JOIN known k ON k.id = f.participant_id
+  ORDER BY f.session_id, f.utterance_id, f.n
   ON CONFLICT ("videoSessionId", "utteranceId") DO UPDATE SET
     text = excluded.text, language = coalesce(excluded.language, t.language), "isFinal" = true,
     "startedAt" = excluded."startedAt", "endedAt" = coalesce(excluded."endedAt", t."endedAt"),
@@ -45,9 +46,9 @@ WITH batch AS MATERIALIZED (
   FROM (SELECT session_id, max(seq) AS seq FROM event GROUP BY session_id) m
   WHERE s.session_id = m.session_id
 )
-SELECT b.n, CASE WHEN e.seq IS NOT NULL THEN 'stored' WHEN o.id IS NULL THEN 'fenced' WHEN a.id IS NULL THEN 'gone'
+SELECT b.n, CASE WHEN o.id IS NULL THEN 'fenced' WHEN a.id IS NULL THEN 'gone' WHEN e.seq IS NOT NULL THEN 'stored'
                  ELSE 'present' END AS outcome
 FROM batch b
      LEFT JOIN owned o ON o.id = b.transcription_id AND o.fence = b.fence AND o.session_id = b.session_id
      LEFT JOIN alive a ON a.id = b.session_id
-     LEFT JOIN event e ON e.session_id = b.session_id AND e.seq = b.seq
+     LEFT JOIN event e ON e.session_id = b.session_id AND e.seq = b.seq AND e.utterance_id = b.utterance_id

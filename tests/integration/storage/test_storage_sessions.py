@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import asyncpg
+import pytest
+from conftest import NOW, World  # this folder's
+
+from storage.postgres.analyses import Analyses
+from storage.postgres.errors import SessionGone, SlugTaken
+from storage.postgres.finals import Finals
+from storage.postgres.pool import Database
+from storage.postgres.provider_sessions import ProviderSessions
+from storage.postgres.segments import NewSegment, Segments
+from storage.postgres.sessions import DEFAULT_SPACE, Participants, SessionRow, Sessions, SessionStatus
+from storage.postgres.transcriptions import Transcriptions
+from storage.postgres.usage import Usage, UsageRow, usage_id
+
+LATER = NOW + timedelta(minutes=5)
+
+
+@pytest.fixture
+async def session(db: Database) -> SessionRow:
+    sessions = Sessions(db)
+    await sessions.ensure_default_space()
+    return await sessions.create("abc12345", "Stand\x00up", DEFAULT_SPACE, "user-1", NOW)
+
+
+async def test_a_new_session_is_created_and_nobody_has_come(session: SessionRow) -> None:
+    assert (session.slug, session.title, session.created_by_user_id) == ("abc12345", "Standup", "user-1")
+    assert session.status == SessionStatus.CREATED
+    assert session.created_at == NOW
+    assert session.started_at is session.ended_at is session.last_activity_at is None
+
+
+async def test_a_session_is_found_by_slug_by_id_and_by_space(db: Database, session: SessionRow) -> None:
+    sessions = Sessions(db)
+    assert await sessions.by_slug("abc12345") == session
+    assert await sessions.by_id(session.id) == session
+    assert await sessions.by_slug("nothing") is None
+    newer = await sessions.create("zzz", None, DEFAULT_SPACE, None, LATER)
+    assert await sessions.list_by_space(DEFAULT_SPACE) == [newer, session]
+    assert await sessions.list_by_space("elsewhere") == []
+
+
+async def test_a_slug_is_given_once(db: Database, session: SessionRow) -> None:
+    with pytest.raises(SlugTaken):
+        await Sessions(db).create(session.slug, None, DEFAULT_SPACE, None, NOW)
+
+
+async def test_a_session_needs_its_space(db: Database) -> None:
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await Sessions(db).create("abc", None, "nowhere", None, NOW)
+
+
+async def test_of_many_joins_at_once_one_makes_the_session_live(db: Database, session: SessionRow) -> None:
+    joins = [Participants(db).join(session.id, f"p{n % 4}", None, NOW + timedelta(seconds=n)) for n in range(12)]
+    joined = [j for j in await asyncio.gather(*joins) if j is not None]
+    assert len(joined) == 12
+    assert sum(j.went_live for j in joined) == 1
+    assert len({j.participant.id for j in joined}) == 4
+    after = await Sessions(db).by_id(session.id)
+    assert after is not None
+    assert after.status == "LIVE"
+    assert after.last_activity_at == NOW + timedelta(seconds=11)
+
+
+async def test_joining_again_clears_the_leave_and_keeps_role_name_and_first_join(
+    db: Database, session: SessionRow
+) -> None:
+    people = Participants(db)
+    first = await people.join(session.id, "anna", None, NOW, role="HOST")
+    assert first is not None
+    assert await people.leave(session.id, "anna", LATER)
+    assert not await people.leave(session.id, "anna", LATER)  # the first leave counts
+    assert await people.by_session(session.id, active_only=True) == []
+    again = await people.join(session.id, "anna", "Anna", LATER, role="GUEST")
+    assert again is not None
+    assert not again.went_live
+    row = again.participant
+    assert (row.id, row.role, row.name, row.joined_at, row.left_at) == (first.participant.id, "HOST", "Anna", NOW, None)
+    assert await people.by_identity(session.id, "anna") == row
+    assert await people.by_session(session.id, active_only=True) == [row]
+
+
+@pytest.mark.parametrize("status", ["ENDED", "EXPIRED"])
+async def test_nobody_joins_what_is_over(db: Database, session: SessionRow, status: str) -> None:
+    await db.pool.execute(f"UPDATE \"VideoSession\" SET status = '{status}'")
+    assert await Participants(db).join(session.id, "anna", None, NOW) is None
+    assert await Participants(db).by_session(session.id) == []
+    assert await Participants(db).join("nothing", "anna", None, NOW) is None
+
+
+async def test_an_unknown_user_does_not_keep_a_participant_out(db: Database, session: SessionRow) -> None:
+    joined = await Participants(db).join(session.id, "anna", None, NOW, user_id="who")
+    assert joined is not None
+    assert joined.participant.user_id is None
+
+
+async def test_a_participant_of_a_deleted_session_is_refused(db: Database) -> None:
+    with pytest.raises(SessionGone):
+        await Participants(db).upsert("nothing", "anna", None, NOW)
+
+
+async def test_each_move_is_made_once_and_only_from_the_right_state(db: Database, session: SessionRow) -> None:
+    sessions = Sessions(db)
+    assert not await sessions.end(session.id, LATER)
+    assert not await sessions.touch(session.id, LATER)
+    assert [await sessions.go_live(session.id, NOW), await sessions.go_live(session.id, LATER)] == [True, False]
+    assert await sessions.touch(session.id, LATER)
+    assert await sessions.touch(session.id, NOW)  # late, and does not turn time back
+    assert await sessions.expire_created(LATER) == []
+    assert [await sessions.end(session.id, LATER), await sessions.end(session.id, NOW)] == [True, False]
+    after = await sessions.by_id(session.id)
+    assert after is not None
+    assert (after.status, after.started_at, after.ended_at, after.last_activity_at) == ("ENDED", NOW, LATER, LATER)
+
+
+async def test_old_created_sessions_expire_and_are_no_longer_listed(db: Database, session: SessionRow) -> None:
+    sessions = Sessions(db)
+    young = await sessions.create("young", None, DEFAULT_SPACE, None, LATER)
+    assert [s.slug for s in await sessions.expire_created(NOW + timedelta(seconds=1))] == [session.slug]
+    assert await sessions.list_by_space(DEFAULT_SPACE) == [young]
+
+
+async def test_inactive_sessions_are_the_live_ones_without_recent_activity(db: Database, session: SessionRow) -> None:
+    sessions = Sessions(db)
+    assert await sessions.list_inactive(LATER) == []
+    await sessions.go_live(session.id, NOW)
+    assert [s.id for s in await sessions.list_inactive(LATER)] == [session.id]
+    await sessions.touch(session.id, LATER)
+    assert await sessions.list_inactive(LATER) == []
+
+
+async def test_the_finalised_transcript_is_noted(db: Database, session: SessionRow) -> None:
+    assert await Sessions(db).set_transcript(session.id, "https://blob/x.json", 1234, LATER)
+    after = await Sessions(db).by_id(session.id)
+    assert after is not None
+    assert after.raw_transcript_blob_url == "https://blob/x.json"
+    assert (after.raw_transcript_size_bytes, after.raw_transcript_ready_at) == (1234, LATER)
+
+
+def usage(world: World, **changes: object) -> UsageRow:
+    values: dict[str, object] = {
+        "id": usage_id(world.run.id, "anna"),
+        "transcription_id": world.run.id,
+        "identity": "anna",
+        "session_id": world.session.id,
+        "participant_id": world.participant_id,
+        "user_id": None,
+        "started_at": NOW,
+        "ended_at": None,
+        "duration_seconds": 61,
+        "duration_minutes": 2,
+        "audio_chunks_sent": 610,
+        "transcripts_received": 9,
+        "final_transcripts": 4,
+        "partial_transcripts": 5,
+        "cost_per_minute": 0.01,
+        "total_cost": 0.02,
+        "errors_count": 0,
+        "created_at": NOW,
+        "updated_at": LATER,
+    }
+    return UsageRow(**{**values, **changes})  # type: ignore[arg-type]
+
+
+async def test_deleting_removes_everything_but_the_billing_records(world: World) -> None:
+    db = world.db
+    await Finals(db).append([world.final(1)])
+    await Usage(db).save([usage(world)])
+    await ProviderSessions(db).opened("g-1", world.run.id, world.session.id, "anna", NOW)
+    await Sessions(db).end(world.session.id, LATER)
+    await Analyses(db).ensure(world.session.id, LATER)
+    assert await Sessions(db).delete(world.session.id, LATER)
+    assert not await Sessions(db).delete(world.session.id, LATER)
+    counts = {
+        table: await db.pool.fetchval(f"SELECT count(*) FROM {table}")
+        for table in (
+            '"VideoSession"',
+            '"Participant"',
+            '"TranscriptSegment"',
+            '"TranscriptionUsage"',
+            '"SessionAnalysis"',
+            "gateway.stream",
+            "gateway.transcription",
+            "gateway.transcript_event",
+            "gateway.transcription_usage",
+            "gateway.provider_session",
+            "gateway.usage_archive",
+        )
+    }
+    assert {t: n for t, n in counts.items() if n} == {"gateway.provider_session": 1, "gateway.usage_archive": 1}
+    kept = await db.pool.fetchrow("SELECT * FROM gateway.usage_archive")
+    assert (kept["session_slug"], kept["space_id"], kept["identity"]) == ("abc12345", DEFAULT_SPACE, "anna")
+    assert (kept["duration_seconds"], kept["started_at"], kept["archived_at"]) == (61, NOW, LATER)
+
+
+async def test_finals_and_a_deletion_at_once_end_in_nothing_left(world: World) -> None:
+    """Whichever comes first; neither fails, and no row of the session survives."""
+    finals = Finals(world.db)
+
+    async def append() -> None:
+        for seq in range(1, 30):
+            await finals.append([world.final(seq)])
+
+    async def delete() -> None:
+        await asyncio.sleep(0.005)
+        assert await Sessions(world.db).delete(world.session.id, LATER)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(append(), delete())
+    assert await finals.count(world.session.id) == 0
+    assert await world.db.pool.fetchval('SELECT count(*) FROM "TranscriptSegment"') == 0
+
+
+async def test_a_usage_row_read_back_is_the_row_written(world: World) -> None:
+    row = usage(world)
+    saved = await Usage(world.db).save([row])
+    assert saved.saved == {row.id}
+    assert await Usage(world.db).by_session(world.session.id) == [row]
+    assert await Usage(world.db).by_transcription(world.run.id) == [row]
+
+
+async def test_usage_counters_only_grow_and_a_late_checkpoint_does_not_reopen(world: World) -> None:
+    store = Usage(world.db)
+    last = usage(world, duration_seconds=125, duration_minutes=3, total_cost=0.03, ended_at=LATER)
+    await store.save([last])
+    await store.save([usage(world, updated_at=NOW, errors_count=1)])
+    [row] = await store.by_session(world.session.id)
+    assert (row.duration_seconds, row.duration_minutes, row.total_cost, row.errors_count) == (125, 3, 0.03, 1)
+    assert (row.ended_at, row.updated_at) == (LATER, LATER)
+    later = LATER + timedelta(minutes=1)
+    await store.save([usage(world, updated_at=later)])  # somebody continued the run
+    [row] = await store.by_session(world.session.id)
+    assert (row.ended_at, row.duration_seconds) == (None, 125)
+
+
+async def test_usage_of_a_crashed_owner_ends_at_its_last_checkpoint(world: World) -> None:
+    await Usage(world.db).save([usage(world)])
+    assert await Usage(world.db).close_open(world.run.id) == 1
+    assert await Usage(world.db).close_open(world.run.id) == 0
+    [row] = await Usage(world.db).by_transcription(world.run.id)
+    assert row.ended_at == LATER
+
+
+async def test_usage_outlives_a_missing_user_participant_or_session(world: World) -> None:
+    row = usage(world, user_id="who", participant_id="nobody")
+    orphan = usage(world, id="orphan", session_id="gone", identity="bob")
+    saved = await Usage(world.db).save([row, orphan])
+    assert (saved.saved, saved.gone) == ({row.id}, {"gone"})
+    [kept] = await Usage(world.db).by_session(world.session.id)
+    assert (kept.user_id, kept.participant_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"duration_seconds": 61.5}, {"total_cost": float("nan")}, {"started_at": datetime(2026, 1, 5)}]
+)
+async def test_a_usage_value_that_would_be_bent_is_refused(world: World, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"expected|time zone"):
+        await Usage(world.db).save([usage(world, **wrong)])
+
+
+async def test_provider_sessions_are_open_until_closed_and_then_billed(world: World) -> None:
+    store = ProviderSessions(world.db)
+    for _ in range(2):
+        await store.opened("g-1", world.run.id, world.session.id, "anna", NOW)
+    [row] = await store.open_of(world.run.id)
+    assert (row.id, row.identity, row.opened_at, row.closed_at) == ("g-1", "anna", NOW, None)
+    assert await store.closed("g-1", LATER, 12.5, "stopped")
+    assert await store.closed("g-1", LATER + timedelta(1), 11.0, "lost")  # the first end counts
+    assert await store.billed("g-1", 13.0)
+    assert not await store.billed("g-2", 1.0)
+    assert await store.open_of(world.run.id) == []
+    [row] = await store.by_transcription(world.run.id)
+    assert (row.closed_at, row.seconds_sent, row.billing_seconds, row.outcome) == (LATER, 12.5, 13.0, "stopped")
+
+
+async def test_an_analysis_waits_is_taken_once_and_done(world: World) -> None:
+    store = Analyses(world.db)
+    assert await store.ensure(world.session.id, NOW) is None  # still live
+    await Sessions(world.db).end(world.session.id, NOW)
+    made = await asyncio.gather(*(store.ensure(world.session.id, NOW) for _ in range(5)))
+    assert len({row.id for row in made if row}) == 1
+    taken = [row for row in await asyncio.gather(*(store.take(LATER, NOW) for _ in range(5))) if row]
+    assert len(taken) == 1
+    assert taken[0].status == "RUNNING"
+    assert await store.done(taken[0].id, "All\x00 well.", [{"do": "\ud83d"}], None, LATER)
+    assert not await store.failed(taken[0].id, LATER)
+    row = await store.by_session(world.session.id)
+    assert row is not None
+    assert (row.status, row.summary, row.tasks_json, row.risks_json) == ("DONE", "All well.", [{"do": "\ufffd"}], None)
+
+
+async def test_a_lost_analysis_is_taken_again_and_a_failed_one_can_be(world: World) -> None:
+    store = Analyses(world.db)
+    await Sessions(world.db).end(world.session.id, NOW)
+    await store.ensure(world.session.id, NOW)
+    first = await store.take(NOW, lost_before=NOW - timedelta(hours=1))
+    assert first is not None
+    assert await store.take(LATER, lost_before=NOW) is None
+    second = await store.take(LATER, lost_before=LATER)
+    assert second is not None
+    assert await store.failed(second.id, LATER)
+    assert await store.take(LATER, lost_before=LATER) is None
+    assert await store.retry(world.session.id, LATER)
+    assert await store.take(LATER, lost_before=NOW) is not None
+
+
+def segment(world: World, utterance: str, text: str, is_final: bool, at: int = 0, **changes: object) -> NewSegment:
+    when = NOW + timedelta(seconds=at)
+    person = changes.get("participant_id", world.participant_id)
+    session = str(changes.get("session_id", world.session.id))
+    assert person is None or isinstance(person, str)
+    return NewSegment(session, person, utterance, text, "en", is_final, when, None, when)
+
+
+async def test_a_late_partial_never_replaces_a_final(world: World) -> None:
+    store = Segments(world.db)
+    for text, is_final in (("Good", False), ("Good mor", False), ("Good morning.", True), ("Good m", False)):
+        await store.upsert([segment(world, "u1", text, is_final)])
+    row = await store.by_utterance(world.session.id, "u1")
+    assert row is not None
+    assert (row.text, row.is_final, row.identity, row.name) == ("Good morning.", True, "anna", "Anna")
+
+
+async def test_a_repeated_segment_is_not_written_again(world: World) -> None:
+    store = Segments(world.db)
+    batch = [segment(world, f"u{n}", "x", n % 2 == 0) for n in range(10)]
+    assert (await store.upsert(batch)).written == 10
+    assert (await store.upsert(batch)).written == 0
+
+
+async def test_segments_are_listed_in_spoken_order(world: World) -> None:
+    store = Segments(world.db)
+    await store.upsert([segment(world, "b", "second", True, 2), segment(world, "a", "first", True, 1)])
+    await store.upsert([segment(world, "c", "still", False, 3)])
+    assert [row.text for row in await store.by_session(world.session.id)] == ["first", "second"]
+    assert len(await store.by_session(world.session.id, finals_only=False)) == 3
+
+
+async def test_segments_of_the_missing_are_dropped_or_nameless_and_a_bad_one_stands_alone(world: World) -> None:
+    outcome = await Segments(world.db).upsert(
+        [
+            segment(world, "u1", "kept", True),
+            segment(world, "u2", "nameless", True, participant_id="nobody"),
+            segment(world, "u3", "dropped", True, session_id="gone"),
+            segment(world, "".join(map(str, range(50_000))), "its key fits in no index", True),
+        ]
+    )
+    assert (outcome.written, outcome.gone) == (2, {"gone"})
+    assert [row.participant_id for row in await Segments(world.db).by_session(world.session.id)] == [
+        world.participant_id,
+        None,
+    ]
+
+
+async def test_a_run_of_a_deleted_session_is_lost(world: World) -> None:
+    await Sessions(world.db).delete(world.session.id, LATER)
+    assert not await Transcriptions(world.db).renew(world.run.id, "replica-1", world.run.fence, 15, LATER)
