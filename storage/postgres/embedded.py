@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from storage.postgres.placement import (
     PYTHON,
+    SHARED,
     EmbeddedFailed,
     Placement,
     leave_signpost,
@@ -61,7 +62,8 @@ class EmbeddedPostgres:
     """Runs from `async with` to its end.
 
     `durable=False` loses rows when the machine (not the process) dies: for tests.
-    `binaries` is a folder with bin/postgres and bin/initdb, instead of the pip package's.
+    `binaries` is a folder with bin/postgres and bin/initdb, instead of the pip package's;
+    `shared` is where `placement.py` puts things as root when it must.
     Raises on entry: EmbeddedFailed.
     """
 
@@ -71,12 +73,14 @@ class EmbeddedPostgres:
         *,
         durable: bool = True,
         binaries: Path | None = None,
+        shared: Path = SHARED,
         start_timeout_s: float = 60.0,
         lock_wait_s: float = 5.0,
     ) -> None:
         self._data_dir = data_dir.absolute()
         self._durable = durable
         self._binaries = binaries
+        self._shared = shared
         self._start_timeout_s = start_timeout_s
         self._lock_wait_s = lock_wait_s
         self._stack = contextlib.AsyncExitStack()
@@ -100,7 +104,7 @@ class EmbeddedPostgres:
         async with contextlib.AsyncExitStack() as stack:
             _make_folder(self._data_dir)
             lock = await stack.enter_async_context(_locked(self._data_dir / "postgres.lock", self._lock_wait_s))
-            placement = await asyncio.to_thread(place, self._data_dir, self._binaries)
+            placement = await asyncio.to_thread(place, self._data_dir, self._binaries, self._shared)
             major = await asyncio.to_thread(major_version, placement.binaries)
             self._folder = socket_folder(placement.cluster, placement.account)
             stack.callback(_remove_if_empty, self._folder)
