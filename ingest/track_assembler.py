@@ -15,7 +15,7 @@ from ingest.pcm import SAMPLE_RATE, Chunk, Chunker
 from ingest.resample import Resampler
 from ingest.track_clock import TrackClock
 
-_FULL_SCALE: Final = 32_767
+_FULL_SCALE: Final = 1 << 15
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class TrackAssembler:
             if self.stats.unsupported_codec:
                 break
             self.stats.packets += 1
-            if packet.format is not self._format:
+            if packet.format is not self._format and packet.format != self._format:
                 self._change_format(packet.format, arrival_s)
             self._next_ms = packet.timestamp_ms
             self._decode(packet.payload, arrival_s)
@@ -124,7 +124,7 @@ class TrackAssembler:
             samples = np.concatenate(self._runs)
             self._runs.clear()
             samples *= _FULL_SCALE
-            np.clip(samples, -_FULL_SCALE, _FULL_SCALE, out=samples)
+            np.clip(samples, -_FULL_SCALE, _FULL_SCALE - 1, out=samples)
             self._chunks += self._chunker.push(self._resampler.push(samples.astype(np.int16)))
 
     def _end_run(self) -> None:

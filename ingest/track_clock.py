@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from ingest.pcm import SAMPLE_RATE
 
 TOLERANCE_S: Final = 0.1  # timestamps and audio may disagree by this much for ever
 SETTLED_S: Final = 0.01  # a drift that is being absorbed is done when they agree so well
-JUMP_S: Final = 0.05  # a packet that moves the disagreement by more tells of lost audio, by less of drift
+JUMP_S: Final = 0.05  # a packet that moves the disagreement by more tells of lost audio, by less of drift ...
+LATE_S: Final = 0.15  # ... unless it moves by less again and again, and stretching is too slow for it
 BACKWARD_S: Final = 0.5  # timestamps that fall back further than this begin a new count
 STRETCH: Final = 0.01  # of a packet's length: too little to hear, 100 ms of drift in 10 s
 
@@ -57,19 +59,20 @@ class TrackClock:
         skip_to: int | None = None
         if error < -BACKWARD_S or error > max(self._silence_left_s, TOLERANCE_S):
             self.reanchors += 1
-            skip_to = round(max(self.position_s, arrival_s) * SAMPLE_RATE)
-            self.position_s = self._base_s = skip_to / SAMPLE_RATE
-            self._base_ms = timestamp_ms
+            if arrival_s > self.position_s:
+                skip_to = ceil(arrival_s * SAMPLE_RATE)
+                self.position_s = skip_to / SAMPLE_RATE
+            self._base_s, self._base_ms = self.position_s, timestamp_ms
             self._drifting = False
             error = 0.0
-        elif error > TOLERANCE_S and jump > JUMP_S:
+        elif error > TOLERANCE_S and (jump > JUMP_S or error > LATE_S):
             self.gaps += 1
             silence = round(error * sample_rate)
             self._drifting = False
         else:
             self._drifting = abs(error) > (SETTLED_S if self._drifting else TOLERANCE_S)
             if self._drifting:
-                most = max(1, round(STRETCH * samples))
+                most = round(STRETCH * samples)
                 stretch = max(-most, min(most, round(error * sample_rate)))
         heard_s = samples / sample_rate
         silence_s = silence / sample_rate
