@@ -231,9 +231,15 @@ async def _launch(
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,  # ^C in a terminal is for us; we stop the server in our order
         cwd="/",
-        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},  # no PG… variable may reach it
+        env=_environment(),
         pass_fds=pass_fds,
     )
+
+
+def _environment() -> dict[str, str]:
+    """No PG… variable may reach the server; a Python built with a shared library may need to be told where that is."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "LC_ALL": "C"}
 
 
 async def _make_cluster(placement: Placement, major: int, *, durable: bool) -> None:
