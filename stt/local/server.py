@@ -7,7 +7,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -74,6 +74,7 @@ class LocalServer:
         self._crew = Crew()
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession | None = None
+        self._closing = asyncio.Event()
         self._created = 0
         self._posts = 0
         self.url = ""
@@ -125,10 +126,18 @@ class LocalServer:
     ) -> None:
         await self._stack.aclose()
 
+    async def _pause(self, seconds: float) -> None:
+        """A delay from the fault plan; a server that closes does not wait for it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+                raise _Refused(503, "the server is closing")
+
     async def _hang_up(self) -> None:
         """Say good-bye on every connection, and let go of every session."""
+        self._closing.set()
         sockets = [live.socket for live in self.sessions.values() if live.socket is not None]
-        await asyncio.gather(*(socket.hang_up(GOING_AWAY) for socket in sockets))
+        await asyncio.gather(*(socket.hang_up(GOING_AWAY) for socket in sockets), return_exceptions=True)
         for live in self.sessions.values():
             live.close()
 
@@ -155,7 +164,7 @@ class LocalServer:
         self._check_key(request)
         self._posts += 1
         post, attempt = self._plan.post, self._posts
-        await asyncio.sleep(post.delay_s)
+        await self._pause(post.delay_s)
         _refuse(next((r for r in post.refusals if r.covers(attempt)), None))
         region = request.query.get("region")
         if region is not None and region not in REGIONS:
@@ -234,7 +243,7 @@ class LocalServer:
         if live is None:
             raise _Refused(404, "no session has this token")
         _refuse(live.script.refuse_upgrade())
-        await asyncio.sleep(live.faults.upgrade_delay_s)
+        await self._pause(live.faults.upgrade_delay_s)
         if not live.deliverable:
             raise _Refused(403, "this session has ended")
         if live.connected and live.faults.second_connection == "refuse":
