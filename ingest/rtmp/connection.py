@@ -101,13 +101,9 @@ class Connection(asyncio.BufferedProtocol):
                 if self._publisher is not None:
                     self._publisher.metadata = event.values
             else:
+                self._note_video()
                 self._end("unpublished")
-        video_bytes = self._protocol.video_bytes
-        if video_bytes != self._video_bytes:
-            self._counters.video_bytes_skipped += video_bytes - self._video_bytes
-            self._video_bytes = video_bytes
-            if self._publisher is not None:
-                self._publisher.has_video = True
+        self._note_video()
         self._send()
         if self._protocol.refused:
             self._end("asked to play")
@@ -184,6 +180,14 @@ class Connection(asyncio.BufferedProtocol):
             closed=self.finish,
         )
         self._server.begin(self, self._publisher, asked.query)
+
+    def _note_video(self) -> None:
+        video_bytes = self._protocol.video_bytes
+        if video_bytes != self._video_bytes:
+            self._counters.video_bytes_skipped += video_bytes - self._video_bytes
+            self._video_bytes = video_bytes
+            if self._publisher is not None:
+                self._publisher.has_video = True
 
     def _hold_back(self) -> None:
         self._counters.pauses += 1

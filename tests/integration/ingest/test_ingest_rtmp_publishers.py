@@ -1,0 +1,230 @@
+"""Real publishers: ffmpeg, FFmpeg's libraries through PyAV, GStreamer with its own RTMP and with librtmp."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ingest.errors import UnsupportedCodec
+from ingest.rtmp import RtmpServer
+
+Serve = Callable[..., Awaitable[tuple[RtmpServer, "Desk"]]]  # noqa: F821 - Desk lives in conftest
+Program = Callable[[str], str]
+
+PYAV = Path(__file__).with_name("ingest_rtmp_pyav.py")
+VIDEO = "-f lavfi -i testsrc=size=320x240:rate=25"
+H264 = "-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p"
+
+
+async def run(*words: str, limit_s: float = 60) -> tuple[int, str]:
+    """Exit code and standard error of a program; it never outlives the test."""
+    process = await asyncio.create_subprocess_exec(
+        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(limit_s):
+            _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, errors.decode(errors="replace")
+
+
+async def ffmpeg(program: Program, server: RtmpServer, arguments: str, name: str = "key") -> tuple[int, str]:
+    words = [program("ffmpeg"), "-hide_banner", "-v", "warning", *arguments.split()]
+    return await run(*words, "-f", "flv", f"rtmp://127.0.0.1:{server.port}/live/{name}")
+
+
+def sine(hz: int, seconds: float, rate: int = 48_000) -> str:
+    return f"-f lavfi -i sine=frequency={hz}:sample_rate={rate}:duration={seconds}"
+
+
+async def test_ffmpeg_with_aac_and_video(serve: Serve, program: Program) -> None:
+    """As most people stream: the tone is heard, the picture skipped, the encoder presents itself."""
+    server, desk = await serve()
+    code, errors = await ffmpeg(program, server, f"{VIDEO} {sine(440, 3)} -t 3 {H264} -c:a aac -ac 2", "key?token=t")
+    assert code == 0, errors
+    heard = await desk.ended()
+    assert desk.asked == [("live", "key", "token=t")]
+    assert heard.seconds == pytest.approx(3.0, abs=0.06)
+    assert heard.pitch() == pytest.approx(440, abs=1)
+    assert heard.publisher.has_video
+    assert str(heard.publisher.metadata["encoder"]).startswith("Lavf")
+    assert heard.publisher.ended_because == "unpublished"
+    stats = heard.track.stats
+    assert stats.gaps == stats.decode_errors == stats.reanchors == 0
+    assert server.counters.protocol_errors == {}
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate"),
+    [
+        ("aac", 44_100), ("libmp3lame", 44_100), ("libmp3lame", 22_050),
+        ("pcm_alaw", 8_000), ("pcm_mulaw", 8_000), ("pcm_s16le", 44_100),
+    ],
+)  # fmt: skip
+async def test_ffmpeg_with_other_sound(serve: Serve, program: Program, codec: str, rate: int) -> None:
+    """Whatever old FLV can carry and we can decode."""
+    server, desk = await serve()
+    code, errors = await ffmpeg(program, server, f"{sine(600, 2, rate)} -c:a {codec} -ac 1")
+    assert code == 0, errors
+    heard = await desk.ended()
+    assert heard.seconds == pytest.approx(2.0, abs=0.1)
+    assert heard.pitch() == pytest.approx(600, abs=1)
+    assert heard.track.stats.decode_errors == 0
+
+
+async def test_sound_stands_where_it_was_made(serve: Serve, program: Program) -> None:
+    """A tone that begins after one second begins after one second on our clock."""
+    server, desk = await serve()
+    source = "-f lavfi -i aevalsrc=if(between(t\\,1\\,2)\\,0.3*sin(2*PI*600*t)\\,0):s=48000:d=3"
+    code, errors = await ffmpeg(program, server, f"{source} -c:a aac")
+    assert code == 0, errors
+    heard = await desk.ended()
+    assert heard.level(0.1, 0.95) < 100
+    assert heard.level(1.06, 1.95) > 3000
+    assert heard.level(2.08, 2.9) < 100
+
+
+async def test_ffmpeg_in_real_time_is_anchored_when_it_began(serve: Serve, program: Program) -> None:
+    """The wall clock of the first sample, and chunks that come while the publish goes on."""
+    server, desk = await serve()
+    publishing = asyncio.create_task(ffmpeg(program, server, f"-re {sine(500, 2)} -c:a aac"))
+    heard = await desk.next()
+    async with asyncio.timeout(10):
+        await heard.first_chunk.wait()
+    assert heard.publisher.ended_because is None, "the first chunk came only when all was over"
+    assert heard.track.anchor is not None
+    assert (await publishing)[0] == 0
+    await desk.ended(heard)
+    assert heard.seconds == pytest.approx(2.0, abs=0.06)
+
+
+async def test_ffmpeg_with_a_wrong_key_fails_and_says_why(serve: Serve, program: Program) -> None:
+    """The person at the encoder reads our words."""
+    server, desk = await serve()
+    code, errors = await ffmpeg(program, server, f"{sine(440, 3)} -c:a aac", "wrong")
+    assert code != 0
+    assert "unknown stream key" in errors
+    assert desk.heard == []
+    assert server.counters.refused_key == 1
+
+
+async def test_ffmpeg_without_sound(serve: Serve, program: Program) -> None:
+    """No chunks; the picture is noticed."""
+    server, desk = await serve()
+    code, errors = await ffmpeg(program, server, f"{VIDEO} -t 1 {H264}")
+    assert code == 0, errors
+    heard = await desk.ended()
+    assert heard.chunks == []
+    assert heard.publisher.has_video
+
+
+async def test_ffmpeg_with_a_codec_we_cannot_decode(serve: Serve, program: Program) -> None:
+    """Named in an error that says what to configure."""
+    server, desk = await serve()
+    code, errors = await ffmpeg(program, server, f"{sine(440, 1, 44_100)} -c:a nellymoser -ac 1")
+    assert code == 0, errors
+    heard = await desk.ended()
+    assert isinstance(heard.error, UnsupportedCodec)
+    assert heard.error.codec == "nellymoser"
+
+
+async def test_eight_ffmpegs_at_once(serve: Serve, program: Program) -> None:
+    """Each is heard with its own tone."""
+    server, desk = await serve(keys=tuple(f"key{n}" for n in range(8)))
+    results = await asyncio.gather(
+        *(ffmpeg(program, server, f"{sine(300 + 100 * n, 2)} -c:a aac", f"key{n}") for n in range(8))
+    )
+    assert [code for code, _ in results] == [0] * 8
+    for heard in [await desk.ended() for _ in range(8)]:
+        n = int(heard.publisher.key.removeprefix("key"))
+        assert heard.pitch() == pytest.approx(300 + 100 * n, abs=1)
+        assert heard.seconds == pytest.approx(2.0, abs=0.06)
+
+
+async def pyav(server: RtmpServer, *arguments: str) -> None:
+    url = f"rtmp://127.0.0.1:{server.port}/live/key"
+    code, errors = await run(sys.executable, str(PYAV), url, *arguments)
+    assert code == 0, errors
+
+
+@pytest.mark.parametrize(("codec", "rate"), [("aac", "48000"), ("libopus", "48000"), ("libmp3lame", "44100")])
+async def test_a_newer_ffmpeg_library(serve: Serve, codec: str, rate: str) -> None:
+    """FFmpeg 8 inside PyAV; it sends Opus by Enhanced RTMP."""
+    server, desk = await serve()
+    await pyav(server, codec, rate, "700", "3")
+    heard = await desk.ended()
+    assert heard.pitch() == pytest.approx(700, abs=1)
+    assert heard.seconds == pytest.approx(3.0, abs=0.1)
+    assert heard.track.stats.decode_errors == heard.track.stats.gaps == 0
+
+
+@pytest.mark.parametrize("codec", ["flac", "ac3"])
+async def test_enhanced_codecs_we_cannot_decode_are_named(serve: Serve, codec: str) -> None:
+    """Our handler stops listening, so the encoder is hung up on."""
+    server, desk = await serve()
+    url = f"rtmp://127.0.0.1:{server.port}/live/key"
+    await run(sys.executable, str(PYAV), url, codec, "48000", "700", "3")
+    heard = await desk.ended()
+    assert isinstance(heard.error, UnsupportedCodec)
+    assert heard.error.codec == codec
+
+
+async def test_a_hole_in_the_sound_is_silence_of_its_length(serve: Serve) -> None:
+    """Packets between 1 s and 2.5 s never sent: what follows keeps its time."""
+    server, desk = await serve()
+    await pyav(server, "aac", "48000", "700", "4", "1.0", "2.5")
+    heard = await desk.ended()
+    assert heard.seconds == pytest.approx(4.0, abs=0.1)
+    assert heard.level(0.1, 0.95) > 3000
+    assert heard.level(1.1, 2.4) < 50
+    assert heard.level(2.6, 3.9) > 3000
+    assert heard.track.stats.gaps == 1
+    assert heard.track.stats.gap_samples / 16_000 == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.parametrize("sink", ["rtmp2sink", "rtmpsink"], ids=["gstreamer", "librtmp"])
+@pytest.mark.parametrize("encoder", ["avenc_aac ! aacparse", "lamemp3enc ! mpegaudioparse"], ids=["aac", "mp3"])
+async def test_gstreamer(serve: Serve, program: Program, sink: str, encoder: str) -> None:
+    """Its own RTMP, and librtmp, which OBS also descends from; sound and picture."""
+    await need_elements(program, sink, *[word for word in encoder.split() if word != "!"], "x264enc", "flvmux")
+    server, desk = await serve()
+    sound = f"audiotestsrc freq=600 num-buffers=130 ! audioconvert ! audio/x-raw,rate=44100 ! {encoder} ! m."
+    picture = "videotestsrc num-buffers=75 ! x264enc speed-preset=ultrafast tune=zerolatency ! h264parse ! m."
+    url = f"rtmp://127.0.0.1:{server.port}/live/key"
+    pipeline = f"flvmux name=m streamable=true ! {sink} location={url} {sound} {picture}"
+    code, errors = await run(program("gst-launch-1.0"), "-q", *pipeline.split())
+    assert code == 0, errors
+    heard = await desk.ended()
+    assert heard.seconds == pytest.approx(130 * 1024 / 44_100, abs=0.12)
+    assert heard.pitch() == pytest.approx(600, abs=1)
+    assert heard.publisher.has_video
+    assert "GStreamer" in str(heard.publisher.metadata["encoder"])
+    assert server.counters.protocol_errors == {}
+
+
+async def test_gstreamer_with_a_wrong_key_fails(serve: Serve, program: Program) -> None:
+    """Instead of sending into the void."""
+    await need_elements(program, "rtmp2sink", "avenc_aac", "flvmux")
+    server, desk = await serve()
+    sound = "audiotestsrc num-buffers=100 ! audioconvert ! avenc_aac ! aacparse ! flvmux streamable=true"
+    url = f"rtmp://127.0.0.1:{server.port}/live/wrong"
+    code, errors = await run(program("gst-launch-1.0"), "-q", *f"{sound} ! rtmp2sink location={url}".split())
+    assert code != 0
+    assert "unknown stream key" in errors or "denied" in errors.lower(), errors
+    assert desk.heard == []
+
+
+async def need_elements(program: Program, *names: str) -> None:
+    """GStreamer comes in many parts."""
+    inspect = program("gst-inspect-1.0")
+    for name in names:
+        if (await run(inspect, "--exists", name))[0]:
+            program(f"the GStreamer element {name}")  # missing: skips, or fails in CI
