@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from storage import ids
-from storage.postgres.pool import Database
+from storage.postgres.pool import Link
 from storage.postgres.values import clean, json_bytes, naive, read
 
 
@@ -28,8 +28,8 @@ class AnalysisRow:
 
 
 class Analyses:
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, link: Link) -> None:
+        self._db = link
 
     async def ensure(self, session_id: str, now: datetime) -> AnalysisRow | None:
         """One PENDING analysis for an ENDED session; an existing one stays. Returns: None for any other session."""

@@ -10,7 +10,7 @@ import asyncpg
 
 from storage import ids
 from storage.postgres.errors import row_is_to_blame
-from storage.postgres.pool import Database
+from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_json, clean_or_none, naive, naive_or_none, read, whole
 
 Key = tuple[str, int]
@@ -68,8 +68,8 @@ class Appended:
 
 
 class Finals:
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, link: Link) -> None:
+        self._db = link
 
     async def append(self, rows: Sequence[FinalRow]) -> Appended:
         """Store a batch (1 to 100 rows is the range that pays) in one round trip; the same batch twice changes nothing.

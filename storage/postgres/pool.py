@@ -19,7 +19,10 @@ Record: TypeAlias = Mapping[str, Any]
 
 
 class Link:
-    """Runs named queries on a pool or, inside a transaction, on one connection."""
+    """Runs named queries on a pool or, inside a transaction, on one connection.
+
+    A repository that takes a Link works on either, so several can share a transaction.
+    """
 
     def __init__(self, executor: Any, sql: Queries) -> None:
         self._executor = executor

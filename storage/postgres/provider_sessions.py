@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from storage.postgres.pool import Database
+from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_or_none, finite, read
 
 
@@ -25,8 +25,8 @@ class ProviderSessionRow:
 
 
 class ProviderSessions:
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, link: Link) -> None:
+        self._db = link
 
     async def opened(
         self, provider_session_id: str, transcription_id: str, session_id: str, identity: str, opened_at: datetime

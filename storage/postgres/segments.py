@@ -10,7 +10,7 @@ import asyncpg
 
 from storage import ids
 from storage.postgres.errors import row_is_to_blame
-from storage.postgres.pool import Database
+from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_or_none, naive, naive_or_none, read
 
 
@@ -54,8 +54,8 @@ class Upserted:
 
 
 class Segments:
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, link: Link) -> None:
+        self._db = link
 
     async def upsert(self, rows: Iterable[NewSegment]) -> Upserted:
         """Insert or update a batch, in one round trip. A late partial never replaces a final.

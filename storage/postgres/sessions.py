@@ -12,7 +12,7 @@ import asyncpg
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken
-from storage.postgres.pool import Database, Record
+from storage.postgres.pool import Database, Link, Record
 from storage.postgres.values import clean, clean_or_none, naive, read, whole
 
 DEFAULT_SPACE: Final = "default"
@@ -138,8 +138,8 @@ class Sessions:
 
 
 class Participants:
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, link: Link) -> None:
+        self._db = link
 
     async def join(
         self,

@@ -9,7 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from storage import ids
-from storage.postgres.pool import Database
+from storage.postgres.pool import Link
 from storage.postgres.values import clean, finite, naive, naive_or_none, read, whole
 
 
@@ -51,8 +51,8 @@ def usage_id(transcription_id: str, identity: str) -> str:
 
 
 class Usage:
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, link: Link) -> None:
+        self._db = link
 
     async def save(self, rows: Sequence[UsageRow]) -> Saved:
         """Write absolute values; counters only grow, so a repeat or a late checkpoint changes nothing.

@@ -185,6 +185,26 @@ async def test_when_the_gateway_is_killed_its_server_stops_cleanly(open_dir: Pat
     await gone(open_dir)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+async def test_a_server_that_still_shuts_down_keeps_its_successor_waiting(open_dir: Path) -> None:
+    """The lock is the server's too: otherwise the next one would trip over postmaster.pid."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, str(open_dir), "asyncio", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        await process.stdout.readline()
+    postmaster = int((open_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGSTOP)
+    process.kill()
+    await process.wait()
+    with pytest.raises(EmbeddedFailed, match="uses the data directory"):
+        await start(open_dir, lock_wait_s=0.1).__aenter__()
+    os.kill(postmaster, signal.SIGCONT)
+    async with start(open_dir) as postgres:
+        assert await query(postgres.url, "SELECT 1") == 1
+
+
 async def test_a_cancelled_start_leaves_nothing(open_dir: Path) -> None:
     starting = asyncio.create_task(start(open_dir).__aenter__(), name="start")
     async with asyncio.timeout(20):

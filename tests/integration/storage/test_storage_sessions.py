@@ -9,7 +9,7 @@ from conftest import NOW, World  # this folder's
 
 from storage.postgres.analyses import Analyses
 from storage.postgres.errors import SessionGone, SlugTaken
-from storage.postgres.finals import Finals
+from storage.postgres.finals import Appended, Finals
 from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
 from storage.postgres.segments import NewSegment, Segments
@@ -359,3 +359,53 @@ async def test_segments_of_the_missing_are_dropped_or_nameless_and_a_bad_one_sta
 async def test_a_run_of_a_deleted_session_is_lost(world: World) -> None:
     await Sessions(world.db).delete(world.session.id, LATER)
     assert not await Transcriptions(world.db).renew(world.run.id, "replica-1", world.run.fence, 15, LATER)
+
+
+async def blocked(db: Database) -> None:
+    """Until some statement waits for another's lock."""
+    async with asyncio.timeout(20):
+        while not await db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.005)
+
+
+async def test_the_second_of_two_joins_waits_and_then_sees_the_session_live(db: Database, session: SessionRow) -> None:
+    async with db.transaction() as link:
+        first = await Participants(link).join(session.id, "anna", None, NOW)
+        second = asyncio.create_task(Participants(db).join(session.id, "bob", None, LATER), name="second")
+        await blocked(db)
+    joined = await second
+    assert first is not None
+    assert joined is not None
+    assert (first.went_live, joined.went_live) == (True, False)
+
+
+async def test_a_join_that_meets_an_ending_does_not_reopen_the_session(db: Database, session: SessionRow) -> None:
+    await Sessions(db).go_live(session.id, NOW)
+    async with db.transaction() as link:
+        await link.run("session_end", session.id, LATER.replace(tzinfo=None))
+        joining = asyncio.create_task(Participants(db).join(session.id, "anna", None, NOW), name="joining")
+        await blocked(db)
+    assert await joining is None
+    after = await Sessions(db).by_id(session.id)
+    assert after is not None
+    assert after.status == "ENDED"
+
+
+async def test_a_final_that_meets_the_apps_deletion_is_gone_without_an_error(world: World) -> None:
+    async with world.db.pool.acquire() as app, app.transaction():
+        await app.execute('DELETE FROM "Participant"')
+        await app.execute('DELETE FROM "VideoSession"')
+        writing = asyncio.create_task(Finals(world.db).append([world.final(1)]), name="writing")
+        await blocked(world.db)
+    assert await writing == Appended(gone={world.session.id})
+    assert await Finals(world.db).count(world.session.id) == 0
+
+
+async def test_a_final_that_meets_the_deletion_of_its_speaker_is_stored_nameless(world: World) -> None:
+    async with world.db.pool.acquire() as app, app.transaction():
+        await app.execute('DELETE FROM "Participant"')
+        writing = asyncio.create_task(Finals(world.db).append([world.final(1)]), name="writing")
+        await blocked(world.db)
+    assert await writing == Appended(stored={world.final(1).key})
+    [row] = await Segments(world.db).by_session(world.session.id)
+    assert row.participant_id is None
