@@ -116,6 +116,11 @@ class Live:
         return self.session.acknowledged
 
     @property
+    def behind_s(self) -> float:
+        """Seconds of audio that the engine has yet to hear."""
+        return max((recogniser.behind_s for recogniser in self._recognisers), default=0.0)
+
+    @property
     def finals(self) -> list[dict[str, Any]]:
         return [{"id": final.id, "is_final": True, "utterance": final.utterance} for final in self.session.finals]
 
@@ -226,8 +231,7 @@ class Live:
             self.hear(self.session.stop())
             if not self.faults.ignore_stop:
                 self._crew.start(self._finish(), f"stt-finish-{self.id}")
-        behind = max((r.behind_s for r in self._recognisers), default=0.0)
-        return self.session.stopped(behind)
+        return self.session.stopped(self.behind_s)
 
     def expire(self) -> None:
         """The maximum duration is reached."""

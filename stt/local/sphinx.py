@@ -73,8 +73,8 @@ class SphinxEngine:
 
     @property
     def pids(self) -> list[int]:
-        """Of the running workers."""
-        return [worker.pid for worker in self._workers if worker.pid is not None]
+        """Of the workers that are ready to hear."""
+        return [worker.pid for worker in self._workers if worker.ready and worker.pid is not None]
 
     async def start(self) -> None:
         try:
@@ -137,7 +137,8 @@ class _Worker:
 
     async def stop(self) -> None:
         """End the process: the end of its input is its signal, a kill is the fallback."""
-        process, self._process, self.ready = self._process, None, False
+        self.ready = False
+        process = self._process
         if process is None:
             return
         if process.stdin is not None:
@@ -149,6 +150,7 @@ class _Worker:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        self._process = None  # not before: a cancelled stop must be repeatable
 
     def tell(self, order: Order) -> None:
         """Bounded by the channels' windows, so it needs no waiting. A dead worker's orders are repeated later."""
