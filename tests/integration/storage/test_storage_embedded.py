@@ -196,11 +196,13 @@ async def test_a_server_that_still_shuts_down_keeps_its_successor_waiting(open_d
         await process.stdout.readline()
     postmaster = int((open_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGSTOP)
-    process.kill()
-    await process.wait()
-    with pytest.raises(EmbeddedFailed, match="uses the data directory"):
-        await start(open_dir, lock_wait_s=0.1).__aenter__()
-    os.kill(postmaster, signal.SIGCONT)
+    try:
+        process.kill()
+        await process.wait()
+        with pytest.raises(EmbeddedFailed, match="uses the data directory"):
+            await start(open_dir, lock_wait_s=0.1).__aenter__()
+    finally:
+        os.kill(postmaster, signal.SIGCONT)
     async with start(open_dir) as postgres:
         assert await query(postgres.url, "SELECT 1") == 1
 
