@@ -260,9 +260,8 @@ class Live:
         await self._heard_all.wait()
         await self._none_late.wait()
         await asyncio.sleep(self.faults.end_delay_s)
-        took = time.monotonic() - began
-        self.result = self.session.result(took)
-        for message in self.session.end(took):
+        self.result = self.session.result(time.monotonic() - began)
+        for message in self.session.end(self.result):
             self.emit(message)
         self.outbox.put(HangUp(1000))
         self._close()

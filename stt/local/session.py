@@ -192,10 +192,9 @@ class Session:
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def end(self, took_s: float) -> list[Message]:
-        """After the last final: everything up to `end_session`. `took_s`: seconds from stop to here."""
+    def end(self, result: dict[str, Any]) -> list[Message]:
+        """After the last final: everything up to `end_session`. `result`: what `result()` returned."""
         self.move(Phase.DONE)
-        result = self.result(took_s)
         last = [messages.end_recording(self.duration), messages.post("post_transcript", result["transcription"])]
         last.append(messages.post("post_final_transcript", result))
         if self.config.summary:
@@ -203,7 +202,7 @@ class Session:
         return [*last, messages.lifecycle("end_session")]
 
     def result(self, took_s: float) -> dict[str, Any]:
-        """The `result` object of the session's record, without `messages`."""
+        """The `result` object of the session's record, without `messages`. `took_s`: seconds since the stop."""
         ordered = sorted(self.finals, key=lambda final: (final.utterance["start"], final.utterance["channel"]))
         result: dict[str, Any] = {
             "metadata": {

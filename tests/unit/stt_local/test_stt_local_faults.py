@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stt.local.faults import BadPlan, Cut, Inject, Plan, Refusal, Script, SessionFaults, parse_plan
+from stt.local.faults import Acks, BadPlan, Cut, Finals, Inject, Plan, Post, Refusal, Script, SessionFaults, parse_plan
 
 
 def test_no_plan_is_no_fault() -> None:
@@ -78,3 +79,9 @@ def test_an_injection_is_due_once() -> None:
     assert script.injections(99) == []
     assert script.injections(250) == [items[1]]
     assert script.injections(250) == []
+
+
+@pytest.mark.parametrize("part", [Plan, Post, Refusal, SessionFaults, Cut, Acks, Finals, Inject])
+def test_every_switch_stands_in_the_docs(part: type[Any]) -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "local-stt.md").read_text()
+    assert [name for name in part.__struct_fields__ if name not in docs] == []

@@ -171,7 +171,7 @@ def test_the_end_comes_in_the_documented_order_with_the_whole_result() -> None:
     one.heard(1, said("second", start=2.0))
     one.heard(0, said("first", start=1.0))
     one.stop()
-    messages = one.end(took_s=0.5)
+    messages = one.end(one.result(took_s=0.5))
     assert [m.type for m in messages] == [
         "end_recording",
         "post_transcript",
