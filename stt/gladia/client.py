@@ -170,8 +170,12 @@ class GladiaLink:
             wake.set()
 
     @property
-    def state(self) -> SessionState | None:
-        return self._link.state
+    def state(self) -> str:
+        """idle, waiting (the account is full), or the current session's state in lower case."""
+        session = self._link.sessions[-1] if self._link.sessions else None
+        if session is None:
+            return "idle"
+        return "waiting" if session.is_waiting else session.state.name.lower()
 
     @property
     def counts(self) -> LinkCounts:

@@ -160,11 +160,6 @@ class Link:
         return self._all_complete and self.failed is None
 
     @property
-    def state(self) -> SessionState | None:
-        """State of the session that hears the track now; None while there is none."""
-        return self.sessions[-1].state if self.sessions else None
-
-    @property
     def sent_samples(self) -> int:
         return self._sent + sum(session.metered.sent for session in self.sessions)
 

@@ -157,6 +157,7 @@ class Session:
         self.metered = Metered()
         self.refused: ProviderRefused | None = None
         self.complete = False
+        self.is_waiting = False  # the account had no place when we last asked
         self.reconnects = 0
         self.stalls = 0
         self.begin = begin
@@ -236,7 +237,7 @@ class Session:
         return Wait(min(self._not_before, self._flush_by or self._not_before))
 
     def created(self, session_id: str, url: str, now: float) -> None:
-        self.id, self.url = session_id, url
+        self.id, self.url, self.is_waiting = session_id, url, False
         self._attempts, self._not_before, self._down_since = 0, now, now
         self._move(Event.CREATED, now)
 
@@ -246,8 +247,9 @@ class Session:
             self.refused = error
             self._move(Event.ABANDONED, now)
             return
+        self.is_waiting = isinstance(error, ProviderFull)
         # A full account frees a place when somebody stops, so asking again soon is no use.
-        self._retry_later(now, at_least=1.0 if isinstance(error, ProviderFull) else 0.0)
+        self._retry_later(now, at_least=1.0 if self.is_waiting else 0.0)
 
     def fetched(self, result: wire.SessionResult | None, now: float) -> list[wire.Transcribed]:
         """The result over REST, or None when it could not be had this time."""

@@ -1,0 +1,84 @@
+"""One table: what went wrong → HTTP status, told as RFC 9457 problem details."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from gateway.live.credentials import CredentialRefused, Forbidden
+from gateway.live.hub import Crowded
+from gateway.live.protocol import CloseCode
+from gateway.sessions.domain import errors
+from gateway.sessions.usecases.ports import RecordsUnavailable
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[Exception], HTTPStatus]] = {
+    errors.SessionNotFound: HTTPStatus.NOT_FOUND,
+    errors.NeverStarted: HTTPStatus.NOT_FOUND,
+    errors.SessionOver: HTTPStatus.CONFLICT,
+    errors.CostCapReached: HTTPStatus.PAYMENT_REQUIRED,
+    errors.RunsElsewhere: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.WrongRequest: HTTPStatus.BAD_REQUEST,
+}
+
+
+class Problem(msgspec.Struct):
+    """RFC 9457. `type` is `about:blank`: the title and the status say what it is."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def problem(status: int, title: str, detail: str, hint: str | None = None) -> web.Response:
+    told = Problem(type="about:blank", title=title, status=status, detail=detail, hint=hint or msgspec.UNSET)
+    return web.Response(body=msgspec.json.encode(told), status=status, content_type="application/problem+json")
+
+
+def unauthorized(error: CredentialRefused) -> web.Response:
+    response = problem(401, "Credential refused", str(error), "send Authorization: Bearer <service token>")
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn every error into one clear answer; only the unforeseen is logged with its stack."""
+    try:
+        return await handler(request)
+    except errors.SessionError as error:
+        return problem(STATUS[type(error)], error.title, str(error), error.hint)
+    except Forbidden as error:
+        return problem(403, "Forbidden", str(error))
+    except CredentialRefused as error:
+        return unauthorized(error)
+    except Crowded as error:
+        status = 429 if error.code is CloseCode.TOO_MANY else 503
+        answer = problem(status, "No place now", str(error))
+        answer.headers["Retry-After"] = "5"
+        return answer
+    except RecordsUnavailable as error:
+        log.warning("database: %s", error)
+        answer = problem(503, "Database unavailable", "the database does not answer", "try again in a few seconds")
+        answer.headers["Retry-After"] = "2"
+        return answer
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problem(error.status, error.reason, error.text or error.reason)
+    except Exception:
+        log.exception("request failed", extra={"method": request.method, "path": request.path})
+        return problem(500, "Internal error", "the gateway failed; its log has the details")

@@ -1,0 +1,123 @@
+"""The OpenAPI 3.1 document, made from the same table that routes the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+
+from gateway.api.errors import Problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    place: Literal["path", "query"]
+    meaning: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation: how it is routed, who may call it, and what the document says of it.
+
+    `credential`: "service" (a service token), "watch" (anything the stream accepts) or None.
+    `answers`: status → type of the body, a media type, or None for none.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    credential: Literal["service", "watch"] | None = "service"
+    body: type | None = None
+    answers: Mapping[int, type | str | None] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
+    tag: str = "transcription"
+
+
+def document(routes: Iterable[Route], version: str, server: str) -> dict[str, Any]:
+    """The whole document as plain JSON values."""
+    routes = list(routes)
+    types = [route.body for route in routes if route.body]
+    types += [kind for route in routes for kind in route.answers.values() if isinstance(kind, type)]
+    unique = list(dict.fromkeys([*types, Problem]))
+    _, components = msgspec.json.schema_components(unique, ref_template="#/components/schemas/{name}")
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Transcription gateway",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Start and stop transcriptions, follow them live, read and export what was said, "
+            "and see what it cost. Errors are RFC 9457 problem details.",
+        },
+        "servers": [{"url": server}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "service": {"type": "http", "scheme": "bearer", "description": "a token of GATEWAY_API_TOKENS"},
+                "watch": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "a service token, a user JWT, or the LiveKit access token of the session's room; "
+                    "streams also take `?token=` and the subprotocol pair `transcript.v1, bearer.<token>`",
+                },
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    answers: dict[str, Any] = {str(status): _answer(status, kind) for status, kind in route.answers.items()}
+    if route.credential is not None:
+        answers.setdefault("401", _answer(401, Problem))
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": f"{route.method.lower()}{_camel(route.path)}",
+        "tags": [route.tag],
+        "responses": dict(sorted(answers.items())),
+        "security": [{route.credential: []}] if route.credential else [],
+    }
+    if route.parameters:
+        operation["parameters"] = [
+            {
+                "name": parameter.name,
+                "in": parameter.place,
+                "required": parameter.place == "path",
+                "description": parameter.meaning,
+                "schema": dict(parameter.schema),
+            }
+            for parameter in route.parameters
+        ]
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}},
+        }
+    return operation
+
+
+def _answer(status: int, kind: type | str | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": web.Response(status=status).reason or str(status)}
+    if kind is Problem:
+        answer["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    elif isinstance(kind, type):
+        answer["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+    elif kind is not None:
+        answer["content"] = {media: {"schema": {"type": "string"}} for media in kind.split(",")}
+    return answer
+
+
+def _camel(path: str) -> str:
+    parts = path.replace("{", "").replace("}", "").replace(".", "/").split("/")
+    return "".join(part[:1].upper() + part[1:] for part in parts if part)

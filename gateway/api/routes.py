@@ -1,0 +1,276 @@
+"""The HTTP control API: requests in, use cases called, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from gateway.api import schemas, views
+from gateway.api.errors import Problem
+from gateway.api.openapi import Parameter, Route, document
+from gateway.live import credentials
+from gateway.live.endpoint import LiveEndpoint
+from gateway.live.hub import Hub
+from gateway.sessions.domain import export
+from gateway.sessions.domain.errors import SessionNotFound, WrongRequest
+from gateway.sessions.domain.transcription import SpeechOptions, StartRequest
+from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord, Transcriber
+from gateway.sessions.usecases.record import Recorder
+from gateway.sessions.usecases.transcriptions import Transcriptions
+
+T = TypeVar("T")
+_BODY_LIMIT: Final = 64 * 1024
+_PAGE: Final = 500
+
+SLUG: Final = Parameter("slug", "path", "the session's slug")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Handlers of the control API. `ready` names what is not ready; an empty list means all is."""
+
+    transcriptions: Transcriptions
+    records: Records
+    recorder: Recorder
+    transcriber: Transcriber
+    hub: Hub
+    endpoint: LiveEndpoint
+    secrets: credentials.Secrets
+    ready: Callable[[], Awaitable[list[str]]]
+    metrics: Callable[[], bytes] | None
+    public_url: Callable[[], str]
+
+    def routes(self) -> list[Route]:
+        """Everything this API answers, as the document tells it."""
+        problem = Problem
+        return [
+            Route("POST", "/api/transcription/start", self.start, "Start a transcription; idempotent per session",
+                  body=schemas.StartBody, answers={201: schemas.StartAnswer, 200: schemas.StartAnswer, 400: problem,
+                  402: problem, 404: problem, 409: problem, 429: problem, 503: problem}),
+            Route("POST", "/api/transcription/stop", self.stop, "Drain, then stop; idempotent",
+                  body=schemas.StopBody, answers={200: schemas.StopAnswer, 202: schemas.StopAnswer, 400: problem,
+                  404: problem, 503: problem}),
+            Route("GET", "/api/transcription", self.running, "Every transcription that is not stopped",
+                  answers={200: schemas.TranscriptionList, 503: problem}),
+            Route("GET", "/api/transcription/{slug}", self.show, "State, tracks, lag and health of one",
+                  parameters=(SLUG,), answers={200: schemas.TranscriptionView, 404: problem, 503: problem}),
+            Route("GET", "/api/transcription/{slug}/usage", self.usage, "Usage rows and totals",
+                  parameters=(SLUG,), answers={200: schemas.UsageView, 404: problem, 503: problem}),
+            Route("GET", "/api/sessions/{slug}/transcript", self.transcript, "Finals so far, as a file",
+                  credential="watch", parameters=(SLUG,
+                  Parameter("format", "query", "json (default), vtt, srt or txt",
+                            {"type": "string", "enum": list(export.CONTENT_TYPES), "default": "json"}),
+                  Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)")),
+                  answers={200: "application/json,text/vtt,application/x-subrip,text/plain", 400: problem,
+                           403: problem, 404: problem, 406: problem, 503: problem}, tag="sessions"),
+            Route("GET", "/api/realtime/transcribe", self.endpoint.watch,
+                  "The live stream over WebSocket: hello, finals with a gapless seq, partials, state, health",
+                  credential="watch", parameters=(
+                  Parameter("session", "query", "the session's slug"),
+                  Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
+                  Parameter("token", "query", "the credential, where headers cannot be set")),
+                  answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
+                           429: problem, 503: problem}, tag="live"),
+            Route("POST", "/api/sessions", self.create_session, "Create a session", body=schemas.NewSession,
+                  answers={201: schemas.SessionCreated, 400: problem, 503: problem}, tag="sessions"),
+            Route("GET", "/healthz", self.health, "The process answers", credential=None,
+                  answers={200: "application/json"}, tag="operation"),
+            Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
+                  answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
+            Route("GET", "/openapi.json", self.openapi, "This document", credential=None,
+                  answers={200: "application/json"}, tag="operation"),
+        ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: "text/plain"},
+                    tag="operation")] if self.metrics else [])  # fmt: skip
+
+    def register(self, app: web.Application) -> None:
+        for route in self.routes():
+            handler = route.handler
+            if route.credential == "service":
+                handler = self._service_only(handler)
+            app.router.add_route(route.method, route.path, handler)
+
+    def _service_only(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not credentials.is_service_token(
+                token.strip(), self.secrets.service_tokens
+            ):
+                raise credentials.CredentialRefused("a service token is needed")
+            return await handler(request)
+
+        return guarded
+
+    # --- transcription ------------------------------------------------------------------------------------
+
+    async def start(self, request: web.Request) -> web.Response:
+        body = await _body(request, schemas.StartBody)
+        languages = [*([body.language] if body.language else []), *body.languages]
+        targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
+        answer = await self.transcriptions.start(
+            StartRequest(
+                session_slug=body.session_slug,
+                session_id=body.session_id,
+                source=body.source,
+                speech=SpeechOptions(
+                    tuple(dict.fromkeys(languages)), body.code_switching, tuple(body.custom_vocabulary), tuple(targets)
+                ),
+                cost_cap_usd=body.cost_cap_usd,
+                participant_identity=body.participant_identity,
+                participant_name=body.participant_name,
+            )
+        )
+        return _json(views.started(answer), 201 if answer.created else 200)
+
+    async def stop(self, request: web.Request) -> web.Response:
+        body = await _body(request, schemas.StopBody)
+        stopped = await self.transcriptions.stop(body.session_slug, wait=body.wait)
+        if stopped is None:
+            return _json(schemas.StopAnswer("stopping"), 202)
+        used = views.usage(stopped.record, stopped.usage)
+        return _json(schemas.StopAnswer("stopped", stopped.finals_complete, used))
+
+    async def running(self, request: web.Request) -> web.Response:
+        seen = await self.transcriptions.all_seen()
+        return _json(schemas.TranscriptionList([await self._view(one.record.slug) for one in seen]))
+
+    async def show(self, request: web.Request) -> web.Response:
+        return _json(await self._view(request.match_info["slug"]))
+
+    async def _view(self, slug: str) -> schemas.TranscriptionView:
+        seen = await self.transcriptions.seen(slug)
+        used = await self.transcriptions.usage(slug)
+        engine = self.transcriber.engine
+        return views.transcription(seen, engine, self.hub.watching(slug), used, self.recorder.behind_s)
+
+    async def usage(self, request: web.Request) -> web.Response:
+        slug = request.match_info["slug"]
+        seen = await self.transcriptions.seen(slug)
+        return _json(views.usage(seen.record, await self.transcriptions.usage(slug)))
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    async def create_session(self, request: web.Request) -> web.Response:
+        body = await _body(request, schemas.NewSession)
+        try:
+            session = await self.records.create_session(None, body.title, body.space_id)
+        except LookupError:
+            raise WrongRequest(f"there is no space {body.space_id!r}") from None
+        return _json(schemas.SessionCreated(session.slug), 201)
+
+    async def transcript(self, request: web.Request) -> web.StreamResponse:
+        kind = request.query.get("format", "json")
+        if kind not in export.CONTENT_TYPES:
+            raise web.HTTPNotAcceptable(text=f"format must be one of {', '.join(export.CONTENT_TYPES)}")
+        session = await self._readable_session(request)
+        after = _after(request.query.get("since", "0"))
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": export.CONTENT_TYPES[kind],
+                "Content-Disposition": f'inline; filename="{_file_name(session.slug)}.{kind}"',
+                "Cache-Control": "no-store",
+            }
+        )
+        first = await self.records.finals(session.id, after, _PAGE)  # an error must come before the first byte
+        numbering = await self.records.numbering(session.id)
+        await response.prepare(request)
+        pages = self._pages(session.id, first)
+        if kind == "json":
+            await _write_json(response, session.slug, numbering.epoch if numbering else None, pages)
+        else:
+            writer = export.writer(kind)  # type: ignore[arg-type]
+            await response.write(writer.head.encode())
+            async for page in pages:
+                lines = [writer.write(_spoken(seq, data)) for seq, data in page]
+                await response.write("".join(lines).encode())
+        await response.write_eof()
+        return response
+
+    async def _readable_session(self, request: web.Request) -> SessionRecord:
+        access = credentials.check(_token(request), self.secrets)
+        session = await self.records.session(request.match_info["slug"])
+        if session is None:
+            raise SessionNotFound(request.match_info["slug"])
+        access.check_session(session.slug, session.space_id)
+        return session
+
+    async def _pages(self, session_id: str, first: list[KeptFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
+        page = first
+        while page:
+            yield [(final.seq, final.data) for final in page]
+            page = await self.records.finals(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
+
+    # --- operation ----------------------------------------------------------------------------------------
+
+    async def health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readiness(self, request: web.Request) -> web.Response:
+        reasons = await self.ready()
+        status = schemas.Ready("not ready" if reasons else "ready", self.transcriber.engine, reasons)
+        return _json(status, 503 if reasons else 200)
+
+    async def prometheus(self, request: web.Request) -> web.Response:
+        text = self.metrics() if self.metrics else b""
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return _json(document(self.routes(), metadata.version("transcription-gateway"), self.public_url()))
+
+
+async def _body(request: web.Request, kind: type[T]) -> T:
+    """Raises: WrongRequest with what is wrong where."""
+    if request.content_length is not None and request.content_length > _BODY_LIMIT:
+        raise WrongRequest(f"the body may have at most {_BODY_LIMIT} bytes")
+    try:
+        return msgspec.json.decode(await request.read() or b"null", type=kind)
+    except msgspec.ValidationError as error:
+        raise WrongRequest(f"the request does not fit: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WrongRequest(f"the body is not JSON: {error}") from None
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def _token(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else request.query.get("token")
+
+
+def _after(text: str) -> int:
+    seq = text.rpartition(":")[2]
+    if not (seq.isascii() and seq.isdecimal() and len(seq) <= 15):
+        raise WrongRequest("since must be a seq, or EPOCH:SEQ")
+    return int(seq)
+
+
+def _file_name(slug: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in slug)
+
+
+def _spoken(seq: int, data: bytes) -> export.SpokenLine:
+    said = msgspec.json.decode(data)
+    words = tuple((word["text"], word["startMs"], word["endMs"]) for word in said.get("words", ()))
+    speaker = said.get("participantName") or said.get("participantIdentity")
+    return export.SpokenLine(seq, speaker, said["text"], said["startMs"], said["endMs"], words)
+
+
+async def _write_json(
+    response: web.StreamResponse, slug: str, epoch: str | None, pages: AsyncIterator[list[tuple[int, bytes]]]
+) -> None:
+    head = msgspec.json.encode({"sessionSlug": slug, "epoch": epoch})[:-1]
+    await response.write(head + b',"finals":[')
+    comma = b""
+    async for page in pages:
+        parts = []
+        for seq, data in page:
+            parts.append(comma + b'{"seq":' + str(seq).encode() + b"," + data.lstrip()[1:])
+            comma = b","
+        await response.write(b"".join(parts))
+    await response.write(b"]}")

@@ -1,0 +1,119 @@
+"""What the service knows, in the shapes of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.api import schemas
+from gateway.live.protocol import timestamp
+from gateway.sessions.domain.usage import Usage
+from gateway.sessions.usecases.ports import TranscriptionRecord
+from gateway.sessions.usecases.run import LiveTrack
+from gateway.sessions.usecases.transcriptions import Seen, Started
+
+
+def started(answer: Started) -> schemas.StartAnswer:
+    ingest = schemas.IngestView(**_ingest(answer))
+    return schemas.StartAnswer(
+        transcription_id=answer.record.id,
+        session_slug=answer.record.slug,
+        state=_state(answer.state),
+        source=answer.record.source,
+        created=answer.created,
+        started_at=timestamp(answer.record.started_at),
+        ingest=None if answer.record.source == "livekit" else ingest,
+    )
+
+
+def _ingest(answer: Started) -> dict[str, str | None]:
+    ingest = answer.ingest
+    return {"rtmp_url": ingest.rtmp_url, "stream_key": ingest.stream_key, "websocket_url": ingest.websocket_url}
+
+
+def usage(record: TranscriptionRecord, used: Sequence[Usage]) -> schemas.UsageView:
+    rows = [
+        schemas.UsageRowView(
+            participant_identity=one.identity,
+            started_at=timestamp(one.started_at),
+            ended_at=None if one.ended_at is None else timestamp(one.ended_at),
+            duration_seconds=one.duration_seconds,
+            duration_minutes=one.duration_minutes,
+            audio_chunks_sent=one.audio_chunks_sent,
+            transcripts_received=one.transcripts_received,
+            final_transcripts=one.final_transcripts,
+            partial_transcripts=one.partial_transcripts,
+            cost_per_minute=one.cost_per_minute,
+            total_cost=one.total_cost,
+            errors_count=one.errors_count,
+        )
+        for one in used
+    ]
+    totals = schemas.UsageTotals(
+        duration_seconds=sum(row.duration_seconds for row in rows),
+        duration_minutes=sum(row.duration_minutes for row in rows),
+        audio_chunks_sent=sum(row.audio_chunks_sent for row in rows),
+        transcripts_received=sum(row.transcripts_received for row in rows),
+        final_transcripts=sum(row.final_transcripts for row in rows),
+        partial_transcripts=sum(row.partial_transcripts for row in rows),
+        total_cost=round(sum(row.total_cost for row in rows), 6),
+        errors_count=sum(row.errors_count for row in rows),
+    )
+    return schemas.UsageView(record.id, record.slug, rows, totals)
+
+
+def transcription(
+    seen: Seen, engine: str, watchers: int, used: Sequence[Usage], behind_s: float
+) -> schemas.TranscriptionView:
+    record, run = seen.record, seen.run
+    running = run is not None and not run.finished.is_set()
+    reasons = list(run.health) if run is not None else []
+    return schemas.TranscriptionView(
+        transcription_id=record.id,
+        session_slug=record.slug,
+        session_id=record.session_id,
+        state=_state(run.state.shown if run is not None and running else record.state),
+        source=record.source,
+        engine=engine,
+        started_at=timestamp(record.started_at),
+        stopped_at=None if record.stopped_at is None else timestamp(record.stopped_at),
+        reason=record.stop_reason if run is None else run.reason,
+        finals_complete=record.finals_complete,
+        finals=sum(one.final_transcripts for one in used),
+        partials=sum(one.partial_transcripts for one in used),
+        last_seq=run.last_seq if run is not None else record.last_seq,
+        watchers=watchers,
+        lost_audio_seconds=round(run.counts.lost_audio_s, 3) if run is not None else 0.0,
+        cost=round(sum(one.total_cost for one in used), 6),
+        health=schemas.HealthView("degraded" if reasons else "ok", reasons),
+        lag={
+            "providerSeconds": round(max((live.link.backlog_s for live in run.tracks), default=0.0), 3) if run else 0.0,
+            "databaseSeconds": round(behind_s, 3) if run else 0.0,
+        },
+        tracks=[_track(live) for live in run.tracks] if run is not None else [],
+    )
+
+
+def _track(live: LiveTrack) -> schemas.TrackView:
+    return schemas.TrackView(
+        participant_identity=live.track.speaker.identity,
+        participant_name=live.track.speaker.name,
+        provider=live.link.state,
+        seconds_heard=round(live.meter.samples_heard / 16_000, 3),
+        seconds_sent=round(live.link.sent_samples / 16_000, 3),
+        backlog_seconds=round(live.link.backlog_s, 3),
+        facts=dict(live.track.facts()),
+    )
+
+
+def _state(state: str) -> schemas.State:
+    match state.lower():
+        case "starting":
+            return "starting"
+        case "running":
+            return "running"
+        case "waiting":
+            return "waiting"
+        case "stopping":
+            return "stopping"
+        case _:
+            return "stopped"

@@ -1,0 +1,158 @@
+"""`gateway demo`: the whole product on one machine, with nothing else installed, on a bundled sample of speech."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Final
+
+from gateway import logs
+from gateway.app import Gateway, open_gateway
+from gateway.cli.client import Client, connect
+from gateway.cli.commands import DONE, FAILED, Screen, stop_signals
+from gateway.settings import Settings
+
+_IGNORED: Final = ("DATABASE_URL", "GLADIA_API_KEY", "GATEWAY_STT_ENGINE", "REDIS_URL")
+
+
+async def demo(args: argparse.Namespace) -> int:
+    """Run the sample once; serve on until Ctrl-C unless `--once`."""
+    if args.json and not args.once:
+        print("gateway: --json needs --once", file=sys.stderr)
+        return 2
+    settings = _settings()
+    # People get the transcript, not the log; with --json the log may be wanted on standard error.
+    logs.configure("text", "info" if args.json else "error")
+    out = open(os.devnull, "w") if args.json else sys.stdout  # noqa: SIM115, PTH123, ASYNC230 - until the end
+    began = time.monotonic()
+    _tell(out, "starting: embedded PostgreSQL, offline speech recogniser, gateway …")
+    async with stop_signals() as stop, open_gateway(settings) as gateway:
+        async with connect(gateway.http_url, settings.api_tokens[0]) as client:
+            slug = (await client.call("POST", "/api/sessions", {"title": "Demo"}))["slug"]
+            _tell(out, _welcome(gateway, settings, slug))
+            finals, stopped = await _run_sample(client, slug, out, stop)
+        report = {
+            "finals": finals,
+            "usage": stopped["usage"],
+            "databaseUrl": gateway.database_url,
+            "elapsedSeconds": round(time.monotonic() - began, 3),
+        }
+        if args.json:
+            print(json.dumps(report, ensure_ascii=False), flush=True)
+        _tell(out, _summary(report, stopped, slug))
+        if not args.once and not stop.is_set():
+            _tell(out, "\nServing until Ctrl-C.")
+            await stop.wait()
+    return DONE if finals else FAILED
+
+
+async def _run_sample(
+    client: Client, slug: str, out: Any, stop: asyncio.Event
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Start, publish, watch, stop. Returns: the finals as they came over the stream, and the answer of stop."""
+    started = await client.call(
+        "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "rtmp", "language": "en"}
+    )
+    finals: list[dict[str, Any]] = []
+    async with client.watch(slug) as messages:
+        watching = asyncio.create_task(_watch(messages, finals, Screen(out)), name="watch")
+        with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
+            await _publish(sample, started["ingest"]["rtmpUrl"], stop)
+        stopped: dict[str, Any] = await client.call("POST", "/api/transcription/stop", {"sessionSlug": slug})
+        with suppress(TimeoutError):  # the stop has waited for all finals; they are on their way
+            async with asyncio.timeout(5):
+                await watching
+        watching.cancel()
+    return finals, stopped
+
+
+async def _publish(sample: Path, url: str, stop: asyncio.Event) -> None:
+    """Publish from a process of its own; a stop ends it early."""
+    publisher = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.cli.publish", str(sample), url, stdout=sys.stderr, start_new_session=True
+    )
+    published = asyncio.create_task(publisher.wait(), name="published")
+    interrupted = asyncio.create_task(stop.wait(), name="interrupted")
+    try:
+        await asyncio.wait({published, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        interrupted.cancel()
+        if publisher.returncode is None:
+            publisher.terminate()
+        await published
+
+
+async def _watch(messages: Any, finals: list[dict[str, Any]], screen: Screen) -> None:
+    """Show and collect, until the stream says that the transcription has stopped."""
+    async for message in messages:
+        screen.show(message)
+        data = message["data"]
+        if message["type"] == "transcript.final":
+            wanted = {name: data[name] for name in ("text", "startMs", "endMs", "participantIdentity")}
+            finals.append({"seq": message["seq"]} | wanted)
+        if message["type"] == "session.state" and data["state"] == "stopped":
+            return
+
+
+def _settings() -> Settings:
+    """Everything embedded, on loopback, with a token made up for this run."""
+    env = {name: value for name, value in os.environ.items() if name not in _IGNORED}
+    settings = Settings.from_env(env, needs_token=False)
+    return replace(
+        settings,
+        api_tokens=settings.api_tokens or (secrets.token_urlsafe(24),),
+        data_dir=settings.data_dir if "GATEWAY_DATA_DIR" in env else Path("var/demo"),
+        http_host=settings.http_host if "GATEWAY_HTTP_HOST" in env else "127.0.0.1",
+        rtmp_host=settings.rtmp_host if "GATEWAY_RTMP_HOST" in env else "127.0.0.1",
+        http_port=settings.http_port if _is_free(settings.http_port) else 0,
+        rtmp_port=settings.rtmp_port if settings.rtmp_port > 0 and _is_free(settings.rtmp_port) else -1,
+        public_url=settings.public_url,
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _welcome(gateway: Gateway, settings: Settings, slug: str) -> str:
+    return f"""
+  Watch in a browser   {gateway.http_url}/#token={settings.api_tokens[0]}&session={slug}
+  API and its document {gateway.http_url}/docs
+  Service token        {settings.api_tokens[0]}
+  RTMP                 {gateway.rtmp_url}/live
+  Recogniser           {gateway.engine} (offline, English, two to three words in ten are wrong)
+
+Publishing the sample over RTMP as session {slug}; what comes back over the WebSocket:
+"""
+
+
+def _summary(report: dict[str, Any], stopped: dict[str, Any], slug: str) -> str:
+    totals = report["usage"]["totals"]
+    complete = "all arrived" if stopped["finalsComplete"] else "some may be missing"
+    return f"""
+  Finals   {len(report["finals"])} ({complete})
+  Heard    {totals["durationSeconds"]} s of audio, billed as {totals["durationMinutes"]} min
+  Cost     {totals["totalCost"]:.2f} USD
+  Rows     "TranscriptSegment" and "TranscriptionUsage" of session {slug} in
+           {report["databaseUrl"]}
+  Took     {report["elapsedSeconds"]:.1f} s"""
+
+
+def _tell(out: Any, text: str) -> None:
+    print(text, file=out, flush=True)

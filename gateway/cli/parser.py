@@ -1,0 +1,63 @@
+"""The command line: names, options, help. What the commands do is in `commands` and `demo`."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import metadata
+
+_ABOUT = """\
+A real-time transcription gateway: live audio in, one deduplicated, numbered and metered transcript out.
+
+Settings come from the environment (docs/settings.md lists them all).
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="gateway", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--version", action="version", version=metadata.version("transcription-gateway"))
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    commands.add_parser("serve", help="run the gateway until SIGTERM or Ctrl-C")
+
+    demo = commands.add_parser("demo", help="run everything embedded on a bundled sample of speech")
+    demo.add_argument("--once", action="store_true", help="end after the sample instead of serving on")
+    demo.add_argument("--json", action="store_true", help="with --once: one JSON object on standard output")
+
+    commands.add_parser("migrate", help="bring the database up to date, then end")
+
+    stt = commands.add_parser("stt", help="run the local Gladia-compatible speech server")
+    stt.add_argument("--engine", default="pocketsphinx", help="pocketsphinx (default) or scripted")
+    stt.add_argument("--host", default="127.0.0.1")
+    stt.add_argument("--port", type=int, default=8089)
+    stt.add_argument("--api-key", default=None, help="accept only this key (default: any)")
+    stt.add_argument("--max-sessions", type=int, default=None, help="answer 429 above so many open sessions")
+    stt.add_argument("--workers", type=int, default=None, help="recogniser processes (default: one a core)")
+    stt.add_argument("--faults", metavar="FILE", default=None, help="a fault plan: docs/local-stt.md")
+
+    for name, about in (
+        ("start", "start transcribing a session"),
+        ("stop", "drain and stop"),
+        ("status", "state of one transcription, or of all"),
+        ("tail", "follow the live stream"),
+        ("export", "write the transcript to standard output"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("slug", nargs="?" if name == "status" else None, help="the session's slug")
+        command.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
+        command.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+        if name == "start":
+            command.add_argument("--source", choices=("livekit", "rtmp", "websocket"), default="rtmp")
+            command.add_argument("--language", action="append", default=[], help="may be repeated")
+            command.add_argument("--create", action="store_true", help="SLUG is a title: create a session first")
+        if name == "stop":
+            command.add_argument("--no-wait", action="store_true", help="do not wait for the last finals")
+        if name == "tail":
+            command.add_argument("--since", default=None, help="EPOCH:SEQ of the last final you have")
+            command.add_argument("--json", action="store_true", help="messages as they come, one a line")
+        if name == "export":
+            command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
+
+    commands.add_parser("check", help="look at settings, database and speech provider: ok, or what to do")
+    return top

@@ -1,0 +1,117 @@
+"""Who may watch or steer: service tokens, user JWTs, and the LiveKit token a browser holds for its room. Pure."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import jwt
+
+
+class CredentialRefused(Exception):
+    """The credential is missing, wrong or expired. The text is safe to show: it never holds the credential."""
+
+
+class Forbidden(CredentialRefused):
+    """A good credential, for something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What credentials are checked against. Empty or None: that kind is not accepted."""
+
+    service_tokens: tuple[str, ...] = field(default=(), repr=False)
+    jwt_secret: str | None = field(default=None, repr=False)
+    livekit_api_key: str | None = None
+    livekit_api_secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a credential proves. `expires_at`: seconds since 1970, None for service tokens.
+
+    `spaces` and `room` are None when the credential is not limited by them.
+    """
+
+    subject: str
+    expires_at: float | None = None
+    spaces: frozenset[str] | None = None
+    room: str | None = None
+
+    @property
+    def is_service(self) -> bool:
+        return self.spaces is None and self.room is None
+
+    def check_session(self, slug: str, space_id: str) -> None:
+        """Raises: Forbidden when this credential is not for that session."""
+        if self.room is not None and self.room != slug:
+            raise Forbidden("this LiveKit token is for another room")
+        if self.spaces is not None and space_id not in self.spaces:
+            raise Forbidden("this user is not a member of the session's space")
+
+
+def is_service_token(token: str, accepted: tuple[str, ...]) -> bool:
+    """Constant time in the token: hashes of equal length are compared, every accepted one each time."""
+    given = sha256(token.encode()).digest()
+    matches = [hmac.compare_digest(given, sha256(good.encode()).digest()) for good in accepted]
+    return any(matches)
+
+
+def check(token: str | None, secrets: Secrets) -> Access:
+    """Find out what a token is.
+
+    Raises: CredentialRefused.
+    """
+    if not token:
+        raise CredentialRefused("a credential is needed: Authorization: Bearer, ?token= or the WebSocket subprotocol")
+    if is_service_token(token, secrets.service_tokens):
+        return Access("service")
+    if token.count(".") != 2:
+        raise CredentialRefused("the token is not one of this gateway's")
+    if secrets.livekit_api_secret and _issuer(token) == secrets.livekit_api_key:
+        return _livekit(token, secrets.livekit_api_secret)
+    if secrets.jwt_secret:
+        return _user(token, secrets.jwt_secret)
+    raise CredentialRefused("the token is not one of this gateway's")
+
+
+def _issuer(token: str) -> object:
+    try:
+        return jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except jwt.PyJWTError:
+        raise CredentialRefused("the token is malformed") from None
+
+
+def _decode(token: str, secret: str) -> dict[str, object]:
+    try:
+        # Only HS256: a token must not choose how it is checked.
+        claims: dict[str, object] = jwt.decode(
+            token, secret, algorithms=["HS256"], options={"require": ["exp"], "verify_aud": False}, leeway=5
+        )
+    except jwt.ExpiredSignatureError:
+        raise CredentialRefused("the token has expired") from None
+    except jwt.PyJWTError:
+        raise CredentialRefused("the token's signature or claims are not valid") from None
+    return claims
+
+
+def _user(token: str, secret: str) -> Access:
+    claims = _decode(token, secret)
+    spaces = claims.get("spaces")
+    listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
+    return Access(str(claims.get("sub", "")), _expiry(claims), frozenset(filter(None, listed)))
+
+
+def _livekit(token: str, secret: str) -> Access:
+    claims = _decode(token, secret)
+    video = claims.get("video")
+    room = video.get("room") if isinstance(video, dict) and video.get("roomJoin") else None
+    if not isinstance(room, str) or not room:
+        raise CredentialRefused("this LiveKit token does not allow joining a room")
+    return Access(str(claims.get("sub", "")), _expiry(claims), None, room)
+
+
+def _expiry(claims: dict[str, object]) -> float:
+    expires = claims["exp"]
+    return float(expires) if isinstance(expires, int | float) else 0.0

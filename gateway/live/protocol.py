@@ -1,0 +1,129 @@
+"""The browser stream on the wire: messages, frames, close codes, resume points. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from gateway.sessions.domain.captions import Caption
+
+SUBPROTOCOL: Final = "transcript.v1"
+_BEARER: Final = "bearer."
+NO_EPOCH: Final = "-"
+"""Epoch of a session whose numbering has not begun; never equal to a real one."""
+
+
+class CloseCode(IntEnum):
+    """4000–4499: come back. 4500–4999: do not."""
+
+    DRAINING = 4000
+    TOO_SLOW = 4008
+    TOO_MANY = 4029
+    CREDENTIAL_REFUSED = 4501
+    NO_SUCH_SESSION = 4504
+    SESSION_ENDED = 4510
+    NOT_TEXT = 1003
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """The last final a watcher has: everything after it is wanted."""
+
+    epoch: str
+    seq: int
+
+
+def parse_since(text: str) -> ResumePoint:
+    """Read `EPOCH:SEQ`.
+
+    Raises: ValueError when it has not that shape.
+    """
+    epoch, colon, seq = text.rpartition(":")
+    if not colon or not seq.isdecimal() or not seq.isascii() or len(seq) > 15 or len(epoch) > 64:
+        raise ValueError("since must be EPOCH:SEQ as the stream's messages carry them, for example k3f9:42")
+    return ResumePoint(epoch, int(seq))
+
+
+def offered_token(subprotocols: Sequence[str]) -> str | None:
+    """The credential among the offered subprotocols: `transcript.v1, bearer.<token>`."""
+    return next((name[len(_BEARER) :] for name in subprotocols if name.startswith(_BEARER)), None)
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601, UTC, milliseconds, `Z`. The milliseconds are cut, not rounded, as JavaScript does."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+class _Word(msgspec.Struct, rename="camel"):
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+class _Transcript(msgspec.Struct, rename="camel"):
+    utterance_id: str
+    text: str
+    language: str | None
+    is_final: bool
+    participant_identity: str
+    participant_name: str | None
+    started_at: str
+    ended_at: str
+    start_ms: int
+    end_ms: int
+    confidence: float
+    words: list[_Word]
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_caption(caption: Caption) -> bytes:
+    """The `data` of transcript.partial and transcript.final."""
+    return _encoder.encode(
+        _Transcript(
+            caption.utterance_id,
+            caption.text,
+            caption.language,
+            caption.is_final,
+            caption.speaker.identity,
+            caption.speaker.name,
+            timestamp(caption.started_at),
+            timestamp(caption.ended_at),
+            caption.start_ms,
+            caption.end_ms,
+            caption.confidence,
+            [_Word(word.text, word.start_ms, word.end_ms) for word in caption.words],
+        )
+    )
+
+
+def encode(value: object) -> bytes:
+    """Any other `data` as JSON."""
+    return _encoder.encode(value)
+
+
+def message(kind: str, slug: str, epoch: str, seq: int | None, at: datetime, data: bytes) -> bytes:
+    """One message of the stream as JSON. `data` is JSON already and is not read again."""
+    head = (
+        f'{{"v":1,"type":"{kind}","sessionSlug":{encode(slug).decode()},"epoch":{encode(epoch).decode()},'
+        + (f'"seq":{seq},' if seq is not None else "")
+        + f'"ts":"{timestamp(at)}","data":'
+    )
+    return head.encode() + data + b"}"
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole WebSocket text frame, server to client: unmasked, final, no extension (RFC 6455, 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", 0x81, 126, size) + payload
+    return struct.pack("!BBQ", 0x81, 127, size) + payload

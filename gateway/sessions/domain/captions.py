@@ -1,0 +1,118 @@
+"""What was said: from an utterance on a track's clock to a numbered caption on the session's clock."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Milliseconds since the session's origin."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """Seconds since the track's anchor; `text` may carry the provider's leading space."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What the provider heard on one track; `start` and `end` in seconds since the track's anchor."""
+
+    id: str
+    is_final: bool
+    text: str
+    language: str | None
+    start: float
+    end: float
+    confidence: float
+    words: tuple[SpokenWord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Frozen when the track begins: a name change in mid-utterance does not move words to somebody else."""
+
+    identity: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One partial or final as everybody sees it. `started_at`/`ended_at` are wall-clock, UTC."""
+
+    utterance_id: str
+    text: str
+    language: str | None
+    is_final: bool
+    speaker: Speaker
+    started_at: datetime
+    ended_at: datetime
+    start_ms: int
+    end_ms: int
+    confidence: float
+    words: tuple[Word, ...]
+
+
+def caption(utterance: Utterance, speaker: Speaker, anchor: datetime, origin: datetime) -> Caption:
+    """Place an utterance on the session's clock.
+
+    `anchor`: wall time of the track's first sample. `origin`: time zero of the session's milliseconds. An utterance
+    cannot begin before the origin: a track anchored a moment earlier is cut there.
+    """
+    base = (anchor - origin).total_seconds()
+
+    def at(seconds: float) -> int:
+        return max(0, round((base + seconds) * 1000))
+
+    return Caption(
+        utterance_id=utterance.id,
+        text=utterance.text.strip(),
+        language=utterance.language,
+        is_final=utterance.is_final,
+        speaker=speaker,
+        started_at=origin + timedelta(milliseconds=at(utterance.start)),
+        ended_at=origin + timedelta(milliseconds=at(utterance.end)),
+        start_ms=at(utterance.start),
+        end_ms=at(utterance.end),
+        confidence=round(utterance.confidence, 4),
+        words=tuple(Word(word.text.strip(), at(word.start), at(word.end)) for word in utterance.words),
+    )
+
+
+class Numberer:
+    """Gives each final its `seq`, once. The owner of a session's lease has the only one."""
+
+    # A provider repeats itself within seconds; the database's unique index covers the rest.
+    _MEMORY = 10_000
+
+    def __init__(self, last_seq: int) -> None:
+        self._last = last_seq
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def last(self) -> int:
+        return self._last
+
+    def number(self, utterance_id: str) -> int | None:
+        """The next number, or None when this utterance has one already."""
+        if utterance_id in self._seen:
+            return None
+        self._seen[utterance_id] = None
+        if len(self._seen) > self._MEMORY:
+            self._seen.popitem(last=False)
+        self._last += 1
+        return self._last
+
+    def is_settled(self, utterance_id: str) -> bool:
+        return utterance_id in self._seen

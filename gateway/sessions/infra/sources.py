@@ -1,0 +1,139 @@
+"""Where audio comes from: `ingest`'s publishers and rooms behind the use cases' ports."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+from gateway.sessions.domain.captions import Speaker
+from gateway.sessions.domain.errors import SourceUnavailable
+from gateway.sessions.domain.transcription import Claimed, Ingest
+from gateway.sessions.usecases.ports import AudioChunk, Clock, SourceTrouble
+from ingest.errors import IngestError
+from ingest.rtmp.publisher import Publisher
+from ingest.rtmp_track import RtmpTrack
+
+RTMP_APP: Final = "live"
+NO_AUDIO_AFTER_S: Final = 5.0
+_HINTS: Final = {
+    "rtmp": "set GATEWAY_RTMP_PORT to a port",
+    "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET in a build with LiveKit, or use source rtmp",
+    "websocket": "use source rtmp",
+}
+
+
+class Sources:
+    """Opens sources by their name in `start`. Also the RTMP server's handler: it knows every stream key."""
+
+    def __init__(self, executor: Executor, clock: Clock, rtmp_base: Callable[[], str | None]) -> None:
+        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off."""
+        self._executor = executor
+        self._clock = clock
+        self._rtmp_base = rtmp_base
+        self._by_key: dict[str, RtmpSource] = {}
+
+    def refuse(self, kind: str) -> None:
+        if kind != "rtmp" or self._rtmp_base() is None:
+            raise SourceUnavailable(kind, _HINTS[kind])
+
+    def new_key(self, kind: str) -> str | None:
+        return secrets.token_urlsafe(18) if kind == "rtmp" else None
+
+    def open(self, claimed: Claimed, speaker: Speaker) -> RtmpSource:
+        key = claimed.stream_key or ""
+        source = RtmpSource(self.ingest(claimed.source, key), speaker, self._executor, self._clock)
+        self._by_key[key] = source
+        source.on_close = lambda: self._by_key.pop(key, None)
+        return source
+
+    def ingest(self, kind: str, key: str | None) -> Ingest:
+        base = self._rtmp_base()
+        if kind != "rtmp" or not key or base is None:
+            return Ingest()
+        return Ingest(rtmp_url=f"{base}/{RTMP_APP}/{key}", stream_key=key)
+
+    # --- the RTMP server's handler ------------------------------------------------------------------------
+
+    async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
+        # Encoders with two fields put the whole rtmpUrl into the first and the key into the second.
+        return app in (RTMP_APP, f"{RTMP_APP}/{key}") and key in self._by_key
+
+    async def published(self, publisher: Publisher) -> None:
+        source = self._by_key.get(publisher.key)
+        if source is not None:
+            await source.publish(publisher)
+
+
+class RtmpSource:
+    """The publishes on one stream key, one after the other: each is a track of the same speaker."""
+
+    def __init__(self, ingest: Ingest, speaker: Speaker, executor: Executor, clock: Clock) -> None:
+        self.ingest = ingest
+        self.on_close: Callable[[], object] = lambda: None
+        self._speaker = speaker
+        self._executor = executor
+        self._clock = clock
+        self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
+        self._live: _Published | None = None
+        self._closed = False
+
+    async def publish(self, publisher: Publisher) -> None:
+        """One publish, from its start until its audio has been heard."""
+        if self._closed:
+            return
+        track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
+        self._live = published = _Published(publisher, track, self._speaker, self._clock)
+        self._coming.put_nowait(published)
+        await published.heard.wait()
+
+    async def tracks(self) -> AsyncIterator[_Published]:
+        while (published := await self._coming.get()) is not None:
+            yield published
+
+    async def close(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self.on_close()
+        if self._live is not None:
+            self._live.publisher.close(reason)
+        self._coming.put_nowait(None)
+
+
+class _Published:
+    """One publish as a track."""
+
+    def __init__(self, publisher: Publisher, track: RtmpTrack, speaker: Speaker, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self.publisher = publisher
+        self.speaker = speaker
+        self.heard = asyncio.Event()
+        self._track = track
+
+    @property
+    def anchor(self) -> datetime | None:
+        return self._track.anchor
+
+    async def chunks(self) -> AsyncIterator[AudioChunk]:
+        try:
+            async for chunk in self._track.chunks():
+                yield chunk
+        except IngestError as error:
+            raise SourceTrouble(str(error)) from error
+        finally:
+            self.heard.set()
+
+    def trouble(self) -> str | None:
+        overdue = self._clock.monotonic() - self._began >= NO_AUDIO_AFTER_S
+        if overdue and self.publisher.has_video and not self._track.stats.packets:
+            return "the publisher sends video but no audio; add an audio track (ffmpeg: -c:a aac)"
+        return None
+
+    def facts(self) -> Mapping[str, object]:
+        return {"peer": self.publisher.peer, **asdict(self._track.stats)}

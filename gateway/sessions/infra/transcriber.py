@@ -1,0 +1,140 @@
+"""The speech provider behind the use cases' port: stt's words into the domain's."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gateway.sessions.domain.captions import SpokenWord, Utterance
+from gateway.sessions.domain.errors import ProviderRefusedKey
+from gateway.sessions.domain.transcription import SpeechOptions
+from gateway.sessions.usecases.ports import (
+    LinkEnd,
+    ProviderComplaint,
+    ProviderSession,
+    Speech,
+    SpeechLost,
+    Translation,
+    Withdrawn,
+)
+from stt import transcript
+from stt.errors import ProviderRefused, SttError
+from stt.gladia import link as gladia
+from stt.gladia.client import GladiaLink, Provider, SessionReport
+from stt.gladia.messages import LiveConfig
+
+log = logging.getLogger(__name__)
+
+# How long a good answer about the key is believed before `start` asks again.
+_TRUST_S: Final = 60.0
+
+
+class GladiaTranscriber:
+    """One provider account. `engine` is what people are shown."""
+
+    def __init__(
+        self, provider: Provider, engine: str, *, endpointing_s: float | None, maximum_utterance_s: float | None
+    ) -> None:
+        self._provider = provider
+        self._engine = engine
+        self._endpointing_s = endpointing_s
+        self._maximum_utterance_s = maximum_utterance_s
+        self._trusted_until = 0.0
+
+    @property
+    def engine(self) -> str:
+        return self._engine
+
+    async def refuse(self) -> None:
+        """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
+        if time.monotonic() < self._trusted_until:
+            return
+        try:
+            await self._provider.check()
+        except ProviderRefused as error:
+            if error.status in (401, 403):
+                raise ProviderRefusedKey(str(error)) from error
+            return  # an emulator without the list route says nothing about the key
+        except SttError as error:
+            log.warning("the speech provider could not be asked: %s", error)
+            return
+        self._trusted_until = time.monotonic() + _TRUST_S
+
+    def open(
+        self,
+        options: SpeechOptions,
+        labels: Mapping[str, str],
+        hear: Callable[[Speech], None],
+        report: Callable[[ProviderSession], None],
+    ) -> _Link:
+        config = LiveConfig(
+            languages=options.languages,
+            code_switching=options.code_switching,
+            endpointing_s=self._endpointing_s,
+            maximum_utterance_s=self._maximum_utterance_s,
+            custom_vocabulary=options.custom_vocabulary,
+            translate_to=options.translate_to,
+            metadata=labels,
+        )
+
+        def listen(event: gladia.LinkEvent) -> None:
+            speech = _translate(event)
+            if speech is not None:
+                hear(speech)
+
+        def note(session: SessionReport) -> None:
+            report(ProviderSession(session.id, session.over, session.seconds_sent, session.outcome))
+
+        return _Link(self._provider.link(config, listen, note))
+
+
+class _Link:
+    def __init__(self, link: GladiaLink) -> None:
+        self._link = link
+        self.send = link.send
+        self.finish = link.finish
+
+    async def run(self) -> LinkEnd:
+        outcome = await self._link.run()
+        return LinkEnd(outcome.complete, str(outcome.failed) if outcome.failed else None)
+
+    @property
+    def state(self) -> str:
+        return self._link.state
+
+    @property
+    def sent_samples(self) -> int:
+        return self._link.sent_samples
+
+    @property
+    def messages_sent(self) -> int:
+        return self._link.messages_sent
+
+    @property
+    def backlog_s(self) -> float:
+        return self._link.backlog_s
+
+
+def _translate(event: gladia.LinkEvent) -> Speech | None:
+    match event:
+        case gladia.Heard(heard):
+            return _utterance(heard)
+        case gladia.Retracted(utterance_id):
+            return Withdrawn(utterance_id)
+        case gladia.TranslationHeard(utterance_id, original, target, text):
+            return Translation(utterance_id, original, target, text)
+        case gladia.AudioGivenUp(start, end):
+            return SpeechLost(start, end)
+        case gladia.Complained(about, message):
+            return ProviderComplaint(f"{about}: {message}")
+        case gladia.SpeechChanged() | gladia.AnnotationHeard():
+            return None
+
+
+def _utterance(heard: transcript.Utterance) -> Utterance:
+    words = tuple(SpokenWord(word.text, word.start, word.end) for word in heard.words)
+    return Utterance(
+        heard.id, heard.is_final, heard.text, heard.language, heard.start, heard.end, heard.confidence, words
+    )

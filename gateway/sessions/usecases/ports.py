@@ -1,0 +1,313 @@
+"""What the use cases need from the world: only the methods they call. Adapters are in `gateway.sessions.infra`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from gateway.sessions.domain.captions import Caption, Speaker, Utterance
+from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering, SpeechOptions
+from gateway.sessions.domain.usage import Usage
+
+
+class Clock(Protocol):
+    """Wall and monotonic time, handed in so that tests own both."""
+
+    def now(self) -> datetime:
+        """UTC, aware."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+
+
+# --- audio in -----------------------------------------------------------------------------------------------
+
+
+class AudioChunk(Protocol):
+    """16 kHz mono s16le; `offset` in samples since the track's anchor."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def pcm(self) -> bytes: ...
+    @property
+    def samples(self) -> int: ...
+
+
+class AudioTrack(Protocol):
+    """One speaker's audio from when it appears to when it ends."""
+
+    @property
+    def speaker(self) -> Speaker: ...
+
+    @property
+    def anchor(self) -> datetime | None:
+        """Wall time of sample 0; known from the first chunk on."""
+
+    def chunks(self) -> AsyncIterator[AudioChunk]:
+        """Raises: SourceTrouble when the audio cannot be used; the text says what to do."""
+
+    def trouble(self) -> str | None:
+        """Why there is nothing to hear although somebody publishes, with what to do; None while all is well."""
+
+    def facts(self) -> Mapping[str, object]:
+        """Counters for the status page: gaps, decode errors and the like."""
+
+
+class SourceTrouble(Exception):
+    """A track's audio cannot be used."""
+
+
+class AudioSource(Protocol):
+    """Where one transcription's tracks come from."""
+
+    @property
+    def ingest(self) -> Ingest: ...
+
+    def tracks(self) -> AsyncIterator[AudioTrack]:
+        """Tracks as they appear; ends after `close`."""
+
+    async def close(self, reason: str) -> None:
+        """Stop listening: every track ends, publishers are told."""
+
+
+class AudioSources(Protocol):
+    """Opens sources by name: `rtmp`, later `livekit` and `websocket`."""
+
+    def refuse(self, kind: str) -> None:
+        """Raises: SourceUnavailable when this gateway takes no audio of that kind."""
+
+    def new_key(self, kind: str) -> str | None:
+        """A secret that a publisher shows, for the kinds that need one."""
+
+    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource: ...
+
+
+# --- speech to text -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    utterance_id: str
+    original_language: str | None
+    target_language: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The partials of this utterance get no final; their audio is heard again under another id."""
+
+    utterance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechLost:
+    """Audio was given up before the provider could hear it: seconds on the track's clock."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderComplaint:
+    message: str
+
+
+Speech = Utterance | Translation | Withdrawn | SpeechLost | ProviderComplaint
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSession:
+    """One session at the provider, reported when opened and when over."""
+
+    id: str
+    over: bool
+    seconds_sent: float
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """`complete`: no final can be missing. `refused`: why the provider would not work for us at all."""
+
+    complete: bool
+    refused: str | None
+
+
+class SpeechLink(Protocol):
+    """One track's way to the provider."""
+
+    def send(self, offset: int, pcm: bytes) -> None: ...
+    def finish(self, flush_s: float) -> None: ...
+    async def run(self) -> LinkEnd: ...
+
+    @property
+    def state(self) -> str:
+        """idle, creating, waiting, connecting, streaming, flushing, fetching."""
+
+    @property
+    def sent_samples(self) -> int: ...
+    @property
+    def messages_sent(self) -> int: ...
+    @property
+    def backlog_s(self) -> float: ...
+
+
+class Transcriber(Protocol):
+    @property
+    def engine(self) -> str:
+        """What is shown to people: `gladia`, `pocketsphinx`, …"""
+
+    async def refuse(self) -> None:
+        """Raises: ProviderRefusedKey when the provider is known to refuse us."""
+
+    def open(
+        self,
+        options: SpeechOptions,
+        labels: Mapping[str, str],
+        hear: Callable[[Speech], None],
+        report: Callable[[ProviderSession], None],
+    ) -> SpeechLink: ...
+
+
+# --- records ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    id: str
+    slug: str
+    status: str  # CREATED, LIVE, ENDED, EXPIRED
+    title: str | None
+    space_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRecord:
+    """A transcription as the database knows it, running here, elsewhere or no more."""
+
+    id: str
+    session_id: str
+    slug: str
+    source: str
+    state: str
+    started_at: datetime
+    stopped_at: datetime | None
+    stop_reason: str | None
+    finals_complete: bool | None
+    stream_key: str | None
+    options: Mapping[str, Any]
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalToKeep:
+    """A numbered final with the bytes that watchers will see; one row and one event in the database."""
+
+    lease: Lease
+    session_id: str
+    epoch: str
+    seq: int
+    caption: Caption
+    participant_id: str | None
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a batch: everything not named here is in the database."""
+
+    fenced: frozenset[str]  # transcription ids whose lease has passed to somebody else
+    gone: frozenset[str]  # session ids that no longer exist
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFinal:
+    """A final read back: `data` is the JSON that watchers see."""
+
+    seq: int
+    data: bytes
+
+
+class RecordsUnavailable(Exception):
+    """The database cannot be reached now; trying again can help."""
+
+
+class Records(Protocol):
+    """The database. Every method may raise RecordsUnavailable."""
+
+    async def create_session(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
+        """Raises: LookupError when there is no such space. Without a space the default one is used."""
+
+    async def session(self, slug: str) -> SessionRecord | None: ...
+    async def claim(
+        self,
+        session: SessionRecord,
+        source: str,
+        options: Mapping[str, Any],
+        stream_key: str | None,
+        owner: str,
+        lease_s: float,
+    ) -> tuple[Claimed | None, TranscriptionRecord]:
+        """Start a transcription unless one is running: then (None, that one)."""
+
+    async def adopt(self, owner: str, lease_s: float) -> list[Claimed]:
+        """Take over every transcription whose owner is gone."""
+
+    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool: ...
+    async def release(self, lease: Lease, owner: str) -> None:
+        """Leave the transcription running for whoever adopts it."""
+
+    async def set_state(self, lease: Lease, state: str) -> None: ...
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None: ...
+    async def transcription(self, slug: str) -> TranscriptionRecord | None:
+        """The newest of the session."""
+
+    async def running(self) -> list[TranscriptionRecord]: ...
+    async def numbering(self, session_id: str) -> Numbering | None: ...
+    async def joined(self, session_id: str, speaker: Speaker) -> str:
+        """The participant's id; the first join makes the session LIVE."""
+
+    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept: ...
+    async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...
+    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]: ...
+    def usage_id(self, lease: Lease, identity: str) -> str:
+        """Always the same for one participant of one transcription, so that an adopter continues the row."""
+
+    async def save_usage(
+        self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]
+    ) -> None: ...
+    async def usage(self, transcription_id: str) -> list[Usage]: ...
+    async def spent(self, session_id: str) -> float:
+        """Money metered so far in all transcriptions of the session, USD."""
+
+    async def touch(self, session_id: str) -> None:
+        """Speech counts as activity of the session."""
+
+    async def provider_session(self, claimed: Claimed, identity: str, session: ProviderSession) -> None: ...
+
+
+# --- live ---------------------------------------------------------------------------------------------------
+
+
+class LiveChannel(Protocol):
+    """The live stream of one session: everybody who watches it."""
+
+    def final(self, seq: int, utterance_id: str, data: bytes) -> None: ...
+    def partial(self, utterance_id: str, data: bytes) -> None: ...
+    def say(self, kind: str, data: bytes) -> None:
+        """An event that nobody needs to be replayed: session.state, health, translation."""
+
+
+class Live(Protocol):
+    def channel(self, session_slug: str) -> LiveChannel: ...
+    def begin(self, session_slug: str, numbering: Numbering) -> None:
+        """Say where the numbering stands, before the first final of a run."""
+
+    def set_state(self, session_slug: str, state: str, reason: str | None) -> None: ...
+    def encode(self, caption: Caption) -> bytes:
+        """The `data` of a transcript message."""

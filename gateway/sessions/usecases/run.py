@@ -1,0 +1,493 @@
+"""One running transcription: the pump from audio to captions, and the beat that keeps lease, meter and state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from gateway.sessions.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.sessions.domain.transcription import Claimed, SpeechOptions, TranscriptionState, move
+from gateway.sessions.domain.usage import Meter, Usage, read, started_minutes, whole_seconds
+from gateway.sessions.usecases.ports import (
+    AudioSource,
+    AudioTrack,
+    Clock,
+    FinalToKeep,
+    LinkEnd,
+    Live,
+    ProviderComplaint,
+    ProviderSession,
+    Records,
+    RecordsUnavailable,
+    SourceTrouble,
+    Speech,
+    SpeechLink,
+    SpeechLost,
+    Transcriber,
+    Translation,
+    Withdrawn,
+)
+from gateway.sessions.usecases.record import Recorder, insist
+
+log = logging.getLogger(__name__)
+
+BEAT_S: Final = 1.0
+CHECKPOINT_S: Final = 10.0
+TOUCH_S: Final = 15.0
+# A cap is looked at once a second; two seconds of audio ahead is where the money must still be enough.
+CAP_AHEAD_S: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`drain_s`: how long late finals are awaited. `lease_s`: how long a silent owner keeps the right."""
+
+    owner: str
+    drain_s: float = 10.0
+    lease_s: float = 30.0
+    cost_per_minute: float = 0.01
+    store_partials: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every run is given."""
+
+    records: Records
+    recorder: Recorder
+    live: Live
+    transcriber: Transcriber
+    clock: Clock
+    options: RunOptions
+
+
+@dataclass(slots=True)
+class LiveTrack:
+    """A track while it is transcribed."""
+
+    track: AudioTrack
+    link: SpeechLink
+    meter: Meter
+    participant: asyncio.Future[str | None]
+    trouble: str | None = None
+    end: LinkEnd | None = None
+
+
+@dataclass(slots=True)
+class RunCounts:
+    finals: int = 0
+    partials: int = 0
+    repeated: int = 0
+    lost_audio_s: float = 0.0
+    complaints: int = 0
+    last_final_at: float | None = None
+    finals_complete: bool = True
+
+
+@dataclass(slots=True)
+class _Meters:
+    """One meter a participant, whatever number of tracks feed it."""
+
+    by_identity: dict[str, Meter] = field(default_factory=dict)
+    participants: dict[str, str | None] = field(default_factory=dict)
+
+
+class Run:
+    """Owns one transcription from its claim to its end. `run` is its only task; the rest is called from outside."""
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        speech: SpeechOptions,
+        source: AudioSource,
+        world: World,
+        *,
+        earlier: list[Usage] | None = None,
+        cap_usd: float | None = None,
+        spent_usd: float = 0.0,
+    ) -> None:
+        self.claimed = claimed
+        self.source = source
+        self.state = TranscriptionState.STARTING
+        self.reason: str | None = None
+        self.counts = RunCounts()
+        self.tracks: list[LiveTrack] = []
+        self.finished = asyncio.Event()
+        self._speech = speech
+        self._world = world
+        self._numberer = Numberer(claimed.numbering.last_seq)
+        self._meters = _Meters()
+        self._cap_usd = cap_usd
+        self._spent_usd = spent_usd
+        self._stop_asked = asyncio.Event()
+        self._abandoned = False
+        self._released = False
+        self._health: tuple[str, ...] = ()
+        self._partials: dict[str, tuple[Caption, str | None]] = {}
+        self._provider_notes: list[tuple[str, ProviderSession]] = []
+        self._stored_state = TranscriptionState.STARTING
+        for usage in earlier or ():
+            self._meters.by_identity[usage.identity] = _resumed(usage)
+
+    # --- from outside -----------------------------------------------------------------------------------
+
+    def stop(self, reason: str) -> None:
+        """Finish what is held, then end. Asking twice changes nothing."""
+        if not self._stop_asked.is_set():
+            self.reason = reason
+            self._stop_asked.set()
+
+    def release(self) -> None:
+        """This process ends, the transcription does not: drain, then leave it to the next owner."""
+        self._released = True
+        self.stop("handed over")
+
+    def abandon(self, reason: str) -> None:
+        """The lease is somebody else's, or the session is gone: write nothing more."""
+        self._abandoned = True
+        self.stop(reason)
+
+    @property
+    def last_seq(self) -> int:
+        return self._numberer.last
+
+    def usage(self) -> list[Usage]:
+        self._read_links()
+        return [read(meter, self._world.options.cost_per_minute) for meter in self._meters.by_identity.values()]
+
+    @property
+    def health(self) -> tuple[str, ...]:
+        """What is wrong now, in words; empty when all is well."""
+        return self._health
+
+    # --- the run ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Transcribe until stopped, then drain, settle the books and end. Never raises but on cancellation."""
+        slug, world = self.claimed.slug, self._world
+        world.live.begin(slug, self.claimed.numbering)
+        self._show_state()
+        log.info("transcription started", extra={"session": slug, "transcription": self.claimed.lease.transcription_id})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                beat = tasks.create_task(self._beat(), name=f"beat {slug}")
+                async with asyncio.TaskGroup() as listening:
+                    listening.create_task(self._close_when_asked(), name=f"stop {slug}")
+                    async for track in self.source.tracks():
+                        listening.create_task(self._track(track), name=f"track {slug}")
+                    self.stop("the source ended")
+                beat.cancel()
+            await self._settle()
+        except Exception:
+            log.exception("transcription failed", extra={"session": slug})
+            self.reason = "internal error"
+            await self.source.close("internal error")
+            await self._settle()
+        finally:
+            self.finished.set()
+
+    async def _close_when_asked(self) -> None:
+        await self._stop_asked.wait()
+        self._move(TranscriptionState.STOPPING)
+        await self.source.close(self.reason or "stopped")
+
+    async def _settle(self) -> None:
+        """Everything said is in the database, then the books are closed."""
+        if self.state is not TranscriptionState.STOPPING:
+            self._move(TranscriptionState.STOPPING)
+        records, lease = self._world.records, self.claimed.lease
+        if not self._abandoned:
+            await self._world.recorder.settled(lease.transcription_id)
+            await insist(self._keep_notes)
+            if self._released:
+                await insist(self._checkpoint)
+                await insist(lambda: records.release(lease, self._world.options.owner))
+            else:
+                now = self._world.clock.now()
+                for meter in self._meters.by_identity.values():
+                    meter.ended_at = now
+                await insist(self._checkpoint)
+                complete = self.counts.finals_complete
+                await insist(lambda: records.finish(lease, self.reason or "stopped", complete))
+        self.state = move(self.state, TranscriptionState.STOPPED)
+        if not self._released:
+            self._show_state()
+        log.info(
+            "transcription stopped: %s",
+            self.reason,
+            extra={"session": self.claimed.slug, "finals": self.counts.finals, "complete": self.counts.finals_complete},
+        )
+
+    # --- one track ----------------------------------------------------------------------------------------
+
+    async def _track(self, track: AudioTrack) -> None:
+        """source → chunks → provider, until the track ends; then its last finals."""
+        speaker, world = track.speaker, self._world
+        meter = self._meter(speaker)
+        participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        link = world.transcriber.open(
+            self._speech,
+            {"transcription": self.claimed.lease.transcription_id, "identity": speaker.identity[:200]},
+            lambda speech: self._hear(live, speech),
+            lambda session: self._provider_notes.append((speaker.identity, session)),
+        )
+        live = LiveTrack(track, link, meter, participant)
+        self.tracks.append(live)
+        log.info("track began", extra={"session": self.claimed.slug, "identity": speaker.identity})
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._join(live), name=f"join {speaker.identity}")
+                tasks.create_task(self._listen(live), name=f"listen {speaker.identity}")
+                await self._pump(live)
+                link.finish(world.options.drain_s)
+        finally:
+            self._read_links()
+            meter.samples_sent_before = meter.samples_sent
+            meter.chunks_sent_before = meter.chunks_sent
+            self.tracks.remove(live)
+        if live.end is not None and not live.end.complete:
+            self.counts.finals_complete = False
+
+    async def _pump(self, live: LiveTrack) -> None:
+        recorder, link, meter = self._world.recorder, live.link, live.meter
+        try:
+            async for chunk in live.track.chunks():
+                if self.state is TranscriptionState.STARTING:
+                    self._move(TranscriptionState.RUNNING)
+                await recorder.room()
+                link.send(chunk.offset, chunk.pcm)
+                meter.samples_heard += chunk.samples
+        except SourceTrouble as error:
+            self._trouble(live, str(error))
+
+    async def _listen(self, live: LiveTrack) -> None:
+        live.end = await live.link.run()
+        if live.end.refused is not None:
+            self._trouble(live, live.end.refused)
+            self.stop(live.end.refused)
+
+    def _trouble(self, live: LiveTrack, message: str) -> None:
+        """Something that somebody has to mend: said once on the stream, in the log and in the counters."""
+        live.trouble = message
+        live.meter.errors += 1
+        self._say("error", {"message": message, "participantIdentity": live.track.speaker.identity})
+        log.error("%s", message, extra={"session": self.claimed.slug})
+
+    async def _join(self, live: LiveTrack) -> None:
+        """The speaker's row, made in the background so that a slow database holds up no audio."""
+        speaker = live.track.speaker
+        try:
+            participant = await insist(lambda: self._world.records.joined(self.claimed.session_id, speaker))
+        except LookupError:
+            participant = None  # the session was deleted; its finals are dropped by the writer
+        self._meters.participants[speaker.identity] = participant
+        live.participant.set_result(participant)
+
+    # --- what the provider says ---------------------------------------------------------------------------
+
+    def _hear(self, live: LiveTrack, speech: Speech) -> None:
+        match speech:
+            case Utterance():
+                self._caption(live, speech)
+            case Withdrawn(utterance_id):
+                self._withdraw(live, utterance_id)
+            case Translation():
+                self._say(
+                    "translation",
+                    {
+                        "utteranceId": speech.utterance_id,
+                        "language": speech.original_language,
+                        "targetLanguage": speech.target_language,
+                        "text": speech.text,
+                        "participantIdentity": live.track.speaker.identity,
+                        "participantName": live.track.speaker.name,
+                    },
+                )
+            case SpeechLost(start, end):
+                live.meter.errors += 1
+                self.counts.lost_audio_s += end - start
+                log.error("%.1f s of audio were given up: the provider did not take them", end - start)
+            case ProviderComplaint(message):
+                live.meter.errors += 1
+                self.counts.complaints += 1
+                log.warning("the provider complains: %s", message, extra={"session": self.claimed.slug})
+
+    def _caption(self, live: LiveTrack, utterance: Utterance) -> None:
+        anchor = live.track.anchor
+        if anchor is None or self._abandoned:
+            return
+        numbering = self.claimed.numbering
+        said = caption(utterance, live.track.speaker, anchor, numbering.origin)
+        if not utterance.is_final:
+            if not self._numberer.is_settled(said.utterance_id):
+                self.counts.partials += 1
+                live.meter.partials += 1
+                self._show_partial(said, live)
+            return
+        seq = self._numberer.number(said.utterance_id)
+        if seq is None:
+            self.counts.repeated += 1
+            return
+        self.counts.finals += 1
+        self.counts.last_final_at = self._world.clock.monotonic()
+        live.meter.finals += 1
+        self._partials.pop(said.utterance_id, None)
+        final = FinalToKeep(
+            self.claimed.lease,
+            self.claimed.session_id,
+            numbering.epoch,
+            seq,
+            said,
+            None,
+            self._world.live.encode(said),
+        )
+        self._world.recorder.put(self.claimed.slug, final, live.participant)
+
+    def _show_partial(self, said: Caption, live: LiveTrack) -> None:
+        self._world.live.channel(self.claimed.slug).partial(said.utterance_id, self._world.live.encode(said))
+        if self._world.options.store_partials:
+            known = live.participant.result() if live.participant.done() else None
+            self._partials[said.utterance_id] = (said, known)
+
+    def _withdraw(self, live: LiveTrack, utterance_id: str) -> None:
+        """An empty partial takes the unsettled words off the screens."""
+        now = self._world.clock.now()
+        since = now - self.claimed.numbering.origin
+        at_ms = max(0, since // timedelta(milliseconds=1))
+        empty = Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
+        self._world.live.channel(self.claimed.slug).partial(utterance_id, self._world.live.encode(empty))
+        self._partials.pop(utterance_id, None)
+
+    # --- the beat -----------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Once a second: state, health, cap; every ten: usage; every third of the lease: its renewal."""
+        clock, options = self._world.clock, self._world.options
+        checkpoint = clock.monotonic() + CHECKPOINT_S
+        renewal = clock.monotonic() + options.lease_s / 3
+        touched = clock.monotonic()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            now = clock.monotonic()
+            self._look()
+            try:
+                if now >= renewal:
+                    if not await self._world.records.renew(self.claimed.lease, options.owner, options.lease_s):
+                        self.abandon("another replica took over")
+                    renewal = now + options.lease_s / 3
+                if now >= checkpoint:
+                    await self._checkpoint()
+                    checkpoint = now + CHECKPOINT_S
+                await self._keep_notes()
+                spoken_at = self.counts.last_final_at
+                if spoken_at is not None and spoken_at > touched and now - touched >= TOUCH_S:
+                    await self._world.records.touch(self.claimed.session_id)
+                    touched = now
+            except RecordsUnavailable as error:
+                # The fence guards every write, so going on without a renewal can harm nobody.
+                log.warning("database: %s", error, extra={"session": self.claimed.slug})
+
+    def _look(self) -> None:
+        """Derive the state and the health from the tracks."""
+        waiting = any(live.link.state == "waiting" for live in self.tracks)
+        if self.state in (TranscriptionState.RUNNING, TranscriptionState.WAITING):
+            self._move(TranscriptionState.WAITING if waiting else TranscriptionState.RUNNING)
+        for live in self.tracks:
+            if live.trouble is None and (trouble := live.track.trouble()):
+                self._trouble(live, trouble)
+        reasons = []
+        if waiting:
+            reasons.append("the provider's concurrent sessions are all in use; audio is held")
+        if any(live.link.state in ("creating", "connecting") and live.link.backlog_s > 3 for live in self.tracks):
+            reasons.append("the connection to the speech provider is being restored")
+        if self._world.recorder.behind_s > 2:
+            reasons.append("the database is behind; finals are held")
+        reasons += [live.trouble for live in self.tracks if live.trouble]
+        if tuple(reasons) != self._health:
+            self._health = tuple(reasons)
+            self._say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
+        if self._cap_usd is not None and self._cost_soon() > self._cap_usd:
+            self.stop(f"cost cap of {self._cap_usd:.2f} USD reached")
+
+    def _cost_soon(self) -> float:
+        """What the session will have cost in CAP_AHEAD_S seconds if every track goes on."""
+        self._read_links()
+        minutes = sum(
+            started_minutes(whole_seconds(meter.samples_sent) + CAP_AHEAD_S)
+            for meter in self._meters.by_identity.values()
+        )
+        return self._spent_usd + minutes * self._world.options.cost_per_minute
+
+    async def _checkpoint(self) -> None:
+        await self._world.records.save_usage(self.claimed, self._meters.participants, self.usage())
+
+    async def _keep_notes(self) -> None:
+        """What may be a second late in the database: state, provider sessions, partials."""
+        records = self._world.records
+        if self._stored_state is not self.state and not self._abandoned:
+            state = self.state
+            await records.set_state(self.claimed.lease, state)
+            self._stored_state = state
+        while self._provider_notes:
+            identity, session = self._provider_notes[0]
+            await records.provider_session(self.claimed, identity, session)
+            del self._provider_notes[0]
+        if self._partials:
+            await records.keep_partials(self.claimed.session_id, list(self._partials.values()))
+            self._partials.clear()
+
+    # --- small things -------------------------------------------------------------------------------------
+
+    def _meter(self, speaker: Speaker) -> Meter:
+        meters = self._meters.by_identity
+        if speaker.identity not in meters:
+            meters[speaker.identity] = Meter(
+                self._world.records.usage_id(self.claimed.lease, speaker.identity),
+                speaker.identity,
+                speaker.name,
+                self._world.clock.now(),
+            )
+        return meters[speaker.identity]
+
+    def _read_links(self) -> None:
+        for meter in self._meters.by_identity.values():
+            links = [live.link for live in self.tracks if live.meter is meter]
+            meter.samples_sent = meter.samples_sent_before + sum(link.sent_samples for link in links)
+            meter.chunks_sent = meter.chunks_sent_before + sum(link.messages_sent for link in links)
+
+    def _move(self, after: TranscriptionState) -> None:
+        if after is self.state:
+            return
+        self.state = move(self.state, after)
+        self._show_state()
+
+    def _show_state(self) -> None:
+        reason = self.reason if self.state in (TranscriptionState.STOPPING, TranscriptionState.STOPPED) else None
+        self._world.live.set_state(self.claimed.slug, self.state.shown, reason)
+
+    def _say(self, kind: str, data: dict[str, object]) -> None:
+        self._world.live.channel(self.claimed.slug).say(kind, msgspec.json.encode(data))
+
+
+def _resumed(usage: Usage) -> Meter:
+    """Go on counting where a former owner's last checkpoint stood."""
+    samples = usage.duration_seconds * 16_000
+    return Meter(
+        usage.id,
+        usage.identity,
+        None,
+        usage.started_at,
+        samples_heard=samples,
+        samples_sent=samples,
+        chunks_sent=usage.audio_chunks_sent,
+        finals=usage.final_transcripts,
+        partials=usage.partial_transcripts,
+        errors=usage.errors_count,
+        samples_sent_before=samples,
+        chunks_sent_before=usage.audio_chunks_sent,
+    )

@@ -1,0 +1,293 @@
+"""Start, stop and look at transcriptions: the service behind the control API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+from gateway.sessions.domain.captions import Speaker
+from gateway.sessions.domain.errors import (
+    CostCapReached,
+    NeverStarted,
+    NotReady,
+    RunsElsewhere,
+    SessionNotFound,
+    SessionOver,
+)
+from gateway.sessions.domain.transcription import Claimed, Ingest, SpeechOptions, StartRequest, TranscriptionState
+from gateway.sessions.domain.usage import Usage
+from gateway.sessions.usecases.ports import AudioSources, RecordsUnavailable, SessionRecord, TranscriptionRecord
+from gateway.sessions.usecases.run import Run, World
+
+log = logging.getLogger(__name__)
+
+ADOPT_EVERY_S: Final = 10.0
+# After the provider's deadline, the database and the tasks need a moment of their own.
+STOP_MARGIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    record: TranscriptionRecord
+    state: str
+    created: bool
+    ingest: Ingest
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    record: TranscriptionRecord
+    finals_complete: bool
+    usage: list[Usage]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A transcription for the status page; `run` is there when this replica has it."""
+
+    record: TranscriptionRecord
+    run: Run | None
+
+
+class Transcriptions:
+    """Owns every run of this replica. Use inside `async with serving()`."""
+
+    def __init__(self, world: World, sources: AudioSources) -> None:
+        self._world = world
+        self._sources = sources
+        self._runs: dict[str, Run] = {}  # by session slug
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._run_tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._world.recorder.fenced = self._lease_lost
+        self._world.recorder.gone = self._session_gone
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Take over what a dead replica left, run what is started, and hand everything over at the end."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            adopting = tasks.create_task(self._adopt_for_ever(), name="adopt")
+            try:
+                yield
+            finally:
+                self._draining = True
+                adopting.cancel()
+                for run in self.runs:
+                    run.release()
+                if self._run_tasks:
+                    _, late = await asyncio.wait(self._run_tasks, timeout=self._world.options.drain_s + STOP_MARGIN_S)
+                    for task in late:
+                        task.cancel()
+
+    @property
+    def runs(self) -> list[Run]:
+        return list(self._runs.values())
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def run_of(self, slug: str) -> Run | None:
+        return self._runs.get(slug)
+
+    # --- the control API ----------------------------------------------------------------------------------
+
+    async def start(self, request: StartRequest) -> Started:
+        """Idempotent per session, also when called twice at the same moment.
+
+        Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady.
+        """
+        if self._draining:
+            raise NotReady("this gateway is shutting down")
+        async with self._lock(request.session_slug):
+            session = await self._session(request.session_slug, request.session_id)
+            running = self._runs.get(session.slug)
+            if running is not None and running.state is TranscriptionState.STOPPING:
+                await self._until_finished(running)
+            elif running is not None and not running.finished.is_set():
+                return self._shown(running, created=False)
+            if session.status in ("ENDED", "EXPIRED"):
+                raise SessionOver(session.slug, session.status)
+            self._sources.refuse(request.source)
+            await self._world.transcriber.refuse()
+            spent = await self._world.records.spent(session.id)
+            cap = request.cost_cap_usd
+            if cap is not None and spent + self._world.options.cost_per_minute > cap:
+                raise CostCapReached(session.slug, cap)
+            claimed, record = await self._world.records.claim(
+                session,
+                request.source,
+                _options(request),
+                self._sources.new_key(request.source),
+                self._world.options.owner,
+                self._world.options.lease_s,
+            )
+            if claimed is None:
+                return Started(record, record.state.lower(), False, Ingest(stream_key=record.stream_key))
+            run = self._begin(claimed, [], spent)
+            return self._shown(run, created=True)
+
+    async def stop(self, slug: str, *, wait: bool = True) -> Stopped | None:
+        """Drain, then stop; idempotent. None when not waited for.
+
+        Raises: SessionNotFound, NeverStarted, RunsElsewhere, NotReady when the books cannot be closed now.
+        """
+        async with self._lock(slug):
+            session = await self._session(slug, None)
+            record = await self._world.records.transcription(session.slug)
+            if record is None:
+                raise NeverStarted(slug)
+            run = self._runs.get(slug)
+            if run is None and record.state != TranscriptionState.STOPPED:
+                await self._adopt()
+                run = self._runs.get(slug)
+                if run is None:
+                    raise RunsElsewhere(slug)
+        if run is not None:
+            run.stop("stopped by request")
+            if not wait:
+                return None
+            await self._until_finished(run)
+            record = await self._world.records.transcription(slug) or record
+        usage = await self._world.records.usage(record.id)
+        return Stopped(record, bool(record.finals_complete), usage)
+
+    async def seen(self, slug: str) -> Seen:
+        """Raises: SessionNotFound, NeverStarted."""
+        session = await self._session(slug, None)
+        record = await self._world.records.transcription(session.slug)
+        if record is None:
+            raise NeverStarted(slug)
+        return Seen(record, self._runs.get(slug))
+
+    async def all_seen(self) -> list[Seen]:
+        """Every transcription that is not stopped, on whatever replica."""
+        return [Seen(record, self._runs.get(record.slug)) for record in await self._world.records.running()]
+
+    async def usage(self, slug: str) -> list[Usage]:
+        """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""
+        seen = await self.seen(slug)
+        if seen.run is not None and not seen.run.finished.is_set():
+            return seen.run.usage()
+        return await self._world.records.usage(seen.record.id)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    async def _until_finished(self, run: Run) -> None:
+        try:
+            async with asyncio.timeout(self._world.options.drain_s + STOP_MARGIN_S):
+                await run.finished.wait()
+        except TimeoutError:
+            raise NotReady("the transcription is stopping, but the database does not answer") from None
+
+    async def _session(self, slug: str, session_id: str | None) -> SessionRecord:
+        session = await self._world.records.session(slug)
+        if session is None or (session_id is not None and session.id != session_id):
+            raise SessionNotFound(slug)
+        return session
+
+    def _begin(self, claimed: Claimed, earlier: list[Usage], spent: float) -> Run:
+        options = claimed.options
+        speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
+        run = Run(
+            claimed,
+            _speech(options),
+            self._sources.open(claimed, speaker),
+            self._world,
+            earlier=earlier,
+            cap_usd=options.get("costCapUsd"),
+            spent_usd=spent,
+        )
+        if self._tasks is None:
+            raise RuntimeError("Transcriptions is used inside `serving()`")
+        self._runs[claimed.slug] = run
+        task = self._tasks.create_task(run.run(), name=f"run {claimed.slug}")
+        self._run_tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(claimed.slug, run, done))
+        return run
+
+    def _ended(self, slug: str, run: Run, task: asyncio.Task[None]) -> None:
+        self._run_tasks.discard(task)
+        if self._runs.get(slug) is run:
+            del self._runs[slug]
+
+    def _shown(self, run: Run, *, created: bool) -> Started:
+        claimed = run.claimed
+        record = TranscriptionRecord(
+            id=claimed.lease.transcription_id,
+            session_id=claimed.session_id,
+            slug=claimed.slug,
+            source=claimed.source,
+            state=run.state,
+            started_at=claimed.started_at,
+            stopped_at=None,
+            stop_reason=None,
+            finals_complete=None,
+            stream_key=claimed.stream_key,
+            options=claimed.options,
+            last_seq=run.last_seq,
+        )
+        return Started(record, run.state.shown, created, run.source.ingest)
+
+    async def _adopt_for_ever(self) -> None:
+        while True:
+            try:
+                await self._adopt()
+            except RecordsUnavailable as error:
+                log.warning("database: %s", error)
+            await asyncio.sleep(ADOPT_EVERY_S)
+
+    async def _adopt(self) -> None:
+        """Go on with transcriptions whose owner is gone."""
+        records, options = self._world.records, self._world.options
+        for claimed in await records.adopt(options.owner, options.lease_s):
+            if claimed.slug in self._runs:
+                continue
+            log.warning("taking over a transcription whose owner is gone", extra={"session": claimed.slug})
+            earlier = await records.usage(claimed.lease.transcription_id)
+            spent = await records.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
+            self._begin(claimed, earlier, spent)
+
+    def _lease_lost(self, transcription_id: str) -> None:
+        for run in self.runs:
+            if run.claimed.lease.transcription_id == transcription_id:
+                run.abandon("another replica took over")
+
+    def _session_gone(self, session_id: str) -> None:
+        for run in self.runs:
+            if run.claimed.session_id == session_id:
+                run.abandon("the session was deleted")
+
+    def _lock(self, slug: str) -> asyncio.Lock:
+        """One lock a session, gone when nobody holds or awaits it."""
+        return self._locks.setdefault(slug, asyncio.Lock())
+
+
+def _options(request: StartRequest) -> dict[str, Any]:
+    """What a later owner needs to go on in the same way; stored with the transcription."""
+    speech = request.speech
+    return {
+        "languages": list(speech.languages),
+        "codeSwitching": speech.code_switching,
+        "customVocabulary": list(speech.custom_vocabulary),
+        "translateTo": list(speech.translate_to),
+        "costCapUsd": request.cost_cap_usd,
+        "participantIdentity": request.participant_identity,
+        "participantName": request.participant_name,
+    }
+
+
+def _speech(options: Mapping[str, Any]) -> SpeechOptions:
+    return SpeechOptions(
+        languages=tuple(options.get("languages") or ()),
+        code_switching=bool(options.get("codeSwitching")),
+        custom_vocabulary=tuple(options.get("customVocabulary") or ()),
+        translate_to=tuple(options.get("translateTo") or ()),
+    )

@@ -1,0 +1,242 @@
+"""Every setting, read once from the environment: one table of names, and one error that lists all wrong values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+
+class WrongSettings(Exception):
+    """All problems of the environment at once; the text is for the operator."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in value.split(","))))
+
+
+def _flag(value: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return known[value.lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"-?\d{1,12}", value) or not low <= int(value) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _choice(*options: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in options:
+            raise ValueError(f"must be one of {', '.join(options)}")
+        return value
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in schemes and bool(parts.hostname or "host=" in parts.query)
+            _ = parts.port
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value.rstrip("/")
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable: how it is read, and its line in docs/settings.md."""
+
+    name: str
+    field: str
+    parse: Callable[[str], Any]
+    default: str
+    meaning: str
+    is_secret: bool = False
+
+
+VARIABLES: Final = (
+    Variable("DATABASE_URL", "database_url", _url("postgresql", "postgres"), "", "PostgreSQL, Prisma-style URLs "
+             "included. Without it an embedded PostgreSQL runs in the data directory.", is_secret=True),
+    Variable("GATEWAY_DATABASE_TABLES", "database_tables", _choice("auto", "own", "external"), "auto", "Whose the "
+             "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
+    Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
+             "to date at start. With `false`, run `gateway migrate`."),
+    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Live events between replicas. Reserved: "
+             "this version runs as one process and says so at start.", is_secret=True),
+    Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
+    Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
+             "watchers may show."),
+    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
+    Variable("GLADIA_API_KEY", "gladia_api_key", _text, "", "Key of the speech provider. Without it (and without "
+             "GATEWAY_STT_ENGINE) the offline recogniser is used, which is shown wherever the engine is shown.",
+             is_secret=True),
+    Variable("GLADIA_API_URL", "gladia_api_url", _url("http", "https"), "https://api.gladia.io", "Base URL of the "
+             "speech provider."),
+    Variable("GATEWAY_STT_ENGINE", "stt_engine", _choice("gladia", "pocketsphinx"), "", "Default: `gladia` when "
+             "GLADIA_API_KEY is set, else `pocketsphinx` (offline, English only)."),
+    Variable("GATEWAY_STT_ENDPOINTING_S", "stt_endpointing_s", _number(0.01, 10), "0.3", "Silence that ends an "
+             "utterance, seconds."),
+    Variable("GATEWAY_STT_MAX_UTTERANCE_S", "stt_max_utterance_s", _number(5, 60), "15", "A longer utterance is cut, "
+             "seconds."),
+    Variable("GATEWAY_HTTP_HOST", "http_host", _text, "0.0.0.0", "Address of the HTTP API and the streams."),
+    Variable("GATEWAY_HTTP_PORT", "http_port", _whole(0, 65535), "8080", "Its port; 0 takes a free one."),
+    Variable("GATEWAY_METRICS_PORT", "metrics_port", _whole(1, 65535), "", "Serve /metrics on a port of its own, "
+             "without a token, instead of on the API's."),
+    Variable("GATEWAY_RTMP_HOST", "rtmp_host", _text, "0.0.0.0", "Address of the RTMP server."),
+    Variable("GATEWAY_RTMP_PORT", "rtmp_port", _whole(-1, 65535), "1935", "Its port; 0 = off, -1 takes a free one."),
+    Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
+             "gateway; default http://localhost and the port."),
+    Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
+    Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
+             "rotated. At least one is needed.", is_secret=True),
+    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
+    Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
+             "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
+    Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
+             "USD."),
+    Variable("GATEWAY_DRAIN_S", "drain_s", _number(0, 300), "10", "How long a stop awaits late finals, seconds."),
+    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "30", "After so many seconds without a sign of life a "
+             "transcription is taken over by another replica."),
+    Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
+    Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
+    Variable("GATEWAY_LOG_FORMAT", "log_format", _choice("json", "text"), "json", "Shape of the log lines."),
+    Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
+             "logged."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The environment, checked. Times in seconds, money in USD."""
+
+    database_url: str | None = field(default=None, repr=False)
+    database_tables: str = "auto"
+    auto_migrate: bool = True
+    redis_url: str | None = field(default=None, repr=False)
+    livekit_url: str | None = None
+    livekit_api_key: str | None = None
+    livekit_api_secret: str | None = field(default=None, repr=False)
+    gladia_api_key: str | None = field(default=None, repr=False)
+    gladia_api_url: str = "https://api.gladia.io"
+    stt_engine: str | None = None
+    stt_endpointing_s: float = 0.3
+    stt_max_utterance_s: float = 15.0
+    http_host: str = "0.0.0.0"
+    http_port: int = 8080
+    metrics_port: int | None = None
+    rtmp_host: str = "0.0.0.0"
+    rtmp_port: int = 1935
+    public_url: str | None = None
+    data_dir: Path = Path("var")
+    api_tokens: tuple[str, ...] = field(default=(), repr=False)
+    jwt_secret: str | None = field(default=None, repr=False)
+    allowed_origins: tuple[str, ...] = ()
+    cost_per_minute: float = 0.01
+    drain_s: float = 10.0
+    lease_s: float = 30.0
+    store_partials: bool = False
+    max_watchers: int = 20_000
+    log_format: str = "json"
+    log_level: str = "info"
+
+    @property
+    def engine(self) -> str:
+        """Which recogniser is asked for: a missing key never silently replaces a chosen provider."""
+        return self.stt_engine or ("gladia" if self.gladia_api_key else "pocketsphinx")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, *, needs_token: bool = True) -> Settings:
+        """Read and check everything.
+
+        Raises: WrongSettings with every problem, none of the secrets.
+        """
+        env = os.environ if env is None else env
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for variable in VARIABLES:
+            given = env.get(variable.name, "").strip() or variable.default
+            try:
+                values[variable.field] = variable.parse(given) if given else None
+            except ValueError as error:
+                shown = "" if variable.is_secret else f" (it is {given!r})"
+                problems.append(f"{variable.name} {error}{shown}")
+                values[variable.field] = None
+        for name in ("api_tokens", "allowed_origins"):
+            values[name] = values[name] or ()
+        problems += _combined(values, env, needs_token=needs_token)
+        if problems:
+            raise WrongSettings(problems)
+        return cls(**values)
+
+
+def _combined(values: Mapping[str, Any], env: Mapping[str, str], *, needs_token: bool) -> list[str]:
+    """What no single variable shows."""
+    problems = []
+    if needs_token and not values["api_tokens"] and not env.get("GATEWAY_API_TOKENS", "").strip():
+        problems.append(
+            "GATEWAY_API_TOKENS is not set; there is no default secret: "
+            'make one with `python3 -c "import secrets; print(secrets.token_urlsafe(32))"`'
+        )
+    if values["stt_engine"] == "gladia" and not values["gladia_api_key"]:
+        problems.append("GATEWAY_STT_ENGINE is gladia, but GLADIA_API_KEY is not set")
+    livekit = [values["livekit_url"], values["livekit_api_key"], values["livekit_api_secret"]]
+    if values["livekit_url"] and not all(livekit):
+        problems.append("LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well")
+    return problems
+
+
+def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
+    """What is allowed but probably not meant; logged once at start."""
+    found = []
+    if settings.redis_url:
+        found.append("REDIS_URL is set, but this version runs as one process and does not use it")
+    if any(len(token) < 16 for token in settings.api_tokens):
+        found.append("a token in GATEWAY_API_TOKENS is shorter than 16 characters")
+    known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL", "GATEWAY_TOKEN"}
+    found += [
+        f"{name} is not a setting of this version and has no effect; docs/settings.md lists them"
+        for name in sorted(env)
+        if name.startswith("GATEWAY_") and name not in known
+    ]
+    return found
