@@ -17,6 +17,8 @@ ABORT: Final = 2
 INITIAL_CHUNK_BYTES: Final = 128
 EXTENDED: Final = 0xFFFFFF  # in the 24-bit timestamp field: 32 bits follow the header
 _HEADER_BYTES: Final = (11, 7, 3, 0)
+_CHUNK_BYTES_LEAST: Final = 4  # on average; the shortest of real audio take 10, header included
+_CHUNKS_FREE: Final = 64
 
 
 @dataclass(slots=True)
@@ -50,7 +52,8 @@ class ChunkReader:
 
     Message types in `limits` (type to longest message in bytes) are assembled. Every other type is skipped in
     place: its bytes are counted in `skipped_bytes` by type and never copied. Between two calls it keeps one
-    header (at most 18 bytes) and the messages under way, never more than `assembly_limit` bytes of them.
+    header (at most 18 bytes) and the messages under way, never more than `assembly_limit` bytes of them. Every chunk
+    costs time, however small, so a peer that sends mostly headers is cut off.
     """
 
     def __init__(self, limits: Mapping[int, int], *, skip_limit: int, lane_limit: int, assembly_limit: int) -> None:
@@ -76,8 +79,12 @@ class ChunkReader:
             self._held = b""
         messages: list[Message] = []
         at, end = 0, len(data)
+        chunks_left = _CHUNKS_FREE + end // _CHUNK_BYTES_LEAST
         while at < end:
             if not self._left:
+                chunks_left -= 1
+                if chunks_left < 0:
+                    raise ProtocolError("too many tiny chunks", f"in {end} bytes")
                 start = self._header(data, at, end)
                 if not start:
                     self._held = bytes(data[at:])

@@ -17,7 +17,7 @@ from ingest.rtmp.publisher import Publisher
 
 logger = logging.getLogger(__name__)
 
-_READ_BYTES: Final = 32 * 1024
+_READ_BYTES: Final = 16 * 1024  # also bounds how long one peer can hold up the others
 _UNSENT_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 1.0  # for a refused peer to read why before the socket is torn down
 

@@ -132,6 +132,31 @@ def test_abort_forgets_an_unfinished_message() -> None:
     assert read(wire) == [Message(8, 1, 9, b"ok")]
 
 
+def test_abort_counts_once() -> None:
+    """Aborting again must not make room for more than the limit."""
+    abort = full(2, 0, 4, 2, 0) + (64).to_bytes(4, "big")
+    wire = full(64, 0, 1000) + bytes(128) + abort * 9
+    wire += b"".join(full(csid, 0, 1000) + bytes(128) for csid in range(3, 12))
+    with pytest.raises(ProtocolError, match="too much unfinished"):
+        read(wire, assembly_limit=1024)
+
+
+def test_neighbouring_stream_ids_are_different_streams() -> None:
+    """63 in one byte, 64 in two, 320 in three; an abort names one of them."""
+    abort = full(2, 0, 4, 2, 0) + (64).to_bytes(4, "big")
+    wire = b"".join(full(csid, 0, 130) + bytes(128) for csid in (63, 64, 320)) + abort
+    wire += basic(3, 63) + b"ab" + basic(3, 320) + b"cd" + full(64, 7, 2) + b"ef"
+    assert [m.payload[-2:] for m in read(wire)] == [b"ab", b"cd", b"ef"]
+
+
+def test_only_unfinished_messages_count_against_the_limit() -> None:
+    """A day of finished ones does not."""
+    wire = (
+        full(4, 0, 1000) + bytes(128) + b"".join(basic(3, 4) + bytes(128) for _ in range(6)) + b"\xc4" + bytes(104)
+    ) * 50
+    assert len(read(wire, assembly_limit=1024)) == 50
+
+
 def test_video_is_counted_but_neither_assembled_nor_copied() -> None:
     """15 MB of one video message leave no trace in memory."""
     chunks = reader()
@@ -167,6 +192,8 @@ def test_video_is_counted_but_neither_assembled_nor_copied() -> None:
         (basic(2, 4) + u24(0), "malformed chunk"),
         (full(4, 0, 200) + b"a" * 128 + full(4, 0, 200), "inside a message"),
         (b"".join(full(csid, 0, 0) for csid in range(3, 40)), "too many chunk streams"),
+        (full(4, 0, 0, 9) + b"\xc4" * 200, "too many tiny chunks"),
+        (full(2, 0, 4, 1) + b"\x00\x00\x00\x01" + full(4, 0, 999, 9) + b"x" + b"\xc4x" * 400, "too many tiny chunks"),
         (b"".join(full(csid, 0, 256 * 1024) + bytes(128) for csid in range(3, 12)), "too much unfinished"),
     ],
 )
@@ -241,7 +268,7 @@ messages_lists = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(messages_lists, st.integers(1, 300), st.randoms(use_true_random=False), st.integers(1, 200))
+@given(messages_lists, st.integers(4, 300), st.randoms(use_true_random=False), st.integers(1, 200))
 def test_any_legal_writer_and_any_split_give_the_messages_back(
     messages: list[Message], chunk_bytes: int, dice: random.Random, size: int
 ) -> None:
@@ -274,7 +301,7 @@ def test_a_damaged_stream_raises_nothing_else(seed: int) -> None:
             read(bytes(bad), dice.randint(1, 500))
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 128, 4096])
+@pytest.mark.parametrize("chunk_bytes", [4, 128, 4096])
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 129, 5000])
 def test_what_we_write_we_can_read(chunk_bytes: int, length: int) -> None:
     """Our own answers, at any chunk size."""

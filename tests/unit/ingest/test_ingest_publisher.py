@@ -72,6 +72,9 @@ async def test_a_full_buffer_holds_the_publisher_back_once_until_it_is_read(size
     assert flow.calls == ["full"]
     assert len(await flow.publisher.read()) == count + 1
     assert flow.calls == ["full", "emptied"]
+    for n in range(count):
+        flow.publisher.take(packet(n, size))
+    assert flow.calls == ["full", "emptied", "full"]
 
 
 async def test_a_cancelled_read_loses_nothing() -> None:

@@ -191,6 +191,15 @@ def test_a_publish_ends_once_and_another_may_follow(last: str) -> None:
     assert again[1].timestamp_ms == 7
 
 
+def test_what_was_published_does_not_count_as_too_much_without_publish() -> None:
+    """Farewells come in two messages; the second must not be an offence after hours of media."""
+    protocol = server(Limits(setup_bytes=2_000 + len(FFMPEG)))
+    feed(protocol, FFMPEG, *(audio(n) for n in range(2_000)))
+    feed(protocol, command("FCUnpublish", 6, None, "secret"))
+    feed(protocol, command("deleteStream", 7, None, 1))
+    assert protocol.phase is Phase.CONNECTED
+
+
 def test_play_is_refused_clearly() -> None:
     """A player that comes to the wrong address learns why."""
     protocol = server()

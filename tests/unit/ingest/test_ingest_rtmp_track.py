@@ -90,9 +90,12 @@ async def test_audio_that_waited_for_its_handler_is_anchored_when_it_came(
     assert made.anchor == NOON - timedelta(seconds=3.5)
 
 
-async def test_a_backlog_is_decoded_off_the_event_loop(executor: Counting, encode_tone: EncodeTone) -> None:
-    """Two seconds at once would hold up everybody else."""
-    async for _ in track(publisher(encode_tone("aac", seconds=2)), executor).chunks():
+@pytest.mark.parametrize(("codec", "rate", "packets"), [("pcm_alaw", 8_000, 50), ("pcm_s16le", 48_000, 8)])
+async def test_a_backlog_is_decoded_off_the_event_loop(
+    executor: Counting, encode_tone: EncodeTone, codec: str, rate: int, packets: int
+) -> None:
+    """Many packets at once, or large ones, would hold up everybody else."""
+    async for _ in track(publisher(encode_tone(codec, rate=rate, seconds=2)[:packets]), executor).chunks():
         pass
     assert executor.jobs == 1
     assert executor.threads.isdisjoint({threading.get_ident()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -84,9 +85,11 @@ def test_lost_packets_are_heard_as_silence_of_their_length(encode_tone: EncodeTo
 
 def test_a_long_pause_is_left_out_of_the_audio_but_not_of_the_clock(encode_tone: EncodeTone) -> None:
     """A minute without audio is not sent to the provider; the words after it are a minute later."""
-    packets = encode_tone("aac", seconds=1) + encode_tone("aac", seconds=1, first_ms=61_000)
-    chunks, assembler = assemble(packets)
+    before, after = encode_tone("aac", seconds=1), encode_tone("aac", seconds=1, first_ms=61_000)
+    chunks, assembler = assemble(before + after)
     sound = timeline(chunks)
+    (end,) = [chunk.end for chunk, follower in pairwise(chunks) if follower.offset > chunk.end]
+    assert end == pytest.approx(len(before) * 1024 / 3, abs=1), "the resampler kept the last words for after the gap"
     assert len(sound) / 16_000 == pytest.approx(62.0, abs=0.1)
     assert sum(chunk.samples for chunk in chunks) / 16_000 == pytest.approx(2.0, abs=0.1)
     assert loud(sound, 0.1, 0.9)
