@@ -20,14 +20,15 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.api.errors import problems
-from gateway.api.routes import Api
-from gateway.api.web import access_log, cross_origin, no_server_header
+from gateway.api.routes import BODY_LIMIT, Api
+from gateway.api.web import CrossOrigin, access_log, no_server_header
 from gateway.console.pages import register as register_pages
 from gateway.live.credentials import Secrets
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.clock import SystemClock
+from gateway.sessions.infra.instance import FolderInUse
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
@@ -86,11 +87,18 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
     Raises: StartFailed.
     """
+    failure: StartFailed | None = None
     async with AsyncExitStack() as rooms:
-        with _start_failures():
-            gateway = await _open(settings, rooms)
-        yield gateway
-        log.info("gateway stopping")
+        try:
+            with _start_failures():
+                gateway = await _open(settings, rooms)
+        except StartFailed as error:
+            failure = error  # raised when the rooms are closed: a task group would wrap it into a group
+        else:
+            yield gateway
+            log.info("gateway stopping")
+    if failure is not None:
+        raise failure
 
 
 @contextmanager
@@ -99,6 +107,8 @@ def _start_failures() -> Iterator[None]:
     try:
         yield
     except (StorageError, SttError, IngestError, BadDatabaseUrl) as error:
+        raise StartFailed(str(error)) from error
+    except FolderInUse as error:
         raise StartFailed(str(error)) from error
     except OSError as error:
         raise StartFailed(f"cannot listen: {error.strerror or error}; free the port, or choose another one") from error
@@ -265,7 +275,9 @@ async def _collect_garbage() -> None:
 
 
 async def _serve_http(settings: Settings, api: Api, metrics: Metrics, rooms: AsyncExitStack) -> int:
-    app = web.Application(middlewares=[cross_origin(settings.allowed_origins), problems], client_max_size=64 * 1024)
+    app = web.Application(client_max_size=BODY_LIMIT)
+    CrossOrigin(settings.allowed_origins).register(app)
+    app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
     register_pages(app)

@@ -123,11 +123,16 @@ class Transcriptions:
         args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete)
         return await self._db.run("transcription_finish", *args) == 1
 
-    async def adopt(self, owner: str, lease_s: float, now: datetime, limit: int = 100) -> Sequence[TranscriptionRow]:
-        """Take over runs whose lease ran out before `now`. Returns: them, with their new fence and exact `last_seq`."""
+    async def adopt(
+        self, owner: str, lease_s: float, now: datetime, limit: int = 100, *, own: bool = False
+    ) -> Sequence[TranscriptionRow]:
+        """Take over runs whose lease ran out before `now`. Returns: them, with their new fence and exact `last_seq`.
+
+        `own`: also those of this very owner, whatever their lease; for a restart, before anything runs.
+        """
         async with self._db.transaction() as link:
             until = now + timedelta(seconds=lease_s)
-            taken = [r["id"] for r in await link.rows("transcription_adopt", owner, until, now, limit)]
+            taken = [r["id"] for r in await link.rows("transcription_adopt", owner, until, now, limit, own)]
             # Read after the rows are locked, so no final of the old owner can be on its way any more.
             return [_row(r) for r in await link.rows("transcription_by_ids", taken)] if taken else []
 

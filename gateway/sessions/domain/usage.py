@@ -18,6 +18,11 @@ def started_minutes(seconds: int) -> int:
     return -(-seconds // 60)
 
 
+def exceeds(cost: float, cap: float) -> bool:
+    """Whether money is above a cap. Sums of binary fractions are not exact: 0.1 + 0.2 is not above 0.3."""
+    return round(cost - cap, 6) > 0
+
+
 @dataclass(slots=True)
 class Meter:
     """Counters of one participant in one transcription. They only grow.

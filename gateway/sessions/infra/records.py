@@ -126,8 +126,9 @@ class PostgresRecords:
         return (_claimed(row) if created else None), _transcription(row)
 
     @_available
-    async def adopt(self, owner: str, lease_s: float) -> list[Claimed]:
-        return [_claimed(row) for row in await self._transcriptions.adopt(owner, lease_s, self._clock.now())]
+    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> list[Claimed]:
+        rows = await self._transcriptions.adopt(owner, lease_s, self._clock.now(), own=own)
+        return [_claimed(row) for row in rows]
 
     @_available
     async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:

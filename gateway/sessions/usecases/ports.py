@@ -255,8 +255,8 @@ class Records(Protocol):
     ) -> tuple[Claimed | None, TranscriptionRecord]:
         """Start a transcription unless one is running: then (None, that one)."""
 
-    async def adopt(self, owner: str, lease_s: float) -> list[Claimed]:
-        """Take over every transcription whose owner is gone."""
+    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> list[Claimed]:
+        """Take over every transcription whose owner is gone; with `own` also what this owner held before a restart."""
 
     async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool: ...
     async def release(self, lease: Lease, owner: str) -> None:

@@ -84,8 +84,7 @@ class Recorder:
     async def settled(self, transcription_id: str) -> None:
         """Wait until every final of a transcription is in the database and with the watchers."""
         async with self._written:
-            await self._written.wait_for(lambda: not self._pending[transcription_id])
-            del self._pending[transcription_id]
+            await self._written.wait_for(lambda: transcription_id not in self._pending)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -113,5 +112,5 @@ class Recorder:
         for session_id in kept.gone:
             self.gone(session_id)
         async with self._written:
-            self._pending.subtract(item.final.lease.transcription_id for item in batch)
+            self._pending -= Counter(item.final.lease.transcription_id for item in batch)  # keeps what is above zero
             self._written.notify_all()

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.sessions.domain.captions import Caption, Numberer, Speaker, Utterance, caption
 from gateway.sessions.domain.transcription import Claimed, SpeechOptions, TranscriptionState, move
-from gateway.sessions.domain.usage import Meter, Usage, read, started_minutes, whole_seconds
+from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
 from gateway.sessions.usecases.ports import (
     AudioSource,
     AudioTrack,
@@ -37,7 +37,7 @@ from gateway.sessions.usecases.record import Recorder, insist
 log = logging.getLogger(__name__)
 
 BEAT_S: Final = 1.0
-CHECKPOINT_S: Final = 10.0
+CHECKPOINT_S: Final = 5.0  # the contract asks for ten; a crash forgets at most this much of the bill
 TOUCH_S: Final = 15.0
 # A cap is looked at once a second; two seconds of audio ahead is where the money must still be enough.
 CAP_AHEAD_S: Final = 2
@@ -152,6 +152,12 @@ class Run:
         self._abandoned = True
         self.stop(reason)
 
+    async def renew(self) -> None:
+        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
+        options = self._world.options
+        if not await self._world.records.renew(self.claimed.lease, options.owner, options.lease_s):
+            self.abandon("another replica took over")
+
     @property
     def last_seq(self) -> int:
         return self._numberer.last
@@ -186,10 +192,18 @@ class Run:
         except Exception:
             log.exception("transcription failed", extra={"session": slug})
             self.reason = "internal error"
-            await self.source.close("internal error")
-            await self._settle()
+            await self._save_what_can_be()
         finally:
             self.finished.set()
+
+    async def _save_what_can_be(self) -> None:
+        """After a bug: it must not take the other transcriptions of this process with it."""
+        try:
+            await self.source.close("internal error")
+            await self._settle()
+        except Exception:
+            log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
+            self._world.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
 
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
@@ -246,12 +260,15 @@ class Run:
                 await self._pump(live)
                 link.finish(world.options.drain_s)
         finally:
-            self._read_links()
-            meter.samples_sent_before = meter.samples_sent
-            meter.chunks_sent_before = meter.chunks_sent
+            # Only this track's own: another one of the same participant may still run, after a takeover for example.
+            meter.samples_sent_before += link.sent_samples
+            meter.chunks_sent_before += link.messages_sent
             self.tracks.remove(live)
-        if live.end is not None and not live.end.complete:
-            self.counts.finals_complete = False
+            self._read_links()
+            if live.end is None or not live.end.complete:
+                self.counts.finals_complete = False
+            if not participant.done():
+                participant.set_result(None)  # the writer of every session's finals waits for it
 
     async def _pump(self, live: LiveTrack) -> None:
         recorder, link, meter = self._world.recorder, live.link, live.meter
@@ -371,16 +388,17 @@ class Run:
         checkpoint = clock.monotonic() + CHECKPOINT_S
         renewal = clock.monotonic() + options.lease_s / 3
         touched = clock.monotonic()
+        rows = 0  # a new participant's row is written at once
         while True:
             await asyncio.sleep(BEAT_S)
             now = clock.monotonic()
             self._look()
             try:
                 if now >= renewal:
-                    if not await self._world.records.renew(self.claimed.lease, options.owner, options.lease_s):
-                        self.abandon("another replica took over")
+                    await self.renew()
                     renewal = now + options.lease_s / 3
-                if now >= checkpoint:
+                if now >= checkpoint or len(self._meters.by_identity) > rows:
+                    rows = len(self._meters.by_identity)
                     await self._checkpoint()
                     checkpoint = now + CHECKPOINT_S
                 await self._keep_notes()
@@ -411,7 +429,7 @@ class Run:
         if tuple(reasons) != self._health:
             self._health = tuple(reasons)
             self._say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
-        if self._cap_usd is not None and self._cost_soon() > self._cap_usd:
+        if self._cap_usd is not None and exceeds(self._cost_soon(), self._cap_usd):
             self.stop(f"cost cap of {self._cap_usd:.2f} USD reached")
 
     def _cost_soon(self) -> float:
@@ -429,7 +447,7 @@ class Run:
     async def _keep_notes(self) -> None:
         """What may be a second late in the database: state, provider sessions, partials."""
         records = self._world.records
-        if self._stored_state is not self.state and not self._abandoned:
+        if self._stored_state is not self.state and not (self._abandoned or self._released):
             state = self.state
             await records.set_state(self.claimed.lease, state)
             self._stored_state = state

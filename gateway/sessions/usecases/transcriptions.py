@@ -20,8 +20,9 @@ from gateway.sessions.domain.errors import (
     SessionOver,
 )
 from gateway.sessions.domain.transcription import Claimed, Ingest, SpeechOptions, StartRequest, TranscriptionState
-from gateway.sessions.domain.usage import Usage
+from gateway.sessions.domain.usage import Usage, exceeds
 from gateway.sessions.usecases.ports import AudioSources, RecordsUnavailable, SessionRecord, TranscriptionRecord
+from gateway.sessions.usecases.record import insist
 from gateway.sessions.usecases.run import Run, World
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Transcriptions:
         """Take over what a dead replica left, run what is started, and hand everything over at the end."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
+            await insist(lambda: self._adopt(own=True))
             adopting = tasks.create_task(self._adopt_for_ever(), name="adopt")
             try:
                 yield
@@ -119,7 +122,7 @@ class Transcriptions:
             await self._world.transcriber.refuse()
             spent = await self._world.records.spent(session.id)
             cap = request.cost_cap_usd
-            if cap is not None and spent + self._world.options.cost_per_minute > cap:
+            if cap is not None and exceeds(spent + self._world.options.cost_per_minute, cap):
                 raise CostCapReached(session.slug, cap)
             claimed, record = await self._world.records.claim(
                 session,
@@ -137,7 +140,8 @@ class Transcriptions:
     async def stop(self, slug: str, *, wait: bool = True) -> Stopped | None:
         """Drain, then stop; idempotent. None when not waited for.
 
-        Raises: SessionNotFound, NeverStarted, RunsElsewhere, NotReady when the books cannot be closed now.
+        Raises: SessionNotFound, NeverStarted, RunsElsewhere (also when the lease is lost while it waits), NotReady when
+        the books cannot be closed now.
         """
         async with self._lock(slug):
             session = await self._session(slug, None)
@@ -155,7 +159,11 @@ class Transcriptions:
             if not wait:
                 return None
             await self._until_finished(run)
-            record = await self._world.records.transcription(slug) or record
+            record = await self._world.records.transcription(slug)
+            if record is None:
+                raise SessionNotFound(slug)  # it was deleted meanwhile
+            if record.state != TranscriptionState.STOPPED:
+                raise RunsElsewhere(slug)  # our lease was lost meanwhile
         usage = await self._world.records.usage(record.id)
         return Stopped(record, bool(record.finals_complete), usage)
 
@@ -238,16 +246,20 @@ class Transcriptions:
 
     async def _adopt_for_ever(self) -> None:
         while True:
+            await asyncio.sleep(ADOPT_EVERY_S)
             try:
                 await self._adopt()
             except RecordsUnavailable as error:
                 log.warning("database: %s", error)
-            await asyncio.sleep(ADOPT_EVERY_S)
 
-    async def _adopt(self) -> None:
-        """Go on with transcriptions whose owner is gone."""
+    async def _adopt(self, *, own: bool = False) -> None:
+        """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
         records, options = self._world.records, self._world.options
-        for claimed in await records.adopt(options.owner, options.lease_s):
+        for run in self.runs:
+            # After a long outage our own leases have run out too, and adopting them would fence our own runs.
+            if not run.finished.is_set():
+                await run.renew()
+        for claimed in await records.adopt(options.owner, options.lease_s, own=own):
             if claimed.slug in self._runs:
                 continue
             log.warning("taking over a transcription whose owner is gone", extra={"session": claimed.slug})

@@ -1,7 +1,8 @@
 -- A row that somebody is just writing under is skipped: its owner lives, or the next round finds it.
+-- With $5 the owner's own rows count as lapsed: it has just started, so whoever held them under its name is dead.
 UPDATE gateway.transcription t SET owner = $1, fence = t.fence + 1, lease_until = $2
 FROM (SELECT id FROM gateway.transcription
-      WHERE state <> 'STOPPED' AND lease_until < $3
+      WHERE state <> 'STOPPED' AND (lease_until < $3 OR ($5 AND owner = $1))
       ORDER BY lease_until, id LIMIT $4 FOR UPDATE SKIP LOCKED) lapsed
 WHERE t.id = lapsed.id
 RETURNING t.id

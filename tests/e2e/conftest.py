@@ -1,0 +1,41 @@
+"""A gateway of its own for every test that needs one, with the scripted speech server behind it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.gateway import Running, gateway_process
+
+from stt.local.server import LocalOptions, LocalServer
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[LocalServer]:
+    """A Gladia-compatible server that recognises tone words exactly."""
+    async with LocalServer(LocalOptions(engine="scripted", api_key="right-key")) as server:
+        yield server
+
+
+@pytest.fixture
+async def gateway(provider: LocalServer, database_url: str, tmp_path: Path) -> AsyncIterator[Running]:
+    async with gateway_process(
+        tmp_path / "data",
+        DATABASE_URL=database_url,
+        GLADIA_API_URL=provider.url,
+        GLADIA_API_KEY="right-key",
+        GATEWAY_DRAIN_S="5",
+    ) as running:
+        yield running
+    assert not [session for session in provider.sessions.values() if session.open], "a provider session was left open"
+
+
+def needs(tool: str) -> None:
+    """Skip loudly where a tool is missing; CI has everything, so there it is a failure."""
+    if shutil.which(tool) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{tool} is not installed")
+        pytest.skip(f"{tool} is not installed")
