@@ -42,6 +42,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
         text = f"{_time(record)} {record.levelname.lower():7} {record.name}: {record.getMessage()}{facts}"
+        text = text.replace("\r", "\\r").replace("\n", "\\n")  # what others named must not look like a line of ours
         return text + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 

@@ -204,16 +204,16 @@ class Settings:
                 values[variable.field] = None
         for name in ("api_tokens", "allowed_origins"):
             values[name] = values[name] or ()
-        problems += _combined(values, env, needs_token=needs_token)
+        problems += _combined(values, needs_token=needs_token)
         if problems:
             raise WrongSettings(problems)
         return cls(**values)
 
 
-def _combined(values: Mapping[str, Any], env: Mapping[str, str], *, needs_token: bool) -> list[str]:
+def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
     """What no single variable shows."""
     problems = []
-    if needs_token and not values["api_tokens"] and not env.get("GATEWAY_API_TOKENS", "").strip():
+    if needs_token and not values["api_tokens"]:
         problems.append(
             "GATEWAY_API_TOKENS is not set; there is no default secret: "
             'make one with `python3 -c "import secrets; print(secrets.token_urlsafe(32))"`'
@@ -233,7 +233,7 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
         found.append("REDIS_URL is set, but this version runs as one process and does not use it")
     if any(len(token) < 16 for token in settings.api_tokens):
         found.append("a token in GATEWAY_API_TOKENS is shorter than 16 characters")
-    known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL", "GATEWAY_TOKEN"}
+    known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL"}
     found += [
         f"{name} is not a setting of this version and has no effect; docs/settings.md lists them"
         for name in sorted(env)

@@ -78,7 +78,11 @@ async def problems(
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problem(error.status, error.reason, error.text or error.reason)
+        answer = problem(error.status, error.reason, error.text or error.reason)
+        for name in ("Allow", "Upgrade"):  # 405 and 426 have to say what would do
+            if name in error.headers:
+                answer.headers[name] = error.headers[name]
+        return answer
     except Exception:
         log.exception("request failed", extra={"method": request.method, "path": request.path})
         return problem(500, "Internal error", "the gateway failed; its log has the details")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final, TypeVar
@@ -17,14 +18,14 @@ from gateway.live import credentials
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.sessions.domain import export
-from gateway.sessions.domain.errors import SessionNotFound, WrongRequest
+from gateway.sessions.domain.errors import NeverStarted, SessionNotFound, WrongRequest
 from gateway.sessions.domain.transcription import SpeechOptions, StartRequest
 from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord, Transcriber
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.transcriptions import Transcriptions
 
 T = TypeVar("T")
-_BODY_LIMIT: Final = 64 * 1024
+BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
@@ -51,10 +52,10 @@ class Api:
         return [
             Route("POST", "/api/transcription/start", self.start, "Start a transcription; idempotent per session",
                   body=schemas.StartBody, answers={201: schemas.StartAnswer, 200: schemas.StartAnswer, 400: problem,
-                  402: problem, 404: problem, 409: problem, 429: problem, 503: problem}),
+                  402: problem, 404: problem, 409: problem, 413: problem, 429: problem, 503: problem}),
             Route("POST", "/api/transcription/stop", self.stop, "Drain, then stop; idempotent",
                   body=schemas.StopBody, answers={200: schemas.StopAnswer, 202: schemas.StopAnswer, 400: problem,
-                  404: problem, 503: problem}),
+                  404: problem, 413: problem, 503: problem}),
             Route("GET", "/api/transcription", self.running, "Every transcription that is not stopped",
                   answers={200: schemas.TranscriptionList, 503: problem}),
             Route("GET", "/api/transcription/{slug}", self.show, "State, tracks, lag and health of one",
@@ -77,7 +78,7 @@ class Api:
                   answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
                            429: problem, 503: problem}, tag="live"),
             Route("POST", "/api/sessions", self.create_session, "Create a session", body=schemas.NewSession,
-                  answers={201: schemas.SessionCreated, 400: problem, 503: problem}, tag="sessions"),
+                  answers={201: schemas.SessionCreated, 400: problem, 413: problem, 503: problem}, tag="sessions"),
             Route("GET", "/healthz", self.health, "The process answers", credential=None,
                   answers={200: "application/json"}, tag="operation"),
             Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
@@ -136,7 +137,11 @@ class Api:
 
     async def running(self, request: web.Request) -> web.Response:
         seen = await self.transcriptions.all_seen()
-        return _json(schemas.TranscriptionList([await self._view(one.record.slug) for one in seen]))
+        shown = []
+        for one in seen:
+            with suppress(SessionNotFound, NeverStarted):  # deleted since
+                shown.append(await self._view(one.record.slug))
+        return _json(schemas.TranscriptionList(shown))
 
     async def show(self, request: web.Request) -> web.Response:
         return _json(await self._view(request.match_info["slug"]))
@@ -223,9 +228,7 @@ class Api:
 
 
 async def _body(request: web.Request, kind: type[T]) -> T:
-    """Raises: WrongRequest with what is wrong where."""
-    if request.content_length is not None and request.content_length > _BODY_LIMIT:
-        raise WrongRequest(f"the body may have at most {_BODY_LIMIT} bytes")
+    """Raises: WrongRequest with what is wrong where; HTTPRequestEntityTooLarge above BODY_LIMIT bytes."""
     try:
         return msgspec.json.decode(await request.read() or b"null", type=kind)
     except msgspec.ValidationError as error:

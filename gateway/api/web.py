@@ -11,26 +11,38 @@ from aiohttp.typedefs import Handler, Middleware
 log = logging.getLogger("gateway.access")
 
 
-def cross_origin(allowed: tuple[str, ...]) -> Middleware:
-    """A middleware that lets pages of the allowed origins use the API. Credentials are tokens, never cookies."""
+class CrossOrigin:
+    """Lets pages of the allowed origins use the API. Credentials are tokens, never cookies."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._allowed = allowed
+
+    def register(self, app: web.Application) -> None:
+        app.middlewares.append(self._preflight())
+        app.on_response_prepare.append(self._permit)  # streamed answers are prepared by their handler
+
+    def _permits(self, request: web.Request) -> bool:
         origin = request.headers.get("Origin")
-        permitted = origin is not None and ("*" in allowed or origin in allowed)
-        if permitted and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            response: web.StreamResponse = web.Response(status=204)
+        return origin is not None and ("*" in self._allowed or origin in self._allowed)
+
+    def _preflight(self) -> Middleware:
+        @web.middleware
+        async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+            asked = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+            if not asked or not self._permits(request):
+                return await handler(request)
+            response = web.Response(status=204)
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
             response.headers["Access-Control-Max-Age"] = "600"
-        else:
-            response = await handler(request)
-        if permitted and not response.prepared:
-            response.headers["Access-Control-Allow-Origin"] = origin or ""
-            response.headers["Vary"] = "Origin"
-        return response
+            return response
 
-    return middleware
+        return answer
+
+    async def _permit(self, request: web.Request, response: web.StreamResponse) -> None:
+        if self._permits(request):
+            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            response.headers["Vary"] = "Origin"
 
 
 async def no_server_header(request: web.Request, response: web.StreamResponse) -> None:
@@ -45,7 +57,7 @@ class _AccessLog(AbstractAccessLogger):
         log.info(
             "%s %s",
             request.method,
-            request.path,
+            request.rel_url.raw_path,  # undecoded: no line break gets in
             extra={"status": response.status, "ms": round(time * 1000, 1), "peer": request.remote},
         )
 

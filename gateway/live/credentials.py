@@ -53,9 +53,14 @@ class Access:
 
 def is_service_token(token: str, accepted: tuple[str, ...]) -> bool:
     """Constant time in the token: hashes of equal length are compared, every accepted one each time."""
-    given = sha256(token.encode()).digest()
-    matches = [hmac.compare_digest(given, sha256(good.encode()).digest()) for good in accepted]
+    given = _digest(token)
+    matches = [hmac.compare_digest(given, _digest(good)) for good in accepted]
     return any(matches)
+
+
+def _digest(token: str) -> bytes:
+    # A header may hold any byte; those that are no UTF-8 reach us as lone surrogates.
+    return sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def check(token: str | None, secrets: Secrets) -> Access:
@@ -67,9 +72,9 @@ def check(token: str | None, secrets: Secrets) -> Access:
         raise CredentialRefused("a credential is needed: Authorization: Bearer, ?token= or the WebSocket subprotocol")
     if is_service_token(token, secrets.service_tokens):
         return Access("service")
-    if token.count(".") != 2:
+    if token.count(".") != 2 or not token.isascii():
         raise CredentialRefused("the token is not one of this gateway's")
-    if secrets.livekit_api_secret and _issuer(token) == secrets.livekit_api_key:
+    if secrets.livekit_api_key and secrets.livekit_api_secret and _issuer(token) == secrets.livekit_api_key:
         return _livekit(token, secrets.livekit_api_secret)
     if secrets.jwt_secret:
         return _user(token, secrets.jwt_secret)

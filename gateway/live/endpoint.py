@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway.live import credentials
-from gateway.live.hub import Crowded, Hub
+from gateway.live.hub import SWEEP_S, Crowded, Hub, Watcher
 from gateway.live.protocol import SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
 from gateway.sessions.domain.errors import SessionNotFound
 from gateway.sessions.usecases.ports import RecordsUnavailable
@@ -66,12 +67,18 @@ class LiveEndpoint:
         the status of a refused WebSocket from it; pages are recognised by their `Origin`.
         """
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise web.HTTPUpgradeRequired(text="this is a WebSocket; connect with ws:// or wss://")
+            raise web.HTTPUpgradeRequired(
+                text="this is a WebSocket; connect with ws:// or wss://", headers={"Upgrade": "websocket"}
+            )
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_allowed(origin, request):
             self.counts.refused["origin"] += 1
             raise credentials.Forbidden(f"pages from {origin} may not use this stream; see GATEWAY_ALLOWED_ORIGINS")
         offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        if SUBPROTOCOL not in offered and offered_token(offered) is not None:
+            # A browser gives up when none of its offers is chosen, and aiohttp would log them, the token among them.
+            self.counts.refused["malformed"] += 1
+            raise web.HTTPBadRequest(text=f"offer {SUBPROTOCOL} together with the token's subprotocol")
         try:
             since = _since(request)
             access = credentials.check(_token(request, offered), self._secrets)
@@ -84,7 +91,7 @@ class LiveEndpoint:
             if origin is None or code is None:
                 raise
             socket_ = await self._accept(request)
-            await self._end(socket_, code, str(error))
+            await self._end(request, socket_, code, str(error))
             return socket_
         response = await self._accept(request)
         await self._serve(request, response, watched, since, access)
@@ -128,7 +135,7 @@ class LiveEndpoint:
         def close(code: CloseCode) -> None:
             if not ended.done():
                 ended.set_result(code)
-                task = asyncio.ensure_future(self._end(response, code, _REASONS[code]))
+                task = asyncio.ensure_future(self._end(request, response, code, _REASONS[code]))
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 
@@ -136,19 +143,21 @@ class LiveEndpoint:
         expiry = None
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
-            expiry = asyncio.get_running_loop().call_later(left, close, CloseCode.CREDENTIAL_REFUSED)
+            expiry = asyncio.get_running_loop().call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
         try:
             await self._watching.refresh(watched, self._hub)
             channel = self._hub.channel(slug)
             await channel.catch_up(watcher, since, self._watching.reader(watched))
             if watched.is_over and not self._hub.runs_here(slug):
-                close(CloseCode.SESSION_ENDED)
+                while watcher.behind and not watcher.gone:
+                    await asyncio.sleep(SWEEP_S)
+                watcher.close(CloseCode.SESSION_ENDED)
             if self._draining:
-                close(CloseCode.DRAINING)
-            await self._listen(response, close)
+                watcher.close(CloseCode.DRAINING)
+            await self._listen(response, watcher)
         except RecordsUnavailable:
-            close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
-            await self._listen(response, close)
+            watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
+            await self._listen(response, watcher)
         except ConnectionError:
             pass  # the watcher has gone
         finally:
@@ -159,19 +168,23 @@ class LiveEndpoint:
                 self.counts.closed[ended.result().name.lower()] += 1
             else:
                 self.counts.closed["by_watcher"] += 1
+                _let_go(transport)
 
-    async def _listen(self, response: web.WebSocketResponse, close: Callable[[CloseCode], None]) -> None:
+    async def _listen(self, response: web.WebSocketResponse, watcher: Watcher) -> None:
         """Until the connection ends. A watcher has nothing to say: text is ignored, binary is refused."""
         async for message in response:
             if message.type is aiohttp.WSMsgType.BINARY:
-                close(CloseCode.NOT_TEXT)
+                watcher.close(CloseCode.NOT_TEXT)
 
-    async def _end(self, response: web.WebSocketResponse, code: CloseCode, why: str) -> None:
-        try:
+    async def _end(self, request: web.Request, response: web.WebSocketResponse, code: CloseCode, why: str) -> None:
+        transport = request.transport
+        with suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(_CLOSE_S):
-                await response.close(code=code, message=why.encode()[:120])
-        except (TimeoutError, ConnectionError, RuntimeError):
-            pass
+                await response.close(code=code, message=_reason(why))
+                while transport is not None and transport.get_write_buffer_size():
+                    await asyncio.sleep(SWEEP_S)
+        if transport is not None:
+            _let_go(transport)
 
     # --- admission ----------------------------------------------------------------------------------------
 
@@ -195,6 +208,17 @@ _REASONS: Final = {
     CloseCode.SESSION_ENDED: "the session has ended and everything was sent",
     CloseCode.NOT_TEXT: "this stream takes no binary messages",
 }
+
+
+def _reason(text: str) -> bytes:
+    """A close frame has room for 123 bytes of UTF-8 (RFC 6455, 5.5)."""
+    return text.encode(errors="replace")[:120].decode(errors="ignore").encode()
+
+
+def _let_go(transport: asyncio.WriteTransport) -> None:
+    """A peer that does not read would keep a closed connection, and its buffer, for ever."""
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 def _refusal(error: Exception) -> tuple[str, CloseCode | None]:

@@ -45,50 +45,75 @@ class Cue:
     lines: tuple[str, ...]
 
 
-def cues(spoken: SpokenLine) -> Iterator[Cue]:
-    """Split one final into cues a reader can follow."""
-    words = list(spoken.words) or _spread(spoken)
-    group: list[tuple[str, int, int]] = []
-    for word in words:
-        grown = [*group, word]
-        too_long = len(wrap([text for text, _, _ in grown])) > LINES_PER_CUE
-        if group and (too_long or word[2] - group[0][1] > LONGEST_CUE_MS):
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A word, or as much of a long one as fits a line. `glued`: it goes on where the piece before it ended."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    glued: bool
+
+
+def cues(spoken: SpokenLine, lead: str = "") -> Iterator[Cue]:
+    """Split one final into cues a reader can follow; `lead` stands before its first word."""
+    begins, ends = _letter_times(spoken)
+    first = begins[0] if begins else spoken.start_ms
+    still = [first] * len(lead)
+    group: list[_Piece] = []
+    for piece in [*_pieces(lead, still, still), *_pieces(spoken.text, begins, ends)]:
+        too_long = len(_lines([*group, piece])) > LINES_PER_CUE
+        if group and (too_long or piece.end_ms - group[0].start_ms > LONGEST_CUE_MS):
             yield _cue(group)
-            grown = [word]
-        group = grown
+            group = []
+        group.append(piece)
     if group:
         yield _cue(group)
 
 
-def _cue(group: list[tuple[str, int, int]]) -> Cue:
-    start, end = group[0][1], max(end for _, _, end in group)
-    return Cue(start, max(end, start + SHORTEST_CUE_MS), tuple(wrap([text for text, _, _ in group])))
+def _cue(group: list[_Piece]) -> Cue:
+    start = group[0].start_ms
+    length = max(piece.end_ms for piece in group) - start
+    return Cue(start, start + min(max(length, SHORTEST_CUE_MS), LONGEST_CUE_MS), tuple(_lines(group)))
 
 
-def _spread(spoken: SpokenLine) -> list[tuple[str, int, int]]:
-    """Words without times share the utterance's, each by its length."""
-    texts = spoken.text.split()
-    total = sum(map(len, texts)) or 1
-    length = max(spoken.end_ms - spoken.start_ms, 0)
-    placed, done = [], 0
-    for text in texts:
-        begin = spoken.start_ms + length * done // total
-        done += len(text)
-        placed.append((text, begin, spoken.start_ms + length * done // total))
-    return placed
+def _letter_times(spoken: SpokenLine) -> tuple[list[int], list[int]]:
+    """When each letter of the text (spaces apart) begins and ends.
+
+    The provider's words tell, where together they spell the text; else the letters share the utterance's time.
+    """
+    timed = [("".join(text.split()), start, end) for text, start, end in spoken.words]
+    whole = "".join(spoken.text.split())
+    if "".join(text for text, _, _ in timed) != whole:
+        timed = [(whole, spoken.start_ms, spoken.end_ms)]
+    begins: list[int] = []
+    ends: list[int] = []
+    for text, start, end in timed:
+        length = max(end - start, 0)
+        begins += [start + length * i // len(text) for i in range(len(text))]
+        ends += [start + length * (i + 1) // len(text) for i in range(len(text))]
+    return begins, ends
 
 
-def wrap(words: list[str]) -> list[str]:
-    """Lines of at most LINE_CHARACTERS; a longer word is cut."""
-    lines = [""]
-    for word in words:
-        while len(word) > LINE_CHARACTERS:
-            lines += [word[:LINE_CHARACTERS], ""]
-            word = word[LINE_CHARACTERS:]
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > LINE_CHARACTERS:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return [line for line in lines if line]
+def _pieces(text: str, begins: list[int], ends: list[int]) -> Iterator[_Piece]:
+    at = 0
+    for word in text.split():
+        for i in range(0, len(word), LINE_CHARACTERS):
+            part = word[i : i + LINE_CHARACTERS]
+            yield _Piece(part, begins[at], ends[at + len(part) - 1], glued=i > 0)
+            at += len(part)
+
+
+def _lines(pieces: list[_Piece]) -> list[str]:
+    """Lines of at most LINE_CHARACTERS."""
+    lines: list[str] = []
+    for piece in pieces:
+        space = "" if piece.glued else " "
+        if lines and len(lines[-1]) + len(space) + len(piece.text) <= LINE_CHARACTERS:
+            lines[-1] += space + piece.text
+        else:
+            lines.append(piece.text)
+    return lines
 
 
 def _clock(ms: int, separator: str) -> str:
@@ -101,22 +126,21 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _voice(speaker: str) -> str:
-    """A WebVTT voice annotation ends at `>` and at a line break."""
-    return _escaped(" ".join(speaker.split()))
+def _name(spoken: SpokenLine) -> str:
+    """On one line: a name must not break a cue."""
+    return " ".join((spoken.speaker or "").split())
 
 
 class VttWriter:
     """WebVTT with the speaker as voice: `<v Anna>Good morning.`"""
 
     head = "WEBVTT\n\n"
-    tail = ""
 
     def write(self, spoken: SpokenLine) -> str:
+        voice = f"<v {_escaped(_name(spoken))}>" if _name(spoken) else ""
         parts = []
         for cue in cues(spoken):
             text = "\n".join(map(_escaped, cue.lines))
-            voice = f"<v {_voice(spoken.speaker)}>" if spoken.speaker else ""
             parts.append(f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{voice}{text}\n\n")
         return "".join(parts)
 
@@ -125,20 +149,19 @@ class SrtWriter:
     """SubRip; the speaker stands before the words when it changes, since the format has no voices."""
 
     head = ""
-    tail = ""
 
     def __init__(self) -> None:
         self._number = 0
-        self._speaker: str | None = None
+        self._speaker = ""
 
     def write(self, spoken: SpokenLine) -> str:
+        name = _name(spoken)
+        lead = f"{name}:" if name and name != self._speaker else ""
+        self._speaker = name
         parts = []
-        for cue in cues(spoken):
+        for cue in cues(spoken, lead):
             self._number += 1
             text = "\n".join(cue.lines)
-            if spoken.speaker and spoken.speaker != self._speaker:
-                text = f"{' '.join(spoken.speaker.split())}: {text}"
-            self._speaker = spoken.speaker
             parts.append(f"{self._number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{text}\n\n")
         return "".join(parts)
 
@@ -147,10 +170,9 @@ class TextWriter:
     """One line a final: time, speaker, text."""
 
     head = ""
-    tail = ""
 
     def write(self, spoken: SpokenLine) -> str:
-        who = f"{' '.join(spoken.speaker.split())}: " if spoken.speaker else ""
+        who = f"{_name(spoken)}: " if _name(spoken) else ""
         return f"[{_clock(spoken.start_ms, '.')}] {who}{' '.join(spoken.text.split())}\n"
 
 
