@@ -1,6 +1,7 @@
 """Who watches what: one channel a session, one bounded mailbox a watcher.
 
-Each event is encoded and framed once per session; the fan-out writes that frame to every socket and never waits.
+Each event is encoded once, and framed once for each kind of connection; the fan-out writes that frame to every socket
+and never waits.
 A watcher that falls behind keeps its finals in order and only the newest partial of each utterance, until its bound.
 """
 
@@ -14,6 +15,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.live import protocol
+from gateway.live.framing import Framing, Message, in_frame
 from gateway.live.protocol import CloseCode, ResumePoint
 from gateway.sessions.domain.captions import Caption
 from gateway.sessions.domain.transcription import Numbering
@@ -22,6 +24,8 @@ from gateway.sessions.domain.transcription import Numbering
 # because the endpoint sets TCP_NOTSENT_LOWAT.
 BEHIND_BYTES: Final = 16 * 1024
 SWEEP_S: Final = 0.05
+# Unsettled utterances kept, of a session and for a watcher that is behind; the oldest is forgotten.
+PARTIALS: Final = 256
 PAGE: Final = 500
 
 
@@ -62,11 +66,20 @@ class HubCounts:
 
 
 class Watcher:
-    """One reader of one session. `close` is how the hub asks the endpoint to end the connection."""
+    """One reader of one session. `close` is how the hub asks the endpoint to end the connection.
+
+    Frames are what this watcher's kind of connection carries: messages go through `framing` first.
+    """
 
     def __init__(
-        self, transport: Transport, close: Callable[[CloseCode], None], options: HubOptions, counts: HubCounts
+        self,
+        transport: Transport,
+        close: Callable[[CloseCode], None],
+        options: HubOptions,
+        counts: HubCounts,
+        framing: Framing = in_frame,
     ) -> None:
+        self.framing = framing
         self._transport = transport
         self._close = close
         self._options = options
@@ -83,11 +96,18 @@ class Watcher:
         return bool(self._ordered or self._partials)
 
     @property
+    def gone(self) -> bool:
+        """Nothing that is written now would arrive."""
+        return self._closed or self._transport.is_closing()
+
+    @property
     def buffered(self) -> int:
         """Bytes that have not left this process."""
         return self._transport.get_write_buffer_size()
 
     def final(self, seq: int, frame: bytes) -> None:
+        if self._closed:
+            return  # after a dropped final nothing may follow: the resume point would lie behind the hole
         if self._catching_up is not None:
             self._catching_up.append((seq, frame))
             self._grow(len(frame))
@@ -96,18 +116,19 @@ class Watcher:
             self._put(frame)
 
     def event(self, frame: bytes) -> None:
-        if self._catching_up is None:
+        if self._catching_up is None and not self._closed:
             self._put(frame)
 
     def partial(self, utterance_id: str, frame: bytes) -> None:
-        if self._catching_up is not None:
+        if self._catching_up is not None or self._closed:
             return
-        if not self.behind and self._transport.get_write_buffer_size() < BEHIND_BYTES:
-            self._transport.write(frame)
-            self._counts.delivered += 1
+        if not self.behind and self._has_room:
+            self._write(frame)
             return
         self._counts.coalesced += utterance_id in self._partials
         self._partials[utterance_id] = frame
+        if len(self._partials) > PARTIALS:
+            del self._partials[next(iter(self._partials))]
 
     def settle(self, utterance_id: str) -> None:
         """The final is out: its partials are worth nothing any more."""
@@ -116,13 +137,15 @@ class Watcher:
     def write_past(self, frames: list[bytes], next_seq: int) -> None:
         """History, in one write. Only while catching up; the caller waits for `buffered` to fall."""
         self._next_seq = next_seq
-        self._transport.write(b"".join(frames))
-        self._counts.delivered += len(frames)
+        if not self.gone:
+            self._write(b"".join(frames), len(frames))
 
     def go_live(self, after: list[bytes]) -> None:
         """History is out: send what came meanwhile, then `after` (the partials on screen now)."""
         waiting, self._catching_up = self._catching_up or deque(), None
         self._held = 0
+        if self.gone:
+            return
         for seq, frame in waiting:
             self.final(seq, frame)
         for frame in after:
@@ -130,34 +153,42 @@ class Watcher:
 
     def flush(self) -> None:
         """Send what waits, as far as the socket takes it."""
-        while self._ordered and self._transport.get_write_buffer_size() < BEHIND_BYTES:
+        while self._ordered and self._has_room:
             frame = self._ordered.popleft()
             self._held -= len(frame)
-            self._transport.write(frame)
-            self._counts.delivered += 1
-        while self._partials and not self._ordered and self._transport.get_write_buffer_size() < BEHIND_BYTES:
-            self._transport.write(self._partials.pop(next(iter(self._partials))))
-            self._counts.delivered += 1
+            self._write(frame)
+        while self._partials and not self._ordered and self._has_room:
+            self._write(self._partials.pop(next(iter(self._partials))))
 
     def close(self, code: CloseCode) -> None:
         if not self._closed:
             self._closed = True
+            self._ordered.clear()
+            self._partials.clear()
+            self._catching_up = None
             self._close(code)
 
     def _put(self, frame: bytes) -> None:
-        if not self._ordered and self._transport.get_write_buffer_size() < BEHIND_BYTES:
-            self._transport.write(frame)
-            self._counts.delivered += 1
+        if not self._ordered and self._has_room:
+            self._write(frame)
         else:
             self._ordered.append(frame)
             self._grow(len(frame))
+
+    @property
+    def _has_room(self) -> bool:
+        return self._transport.get_write_buffer_size() < BEHIND_BYTES
+
+    def _write(self, data: bytes, messages: int = 1) -> None:
+        # Between the loss of a connection and its `leave`; uvloop raises on a write to a closed transport.
+        if not self._transport.is_closing():
+            self._transport.write(data)
+            self._counts.delivered += messages
 
     def _grow(self, size: int) -> None:
         self._held += size
         if self._held > self._options.mailbox_bytes and not self._closed:
             self._counts.closed_too_slow += 1
-            self._ordered.clear()
-            self._partials.clear()
             self.close(CloseCode.TOO_SLOW)
 
 
@@ -178,55 +209,52 @@ class Channel:
     reason: str | None = None
     watchers: set[Watcher] = field(default_factory=set)
     lagging: set[Watcher] = field(default_factory=set)
-    recent: deque[tuple[int, bytes]] = field(default_factory=deque)
-    partials: dict[str, bytes] = field(default_factory=dict)
-    health: bytes | None = None
+    recent: deque[tuple[int, Message]] = field(default_factory=deque)
+    partials: dict[str, Message] = field(default_factory=dict)
+    health: Message | None = None
 
     # --- publishing: never waits ------------------------------------------------------------------------
 
     def final(self, seq: int, utterance_id: str, data: bytes) -> None:
-        frame = self._frame("transcript.final", data, seq)
+        message = self._final(seq, data)
         self.last_seq = seq
-        self.recent.append((seq, frame))
+        self.recent.append((seq, message))
         if len(self.recent) > self.options.recent_finals:
             self.recent.popleft()
         self.partials.pop(utterance_id, None)
         for watcher in self.watchers:
             watcher.settle(utterance_id)
-            watcher.final(seq, frame)
+            watcher.final(seq, message.framed(watcher.framing))
             if watcher.behind:
                 self.lagging.add(watcher)
 
     def partial(self, utterance_id: str, data: bytes) -> None:
-        frame = self._frame("transcript.partial", data)
-        self.partials[utterance_id] = frame
-        if len(self.partials) > 256:
+        message = self._message("transcript.partial", data)
+        self.partials[utterance_id] = message
+        if len(self.partials) > PARTIALS:
             del self.partials[next(iter(self.partials))]
         for watcher in self.watchers:
-            watcher.partial(utterance_id, frame)
+            watcher.partial(utterance_id, message.framed(watcher.framing))
             if watcher.behind:
                 self.lagging.add(watcher)
 
     def say(self, kind: str, data: bytes) -> None:
-        frame = self._frame(kind, data)
+        message = self._message(kind, data)
         if kind == "health":
-            self.health = frame
-        for watcher in self.watchers:
-            watcher.event(frame)
-            if watcher.behind:
-                self.lagging.add(watcher)
+            self.health = message
+        self._tell(message)
 
     def set_state(self, state: str, reason: str | None) -> None:
         self.state, self.reason = state, reason
         if state == "stopped":
             self.partials.clear()
             self.health = None
-        self.say("session.state", protocol.encode({"state": state} | ({"reason": reason} if reason else {})))
+        self._tell(self._state())
 
     def begin(self, numbering: Numbering) -> None:
         """Say where the numbering stands. A watcher that came before the first run learns the epoch from frames."""
-        if numbering.epoch != self.epoch:
-            self.recent.clear()
+        if numbering.epoch != self.epoch or (self.recent and numbering.last_seq > self.recent[-1][0]):
+            self.recent.clear()  # another owner numbered on: memory would have a hole
         self.epoch = numbering.epoch
         self.last_seq = max(numbering.last_seq, self.last_seq if self.recent else 0)
 
@@ -239,40 +267,64 @@ class Channel:
         """
         resumed = since is not None and since.epoch == self.epoch and since.seq <= self.last_seq
         at = since.seq if since is not None and resumed else 0
+        said = self.state, self.reason
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
-        watcher.write_past([self._frame("hello", protocol.encode(hello), self.last_seq)], at + 1)
-        while at < self.last_seq:
+        greeting = self._message("hello", protocol.encode(hello), self.last_seq, has=at)
+        watcher.write_past([greeting.framed(watcher.framing)], at + 1)
+        while at < self.last_seq and not watcher.gone:
             page = self._from_memory(at)
             if page is None:
                 rows = await read_past(at, PAGE)
-                page = [(seq, self._frame("transcript.final", data, seq)) for seq, data in rows]
-            frames = []
-            for seq, frame in page:
+                page = [(seq, self._final(seq, data)) for seq, data in rows]
+            messages = []
+            for seq, message in page:
                 if seq > at + 1:
-                    frames.append(self._gap(at + 1, seq - 1))
-                frames.append(frame)
+                    messages.append(self._gap(at + 1, seq - 1))
+                messages.append(message)
                 at = seq
             if not page:  # the rest of the history is gone, and that is said
                 last = self.recent[0][0] - 1 if self.recent else self.last_seq
-                frames.append(self._gap(at + 1, last))
+                messages.append(self._gap(at + 1, last))
                 at = last
-            watcher.write_past(frames, at + 1)
-            while watcher.buffered > BEHIND_BYTES:
+            watcher.write_past([message.framed(watcher.framing) for message in messages], at + 1)
+            while watcher.buffered > BEHIND_BYTES and not watcher.gone:
                 await asyncio.sleep(0.01)
-        shown = list(self.partials.values())
-        watcher.go_live(([self.health] if self.health else []) + shown)
+        now = [self._state()] if (self.state, self.reason) != said else []
+        shown = now + ([self.health] if self.health else []) + list(self.partials.values())
+        watcher.go_live([message.framed(watcher.framing) for message in shown])
+        if watcher.behind:
+            self.lagging.add(watcher)
 
-    def _from_memory(self, after: int) -> list[tuple[int, bytes]] | None:
+    def goodbye(self, code: CloseCode, reason: str) -> Message:
+        """For connections that have no close code."""
+        return self._message("end", protocol.encode({"code": code, "reason": reason}))
+
+    def _tell(self, message: Message) -> None:
+        for watcher in self.watchers:
+            watcher.event(message.framed(watcher.framing))
+            if watcher.behind:
+                self.lagging.add(watcher)
+
+    def _from_memory(self, after: int) -> list[tuple[int, Message]] | None:
         """The finals after a number, when memory has them without a hole."""
         if not self.recent or self.recent[0][0] > after + 1:
             return None
-        return [(seq, frame) for seq, frame in self.recent if seq > after]
+        return [(seq, message) for seq, message in self.recent if seq > after]
 
-    def _gap(self, first: int, last: int) -> bytes:
-        return self._frame("gap", protocol.encode({"fromSeq": first, "toSeq": last}))
+    def _final(self, seq: int, data: bytes) -> Message:
+        return self._message("transcript.final", data, seq, has=seq)
 
-    def _frame(self, kind: str, data: bytes, seq: int | None = None) -> bytes:
-        return protocol.text_frame(protocol.message(kind, self.slug, self.epoch, seq, self.now(), data))
+    def _state(self) -> Message:
+        told = {"state": self.state} | ({"reason": self.reason} if self.reason else {})
+        return self._message("session.state", protocol.encode(told))
+
+    def _gap(self, first: int, last: int) -> Message:
+        return self._message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)
+
+    def _message(self, kind: str, data: bytes, seq: int | None = None, *, has: int | None = None) -> Message:
+        """`has`: the last final of a watcher who has this message."""
+        payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
+        return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
 
 
 class Hub:
@@ -315,9 +367,15 @@ class Hub:
         """Whether a transcription of this session runs in this process, so that its channel is up to date."""
         return session_slug in self._held
 
-    def join(self, session_slug: str, transport: Transport, close: Callable[[CloseCode], None]) -> Watcher:
+    def join(
+        self,
+        session_slug: str,
+        transport: Transport,
+        close: Callable[[CloseCode], None],
+        framing: Framing = in_frame,
+    ) -> Watcher:
         """Subscribe: from now on nothing is missed. `leave` must follow."""
-        watcher = Watcher(transport, close, self.options, self.counts)
+        watcher = Watcher(transport, close, self.options, self.counts, framing)
         self.channel(session_slug).watchers.add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1
