@@ -1,0 +1,29 @@
+# The gateway as a small image that runs as nobody in particular.
+#   docker build -t transcription-gateway .
+#   docker run -e DATABASE_URL=… -e GLADIA_API_KEY=… -e GATEWAY_API_TOKENS=… -p 8080:8080 -p 1935:1935 transcription-gateway
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /build
+RUN python -m venv /opt/gateway
+COPY requirements.lock ./
+RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+COPY ingest ingest
+COPY stt stt
+COPY storage storage
+RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin gateway \
+    && install --directory --owner gateway --group gateway --mode 0700 /data
+COPY --from=build /opt/gateway /opt/gateway
+ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 GATEWAY_DATA_DIR=/data
+USER gateway
+WORKDIR /data
+VOLUME /data
+EXPOSE 8080 1935
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["python", "-c", \
+    "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"GATEWAY_HTTP_PORT\", \"8080\")}/healthz', timeout=2)"]
+ENTRYPOINT ["gateway"]
+CMD ["serve"]
