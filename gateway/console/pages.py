@@ -8,12 +8,18 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-_FILES: Final = {
+FILES: Final = {
     "/": ("index.html", "text/html"),
     "/docs": ("docs.html", "text/html"),
-    "/console.js": ("console.js", "text/javascript"),
-    "/docs.js": ("docs.js", "text/javascript"),
     "/console.css": ("console.css", "text/css"),
+    "/console.js": ("console.js", "text/javascript"),
+    "/session.js": ("session.js", "text/javascript"),
+    "/stream.js": ("stream.js", "text/javascript"),
+    "/captions.js": ("captions.js", "text/javascript"),
+    "/api.js": ("api.js", "text/javascript"),
+    "/dom.js": ("dom.js", "text/javascript"),
+    "/docs.js": ("docs.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 # Pages load nothing from elsewhere and are shown in no frame.
 _POLICY: Final = (
@@ -23,7 +29,7 @@ _POLICY: Final = (
 
 
 def register(app: web.Application) -> None:
-    for path, (name, kind) in _FILES.items():
+    for path, (name, kind) in FILES.items():
         app.router.add_get(path, _page(files(__package__).joinpath(name).read_bytes(), kind))
 
 

@@ -1,0 +1,34 @@
+// The few things every part of the page does with elements. Text goes in as text: nothing here parses HTML.
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with properties and children; strings become text, null is left out. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Write only what differs, so that a screen reader is not told the same thing every two seconds. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+  element.hidden = text === '';
+}
+
+/** A state as a coloured word. */
+export function sayState(element, state) {
+  say(element, state);
+  element.dataset.state = state;
+}
+
+/** Milliseconds as m:ss, or h:mm:ss from an hour on. */
+export function clock(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const parts = [Math.floor(seconds / 60) % 60, seconds % 60];
+  if (seconds >= 3600) parts.unshift(Math.floor(seconds / 3600));
+  return parts.map((part, place) => (place ? String(part).padStart(2, '0') : part)).join(':');
+}
+
+export const dollars = (usd) => `$${usd.toFixed(usd > 0 && usd < 0.01 ? 4 : 2)}`;
+
+export const count = (number, one, many = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
