@@ -182,7 +182,9 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         lambda: place.http_url,
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
-    await rooms.enter_async_context(_background(recorder=recorder.run(), sweep=hub.sweep(), garbage=_collect_garbage()))
+    await rooms.enter_async_context(
+        _background(recorder=recorder.run(), sweep=hub.sweep(), beat=endpoint.beat(), garbage=_collect_garbage())
+    )
     if settings.rtmp_port:
         await rtmp.start()
         place.rtmp_port = rtmp.port

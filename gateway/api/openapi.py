@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @dataclass(frozen=True, slots=True)
 class Parameter:
     name: str
-    place: Literal["path", "query"]
+    place: Literal["path", "query", "header"]
     meaning: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 

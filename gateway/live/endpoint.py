@@ -1,33 +1,28 @@
-"""The browser's WebSocket: who may watch, the handshake, and the life of one connection."""
+"""The live stream: who may watch, and the life of one watcher's connection."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
 from aiohttp import web
 
-from gateway.live import credentials
-from gateway.live.hub import SWEEP_S, Crowded, Hub, Watcher
-from gateway.live.protocol import SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
+from gateway.live import credentials, events
+from gateway.live.hub import SWEEP_S, Crowded, Hub
+from gateway.live.lines import CLOSE_S, HEARTBEAT_S, EventLine, Line, SocketLine, let_go
+from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
 from gateway.sessions.domain.errors import SessionNotFound
 from gateway.sessions.usecases.ports import RecordsUnavailable
 from gateway.sessions.usecases.watch import Watched, Watching
 
 log = logging.getLogger(__name__)
 
-_HEARTBEAT_S: Final = 20.0
-_CLIENT_MESSAGE_BYTES: Final = 4096  # the stream is one-way; a client has nothing long to say
-_NOTSENT_LOWAT: Final = 16 * 1024
-_CLOSE_S: Final = 2.0
+_LOOK_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -57,18 +52,21 @@ class LiveEndpoint:
         self._allowed_origins = allowed_origins
         self._own_origin = own_origin
         self._max_watchers = max_watchers
+        self._lines: dict[Line, float] = {}  # → when its next heartbeat is due
         self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/realtime/transcribe`.
 
-        A program is refused with an HTTP status. A page is told by a close code instead, because a browser hides
-        the status of a refused WebSocket from it; pages are recognised by their `Origin`.
+        A program is refused with an HTTP status. A page with a WebSocket is told by a close code instead, because a
+        browser hides the status of a refused WebSocket from it; pages are recognised by their `Origin`.
         """
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
+        if not is_socket and events.MEDIA_TYPE not in request.headers.get("Accept", ""):
             raise web.HTTPUpgradeRequired(
-                text="this is a WebSocket; connect with ws:// or wss://", headers={"Upgrade": "websocket"}
+                text="this is a stream; connect by WebSocket, or send Accept: text/event-stream",
+                headers={"Upgrade": "websocket"},
             )
         origin = request.headers.get("Origin")
         if origin is not None and not self._is_allowed(origin, request):
@@ -85,65 +83,61 @@ class LiveEndpoint:
             watched = await self._watching.session(request.query.get("session", ""))
             access.check_session(watched.slug, watched.space_id)
             self._check_room()
+            if not is_socket and since is not None and await self._is_done(watched, since):
+                return web.Response(status=204)  # an EventSource comes back until it is told this
         except Exception as error:
             reason, code = _refusal(error)
             self.counts.refused[reason] += 1
-            if origin is None or code is None:
+            if not is_socket or origin is None or code is None:
                 raise
-            socket_ = await self._accept(request)
-            await self._end(request, socket_, code, str(error))
-            return socket_
-        response = await self._accept(request)
-        await self._serve(request, response, watched, since, access)
-        return response
+            page = await SocketLine.open(request)
+            await page.end(code, str(error))
+            return page.response
+        line = await SocketLine.open(request) if is_socket else await EventLine.open(request)
+        await self._serve(line, watched, since, access)
+        return line.response
+
+    async def beat(self) -> None:
+        """Heartbeats, and a look at who has gone. Runs until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now = clock()
+            for line, due in self._lines.items():
+                line.look()
+                if now >= due and line.heartbeat is not None:
+                    self._lines[line] = now + HEARTBEAT_S
+                    if not line.transport.get_write_buffer_size() and not line.transport.is_closing():
+                        line.transport.write(line.heartbeat)
 
     async def close(self) -> None:
         """Tell every watcher to come back later, and wait for the goodbyes."""
         self._draining = True
         self._hub.close_all(CloseCode.DRAINING)
         if self._ending:
-            await asyncio.wait(self._ending, timeout=_CLOSE_S + 1)
+            await asyncio.wait(self._ending, timeout=CLOSE_S + 1)
 
     # --- one connection -----------------------------------------------------------------------------------
 
-    async def _accept(self, request: web.Request) -> web.WebSocketResponse:
-        response = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,),
-            heartbeat=_HEARTBEAT_S,
-            max_msg_size=_CLIENT_MESSAGE_BYTES,
-            compress=False,
-            timeout=_CLOSE_S,
-        )
-        await response.prepare(request)
-        return response
-
-    async def _serve(
-        self,
-        request: web.Request,
-        response: web.WebSocketResponse,
-        watched: Watched,
-        since: ResumePoint | None,
-        access: credentials.Access,
-    ) -> None:
-        transport = request.transport
-        if transport is None:
-            return
-        _keep_backlog_visible(transport)
+    async def _serve(self, line: Line, watched: Watched, since: ResumePoint | None, access: credentials.Access) -> None:
         slug = watched.slug
         ended: asyncio.Future[CloseCode] = asyncio.get_running_loop().create_future()
 
         def close(code: CloseCode) -> None:
             if not ended.done():
                 ended.set_result(code)
-                task = asyncio.ensure_future(self._end(request, response, code, _REASONS[code]))
+                reason = _REASONS[code]
+                goodbye = self._hub.channel(slug).goodbye(code, reason) if code >= 4500 else None
+                task = asyncio.ensure_future(line.end(code, reason, goodbye))
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 
-        watcher = self._hub.join(slug, transport, close)
+        watcher = self._hub.join(slug, line.transport, close, line.framing)
         expiry = None
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
             expiry = asyncio.get_running_loop().call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
+        self._lines[line] = asyncio.get_running_loop().time() + HEARTBEAT_S
         try:
             await self._watching.refresh(watched, self._hub)
             channel = self._hub.channel(slug)
@@ -154,37 +148,28 @@ class LiveEndpoint:
                 watcher.close(CloseCode.SESSION_ENDED)
             if self._draining:
                 watcher.close(CloseCode.DRAINING)
-            await self._listen(response, watcher)
+            await line.listen(watcher)
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
-            await self._listen(response, watcher)
+            await line.listen(watcher)
         except ConnectionError:
             pass  # the watcher has gone
         finally:
             if expiry is not None:
                 expiry.cancel()
+            del self._lines[line]
             self._hub.leave(slug, watcher)
             if ended.done():
                 self.counts.closed[ended.result().name.lower()] += 1
             else:
                 self.counts.closed["by_watcher"] += 1
-                _let_go(transport)
+                let_go(line.transport)
 
-    async def _listen(self, response: web.WebSocketResponse, watcher: Watcher) -> None:
-        """Until the connection ends. A watcher has nothing to say: text is ignored, binary is refused."""
-        async for message in response:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                watcher.close(CloseCode.NOT_TEXT)
-
-    async def _end(self, request: web.Request, response: web.WebSocketResponse, code: CloseCode, why: str) -> None:
-        transport = request.transport
-        with suppress(TimeoutError, ConnectionError, RuntimeError):
-            async with asyncio.timeout(_CLOSE_S):
-                await response.close(code=code, message=_reason(why))
-                while transport is not None and transport.get_write_buffer_size():
-                    await asyncio.sleep(SWEEP_S)
-        if transport is not None:
-            _let_go(transport)
+    async def _is_done(self, watched: Watched, since: ResumePoint) -> bool:
+        """Whether everything that will ever be said in this session was said up to that point."""
+        if not watched.is_over or self._hub.runs_here(watched.slug):
+            return False
+        return (since.epoch, since.seq) == (await self._watching.end(watched) or (NO_EPOCH, 0))
 
     # --- admission ----------------------------------------------------------------------------------------
 
@@ -210,17 +195,6 @@ _REASONS: Final = {
 }
 
 
-def _reason(text: str) -> bytes:
-    """A close frame has room for 123 bytes of UTF-8 (RFC 6455, 5.5)."""
-    return text.encode(errors="replace")[:120].decode(errors="ignore").encode()
-
-
-def _let_go(transport: asyncio.WriteTransport) -> None:
-    """A peer that does not read would keep a closed connection, and its buffer, for ever."""
-    if transport.get_write_buffer_size():
-        transport.abort()
-
-
 def _refusal(error: Exception) -> tuple[str, CloseCode | None]:
     """A word for the counter, and what a page is told (None: HTTP says it)."""
     match error:
@@ -239,7 +213,8 @@ def _refusal(error: Exception) -> tuple[str, CloseCode | None]:
 
 
 def _since(request: web.Request) -> ResumePoint | None:
-    given = request.query.get("since")
+    """An EventSource that comes back tells the newer point in the header."""
+    given = request.headers.get("Last-Event-ID") or request.query.get("since")
     if not given:
         return None
     try:
@@ -253,11 +228,3 @@ def _token(request: web.Request, offered: list[str]) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return offered_token(offered) or request.query.get("token")
-
-
-def _keep_backlog_visible(transport: asyncio.BaseTransport) -> None:
-    """Let the kernel hold little, so that a watcher who does not read is noticed after seconds, not minutes."""
-    raw = transport.get_extra_info("socket")
-    lowat = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if raw is not None and lowat is not None:
-        raw.setsockopt(socket.IPPROTO_TCP, lowat, _NOTSENT_LOWAT)

@@ -17,6 +17,8 @@ SUBPROTOCOL: Final = "transcript.v1"
 _BEARER: Final = "bearer."
 NO_EPOCH: Final = "-"
 """Epoch of a session whose numbering has not begun; never equal to a real one."""
+BEAT: Final = b'{"v":1,"type":"beat"}'
+"""For pages that ask for it (`beat=1`): they cannot see pings, and a line can die without a word."""
 
 
 class CloseCode(IntEnum):

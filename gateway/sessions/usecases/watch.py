@@ -49,6 +49,11 @@ class Watching:
         if not board.runs_here(watched.slug):  # it may have started meanwhile
             board.refresh(watched.slug, numbering, record.state.lower() if record is not None else "idle")
 
+    async def end(self, watched: Watched) -> tuple[str, int] | None:
+        """Epoch and number of the last final so far; None before the numbering began. Raises: RecordsUnavailable."""
+        numbering = await self._records.numbering(watched.session_id)
+        return (numbering.epoch, numbering.last_seq) if numbering is not None else None
+
     def reader(self, watched: Watched) -> Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]:
         """Reads the finals after a number, waiting for the database if it has to."""
 
