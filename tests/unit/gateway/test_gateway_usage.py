@@ -1,0 +1,67 @@
+"""The meter: seconds, minutes begun, money."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.sessions.domain.usage import Meter, exceeds, read, started_minutes, whole_seconds
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("samples", "seconds"),
+    [(0, 0), (7_999, 0), (8_000, 1), (16_000, 1), (23_999, 1), (24_000, 2), (10 * 3600 * 16_000, 36_000)],
+)
+def test_seconds_are_rounded_halves_up(samples: int, seconds: int) -> None:
+    assert whole_seconds(samples) == seconds
+
+
+@given(st.integers(0, 2**40))
+def test_seconds_are_within_half_a_second(samples: int) -> None:
+    assert abs(Fraction(samples, 16_000) - whole_seconds(samples)) <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(0, 0), (1, 1), (59, 1), (60, 1), (61, 2), (3600, 60)])
+def test_a_minute_begun_is_a_minute(seconds: int, minutes: int) -> None:
+    assert started_minutes(seconds) == minutes
+
+
+@pytest.mark.parametrize(
+    ("cost", "cap", "above"),
+    [(0.1 + 0.2, 0.3, False), (3 * 0.1, 0.3, False), (0.31, 0.3, True), (0.300_002, 0.3, True), (0.0, 0.0, False)],
+)
+def test_a_cap_is_compared_as_people_count_money(cost: float, cap: float, above: bool) -> None:
+    """Three dimes are not above thirty cents, whatever binary fractions say."""
+    assert exceeds(cost, cap) is above
+
+
+def test_a_reading_has_the_columns_of_the_table() -> None:
+    """Minutes are billed as begun; every transcript counts; the cost has no binary dust."""
+    meter = Meter("u", "anna", "Anna", NOW, samples_sent=61 * 16_000, chunks_sent=610, finals=3, partials=9, errors=1)
+    used = read(meter, 0.1)
+    assert used.shown() == {
+        "participantIdentity": "anna",
+        "durationSeconds": 61,
+        "durationMinutes": 2,
+        "audioChunksSent": 610,
+        "transcriptsReceived": 12,
+        "finalTranscripts": 3,
+        "partialTranscripts": 9,
+        "costPerMinute": 0.1,
+        "totalCost": 0.2,
+        "errorsCount": 1,
+    }
+    assert (used.id, used.started_at, used.ended_at) == ("u", NOW, None)
+
+
+@given(st.integers(0, 16_000 * 36_000), st.sampled_from([0.0, 0.01, 0.0068, 0.1, 1.5]))
+def test_the_cost_is_the_minutes_times_the_price(samples: int, price: float) -> None:
+    used = read(Meter("u", "anna", None, NOW, samples_sent=samples), price)
+    assert used.duration_minutes == started_minutes(used.duration_seconds)
+    assert used.total_cost == pytest.approx(used.duration_minutes * price, abs=1e-6)
