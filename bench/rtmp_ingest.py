@@ -125,7 +125,10 @@ def stream(chunk_bytes: int, config: bytes, frames: list[bytes]) -> Iterator[tup
             pictures += 1
 
 
-async def publish(port: int, delay: float, seconds: float, chunk_bytes: int, sound: tuple[bytes, list[bytes]]) -> None:
+async def publish(
+    port: int, key: str, delay: float, seconds: float, chunk_bytes: int, sound: tuple[bytes, list[bytes]]
+) -> float:
+    """One publisher in real time. Returns: when (monotonic) it sent its first frame."""
     await asyncio.sleep(delay)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"\x03" + bytes(1536))
@@ -137,7 +140,7 @@ async def publish(port: int, delay: float, seconds: float, chunk_bytes: int, sou
 
     size = write(Message(1, 0, 0, chunk_bytes.to_bytes(4, "big")), 128, 2)
     writer.write(command("connect", 1, {"app": "live"}) + command("createStream", 2, None))
-    writer.write(command("publish", 3, None, f"key{delay}", "live") + size)
+    writer.write(command("publish", 3, None, key, "live") + size)
     answers = b""
     while b"NetStream.Publish.Start" not in answers:
         answers += await reader.read(4096)
@@ -150,13 +153,14 @@ async def publish(port: int, delay: float, seconds: float, chunk_bytes: int, sou
         if due > seconds:
             break
     writer.close()
+    return start
 
 
 async def publish_all(port: int, publishers: int, seconds: float, chunk_bytes: int) -> None:
     sound = aac(5)
     async with asyncio.TaskGroup() as group:
         for number in range(publishers):
-            group.create_task(publish(port, number / publishers, seconds + 1, chunk_bytes, sound))
+            group.create_task(publish(port, f"key{number}", number / publishers, seconds + 1, chunk_bytes, sound))
 
 
 def main() -> None:
