@@ -1,0 +1,182 @@
+/** The live transcript of one session: every final exactly once and in order. See README.md. */
+
+export interface Word {
+  text: string;
+  /** Milliseconds since the session's first sample. */
+  startMs: number;
+  endMs: number;
+}
+
+export interface Utterance {
+  /** The same for all partials of an utterance and its final. */
+  utteranceId: string;
+  text: string;
+  language: string | null;
+  isFinal: boolean;
+  participantIdentity: string;
+  participantName: string | null;
+  /** ISO 8601, UTC. */
+  startedAt: string;
+  endedAt: string;
+  startMs: number;
+  endMs: number;
+  /** 0 to 1. */
+  confidence: number;
+  words: Word[];
+}
+
+export interface Translation {
+  utteranceId: string;
+  language: string | null;
+  targetLanguage: string;
+  text: string;
+  participantIdentity: string;
+  participantName: string | null;
+}
+
+export type TranscriptionState = 'idle' | 'starting' | 'running' | 'waiting' | 'stopping' | 'stopped' | (string & {});
+
+interface Envelope<Type extends string, Data> {
+  v: 1;
+  type: Type;
+  sessionSlug: string;
+  epoch: string;
+  /** When the gateway sent it: ISO 8601, UTC. */
+  ts: string;
+  data: Data;
+}
+
+/** `seq` counts 1, 2, 3 … within an epoch. */
+export type FinalMessage = Envelope<'transcript.final', Utterance> & { seq: number };
+/** Replaced by a later partial, or by the final, of the same utterance. An empty text takes it back. */
+export type PartialMessage = Envelope<'transcript.partial', Utterance>;
+export type TranslationMessage = Envelope<'translation', Translation>;
+export type StateMessage = Envelope<'session.state', { state: TranscriptionState; reason?: string }>;
+export type HealthMessage = Envelope<'health', { status: 'ok' | 'degraded'; reasons: string[] }>;
+/** Finals that will not come. */
+export type GapMessage = Envelope<'gap', { fromSeq: number; toSeq: number }>;
+/** Something that somebody has to mend, such as an encoder with a codec that is not supported. */
+export type TroubleMessage = Envelope<'error', { message: string; participantIdentity?: string }>;
+
+export type Message =
+  | FinalMessage
+  | PartialMessage
+  | TranslationMessage
+  | StateMessage
+  | HealthMessage
+  | GapMessage
+  | TroubleMessage;
+
+export interface Opened {
+  state: TranscriptionState;
+  epoch: string;
+  /** The number of the last final there is. */
+  seq: number;
+  /** Only finals after `position` follow; otherwise all. */
+  resumed: boolean;
+  /** The numbering has begun anew: throw away what you have, all finals follow. */
+  restarted: boolean;
+}
+
+export interface Closed {
+  code: number;
+  reason: string;
+}
+
+/** One connection is over; `willReconnect` false: so is the stream. */
+export type Disconnected =
+  | (Closed & { willReconnect: true; delayMs: number })
+  | (Closed & { willReconnect: false });
+
+export type StreamErrorKind = 'reported' | 'malformed' | 'token' | 'refused' | 'unavailable';
+
+export class StreamError extends Error {
+  readonly name: 'StreamError';
+  /**
+   * `reported`: the gateway says that somebody has to mend something (`data` has it). `malformed`: a message could not
+   * be read and is asked for again. `token`: the token function failed and is asked again. `refused`: the gateway closed
+   * with a code from 4500. `unavailable`: too many tries in a row.
+   */
+  readonly kind: StreamErrorKind;
+  readonly code?: number;
+  readonly data?: TroubleMessage['data'];
+  /** The stream is over: `refused` and `unavailable`. */
+  get isFinal(): boolean;
+}
+
+export interface StreamEvents {
+  final: CustomEvent<FinalMessage>;
+  partial: CustomEvent<PartialMessage>;
+  translation: CustomEvent<TranslationMessage>;
+  state: CustomEvent<StateMessage>;
+  health: CustomEvent<HealthMessage>;
+  gap: CustomEvent<GapMessage>;
+  error: CustomEvent<StreamError>;
+  open: CustomEvent<Opened>;
+  close: CustomEvent<Disconnected>;
+}
+
+/** What this module uses of a WebSocket; the browser's, Node's and that of the `ws` package have it. */
+export interface WebSocketLike {
+  onmessage: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  close(code?: number, reason?: string): void;
+}
+
+export interface StreamOptions {
+  /** Where the gateway is: http(s) or ws(s), with a path if it is served under one. A page may give a relative one. */
+  url: string | URL;
+  /** The session's slug. */
+  session: string;
+  /** A LiveKit token of the room, a user token or a service token; or a function, asked at each connect. */
+  token: string | (() => string | Promise<string>);
+  /** `position` of an earlier stream: only what came after it follows. */
+  since?: string;
+  /** Closes the stream. */
+  signal?: AbortSignal;
+  /** Where there is no global one. */
+  WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
+  /** Tries in a row without a connection before the stream gives up. Default 20, about four minutes. */
+  maxAttempts?: number;
+  /** First and longest delay between tries, milliseconds; doubling, half by chance. Default 500 and 15000. */
+  firstMs?: number;
+  longestMs?: number;
+  /** Messages waiting for a loop before the connection is put down until it has caught up. Default 1000. */
+  queueLimit?: number;
+  /** Silence after which a connection counts as dead, milliseconds. Default 40000. */
+  quietMs?: number;
+}
+
+export class TranscriptStream extends EventTarget implements AsyncIterable<Message> {
+  constructor(options: StreamOptions);
+  readonly state: 'connecting' | 'open' | 'waiting' | 'paused' | 'closed';
+  /** `EPOCH:SEQ` of the last final delivered; empty before the first. */
+  readonly position: string;
+  /** Resolves when the stream is over for good; never rejects. */
+  readonly closed: Promise<Closed>;
+  close(): void;
+  /** Messages from now on. Ends when the session does or `close` is called; throws a StreamError when refused. */
+  [Symbol.asyncIterator](): AsyncIterator<Message, undefined, undefined>;
+  addEventListener<Type extends keyof StreamEvents>(
+    type: Type,
+    listener: ((event: StreamEvents[Type]) => void) | { handleEvent(event: StreamEvents[Type]): void } | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<Type extends keyof StreamEvents>(
+    type: Type,
+    listener: ((event: StreamEvents[Type]) => void) | { handleEvent(event: StreamEvents[Type]): void } | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+/** Whether a close code asks to come back: all but 4500–4999. */
+export function comesBack(code: number): boolean;
+
+/** Milliseconds before try number `tries`, counted from 0; `chance` from 0 to 1. */
+export function delayBefore(
+  tries: number,
+  code: number,
+  options?: { firstMs?: number; longestMs?: number },
+  chance?: number,
+): number;
