@@ -5,7 +5,7 @@ import { Captions } from './captions.js';
 import { byId, clock, count, dollars, make, say, sayState } from './dom.js';
 import { Stream } from './stream.js';
 
-const captions = new Captions({
+export const captions = new Captions({
   pane: byId('pane'), finals: byId('finals'), partials: byId('partials'),
   quiet: byId('quiet'), earlier: byId('earlier'), newest: byId('newest'),
 });

@@ -1,0 +1,59 @@
+"""A gateway with a recogniser that hears exactly, and one Chromium for all tests of the pages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from console_browser import CHROMIUM, TOKEN, OpenPage, open_page, running_chromium
+
+from gateway.app import Gateway, open_gateway
+from gateway.settings import Settings
+from stt.local.server import LocalOptions, LocalServer
+
+
+@pytest.fixture(scope="session")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not CHROMIUM.exists():
+        message = f"{CHROMIUM} is not installed, so the pages are not tested"
+        if os.environ.get("CI") == "true":
+            raise RuntimeError(message)
+        pytest.skip(message)
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as url:
+        yield url
+
+
+@pytest.fixture
+def browse(devtools: str) -> OpenPage:
+    return partial(open_page, devtools)
+
+
+@pytest.fixture
+async def settings(database_url: str, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Settings of a gateway whose provider is the local server with the scripted recogniser."""
+    async with LocalServer(LocalOptions(engine="scripted")) as provider:
+        values: dict[str, Any] = {
+            "database_url": database_url,
+            "data_dir": tmp_path,
+            "api_tokens": (TOKEN,),
+            "livekit_api_key": "devkey",
+            "livekit_api_secret": "a-secret-of-the-test-that-is-long-enough",
+            "gladia_api_key": "any",
+            "gladia_api_url": provider.url,
+            "http_host": "127.0.0.1",
+            "http_port": 0,
+            "rtmp_host": "127.0.0.1",
+            "rtmp_port": -1,
+            "drain_s": 5.0,
+        }
+        yield Settings(**values)
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    async with open_gateway(settings) as opened:
+        yield opened

@@ -1,0 +1,171 @@
+"""A real headless Chromium, driven over its DevTools protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+TOKEN = "console-test-token"
+CHROMIUM = Path("/usr/bin/chromium")
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
+)
+
+
+@contextmanager
+def running_chromium(folder: Path) -> Iterator[str]:
+    """Start Chromium with `folder` as its profile. Yields the URL of its DevTools socket."""
+    command = [str(CHROMIUM), *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield _devtools_url(process, folder / "DevToolsActivePort")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _devtools_url(process: subprocess.Popen[bytes], file: Path) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = file.read_text().split() if file.exists() else []
+        if len(lines) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.02)
+    raise RuntimeError("Chromium did not open its DevTools port")
+
+
+class Page:
+    """One tab in a browser context of its own. `complaints`: console errors, exceptions, CSP violations."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.complaints: list[str] = []
+        self.sockets: list[str] = []  # URLs of the WebSockets that the page has opened
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.session: str | None = None
+        self.context = ""
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        message = {"id": number, "method": method, "params": params}
+        await self._socket.send_json(message | ({"sessionId": self.session} if self.session else {}))
+        async with asyncio.timeout(20):
+            return await answer
+
+    async def open(self, url: str) -> None:
+        """Go there, and wait until the page's scripts have run."""
+        await self.call("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    async def run(self, script: str) -> Any:
+        """Evaluate an expression, promises awaited. Returns its JSON value."""
+        answer = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise AssertionError(f"{script}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    async def until(self, script: str, within_s: float = 15) -> None:
+        """Wait until the expression is true; an element counts as true."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not await self.run(f"Boolean({script})"):
+                    await asyncio.sleep(0.03)
+        except TimeoutError:
+            text = await self.run("document.body.innerText")
+            raise AssertionError(f"never true: {script}\nthe page says:\n{text}\n{self.complaints}") from None
+
+    async def save_downloads(self, folder: Path) -> None:
+        where = {"browserContextId": self.context, "downloadPath": str(folder)}
+        await self.call("Browser.setDownloadBehavior", behavior="allow", **where)
+
+    async def screenshot(self) -> bytes:
+        """What stands in the window, as PNG."""
+        return base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
+
+    async def listen(self) -> None:
+        async for message in self._socket:
+            data = message.json()
+            if "id" in data:
+                answer = self._waiting.pop(data["id"])
+                if answer.done():
+                    continue
+                if "error" in data:
+                    answer.set_exception(AssertionError(data["error"]["message"]))
+                else:
+                    answer.set_result(data["result"])
+            else:
+                self._note(data["method"], data.get("params", {}))
+
+    def _note(self, method: str, params: dict[str, Any]) -> None:
+        match method:
+            case "Runtime.exceptionThrown":
+                self.complaints.append(str(params["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning", "assert"):
+                self.complaints.append(str(params["args"]))
+            case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
+                entry = params["entry"]
+                self.complaints.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}")
+            case "Audits.issueAdded" if params["issue"]["code"] == "ContentSecurityPolicyIssue":
+                self.complaints.append(str(params["issue"]))
+            case "Network.webSocketCreated":
+                self.sockets.append(params["url"])
+
+
+@asynccontextmanager
+async def open_page(
+    devtools: str, *, scheme: str = "light", width: int = 1200, height: int = 760
+) -> AsyncIterator[Page]:
+    """A fresh tab that shares nothing with others; closed at the end."""
+    async with aiohttp.ClientSession() as http, http.ws_connect(devtools, max_msg_size=0) as socket:
+        page = Page(socket)
+        listening = asyncio.create_task(page.listen(), name="devtools")
+        try:
+            page.context = (await page.call("Target.createBrowserContext"))["browserContextId"]
+            target = await page.call("Target.createTarget", url="about:blank", browserContextId=page.context)
+            attached = await page.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+            page.session = attached["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Audits", "Network"):
+                await page.call(f"{domain}.enable")
+            await page.call(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=width < 500,
+            )
+            await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            yield page
+            page.session = None
+            await page.call("Target.disposeBrowserContext", browserContextId=page.context)
+        finally:
+            listening.cancel()
+
+
+class OpenPage(Protocol):
+    """`open_page` of the browser that runs."""
+
+    def __call__(
+        self, *, scheme: str = "light", width: int = 1200, height: int = 760
+    ) -> AbstractAsyncContextManager[Page]: ...

@@ -1,0 +1,50 @@
+"""What the pages' files promise without a browser: whole, self-contained, nothing that the policy would refuse."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+
+from gateway.console.pages import FILES
+
+NAMES = sorted(name for name, _ in FILES.values())
+
+
+def content(name: str) -> str:
+    return files("gateway.console").joinpath(name).read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_there_and_needs_nothing_from_elsewhere(name: str) -> None:
+    text = content(name).replace("http://www.w3.org/2000/svg", "")  # a namespace, not an address
+    assert len(text) > 100
+    assert not re.findall(r"(?:https?:)?//[\w.-]+\.\w+", re.sub(r"^\s*//.*$", "", text, flags=re.M))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".html")])
+def test_html_has_no_code_and_no_style_inside(name: str) -> None:
+    text = content(name)
+    assert not re.findall(r"\son\w+=|\sstyle=|<style|javascript:", text)
+    assert all("src=" in opening for opening in re.findall(r"<script[^>]*>", text))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
+def test_scripts_put_text_in_as_text(name: str) -> None:
+    ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(|Function\("
+    assert not re.findall(ways, content(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith((".html", ".js"))])
+def test_what_a_page_names_is_served(name: str) -> None:
+    """Every script, sheet, picture and import is one of the served files."""
+    named = re.findall(r"(?:src|href)=\"([\w.]+\.\w+)\"|from '\./([\w.]+)'", content(name))
+    wanted = {one or other for one, other in named}
+    assert wanted <= {*NAMES, "openapi.json"}
+
+
+def test_every_element_that_scripts_ask_for_exists() -> None:
+    scripts = "".join(content(name) for name in ("console.js", "session.js"))
+    asked = set(re.findall(r"byId\('([\w-]+)'\)", scripts))
+    assert asked and asked <= set(re.findall(r'\bid="([\w-]+)"', content("index.html")))
