@@ -1,0 +1,43 @@
+"""Writes docs/settings.md from the table of variables: `PYTHONPATH=tests python -m unit.gateway.settings_page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.settings import VARIABLES, Variable
+
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+
+_HEAD = """\
+# Settings
+
+Everything is set by environment variables, read once at start. A variable that is empty counts as not set; spaces
+around a value are dropped. All wrong values are reported in one error, without the secrets among them, and the command
+ends with exit code 2. An unknown variable that begins with `GATEWAY_` is noted in the log: it may be misspelt.
+
+At least one token in `GATEWAY_API_TOKENS` is needed; no default secret exists. (`gateway demo` makes one up.)
+`gateway check` reads the settings, tries the database and the provider, and says for each what to do.
+
+Flags take `true`, `yes`, `on`, `1` and their opposites. Variables marked *secret* are never logged.
+
+| Variable | Default | Meaning |
+| --- | --- | --- |
+"""
+_TAIL = """
+The commands that talk to a running gateway (`start`, `stop`, `status`, `tail`, `export`) read `GATEWAY_URL` (default
+`http://localhost:8080`) and the first token of `GATEWAY_API_TOKENS`; `--url` and `--token` come before both.
+"""
+
+
+def page() -> str:
+    return _HEAD + "".join(map(_row, VARIABLES)) + _TAIL
+
+
+def _row(variable: Variable) -> str:
+    default = f"`{variable.default}`" if variable.default else "–"
+    secret = " *Secret.*" if variable.is_secret else ""
+    return f"| `{variable.name}` | {default} | {variable.meaning}{secret} |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
