@@ -53,7 +53,7 @@ export class Captions {
     if (!resumed) this.clear();
     for (const row of [...this.#partials.children]) this.#drop(row);
     this.#caughtUpAt = seq;
-    this.#finals.ariaBusy = String(!resumed && seq > 0);
+    this.#finals.parentNode.ariaBusy = String(!resumed && seq > 0);
     this.#settle();
   }
 
@@ -76,7 +76,7 @@ export class Captions {
     this.#count++;
     if (!this.#pinned) this.#unseen++;
     this.#trim();
-    if (seq >= this.#caughtUpAt) this.#finals.ariaBusy = 'false';
+    if (seq >= this.#caughtUpAt) this.#finals.parentNode.ariaBusy = 'false';
     this.#settle();
   }
 

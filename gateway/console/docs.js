@@ -16,10 +16,10 @@ function render(api) {
   }
   byId('document').append(
     make('h1', { textContent: `${api.info.title} ${api.info.version}` }),
-    make('p', { textContent: api.info.description }),
+    make('p', {}, ...marked(api.info.description)),
     heading('h2', 'credentials'),
     showTable(Object.entries(api.components.securitySchemes).map(([name, scheme]) =>
-      [code(name), `${scheme.type} ${scheme.scheme}`, scheme.description])),
+      [code(name), `${scheme.type} ${scheme.scheme}`, ...marked(scheme.description)])),
     ...[...byTag].flatMap(([tag, operations]) => [heading('h2', tag), ...operations]),
   );
 }
@@ -35,7 +35,7 @@ function showOperation(api, method, path, operation) {
       make('span', { className: 'hint', textContent: needs ? `${needs} token` : 'no token' })));
   if (operation.parameters) {
     details.append(heading('h3', 'Parameters'), showTable(operation.parameters.map((one) =>
-      [code(one.name), `${one.in}, ${typeOf(one.schema)}`, one.description ?? ''])));
+      [code(one.name), `${one.in}, ${typeOf(one.schema)}`, ...marked(one.description)])));
   }
   if (body) details.append(heading('h3', 'Body'), ...showSchema(body));
   details.append(heading('h3', 'Example'), make('pre', {}, code(example(api, method, path, operation, body))));
@@ -66,9 +66,9 @@ function showSchema(root) {
     const schema = ref ? resolve({ $ref: ref }) : root;
     const fields = Object.entries(schema.properties ?? {});
     if (shown.length) shown.push(heading('h3', nameOf(ref)));
-    if (schema.description) shown.push(make('p', { className: 'hint', textContent: schema.description }));
+    if (schema.description) shown.push(make('p', { className: 'hint' }, ...marked(schema.description)));
     shown.push(showTable(fields.map(([name, field]) => [
-      code(schema.required?.includes(name) ? name : `${name}?`), typeOf(field), describe(field)])));
+      code(schema.required?.includes(name) ? name : `${name}?`), typeOf(field), ...marked(describe(field))])));
     for (const [, field] of fields) refsIn(field).forEach((one) => waiting.add(one));
   }
   return shown;
@@ -109,9 +109,9 @@ function example(api, method, path, operation, body) {
   if (body) {
     const wanted = resolve(body).required ?? [];
     const value = Object.fromEntries(wanted.map((name) => [name, name === 'sessionSlug' ? '$SLUG' : sample(resolve(body).properties[name])]));
-    parts.push('--json', `"${JSON.stringify(value).replaceAll('"', '\\"')}"`);
+    parts.push(`--json "${JSON.stringify(value).replaceAll('"', '\\"')}"`);
   }
-  return [...parts, `"${url}"`].filter(Boolean).join(' ');
+  return [...parts, `"${url}"`].filter(Boolean).join(body ? ' \\\n  ' : ' ');
 }
 
 const sample = (schema) => schema.default ?? schema.enum?.[0] ?? (schema.type === 'string' ? '…' : schema.type === 'boolean' ? true : 1);
@@ -121,8 +121,13 @@ const sample = (schema) => schema.default ?? schema.enum?.[0] ?? (schema.type ==
 const code = (textContent) => make('code', { textContent });
 const heading = (tag, textContent) => make(tag, { textContent });
 
-const showTable = (rows) => make('div', { className: 'wide' }, make('table', {}, make('tbody', {}, ...rows.map((cells) =>
-  make('tr', {}, ...cells.map((cell, place) => make('td', { className: place === 1 ? 'type mono' : '' }, cell)))))));
+/** Text with `code` in it, as nodes. */
+const marked = (text = '') => text.split('`').map((part, place) => (place % 2 ? code(part) : part));
+
+/** Rows of [name, type, ...meaning]. */
+const showTable = (rows) => make('div', { className: 'wide' }, make('table', {}, make('tbody', {},
+  ...rows.map(([name, type, ...meaning]) => make('tr', {},
+    make('td', {}, name), make('td', { className: 'type mono', textContent: type }), make('td', {}, ...meaning))))));
 
 try {
   const response = await fetch('openapi.json');

@@ -68,7 +68,8 @@ class Page:
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
         message = {"id": number, "method": method, "params": params}
         await self._socket.send_json(message | ({"sessionId": self.session} if self.session else {}))
         async with asyncio.timeout(20):

@@ -87,7 +87,7 @@ async def test_speech_appears_grey_and_settles(gateway: Gateway, browse: OpenPag
         await page.until("document.querySelectorAll('#finals .translation').length === 2")
         assert await page.run("document.querySelector('.translation').textContent") == "ALPHA BRAVO CHARLIE"
         assert re.fullmatch(r"0:0\d", await page.run("document.querySelector('#finals time').textContent"))
-        assert await page.run("document.querySelector('#finals').ariaBusy") == "false"
+        assert await page.run("document.querySelector('[role=log]').ariaBusy") == "false"
 
         await page.until("document.querySelector('#cost').textContent === '$0.01'")
         await page.until("document.querySelector('#list .facts').textContent.includes('2\\u00a0finals')")
@@ -214,6 +214,7 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         at_end = "pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2"
         await page.until(at_end)
         assert await page.run("finals.childElementCount") == 500
+        assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "the window scrolls as well"
         assert await page.run("finals.firstElementChild.querySelector('.text').textContent") == "line 2501"
         assert not await page.run("earlier.hidden")
         assert not await page.run("finals.firstElementChild.classList.contains('same')"), "the first line has no name"
