@@ -248,6 +248,56 @@ async def test_close_codes_decide_and_delays_spread(gateway: Gateway, browse: Op
         assert delays == [250, 500, 4000, 15_000, 5250]
 
 
+async def test_a_stream_tells_every_final_once_and_says_what_is_missing(gateway: Gateway, browse: OpenPage) -> None:
+    """Repeats are dropped, holes become gaps, a new numbering begins at 1, a resume asks for what follows."""
+    script = """(async () => {
+      const { Stream } = await import('/stream.js');
+      const opened = [];
+      window.WebSocket = class { // the page's own copy: speaks what this test writes
+        constructor(url, protocols) { opened.push({ socket: this, since: url.searchParams.get('since'),
+          token: url.searchParams.get('token'), protocols: protocols.join() }); }
+        close() {}
+        say(type, epoch, seq, data = {}) { this.onmessage({ data: JSON.stringify({ type, epoch, seq, data }) }); }
+      };
+      const heard = [];
+      const phases = [];
+      const hear = ({ type, seq, data }) =>
+        heard.push(type === 'gap' ? `gap ${data.fromSeq}-${data.toSeq}` : `${type} ${seq}`);
+      const stream = new Stream('a', 'a/b=', hear, ({ phase }) => phases.push(phase));
+      const { socket } = opened[0];
+      socket.say('hello', '-', 0, { resumed: false });
+      for (const seq of [1, 2, 2, 1, 4]) socket.say('transcript.final', 'k3f9', seq);
+      socket.say('gap', 'k3f9', undefined, { fromSeq: 5, toSeq: 7 });
+      socket.say('transcript.final', 'k3f9', 8);
+      socket.onclose({ code: 4008, reason: 'too slow' });
+      dispatchEvent(new Event('online'));
+      opened[1].socket.say('hello', 'k3f9', 9, { resumed: true });
+      socket.say('transcript.final', 'k3f9', 9); // a socket that is left says nothing any more
+      opened[1].socket.say('transcript.final', 'k3f9', 9);
+      opened[1].socket.say('hello', 'new', 1, { resumed: false });
+      opened[1].socket.say('transcript.final', 'new', 1);
+      stream.close();
+      opened[1].socket.say('transcript.final', 'new', 2);
+      const second = new Stream('b', 'plain', hear, () => {});
+      second.close();
+      return { heard, phases, asked: opened.map(({ since, token, protocols }) => [since, token, protocols]) };
+    })()"""
+    async with browse() as page:
+        await page.open(f"{gateway.http_url}/")
+        found = await page.run(script)
+    assert found["heard"] == [
+        "hello 0",
+        *("transcript.final 1", "transcript.final 2", "gap 3-3", "transcript.final 4", "gap 5-7", "transcript.final 8"),
+        *("hello 9", "transcript.final 9", "hello 1", "transcript.final 1"),
+    ]
+    assert found["phases"] == ["connecting", "live", "waiting", "connecting", "live", "live"]
+    assert found["asked"] == [
+        [None, "a/b=", "transcript.v1"],
+        ["k3f9:8", "a/b=", "transcript.v1"],
+        [None, None, "transcript.v1,bearer.plain"],
+    ]
+
+
 async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPage) -> None:
     """Contrast of at least 4.5 (WCAG AA) in light and dark, for every voice and every grey."""
     script = """(() => {
