@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +27,12 @@ from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.instance import FolderInUse
+from gateway.sessions.infra.instance import FolderInUse, own_instance
+from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
-from gateway.sessions.usecases.ports import RecordsUnavailable
+from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
 from gateway.sessions.usecases.transcriptions import Transcriptions
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 # Postgres absent at start has to be said within ten seconds, the shutdown included.
 _CONNECT_S = 8.0
+# A full spool of 256 MB holds 180,000 finals; the database takes about 6,500 a second.
+_RECOVER_S = 60.0
 
 
 class StartFailed(Exception):
@@ -108,7 +110,7 @@ def _start_failures() -> Iterator[None]:
         yield
     except (StorageError, SttError, IngestError, BadDatabaseUrl) as error:
         raise StartFailed(str(error)) from error
-    except FolderInUse as error:
+    except (FolderInUse, JournalTrouble) as error:
         raise StartFailed(str(error)) from error
     except OSError as error:
         raise StartFailed(f"cannot listen: {error.strerror or error}; free the port, or choose another one") from error
@@ -116,6 +118,7 @@ def _start_failures() -> Iterator[None]:
 
 async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     clock = SystemClock()
+    owner = _owner(settings, rooms)
     failed = asyncio.get_running_loop().create_future()
     database_url = await _database(settings, rooms, failed)
     options = parse_database_url(database_url)
@@ -141,9 +144,12 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     )
 
     hub = Hub(clock.now)
-    recorder = Recorder(records, hub, clock)
+    journal = await rooms.enter_async_context(open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000))
+    recorder = Recorder(records, hub, clock, journal)
+    records.unsaved = recorder.unsaved
+    await _recover(recorder)
     run_options = RunOptions(
-        owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        owner=owner,
         drain_s=settings.drain_s,
         lease_s=settings.lease_s,
         cost_per_minute=settings.cost_per_minute,
@@ -159,7 +165,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         hub, Watching(records), secrets_, settings.allowed_origins, lambda: place.http_url, settings.max_watchers
     )
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
-    metrics = _metrics(transcriptions, recorder, hub, endpoint, rtmp, settings.engine)
+    metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
 
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
@@ -197,6 +203,29 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         extra={"http": place.http_url, "rtmp": place.rtmp_base, "engine": settings.engine},
     )
     return Gateway(place.http_url, place.rtmp_base, database_url, settings.engine, failed)
+
+
+def _owner(settings: Settings, rooms: AsyncExitStack) -> str:
+    try:
+        return rooms.enter_context(own_instance(settings.data_dir))
+    except FolderInUse:
+        raise
+    except OSError as error:
+        raise StartFailed(f"the data folder cannot be used ({error}); set GATEWAY_DATA_DIR") from error
+
+
+async def _recover(recorder: Recorder) -> None:
+    """What a former process left on disk comes first: adopting a transcription reads the numbering it continues."""
+    try:
+        async with asyncio.timeout(_RECOVER_S):
+            count = await recorder.recover()
+    except TimeoutError:
+        raise StartFailed(
+            f"the database did not take within {_RECOVER_S:g} s the finals that were kept on disk; "
+            "nothing is lost: look after the database and start again"
+        ) from None
+    if count:
+        log.warning("finals and meter readings of the former process brought to the database: %d", count)
 
 
 class _Place:
@@ -306,7 +335,13 @@ async def _listen(app: web.Application, host: str, port: int, rooms: AsyncExitSt
 
 
 def _metrics(
-    transcriptions: Transcriptions, recorder: Recorder, hub: Hub, endpoint: LiveEndpoint, rtmp: RtmpServer, engine: str
+    transcriptions: Transcriptions,
+    recorder: Recorder,
+    journal: SpoolJournal,
+    hub: Hub,
+    endpoint: LiveEndpoint,
+    rtmp: RtmpServer,
+    engine: str,
 ) -> Metrics:
     """Every number an operator may want at night, by the name it has in docs/metrics.md."""
     metrics = Metrics()
@@ -333,8 +368,21 @@ def _metrics(
         plain(lambda: max((live.link.backlog_s for run in runs() for live in run.tracks), default=0)),
     )
     metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.kept))
-    metrics.gauge("finals_pending", "Finals waiting for the database", plain(lambda: recorder.pending))
-    metrics.gauge("database_behind_seconds", "Age of the write under way", plain(lambda: recorder.behind_s))
+    metrics.gauge("finals_pending", "Finals and meter readings not in the database", plain(lambda: recorder.pending))
+    metrics.counter(
+        "finals_refused",
+        "Finals shown and then not stored: lease or session were gone",
+        plain(lambda: recorder.refused),
+    )
+    metrics.gauge("database_behind_seconds", "Time since the database had everything", plain(lambda: recorder.behind_s))
+    metrics.gauge("spool_bytes", "Disk taken by what the database has not got", plain(lambda: journal.size))
+    metrics.gauge("spool_records", "Finals and meter readings kept on disk", plain(lambda: len(journal)))
+    metrics.gauge("spool_oldest_seconds", "Age of the oldest of them", plain(lambda: journal.oldest_age))
+    metrics.gauge(
+        "spool_failing",
+        "1 while the disk refuses what the database has not taken",
+        plain(lambda: bool(recorder.trouble)),
+    )
     metrics.gauge("watchers", "Open streams", plain(lambda: hub.counts.watchers))
     metrics.counter("watcher_connections", "Streams ever opened", plain(lambda: hub.counts.connected))
     metrics.counter("messages_delivered", "Messages written to watchers", plain(lambda: hub.counts.delivered))

@@ -128,6 +128,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
              "gateway; default http://localhost and the port."),
     Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
+    Variable("GATEWAY_SPOOL_MB", "spool_mb", _whole(1, 1_000_000), "256", "Room on the data folder's disk for finals "
+             "that the database cannot take now, megabytes; 1 MB holds about 700."),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
     Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
@@ -169,6 +171,7 @@ class Settings:
     rtmp_port: int = 1935
     public_url: str | None = None
     data_dir: Path = Path("var")
+    spool_mb: int = 256
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     allowed_origins: tuple[str, ...] = ()

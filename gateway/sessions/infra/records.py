@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -41,6 +41,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+Unsaved = Callable[[str, int, int], Awaitable[list[KeptFinal]]]
+"""Finals that are shown and not stored yet: (session id, after, limit), by number."""
+
+
+async def _none_unsaved(session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    return []
+
+
 def _available(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Trouble that may pass becomes RecordsUnavailable; the rest is a bug and stays what it is."""
 
@@ -58,6 +66,7 @@ def _available(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corou
 
 class PostgresRecords:
     def __init__(self, database: Database, clock: Clock) -> None:
+        self.unsaved: Unsaved = _none_unsaved
         self._clock = clock
         self._database = database
         self._sessions = Sessions(database)
@@ -216,7 +225,13 @@ class PostgresRecords:
 
     @_available
     async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        return [KeptFinal(row.seq, row.data) for row in await self._finals.since(session_id, after, limit)]
+        # Asked first: a final that is stored meanwhile is then in both answers, not in none.
+        unsaved = await self.unsaved(session_id, after, limit)
+        stored = await self._finals.since(session_id, after, limit)
+        if not unsaved:
+            return [KeptFinal(row.seq, row.data) for row in stored]
+        merged = {final.seq: final for final in unsaved} | {row.seq: KeptFinal(row.seq, row.data) for row in stored}
+        return [merged[seq] for seq in sorted(merged)[:limit]]
 
     # --- usage --------------------------------------------------------------------------------------------
 

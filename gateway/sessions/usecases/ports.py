@@ -233,6 +233,38 @@ class KeptFinal:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class UsageToKeep:
+    """The meters of one transcription at one moment. Values are absolute, so a later one makes an earlier one moot."""
+
+    claimed: Claimed
+    participant_ids: Mapping[str, str | None]
+    usage: tuple[Usage, ...]
+
+
+Entry = FinalToKeep | UsageToKeep
+
+
+class JournalTrouble(Exception):
+    """The journal is full or its disk fails; nothing of the call was kept. The text says what to do."""
+
+
+class Journal(Protocol):
+    """Entries on disk, in order, until the database has them. Every method may raise JournalTrouble."""
+
+    def __len__(self) -> int: ...
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """All of them are on the disk when this returns, or none."""
+
+    async def oldest(self, count: int) -> tuple[list[Entry], int]:
+        """At most so many, and the mark to `forget` them by."""
+
+    async def forget(self, mark: int) -> None: ...
+    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+        """Those that are not forgotten, by number."""
+
+
 class RecordsUnavailable(Exception):
     """The database cannot be reached now; trying again can help."""
 

@@ -30,6 +30,7 @@ from gateway.sessions.usecases.ports import (
     SpeechLost,
     Transcriber,
     Translation,
+    UsageToKeep,
     Withdrawn,
 )
 from gateway.sessions.usecases.record import Recorder, insist
@@ -216,16 +217,15 @@ class Run:
             self._move(TranscriptionState.STOPPING)
         records, lease = self._world.records, self.claimed.lease
         if not self._abandoned:
-            await self._world.recorder.settled(lease.transcription_id)
             await insist(self._keep_notes)
             if self._released:
-                await insist(self._checkpoint)
+                await self._close_meters()
                 await insist(lambda: records.release(lease, self._world.options.owner))
             else:
                 now = self._world.clock.now()
                 for meter in self._meters.by_identity.values():
                     meter.ended_at = now
-                await insist(self._checkpoint)
+                await self._close_meters()
                 complete = self.counts.finals_complete
                 await insist(lambda: records.finish(lease, self.reason or "stopped", complete))
         self.state = move(self.state, TranscriptionState.STOPPED)
@@ -236,6 +236,11 @@ class Run:
             self.reason,
             extra={"session": self.claimed.slug, "finals": self.counts.finals, "complete": self.counts.finals_complete},
         )
+
+    async def _close_meters(self) -> None:
+        """The last reading; then nothing of this run is missing in the database."""
+        await insist(self._checkpoint)
+        await self._world.recorder.settled(self.claimed.lease.transcription_id)
 
     # --- one track ----------------------------------------------------------------------------------------
 
@@ -383,24 +388,39 @@ class Run:
     # --- the beat -----------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        """Once a second: state, health, cap; every ten: usage; every third of the lease: its renewal."""
+        """Once a second: state, health, cap; every five, and at once for a new participant: usage.
+
+        The books are kept beside it, because the database may be slow.
+        """
+        clock = self._world.clock
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_books(), name=f"books {self.claimed.slug}")
+            checkpoint = clock.monotonic() + CHECKPOINT_S
+            rows = 0
+            while True:
+                await asyncio.sleep(BEAT_S)
+                self._look()
+                if clock.monotonic() >= checkpoint or len(self._meters.by_identity) > rows:
+                    try:
+                        await self._checkpoint()
+                    except RecordsUnavailable as error:
+                        log.warning("database: %s", error, extra={"session": self.claimed.slug})
+                        continue
+                    rows = len(self._meters.by_identity)
+                    checkpoint = clock.monotonic() + CHECKPOINT_S
+
+    async def _keep_books(self) -> None:
+        """Once a second: what may be late in the database; every third of the lease: its renewal."""
         clock, options = self._world.clock, self._world.options
-        checkpoint = clock.monotonic() + CHECKPOINT_S
         renewal = clock.monotonic() + options.lease_s / 3
         touched = clock.monotonic()
-        rows = 0  # a new participant's row is written at once
         while True:
             await asyncio.sleep(BEAT_S)
             now = clock.monotonic()
-            self._look()
             try:
                 if now >= renewal:
                     await self.renew()
                     renewal = now + options.lease_s / 3
-                if now >= checkpoint or len(self._meters.by_identity) > rows:
-                    rows = len(self._meters.by_identity)
-                    await self._checkpoint()
-                    checkpoint = now + CHECKPOINT_S
                 await self._keep_notes()
                 spoken_at = self.counts.last_final_at
                 if spoken_at is not None and spoken_at > touched and now - touched >= TOUCH_S:
@@ -424,7 +444,8 @@ class Run:
         if any(live.link.state in ("creating", "connecting") and live.link.backlog_s > 3 for live in self.tracks):
             reasons.append("the connection to the speech provider is being restored")
         if self._world.recorder.behind_s > 2:
-            reasons.append("the database is behind; finals are held")
+            where = "in memory only" if self._world.recorder.trouble else "on disk"
+            reasons.append(f"the database is behind; finals are kept {where}")
         reasons += [live.trouble for live in self.tracks if live.trouble]
         if tuple(reasons) != self._health:
             self._health = tuple(reasons)
@@ -442,7 +463,8 @@ class Run:
         return self._spent_usd + minutes * self._world.options.cost_per_minute
 
     async def _checkpoint(self) -> None:
-        await self._world.records.save_usage(self.claimed, self._meters.participants, self.usage())
+        reading = UsageToKeep(self.claimed, dict(self._meters.participants), tuple(self.usage()))
+        await self._world.recorder.checkpoint(reading)
 
     async def _keep_notes(self) -> None:
         """What may be a second late in the database: state, provider sessions, partials."""
