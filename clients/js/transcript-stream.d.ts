@@ -118,6 +118,7 @@ export interface StreamEvents {
 
 /** What this module uses of a WebSocket; the browser's, Node's and that of the `ws` package have it. */
 export interface WebSocketLike {
+  onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
@@ -146,6 +147,8 @@ export interface StreamOptions {
   queueLimit?: number;
   /** Silence after which a connection counts as dead, milliseconds. Default 40000. */
   quietMs?: number;
+  /** How long the gateway may take to answer the handshake, milliseconds. Default 10000. */
+  handshakeMs?: number;
 }
 
 export class TranscriptStream extends EventTarget implements AsyncIterable<Message> {

@@ -6,6 +6,8 @@ const CROWDED_DELAY_MS = 5_000;
 const STEADY_MS = 10_000; // a connection that lasted so long was a good one: delays begin anew
 const ATTEMPTS = 20; // about four minutes
 const QUEUE_LIMIT = 1_000;
+const HANDSHAKE_MS = 10_000;
+const FAREWELL_MS = 50; // between an error and its close
 const QUIET_MS = 40_000; // the gateway says something every 15 s; after two silences the line is dead
 
 const SUBPROTOCOL = 'transcript.v1';
@@ -88,6 +90,7 @@ export class TranscriptStream extends EventTarget {
       maxAttempts: options.maxAttempts ?? ATTEMPTS,
       queueLimit: options.queueLimit ?? QUEUE_LIMIT,
       quietMs: options.quietMs ?? QUIET_MS,
+      handshakeMs: options.handshakeMs ?? HANDSHAKE_MS,
     };
     if (since) [this.#epoch, this.#seq] = pointOf(since);
     if (signal?.aborted) {
@@ -158,10 +161,14 @@ export class TranscriptStream extends EventTarget {
     const current = (react) => (event) => {
       if (socket === this.#socket) react(event);
     };
+    socket.onopen = current(() => this.#expect(this.#options.quietMs));
     socket.onmessage = current(({ data }) => this.#receive(data));
-    socket.onerror = current((event) => (trouble = event.message ?? ''));
     socket.onclose = current(({ code, reason }) => this.#lost(code, reason || trouble));
-    this.#listenOn();
+    socket.onerror = current((event) => {
+      trouble = event.message ?? '';
+      this.#expect(FAREWELL_MS, trouble); // Node 20 tells no close of a handshake that failed
+    });
+    this.#expect(this.#options.handshakeMs, 'no answer to the handshake');
   }
 
   /** The line is gone, or never was. */
@@ -191,7 +198,7 @@ export class TranscriptStream extends EventTarget {
     const socket = this.#socket;
     this.#socket = null;
     if (socket?.close) {
-      socket.onmessage = socket.onclose = null;
+      socket.onopen = socket.onmessage = socket.onclose = null;
       socket.onerror = () => {}; // ws throws errors that nobody hears
       socket.close(NORMAL);
     }
@@ -213,9 +220,9 @@ export class TranscriptStream extends EventTarget {
   }
 
   /** A line can die without a word, and a page cannot see pings: hence the `beat` that it asked for. */
-  #listenOn() {
+  #expect(withinMs, otherwise = 'nothing came for too long') {
     clearTimeout(this.#quietTimer);
-    this.#quietTimer = setTimeout(() => this.#lost(1006, 'nothing came for too long'), this.#options.quietMs);
+    this.#quietTimer = setTimeout(() => this.#lost(1006, otherwise), withinMs);
   }
 
   #abort = () => this.close();
@@ -229,7 +236,7 @@ export class TranscriptStream extends EventTarget {
   // --- messages -------------------------------------------------------------------------------------------
 
   #receive(text) {
-    this.#listenOn();
+    this.#expect(this.#options.quietMs);
     let message;
     try {
       message = JSON.parse(text);

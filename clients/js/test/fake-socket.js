@@ -16,6 +16,10 @@ export function fakeSockets() {
       this.closedWith = code;
     }
 
+    open() {
+      this.onopen?.({});
+    }
+
     say(message) {
       this.onmessage?.({ data: typeof message === 'string' ? message : JSON.stringify(message) });
     }

@@ -315,6 +315,34 @@ test('a socket that cannot even be made ends the stream', async () => {
   assert.deepEqual(of('error').map(({ kind }) => kind), ['unavailable']);
 });
 
+test('an error without a close is a lost line', async () => {
+  const { stream, of, next } = open();
+  const socket = await next();
+  socket.onerror({ message: 'Received network error or non-101 status code.' });
+  await next();
+  assert.deepEqual([of('close')[0].code, of('close')[0].reason], [1006, 'Received network error or non-101 status code.']);
+  stream.close();
+});
+
+test('an error before a close with a code changes nothing about the code', async () => {
+  const { stream, next } = open();
+  const socket = await next();
+  socket.onerror({});
+  socket.end(4504, 'no such session');
+  assert.equal((await stream.closed).code, 4504);
+});
+
+test('a handshake that nobody answers is given up', async () => {
+  const { stream, of, next } = open({ handshakeMs: 20 });
+  const socket = await next();
+  (await next()).open();
+  assert.equal(socket.closedWith, 1000);
+  assert.equal(of('close')[0].reason, 'no answer to the handshake');
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  assert.equal(of('close').length, 1);
+  stream.close();
+});
+
 test('silence counts as a lost line', async () => {
   const { stream, of, next } = open({ quietMs: 20 });
   const socket = await next();
