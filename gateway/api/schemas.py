@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -102,7 +102,7 @@ class TrackView(msgspec.Struct, rename="camel"):
     seconds_heard: float
     seconds_sent: float
     backlog_seconds: float
-    facts: dict[str, object]
+    facts: dict[str, Any]
 
 
 class HealthView(msgspec.Struct):
