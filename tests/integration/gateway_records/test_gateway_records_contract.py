@@ -1,0 +1,430 @@
+"""One contract, two databases: what the use cases rely on holds in memory and in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.postgres import PostgresServer
+from unit.gateway.fakes import MemoryRecords
+
+from gateway.sessions.domain.captions import Caption, Speaker
+from gateway.sessions.domain.transcription import Claimed, Lease
+from gateway.sessions.domain.usage import Meter, Usage, read
+from gateway.sessions.infra.records import PostgresRecords
+from gateway.sessions.usecases.ports import (
+    FinalToKeep,
+    ProviderSession,
+    Records,
+    RecordsUnavailable,
+    SessionRecord,
+    TranscriptionRecord,
+)
+from storage.postgres.pool import connect, open_pool
+from storage.postgres.sessions import Sessions
+from storage.postgres.url import parse_database_url
+
+BEGIN = datetime(2026, 1, 5, 10, 0, 0, 120_000, tzinfo=UTC)
+ANNA = Speaker("anna", "Anna")
+
+
+class HandClock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.at = BEGIN
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return (self.at - BEGIN).total_seconds()
+
+
+@dataclass
+class Shelf:
+    """Records, and what the app does to its sessions behind their back."""
+
+    records: Records
+    clock: HandClock
+    end: Callable[[SessionRecord], Awaitable[object]]
+    delete: Callable[[SessionRecord], Awaitable[object]]
+
+    async def session(self, slug: str = "abc12345") -> SessionRecord:
+        return await self.records.create_session(slug, "Standup", None)
+
+    async def claimed(self, session: SessionRecord, owner: str = "me", lease_s: float = 30.0) -> Claimed:
+        claimed, _ = await self.records.claim(session, "rtmp", {"languages": ["en"]}, None, owner, lease_s)
+        assert claimed is not None
+        return claimed
+
+    async def record(self, slug: str = "abc12345") -> TranscriptionRecord:
+        found = await self.records.transcription(slug)
+        assert found is not None
+        return found
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
+    clock = HandClock()
+    if request.param == "memory":
+        memory = MemoryRecords(clock)
+
+        async def end(session: SessionRecord) -> None:
+            memory.end_session(session.slug)
+
+        async def delete(session: SessionRecord) -> None:
+            memory.delete_session(session.slug)
+
+        yield Shelf(memory, clock, end, delete)
+        return
+    url = request.getfixturevalue("database_url")
+    async with open_pool(parse_database_url(url), size=4) as database:
+        sessions = Sessions(database)
+        yield Shelf(
+            PostgresRecords(database, clock),
+            clock,
+            lambda session: sessions.end(session.id, clock.now()),
+            lambda session: sessions.delete(session.id, clock.now()),
+        )
+
+
+def final(claimed: Claimed, seq: int, utterance: str | None = None, participant: str | None = None) -> FinalToKeep:
+    at = BEGIN + timedelta(seconds=seq)
+    text = f"Number {seq}."
+    said = Caption(utterance or f"p:{seq}", text, "en", True, ANNA, at, at, seq * 1000, seq * 1000, 0.9, ())
+    data = json.dumps({"text": text, "utteranceId": said.utterance_id}).encode()
+    return FinalToKeep(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, participant, data)
+
+
+def used(shelf: Shelf, claimed: Claimed, seconds: int, identity: str = "anna", **more: object) -> Usage:
+    meter = Meter(shelf.records.usage_id(claimed.lease, identity), identity, None, BEGIN, samples_sent=seconds * 16_000)
+    return replace(read(meter, 0.01), **more)  # type: ignore[arg-type]
+
+
+async def numbers(shelf: Shelf, session: SessionRecord, after: int = 0, limit: int = 100) -> list[int]:
+    return [kept.seq for kept in await shelf.records.finals(session.id, after, limit)]
+
+
+# --- sessions -----------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_found_by_its_slug(shelf: Shelf) -> None:
+    made = await shelf.session()
+    assert (made.slug, made.title, made.status) == ("abc12345", "Standup", "CREATED")
+    assert await shelf.records.session("abc12345") == made
+    assert await shelf.records.session("nowhere") is None
+
+
+async def test_a_session_without_a_slug_gets_one(shelf: Shelf) -> None:
+    one, two = [await shelf.records.create_session(None, None, None) for _ in range(2)]
+    assert one.slug != two.slug
+    assert one.id != two.id
+
+
+async def test_an_unknown_space_is_refused(shelf: Shelf) -> None:
+    with pytest.raises(LookupError):
+        await shelf.records.create_session(None, None, "no such space")
+
+
+async def test_the_first_join_makes_a_session_live(shelf: Shelf) -> None:
+    """The same participant joins once, however often it comes."""
+    session = await shelf.session()
+    first = await shelf.records.joined(session.id, ANNA)
+    assert await shelf.records.joined(session.id, Speaker("anna", "Anna again")) == first
+    assert await shelf.records.joined(session.id, Speaker("ben", None)) != first
+    found = await shelf.records.session(session.slug)
+    assert found is not None and found.status == "LIVE"
+
+
+async def test_a_speaker_of_an_ended_session_is_still_known_by_name(shelf: Shelf) -> None:
+    """Its last words arrive after the end; that does not open it again."""
+    session = await shelf.session()
+    await shelf.records.joined(session.id, ANNA)
+    await shelf.end(session)
+    assert await shelf.records.joined(session.id, Speaker("late", None))
+    found = await shelf.records.session(session.slug)
+    assert found is not None and found.status == "ENDED"
+
+
+async def test_nobody_joins_a_deleted_session(shelf: Shelf) -> None:
+    session = await shelf.session()
+    await shelf.delete(session)
+    assert await shelf.records.session(session.slug) is None
+    with pytest.raises(LookupError):
+        await shelf.records.joined(session.id, ANNA)
+
+
+# --- transcriptions -----------------------------------------------------------------------------------------
+
+
+async def test_of_many_claims_at_once_one_creates(shelf: Shelf) -> None:
+    session = await shelf.session()
+    answers = await asyncio.gather(
+        *(shelf.records.claim(session, "rtmp", {}, f"key-{n}", f"owner-{n}", 30) for n in range(20))
+    )
+    [claimed] = [claimed for claimed, _ in answers if claimed is not None]
+    assert {record.id for _, record in answers} == {claimed.lease.transcription_id}
+    assert {record.stream_key for _, record in answers} == {claimed.stream_key}
+
+
+async def test_a_claim_says_what_is_to_be_done(shelf: Shelf) -> None:
+    session = await shelf.session()
+    options = {"languages": ["en"], "costCapUsd": 0.5}
+    claimed, record = await shelf.records.claim(session, "rtmp", options, "key", "me", 30)
+    assert claimed is not None
+    assert (claimed.slug, claimed.session_id, claimed.source, claimed.stream_key) == (
+        session.slug,
+        session.id,
+        "rtmp",
+        "key",
+    )
+    assert (claimed.options, claimed.started_at) == (options, BEGIN)
+    assert (claimed.numbering.origin, claimed.numbering.last_seq) == (BEGIN, 0)
+    assert (record.state, record.started_at, record.finals_complete) == ("STARTING", BEGIN, None)
+    assert await shelf.records.running() == [record]
+    assert await shelf.record() == record
+
+
+async def test_a_finished_transcription_makes_room_for_the_next(shelf: Shelf) -> None:
+    """Which numbers on, from the same origin."""
+    session = await shelf.session()
+    first = await shelf.claimed(session)
+    await shelf.records.keep([final(first, 1), final(first, 2)])
+    shelf.clock.at += timedelta(minutes=5)
+    await shelf.records.finish(first.lease, "stopped by request", True)
+    record = await shelf.record()
+    assert (record.state, record.stop_reason, record.finals_complete, record.stopped_at) == (
+        "STOPPED",
+        "stopped by request",
+        True,
+        shelf.clock.at,
+    )
+    assert await shelf.records.running() == []
+    shelf.clock.at += timedelta(minutes=5)
+    second = await shelf.claimed(session)
+    assert second.lease.transcription_id != first.lease.transcription_id
+    assert second.numbering == replace(first.numbering, last_seq=2)
+    assert (await shelf.record()).id == second.lease.transcription_id
+
+
+async def test_a_lease_is_adopted_when_it_has_run_out_and_not_before(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session, "me", 30)
+    shelf.clock.at += timedelta(seconds=29)
+    assert await shelf.records.adopt("heir", 30, own=False) == []
+    assert await shelf.records.renew(mine.lease, "me", 30)
+    shelf.clock.at += timedelta(seconds=29)
+    assert await shelf.records.adopt("heir", 30, own=False) == []
+    shelf.clock.at += timedelta(seconds=2)
+    await shelf.records.keep([final(mine, 1)])
+    [heirs] = await shelf.records.adopt("heir", 30, own=False)
+    assert heirs.lease == Lease(mine.lease.transcription_id, mine.lease.fence + 1)
+    assert heirs.numbering.last_seq == 1
+    assert (heirs.options, heirs.slug, heirs.started_at) == (mine.options, mine.slug, mine.started_at)
+    assert not await shelf.records.renew(mine.lease, "me", 30)
+    assert await shelf.records.renew(heirs.lease, "heir", 30)
+    assert not await shelf.records.renew(heirs.lease, "me", 30)
+
+
+async def test_of_two_heirs_one_adopts(shelf: Shelf) -> None:
+    for number in range(5):
+        await shelf.claimed(await shelf.session(f"slug{number}"))
+    shelf.clock.at += timedelta(minutes=1)
+    found = await asyncio.gather(*(shelf.records.adopt(f"heir-{n}", 30, own=False) for n in range(4)))
+    taken = [claimed.slug for claims in found for claimed in claims]
+    assert sorted(taken) == [f"slug{number}" for number in range(5)]
+
+
+async def test_an_owner_that_restarts_takes_its_own_at_once(shelf: Shelf) -> None:
+    """And nobody else's."""
+    mine = await shelf.claimed(await shelf.session("mine1234"), "me")
+    await shelf.claimed(await shelf.session("yours123"), "you")
+    [again] = await shelf.records.adopt("me", 30, own=True)
+    assert again.lease == Lease(mine.lease.transcription_id, mine.lease.fence + 1)
+
+
+async def test_a_released_lease_is_free_a_moment_later(shelf: Shelf) -> None:
+    mine = await shelf.claimed(await shelf.session())
+    await shelf.records.release(mine.lease, "me")
+    shelf.clock.at += timedelta(milliseconds=1)
+    assert len(await shelf.records.adopt("heir", 30, own=False)) == 1
+
+
+async def test_a_stale_owner_changes_nothing(shelf: Shelf) -> None:
+    """Neither state nor end nor finals; it is told about the finals."""
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.set_state(mine.lease, "RUNNING")
+    shelf.clock.at += timedelta(minutes=1)
+    [heirs] = await shelf.records.adopt("heir", 30, own=False)
+    await shelf.records.set_state(mine.lease, "WAITING")
+    await shelf.records.finish(mine.lease, "stale", False)
+    kept = await shelf.records.keep([final(mine, 1)])
+    assert kept.fenced == {mine.lease.transcription_id}
+    assert (await shelf.record()).state == "RUNNING"
+    assert await numbers(shelf, session) == []
+    assert (await shelf.records.keep([final(heirs, 1)])).fenced == frozenset()
+
+
+async def test_a_stopped_transcription_is_not_adopted_renewed_or_changed(shelf: Shelf) -> None:
+    mine = await shelf.claimed(await shelf.session())
+    await shelf.records.finish(mine.lease, "stopped by request", True)
+    shelf.clock.at += timedelta(hours=1)
+    assert await shelf.records.adopt("me", 30, own=True) == []
+    assert not await shelf.records.renew(mine.lease, "me", 30)
+    await shelf.records.set_state(mine.lease, "RUNNING")
+    await shelf.records.finish(mine.lease, "again", False)
+    record = await shelf.record()
+    assert (record.state, record.stop_reason, record.finals_complete) == ("STOPPED", "stopped by request", True)
+
+
+async def test_what_never_started_has_no_transcription(shelf: Shelf) -> None:
+    session = await shelf.session()
+    assert await shelf.records.transcription(session.slug) is None
+    assert await shelf.records.transcription("nowhere") is None
+    assert await shelf.records.numbering(session.id) is None
+
+
+# --- finals -------------------------------------------------------------------------------------------------
+
+
+async def test_finals_are_read_back_in_order_after_a_number(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.keep([final(mine, seq) for seq in (3, 1, 2)])
+    await shelf.records.keep([final(mine, 4)])
+    assert await numbers(shelf, session) == [1, 2, 3, 4]
+    assert await numbers(shelf, session, after=2) == [3, 4]
+    assert await numbers(shelf, session, after=1, limit=2) == [2, 3]
+    assert await numbers(shelf, session, after=4) == []
+    [first] = await shelf.records.finals(session.id, 0, 1)
+    assert json.loads(first.data) == {"text": "Number 1.", "utteranceId": "p:1"}
+    numbering = await shelf.records.numbering(session.id)
+    assert numbering == replace(mine.numbering, last_seq=4)
+    assert (await shelf.record()).last_seq == 4
+
+
+async def test_the_same_batch_twice_changes_nothing(shelf: Shelf) -> None:
+    """The answer to the first was lost on the way."""
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    participant = await shelf.records.joined(session.id, ANNA)
+    batch = [final(mine, seq, participant=participant) for seq in (1, 2)]
+    for _ in range(2):
+        kept = await shelf.records.keep(batch)
+        assert (kept.fenced, kept.gone) == (frozenset(), frozenset())
+    assert await numbers(shelf, session) == [1, 2]
+
+
+async def test_an_utterance_is_kept_under_its_first_number_only(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.keep([final(mine, 1, "p:0")])
+    await shelf.records.keep([final(mine, 2, "p:0"), final(mine, 3, "p:1")])
+    assert await numbers(shelf, session) == [1, 3]
+
+
+async def test_finals_of_a_deleted_session_are_reported_and_the_others_kept(shelf: Shelf) -> None:
+    """Its transcription is deleted with it, so its writer is told that it owns nothing any more."""
+    gone, stays = await shelf.session("gone1234"), await shelf.session("stays123")
+    one, two = await shelf.claimed(gone), await shelf.claimed(stays)
+    await shelf.delete(gone)
+    kept = await shelf.records.keep([final(one, 1), final(two, 1)])
+    assert kept.fenced | kept.gone == {one.lease.transcription_id}
+    assert await numbers(shelf, stays) == [1]
+    assert await numbers(shelf, gone) == []
+
+
+# --- usage --------------------------------------------------------------------------------------------------
+
+
+async def test_usage_only_grows(shelf: Shelf) -> None:
+    """A late checkpoint of a former owner takes nothing back."""
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    for seconds in (61, 130, 70):
+        await shelf.records.save_usage(mine, {}, [used(shelf, mine, seconds)])
+    [row] = await shelf.records.usage(mine.lease.transcription_id)
+    assert (row.identity, row.duration_seconds, row.duration_minutes, row.total_cost) == ("anna", 130, 3, 0.03)
+    assert row.started_at == BEGIN
+    assert await shelf.records.spent(session.id) == pytest.approx(0.03)
+
+
+async def test_an_heir_continues_the_row(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.save_usage(mine, {}, [used(shelf, mine, 10)])
+    shelf.clock.at += timedelta(minutes=1)
+    [heirs] = await shelf.records.adopt("heir", 30, own=False)
+    await shelf.records.save_usage(heirs, {}, [used(shelf, heirs, 20, ended_at=shelf.clock.at)])
+    [row] = await shelf.records.usage(mine.lease.transcription_id)
+    assert (row.duration_seconds, row.ended_at) == (20, shelf.clock.at)
+
+
+async def test_money_is_counted_over_all_transcriptions_and_speakers_of_a_session(shelf: Shelf) -> None:
+    session, other = await shelf.session(), await shelf.session("other123")
+    first = await shelf.claimed(session)
+    await shelf.records.save_usage(first, {}, [used(shelf, first, 60), used(shelf, first, 61, "ben")])
+    await shelf.records.finish(first.lease, "stopped", True)
+    second = await shelf.claimed(session)
+    await shelf.records.save_usage(second, {}, [used(shelf, second, 1)])
+    assert await shelf.records.spent(session.id) == pytest.approx(0.04)
+    assert await shelf.records.spent(other.id) == 0
+    assert {row.identity for row in await shelf.records.usage(first.lease.transcription_id)} == {"anna", "ben"}
+    assert [row.duration_seconds for row in await shelf.records.usage(second.lease.transcription_id)] == [1]
+
+
+async def test_usage_of_a_deleted_session_is_dropped_without_an_error(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.delete(session)
+    await shelf.records.save_usage(mine, {"anna": "a participant that is gone"}, [used(shelf, mine, 5)])
+    assert await shelf.records.usage(mine.lease.transcription_id) == []
+
+
+async def test_the_rest_can_be_written_at_any_time(shelf: Shelf) -> None:
+    """Activity, provider sessions, partials: also when the session has ended."""
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    said = final(mine, 1).caption
+    for _ in range(2):
+        await shelf.records.touch(session.id)
+        await shelf.records.provider_session(mine, "anna", ProviderSession("p", False, 0.0, "streaming"))
+        await shelf.records.provider_session(mine, "anna", ProviderSession("p", True, 1.5, "closed"))
+        await shelf.records.keep_partials(session.id, [(replace(said, is_final=False), None)])
+        await shelf.end(session)
+
+
+async def test_a_lost_connection_is_trouble_that_passes(postgres_server: PostgresServer, database_url: str) -> None:
+    """The server drops everybody in the middle of a call: the caller is told to try again, and then it works."""
+    async with open_pool(parse_database_url(database_url), size=2) as database:
+        records = PostgresRecords(database, HandClock())
+        name = await database.pool.fetchval("SELECT current_database()")
+        session = await records.create_session("abc12345", None, None)
+        other = await connect(parse_database_url(database_url))
+        await other.execute("BEGIN; LOCK TABLE gateway.transcription")
+        hanging = asyncio.create_task(records.claim(session, "rtmp", {}, None, "me", 30))
+        await asyncio.sleep(0.2)
+        drop = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        await asyncio.to_thread(postgres_server.execute, drop)
+        with pytest.raises(RecordsUnavailable):
+            await hanging
+        other.terminate()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    assert await records.session("abc12345") == session
+                    break
+                except RecordsUnavailable:
+                    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("slug", ["", "\x00", "a\x00b", "\ud800", "x" * 5000, "'; DROP TABLE x; --", "日本"])
+async def test_no_slug_is_strange_enough_to_be_an_error(shelf: Shelf, slug: str) -> None:
+    assert await shelf.records.session(slug) is None
+    assert await shelf.records.transcription(slug) is None
