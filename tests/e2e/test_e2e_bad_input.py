@@ -145,7 +145,7 @@ async def test_a_refused_provider_key_is_said_before_anything_starts(
 async def test_a_key_refused_in_mid_run_stops_the_transcription_with_the_reason(
     database_url: str, tmp_path: Path, spoken: Path
 ) -> None:
-    faults = {"post": [{"status": 401, "count": 1}]}
+    faults = {"post": {"refusals": [{"status": 401, "count": 1}]}}
     async with (
         LocalServer(LocalOptions(engine="scripted", faults=faults)) as provider,
         gateway_process(
@@ -165,7 +165,7 @@ async def test_a_full_provider_is_waited_for_and_no_word_is_lost(
     database_url: str, tmp_path: Path, spoken: Path
 ) -> None:
     """429: the state is `waiting`, the audio is held, and when a place is free everything is transcribed."""
-    faults = {"post": [{"status": 429, "count": 3}]}
+    faults = {"post": {"refusals": [{"status": 429, "count": 3}]}}
     async with (
         LocalServer(LocalOptions(engine="scripted", faults=faults)) as provider,
         gateway_process(

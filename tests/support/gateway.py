@@ -211,6 +211,7 @@ async def gateway_process(data_dir: Path, **env: str) -> AsyncIterator[Running]:
             yield running
         finally:
             code = await process.end()
+            print(process.output)  # pytest shows it when the test fails
         assert code == 0, f"exit code {code}\n{process.output}"
 
 
