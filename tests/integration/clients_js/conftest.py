@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from support.scripted_gateway import World, scripted_gateway
@@ -14,16 +16,23 @@ from support.scripted_gateway import World, scripted_gateway
 def _program(name: str, why: str) -> str:
     found = shutil.which(name)
     if found is None:
-        message = f"{name} is not installed, so {why}"
-        if os.environ.get("CI") == "true":
-            raise RuntimeError(message)
-        pytest.skip(message)
+        _missing(f"{name} is not installed, so {why}")
     return found
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        raise RuntimeError(what)
+    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    return _program("node", "the JavaScript client is not tested")
+    found = _program("node", "the JavaScript client is not tested")
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.lstrip("v").partition(".")[0]) < 20:
+        _missing(f"node is {version.strip()}, the JavaScript client needs 20")
+    return found
 
 
 @pytest.fixture(scope="session")

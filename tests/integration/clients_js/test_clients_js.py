@@ -109,17 +109,6 @@ def test_the_client_keeps_its_promises_alone(node: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_declared_types_fit() -> None:
-    """`npm run types`, where `npm ci` was run before."""
-    compiler = CLIENT / "node_modules" / ".bin" / "tsc"
-    if not compiler.exists():
-        pytest.skip("TypeScript is not installed; `npm ci` in clients/js gets it")
-    done = subprocess.run(
-        [compiler, "--project", "test"], cwd=CLIENT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stdout
-
-
 async def test_a_program_hears_everything_as_it_is_said(world: World, node: str) -> None:
     """Partials before finals, finals in order, states, and a loop that ends with `close`."""
     slug = await world.new_session()
