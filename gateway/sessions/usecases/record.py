@@ -221,7 +221,7 @@ class Recorder:
         if error is None:
             self._behind_since = None
             return attempt.result()
-        log.warning("the database took nothing; finals go to disk until it does", exc_info=_unforeseen(error))
+        log.warning("database: %s; finals go to disk until it answers", error, exc_info=_unforeseen(error))
         return None
 
     async def _set_aside(self, entries: Sequence[Entry]) -> None:
@@ -247,6 +247,7 @@ class Recorder:
                 if tries == 0:
                     log.warning("database: %s; trying again", error, exc_info=_unforeseen(error))
                 await backlog.add(())  # the disk may have room again
+                await self._tell_written()
                 await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
                 tries += 1
                 continue
