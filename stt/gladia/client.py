@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import socket as stdlib_socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,12 +21,26 @@ import msgspec
 from stt.errors import MalformedMessage, ProviderFull, ProviderRefused, ProviderUnavailable, SttError
 from stt.gladia import messages as wire
 from stt.gladia.link import Link, LinkCounts, LinkEvent
-from stt.gladia.session import Connect, Create, Done, Fetch, LinkOptions, Session, SessionState, Wait
+from stt.gladia.session import (
+    CONNECTED,
+    Connect,
+    Create,
+    Done,
+    Fetch,
+    HangUp,
+    LinkOptions,
+    Session,
+    SessionState,
+    Wait,
+)
 
 log = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://api.gladia.io"
 _LARGEST_MESSAGE = 16 * 1024 * 1024
+_CLOSE_S = 1.0  # for the provider's half of a close handshake
+_SEE_OFF_S = 3.0
+_SEE_OFF_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,7 @@ class Provider:
     def __init__(self, options: ProviderOptions) -> None:
         self.options = options
         self._http: aiohttp.ClientSession | None = None
+        self._background: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -82,6 +100,9 @@ class Provider:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Sessions that are being ended get their time; all of it is bounded."""
+        while self._background:
+            await asyncio.wait(self._background)
         if self._http is not None:
             await self._http.close()
 
@@ -95,12 +116,24 @@ class Provider:
         return GladiaLink(self, config, listener, sessions)
 
     async def create(self, config: wire.LiveConfig) -> wire.SessionCreated:
-        """POST /v2/live.
+        """POST /v2/live. When this is cancelled on the way, the session that may come of it is ended.
 
         Raises: ProviderRefused, ProviderFull, ProviderUnavailable.
         """
         params = {"region": config.region} if config.region else {}
-        return await self._call("POST", "v2/live", wire.parse_created, params=params, json=wire.session_request(config))
+        body = wire.session_request(config)
+        posting = asyncio.create_task(
+            self._call("POST", "v2/live", wire.parse_created, params=params, json=body), name="stt-post"
+        )
+        try:
+            return await asyncio.shield(posting)
+        except asyncio.CancelledError:
+            self._start(self._end_unwanted(posting), "stt-unwanted")
+            raise
+
+    def see_off(self, url: str) -> None:
+        """End a session that nobody uses any more, in the background: left alone it may cost money for hours."""
+        self._start(self._see_off(url), "stt-see-off")
 
     async def result(self, session_id: str) -> wire.SessionResult:
         """GET /v2/live/{id}. Raises as `create`."""
@@ -109,6 +142,32 @@ class Provider:
     async def check(self) -> None:
         """Ask for the list of sessions, which costs nothing, to see whether the key works. Raises as `create`."""
         await self._call("GET", "v2/live", msgspec.json.decode, params={"limit": "1"})
+
+    async def _end_unwanted(self, posting: asyncio.Task[wire.SessionCreated]) -> None:
+        with suppress(SttError):
+            await self._see_off((await posting).url)
+
+    async def _see_off(self, url: str) -> None:
+        for attempt in range(_SEE_OFF_TRIES):
+            await asyncio.sleep(attempt)
+            try:
+                async with asyncio.timeout(_SEE_OFF_S):
+                    socket = await self.http.ws_connect(url, compress=0, max_msg_size=_LARGEST_MESSAGE)
+                    with suppress(aiohttp.ClientError, OSError):
+                        await socket.send_str(wire.STOP)
+                    await socket.close(code=aiohttp.WSCloseCode.OK)
+                    return
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status in (404, 410):
+                    return  # there is no such session any more
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                continue
+        log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
         try:
@@ -147,7 +206,8 @@ class GladiaLink:
         self._report = sessions
         self._clock = clock
         self._link = Link(provider.options.link, random.random)
-        self._wake: dict[int, asyncio.Event] = {}  # one per session, set when it may have something to do
+        self._wake: dict[Session, asyncio.Event] = {}  # one per session, set when it may have something to do
+        self._deadlines: set[asyncio.Timeout] = set()  # of requests under way, which the end of the track may shorten
         self._changed = asyncio.Event()  # sessions were added, or the track is finished
 
     # --- for the track --------------------------------------------------------------------------------------
@@ -168,6 +228,10 @@ class GladiaLink:
         self._changed.set()
         for wake in self._wake.values():
             wake.set()
+        loop = asyncio.get_running_loop()
+        for timeout in self._deadlines:
+            when = timeout.when()
+            timeout.reschedule(min(loop.time() + flush_s, when if when is not None else inf))
 
     @property
     def state(self) -> str:
@@ -196,13 +260,11 @@ class GladiaLink:
 
     async def run(self) -> Outcome:
         """Hold provider sessions while there is audio, until the track is finished or refused."""
-        started: set[int] = set()
         async with asyncio.TaskGroup() as tasks:
             while not self._link.done:
                 for session in self._link.sessions:
-                    if id(session) not in started:
-                        started.add(id(session))
-                        self._wake[id(session)] = asyncio.Event()
+                    if session not in self._wake:
+                        self._wake[session] = asyncio.Event()
                         tasks.create_task(self._hold(session), name="stt-session")
                 await self._changed.wait()
                 self._changed.clear()
@@ -221,27 +283,41 @@ class GladiaLink:
         try:
             while True:
                 match session.step(self._clock()):
-                    case Create():
-                        await self._create(session)
-                    case Connect(url):
-                        await self._converse(session, url)
-                    case Fetch(session_id):
-                        await self._fetch(session, session_id)
+                    case Create(within):
+                        await self._create(session, within)
+                    case Connect(url, within):
+                        await self._converse(session, url, within)
+                    case Fetch(session_id, within):
+                        await self._fetch(session, session_id, within)
                     case Wait(until):
                         await self._sleep(session, until)
                     case Done():
                         break
-        except asyncio.CancelledError:
-            await self._abandon(session)
-            raise
-        self._wake.pop(id(session), None)
-        self._report_over(session)
+        finally:
+            self._wake.pop(session, None)
+            self._report_over(session)
+            if session.url and not session.is_ended_there:
+                self._provider.see_off(session.url)
         self._tell(self._link.over(session, self._clock()))
         self._changed.set()
 
-    async def _create(self, session: Session) -> None:
+    @asynccontextmanager
+    async def _deadline(self, within: float) -> AsyncIterator[None]:
+        """As `asyncio.timeout`, and shorter when the track is finished meanwhile. Raises: TimeoutError."""
+        async with asyncio.timeout(within if within < inf else None) as timeout:
+            self._deadlines.add(timeout)
+            try:
+                yield
+            finally:
+                self._deadlines.discard(timeout)
+
+    async def _create(self, session: Session, within: float) -> None:
         try:
-            created = await self._provider.create(self._config)
+            async with self._deadline(within):
+                created = await self._provider.create(self._config)
+        except TimeoutError:
+            session.not_created(ProviderUnavailable("no answer in time"), self._clock())
+            return
         except SttError as error:
             log.warning("no provider session: %s", error)
             session.not_created(error, self._clock())
@@ -249,33 +325,33 @@ class GladiaLink:
         session.created(created.id, created.url, self._clock())
         self._report(SessionReport(created.id, over=False, seconds_sent=0.0, outcome="streaming"))
 
-    async def _fetch(self, session: Session, session_id: str) -> None:
+    async def _fetch(self, session: Session, session_id: str, within: float) -> None:
+        result = None
         try:
-            result = await self._provider.result(session_id)
-        except SttError as error:
+            async with self._deadline(within):
+                result = await self._provider.result(session_id)
+        except (SttError, TimeoutError) as error:
             log.info("the result of provider session %s could not be read: %s", session_id, error)
-            result = None
         self._tell(self._link.fetched(session, result, self._clock()))
 
-    async def _converse(self, session: Session, url: str) -> None:
+    async def _converse(self, session: Session, url: str, within: float) -> None:
         """One connection: speak and listen until it is over, then tell the session why."""
-        options = self._provider.options.link
         try:
-            async with asyncio.timeout(options.connect_timeout_s):
+            async with self._deadline(within):
                 socket = await self._provider.http.ws_connect(
                     url,
                     # Deflating audio costs 15 us a chunk and gains nothing.
                     compress=0,
                     heartbeat=20.0,
                     max_msg_size=_LARGEST_MESSAGE,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
                 )
         except aiohttp.WSServerHandshakeError as error:
             log.info("provider session %s: upgrade answered with HTTP %d", session.id, error.status)
             session.dropped(error.status, self._clock())
             return
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.info("provider session %s: no connection: %s", session.id, error or type(error).__name__)
+            log.info("provider session %s: no connection: %s", session.id, str(error) or type(error).__name__)
             session.dropped(None, self._clock())
             return
         session.opened(self._clock())
@@ -286,19 +362,23 @@ class GladiaLink:
                 speaking.cancel()
         finally:
             await _close(socket)
-        if session.state in (SessionState.STREAMING, SessionState.FLUSHING):
+        if session.state in CONNECTED:
             log.info("provider session %s: connection lost (code %s)", session.id, code)
         session.dropped(code, self._clock())
 
     async def _speak(self, session: Session, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Send what the session has to send; give the connection up when the session says so."""
-        wake = self._wake[id(session)]
+        wake = self._wake[session]
         while not socket.closed:
             wake.clear()
             now = self._clock()
-            if session.tick(now):
-                _abort(socket)
-                return
+            match session.tick(now):
+                case HangUp.ABORT:
+                    _abort(socket)
+                    return
+                case HangUp.CLOSE:
+                    await _close(socket)
+                    return
             try:
                 # A peer that stops reading must not keep this task from looking at the time.
                 async with asyncio.timeout(max(session.wake_at - now, 0.01)):
@@ -316,7 +396,7 @@ class GladiaLink:
 
     async def _listen(self, session: Session, socket: aiohttp.ClientWebSocketResponse) -> int | None:
         """Read until the connection or the session ends. Returns the WebSocket close code, if there was one."""
-        while session.state in (SessionState.STREAMING, SessionState.FLUSHING):
+        while session.state in CONNECTED:
             message = await socket.receive()
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 code = socket.close_code
@@ -327,21 +407,15 @@ class GladiaLink:
                 self._link.malformed()
                 log.warning("provider session %s: %s", session.id, error)
                 continue
+            before = session.state
             self._tell(self._link.received(session, parsed, self._clock()))
+            if session.state is not before:
+                self._wake[session].set()  # there may be something to send now
         return None
-
-    async def _abandon(self, session: Session) -> None:
-        """We are being cancelled: end the provider session all the same, so that it stops costing money."""
-        self._report_over(session)
-        if session.state is not SessionState.CONNECTING:
-            return  # an open socket was closed with 1000, which the provider takes for stop_recording
-        with suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            async with asyncio.timeout(2.0):
-                await _close(await self._provider.http.ws_connect(session.url, compress=0))
 
     async def _sleep(self, session: Session, until: float) -> None:
         """Wait until then, or until the track is finished, which moves every deadline."""
-        wake = self._wake[id(session)]
+        wake = self._wake[session]
         was_finishing = session.finishing
         with suppress(TimeoutError):
             async with asyncio.timeout(max(until - self._clock(), 0.0)):
@@ -364,16 +438,18 @@ class GladiaLink:
 
 def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
     """Cut the connection without a close frame, so that the provider keeps the session for a resume."""
-    raw = socket.get_extra_info("socket")
-    if raw is not None:
-        with suppress(OSError):
-            raw.shutdown(2)  # SHUT_RDWR
+    transport_socket = socket.get_extra_info("socket")
+    if transport_socket is None:
+        return
+    # What asyncio and uvloop hand out differ in what they can do; both know their descriptor.
+    with suppress(OSError), stdlib_socket.socket(fileno=os.dup(transport_socket.fileno())) as raw:
+        raw.shutdown(stdlib_socket.SHUT_RDWR)
 
 
 async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Close in order, at most for two seconds."""
+    """Close in order, if the provider takes part in it soon."""
     try:
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(_CLOSE_S):
             await socket.close(code=aiohttp.WSCloseCode.OK)
     except TimeoutError:
         _abort(socket)

@@ -1,20 +1,20 @@
 """One track's way through the provider: a series of sessions that together hear every word once. Pure.
 
-Audio goes into a bounded window until it has a final. The current session reads from it; when a session is lost, a
-successor begins where the last final ended; before the provider's cap, the next session begins at a pause while
-the old one still delivers its finals.
+Audio goes into a bounded window until it has a final. The current session reads from it. Whenever a connection or a
+session is lost, and when a session has to be changed before the provider's cap, what has no final yet is sent again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
 from stt.gladia.retained import Retained, Span
-from stt.gladia.seam import Seam
+from stt.gladia.seam import Seam, keeping
 from stt.gladia.session import SAMPLE_RATE, LinkOptions, Session, SessionState
 from stt.transcript import Utterance, Word
 
@@ -60,7 +60,7 @@ class SpeechChanged:
 
 @dataclass(frozen=True, slots=True)
 class AudioGivenUp:
-    """Audio that never reached the provider left the window: seconds on the track's clock."""
+    """Audio left the window before the provider had heard it: seconds on the track's clock."""
 
     start: float
     end: float
@@ -86,30 +86,70 @@ class LinkCounts:
     malformed: int = 0
     complaints: int = 0
     given_up_samples: int = 0
+    repeated_words: int = 0  # heard again at a seam, and dropped
+
+
+_HELD = 1000
+"""Messages kept while it is not known what the provider has; above it the oldest go, the result has them too."""
+
+
+@dataclass(slots=True)
+class _Name:
+    """Who bears one of the provider's utterance ids at the moment."""
+
+    generation: int
+    resumes: int
+    settled_to: float | None = None  # seconds of the session
 
 
 @dataclass(slots=True)
 class _Names:
     """Utterance ids of one session. The provider's counter may restart after a resume; ours must not."""
 
-    settled: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    session_id: str
+    by_id: dict[str, _Name] = field(default_factory=dict)
 
-    def of(self, session_id: str, provider_id: str, start: float) -> str | None:
-        """The id to use, or None for a repeat of something already final."""
-        before = self.settled.get(provider_id, [])
-        if before and any(start < end - 0.001 for _, end in before):
+    def of(self, provider_id: str, start: float, resumes: int) -> str | None:
+        """The id to use, or None for a repeat of something already final. `start`: seconds of the session."""
+        name = self.by_id.get(provider_id)
+        if name is None:
+            name = self.by_id[provider_id] = _Name(1, resumes)
+        elif name.resumes < resumes or (name.settled_to is not None and start >= name.settled_to - 0.001):
+            name.generation, name.resumes, name.settled_to = name.generation + 1, resumes, None
+        elif name.settled_to is not None:
             return None
-        generation = len(before)
-        return f"{session_id}:{provider_id}" + (f".{generation + 1}" if generation else "")
+        return self._spell(provider_id, name)
 
-    def settle(self, provider_id: str, start: float, end: float) -> None:
-        self.settled.setdefault(provider_id, []).append((start, end))
+    def settle(self, provider_id: str, end: float) -> None:
+        self.by_id[provider_id].settled_to = end
 
-    def known(self, utterance_id: str, channel: int, session_id: str) -> str:
+    def known(self, utterance_id: str, channel: int) -> str | None:
         """Add-ons name the utterance in full or by its bare counter (both were seen)."""
-        name = f"{channel:02d}_{int(utterance_id):08d}" if utterance_id.isdigit() else utterance_id
-        generation = len(self.settled.get(name, ())) or 1
-        return f"{session_id}:{name}" + (f".{generation}" if generation > 1 else "")
+        provider_id = f"{channel:02d}_{int(utterance_id):08d}" if utterance_id.isdecimal() else utterance_id
+        name = self.by_id.get(provider_id)
+        return None if name is None else self._spell(provider_id, name)
+
+    def _spell(self, provider_id: str, name: _Name) -> str:
+        suffix = f".{name.generation}" if name.generation > 1 else ""
+        return f"{self.session_id}:{provider_id}{suffix}"
+
+
+@dataclass(slots=True)
+class _Open:
+    """An utterance that has partials and no final: seconds of the track."""
+
+    start: float
+    end: float
+
+
+@dataclass(slots=True)
+class _Ear:
+    """What one session has said so far."""
+
+    names: _Names
+    open: dict[str, _Open] = field(default_factory=dict)
+    held: deque[wire.Message] = field(default_factory=lambda: deque(maxlen=_HELD))
+    resumes: int = 0
 
 
 class Link:
@@ -123,9 +163,9 @@ class Link:
         self._random = random
         self._audio = Retained(int(options.retain_s * SAMPLE_RATE))
         self._seam = Seam()
-        self._settled = 0
-        self._names: dict[str, _Names] = {}
-        self._open: dict[str, Session] = {}
+        self._settled_to = 0.0  # seconds: the end of the last final
+        self._seam_to = 0.0  # words that begin before may have been settled already
+        self._ears: dict[Session, _Ear] = {}
         self._finish_by: float | None = None
         self._losses_in_a_row = 0
         self._all_complete = True
@@ -139,7 +179,6 @@ class Link:
             return []
         lost = self._audio.append(offset, pcm)
         if not self.sessions:
-            self._settled = max(self._settled, offset)
             self._begin(offset, now)
         self._roll_over(now)
         return self._given_up(lost)
@@ -148,7 +187,7 @@ class Link:
         """No more audio. Finals are awaited until `flush_by`."""
         self._finish_by = flush_by
         for session in self.sessions:
-            session.finish(self._audio.end, flush_by)
+            session.finish(self._audio.end, now, flush_by)
 
     @property
     def done(self) -> bool:
@@ -156,7 +195,7 @@ class Link:
 
     @property
     def complete(self) -> bool:
-        """Whether every session ended in order, so that no final can be missing."""
+        """Whether everything that was sent is known to have been heard, so that no final can be missing."""
         return self._all_complete and self.failed is None
 
     @property
@@ -177,50 +216,51 @@ class Link:
         return max(0, self._audio.end - self.sessions[-1].cursor) / SAMPLE_RATE if self.sessions else 0.0
 
     @property
-    def repeated_words(self) -> int:
-        return self._seam.repeated
+    def retained_samples(self) -> int:
+        """Audio in memory: at most `retain_s`."""
+        return self._audio.held
 
     # --- the provider's side ------------------------------------------------------------------------------
 
     def received(self, session: Session, message: wire.Message, now: float) -> list[LinkEvent]:
         """A message came over the socket of `session`."""
-        if not isinstance(message, wire.Complaint):
-            session.settle_connection()
         match message:
-            case wire.AudioAcknowledged(end):
-                session.acknowledged(end, now)
-                self._forget()
+            case wire.AudioAcknowledged(begin, end):
+                session.acknowledged(begin, end, now)
+                return self._settle_resume(session)
+            case wire.AudioRefused(reason):
+                return self._complained("audio_chunk", reason) if session.turned_away(now) else []
+            case wire.Complaint(about, text):
+                return self._complained(about, text)
+            case wire.Ignored():
                 return []
-            case wire.Transcribed():
-                return self._transcribed(session, message)
+        session.alive(now)
+        match message:
+            case wire.Transcribed() | wire.Translated() | wire.Noted():
+                ear = self._ear(session)
+                if not session.is_unsettled:
+                    return self._said(session, ear, message)
+                if not (isinstance(message, wire.Transcribed) and not message.is_final):
+                    ear.held.append(message)
+                return []
             case wire.SpeechStarted(time):
-                return [SpeechChanged(True, self._track_seconds(session, time))]
+                return self._speech(session, time, speaking=True)
             case wire.SpeechEnded(time):
-                return [SpeechChanged(False, self._track_seconds(session, time, is_end=True))]
-            case wire.Translated(utterance_id, channel, original, target, text):
-                if original == target or not text:
-                    return []
-                return [TranslationHeard(self._known(session, utterance_id, channel), original, target, text)]
-            case wire.Annotated(kind, utterance_id, results):
-                return [AnnotationHeard(kind, self._known(session, utterance_id, 0), results)]
+                return self._speech(session, time, speaking=False)
+            case wire.Concluded(result):
+                return self._concluded(session, result)
             case wire.SessionEnded():
                 session.ended(now)
-                return []
-            case wire.Complaint(about, text):
-                self.counts.complaints += 1
-                return [Complained(about, text)]
-            case wire.StopAcknowledged() | wire.Ignored():
-                return []
+        return []
 
     def malformed(self) -> None:
         self.counts.malformed += 1
 
-    def fetched(self, session: Session, result: wire.SessionResult | None, now: float) -> list[LinkEvent]:
+    def fetched(self, session: Session, found: wire.SessionResult | None, now: float) -> list[LinkEvent]:
         """The session's result came over REST (None: not this time): late finals are in it."""
-        found: list[LinkEvent] = []
-        for transcribed in session.fetched(result, now):
-            found += self._transcribed(session, transcribed)
-        return found
+        events = self._concluded(session, found.result) if found is not None and found.result is not None else []
+        session.fetched(found, now)
+        return events
 
     def over(self, session: Session, now: float) -> list[LinkEvent]:
         """The shell has nothing left to do for `session`: it is CLOSED or LOST."""
@@ -228,127 +268,227 @@ class Link:
         self._sent += session.metered.sent
         self._resent += session.metered.resent
         self._messages += session.metered.messages
-        events: list[LinkEvent] = [Retracted(name) for name, owner in self._open.items() if owner is session]
-        self._open = {name: owner for name, owner in self._open.items() if owner is not session}
-        if session.id is not None:
-            self._names.pop(session.id, None)
+        ear = self._ears.pop(session, None)
+        is_lost = session.state is SessionState.LOST
+        again_from = max(session.needs_from, self._audio.start) if is_lost else None
+        events: list[LinkEvent] = []
+        if ear is not None:
+            events += self._release(session, ear, (), again_from)
+            events += self._retract(ear, again_from)
         if session.refused is not None:
             self.failed = session.refused
             self._all_complete = False
             return events
-        if session.state is SessionState.LOST:
+        if is_lost:
             self.counts.lost_sessions += 1
             self._losses_in_a_row += 1
-            events += self._replace(session, now)
-        elif not session.complete:
+            self._replace(session, again_from or 0, now)
+        elif not (session.complete or session.has_heard_all):
             self._all_complete = False
-            if session.cursor < self._audio.end:
-                events += self._given_up([Span(session.cursor, self._audio.end)])
+            if not session.is_retired and session.confirmed < self._audio.end:
+                events += self._give_up(Span(session.confirmed, self._audio.end))
         self._forget()
         return events
 
-    # --- inside -------------------------------------------------------------------------------------------
+    # --- sessions -----------------------------------------------------------------------------------------
 
     def _begin(self, at: int, now: float) -> Session:
         delay = self._options.backoff.delay(self._losses_in_a_row, self._random()) if self._losses_in_a_row else 0
         session = Session(self._audio, at, self._options, now + delay, self._random)
         if self._finish_by is not None:
-            session.finish(self._audio.end, self._finish_by)
+            session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)
         self.counts.sessions += 1
+        self._seam_to = self._settled_to
         return session
 
-    def _replace(self, lost: Session, now: float) -> list[LinkEvent]:
+    def _replace(self, lost: Session, at: int, now: float) -> None:
         """Send again what has no final yet."""
-        at = max(self._settled, lost.begin, self._audio.start)
-        if self._finish_by is not None and (now >= self._finish_by or at >= self._audio.end):
-            self._all_complete = self._all_complete and at >= self._audio.end
-            return []
-        if lost.finishing and self._finish_by is None:
-            # It was being rolled over: its successor runs already, so this one only hears the rest.
-            heir = self._begin(at, now)
-            self.sessions.remove(heir)
-            self.sessions.insert(0, heir)
-            heir.finish(self.sessions[1].begin, now + self._options.resume_deadline_s)
-            return []
+        if lost.has_heard_all or lost.is_retired:
+            return
+        if self._finish_by is not None and now >= self._finish_by:
+            self._all_complete = False
+            return
         self._begin(at, now)
-        return []
 
     def _roll_over(self, now: float) -> None:
+        """What has no final yet is for the next session; the old one only has to be stopped."""
         session = self.sessions[-1]
         if session.finishing or session.timeline.end < self._options.roll_over_s * SAMPLE_RATE:
             return
-        in_a_pause = not any(owner is session for owner in self._open.values())
-        overdue = session.timeline.end >= (self._options.roll_over_s + 300) * SAMPLE_RATE
-        if in_a_pause or overdue:
-            at = session.cursor
-            session.finish(at, now + self._options.resume_deadline_s)
-            self._begin(at, now)
+        at = max(session.needs_from, self._audio.start)
+        session.retire(at, now, now + self._options.resume_deadline_s)
+        self._begin(at, now)
 
-    def _transcribed(self, session: Session, message: wire.Transcribed) -> list[LinkEvent]:
-        session_id = session.id or ""
-        names = self._names.setdefault(session_id, _Names())
+    def _settle_resume(self, session: Session) -> list[LinkEvent]:
+        """Once it is known what the provider still has, its older utterances are done with: they are heard again."""
+        ear = self._ear(session)
+        if session.resumes == ear.resumes:
+            return []
+        ear.resumes = session.resumes
+        self._seam_to = self._settled_to
+        return self._release(session, ear, (), session.again_from) + self._retract(ear, session.again_from)
+
+    # --- what is said -------------------------------------------------------------------------------------
+
+    def _ear(self, session: Session) -> _Ear:
+        ear = self._ears.get(session)
+        if ear is None:
+            ear = self._ears[session] = _Ear(_Names(session.id or ""))
+        return ear
+
+    def _said(self, session: Session, ear: _Ear, message: wire.Message) -> list[LinkEvent]:
+        match message:
+            case wire.Transcribed():
+                return self._transcribed(session, ear, message)
+            case wire.Translated(utterance_id, channel, original, target, text):
+                name = ear.names.known(utterance_id, channel)
+                if name is None or original == target or not text:
+                    return []
+                return [TranslationHeard(name, original, target, text)]
+            case wire.Noted(kind, utterance_id, results):
+                name = ear.names.known(utterance_id, 0)
+                return [] if name is None else [AnnotationHeard(kind, name, results)]
+        return []
+
+    def _transcribed(
+        self, session: Session, ear: _Ear, message: wire.Transcribed, *, before: int | None = None, late: bool = False
+    ) -> list[LinkEvent]:
+        """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
         spoken = message.utterance
-        name = names.of(session_id, message.id, spoken.start)
+        name = ear.names.of(message.id, spoken.start, session.resumes)
         if name is None:
             return []
-        utterance = self._on_track(session, spoken, name, is_final=message.is_final)
+        utterance = self._on_track(session, message, name, before)
+        heard_to = utterance.end if utterance is not None else 0.0
+        if utterance is not None and (late or utterance.start < self._seam_to):
+            words = len(utterance.words)
+            utterance = self._seam.fresh(utterance)
+            if message.is_final and not late:
+                self.counts.repeated_words += words - (len(utterance.words) if utterance is not None else 0)
         if not message.is_final:
-            self.counts.partials += 1
-            fresh = self._seam.partial(utterance)
-            if fresh is None:
+            if utterance is None:
                 return []
-            self._open[name] = session
-            return [Heard(fresh)]
-        names.settle(message.id, spoken.start, spoken.end)
+            self.counts.partials += 1
+            ear.open[name] = _Open(utterance.start, utterance.end)
+            return [Heard(utterance)]
+        ear.names.settle(message.id, spoken.end)
+        was_open = ear.open.pop(name, None)
+        if before is None:
+            session.heard(_samples(spoken.end), _samples(heard_to))
         self._losses_in_a_row = 0
-        was_open = self._open.pop(name, None)
-        fresh = self._seam.final(utterance)
-        self._settled = max(self._settled, round(utterance.end * SAMPLE_RATE))
+        if utterance is not None:
+            self._seam.settle(utterance)
+            self._settled_to = max(self._settled_to, utterance.end)
         self._forget()
-        if fresh is None:
+        if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
-        return [Heard(fresh)]
+        return [Heard(utterance)]
 
-    def _on_track(self, session: Session, spoken: wire.SpokenUtterance, name: str, *, is_final: bool) -> Utterance:
-        words = tuple(
-            Word(
-                word.word,
-                self._track_seconds(session, word.start),
-                self._track_seconds(session, word.end, is_end=True),
-                word.confidence,
+    def _concluded(self, session: Session, result: wire.Result) -> list[LinkEvent]:
+        """All that the session heard, once more: what was withheld or lost on the way comes to light."""
+        is_whole = session.judge(result)
+        before = None if is_whole else max(session.needs_from, self._audio.start)
+        return self._release(session, self._ear(session), result.utterances, before)
+
+    def _release(
+        self, session: Session, ear: _Ear, result: tuple[wire.SpokenUtterance, ...], before: int | None
+    ) -> list[LinkEvent]:
+        """Messages held back, and the result's utterances, in the order in which they were spoken."""
+        finals = [message for message in ear.held if isinstance(message, wire.Transcribed)]
+        addons = [message for message in ear.held if not isinstance(message, wire.Transcribed)]
+        ear.held.clear()
+        finals += [wire.Transcribed(f"result_{index:08d}", True, spoken) for index, spoken in enumerate(result)]
+        finals.sort(key=lambda final: final.utterance.start)
+        events: list[LinkEvent] = []
+        for final in finals:
+            events += self._transcribed(session, ear, final, before=before, late=True)
+        for addon in addons:
+            events += self._said(session, ear, addon)
+        return events
+
+    def _retract(self, ear: _Ear, again_from: int | None) -> list[LinkEvent]:
+        """Open utterances get no final; what of them cannot be heard again is lost."""
+        events: list[LinkEvent] = []
+        for name, was in ear.open.items():
+            events.append(Retracted(name))
+            start, end = _samples(was.start), min(_samples(was.end), again_from or 0)
+            if start < end and again_from == self._audio.start:
+                events += self._give_up(Span(start, end))
+        ear.open.clear()
+        return events
+
+    def _on_track(self, session: Session, message: wire.Transcribed, name: str, before: int | None) -> Utterance | None:
+        """The utterance on the track's clock, without what is heard again anyway; None when nothing is left."""
+        spoken = message.utterance
+        words: list[Word] = []
+        kept: list[Word] = []
+        for heard in spoken.words:
+            middle = _samples((heard.start + heard.end) / 2)
+            words.append(
+                Word(
+                    heard.word,
+                    self._at(session, heard.start, middle),
+                    self._at(session, max(heard.end, heard.start), middle),
+                    heard.confidence,
+                )
             )
-            for word in spoken.words
-        )
-        start, end = (
-            self._track_seconds(session, spoken.start),
-            self._track_seconds(session, spoken.end, is_end=True),
-        )
+            if self._counts(session, middle, before):
+                kept.append(words[-1])
+        middle = _samples((spoken.start + spoken.end) / 2)
+        if not spoken.text.strip() or (not words and not self._counts(session, middle, before)):
+            return None
         utterance = Utterance(
-            name, is_final, spoken.text.strip(), spoken.language, start, end, spoken.confidence, words
+            name,
+            message.is_final,
+            spoken.text.strip(),
+            spoken.language,
+            words[0].start if words else self._at(session, spoken.start, middle),
+            max(word.end for word in words) if words else self._at(session, max(spoken.end, spoken.start), middle),
+            spoken.confidence,
+            tuple(words),
         )
-        return utterance if end >= start else replace(utterance, end=start)
+        return keeping(utterance, kept)
 
-    def _track_seconds(self, session: Session, seconds: float, *, is_end: bool = False) -> float:
-        return session.timeline.to_track(round(seconds * SAMPLE_RATE), is_end=is_end) / SAMPLE_RATE
+    def _at(self, session: Session, seconds: float, within: int) -> float:
+        return session.timeline.to_track(_samples(seconds), within=within) / SAMPLE_RATE
 
-    def _known(self, session: Session, utterance_id: str, channel: int) -> str:
-        names = self._names.setdefault(session.id or "", _Names())
-        return names.known(utterance_id, channel, session.id or "")
+    def _counts(self, session: Session, sample: int, before: int | None) -> bool:
+        if session.is_superseded(sample):
+            return False
+        return before is None or session.timeline.to_track(sample) < before
+
+    def _speech(self, session: Session, seconds: float, *, speaking: bool) -> list[LinkEvent]:
+        if session.is_unsettled or session.is_superseded(_samples(seconds)):
+            return []
+        return [SpeechChanged(speaking, self._at(session, seconds, _samples(seconds) - (not speaking)))]
+
+    def _complained(self, about: str, text: str) -> list[LinkEvent]:
+        self.counts.complaints += 1
+        return [Complained(about, text)]
+
+    # --- audio --------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        """Audio that has a final, and that every session has got across, is not needed again."""
-        needed = [session.confirmed for session in self.sessions]
-        self._audio.forget(min([self._settled, *needed]))
+        """Audio that has a final is not needed again."""
+        if self.sessions:
+            self._audio.forget(min(session.needs_from for session in self.sessions))
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
-        """Of what left the window, the part that no session had sent is lost."""
-        unsent_from = self.sessions[-1].cursor if self.sessions else 0
-        events: list[LinkEvent] = []
-        for span in spans:
-            start = max(span.start, unsent_from)
-            if start < span.end:
-                self.counts.given_up_samples += span.end - start
-                events.append(AudioGivenUp(start / SAMPLE_RATE, span.end / SAMPLE_RATE))
-        return events
+        """Of what left the window, the part that the provider may not have is lost."""
+        confirmed = self.sessions[-1].confirmed if self.sessions else 0
+        return [
+            event
+            for span in spans
+            if max(span.start, confirmed) < span.end
+            for event in self._give_up(Span(max(span.start, confirmed), span.end))
+        ]
+
+    def _give_up(self, span: Span) -> list[LinkEvent]:
+        self.counts.given_up_samples += span.end - span.start
+        return [AudioGivenUp(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE)]
+
+
+def _samples(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)

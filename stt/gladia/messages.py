@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,9 @@ from stt.errors import MalformedMessage
 STOP: Final = '{"type":"stop_recording"}'
 # An empty chunk keeps an idle connection: the service drops one after 30 s without audio.
 KEEPALIVE: Final = '{"type":"audio_chunk","data":{"chunk":""}}'
+
+# Longer than any session; keeps arithmetic on what a confused provider sends within bounds.
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 
 # Acknowledgements are half of all messages, so they are told apart by prefix and read by a decoder of their own.
 _ACK_PREFIX: Final = '{"type":"audio_chunk"'
@@ -72,7 +75,8 @@ def session_request(config: LiveConfig) -> dict[str, Any]:
             "receive_acknowledgments": True,
             "receive_errors": True,
             "receive_lifecycle_events": True,
-            "receive_post_processing_events": False,
+            # The whole result comes once more at the end: no final can be missing then.
+            "receive_post_processing_events": True,
         },
     }
     if config.model:
@@ -102,8 +106,8 @@ class SessionCreated(msgspec.Struct, frozen=True):
 
 class _Word(msgspec.Struct, frozen=True):
     word: str = ""
-    start: float = 0.0
-    end: float = 0.0
+    start: Seconds = 0.0
+    end: Seconds = 0.0
     confidence: float = 0.0
 
 
@@ -111,8 +115,8 @@ class SpokenUtterance(msgspec.Struct, frozen=True):
     """An utterance on the *session's* timeline: `start` and `end` in seconds of audio received."""
 
     text: str = ""
-    start: float = 0.0
-    end: float = 0.0
+    start: Seconds = 0.0
+    end: Seconds = 0.0
     confidence: float = 0.0
     channel: int = 0
     language: str | None = None
@@ -125,12 +129,27 @@ class _Transcription(msgspec.Struct, frozen=True):
 
 class _Metadata(msgspec.Struct, frozen=True):
     billing_time: float | None = None
-    audio_duration: float | None = None
+    audio_duration: Seconds | None = None
 
 
-class _Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True):
+    """All that was heard in one session."""
+
     metadata: _Metadata | None = None
     transcription: _Transcription | None = None
+
+    @property
+    def utterances(self) -> tuple[SpokenUtterance, ...]:
+        return self.transcription.utterances if self.transcription else ()
+
+    @property
+    def audio_seconds(self) -> float | None:
+        """How much audio the provider counted."""
+        return self.metadata.audio_duration if self.metadata else None
+
+    @property
+    def billing_seconds(self) -> float | None:
+        return self.metadata.billing_time if self.metadata else None
 
 
 class SessionResult(msgspec.Struct, frozen=True):
@@ -138,15 +157,7 @@ class SessionResult(msgspec.Struct, frozen=True):
 
     id: str = ""
     status: str = ""
-    result: _Result | None = None
-
-    @property
-    def utterances(self) -> tuple[SpokenUtterance, ...]:
-        return (self.result and self.result.transcription and self.result.transcription.utterances) or ()
-
-    @property
-    def billing_seconds(self) -> float | None:
-        return self.result.metadata.billing_time if self.result and self.result.metadata else None
+    result: Result | None = None
 
 
 def error_text(body: bytes) -> str:
@@ -166,9 +177,17 @@ def error_text(body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AudioAcknowledged:
-    """`end`: bytes of the session received so far (exclusive), counted over the whole session."""
+    """Bytes of the session from `begin` to `end` (exclusive) were received, counted over the whole session."""
 
+    begin: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioRefused:
+    """The service takes no more audio in this session."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +222,19 @@ class Translated:
 
 
 @dataclass(frozen=True, slots=True)
-class Annotated:
+class Noted:
     """Named entities or sentiments, passed through as the provider sent them."""
 
     kind: str
     utterance_id: str
     results: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """After the last final: everything once more."""
+
+    result: Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +259,14 @@ class Ignored:
 
 Message = (
     AudioAcknowledged
+    | AudioRefused
     | StopAcknowledged
     | Transcribed
     | SpeechStarted
     | SpeechEnded
     | Translated
-    | Annotated
+    | Noted
+    | Concluded
     | SessionEnded
     | Complaint
     | Ignored
@@ -273,7 +301,7 @@ class _TranscriptData(msgspec.Struct, frozen=True):
 
 
 class _SpeechData(msgspec.Struct, frozen=True):
-    time: float
+    time: Seconds
 
 
 class _TranslationData(msgspec.Struct, frozen=True):
@@ -294,6 +322,7 @@ _transcript = msgspec.json.Decoder(_TranscriptData).decode
 _speech = msgspec.json.Decoder(_SpeechData).decode
 _translation = msgspec.json.Decoder(_TranslationData).decode
 _annotation = msgspec.json.Decoder(_AnnotationData).decode
+_result = msgspec.json.Decoder(Result).decode
 _anything = msgspec.json.Decoder(dict[str, Any] | None).decode
 parse_created = msgspec.json.Decoder(SessionCreated).decode
 parse_result = msgspec.json.Decoder(SessionResult).decode
@@ -333,7 +362,9 @@ def parse(text: str | bytes) -> Message:
                 )
             case "named_entity_recognition" | "sentiment_analysis":
                 note = _annotation(envelope.data)
-                return Annotated(envelope.type, str(note.utterance_id), tuple(note.results or ()))
+                return Noted(envelope.type, str(note.utterance_id), tuple(note.results or ()))
+            case "post_final_transcript":
+                return Concluded(_result(envelope.data))
             case "end_session":
                 return SessionEnded()
             case "error":
@@ -347,5 +378,5 @@ def parse(text: str | bytes) -> Message:
 
 def _read_ack(ack: _Ack) -> Message:
     if ack.data is None or not ack.acknowledged:
-        return Complaint("audio_chunk", ack.error.message if ack.error else "chunk refused")
-    return AudioAcknowledged(ack.data.byte_range[1])
+        return AudioRefused(ack.error.message if ack.error else "no reason given")
+    return AudioAcknowledged(*ack.data.byte_range)

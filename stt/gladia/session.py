@@ -1,7 +1,11 @@
 """One provider session, seen from our side: what to do next, and what the answers mean. Pure: no I/O, no clock.
 
-The shell asks `step()` what to do outside a connection and `take()` what to send inside one, and reports what
-happened. Positions are samples on the track's clock unless a name says `session`; times are monotonic seconds.
+The shell asks `step()` what to do outside a connection and `take()` what to send inside one, and reports what happened.
+Positions are samples on the track's clock unless a name says `session`; times are monotonic seconds.
+
+After a cut nobody says what the provider still has: audio it had not acknowledged, finals it had made meanwhile. So all
+audio without a final is sent again. The first message goes alone, because the place of its acknowledgement tells where
+the provider's counter stands; from then on, what the provider says about audio from before the cut is superseded.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import ceil, inf
 from typing import Final
 
 from stt.backoff import Backoff
@@ -25,46 +30,67 @@ class SessionState(Enum):
 
     CREATING = auto()  # POST is due or under way; audio waits in the window
     CONNECTING = auto()  # the socket is to be opened, for the first time or again
+    RESUMING = auto()  # open again; the first acknowledgement will tell what the provider still has
     STREAMING = auto()
-    FLUSHING = auto()  # we said stop; final transcripts may still arrive
+    FLUSHING = auto()  # no more audio goes out; final transcripts may still arrive
     FETCHING = auto()  # the socket gave no end; the result is read over REST
-    CLOSED = auto()  # ended, nothing to send again
-    LOST = auto()  # ended too early; a successor has to send again what has no final yet
+    CLOSED = auto()  # over, nothing to send again
+    LOST = auto()  # over too early; a successor has to send again what has no final yet
 
 
 class Event(Enum):
     CREATED = auto()
-    ABANDONED = auto()
     OPENED = auto()
-    DROPPED = auto()
-    GONE = auto()
+    REOPENED = auto()
+    PLACED = auto()  # we know where the provider's counter stands
     STOP_SENT = auto()
-    ENDED = auto()
-    FLUSH_OVERDUE = auto()
+    TURNED_AWAY = auto()  # the provider takes no more audio
+    DROPPED = auto()  # the connection is gone; the session may live
+    GONE = auto()  # the session cannot be continued
+    ENDED = auto()  # all that was sent has been heard
+    CUT_SHORT = auto()  # the provider ended before it had heard everything
+    UNCERTAIN = auto()  # only the result can tell whether everything was heard
+    ABANDONED = auto()  # the time is up, or we were refused
 
 
 _S, _E = SessionState, Event
 MOVES: Final[Mapping[tuple[SessionState, Event], SessionState]] = {
     (_S.CREATING, _E.CREATED): _S.CONNECTING,
     (_S.CREATING, _E.ABANDONED): _S.CLOSED,
-    (_S.CREATING, _E.FLUSH_OVERDUE): _S.CLOSED,
     (_S.CONNECTING, _E.OPENED): _S.STREAMING,
+    (_S.CONNECTING, _E.REOPENED): _S.RESUMING,
     (_S.CONNECTING, _E.DROPPED): _S.CONNECTING,
     (_S.CONNECTING, _E.GONE): _S.LOST,
-    (_S.CONNECTING, _E.FLUSH_OVERDUE): _S.FETCHING,
+    (_S.CONNECTING, _E.UNCERTAIN): _S.FETCHING,
+    (_S.CONNECTING, _E.ABANDONED): _S.CLOSED,
+    (_S.RESUMING, _E.PLACED): _S.STREAMING,
+    (_S.RESUMING, _E.STOP_SENT): _S.FLUSHING,
+    (_S.RESUMING, _E.TURNED_AWAY): _S.FLUSHING,
+    (_S.RESUMING, _E.DROPPED): _S.CONNECTING,
+    (_S.RESUMING, _E.GONE): _S.LOST,
+    (_S.RESUMING, _E.ENDED): _S.CLOSED,
+    (_S.RESUMING, _E.CUT_SHORT): _S.LOST,
+    (_S.RESUMING, _E.UNCERTAIN): _S.FETCHING,
+    (_S.RESUMING, _E.ABANDONED): _S.CLOSED,
+    (_S.STREAMING, _E.STOP_SENT): _S.FLUSHING,
+    (_S.STREAMING, _E.TURNED_AWAY): _S.FLUSHING,
     (_S.STREAMING, _E.DROPPED): _S.CONNECTING,
     (_S.STREAMING, _E.GONE): _S.LOST,
-    (_S.STREAMING, _E.ENDED): _S.LOST,
-    (_S.STREAMING, _E.STOP_SENT): _S.FLUSHING,
-    (_S.STREAMING, _E.FLUSH_OVERDUE): _S.FETCHING,
+    (_S.STREAMING, _E.CUT_SHORT): _S.LOST,
+    (_S.STREAMING, _E.ABANDONED): _S.CLOSED,
+    (_S.FLUSHING, _E.PLACED): _S.FLUSHING,
     (_S.FLUSHING, _E.DROPPED): _S.CONNECTING,
-    (_S.FLUSHING, _E.GONE): _S.FETCHING,
+    (_S.FLUSHING, _E.GONE): _S.LOST,
     (_S.FLUSHING, _E.ENDED): _S.CLOSED,
-    (_S.FLUSHING, _E.FLUSH_OVERDUE): _S.FETCHING,
+    (_S.FLUSHING, _E.CUT_SHORT): _S.LOST,
+    (_S.FLUSHING, _E.UNCERTAIN): _S.FETCHING,
+    (_S.FLUSHING, _E.ABANDONED): _S.CLOSED,
     (_S.FETCHING, _E.ENDED): _S.CLOSED,
-    (_S.FETCHING, _E.GONE): _S.LOST,
+    (_S.FETCHING, _E.CUT_SHORT): _S.LOST,
     (_S.FETCHING, _E.ABANDONED): _S.CLOSED,
 }
+CONNECTED: Final = frozenset({_S.RESUMING, _S.STREAMING, _S.FLUSHING})
+OVER: Final = frozenset({_S.CLOSED, _S.LOST})
 
 
 class OutOfOrder(SttError):
@@ -74,12 +100,14 @@ class OutOfOrder(SttError):
         super().__init__(f"{event.name} in state {state.name}")
 
 
-# What the shell is to do next.
+# What the shell is to do next. `within`: seconds that it may take at most.
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
     """POST a new provider session."""
+
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +115,7 @@ class Connect:
     """Open the session's socket."""
 
     url: str
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +123,7 @@ class Fetch:
     """Read the session's result over REST."""
 
     id: str
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +141,36 @@ class Done:
 Step = Create | Connect | Fetch | Wait | Done
 
 
+class HangUp(Enum):
+    """How to leave an open connection."""
+
+    ABORT = auto()  # without a close frame: the provider keeps the session for a resume
+    CLOSE = auto()  # with 1000, which the provider takes for a stop
+
+
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
     """Bounds and patience of one track's link. Times in seconds."""
 
     retain_s: float = 60.0
     """Audio kept until it has a final; beyond it the oldest is given up. 32 kB a second."""
+    overlap_s: float = 0.2
+    """Audio is sent again from so long before the end of the last final, whose end may be told too late."""
     keepalive_s: float = 20.0
     """The provider drops a connection after 30 s without audio."""
     connect_timeout_s: float = 10.0
     resume_deadline_s: float = 30.0
-    """How long a dropped session is worth resuming before a new one takes over."""
+    """How long a session is resumed without progress before a new one takes over."""
     stall_s: float = 10.0
-    """Audio sent and nothing acknowledged for so long: the connection counts as dead."""
+    """Something awaited and nothing heard for so long: the connection counts as dead."""
+    probe_s: float = 1.0
+    """The first message after a resume goes alone for so long; then further ones follow at this pace."""
+    full_s: float = 1.0
+    """A full account is asked again after so long, at least: a place comes free when somebody stops."""
     fetch_patience_s: float = 5.0
     """How long the result of a session that gave no end is asked for."""
     roll_over_s: float = 10_200.0
-    """Session audio after which a pause is used to change to a new session (the cap is 3 h)."""
+    """Session audio after which a new session takes over (the cap is 3 h)."""
     splice_s: float = 0.6
     """Silence sent in place of a longer stretch that was left out, so that an utterance can end."""
     backoff: Backoff = field(default_factory=Backoff)
@@ -147,46 +190,64 @@ class Session:
 
     # A backlog goes out in pieces of a second: far below the provider's frame limit of 1 MiB.
     MOST_PER_MESSAGE: Final = SAMPLE_RATE
+    MOST_STALLS: Final = 2
 
     def __init__(
         self, audio: Retained, begin: int, options: LinkOptions, now: float, random: Callable[[], float]
     ) -> None:
         self.state = SessionState.CREATING
         self.id: str | None = None
+        self.url = ""
         self.timeline = Timeline()
         self.metered = Metered()
         self.refused: ProviderRefused | None = None
         self.complete = False
         self.is_waiting = False  # the account had no place when we last asked
-        self.reconnects = 0
-        self.stalls = 0
+        self.is_retired = False
+        self.is_unsettled = False  # after a cut: not known yet what the provider has
+        self.is_ended_there = False  # the provider said so: it needs no good-bye
+        self.again_from = begin  # what was sent first on the newest connection
+        self.resumes = 0  # resumes after which the provider's counter was placed
         self.begin = begin
         self._audio = audio
         self._options = options
         self._random = random
-        self.url = ""
+        # what the track wants
         self._until: int | None = None
         self._flush_by: float | None = None
-        self._stop_was_sent = False
+        self._look_by: float = 0.0
+        # what was sent and heard
         self._cursor = begin
         self._highest = begin
         self._acked = 0  # session samples
-        self._doubt = 0  # samples that the provider may have kept from before the last cut
-        self._doubt_until = 0.0
-        self._resumed_from = begin
+        self._heard_to = begin
+        self._base = 0  # session sample at which the newest connection began
+        self._before_cut = 0  # timeline's end at the last cut
+        self._probes: list[tuple[int, int]] = []  # track position, samples: sent since, in RESUMING
+        self._stop_at: int | None = None  # timeline's end when stop was last sent
+        self._whole: bool | None = None  # what the provider's own result says
+        # patience
+        self._stalls = 0
         self._attempts = 0
         self._not_before = now
-        self._down_since: float | None = now
+        self._down_since: float | None = None
         self._awaiting_since: float | None = None
         self._last_sent = now
         self._fetch_by = 0.0
 
     # --- what the track wants ---------------------------------------------------------------------------
 
-    def finish(self, until: int, flush_by: float) -> None:
+    def finish(self, until: int, now: float, flush_by: float) -> None:
         """No audio from `until` on is for this session; all finals should be here by `flush_by`."""
         self._until = until if self._until is None else min(self._until, until)
         self._flush_by = flush_by if self._flush_by is None else min(self._flush_by, flush_by)
+        # The last moments are for a look at the result, should the socket be silent until then.
+        self._look_by = self._flush_by - min(1.0, max(self._flush_by - now, 0.0) / 4)
+
+    def retire(self, until: int, now: float, flush_by: float) -> None:
+        """Another session hears the track from `until` on, and so says what has no final here."""
+        self.is_retired = True
+        self.finish(until, now, flush_by)
 
     @property
     def finishing(self) -> bool:
@@ -200,41 +261,76 @@ class Session:
     @property
     def confirmed(self) -> int:
         """Position up to which the provider certainly has the audio."""
-        sure = self._acked - self._doubt
-        if sure <= self.timeline.resumed_at:
-            return self._resumed_from
-        return self.timeline.to_track(sure, is_end=True)
+        return self.timeline.to_track(self._acked, within=self._acked - 1) if self._acked else self.begin
+
+    @property
+    def needs_from(self) -> int:
+        """Position from which audio has to be sent again, should this session be cut or lost."""
+        return max(self.begin, self._heard_to - int(self._options.overlap_s * SAMPLE_RATE))
+
+    @property
+    def has_heard_all(self) -> bool:
+        return self._until is not None and self._heard_to >= self._until
+
+    def is_superseded(self, session: int) -> bool:
+        """Whether what the provider hears at this session sample is heard again, or by another session."""
+        position = self.timeline.to_track(session)
+        if self._until is not None and position >= self._until:
+            return True
+        return session < self._base and position >= self.again_from
+
+    def heard(self, session_end: int, position: int) -> None:
+        """A final with its last word at this place was accepted; the service sends finals in order."""
+        if session_end > self._base and position > self._heard_to:
+            self._heard_to = position
+            self._progress()
 
     # --- outside a connection ---------------------------------------------------------------------------
 
     def step(self, now: float) -> Step:
         """What to do now. Safe to call at any time outside a connection."""
-        overdue = self._flush_by is not None and now >= self._flush_by
-        if overdue and self.state in (SessionState.CREATING, SessionState.CONNECTING):
-            self._move(Event.FLUSH_OVERDUE, now)
-        if (
-            self.state is SessionState.CONNECTING
-            and self._down_since is not None
-            and now - self._down_since >= self._options.resume_deadline_s
-        ):
-            self._gone(now)
+        self._give_up_if_late(now)
         match self.state:
             case SessionState.CREATING:
-                return Create() if now >= self._not_before else self._wait()
+                if now >= self._not_before:
+                    return Create(self._left(now, inf))
+                return self._wait()
             case SessionState.CONNECTING:
-                return Connect(self.url) if now >= self._not_before else self._wait()
+                if now >= self._not_before:
+                    return Connect(self.url, self._left(now, self._options.connect_timeout_s))
+                return self._wait()
             case SessionState.FETCHING:
-                if now >= self._fetch_by and self._attempts:
-                    # With time left a successor can hear the rest again; at the deadline it is given up.
-                    in_time = self._flush_by is not None and now < self._flush_by
-                    self._move(Event.GONE if in_time else Event.ABANDONED, now)
-                    return Done()
-                return Fetch(self.id or "") if now >= self._not_before else Wait(self._not_before)
+                if now >= self._not_before:
+                    return Fetch(self.id or "", max(self._fetch_by - now, 0.0))
+                return Wait(min(self._not_before, self._fetch_by))
             case _:
                 return Done()
 
+    def _give_up_if_late(self, now: float) -> None:
+        is_overdue = self._flush_by is not None and now >= self._flush_by
+        if self.state is SessionState.CREATING and is_overdue:
+            self._move(Event.ABANDONED, now)
+        elif self.state is SessionState.CONNECTING:
+            if self._stop_at is not None and now >= self._look_by:
+                self._move(Event.UNCERTAIN, now)
+            elif is_overdue:
+                self._move(Event.ABANDONED, now)
+            elif self._down_since is not None and now - self._down_since >= self._options.resume_deadline_s:
+                self._gone(now)
+        if self.state is SessionState.FETCHING and now >= self._fetch_by:
+            # With time left a successor can hear the rest again; at the deadline it is given up.
+            self._move(Event.ABANDONED if is_overdue else Event.CUT_SHORT, now)
+
+    def _left(self, now: float, at_most: float) -> float:
+        return at_most if self._flush_by is None else min(at_most, self._flush_by - now)
+
     def _wait(self) -> Wait:
-        return Wait(min(self._not_before, self._flush_by or self._not_before))
+        times = [self._not_before]
+        if self._flush_by is not None:
+            times.append(self._flush_by if self._stop_at is None else self._look_by)
+        if self._down_since is not None:
+            times.append(self._down_since + self._options.resume_deadline_s)
+        return Wait(min(times))
 
     def created(self, session_id: str, url: str, now: float) -> None:
         self.id, self.url, self.is_waiting = session_id, url, False
@@ -248,64 +344,64 @@ class Session:
             self._move(Event.ABANDONED, now)
             return
         self.is_waiting = isinstance(error, ProviderFull)
-        # A full account frees a place when somebody stops, so asking again soon is no use.
-        self._retry_later(now, at_least=1.0 if self.is_waiting else 0.0)
+        self._retry_later(now, at_least=self._options.full_s if self.is_waiting else 0.0)
 
-    def fetched(self, result: wire.SessionResult | None, now: float) -> list[wire.Transcribed]:
-        """The result over REST, or None when it could not be had this time."""
-        if result is None or result.status in ("queued", "processing", ""):
+    def fetched(self, found: wire.SessionResult | None, now: float) -> None:
+        """The answer to Fetch, or None when there was none."""
+        if found is None or found.status in ("queued", "processing", ""):
             self._retry_later(now)
-            return []
-        if result.status != "done":
-            self._move(Event.GONE, now)
-            return []
-        self.complete = True
-        self._move(Event.ENDED, now)
-        return [wire.Transcribed(f"result_{index:08d}", True, spoken) for index, spoken in enumerate(result.utterances)]
+        elif found.status == "done" and found.result is not None and self.judge(found.result):
+            self._ended(now)
+        else:
+            self._move(Event.CUT_SHORT, now)
 
     # --- inside a connection ----------------------------------------------------------------------------
 
     def opened(self, now: float) -> None:
-        """The socket is open: go on behind the last acknowledged sample."""
-        if self.timeline.started:
-            self.reconnects += 1
-            self._cursor = self._resumed_from = self.confirmed
-            self._doubt += self.timeline.end - self._acked
-            self.timeline.resume(self._acked)
-            self._doubt_until = now + 10.0
+        """The socket is open."""
         self._last_sent = now
         self._awaiting_since = None
-        self._move(Event.OPENED, now)
+        if not self.timeline.started:
+            self._move(Event.OPENED, now)
+            return
+        self.is_unsettled = True
+        self._before_cut = self.timeline.end
+        self._probes.clear()
+        self._cursor = max(self.needs_from, self._audio.start)
+        self._move(Event.REOPENED, now)
+        if self._stop_at is None and self._acked == self.timeline.end:
+            self._placed(self._acked, now)  # the provider acknowledged everything: no doubt where it stands
 
     def take(self, now: float) -> bytes | str | None:
         """The next message to send, or None when there is nothing to send yet."""
-        if self.state is not SessionState.STREAMING:
-            return self._keepalive(now)
-        found = self._audio.read(self._cursor, self.MOST_PER_MESSAGE)
-        if found is not None and (self._until is None or found[0] < self._until):
-            offset, pcm = found
-            if self.timeline.started and offset > self._cursor:
-                offset, pcm = self._splice(offset)
-            elif self._until is not None:
-                pcm = pcm[: (self._until - offset) * SAMPLE_BYTES]
-            return self._send(offset, pcm, now)
+        match self.state:
+            case SessionState.STREAMING:
+                return self._take_audio(self.MOST_PER_MESSAGE, now) or self._take_stop(now) or self._keepalive(now)
+            case SessionState.RESUMING:
+                return self._take_probe(now) or self._keepalive(now)
+            case _:
+                return self._keepalive(now)
+
+    def _take_audio(self, most: int, now: float) -> bytes | None:
+        found = self._audio.read(self._cursor, most)
+        if found is None or (self._until is not None and found[0] >= self._until):
+            return None
+        offset, pcm = found
         if self._until is not None:
-            self._stop_was_sent = True
-            self._move(Event.STOP_SENT, now)
-            return wire.STOP
-        return self._keepalive(now)
+            pcm = pcm[: (self._until - offset) * SAMPLE_BYTES]
+        after = offset + len(pcm) // SAMPLE_BYTES
+        if self.timeline.started and offset > self._cursor:
+            # A stretch was left out. Silence stands for its beginning, so that the words around it stay apart.
+            samples = min(offset - self._cursor, int(self._options.splice_s * SAMPLE_RATE), most)
+            after, offset, pcm = offset, self._cursor, bytes(samples * SAMPLE_BYTES)
+        return self._sent(offset, pcm, after, now)
 
-    def _splice(self, next_offset: int) -> tuple[int, bytes]:
-        """A stretch was left out. Silence stands for its beginning, so that the words around it stay apart."""
-        samples = min(next_offset - self._cursor, int(self._options.splice_s * SAMPLE_RATE))
-        start = self._cursor
-        self._cursor = next_offset - samples
-        return start, bytes(samples * SAMPLE_BYTES)
-
-    def _send(self, offset: int, pcm: bytes, now: float) -> bytes:
+    def _sent(self, offset: int, pcm: bytes, after: int, now: float) -> bytes:
         samples = len(pcm) // SAMPLE_BYTES
         self.timeline.sent(offset, samples)
-        self._cursor = max(self._cursor, offset) + samples
+        if self.state is SessionState.RESUMING:
+            self._probes.append((offset, samples))
+        self._cursor = after
         self.metered.sent += samples
         self.metered.messages += 1
         self.metered.resent += max(0, min(offset + samples, self._highest) - offset)
@@ -315,65 +411,153 @@ class Session:
             self._awaiting_since = now
         return pcm
 
+    def _take_probe(self, now: float) -> bytes | str | None:
+        if self._stop_at is not None and self._acked >= self._stop_at:
+            return self._take_stop(now)  # all of it had arrived before the cut: only the end is missing
+        if self._probes and now - self._last_sent < self._options.probe_s:
+            return None
+        # An odd size tells the first acknowledgement from late ones of other messages.
+        probe = self._take_audio(self.MOST_PER_MESSAGE if self._probes else self._odd_size(), now)
+        return probe if probe is not None else self._take_stop(now)
+
+    def _odd_size(self) -> int:
+        found = self._audio.read(self._cursor, self.MOST_PER_MESSAGE)
+        samples = len(found[1]) // SAMPLE_BYTES if found is not None else 1
+        return max(samples - 1, 1)
+
+    def _take_stop(self, now: float) -> str | None:
+        if self._until is None:
+            return None
+        if self._stop_at is None:
+            self._stop_at = self.timeline.end
+        self._awaiting_since = now
+        self._last_sent = now
+        self._move(Event.STOP_SENT, now)
+        return wire.STOP
+
     def _keepalive(self, now: float) -> str | None:
         if now - self._last_sent < self._options.keepalive_s:
             return None
         self._last_sent = now
-        return wire.KEEPALIVE
+        return None if self.state is SessionState.FLUSHING else wire.KEEPALIVE
 
     @property
     def wake_at(self) -> float:
         """When `tick` or `take` has something to do although nothing happens."""
         times = [self._last_sent + self._options.keepalive_s]
+        if self.state is SessionState.RESUMING and self._probes:
+            times.append(self._last_sent + self._options.probe_s)
         if self._awaiting_since is not None:
             times.append(self._awaiting_since + self._options.stall_s)
         if self._flush_by is not None:
-            times.append(self._flush_by)
+            times.append(self._look_by if self._stop_at is not None else self._flush_by)
         return min(times)
 
-    def tick(self, now: float) -> bool:
-        """Time passed on an open connection. True: give the connection up."""
+    def tick(self, now: float) -> HangUp | None:
+        """Time passed on an open connection. Says how to leave it, if it has to be left."""
+        if self.state not in CONNECTED:
+            return HangUp.CLOSE
         if self._flush_by is not None and now >= self._flush_by:
-            self._move(Event.FLUSH_OVERDUE, now)
-            return True
+            self._move(Event.ABANDONED, now)
+            return HangUp.CLOSE
+        if self._stop_at is not None and now >= self._look_by:
+            self._move(Event.UNCERTAIN, now)
+            return HangUp.CLOSE
         if self._awaiting_since is not None and now - self._awaiting_since >= self._options.stall_s:
-            self.stalls += 1
+            self._stalls += 1
             self._awaiting_since = None
-            return True
-        if self._doubt and now >= self._doubt_until:
-            # Had the provider kept audio, its counter would have run ahead of ours by now.
-            self._doubt = 0
-        return False
+            return HangUp.ABORT
+        return None
 
-    def acknowledged(self, end_bytes: int, now: float) -> None:
-        """The provider has received so many bytes in this session. Late and repeated ones are harmless."""
-        received = end_bytes // SAMPLE_BYTES
-        if received <= self._acked:
+    def alive(self, now: float) -> None:
+        """The provider said something about audio or about the end: it is not stalled."""
+        if self._awaiting_since is not None:
+            self._awaiting_since = now
+
+    def acknowledged(self, begin_bytes: int, end_bytes: int, now: float) -> None:
+        """The provider has received this part of the session. Late and repeated acknowledgements are harmless."""
+        end = end_bytes // SAMPLE_BYTES
+        if end <= self._acked or self.state not in CONNECTED:
             return
-        if self.timeline.started:
-            self._doubt = max(0, self._doubt - self.timeline.correct(received))
-        self._acked = received
-        self.stalls = 0
-        self._awaiting_since = None if received >= self.timeline.end else now
+        if self.is_unsettled:
+            self._place(begin_bytes, end_bytes, now)
+            return
+        self._acked = min(end, self.timeline.end)
+        self._stalls = 0
+        # Were the end inclusive, as one document has it, the last sample would never be acknowledged.
+        is_caught_up = self._acked >= self.timeline.end - 1
+        if self.state is SessionState.STREAMING:
+            self._awaiting_since = None if is_caught_up else now
+        if is_caught_up:
+            self._progress()
+
+    def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
+        """Read from the first acknowledgement after a cut how much the provider has of what came before."""
+        if not self._probes:
+            return
+        first = self._probes[0][1]
+        size = ceil((end_bytes - begin_bytes) / SAMPLE_BYTES)
+        end = ceil(end_bytes / SAMPLE_BYTES)
+        if size != first and end <= self._before_cut:
+            return  # a late one of the former connection
+        base = end - first if size == first or len(self._probes) == 1 else -1
+        if not self._acked <= base <= self._before_cut or (size == first and begin_bytes % SAMPLE_BYTES):
+            # It counts in a way that we do not understand. A new session starts from nothing.
+            self._move(Event.CUT_SHORT, now)
+            return
+        self._placed(base, now)
+        self._acked = base + first
+        self._awaiting_since = now if self._acked < self.timeline.end else None
+
+    def _placed(self, base: int, now: float) -> None:
+        self.timeline.rewind(base)
+        for position, samples in self._probes:
+            self.timeline.sent(position, samples)
+        self.again_from = self._probes[0][0] if self._probes else self._cursor
+        self._base = base
+        # A stop from before the cut was never read, or this audio would have been refused.
+        self._stop_at = self.timeline.end if self.state is SessionState.FLUSHING else None
+        self._stalls = 0
+        self.is_unsettled = False
+        self.resumes += 1
+        self._move(Event.PLACED, now)
+
+    def turned_away(self, now: float) -> bool:
+        """The provider takes no more audio. Returns whether that is news."""
+        if self.state not in (SessionState.RESUMING, SessionState.STREAMING):
+            return False
+        if self.state is SessionState.RESUMING:
+            self.timeline.rewind(self._before_cut)
+            self._probes.clear()
+        self._awaiting_since = now
+        self._move(Event.TURNED_AWAY, now)
+        return True
+
+    def judge(self, result: wire.Result) -> bool:
+        """Whether this result covers all audio of the session: the provider counts what it heard."""
+        seconds = result.audio_seconds
+        self._whole = self._stop_at is not None and (seconds is None or seconds * SAMPLE_RATE >= self._stop_at - 160)
+        return self._whole
 
     def ended(self, now: float) -> None:
-        """The service said that nothing more will come, or closed with 1000."""
-        if self.state is SessionState.FLUSHING:
-            self.complete = True
-            self._move(Event.ENDED, now)
-        elif self.state is SessionState.STREAMING:
-            # After a resume the service may still be busy with the stop we sent before the cut.
-            self._move(Event.FLUSH_OVERDUE if self._everything_arrived else Event.ENDED, now)
+        """The service said that nothing more will come."""
+        self.is_ended_there = True
+        self._conclude(Event.UNCERTAIN if self.is_unsettled else Event.ENDED, now)
 
     def dropped(self, code: int | None, now: float) -> None:
         """The connection is gone: WebSocket close code, HTTP status of a refused upgrade, or None."""
-        if self.state not in (SessionState.CONNECTING, SessionState.STREAMING, SessionState.FLUSHING):
+        if self.state is not SessionState.CONNECTING and self.state not in CONNECTED:
             return  # it was us who closed it
+        if self.state in CONNECTED and (code == 1000 or self._whole is not None):
+            self._conclude(Event.UNCERTAIN, now)
+            return
+        if code in (404, 410):
+            self.is_ended_there = True
+        self.is_waiting = code == 429
+        is_final = code is not None and (4400 <= code < 4500 or (400 <= code < 500 and code not in (408, 425, 429)))
         if self._down_since is None:
             self._down_since = now
-        if code == 1000 and self.state is not SessionState.CONNECTING:
-            self.ended(now)
-        elif self.stalls >= 2 or (code is not None and (code in (403, 404, 410) or 4400 <= code < 4500)):
+        if is_final or self._stalls >= self.MOST_STALLS:
             self._gone(now)
         else:
             self._move(Event.DROPPED, now)
@@ -381,14 +565,35 @@ class Session:
 
     # --- inside -----------------------------------------------------------------------------------------
 
+    def _conclude(self, otherwise: Event, now: float) -> None:
+        """The session ended at the provider. Its own count says whether all was heard, else `otherwise`."""
+        if self.state not in CONNECTED:
+            return
+        if self._whole is not None:
+            otherwise = Event.ENDED if self._whole else Event.CUT_SHORT
+        elif self._stop_at is None:
+            otherwise = Event.CUT_SHORT
+        if otherwise is Event.ENDED:
+            self._ended(now)
+        else:
+            self._move(otherwise, now)
+
+    def _ended(self, now: float) -> None:
+        self.complete = self.is_ended_there = True
+        self._move(Event.ENDED, now)
+
     def _gone(self, now: float) -> None:
         """The session cannot be resumed. After our stop its result may still be complete."""
-        fetchable = self._everything_arrived and self.state is SessionState.CONNECTING
-        self._move(Event.FLUSH_OVERDUE if fetchable else Event.GONE, now)
+        if self._stop_at is None:
+            self._move(Event.GONE, now)
+        else:
+            self._move(Event.UNCERTAIN, now)
 
-    @property
-    def _everything_arrived(self) -> bool:
-        return self._stop_was_sent and self._until is not None and self.confirmed >= self._until
+    def _progress(self) -> None:
+        """The connection is good for something: the next drop starts its patience afresh."""
+        self._down_since = None
+        self._attempts = 0
+        self._stalls = 0
 
     def _retry_later(self, now: float, at_least: float = 0.0) -> None:
         self._attempts += 1
@@ -399,11 +604,8 @@ class Session:
             self.state = MOVES[self.state, event]
         except KeyError:
             raise OutOfOrder(self.state, event) from None
-        if self.state is SessionState.FETCHING and event is not Event.OPENED:
+        if self.state is SessionState.FETCHING:
             self._attempts, self._not_before = 0, now
             self._fetch_by = now + self._options.fetch_patience_s
-
-    def settle_connection(self) -> None:
-        """Audio or a message came through: the next drop starts its patience afresh."""
-        self._down_since = None
-        self._attempts = 0
+            if self._flush_by is not None:
+                self._fetch_by = min(self._fetch_by, self._flush_by)

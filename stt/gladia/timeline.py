@@ -1,29 +1,22 @@
 """Where the provider's seconds lie on the track's clock.
 
 The provider counts the audio it received in one session. What it received is the track with stretches left out
-(silence that was never sent), and after a resume possibly with a stretch twice. So the map is a list of marks:
-"from this sample of the session on, the audio is the track's from that sample on", newest mark first.
+(silence that was never sent), and after a resume with a stretch twice. So the map is a list of marks: "from this
+sample of the session on, the audio is the track's from that sample on".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(slots=True)
-class _Mark:
-    session: int
-    track: int
+from bisect import bisect_right
 
 
 class Timeline:
     """Session samples to track samples, for one provider session. All positions in samples at 16 kHz."""
 
     def __init__(self) -> None:
-        self._marks: list[_Mark] = []
+        self._session: list[int] = []  # where a mark stands in the session, ascending
+        self._track: list[int] = []  # and on the track
         self._end = 0
-        self._resumed_at = 0
-        self._resumed_mark = 0
 
     @property
     def end(self) -> int:
@@ -33,47 +26,28 @@ class Timeline:
     @property
     def started(self) -> bool:
         """Whether any audio was ever sent."""
-        return bool(self._marks)
-
-    @property
-    def resumed_at(self) -> int:
-        """Session sample at which the newest connection began."""
-        return self._resumed_at
+        return bool(self._session)
 
     def sent(self, track: int, samples: int) -> None:
         """The next `samples` of the session are the track's from `track` on."""
-        fresh = self._resumed_mark == len(self._marks)
-        if fresh or self._marks[-1].track + self._end - self._marks[-1].session != track:
-            self._marks.append(_Mark(self._end, track))
+        if not self._session or self._track[-1] + self._end - self._session[-1] != track:
+            self._session.append(self._end)
+            self._track.append(track)
         self._end += samples
 
-    def resume(self, at: int) -> None:
-        """A new connection goes on from session sample `at`: the provider is taken to have forgotten the rest."""
-        self._end = self._resumed_at = at
-        self._resumed_mark = len(self._marks)
+    def rewind(self, to: int) -> None:
+        """The provider has only the first `to` samples of what was sent: the rest never was."""
+        while self._session and self._session[-1] >= to:
+            self._session.pop()
+            self._track.pop()
+        self._end = to
 
-    def correct(self, received: int) -> int:
-        """The provider says it has received `received` samples. Returns by how much that moved the resume.
-
-        More than we assumed means that it had kept audio from before the cut, so everything sent since
-        the resume lies that much later. (The documentation leaves open which of the two it does.)
-        """
-        surplus = received - self._end
-        if surplus <= 0:
-            return 0
-        for mark in self._marks[self._resumed_mark :]:
-            mark.session += surplus
-        self._resumed_at += surplus
-        self._end += surplus
-        return surplus
-
-    def to_track(self, session: int, *, is_end: bool = False) -> int:
+    def to_track(self, session: int, *, within: int | None = None) -> int:
         """The place of a session sample on the track's clock.
 
-        `is_end`: the position ends something, so at a mark it belongs to the stretch before it.
+        `within`: a sample of the same stretch. Ends are imprecise; the middle of a word tells where it belongs.
         """
-        looked_up = session - 1 if is_end else session
-        for mark in reversed(self._marks):
-            if mark.session <= looked_up:
-                return mark.track + session - mark.session
-        return self._marks[0].track if self._marks else 0
+        if not self._session:
+            return 0
+        index = max(bisect_right(self._session, session if within is None else within) - 1, 0)
+        return max(self._track[index] + session - self._session[index], 0)

@@ -1,0 +1,268 @@
+"""Random misfortunes of a provider, and the check that every spoken word comes out once.
+
+A scenario is one track, one local speech server and one fault plan, all drawn from one seed. Audio is sent several
+times faster than it is spoken and the client's patience is shortened in proportion, so that a scenario takes a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stt.backoff import Backoff
+from stt.gladia.client import Outcome, Provider, ProviderOptions, SessionReport
+from stt.gladia.link import AudioGivenUp, Heard, LinkEvent
+from stt.gladia.messages import LiveConfig
+from stt.gladia.session import LinkOptions
+from stt.local.scripted import VOCABULARY, speak
+from stt.local.server import LocalOptions, LocalServer
+from stt.transcript import Word
+
+TOLERANCE_S = 0.1
+CHUNK = 3200  # bytes: 100 ms
+PATIENCE = LinkOptions(
+    keepalive_s=0.5,
+    connect_timeout_s=2.0,
+    resume_deadline_s=3.0,
+    stall_s=0.8,
+    probe_s=0.15,
+    full_s=0.05,
+    fetch_patience_s=1.0,
+    backoff=Backoff(first_s=0.01, ceiling_s=0.2),
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`pace`: seconds between two chunks of 100 ms. `flush_s`: what `finish` is given."""
+
+    seed: int
+    words: tuple[str, ...]
+    pauses: tuple[float, ...]
+    plan: dict[str, Any]
+    endpointing_s: float = 0.1
+    pace: float = 0.004
+    flush_s: float = 15.0
+    options: LinkOptions = PATIENCE
+    can_complete: bool = True
+    in_order: bool = True
+    orphans: bool = False  # sessions that no client could end may stay open
+
+
+@dataclass
+class Heard_:
+    """What came of it."""
+
+    words: list[Word] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    given_up: list[AudioGivenUp] = field(default_factory=list)
+    reports: list[SessionReport] = field(default_factory=list)
+    outcome: Outcome | None = None
+    left_open: int = 0
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of this seed."""
+    dice = random.Random(seed)
+    count = dice.randint(4, 16)
+    words = tuple(dice.choice(VOCABULARY) for _ in range(count))
+    pauses = tuple(dice.choice((0.0, 0.0, 0.2, 0.4)) for _ in range(count - 1))
+    total = len(speak(words, pauses=pauses)[0])
+    plan: dict[str, Any] = {}
+    kind = dice.choice(("cuts", "cuts", "cuts", "lost", "deaf", "withheld", "mute", "busy", "short", "silent"))
+    session: dict[str, Any] = {}
+    if kind != "silent":
+        session["cuts"] = [_cut(dice, total, kind) for _ in range(dice.randint(kind == "cuts", 4))]
+    if dice.random() < 0.4:
+        session["unacknowledged"] = "keep"
+    if dice.random() < 0.4:
+        session["undelivered"] = "lose"
+    if dice.random() < 0.3:
+        session["restart_ids"] = True
+    if dice.random() < 0.3:
+        session["acks"] = dice.choice(
+            ({"delay_s": 0.05}, {"lag_bytes": 9600}, {"lag_bytes": 20_000}, {"lose": [2, 5, 9]}, {"lose": [1]})
+        )
+    if dice.random() < 0.3:
+        session["end_delay_s"] = 0.1
+    if dice.random() < 0.3:
+        session["upgrade"] = [{"status": dice.choice((429, 500, 503)), "after": dice.randint(0, 1), "count": 2}]
+    if dice.random() < 0.2:
+        session["upgrade_delay_s"] = 0.1
+    if dice.random() < 0.2:
+        session["second_connection"] = "refuse"
+    if dice.random() < 0.3:
+        session["inject"] = [
+            {"kind": dice.choice(("unknown", "error", "malformed", "incomplete", "start_session")), "at_byte": at}
+            for at in (0, dice.randrange(total))
+        ] + [{"kind": "raw", "text": dice.choice(_ODDITIES), "at_byte": dice.randrange(total)}]
+    finals: dict[str, Any] = {}
+    if dice.random() < 0.3:
+        finals["repeated"] = [1, 3]
+    if dice.random() < 0.2:
+        finals["delay_s"] = dice.choice((0.05, 0.3))
+    if dice.random() < 0.2:
+        finals["stale_partials"] = True
+    post: dict[str, Any] = {}
+    if dice.random() < 0.2:
+        post["refusals"] = [{"status": dice.choice((408, 429, 500, 503)), "count": 2, "after": dice.randint(0, 1)}]
+    if dice.random() < 0.1:
+        post["delay_s"] = 0.2
+    sessions: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    match kind:
+        case "lost":
+            session["upgrade"] = [{"status": dice.choice((403, 404)), "after": dice.randint(1, 2)}]
+            sessions["3"] = {}
+            extra["orphans"] = True
+        case "deaf":
+            sessions["1"] = {**session, "stop_reading_at_byte": dice.randrange(3200, total)}
+        case "withheld":
+            finals["missing"] = [1, 3]
+            session.pop("acks", None)
+            extra["in_order"] = False
+        case "mute":
+            sessions["1"] = {**session, "acks": {"lose_after_byte": dice.randrange(total)}}
+        case "busy":
+            post["lost_answers"] = dice.randint(0, 1)
+            extra["orphans"] = True
+            if not post["lost_answers"]:
+                plan["max_sessions"] = 1
+        case "short":
+            session["max_duration_s"] = round(dice.uniform(1.5, 4.0), 2)
+            if dice.random() < 0.5:
+                session["max_duration_code"] = dice.choice((4408, 4500, 1011))
+        case "silent":
+            session["ignore_stop"] = True
+            extra |= {"can_complete": False, "flush_s": 2.0, "orphans": True}
+        case _:
+            pass
+    if finals:
+        session["finals"] = finals
+        sessions = {number: {**given, "finals": finals} for number, given in sessions.items()}
+    plan |= {"every": session, "sessions": sessions, "post": post}
+    endpointing = dice.choice((0.05, 0.1, 0.3))
+    pace = dice.choice((0.0, 0.002, 0.005, 0.01))
+    return Scenario(seed, words, pauses, plan, endpointing, pace, **extra)
+
+
+_ODDITIES = (
+    "[]",
+    "null",
+    '{"type":"audio_chunk","acknowledged":true,"data":{"byte_range":[-5,-1]}}',
+    '{"type":"audio_chunk","acknowledged":true,"data":{"byte_range":[0,2]}}',
+    '{"type":"transcript","data":{"id":"00_00000000","is_final":true,"utterance":{"start":1e300}}}',
+    '{"type":"speech_start","data":{"time":-1e12}}',
+    '{"type":"translation","data":null,"error":{"message":"no"}}',
+)
+
+
+def _cut(dice: random.Random, total: int, kind: str) -> dict[str, Any]:
+    code = dice.choice((None, None, None, 1001, 1011, 1012, 4000, 4500, 4999))
+    if kind == "lost" and dice.random() < 0.3:
+        code = dice.choice((1000, 4408, 4409))
+    match dice.randrange(5):
+        case 0 | 1:
+            at = dice.randrange(total)
+            ack = dice.choice(("before", "after"))
+            at -= at % 2  # a frame arrives whole or not at all, so half a sample never does
+            return {"at_byte": at, "ack": ack, "code": code, "times": dice.choice((1, 1, 2))}
+        case 2 | 3:
+            part = dice.choice((None, 0, 1, 3, 50, 200))
+            return {"at_final": dice.randint(1, 4), "message_bytes": part, "code": code if part is None else None}
+        case _:
+            return {"at_stop": True, "ack": dice.choice(("before", "after")), "code": code}
+
+
+async def play(scenario: Scenario) -> Heard_:
+    """Run it against a server of its own."""
+    found = Heard_()
+    pcm, _ = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
+
+    def listen(event: LinkEvent) -> None:
+        match event:
+            case Heard(utterance) if utterance.is_final:
+                found.words += utterance.words
+                found.ids.append(utterance.id)
+            case AudioGivenUp():
+                found.given_up.append(event)
+            case _:
+                pass
+
+    async with LocalServer(LocalOptions(engine="scripted", faults=scenario.plan, record_limit_bytes=0)) as server:
+        async with Provider(ProviderOptions("key", server.url, 2.0, scenario.options)) as provider:
+            config = LiveConfig(endpointing_s=scenario.endpointing_s, maximum_utterance_s=5.0)
+            link = provider.link(config, listen, found.reports.append)
+            running = asyncio.create_task(link.run())
+            for at in range(0, len(pcm), CHUNK):
+                link.send(at // 2, pcm[at : at + CHUNK])
+                if scenario.pace:
+                    await asyncio.sleep(scenario.pace)
+            link.finish(scenario.flush_s)
+            async with asyncio.timeout(scenario.flush_s + 5.0):
+                found.outcome = await running
+        if not scenario.orphans:
+            for live in server.sessions.values():
+                try:
+                    async with asyncio.timeout(2.0):
+                        await live.ended()
+                except TimeoutError:
+                    found.left_open += 1
+    return found
+
+
+def complaint(scenario: Scenario, found: Heard_) -> str | None:
+    """What is wrong with the result, or None."""
+    _, truth = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
+    heard = found.words if scenario.in_order else sorted(found.words, key=lambda word: word.start)
+    said = [text for text, _, _ in truth]
+    got = [word.text.strip() for word in heard]
+    if got != said:
+        return f"said {said}, heard {got}"
+    for word, (text, start, end) in zip(heard, truth, strict=True):
+        if abs(word.start - start) > TOLERANCE_S or abs(word.end - end) > TOLERANCE_S:
+            return f"{text} was said at {start:.3f}–{end:.3f}, heard at {word.start:.3f}–{word.end:.3f}"
+    if len(set(found.ids)) != len(found.ids):
+        return f"ids used twice: {found.ids}"
+    assert found.outcome is not None
+    if found.outcome.failed is not None or found.given_up:
+        return f"failed {found.outcome.failed}, given up {found.given_up}"
+    if found.outcome.complete is not scenario.can_complete:
+        return f"complete is {found.outcome.complete}"
+    opened = [report.id for report in found.reports if not report.over]
+    over = [report.id for report in found.reports if report.over]
+    if sorted(opened) != sorted(over):
+        return f"sessions opened {opened}, over {over}"
+    if found.left_open:
+        return f"{found.left_open} sessions were left running"
+    return None
+
+
+async def play_all(
+    seeds: list[int], *, at_once: int = 8, done: Callable[[int, str | None], None] = lambda seed, wrong: None
+) -> dict[int, str]:
+    """Run the scenarios of these seeds, some at a time. Returns what went wrong, by seed."""
+    wrong: dict[int, str] = {}
+    waiting = iter(seeds)
+
+    async def work() -> None:
+        for seed in waiting:
+            scenario = draw(seed)
+            try:
+                problem = complaint(scenario, await play(scenario))
+            except (Exception, asyncio.CancelledError) as error:
+                current = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and current is not None and current.cancelling():
+                    raise
+                problem = f"{type(error).__name__}: {error!r}"
+            if problem is not None:
+                wrong[seed] = problem
+            done(seed, problem)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(at_once):
+            workers.create_task(work())
+    return wrong
