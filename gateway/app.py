@@ -22,9 +22,11 @@ from gateway.api.errors import problems
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.web import CrossOrigin, access_log, no_server_header
 from gateway.console.pages import register as register_pages
-from gateway.live.credentials import Secrets
-from gateway.live.endpoint import LiveEndpoint
+from gateway.live.credentials import NO_KEYS, Access, Secrets, check
+from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
+from gateway.live.jwks import open_key_ring
+from gateway.live.places import Limits
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.instance import FolderInUse, own_instance
@@ -161,9 +163,14 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options), sources)
 
     secrets_ = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
-    endpoint = LiveEndpoint(
-        hub, Watching(records), secrets_, settings.allowed_origins, lambda: place.http_url, settings.max_watchers
-    )
+    key_ring = await rooms.enter_async_context(open_key_ring(settings.jwks_url)) if settings.jwks_url else None
+
+    async def check_credential(token: str | None) -> Access:
+        return check(token, secrets_, await key_ring.keys_for(token) if key_ring else NO_KEYS)
+
+    limits = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
+    live_options = LiveOptions(settings.allowed_origins, limits, settings.trusted_proxies)
+    endpoint = LiveEndpoint(hub, Watching(records), check_credential, lambda: place.http_url, live_options)
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
     metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
 

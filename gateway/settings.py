@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from gateway.live.address import Network, parse_networks
+
 T = TypeVar("T")
+
+
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class WrongSettings(Exception):
@@ -133,6 +138,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
     Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
+    Variable("GATEWAY_JWKS_URL", "jwks_url", _url("http", "https"), "", "Where the public keys of user tokens (RS256, "
+             "ES256) are, as a JSON Web Key Set."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
              "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
     Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
@@ -142,6 +149,13 @@ VARIABLES: Final = (
              "transcription is taken over by another replica."),
     Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
     Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
+    Variable("GATEWAY_MAX_WATCHERS_PER_SESSION", "max_watchers_per_session", _whole(1, 1_000_000), "10000", "Stream "
+             "connections of one session."),
+    Variable("GATEWAY_MAX_WATCHERS_PER_ADDRESS", "max_watchers_per_address", _whole(1, 1_000_000), "1000", "Stream "
+             "connections from one address (of IPv6: from one /64)."),
+    Variable("GATEWAY_TRUSTED_PROXIES", "trusted_proxies", parse_networks, "", "Addresses or networks of the proxies "
+             "in front, comma-separated: their X-Forwarded-For says who watches. Without it all who come through one "
+             "count as one address."),
     Variable("GATEWAY_LOG_FORMAT", "log_format", _choice("json", "text"), "json", "Shape of the log lines."),
     Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
              "logged."),
@@ -174,12 +188,16 @@ class Settings:
     spool_mb: int = 256
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
+    jwks_url: str | None = None
     allowed_origins: tuple[str, ...] = ()
     cost_per_minute: float = 0.01
     drain_s: float = 10.0
     lease_s: float = 30.0
     store_partials: bool = False
     max_watchers: int = 20_000
+    max_watchers_per_session: int = 10_000
+    max_watchers_per_address: int = 1_000
+    trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "json"
     log_level: str = "info"
 
@@ -205,7 +223,7 @@ class Settings:
                 shown = "" if variable.is_secret else f" (it is {given!r})"
                 problems.append(f"{variable.name} {error}{shown}")
                 values[variable.field] = None
-        for name in ("api_tokens", "allowed_origins"):
+        for name in ("api_tokens", "allowed_origins", "trusted_proxies"):
             values[name] = values[name] or ()
         problems += _combined(values, needs_token=needs_token)
         if problems:
@@ -236,6 +254,13 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
         found.append("REDIS_URL is set, but this version runs as one process and does not use it")
     if any(len(token) < 16 for token in settings.api_tokens):
         found.append("a token in GATEWAY_API_TOKENS is shorter than 16 characters")
+    if (settings.public_url or "").startswith("https:") and not settings.trusted_proxies:
+        found.append(
+            "GATEWAY_PUBLIC_URL is https, so a proxy stands in front, but GATEWAY_TRUSTED_PROXIES is not set: all "
+            f"watchers count as one address, and more than {settings.max_watchers_per_address} are refused"
+        )
+    if (settings.jwks_url or "").startswith("http:") and urlsplit(settings.jwks_url).hostname not in _LOOPBACK:
+        found.append("GATEWAY_JWKS_URL is not https: who can change its answers can sign in as anybody")
     known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL"}
     found += [
         f"{name} is not a setting of this version and has no effect; docs/settings.md lists them"

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.live.credentials import CredentialRefused, Forbidden
-from gateway.live.hub import Crowded
+from gateway.live.places import Crowded
 from gateway.live.protocol import CloseCode
 from gateway.sessions.domain import errors
 from gateway.sessions.usecases.ports import RecordsUnavailable

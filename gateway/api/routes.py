@@ -67,8 +67,8 @@ class Api:
                   Parameter("format", "query", "json (default), vtt, srt or txt",
                             {"type": "string", "enum": list(export.CONTENT_TYPES), "default": "json"}),
                   Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)")),
-                  answers={200: "application/json,text/vtt,application/x-subrip,text/plain", 400: problem,
-                           403: problem, 404: problem, 406: problem, 503: problem}, tag="sessions"),
+                  answers={200: schemas.Transcript, 400: problem, 403: problem, 404: problem, 406: problem,
+                           503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions"),
             Route("GET", "/api/realtime/transcribe", self.endpoint.watch,
                   "The live stream: hello, finals with a gapless seq, partials, state, health; over WebSocket, or as "
                   "server-sent events with Accept: text/event-stream",
@@ -78,18 +78,18 @@ class Api:
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"),
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
-                  answers={101: None, 200: "text/event-stream", 204: None, 400: problem, 401: problem,
-                  403: problem, 404: problem, 426: problem, 429: problem, 503: problem}, tag="live"),
+                  answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
+                  426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
             Route("POST", "/api/sessions", self.create_session, "Create a session", body=schemas.NewSession,
                   answers={201: schemas.SessionCreated, 400: problem, 413: problem, 503: problem}, tag="sessions"),
             Route("GET", "/healthz", self.health, "The process answers", credential=None,
-                  answers={200: "application/json"}, tag="operation"),
+                  answers={200: schemas.Health}, tag="operation"),
             Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
                   answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
             Route("GET", "/openapi.json", self.openapi, "This document", credential=None,
-                  answers={200: "application/json"}, tag="operation"),
-        ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: "text/plain"},
-                    tag="operation")] if self.metrics else [])  # fmt: skip
+                  answers={200: dict}, tag="operation"),
+        ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: None},
+                    files=("text/plain",), tag="operation")] if self.metrics else [])  # fmt: skip
 
     def register(self, app: web.Application) -> None:
         for route in self.routes():
@@ -199,7 +199,7 @@ class Api:
         return response
 
     async def _readable_session(self, request: web.Request) -> SessionRecord:
-        access = credentials.check(_token(request), self.secrets)
+        access = await self.endpoint.check(_token(request))
         session = await self.records.session(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
@@ -215,7 +215,7 @@ class Api:
     # --- operation ----------------------------------------------------------------------------------------
 
     async def health(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+        return _json(schemas.Health("ok"))
 
     async def readiness(self, request: web.Request) -> web.Response:
         reasons = await self.ready()

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final
 
 import jwt
+
+from gateway.live.public_keys import ALGORITHMS
+
+NO_KEYS: Final[Mapping[str, jwt.PyJWK]] = MappingProxyType({})
 
 
 class CredentialRefused(Exception):
@@ -63,8 +70,18 @@ def _digest(token: str) -> bytes:
     return sha256(token.encode(errors="surrogatepass")).digest()
 
 
-def check(token: str | None, secrets: Secrets) -> Access:
-    """Find out what a token is.
+def key_id(token: str | None) -> str | None:
+    """Which public key a token claims to be signed with ("" for one without a name); None when with none."""
+    try:
+        header = jwt.get_unverified_header(token or "")
+    except (jwt.PyJWTError, UnicodeError):
+        return None
+    kid = header.get("kid", "")
+    return kid if header.get("alg") in ALGORITHMS and isinstance(kid, str) else None
+
+
+def check(token: str | None, secrets: Secrets, keys: Mapping[str, jwt.PyJWK] = NO_KEYS) -> Access:
+    """Find out what a token is. `keys`: the public ones, by id.
 
     Raises: CredentialRefused.
     """
@@ -76,8 +93,11 @@ def check(token: str | None, secrets: Secrets) -> Access:
         raise CredentialRefused("the token is not one of this gateway's")
     if secrets.livekit_api_key and secrets.livekit_api_secret and _issuer(token) == secrets.livekit_api_key:
         return _livekit(token, secrets.livekit_api_secret)
-    if secrets.jwt_secret:
-        return _user(token, secrets.jwt_secret)
+    kid = key_id(token)
+    if kid is not None and kid in keys:
+        return _user(_decode(token, keys[kid], keys[kid].algorithm_name))
+    if kid is None and secrets.jwt_secret:
+        return _user(_decode(token, secrets.jwt_secret))
     raise CredentialRefused("the token is not one of this gateway's")
 
 
@@ -88,11 +108,11 @@ def _issuer(token: str) -> object:
         raise CredentialRefused("the token is malformed") from None
 
 
-def _decode(token: str, secret: str) -> dict[str, object]:
+def _decode(token: str, key: Any, algorithm: str = "HS256") -> dict[str, object]:
     try:
-        # Only HS256: a token must not choose how it is checked.
+        # The key says with which algorithm: a token must not choose how it is checked.
         claims: dict[str, object] = jwt.decode(
-            token, secret, algorithms=["HS256"], options={"require": ["exp"], "verify_aud": False}, leeway=5
+            token, key, algorithms=[algorithm], options={"require": ["exp"], "verify_aud": False}, leeway=5
         )
     except jwt.ExpiredSignatureError:
         raise CredentialRefused("the token has expired") from None
@@ -101,8 +121,7 @@ def _decode(token: str, secret: str) -> dict[str, object]:
     return claims
 
 
-def _user(token: str, secret: str) -> Access:
-    claims = _decode(token, secret)
+def _user(claims: dict[str, object]) -> Access:
     spaces = claims.get("spaces")
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
     return Access(str(claims.get("sub", "")), _expiry(claims), frozenset(filter(None, listed)))

@@ -6,15 +6,18 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
 from gateway.live import credentials, events
-from gateway.live.hub import SWEEP_S, Crowded, Hub
+from gateway.live.address import Network, client_address
+from gateway.live.hub import SWEEP_S, Hub
 from gateway.live.lines import CLOSE_S, HEARTBEAT_S, EventLine, Line, SocketLine, let_go
+from gateway.live.places import Crowded, Limits, Places
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
 from gateway.sessions.domain.errors import SessionNotFound
 from gateway.sessions.usecases.ports import RecordsUnavailable
@@ -33,25 +36,34 @@ class LiveCounts:
     closed: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """`trusted_proxies`: whose X-Forwarded-For is believed."""
+
+    allowed_origins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    trusted_proxies: tuple[Network, ...] = ()
+    heartbeat_s: float = HEARTBEAT_S
+
+
 class LiveEndpoint:
-    """Owns every watcher's connection. `close` ends them all."""
+    """Owns every watcher's connection. `close` ends them all. `check`: finds out what a credential is."""
 
     def __init__(
         self,
         hub: Hub,
         watching: Watching,
-        secrets: credentials.Secrets,
-        allowed_origins: tuple[str, ...],
+        check: Callable[[str | None], Awaitable[credentials.Access]],
         own_origin: Callable[[], str],
-        max_watchers: int,
+        options: LiveOptions,
     ) -> None:
         self.counts = LiveCounts()
+        self.check = check
         self._hub = hub
         self._watching = watching
-        self._secrets = secrets
-        self._allowed_origins = allowed_origins
         self._own_origin = own_origin
-        self._max_watchers = max_watchers
+        self._options = options
+        self._places = Places(options.limits)
         self._lines: dict[Line, float] = {}  # → when its next heartbeat is due
         self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -77,14 +89,17 @@ class LiveEndpoint:
             # A browser gives up when none of its offers is chosen, and aiohttp would log them, the token among them.
             self.counts.refused["malformed"] += 1
             raise web.HTTPBadRequest(text=f"offer {SUBPROTOCOL} together with the token's subprotocol")
+        place = ExitStack()
         try:
             since = _since(request)
-            access = credentials.check(_token(request, offered), self._secrets)
+            access = await self.check(_token(request, offered))
             watched = await self._watching.session(request.query.get("session", ""))
             access.check_session(watched.slug, watched.space_id)
-            self._check_room()
             if not is_socket and since is not None and await self._is_done(watched, since):
                 return web.Response(status=204)  # an EventSource comes back until it is told this
+            if self._draining:
+                raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
+            place.enter_context(self._places.take(self._address(request), watched.slug))
         except Exception as error:
             reason, code = _refusal(error)
             self.counts.refused[reason] += 1
@@ -93,8 +108,9 @@ class LiveEndpoint:
             page = await SocketLine.open(request)
             await page.end(code, str(error))
             return page.response
-        line = await SocketLine.open(request) if is_socket else await EventLine.open(request)
-        await self._serve(line, watched, since, access)
+        with place:
+            line = await SocketLine.open(request) if is_socket else await EventLine.open(request)
+            await self._serve(line, watched, since, access)
         return line.response
 
     async def beat(self) -> None:
@@ -106,7 +122,7 @@ class LiveEndpoint:
             for line, due in self._lines.items():
                 line.look()
                 if now >= due and line.heartbeat is not None:
-                    self._lines[line] = now + HEARTBEAT_S
+                    self._lines[line] = now + self._options.heartbeat_s
                     if not line.transport.get_write_buffer_size() and not line.transport.is_closing():
                         line.transport.write(line.heartbeat)
 
@@ -137,7 +153,7 @@ class LiveEndpoint:
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
             expiry = asyncio.get_running_loop().call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
-        self._lines[line] = asyncio.get_running_loop().time() + HEARTBEAT_S
+        self._lines[line] = asyncio.get_running_loop().time() + self._options.heartbeat_s
         try:
             await self._watching.refresh(watched, self._hub)
             channel = self._hub.channel(slug)
@@ -175,13 +191,11 @@ class LiveEndpoint:
 
     def _is_allowed(self, origin: str, request: web.Request) -> bool:
         own = {self._own_origin(), f"http://{request.host}", f"https://{request.host}"}
-        return "*" in self._allowed_origins or origin in self._allowed_origins or origin in own
+        return "*" in self._options.allowed_origins or origin in self._options.allowed_origins or origin in own
 
-    def _check_room(self) -> None:
-        if self._draining:
-            raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment")
-        if self._hub.counts.watchers >= self._max_watchers:
-            raise Crowded(CloseCode.TOO_MANY, "too many watchers; come back later")
+    def _address(self, request: web.Request) -> str:
+        forwarded_for = request.headers.getall("X-Forwarded-For", [])
+        return client_address(request.remote, forwarded_for, self._options.trusted_proxies)
 
 
 _REASONS: Final = {
@@ -205,7 +219,7 @@ def _refusal(error: Exception) -> tuple[str, CloseCode | None]:
         case SessionNotFound():
             return "no_session", CloseCode.NO_SUCH_SESSION
         case Crowded():
-            return error.code.name.lower(), error.code
+            return error.limit, error.code
         case RecordsUnavailable():
             return "database", CloseCode.DRAINING
         case _:

@@ -29,14 +29,6 @@ PARTIALS: Final = 256
 PAGE: Final = 500
 
 
-class Crowded(Exception):
-    """No place for another watcher now. `code` says when to come back."""
-
-    def __init__(self, code: CloseCode, text: str) -> None:
-        self.code = code
-        super().__init__(text)
-
-
 class Transport(Protocol):
     def write(self, data: bytes) -> None: ...
     def get_write_buffer_size(self) -> int: ...
