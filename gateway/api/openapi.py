@@ -27,7 +27,7 @@ class Route:
     """One operation: how it is routed, who may call it, and what the document says of it.
 
     `credential`: "service" (a service token), "watch" (anything the stream accepts) or None.
-    `answers`: status → type of the body, a media type, or None for none.
+    `answers`: status → type of the body, or None for none. `files`: other media types that 200 may have.
     """
 
     method: str
@@ -36,7 +36,8 @@ class Route:
     summary: str
     credential: Literal["service", "watch"] | None = "service"
     body: type | None = None
-    answers: Mapping[int, type | str | None] = field(default_factory=dict)
+    answers: Mapping[int, type | None] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     tag: str = "transcription"
 
@@ -45,8 +46,8 @@ def document(routes: Iterable[Route], version: str, server: str) -> dict[str, An
     """The whole document as plain JSON values."""
     routes = list(routes)
     types = [route.body for route in routes if route.body]
-    types += [kind for route in routes for kind in route.answers.values() if isinstance(kind, type)]
-    unique = list(dict.fromkeys([*types, Problem]))
+    types += [kind for route in routes for kind in route.answers.values() if kind is not None]
+    unique = [kind for kind in dict.fromkeys([*types, Problem]) if kind is not dict]
     _, components = msgspec.json.schema_components(unique, ref_template="#/components/schemas/{name}")
     paths: dict[str, Any] = {}
     for route in routes:
@@ -79,6 +80,8 @@ def document(routes: Iterable[Route], version: str, server: str) -> dict[str, An
 
 def _operation(route: Route) -> dict[str, Any]:
     answers: dict[str, Any] = {str(status): _answer(status, kind) for status, kind in route.answers.items()}
+    for media in route.files:
+        answers["200"].setdefault("content", {})[media] = {"schema": {"type": "string"}}
     if route.credential is not None:
         answers.setdefault("401", _answer(401, Problem))
     operation: dict[str, Any] = {
@@ -107,14 +110,12 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _answer(status: int, kind: type | str | None) -> dict[str, Any]:
+def _answer(status: int, kind: type | None) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": web.Response(status=status).reason or str(status)}
-    if kind is Problem:
-        answer["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    elif isinstance(kind, type):
-        answer["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
-    elif kind is not None:
-        answer["content"] = {media: {"schema": {"type": "string"}} for media in kind.split(",")}
+    if kind is not None:
+        media = "application/problem+json" if kind is Problem else "application/json"
+        schema = {"type": "object"} if kind is dict else {"$ref": f"#/components/schemas/{kind.__name__}"}
+        answer["content"] = {media: {"schema": schema}}
     return answer
 
 

@@ -151,3 +151,39 @@ class Ready(msgspec.Struct, rename="camel"):
     status: Literal["ready", "not ready"]
     engine: str
     reasons: list[str]
+
+
+class WordView(msgspec.Struct, rename="camel"):
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+class FinalView(msgspec.Struct, rename="camel"):
+    """As in the stream. `startMs` and `endMs` count from the start of the session's first transcription."""
+
+    seq: int
+    utterance_id: str
+    text: str
+    language: str | None
+    is_final: bool
+    participant_identity: str
+    participant_name: str | None
+    started_at: Moment
+    ended_at: Moment
+    start_ms: int
+    end_ms: int
+    confidence: float
+    words: list[WordView]
+
+
+class Transcript(msgspec.Struct, rename="camel"):
+    """`epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on."""
+
+    session_slug: str
+    epoch: str | None
+    finals: list[FinalView]
+
+
+class Health(msgspec.Struct):
+    status: Literal["ok"]

@@ -1,0 +1,203 @@
+"""The API document says what the gateway does, and the gateway does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from integration.gateway_api.in_process import FRIEND, TOKEN, Answer, InProcess, running
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from prometheus_client.parser import text_string_to_metric_families
+from support.gateway import free_port
+
+from stt.local.server import LocalServer
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGES = re.compile(r"/(docs)?|/[a-z_.-]+\.(js|css|svg|html|ico)")
+
+
+async def document(gateway: InProcess) -> dict[str, Any]:
+    found = await gateway.call("GET", "/openapi.json", token=None)
+    assert (found.status, found.kind) == (200, "application/json")
+    told: dict[str, Any] = found.json
+    return told
+
+
+async def test_the_document_is_valid_openapi(gateway: InProcess) -> None:
+    told = await document(gateway)
+    assert told["openapi"].startswith("3.1.")
+    validate(told)
+
+
+async def test_every_route_is_in_the_document_and_the_other_way_round(gateway: InProcess) -> None:
+    """Pages and their files aside."""
+    told = await document(gateway)
+    served = {
+        (route.method, route.resource.canonical)
+        for route in gateway.app.router.routes()
+        if route.resource is not None and route.method != "HEAD" and not PAGES.fullmatch(route.resource.canonical)
+    }
+    written = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
+    assert served == written
+
+
+async def test_every_operation_asks_for_what_it_says(gateway: InProcess) -> None:
+    """What has no security answers without a credential; what has some answers 401."""
+    told = await document(gateway)
+    for path, methods in told["paths"].items():
+        for method, operation in methods.items():
+            address = path.replace("{slug}", "abc")
+            upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"} if "101" in operation["responses"] else {}
+            answer = await gateway.call(method.upper(), address, token=None, headers=upgrade)
+            assert (answer.status == 401) is bool(operation["security"]), (method, path, answer)
+            assert str(answer.status) in operation["responses"]
+
+
+async def test_operations_have_names_of_their_own(gateway: InProcess) -> None:
+    told = await document(gateway)
+    names = [operation["operationId"] for methods in told["paths"].values() for operation in methods.values()]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+
+
+async def test_answers_have_the_documented_status_and_shape(gateway: InProcess) -> None:
+    """One life, every answer checked against its schema."""
+    told = await document(gateway)
+
+    async def check(
+        method: str, path: str, body: object = None, *, pattern: str = "", token: str | None = TOKEN
+    ) -> Answer:
+        answer = await gateway.call(method, path, body, token=token)
+        responses = told["paths"][pattern or path.partition("?")[0]][method.lower()]["responses"]
+        content = responses[str(answer.status)].get("content", {})
+        assert answer.kind in content, (answer, content)
+        schema = content[answer.kind]["schema"]
+        if answer.kind.endswith("json"):
+            OAS31Validator({**schema, "components": told["components"]}).validate(answer.json)
+        return answer
+
+    slug = (await check("POST", "/api/sessions", {})).json["slug"]
+    one, used, text = "/api/transcription/{slug}", "/api/transcription/{slug}/usage", "/api/sessions/{slug}/transcript"
+    start = {"sessionSlug": slug, "source": "rtmp"}
+    for _ in range(2):
+        await check("POST", "/api/transcription/start", start)
+        await check("GET", "/api/transcription")
+        await check("GET", f"/api/transcription/{slug}", pattern=one)
+        await check("GET", f"/api/transcription/{slug}/usage", pattern=used)
+    await check("POST", "/api/transcription/stop", {"sessionSlug": slug})
+    await check("GET", f"/api/transcription/{slug}", pattern=one)
+    async with gateway.records() as shelf:
+        await shelf.told(slug, ["Good morning."])
+    for kind in ("json", "vtt", "srt", "txt", "pdf"):
+        await check("GET", f"/api/sessions/{slug}/transcript?format={kind}", pattern=text)
+    for path in ("/healthz", "/readyz", "/openapi.json"):
+        await check("GET", path, token=None)
+    await check("GET", "/metrics")
+    await check("POST", "/api/transcription/start", b"{")
+    await check("POST", "/api/transcription/start", {"sessionSlug": "nowhere1"})
+    await check("POST", "/api/transcription/start", {**start, "costCapUsd": 0.001})
+    await check("POST", "/api/transcription/start", {**start, "source": "websocket"})
+    await check("POST", "/api/transcription/start", b'"' + b"x" * 70_000 + b'"')
+    await check("GET", "/api/transcription/nowhere1", pattern=one)
+    await check("GET", "/api/transcription", token="wrong")
+
+
+# --- pages of other origins ---------------------------------------------------------------------------------
+
+
+async def test_pages_of_allowed_origins_may_use_the_api(gateway: InProcess) -> None:
+    """Preflight, answers, errors, and answers that are streamed."""
+    slug = await gateway.session()
+    asked = {
+        "Origin": FRIEND,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    preflight = await gateway.call("OPTIONS", "/api/transcription/start", token=None, headers=asked)
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == FRIEND
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    for path, status in (
+        ("/api/transcription", 200),
+        (f"/api/sessions/{slug}/transcript", 200),
+        (f"/api/sessions/{slug}/transcript?format=vtt", 200),
+        ("/api/transcription/nowhere1", 404),
+        ("/nowhere", 404),
+    ):
+        answer = await gateway.call("GET", path, headers={"Origin": FRIEND})
+        assert answer.status == status
+        assert answer.headers["Access-Control-Allow-Origin"] == FRIEND, path
+        assert answer.headers["Vary"] == "Origin"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+async def test_pages_of_other_origins_may_not(gateway: InProcess) -> None:
+    for origin in ("https://evil.example", "null", FRIEND + ".evil.example", FRIEND.upper()):
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        preflight = await gateway.call("OPTIONS", "/api/transcription/start", token=None, headers=asked)
+        assert preflight.status == 405
+        answer = await gateway.call("GET", "/api/transcription", headers={"Origin": origin})
+        assert "Access-Control-Allow-Origin" not in {**preflight.headers, **answer.headers}
+
+
+# --- operation ----------------------------------------------------------------------------------------------
+
+
+async def test_health_readiness_and_pages_need_no_token(gateway: InProcess) -> None:
+    assert (await gateway.call("GET", "/healthz", token=None)).json == {"status": "ok"}
+    ready = await gateway.call("GET", "/readyz", token=None)
+    assert (ready.status, ready.json) == (200, {"status": "ready", "engine": "gladia", "reasons": []})
+    for path in ("/", "/docs"):
+        page = await gateway.call("GET", path, token=None)
+        assert (page.status, page.kind) == (200, "text/html")
+        assert TOKEN not in page.body.decode()
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        assert "aiohttp" not in page.headers["Server"].lower()
+
+
+async def families(text: str) -> dict[str, Any]:
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+async def test_every_metric_is_documented_and_the_other_way_round(gateway: InProcess) -> None:
+    """docs/metrics.md has a row for each name, with its type; it names nothing that is gone."""
+    answer = await gateway.call("GET", "/metrics")
+    assert answer.kind == "text/plain"
+    found = await families(answer.body.decode())
+    exposed = {name + ("_total" if family.type == "counter" else ""): family.type for name, family in found.items()}
+    rows = re.findall(r"^\| `(gateway_\w+)` \| (\w+) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
+    assert dict(rows) == exposed
+    assert len(rows) == len(exposed)
+    assert all(family.documentation for family in found.values())
+
+
+async def test_the_metrics_follow_what_happens(gateway: InProcess) -> None:
+    slug = await gateway.session()
+    await gateway.start(slug)
+    async with gateway.watch(slug) as stream:
+        await stream.next()
+        text = (await gateway.call("GET", "/metrics")).body.decode()
+        assert 'gateway_transcriptions{state="starting"} 1.0' in text
+        assert 'gateway_info{engine="gladia"} 1.0' in text
+        assert "gateway_watchers 1.0" in text
+    answer = await gateway.call(
+        "GET", "/api/realtime/transcribe?session=x", token=None, headers={"Upgrade": "websocket"}
+    )
+    assert answer.status == 401
+    text = (await gateway.call("GET", "/metrics")).body.decode()
+    assert 'gateway_watchers_refused_total{reason="credential"} 1.0' in text
+
+
+async def test_metrics_may_have_a_port_of_their_own(database_url: str, provider: LocalServer, tmp_path: Path) -> None:
+    """Without a token there, and not on the API's."""
+    port = free_port()
+    async with running(database_url, provider, tmp_path, metrics_port=port) as gateway:
+        assert (await gateway.call("GET", "/metrics")).status == 404
+        assert "/metrics" not in (await document(gateway))["paths"]
+        async with gateway.http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert answer.status == 200
+            assert "gateway_info" in await families(await answer.text())
