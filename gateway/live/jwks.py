@@ -51,7 +51,6 @@ class KeyRing:
         return is_old and now - self._tried_at >= RETRY_S
 
     async def _renew(self) -> None:
-        self._tried_at = self._clock()
         try:
             keys = parse_keys(await self._fetch())
         except (aiohttp.ClientError, TimeoutError, OSError, BadKeys) as error:
@@ -59,6 +58,8 @@ class KeyRing:
                 "GATEWAY_JWKS_URL: no keys: %s", error or type(error).__name__, extra={"known": len(self._keys)}
             )
             return
+        finally:
+            self._tried_at = self._clock()
         if set(keys) != set(self._keys):
             log.info("public keys of user tokens", extra={"keys": len(keys)})
         self._keys, self._fetched_at = keys, self._clock()
