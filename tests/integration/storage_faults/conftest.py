@@ -1,0 +1,43 @@
+"""A PostgreSQL of its own for every test here, because they kill it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from faults_world import Database
+
+from storage.postgres.placement import EmbeddedFailed, bundled_binaries
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """In memory, and passable for every account: as root the server runs under another one."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="gateway-faults-", dir=memory if memory.is_dir() else None))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def database(open_folder: Path) -> AsyncIterator[Database]:
+    """Has 25 connections to give."""
+    try:
+        bundled_binaries()
+    except EmbeddedFailed as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    database = Database(open_folder)
+    await database.start()
+    async with database.connection() as connection:
+        await connection.execute("ALTER SYSTEM SET max_connections = 25")
+    await database.end()
+    await database.start()
+    yield database
+    await database.end()

@@ -1,0 +1,137 @@
+"""Everything that can happen to the database and to us, in random order, while people speak and others watch.
+
+A real gateway process is fed over RTMP and watched by WebSocket. After every round: what anybody saw is in the tables,
+once, with its number and words, and no number is missing.
+
+`STORAGE_FAULT_ROUNDS` (default 20) and `STORAGE_FAULT_SEED` choose a run; a failure names its seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from faults_world import Database, World, open_world
+
+ROUNDS = int(os.environ.get("STORAGE_FAULT_ROUNDS", "20"))
+SEED = int(os.environ.get("STORAGE_FAULT_SEED", "1"))
+
+
+async def frozen(world: World, dice: random.Random) -> None:
+    """The server hangs with its connections open; captions go on."""
+    with world.database.frozen():
+        await world.more_captions(dice.randrange(1, 4))
+
+
+async def crashed(world: World, dice: random.Random) -> None:
+    """The server is killed and stays away for a while; captions go on."""
+    await world.database.crash()
+    await world.more_captions(dice.randrange(1, 4))
+    await world.database.start()
+
+
+async def failed_over(world: World, dice: random.Random) -> None:
+    """Every connection is dropped at once, the next one works."""
+    async with world.database.connection() as connection:
+        for _ in range(dice.randrange(1, 4)):
+            await world.database.disconnect_everybody(connection)
+            await asyncio.sleep(dice.random() * 0.2)
+    await world.more_captions(1)
+
+
+async def crowded(world: World, dice: random.Random) -> None:
+    """The server has no connection left for us; captions go on."""
+    async with world.database.crowded():
+        await world.more_captions(dice.randrange(1, 4))
+
+
+async def slow(world: World, dice: random.Random) -> None:
+    """Storing waits for a lock that somebody holds; captions go on, and latecomers get what is only on disk."""
+    async with world.database.locked("EXCLUSIVE"):
+        await world.more_captions(dice.randrange(1, 3))
+        await world.newcomer_sees_everything(dice.choice(world.viewers))
+
+
+async def unreadable(world: World, dice: random.Random) -> None:
+    """Nothing can be read either."""
+    async with world.database.locked("ACCESS EXCLUSIVE"):
+        await world.more_captions(dice.randrange(1, 3))
+
+
+async def killed(world: World, dice: random.Random) -> None:
+    """The gateway is killed in mid-sentence and started again."""
+    await asyncio.sleep(dice.random() * 0.3)
+    await world.kill_gateway()
+    await world.start_gateway()
+    await world.more_captions(1)
+
+
+async def killed_in_an_outage(world: World, dice: random.Random) -> None:
+    """The gateway dies while people have seen more than the database has."""
+    with world.database.frozen():
+        await world.more_captions(dice.randrange(1, 4))
+        await world.kill_gateway()
+    await world.start_gateway()
+    await world.more_captions(1)
+
+
+async def killed_with_the_database(world: World, dice: random.Random) -> None:
+    """Both die; the database is back first."""
+    await world.database.crash()
+    await world.more_captions(dice.randrange(1, 4))
+    await world.kill_gateway()
+    await world.database.start()
+    await world.start_gateway()
+    await world.more_captions(1)
+
+
+FAULTS = {
+    frozen: 4,
+    crashed: 3,
+    failed_over: 3,
+    crowded: 3,
+    slow: 4,
+    unreadable: 2,
+    killed: 1,
+    killed_in_an_outage: 2,
+    killed_with_the_database: 1,
+}
+
+
+@pytest.mark.timeout(60 + 12 * ROUNDS)
+async def test_whatever_happens_all_that_was_seen_is_stored_once(database: Database, tmp_path: Path) -> None:
+    """Rounds of faults on one long-lived set-up."""
+    dice = random.Random(SEED)
+    # Every kind comes once before chance decides.
+    plan = random.Random(SEED).sample(list(FAULTS), len(FAULTS))
+    plan += dice.choices(list(FAULTS), list(FAULTS.values()), k=max(0, ROUNDS - len(plan)))
+    done: Counter[str] = Counter()
+    compared = 0
+    async with open_world(database, tmp_path, sessions=3, GATEWAY_LEASE_S="5") as world:
+        await world.more_captions(2)
+        for number, fault in enumerate(plan[:ROUNDS], 1):
+            context = f"seed {SEED}, round {number}, {fault.__name__}"
+            try:
+                await fault(world, dice)
+                compared = await world.all_seen_is_stored(context)
+            except AssertionError as error:
+                raise AssertionError(f"{context}: {error}") from error
+            done[fault.__name__] += 1
+        for viewer in world.viewers:
+            await world.newcomer_sees_everything(viewer)
+            stopped = await world.call("POST", "/api/transcription/stop", {"sessionSlug": viewer.slug})
+            assert stopped["state"] == "stopped"
+        await world.all_seen_is_stored("at the end")
+        assert await world.metric("gateway_spool_records") == 0
+        assert not list((tmp_path / "data" / "spool").glob("*.segment"))
+        async with database.connection() as connection:
+            rows = await connection.fetch(
+                'SELECT "videoSessionId", "durationSeconds", "endedAt" FROM "TranscriptionUsage"'
+            )
+        assert len(rows) == len(world.viewers)
+        assert all(row["durationSeconds"] > 0 and row["endedAt"] is not None for row in rows)
+    print(f"{sum(done.values())} rounds ({dict(done)}), {compared} finals compared")
