@@ -27,10 +27,10 @@ demo: $(VENV)/runtime ## Run the whole product on a bundled sample; ARGS='--once
 
 test: $(VENV)/dev ## Run every check and the whole test suite
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 unit: $(VENV)/dev ## Run the fast tests only
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(ARGS)
 
 check: $(VENV)/dev ## Lint, types, import arrows
 	$(BIN)/ruff format --check .
