@@ -354,7 +354,7 @@ class GladiaLink:
             log.info("provider session %s: no connection: %s", session.id, str(error) or type(error).__name__)
             session.dropped(None, self._clock())
             return
-        session.opened(self._clock())
+        self._tell(self._link.opened(session, self._clock()))
         try:
             async with asyncio.TaskGroup() as both:
                 speaking = both.create_task(self._speak(session, socket), name="stt-speak")

@@ -222,6 +222,11 @@ class Link:
 
     # --- the provider's side ------------------------------------------------------------------------------
 
+    def opened(self, session: Session, now: float) -> list[LinkEvent]:
+        """The socket of `session` is open, for the first time or again."""
+        session.opened(now)
+        return self._settle_resume(session)
+
     def received(self, session: Session, message: wire.Message, now: float) -> list[LinkEvent]:
         """A message came over the socket of `session`."""
         match message:
@@ -248,7 +253,7 @@ class Link:
             case wire.SpeechEnded(time):
                 return self._speech(session, time, speaking=False)
             case wire.Concluded(result):
-                return self._concluded(session, result)
+                return self._concluded(session, result, now)
             case wire.SessionEnded():
                 session.ended(now)
         return []
@@ -258,7 +263,7 @@ class Link:
 
     def fetched(self, session: Session, found: wire.SessionResult | None, now: float) -> list[LinkEvent]:
         """The session's result came over REST (None: not this time): late finals are in it."""
-        events = self._concluded(session, found.result) if found is not None and found.result is not None else []
+        events = self._concluded(session, found.result, now) if found is not None and found.result is not None else []
         session.fetched(found, now)
         return events
 
@@ -327,7 +332,7 @@ class Link:
             return []
         ear.resumes = session.resumes
         self._seam_to = self._settled_to
-        return self._release(session, ear, (), session.again_from) + self._retract(ear, session.again_from)
+        return self._retract(ear, session.again_from) + self._release(session, ear, (), None)
 
     # --- what is said -------------------------------------------------------------------------------------
 
@@ -386,11 +391,11 @@ class Link:
         self.counts.finals += 1
         return [Heard(utterance)]
 
-    def _concluded(self, session: Session, result: wire.Result) -> list[LinkEvent]:
+    def _concluded(self, session: Session, result: wire.Result, now: float) -> list[LinkEvent]:
         """All that the session heard, once more: what was withheld or lost on the way comes to light."""
-        is_whole = session.judge(result)
+        is_whole = session.judge(result, now)
         before = None if is_whole else max(session.needs_from, self._audio.start)
-        return self._release(session, self._ear(session), result.utterances, before)
+        return self._settle_resume(session) + self._release(session, self._ear(session), result.utterances, before)
 
     def _release(
         self, session: Session, ear: _Ear, result: tuple[wire.SpokenUtterance, ...], before: int | None

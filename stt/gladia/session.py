@@ -89,6 +89,7 @@ MOVES: Final[Mapping[tuple[SessionState, Event], SessionState]] = {
     (_S.FETCHING, _E.CUT_SHORT): _S.LOST,
     (_S.FETCHING, _E.ABANDONED): _S.CLOSED,
 }
+_ROUNDING: Final = SAMPLE_RATE // 100  # how exactly the provider tells the length of its recording
 CONNECTED: Final = frozenset({_S.RESUMING, _S.STREAMING, _S.FLUSHING})
 OVER: Final = frozenset({_S.CLOSED, _S.LOST})
 
@@ -350,7 +351,7 @@ class Session:
         """The answer to Fetch, or None when there was none."""
         if found is None or found.status in ("queued", "processing", ""):
             self._retry_later(now)
-        elif found.status == "done" and found.result is not None and self.judge(found.result):
+        elif found.status == "done" and found.result is not None and self.judge(found.result, now):
             self._ended(now)
         else:
             self._move(Event.CUT_SHORT, now)
@@ -416,14 +417,15 @@ class Session:
             return self._take_stop(now)  # all of it had arrived before the cut: only the end is missing
         if self._probes and now - self._last_sent < self._options.probe_s:
             return None
-        # An odd size tells the first acknowledgement from late ones of other messages.
-        probe = self._take_audio(self.MOST_PER_MESSAGE if self._probes else self._odd_size(), now)
+        # Each is of another size, so that an acknowledgement tells whose it is.
+        probe = self._take_audio(self._probe_size(), now)
         return probe if probe is not None else self._take_stop(now)
 
-    def _odd_size(self) -> int:
+    def _probe_size(self) -> int:
         found = self._audio.read(self._cursor, self.MOST_PER_MESSAGE)
-        samples = len(found[1]) // SAMPLE_BYTES if found is not None else 1
-        return max(samples - 1, 1)
+        samples = len(found[1]) // SAMPLE_BYTES if found is not None else 0
+        taken = {size for _, size in self._probes}
+        return next((size for size in range(samples - 1, 0, -1) if size not in taken), 1)
 
     def _take_stop(self, now: float) -> str | None:
         if self._until is None:
@@ -495,18 +497,25 @@ class Session:
         """Read from the first acknowledgement after a cut how much the provider has of what came before."""
         if not self._probes:
             return
-        first = self._probes[0][1]
-        size = ceil((end_bytes - begin_bytes) / SAMPLE_BYTES)
-        end = ceil(end_bytes / SAMPLE_BYTES)
-        if size != first and end <= self._before_cut:
-            return  # a late one of the former connection
-        base = end - first if size == first or len(self._probes) == 1 else -1
-        if not self._acked <= base <= self._before_cut or (size == first and begin_bytes % SAMPLE_BYTES):
+        # Were the end inclusive, as one document has it, half a sample would be missing.
+        begin, end = begin_bytes // SAMPLE_BYTES, ceil(end_bytes / SAMPLE_BYTES)
+        before = 0
+        for _, samples in self._probes:
+            if samples == end - begin:
+                break
+            before += samples
+        else:
+            if end <= self._before_cut:
+                return  # a late one of the former connection
+            # Perhaps one for several messages; with only one under way it is clear all the same.
+            begin, before = (end - before, 0) if len(self._probes) == 1 else (-1, 0)
+        base = begin - before
+        if begin_bytes % SAMPLE_BYTES or not self._acked <= base <= self._before_cut:
             # It counts in a way that we do not understand. A new session starts from nothing.
             self._move(Event.CUT_SHORT, now)
             return
         self._placed(base, now)
-        self._acked = base + first
+        self._acked = end
         self._awaiting_since = now if self._acked < self.timeline.end else None
 
     def _placed(self, base: int, now: float) -> None:
@@ -533,10 +542,18 @@ class Session:
         self._move(Event.TURNED_AWAY, now)
         return True
 
-    def judge(self, result: wire.Result) -> bool:
+    def judge(self, result: wire.Result, now: float) -> bool:
         """Whether this result covers all audio of the session: the provider counts what it heard."""
-        seconds = result.audio_seconds
-        self._whole = self._stop_at is not None and (seconds is None or seconds * SAMPLE_RATE >= self._stop_at - 160)
+        heard = None if result.audio_seconds is None else round(result.audio_seconds * SAMPLE_RATE)
+        if heard is not None and self.state is SessionState.FLUSHING and self.is_unsettled and self._probes:
+            # It came on the same connection behind the probes, so they are what it counted last.
+            base = heard - sum(samples for _, samples in self._probes)
+            if self._acked - _ROUNDING <= base <= self._before_cut + _ROUNDING:
+                self._placed(base, now)
+        if heard is None:
+            self._whole = self._stop_at is not None and not self.is_unsettled
+        else:
+            self._whole = self._stop_at is not None and abs(heard - self._stop_at) <= _ROUNDING
         return self._whole
 
     def ended(self, now: float) -> None:

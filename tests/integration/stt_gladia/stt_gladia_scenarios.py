@@ -120,6 +120,8 @@ def draw(seed: int) -> Scenario:
             extra["orphans"] = True
         case "deaf":
             sessions["1"] = {**session, "stop_reading_at_byte": dice.randrange(3200, total)}
+            # A server that neither reads nor lets another connection in cannot be told to stop.
+            extra["orphans"] = session.get("second_connection") == "refuse"
         case "withheld":
             finals["missing"] = [1, 3]
             session.pop("acks", None)
@@ -132,9 +134,10 @@ def draw(seed: int) -> Scenario:
             if not post["lost_answers"]:
                 plan["max_sessions"] = 1
         case "short":
-            session["max_duration_s"] = round(dice.uniform(1.5, 4.0), 2)
+            short = {**session, "max_duration_s": round(dice.uniform(1.0, 4.0), 2)}
             if dice.random() < 0.5:
-                session["max_duration_code"] = dice.choice((4408, 4500, 1011))
+                short["max_duration_code"] = dice.choice((4408, 4500, 1011))
+            sessions["1"] = sessions["2"] = short
         case "silent":
             session["ignore_stop"] = True
             extra |= {"can_complete": False, "flush_s": 2.0, "orphans": True}
