@@ -1,0 +1,243 @@
+"""A real livekit-server on free loopback ports, and people who speak in its rooms."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from livekit import api, rtc
+from support.gateway import free_port
+
+from stt.local.scripted import speak
+
+KEY = "devkey"
+SECRET = "a-secret-of-the-tests-0123456789abcdef"
+TOOL = Path(__file__).parents[2] / "tools" / "livekit-server"
+SDK_RATE = 48_000
+
+
+class NoServer(Exception):
+    """No livekit-server on the path, and no Go to build it with."""
+
+
+def find_or_build() -> Path:
+    """`livekit-server` of the path; else the pinned one, built once into the virtual environment.
+
+    Building takes some minutes of CPU the first time. Raises: NoServer.
+    """
+    if found := shutil.which("livekit-server"):
+        return Path(found)
+    pinned = hashlib.sha256((TOOL / "go.sum").read_bytes()).hexdigest()[:12]
+    built = Path(sys.prefix) / "share" / f"livekit-server-{pinned}"
+    if built.exists():
+        return built
+    candidates = [shutil.which("go"), str(Path(sys.prefix) / "bin" / "go"), "/usr/local/go/bin/go"]
+    failures = []
+    for go in dict.fromkeys(filter(None, candidates)):
+        if not Path(go).exists():
+            continue
+        done = subprocess.run(
+            [str(TOOL / "build.sh"), str(built)],
+            env={**os.environ, "GO": go},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return built
+        failures.append(f"{go}: {done.stderr.strip()[-500:]}")
+    raise NoServer("no livekit-server on the path, and it cannot be built: " + ("; ".join(failures) or "no Go here"))
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback; nothing is sent. Raises: NoServer."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            raise NoServer("LiveKit's SDK needs a network interface besides loopback, and there is none") from error
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class LivekitServer:
+    """One server; `stop` and `start` again keep its ports."""
+
+    program: Path
+    log: Path
+    webhook_url: str | None = None
+    port: int = field(default_factory=free_port)
+    udp_port: int = field(default_factory=_free_udp_port)
+    departure_timeout_s: int = 2
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        config = {
+            "port": self.port,
+            "bind_addresses": ["127.0.0.1"],
+            "rtc": {
+                "udp_port": self.udp_port,
+                "tcp_port": 0,
+                "use_external_ip": False,
+                # libwebrtc leaves loopback out: media goes to our own address, which the kernel loops back as well.
+                "node_ip": own_address(),
+                "ips": {"includes": [f"{own_address()}/32"]},
+                "stun_servers": [f"127.0.0.1:{self.udp_port}"],
+            },
+            "room": {"empty_timeout": 30, "departure_timeout": self.departure_timeout_s},
+            "keys": {KEY: SECRET},
+            "logging": {"level": "info"},
+        }
+        if self.webhook_url:
+            config["webhook"] = {"api_key": KEY, "urls": [self.webhook_url]}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # JSON is YAML
+                [str(self.program), "--config-body", json.dumps(config)], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            with suppress(OSError), urllib.request.urlopen(self.http_url, timeout=1) as answer:
+                if answer.status == 200:
+                    return
+            time.sleep(0.05)
+        self.stop()
+        raise AssertionError(f"livekit-server does not answer:\n{self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """At once, as in a crash: a polite end waits for everybody to leave."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[api.LiveKitAPI]:
+        async with api.LiveKitAPI(self.http_url, KEY, SECRET) as service:
+            yield service
+
+    def token(self, identity: str, name: str | None, room: str) -> str:
+        grants = api.VideoGrants(room_join=True, room=room)
+        token = api.AccessToken(KEY, SECRET).with_identity(identity).with_grants(grants).with_ttl(timedelta(hours=1))
+        return (token.with_name(name) if name else token).to_jwt()
+
+    @asynccontextmanager
+    async def join(
+        self, room: str, identity: str, name: str | None = None, *, encrypted: bool = False
+    ) -> AsyncIterator[Person]:
+        """Somebody in the room until the end of the block."""
+        person = Person(rtc.Room(), identity)
+        options = rtc.RoomOptions(auto_subscribe=False)
+        if encrypted:
+            options.encryption = rtc.E2EEOptions(key_provider_options=rtc.KeyProviderOptions(shared_key=b"secret"))
+        await person.room.connect(self.url, self.token(identity, name, room), options)
+        try:
+            yield person
+        finally:
+            await person.leave()
+
+
+@dataclass
+class Person:
+    """A publisher, as a browser would be one."""
+
+    room: rtc.Room
+    identity: str
+    source: rtc.AudioSource | None = None
+    track: rtc.LocalAudioTrack | None = None
+    publication: rtc.LocalTrackPublication | None = None
+
+    async def publish(self, source: rtc.TrackSource.ValueType = rtc.TrackSource.SOURCE_MICROPHONE) -> None:
+        self.source = rtc.AudioSource(SDK_RATE, 1, queue_size_ms=100)
+        self.track = rtc.LocalAudioTrack.create_audio_track("mic", self.source)
+        options = rtc.TrackPublishOptions(source=source)
+        self.publication = await self.room.local_participant.publish_track(self.track, options)
+
+    async def unpublish(self) -> None:
+        assert self.publication is not None and self.source is not None
+        await self.room.local_participant.unpublish_track(self.publication.sid)
+        await self.source.aclose()
+        self.source = self.publication = self.track = None
+
+    async def say(self, words: str, *, lead_s: float = 0.3, tail_s: float = 0.6) -> None:
+        """In real time; returns when the last sample has left."""
+        pcm, _ = speak(words, lead_s=lead_s, tail_s=tail_s)
+        await self.play(pcm)
+
+    async def play(self, pcm16k: bytes) -> None:
+        assert self.source is not None
+        for frame in _frames(pcm16k):
+            await self.source.capture_frame(frame)
+        await self.source.wait_for_playout()
+
+    def mute(self) -> None:
+        assert self.track is not None
+        self.track.mute()
+
+    def unmute(self) -> None:
+        assert self.track is not None
+        self.track.unmute()
+
+    async def leave(self) -> None:
+        with suppress(Exception):  # the server may be gone
+            if self.publication is not None and self.room.isconnected():
+                await self.room.local_participant.unpublish_track(self.publication.sid)
+        if self.source is not None:
+            await self.source.aclose()
+            self.source = None
+        await self.room.disconnect()
+
+
+def _frames(pcm16k: bytes) -> Iterator[rtc.AudioFrame]:
+    """20 ms frames at 48 kHz."""
+    import soxr
+
+    samples = np.frombuffer(pcm16k, "<i2")
+    high = soxr.resample(samples, 16_000, SDK_RATE, quality="HQ").astype("<i2")
+    size = SDK_RATE // 50
+    for at in range(0, len(high), size):
+        part = high[at : at + size]
+        part = np.pad(part, (0, size - len(part)))
+        yield rtc.AudioFrame(part.tobytes(), SDK_RATE, 1, size)
+
+
+@contextmanager
+def no_proxy() -> Iterator[None]:
+    """The SDK's signalling honours proxies, loopback included."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    held = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(held)
