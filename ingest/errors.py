@@ -42,3 +42,7 @@ class ProtocolError(IngestError):
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
         super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class RoomTrouble(IngestError):
+    """A LiveKit room cannot be joined now; trying again can help. The text says what is wrong and what to do."""

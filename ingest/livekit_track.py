@@ -1,0 +1,116 @@
+"""One published LiveKit track as chunks, for as long as it is published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from ingest.arrival_clock import ArrivalClock
+from ingest.pcm import SAMPLE_RATE, Chunk, Chunker
+from ingest.silence import SilenceGate
+
+# Chunks nobody has taken yet: half a minute. A consumer that far behind loses the oldest, counted.
+HELD_CHUNKS: Final = 300
+
+
+class Captioned(Protocol):
+    """Where captions of a track go."""
+
+    def caption(self, identity: str, track_sid: str, segment_id: str, text: str, *, is_final: bool) -> None: ...
+
+
+@dataclass(slots=True)
+class LivekitTrackStats:
+    """`silent_samples`: left out because nobody spoke. `dropped_chunks`: lost because nobody took them in time."""
+
+    heard_samples: int = 0
+    silent_samples: int = 0
+    lost_samples: int = 0
+    dropped_chunks: int = 0
+    muted: bool = False
+
+
+class LivekitTrack:
+    """The room feeds it, one consumer takes its chunks. A republished or rejoined track is a new one.
+
+    `anchor` is the UTC wall time of offset 0, known from the first audio on.
+    """
+
+    def __init__(
+        self,
+        sid: str,
+        identity: str,
+        name: str | None,
+        captions: Captioned,
+        *,
+        hang_over_s: float,
+        monotonic: Callable[[], float],
+        wall: Callable[[], datetime],
+    ) -> None:
+        self.sid = sid
+        self.identity = identity
+        self.name = name
+        self.anchor: datetime | None = None
+        self.stats = LivekitTrackStats()
+        self._captions = captions
+        self._monotonic = monotonic
+        self._wall = wall
+        self._began = 0.0
+        self._clock = ArrivalClock()
+        self._gate = SilenceGate(hang_over_s)
+        self._chunker = Chunker()
+        self._held: deque[Chunk] = deque()
+        self._news = asyncio.Event()
+        self._ended = False
+
+    def feed(self, pcm: bytes) -> None:
+        """Whole samples, 16 kHz mono s16le, as they arrive."""
+        samples = len(pcm) // 2
+        now = self._monotonic()
+        if self.anchor is None:
+            # The first sample was spoken when its frame began.
+            self._began = now - samples / SAMPLE_RATE
+            self.anchor = self._wall() - timedelta(seconds=samples / SAMPLE_RATE)
+        gap = self._clock.arrived(samples, now - self._began)
+        self.stats.lost_samples += gap
+        if self._gate.passes(pcm):
+            self.stats.heard_samples += samples
+            ready = (self._chunker.skip(gap) if gap else []) + self._chunker.push(pcm)
+        else:
+            self.stats.silent_samples += samples
+            ready = self._chunker.skip(gap + samples)
+        self._hold(ready)
+
+    def end(self) -> None:
+        """No more audio will come. Once is enough, twice is harmless."""
+        if not self._ended:
+            self._ended = True
+            self._hold(self._chunker.flush())
+            self._news.set()
+
+    def _hold(self, chunks: list[Chunk]) -> None:
+        if not chunks:
+            return
+        self._held.extend(chunks)
+        while len(self._held) > HELD_CHUNKS:
+            self._held.popleft()
+            self.stats.dropped_chunks += 1
+        self._news.set()
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """Every chunk until the track ends; what is not taken within HELD_CHUNKS is lost, oldest first."""
+        while True:
+            while self._held:
+                yield self._held.popleft()
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def caption(self, segment_id: str, text: str, *, is_final: bool) -> None:
+        """Show in the room what was understood. Never waits; partials may be skipped."""
+        self._captions.caption(self.identity, self.sid, segment_id, text, is_final=is_final)

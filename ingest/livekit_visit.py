@@ -1,0 +1,241 @@
+"""One connection to a LiveKit room: who is there, which of their tracks are heard, captions on their way back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from livekit import rtc
+
+from ingest.livekit_captions import CaptionQueue, RoomCaption
+from ingest.livekit_join import leave
+from ingest.livekit_track import LivekitTrack
+from ingest.pcm import SAMPLE_RATE
+
+log = logging.getLogger(__name__)
+
+FRAME_MS: Final = 100  # ten events a second and track; the SDK's own default of 10 ms makes a hundred
+CAPTION_TOPIC: Final = "lk.transcription"
+LINGER_S: Final = 0.3  # after the end is signalled: what the jitter buffer and the last frame still hold
+SEND_S: Final = 5.0
+_REASON_S: Final = 1.0  # between "disconnected" and why
+
+_MACHINES: Final = frozenset({rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS, rtc.ParticipantKind.PARTICIPANT_KIND_AGENT})
+_MICROPHONES: Final = frozenset({rtc.TrackSource.SOURCE_MICROPHONE, rtc.TrackSource.SOURCE_UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class VisitOptions:
+    """`hang_over_s`: silence that still goes to the provider, so that it hears the end of an utterance."""
+
+    screen_share: bool = False
+    captions: bool = True
+    hang_over_s: float = 0.8
+
+
+class Visit:
+    """Everything between one join and its disconnect. A Room of the SDK serves one connection only."""
+
+    def __init__(
+        self,
+        found: Callable[[LivekitTrack], None],
+        options: VisitOptions,
+        *,
+        monotonic: Callable[[], float],
+        wall: Callable[[], datetime],
+    ) -> None:
+        self.room = rtc.Room()
+        self.gone: asyncio.Future[rtc.DisconnectReason.ValueType] = asyncio.get_running_loop().create_future()
+        self.changed = asyncio.Event()
+        """Somebody came or went."""
+        self.captions = CaptionQueue()
+        self.captions_failed = 0
+        self._found = found
+        self._options = options
+        self._monotonic = monotonic
+        self._wall = wall
+        self._tasks: asyncio.TaskGroup | None = None
+        self._pumps: dict[str, tuple[LivekitTrack, asyncio.Task[None]]] = {}  # by publication sid
+        self._refused: dict[str, str] = {}  # publication sid → why it is not heard
+        self._caption_put = asyncio.Event()
+        self._connect_events()
+
+    def people(self) -> int:
+        """Participants that can speak: neither recorders nor agents."""
+        return len([one for one in self.room.remote_participants.values() if one.kind not in _MACHINES])
+
+    def trouble(self) -> str | None:
+        return next(iter(self._refused.values()), None)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """After joining: hear everybody until the end of the block, then close every stream and leave."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                captioning = tasks.create_task(self._send_captions(), name="livekit-captions")
+                for publication, participant in self._publications():
+                    if publication.track is None:
+                        self._consider(publication, participant)
+                    else:
+                        self._subscribed(publication.track, publication, participant)
+                try:
+                    yield
+                finally:
+                    self._tasks = None
+                    captioning.cancel()
+                    for _, pump in self._pumps.values():
+                        pump.cancel()
+        finally:
+            await leave(self.room)
+
+    # --- what the room says (plain functions: they run inside the SDK's listening task) ----------------------
+
+    def _connect_events(self) -> None:
+        room = self.room
+        room.on("track_published", self._consider)
+        room.on("track_subscribed", self._subscribed)
+        room.on("track_unsubscribed", lambda track, publication, participant: self._lost(publication.sid))
+        room.on("track_unpublished", lambda publication, participant: self._lost(publication.sid))
+        room.on("track_muted", lambda participant, publication: self._muted(publication.sid, True))
+        room.on("track_unmuted", lambda participant, publication: self._muted(publication.sid, False))
+        room.on("track_subscription_failed", self._subscription_failed)
+        room.on("participant_connected", lambda participant: self.changed.set())
+        room.on("participant_disconnected", self._left)
+        room.on("connection_state_changed", self._state_changed)
+        room.on("disconnected", self._disconnected)
+
+    def _publications(self) -> Iterator[tuple[rtc.RemoteTrackPublication, rtc.RemoteParticipant]]:
+        """What was there before us: no event tells of it."""
+        for participant in self.room.remote_participants.values():
+            for publication in participant.track_publications.values():
+                yield publication, participant
+
+    def _consider(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
+        """Subscribe to what somebody says."""
+        wanted = publication.source in _MICROPHONES or (
+            self._options.screen_share and publication.source == rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO
+        )
+        if publication.kind != rtc.TrackKind.KIND_AUDIO or not wanted or participant.kind in _MACHINES:
+            return
+        if publication.encryption_type != rtc.EncryptionType.NONE:
+            self._refuse(
+                publication.sid,
+                f"the audio of {participant.identity!r} is end-to-end encrypted and cannot be transcribed; "
+                "turn encryption off for rooms with transcription",
+            )
+            return
+        publication.set_subscribed(True)
+
+    def _subscribed(
+        self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        if self._tasks is None or publication.kind != rtc.TrackKind.KIND_AUDIO:
+            return
+        self._lost(publication.sid)  # never two streams of one publication
+        heard = LivekitTrack(
+            publication.sid,
+            participant.identity,
+            participant.name or None,
+            self,
+            hang_over_s=self._options.hang_over_s,
+            monotonic=self._monotonic,
+            wall=self._wall,
+        )
+        heard.stats.muted = publication.muted
+        pump = self._tasks.create_task(self._pump(track, heard), name=f"livekit-track {heard.identity}")
+        pump.add_done_callback(lambda _: heard.end())
+        self._pumps[publication.sid] = heard, pump
+        self._found(heard)
+
+    def _lost(self, sid: str) -> None:
+        self._refused.pop(sid, None)
+        if sid in self._pumps:
+            _, pump = self._pumps.pop(sid)
+            asyncio.get_running_loop().call_later(LINGER_S, pump.cancel)
+
+    def _muted(self, sid: str, muted: bool) -> None:
+        if sid in self._pumps:
+            self._pumps[sid][0].stats.muted = muted
+
+    def _subscription_failed(self, participant: rtc.RemoteParticipant, sid: str, error: str) -> None:
+        self._refuse(
+            sid, f"LiveKit does not let us hear {participant.identity!r} ({error}); check its track permissions"
+        )
+
+    def _refuse(self, sid: str, why: str) -> None:
+        log.warning("%s", why)
+        self._refused[sid] = why
+
+    def _left(self, participant: rtc.RemoteParticipant) -> None:
+        self.captions.forget(participant.identity)
+        self.changed.set()
+
+    def _state_changed(self, state: rtc.ConnectionState.ValueType) -> None:
+        if state == rtc.ConnectionState.CONN_DISCONNECTED:
+            asyncio.get_running_loop().call_later(_REASON_S, self._disconnected, rtc.DisconnectReason.UNKNOWN_REASON)
+
+    def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        if not self.gone.done():
+            self.gone.set_result(reason)
+
+    # --- audio --------------------------------------------------------------------------------------------
+
+    async def _pump(self, track: rtc.Track, heard: LivekitTrack) -> None:
+        """Move samples, nothing else: what the SDK's own queue holds when a stream is closed is lost.
+
+        A stream does not end with its track, so this task is cancelled when the track is gone.
+        """
+        stream = rtc.AudioStream(track, sample_rate=SAMPLE_RATE, num_channels=1, frame_size_ms=FRAME_MS)
+        try:
+            async for event in stream:
+                heard.feed(bytes(event.frame.data))
+        except Exception:
+            log.exception("a LiveKit track failed")
+        finally:
+            await stream.aclose()
+
+    # --- captions -----------------------------------------------------------------------------------------
+
+    def caption(self, identity: str, track_sid: str, segment_id: str, text: str, *, is_final: bool) -> None:
+        if self._options.captions and not self.gone.done():
+            self.captions.put(RoomCaption(identity, track_sid, segment_id, text, is_final))
+            self._caption_put.set()
+
+    async def _send_captions(self) -> None:
+        while True:
+            caption = self.captions.take(self._monotonic())
+            if caption is not None:
+                await self._send(caption)
+                continue
+            self._caption_put.clear()
+            try:
+                async with asyncio.timeout(self.captions.wait_s(self._monotonic())):
+                    await self._caption_put.wait()
+            except TimeoutError:
+                continue
+
+    async def _send(self, caption: RoomCaption) -> None:
+        """One text stream a version, as LiveKit's own agents do it; the speaker is its sender."""
+        try:
+            async with asyncio.timeout(SEND_S):
+                writer = await self.room.local_participant.stream_text(
+                    topic=CAPTION_TOPIC,
+                    sender_identity=caption.identity,
+                    attributes={
+                        "lk.segment_id": caption.segment_id,
+                        "lk.transcribed_track_id": caption.track_sid,
+                        "lk.transcription_final": "true" if caption.is_final else "false",
+                    },
+                )
+                await writer.write(caption.text)
+                await writer.aclose()
+        except (TimeoutError, rtc.StreamError) as error:
+            if not self.captions_failed:
+                log.warning("a caption could not be sent into the room: %s", error or "no answer")
+            self.captions_failed += 1
