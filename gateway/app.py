@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -34,6 +34,7 @@ from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
+from gateway.sessions.usecases.attend import Attendance, WebhookRefused
 from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
@@ -51,6 +52,9 @@ from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from stt.errors import SttError
 from stt.gladia.client import Provider, ProviderOptions
 from stt.local.server import LocalOptions, LocalServer
+
+if TYPE_CHECKING:
+    from gateway.sessions.infra.livekit_server import LivekitServer
 
 log = logging.getLogger(__name__)
 
@@ -156,10 +160,13 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         lease_s=settings.lease_s,
         cost_per_minute=settings.cost_per_minute,
         store_partials=settings.store_partials,
+        maximum_s=settings.max_transcription_s,
     )
     place = _Place(settings)
     decoders = rooms.enter_context(_decoders())
-    sources = Sources(decoders, clock, lambda: place.rtmp_base)
+    livekit = await _livekit(settings, rooms)
+    listen = (lambda room: livekit.listen(room, clock)) if livekit else None
+    sources = Sources(decoders, clock, lambda: place.rtmp_base, listen)
     transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options), sources)
 
     secrets_ = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
@@ -182,6 +189,15 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             reasons.append("the database does not answer")
         return reasons
 
+    attendance = Attendance(transcriptions, records, livekit) if livekit and settings.livekit_auto_start else None
+
+    async def webhook(body: bytes, authorization: str) -> None:
+        if livekit is None:
+            raise WebhookRefused("this gateway has no LiveKit server; set LIVEKIT_URL and its keys")
+        event = livekit.webhook(body, authorization)
+        if attendance is not None:
+            await attendance.told(event)
+
     api = Api(
         transcriptions,
         records,
@@ -193,6 +209,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         ready,
         None if settings.metrics_port else metrics.text,
         lambda: place.http_url,
+        webhook,
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
     await rooms.enter_async_context(
@@ -203,6 +220,8 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         place.rtmp_port = rtmp.port
     rooms.push_async_callback(rtmp.close)
     await rooms.enter_async_context(transcriptions.serving())
+    if attendance is not None:
+        await rooms.enter_async_context(_background(attend=attendance.look_for_ever()))
     place.http_port = await _serve_http(settings, api, metrics, rooms)
     rooms.push_async_callback(endpoint.close)
     log.info(
@@ -253,6 +272,24 @@ class _Place:
             return None
         host = urlsplit(self.http_url).hostname or "localhost"
         return f"rtmp://{f'[{host}]' if ':' in host else host}:{self.rtmp_port}"
+
+
+async def _livekit(settings: Settings, rooms: AsyncExitStack) -> LivekitServer | None:
+    """The LiveKit server, if there is one; its SDK takes half a second to load, and others need not wait for it."""
+    if settings.livekit_url is None:
+        return None
+    from gateway.sessions.infra.livekit_server import LivekitOptions, open_livekit
+    from gateway.sessions.infra.livekit_tokens import Keys
+
+    options = LivekitOptions(
+        settings.livekit_url,
+        Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
+        screen_share=settings.livekit_screen_share,
+        captions=settings.livekit_captions,
+        empty_room_s=settings.empty_room_s,
+        hang_over_s=settings.stt_endpointing_s + 0.5,
+    )
+    return await rooms.enter_async_context(open_livekit(options))
 
 
 async def _database(settings: Settings, rooms: AsyncExitStack, failed: asyncio.Future[None]) -> str:

@@ -113,6 +113,17 @@ VARIABLES: Final = (
     Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
              "watchers may show."),
     Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
+    Variable("GATEWAY_LIVEKIT_AUTO_START", "livekit_auto_start", _flag, "true", "Begin a session's transcription when "
+             "people are in its room, as webhooks tell and a look every 15 s finds. One that somebody has stopped "
+             "waits for the next `start`."),
+    Variable("GATEWAY_LIVEKIT_CAPTIONS", "livekit_captions", _flag, "true", "Send captions into the room, as text "
+             "streams on `lk.transcription`."),
+    Variable("GATEWAY_LIVEKIT_SCREEN_SHARE", "livekit_screen_share", _flag, "false", "Also transcribe the sound of "
+             "shared screens."),
+    Variable("GATEWAY_EMPTY_ROOM_S", "empty_room_s", _number(0, 86_400), "60", "A LiveKit room without people for so "
+             "long ends its transcription, seconds; 0 = never."),
+    Variable("GATEWAY_MAX_TRANSCRIPTION_S", "max_transcription_s", _number(0, 604_800), "43200", "A transcription is "
+             "stopped after so long, seconds; 0 = never."),
     Variable("GLADIA_API_KEY", "gladia_api_key", _text, "", "Key of the speech provider. Without it (and without "
              "GATEWAY_STT_ENGINE) the offline recogniser is used, which is shown wherever the engine is shown.",
              is_secret=True),
@@ -173,6 +184,11 @@ class Settings:
     livekit_url: str | None = None
     livekit_api_key: str | None = None
     livekit_api_secret: str | None = field(default=None, repr=False)
+    livekit_auto_start: bool = True
+    livekit_captions: bool = True
+    livekit_screen_share: bool = False
+    empty_room_s: float = 60.0
+    max_transcription_s: float = 43_200.0
     gladia_api_key: str | None = field(default=None, repr=False)
     gladia_api_url: str = "https://api.gladia.io"
     stt_engine: str | None = None

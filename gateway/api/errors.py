@@ -14,6 +14,7 @@ from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.places import Crowded
 from gateway.live.protocol import CloseCode
 from gateway.sessions.domain import errors
+from gateway.sessions.usecases.attend import RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.ports import RecordsUnavailable
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,12 @@ async def problems(
         return problem(403, "Forbidden", str(error))
     except CredentialRefused as error:
         return unauthorized(error)
+    except WebhookRefused as error:
+        return problem(
+            401, "Webhook refused", str(error), "webhook.api_key of the LiveKit server must be LIVEKIT_API_KEY"
+        )
+    except RoomsUnavailable as error:
+        return problem(503, "LiveKit unavailable", str(error))
     except Crowded as error:
         status = 429 if error.code is CloseCode.TOO_MANY else 503
         answer = problem(status, "No place now", str(error))

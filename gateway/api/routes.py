@@ -45,6 +45,7 @@ class Api:
     ready: Callable[[], Awaitable[list[str]]]
     metrics: Callable[[], bytes] | None
     public_url: Callable[[], str]
+    webhook: Callable[[bytes, str], Awaitable[None]]
 
     def routes(self) -> list[Route]:
         """Everything this API answers, as the document tells it."""
@@ -82,6 +83,9 @@ class Api:
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
             Route("POST", "/api/sessions", self.create_session, "Create a session", body=schemas.NewSession,
                   answers={201: schemas.SessionCreated, 400: problem, 413: problem, 503: problem}, tag="sessions"),
+            Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
+                  "the first join starts a transcription, the room's end stops it",
+                  credential=None, answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
             Route("GET", "/healthz", self.health, "The process answers", credential=None,
                   answers={200: schemas.Health}, tag="operation"),
             Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
@@ -211,6 +215,12 @@ class Api:
         while page:
             yield [(final.seq, final.data) for final in page]
             page = await self.records.finals(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
+
+    # --- LiveKit ------------------------------------------------------------------------------------------
+
+    async def livekit_webhook(self, request: web.Request) -> web.Response:
+        await self.webhook(await request.read(), request.headers.get("Authorization", ""))
+        return web.Response()
 
     # --- operation ----------------------------------------------------------------------------------------
 

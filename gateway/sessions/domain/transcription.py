@@ -44,6 +44,12 @@ def move(before: TranscriptionState, after: TranscriptionState) -> Transcription
     return after
 
 
+# Reasons with which a call ends a transcription; the next people in the room begin a new one.
+ROOM_EMPTY: Final = "nobody was in the room any more"
+ROOM_OVER: Final = "the room has ended"
+ROOM_REASONS: Final = frozenset({ROOM_EMPTY, ROOM_OVER})
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechOptions:
     """What the provider is asked to do, as `start` says it."""

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.sessions.domain.captions import Speaker
 from gateway.sessions.domain.errors import SourceUnavailable
 from gateway.sessions.domain.transcription import Claimed, Ingest
-from gateway.sessions.usecases.ports import AudioChunk, Clock, SourceTrouble
+from gateway.sessions.usecases.ports import AudioChunk, AudioSource, AudioTrack, Clock, SourceTrouble
 from ingest.errors import IngestError
 from ingest.rtmp.publisher import Publisher
 from ingest.rtmp_track import RtmpTrack
@@ -22,7 +22,7 @@ RTMP_APP: Final = "live"
 NO_AUDIO_AFTER_S: Final = 5.0
 _HINTS: Final = {
     "rtmp": "set GATEWAY_RTMP_PORT to a port",
-    "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET in a build with LiveKit, or use source rtmp",
+    "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp",
     "websocket": "use source rtmp",
 }
 
@@ -30,21 +30,34 @@ _HINTS: Final = {
 class Sources:
     """Opens sources by their name in `start`. Also the RTMP server's handler: it knows every stream key."""
 
-    def __init__(self, executor: Executor, clock: Clock, rtmp_base: Callable[[], str | None]) -> None:
-        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off."""
+    def __init__(
+        self,
+        executor: Executor,
+        clock: Clock,
+        rtmp_base: Callable[[], str | None],
+        livekit: Callable[[str], AudioSource] | None = None,
+    ) -> None:
+        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off.
+
+        `livekit` listens in a room by name; None without a LiveKit server.
+        """
         self._executor = executor
         self._clock = clock
         self._rtmp_base = rtmp_base
+        self._livekit = livekit
         self._by_key: dict[str, RtmpSource] = {}
 
     def refuse(self, kind: str) -> None:
-        if kind != "rtmp" or self._rtmp_base() is None:
+        available = {"rtmp": self._rtmp_base() is not None, "livekit": self._livekit is not None}
+        if not available.get(kind):
             raise SourceUnavailable(kind, _HINTS[kind])
 
     def new_key(self, kind: str) -> str | None:
         return secrets.token_urlsafe(18) if kind == "rtmp" else None
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> RtmpSource:
+    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
+        if claimed.source == "livekit":
+            return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
         key = claimed.stream_key or ""
         source = RtmpSource(self.ingest(claimed.source, key), speaker, self._executor, self._clock)
         self._by_key[key] = source
@@ -67,6 +80,25 @@ class Sources:
         source = self._by_key.get(publisher.key)
         if source is not None:
             await source.publish(publisher)
+
+
+class NoSource:
+    """What is left of a source that this gateway has no longer: a transcription from before a change of settings."""
+
+    ingest = Ingest()
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def tracks(self) -> AsyncIterator[AudioTrack]:
+        return
+        yield
+
+    def trouble(self) -> str | None:
+        return self._why
+
+    async def close(self, reason: str) -> None:
+        """Nothing is open."""
 
 
 class RtmpSource:
@@ -94,6 +126,9 @@ class RtmpSource:
     async def tracks(self) -> AsyncIterator[_Published]:
         while (published := await self._coming.get()) is not None:
             yield published
+
+    def trouble(self) -> str | None:
+        return None  # an encoder that has not come yet is none
 
     async def close(self, reason: str) -> None:
         if self._closed:
@@ -134,6 +169,9 @@ class _Published:
         if overdue and self.publisher.has_video and not self._track.stats.packets:
             return "the publisher sends video but no audio; add an audio track (ffmpeg: -c:a aac)"
         return None
+
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        """An encoder shows nothing."""
 
     def facts(self) -> Mapping[str, object]:
         return {"peer": self.publisher.peer, **asdict(self._track.stats)}

@@ -52,6 +52,9 @@ class AudioTrack(Protocol):
     def trouble(self) -> str | None:
         """Why there is nothing to hear although somebody publishes, with what to do; None while all is well."""
 
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        """Show what was understood where the audio comes from, if it can be shown there. Never waits."""
+
     def facts(self) -> Mapping[str, object]:
         """Counters for the status page: gaps, decode errors and the like."""
 
@@ -67,14 +70,17 @@ class AudioSource(Protocol):
     def ingest(self) -> Ingest: ...
 
     def tracks(self) -> AsyncIterator[AudioTrack]:
-        """Tracks as they appear; ends after `close`."""
+        """Tracks as they appear; ends after `close`, or when there can be no more: then `trouble` says why."""
+
+    def trouble(self) -> str | None:
+        """Why no tracks can be had now, or ever again, with what to do; None while all is well."""
 
     async def close(self, reason: str) -> None:
         """Stop listening: every track ends, publishers are told."""
 
 
 class AudioSources(Protocol):
-    """Opens sources by name: `rtmp`, later `livekit` and `websocket`."""
+    """Opens sources by name: `livekit`, `rtmp`, later `websocket`."""
 
     def refuse(self, kind: str) -> None:
         """Raises: SourceUnavailable when this gateway takes no audio of that kind."""

@@ -46,13 +46,17 @@ CAP_AHEAD_S: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`drain_s`: how long late finals are awaited. `lease_s`: how long a silent owner keeps the right."""
+    """`drain_s`: how long late finals are awaited. `lease_s`: how long a silent owner keeps the right.
+
+    `maximum_s`: length of a transcription; 0 = no limit.
+    """
 
     owner: str
     drain_s: float = 10.0
     lease_s: float = 30.0
     cost_per_minute: float = 0.01
     store_partials: bool = False
+    maximum_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ class Run:
                     listening.create_task(self._close_when_asked(), name=f"stop {slug}")
                     async for track in self.source.tracks():
                         listening.create_task(self._track(track), name=f"track {slug}")
-                    self.stop("the source ended")
+                    self.stop(self.source.trouble() or "the source ended")
                 beat.cancel()
             await self._settle()
         except Exception:
@@ -359,6 +363,7 @@ class Run:
         self.counts.last_final_at = self._world.clock.monotonic()
         live.meter.finals += 1
         self._partials.pop(said.utterance_id, None)
+        live.track.caption(said.utterance_id, said.text, is_final=True)
         final = FinalToKeep(
             self.claimed.lease,
             self.claimed.session_id,
@@ -372,6 +377,7 @@ class Run:
 
     def _show_partial(self, said: Caption, live: LiveTrack) -> None:
         self._world.live.channel(self.claimed.slug).partial(said.utterance_id, self._world.live.encode(said))
+        live.track.caption(said.utterance_id, said.text, is_final=False)
         if self._world.options.store_partials:
             known = live.participant.result() if live.participant.done() else None
             self._partials[said.utterance_id] = (said, known)
@@ -383,6 +389,7 @@ class Run:
         at_ms = max(0, since // timedelta(milliseconds=1))
         empty = Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
         self._world.live.channel(self.claimed.slug).partial(utterance_id, self._world.live.encode(empty))
+        live.track.caption(utterance_id, "", is_final=False)
         self._partials.pop(utterance_id, None)
 
     # --- the beat -----------------------------------------------------------------------------------------
@@ -447,11 +454,16 @@ class Run:
             where = "in memory only" if self._world.recorder.trouble else "on disk"
             reasons.append(f"the database is behind; finals are kept {where}")
         reasons += [live.trouble for live in self.tracks if live.trouble]
+        if trouble := self.source.trouble():
+            reasons.append(trouble)
         if tuple(reasons) != self._health:
             self._health = tuple(reasons)
             self._say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
         if self._cap_usd is not None and exceeds(self._cost_soon(), self._cap_usd):
             self.stop(f"cost cap of {self._cap_usd:.2f} USD reached")
+        longest = self._world.options.maximum_s
+        if longest and (self._world.clock.now() - self.claimed.started_at).total_seconds() >= longest:
+            self.stop(f"maximum length of {longest:g} s reached")
 
     def _cost_soon(self) -> float:
         """What the session will have cost in CAP_AHEAD_S seconds if every track goes on."""

@@ -296,6 +296,19 @@ def _options(request: StartRequest) -> dict[str, Any]:
     }
 
 
+def again(record: TranscriptionRecord) -> StartRequest:
+    """The request that would start a stopped transcription anew, in the same way."""
+    options = record.options
+    return StartRequest(
+        record.slug,
+        source=record.source,
+        speech=_speech(options),
+        cost_cap_usd=options.get("costCapUsd"),
+        participant_identity=options.get("participantIdentity"),
+        participant_name=options.get("participantName"),
+    )
+
+
 def _speech(options: Mapping[str, Any]) -> SpeechOptions:
     return SpeechOptions(
         languages=tuple(options.get("languages") or ()),

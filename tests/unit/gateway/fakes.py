@@ -373,6 +373,7 @@ class FakeTrack:
         self.speaker = speaker
         self.anchor: datetime | None = None
         self.complaint: str | None = None
+        self.captions: list[tuple[str, str, bool]] = []
         self._clock = clock
         self._coming: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         self._samples = 0
@@ -399,6 +400,9 @@ class FakeTrack:
     def trouble(self) -> str | None:
         return self.complaint
 
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        self.captions.append((utterance_id, text, is_final))
+
     def facts(self) -> Mapping[str, object]:
         return {"gaps": 0}
 
@@ -409,6 +413,7 @@ class FakeSource:
     def __init__(self, clock: Clock, claimed: Claimed, speaker: Speaker) -> None:
         self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{claimed.stream_key}", stream_key=claimed.stream_key)
         self.closed: str | None = None
+        self.complaint: str | None = None
         self.speaker = speaker
         self._clock = clock
         self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
@@ -423,6 +428,9 @@ class FakeSource:
     async def tracks(self) -> AsyncIterator[FakeTrack]:
         while (track := await self._coming.get()) is not None:
             yield track
+
+    def trouble(self) -> str | None:
+        return self.complaint
 
     async def close(self, reason: str) -> None:
         if self.closed is None:
