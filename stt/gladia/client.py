@@ -39,8 +39,10 @@ log = logging.getLogger(__name__)
 DEFAULT_URL = "https://api.gladia.io"
 _LARGEST_MESSAGE = 16 * 1024 * 1024
 _CLOSE_S = 1.0  # for the provider's half of a close handshake
+_CLOSING = aiohttp.ClientWSTimeout(ws_close=_CLOSE_S)
 _SEE_OFF_S = 3.0
-_SEE_OFF_TRIES = 3
+_SEE_OFF_TRIES = 5
+_SEE_OFF_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +151,30 @@ class Provider:
 
     async def _see_off(self, url: str) -> None:
         for attempt in range(_SEE_OFF_TRIES):
-            await asyncio.sleep(attempt)
+            await asyncio.sleep(attempt * _SEE_OFF_PAUSE_S)
             try:
                 async with asyncio.timeout(_SEE_OFF_S):
-                    socket = await self.http.ws_connect(url, compress=0, max_msg_size=_LARGEST_MESSAGE)
-                    with suppress(aiohttp.ClientError, OSError):
-                        await socket.send_str(wire.STOP)
-                    await socket.close(code=aiohttp.WSCloseCode.OK)
-                    return
+                    if await self._say_stop(url):
+                        return
             except aiohttp.WSServerHandshakeError as error:
                 if error.status in (404, 410):
                     return  # there is no such session any more
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 continue
         log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
+
+    async def _say_stop(self, url: str) -> bool:
+        """Returns whether the provider has taken note."""
+        socket = await self.http.ws_connect(url, compress=0, max_msg_size=_LARGEST_MESSAGE, timeout=_CLOSING)
+        try:
+            await socket.send_str(wire.STOP)
+            async for message in socket:
+                with suppress(MalformedMessage):
+                    if isinstance(wire.parse(message.data), wire.StopAcknowledged | wire.SessionEnded):
+                        return True
+            return socket.close_code == aiohttp.WSCloseCode.OK
+        finally:
+            await _close(socket)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -344,7 +356,7 @@ class GladiaLink:
                     compress=0,
                     heartbeat=20.0,
                     max_msg_size=_LARGEST_MESSAGE,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
+                    timeout=_CLOSING,
                 )
         except aiohttp.WSServerHandshakeError as error:
             log.info("provider session %s: upgrade answered with HTTP %d", session.id, error.status)

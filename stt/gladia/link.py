@@ -379,10 +379,10 @@ class Link:
             return [Heard(utterance)]
         ear.names.settle(message.id, spoken.end)
         was_open = ear.open.pop(name, None)
-        if before is None:
-            session.heard(_samples(spoken.end), _samples(heard_to))
         self._losses_in_a_row = 0
         if utterance is not None:
+            if before is None:
+                session.heard(_samples(spoken.end), _samples(heard_to))
             self._seam.settle(utterance)
             self._settled_to = max(self._settled_to, utterance.end)
         self._forget()

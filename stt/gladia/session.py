@@ -177,6 +177,15 @@ class LinkOptions:
     backoff: Backoff = field(default_factory=Backoff)
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """What it heard from session sample `since` to `base` is said again from track sample `heard_from` on."""
+
+    since: int
+    base: int
+    heard_from: int
+
+
 @dataclass(slots=True)
 class Metered:
     """Samples as the provider sees them. `sent` includes `resent`."""
@@ -207,7 +216,6 @@ class Session:
         self.is_retired = False
         self.is_unsettled = False  # after a cut: not known yet what the provider has
         self.is_ended_there = False  # the provider said so: it needs no good-bye
-        self.again_from = begin  # what was sent first on the newest connection
         self.resumes = 0  # resumes after which the provider's counter was placed
         self.begin = begin
         self._audio = audio
@@ -224,6 +232,8 @@ class Session:
         self._heard_to = begin
         self._base = 0  # session sample at which the newest connection began
         self._before_cut = 0  # timeline's end at the last cut
+        self._agains: list[_Again] = []
+        self._is_doubtful = False  # a resume was cut before it was placed: what arrived of it is not known
         self._probes: list[tuple[int, int]] = []  # track position, samples: sent since, in RESUMING
         self._stop_at: int | None = None  # timeline's end when stop was last sent
         self._whole: bool | None = None  # what the provider's own result says
@@ -278,7 +288,12 @@ class Session:
         position = self.timeline.to_track(session)
         if self._until is not None and position >= self._until:
             return True
-        return session < self._base and position >= self.again_from
+        return any(again.since <= session < again.base and position >= again.heard_from for again in self._agains)
+
+    @property
+    def again_from(self) -> int:
+        """What was sent first on the newest connection."""
+        return self._agains[-1].heard_from if self._agains else self.begin
 
     def heard(self, session_end: int, position: int) -> None:
         """A final with its last word at this place was accepted; the service sends finals in order."""
@@ -365,6 +380,7 @@ class Session:
         if not self.timeline.started:
             self._move(Event.OPENED, now)
             return
+        self._is_doubtful = self.is_unsettled and bool(self._probes)
         self.is_unsettled = True
         self._before_cut = self.timeline.end
         self._probes.clear()
@@ -505,10 +521,9 @@ class Session:
                 break
             before += samples
         else:
-            if end <= self._before_cut:
-                return  # a late one of the former connection
-            # Perhaps one for several messages; with only one under way it is clear all the same.
-            begin, before = (end - before, 0) if len(self._probes) == 1 else (-1, 0)
+            # One for several messages, or for a part of one; with only one under way it is clear all the same.
+            is_part = len(self._probes) == 1 and end - begin < before
+            begin, before = (begin if is_part else end - before if len(self._probes) == 1 else -1), 0
         base = begin - before
         if begin_bytes % SAMPLE_BYTES or not self._acked <= base <= self._before_cut:
             # It counts in a way that we do not understand. A new session starts from nothing.
@@ -522,7 +537,11 @@ class Session:
         self.timeline.rewind(base)
         for position, samples in self._probes:
             self.timeline.sent(position, samples)
-        self.again_from = self._probes[0][0] if self._probes else self._cursor
+        if self._is_doubtful:
+            # Somewhere in here an earlier resume began. All of it is heard again.
+            self._agains.append(_Again(self._acked, base, 0))
+            self._is_doubtful = False
+        self._agains.append(_Again(0, base, self._probes[0][0] if self._probes else self._cursor))
         self._base = base
         # A stop from before the cut was never read, or this audio would have been refused.
         self._stop_at = self.timeline.end if self.state is SessionState.FLUSHING else None
