@@ -32,10 +32,7 @@ class Client:
             async with self.http.request(method, self.url + path, json=body) as response:
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ApiRefused(
-                f"no gateway answers at {self.url} ({error or type(error).__name__}); "
-                "is `gateway serve` running? --url or GATEWAY_URL says where"
-            ) from error
+            raise self._absent(error) from error
         if response.status >= 400:
             raise ApiRefused(_problem(text, response.status))
         return text
@@ -53,10 +50,16 @@ class Client:
             )
         except aiohttp.WSServerHandshakeError as error:
             raise ApiRefused(f"the stream was refused with HTTP {error.status}: {error.message}") from error
-        except aiohttp.ClientError as error:
-            raise ApiRefused(f"no gateway answers at {self.url} ({error})") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._absent(error) from error
         async with socket:
             yield _messages(socket)
+
+    def _absent(self, error: Exception) -> ApiRefused:
+        return ApiRefused(
+            f"no gateway answers at {self.url} ({error or type(error).__name__}); "
+            "is `gateway serve` running? --url or GATEWAY_URL says where"
+        )
 
 
 async def _messages(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[dict[str, Any]]:
