@@ -603,6 +603,7 @@ async def test_books_that_cannot_be_closed_take_nothing_else_down(caplog: pytest
 async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
     """Another replica has taken over: this one stops sending, writes nothing more and says why."""
     async with replica() as there:
+        there.transcriber.flush_s = 1.0
         await there.service.start(start())
         screen = await watch(there)
         there.source(SLUG).appear("anna").speak(1)
@@ -610,8 +611,14 @@ async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
         there.link.final("Mine.")
         await until(lambda: "RUNNING" in there.records.states)
         there.records.steal(SLUG, "replica-2")
-        await until(lambda: not there.service.runs, 30)
+        await until(lambda: there.source(SLUG).closed is not None, 30)
+        there.link.partial("Nobody sees this.", "p:8")
+        there.link.final("Nobody keeps this.", "p:9")
+        await until(lambda: not there.service.runs)
         assert there.source(SLUG).closed == "another replica took over"
+        assert [final.caption.text for final in there.records.kept(SLUG)] == ["Mine."]
+        assert told(screen, "transcript.partial") == []
+        assert there.recorder.pending == 0
         assert told(screen, "session.state")[-1]["reason"] == "another replica took over"
         record = (await there.service.seen(SLUG)).record
         assert (record.state, record.stopped_at) == ("RUNNING", None)
@@ -668,6 +675,8 @@ async def test_a_deleted_session_ends_its_run_in_silence_too() -> None:
 async def test_a_database_outage_longer_than_the_lease_costs_nothing() -> None:
     """Nobody else was there to take over: the run keeps its lease, its publisher and every word."""
     async with replica() as there:
+        other = await there.records.create_session("other", None, None)
+        await there.records.claim(other, "rtmp", {}, None, "replica-9", 3600)
         await there.service.start(start())
         track = there.source(SLUG).appear("anna")
         track.speak(1)
@@ -678,6 +687,8 @@ async def test_a_database_outage_longer_than_the_lease_costs_nothing() -> None:
             track.speak(0.1)
             await asyncio.sleep(10)
         there.records.down = False
+        with pytest.raises(RunsElsewhere):
+            await there.service.stop("other")  # looks for lapsed leases before ours can have been renewed
         await until(lambda: len(there.records.kept(SLUG)) == 10)
         await asyncio.sleep(60)
         assert there.source(SLUG).closed is None
