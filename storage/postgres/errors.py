@@ -49,14 +49,20 @@ class SlugTaken(StorageError):
         super().__init__(f"the slug {slug} is taken")
 
 
+# A connection that answers so will always answer so: the server behind it was exchanged, by a pooler or a failover.
+STALE: Final = (
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.InvalidSQLStatementNameError,
+    asyncpg.DuplicatePreparedStatementError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
 _PASSING: Final = (
+    *STALE,
     asyncpg.PostgresConnectionError,  # class 08
     asyncpg.TransactionRollbackError,  # class 40: deadlock, serialisation
     asyncpg.InsufficientResourcesError,  # class 53: too many connections, disk full
     asyncpg.OperatorInterventionError,  # class 57: shutdown, restart, "starting up", cancelled
     asyncpg.LockNotAvailableError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.InvalidSQLStatementNameError,  # a pooler changed the server connection under us
     asyncpg.IdleInTransactionSessionTimeoutError,
     StorageUnavailable,
     OSError,

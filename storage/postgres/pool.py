@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
-from storage.postgres.errors import StorageRefused, StorageUnavailable
+from storage.postgres.errors import STALE, StorageRefused, StorageUnavailable
 from storage.postgres.sql import Queries
 from storage.postgres.url import ConnectOptions
 
@@ -29,20 +29,27 @@ class Link:
         self.sql = sql
 
     async def rows(self, query: str, *args: object) -> list[Record]:
-        return list(await self._executor.fetch(self.sql[query], *args))
+        async with self._renewing():
+            return list(await self._executor.fetch(self.sql[query], *args))
 
     async def row(self, query: str, *args: object) -> Record | None:
-        record: Record | None = await self._executor.fetchrow(self.sql[query], *args)
+        async with self._renewing():
+            record: Record | None = await self._executor.fetchrow(self.sql[query], *args)
         return record
 
     async def value(self, query: str, *args: object) -> Any:
-        return await self._executor.fetchval(self.sql[query], *args)
+        async with self._renewing():
+            return await self._executor.fetchval(self.sql[query], *args)
 
     async def run(self, query: str, *args: object) -> int:
         """Returns how many rows were touched."""
-        status: str = await self._executor.execute(self.sql[query], *args)
+        async with self._renewing():
+            status: str = await self._executor.execute(self.sql[query], *args)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
+
+    def _renewing(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
 
 class Database(Link):
@@ -56,8 +63,17 @@ class Database(Link):
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Link]:
         """READ COMMITTED: each statement sees what was committed before it began."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self._renewing(), self.pool.acquire() as connection, connection.transaction():
             yield Link(connection, self.sql)
+
+    @contextlib.asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        """After an error that shows a connection to be stale, open all anew: a retry would get the same one again."""
+        try:
+            yield
+        except STALE:
+            await self.pool.expire_connections()
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -78,21 +78,18 @@ class Database:
     async def crowded(self) -> AsyncIterator[None]:
         """Every connection is taken by others; whoever had one has lost it."""
         taken: list[asyncpg.Connection] = []
+        full = False
         try:
             async with asyncio.timeout(WITHIN_S):
                 first = await asyncpg.connect(self.url)
                 taken.append(first)
-                while True:
-                    try:
-                        taken.append(await asyncpg.connect(self.url))
-                    except asyncpg.TooManyConnectionsError:
-                        await self.disconnect_everybody(first)
-                        await asyncio.sleep(0.02)
-                        theirs = (
-                            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'transcription-gateway'"
-                        )
-                        if not await first.fetchval(theirs):
-                            break
+                theirs = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'transcription-gateway'"
+                while await first.fetchval(theirs) or not full:
+                    await self.disconnect_everybody(first)
+                    # Several at once, to be faster than those who come back.
+                    tries = await asyncio.gather(*(asyncpg.connect(self.url) for _ in range(8)), return_exceptions=True)
+                    taken += [one for one in tries if isinstance(one, asyncpg.Connection)]
+                    full = len(taken) > len(tries) and any(isinstance(one, asyncpg.PostgresError) for one in tries)
             yield
         finally:
             for connection in taken:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -109,18 +109,20 @@ async def test_whatever_happens_all_that_was_seen_is_stored_once(database: Datab
     # Every kind comes once before chance decides.
     plan = random.Random(SEED).sample(list(FAULTS), len(FAULTS))
     plan += dice.choices(list(FAULTS), list(FAULTS.values()), k=max(0, ROUNDS - len(plan)))
-    done: Counter[str] = Counter()
+    done, took = Counter[str](), defaultdict[str, float](float)
     compared = 0
     async with open_world(database, tmp_path, sessions=3, GATEWAY_LEASE_S="5") as world:
         await world.more_captions(2)
         for number, fault in enumerate(plan[:ROUNDS], 1):
             context = f"seed {SEED}, round {number}, {fault.__name__}"
+            began = asyncio.get_running_loop().time()
             try:
                 await fault(world, dice)
                 compared = await world.all_seen_is_stored(context)
             except AssertionError as error:
                 raise AssertionError(f"{context}: {error}") from error
             done[fault.__name__] += 1
+            took[fault.__name__] += asyncio.get_running_loop().time() - began
         for viewer in world.viewers:
             await world.newcomer_sees_everything(viewer)
             stopped = await world.call("POST", "/api/transcription/stop", {"sessionSlug": viewer.slug})
@@ -134,4 +136,5 @@ async def test_whatever_happens_all_that_was_seen_is_stored_once(database: Datab
             )
         assert len(rows) == len(world.viewers)
         assert all(row["durationSeconds"] > 0 and row["endedAt"] is not None for row in rows)
-    print(f"{sum(done.values())} rounds ({dict(done)}), {compared} finals compared")
+    print(f"{done.total()} rounds, {compared} finals compared; seconds a round:", end="")
+    print(", ".join(f" {kind} {took[kind] / count:.1f} ({count}x)" for kind, count in done.items()))
