@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Postgres absent at start has to be said within ten seconds, the shutdown included.
-_CONNECT_S = 8.0
+_CONNECT_S = 5.0
 # A full spool of 256 MB holds 180,000 finals; the database takes about 6,500 a second.
 _RECOVER_S = 60.0
 
@@ -213,7 +213,13 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
     await rooms.enter_async_context(
-        _background(recorder=recorder.run(), sweep=hub.sweep(), beat=endpoint.beat(), garbage=_collect_garbage())
+        _background(
+            recorder=recorder.run(),
+            sweep=hub.sweep(),
+            beat=endpoint.beat(),
+            endings=endpoint.end_finished(),
+            garbage=_collect_garbage(),
+        )
     )
     if settings.rtmp_port:
         await rtmp.start()
