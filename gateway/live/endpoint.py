@@ -26,6 +26,7 @@ from gateway.sessions.usecases.watch import Watched, Watching
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
+_ASK_S: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -38,12 +39,13 @@ class LiveCounts:
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """`trusted_proxies`: whose X-Forwarded-For is believed."""
+    """`trusted_proxies`: whose X-Forwarded-For is believed. `ask_s`: how often watched sessions are looked up."""
 
     allowed_origins: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     trusted_proxies: tuple[Network, ...] = ()
     heartbeat_s: float = HEARTBEAT_S
+    ask_s: float = _ASK_S
 
 
 class LiveEndpoint:
@@ -125,6 +127,34 @@ class LiveEndpoint:
                     self._lines[line] = now + self._options.heartbeat_s
                     if not line.transport.get_write_buffer_size() and not line.transport.is_closing():
                         line.transport.write(line.heartbeat)
+
+    async def end_finished(self) -> None:
+        """Watchers of a session that ends while they watch are told so. Runs until cancelled.
+
+        The app ends sessions in its own tables, so the tables are asked: as soon as a transcription has stopped here,
+        and now and then where none runs.
+        """
+        clock = asyncio.get_running_loop().time
+        due: dict[str, float] = {}
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            idle = self._hub.idle()
+            due = {slug: due.get(slug, 0.0) for slug in idle}
+            for slug in idle:
+                if clock() >= due[slug]:
+                    code = await self._over(slug)
+                    is_done = code is None or self._hub.runs_here(slug) or self._hub.end(slug, code)
+                    due[slug] = clock() + (self._options.ask_s if is_done else 0)
+
+    async def _over(self, slug: str) -> CloseCode | None:
+        """Why nobody need watch any longer; None while somebody may, or while nobody knows."""
+        try:
+            watched = await self._watching.session(slug)
+        except SessionNotFound:
+            return CloseCode.NO_SUCH_SESSION
+        except RecordsUnavailable:
+            return None
+        return CloseCode.SESSION_ENDED if watched.is_over else None
 
     async def close(self) -> None:
         """Tell every watcher to come back later, and wait for the goodbyes."""

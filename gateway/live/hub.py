@@ -88,6 +88,11 @@ class Watcher:
         return bool(self._ordered or self._partials)
 
     @property
+    def has_all(self) -> bool:
+        """Nothing waits, neither history nor news."""
+        return self._catching_up is None and not self.behind
+
+    @property
     def gone(self) -> bool:
         """Nothing that is written now would arrive."""
         return self._closed or self._transport.is_closing()
@@ -383,6 +388,19 @@ class Hub:
     def watching(self, session_slug: str) -> int:
         found = self._channels.get(session_slug)
         return len(found.watchers) if found else 0
+
+    def idle(self) -> list[str]:
+        """Sessions that are watched here but do not run here."""
+        return [slug for slug in self._channels if slug not in self._held]
+
+    def end(self, session_slug: str, code: CloseCode) -> bool:
+        """Close the watchers that have everything. Returns: whether those were all."""
+        found = self._channels.get(session_slug)
+        watchers = list(found.watchers) if found else []
+        for watcher in watchers:
+            if watcher.has_all:
+                watcher.close(code)
+        return all(watcher.gone for watcher in watchers)
 
     def close_all(self, code: CloseCode) -> None:
         for channel in self._channels.values():
