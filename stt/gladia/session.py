@@ -10,9 +10,10 @@ the provider's counter stands; from then on, what the provider says about audio 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import accumulate
 from math import ceil, inf
 from typing import Final
 
@@ -380,7 +381,7 @@ class Session:
         if not self.timeline.started:
             self._move(Event.OPENED, now)
             return
-        self._is_doubtful = self.is_unsettled and bool(self._probes)
+        self._is_doubtful |= self.is_unsettled and bool(self._probes)
         self.is_unsettled = True
         self._before_cut = self.timeline.end
         self._probes.clear()
@@ -515,23 +516,28 @@ class Session:
             return
         # Were the end inclusive, as one document has it, half a sample would be missing.
         begin, end = begin_bytes // SAMPLE_BYTES, ceil(end_bytes / SAMPLE_BYTES)
-        before = 0
-        for _, samples in self._probes:
-            if samples == end - begin:
-                break
-            before += samples
-        else:
-            # One for several messages, or for a part of one; with only one under way it is clear all the same.
-            is_part = len(self._probes) == 1 and end - begin < before
-            begin, before = (begin if is_part else end - before if len(self._probes) == 1 else -1), 0
-        base = begin - before
-        if begin_bytes % SAMPLE_BYTES or not self._acked <= base <= self._before_cut:
+        bases = {base for base in self._bases(begin, end) if self._acked <= base <= self._before_cut}
+        if begin_bytes % SAMPLE_BYTES or not bases:
             # It counts in a way that we do not understand. A new session starts from nothing.
             self._move(Event.CUT_SHORT, now)
+        elif len(bases) == 1:
+            self._placed(bases.pop(), now)
+            self._acked = end
+            self._awaiting_since = now if self._acked < self.timeline.end else None
+        else:
+            self._awaiting_since = now  # the next one may tell, or the result
+
+    def _bases(self, begin: int, end: int) -> Iterator[int]:
+        """Where the counter may have stood when this acknowledgement's connection began."""
+        befores = list(accumulate((samples for _, samples in self._probes), initial=0))
+        sizes = [samples for _, samples in self._probes]
+        if end - begin in sizes:
+            yield begin - befores[sizes.index(end - begin)]
             return
-        self._placed(base, now)
-        self._acked = end
-        self._awaiting_since = now if self._acked < self.timeline.end else None
+        # It is for a part of a message, or for several.
+        yield from (begin - before for before, size in zip(befores, sizes, strict=False) if end - begin < size)
+        if len(sizes) == 1 and end - begin > sizes[0]:
+            yield end - sizes[0]
 
     def _placed(self, base: int, now: float) -> None:
         self.timeline.rewind(base)
