@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,7 @@ FRAME_MS: Final = 100  # ten events a second and track; the SDK's own default of
 CAPTION_TOPIC: Final = "lk.transcription"
 LINGER_S: Final = 0.3  # after the end is signalled: what the jitter buffer and the last frame still hold
 SEND_S: Final = 5.0
+INSIST_S: Final = 5.0
 _REASON_S: Final = 1.0  # between "disconnected" and why
 
 _MACHINES: Final = frozenset({rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS, rtc.ParticipantKind.PARTICIPANT_KIND_AGENT})
@@ -59,10 +60,11 @@ class Visit:
         self._options = options
         self._monotonic = monotonic
         self._wall = wall
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: asyncio.TaskGroup | None = None  # while listening
         self._pumps: dict[str, tuple[LivekitTrack, asyncio.Task[None]]] = {}  # by publication sid
         self._refused: dict[str, str] = {}  # publication sid → why it is not heard
         self._caption_put = asyncio.Event()
+        self._reconnected = asyncio.Event()
         self._connect_events()
 
     def people(self) -> int:
@@ -79,16 +81,13 @@ class Visit:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 captioning = tasks.create_task(self._send_captions(), name="livekit-captions")
-                for publication, participant in self._publications():
-                    if publication.track is None:
-                        self._consider(publication, participant)
-                    else:
-                        self._subscribed(publication.track, publication, participant)
+                insisting = tasks.create_task(self._insist(), name="livekit-subscriptions")
                 try:
                     yield
                 finally:
                     self._tasks = None
                     captioning.cancel()
+                    insisting.cancel()
                     for _, pump in self._pumps.values():
                         pump.cancel()
         finally:
@@ -108,7 +107,24 @@ class Visit:
         room.on("participant_connected", lambda participant: self.changed.set())
         room.on("participant_disconnected", self._left)
         room.on("connection_state_changed", self._state_changed)
+        room.on("reconnected", self._reconnected.set)
         room.on("disconnected", self._disconnected)
+
+    async def _insist(self) -> None:
+        """Ask for what was there before us, of which no event tells, and again for what was asked in vain.
+
+        The SDK loses a request made while it reconnects: after a full reconnect that would be everybody's.
+        """
+        while True:
+            for publication, participant in self._publications():
+                if publication.track is None:
+                    self._consider(publication, participant)
+                elif publication.sid not in self._pumps:
+                    self._subscribed(publication.track, publication, participant)
+            self._reconnected.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(INSIST_S):
+                    await self._reconnected.wait()
 
     def _publications(self) -> Iterator[tuple[rtc.RemoteTrackPublication, rtc.RemoteParticipant]]:
         """What was there before us: no event tells of it."""
@@ -169,7 +185,8 @@ class Visit:
         )
 
     def _refuse(self, sid: str, why: str) -> None:
-        log.warning("%s", why)
+        if sid not in self._refused:
+            log.warning("%s", why)
         self._refused[sid] = why
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:

@@ -89,7 +89,7 @@ class LivekitServer:
     webhook_url: str | None = None
     port: int = field(default_factory=free_port)
     udp_port: int = field(default_factory=_free_udp_port)
-    departure_timeout_s: int = 2
+    departure_timeout_s: int = 20
     process: subprocess.Popen[bytes] | None = None
 
     @property
