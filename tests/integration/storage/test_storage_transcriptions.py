@@ -146,7 +146,7 @@ async def test_finals_that_meet_an_adoption_wait_for_it_and_are_fenced(world: Wo
     late = NOW + timedelta(minutes=1)
     async with contextlib.AsyncExitStack() as stack:
         link = await stack.enter_async_context(world.db.transaction())
-        taken = await link.rows("transcription_adopt", "replica-2", late, late, 10)
+        taken = await link.rows("transcription_adopt", "replica-2", late, late, 10, False)
         assert len(taken) == 1
         writing = asyncio.create_task(Finals(world.db).append([world.final(1)]), name="stale owner")
         while not await world.db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
