@@ -26,7 +26,8 @@ class Parameter:
 class Route:
     """One operation: how it is routed, who may call it, and what the document says of it.
 
-    `credential`: "service" (a service token), "watch" (anything the stream accepts) or None.
+    `credential`: "service" (a service token), "watch" (anything the stream accepts), "livekit" (a LiveKit server's
+    signature) or None. The handler checks all but the first.
     `answers`: status → type of the body, or None for none. `files`: other media types that 200 may have.
     """
 
@@ -34,7 +35,7 @@ class Route:
     path: str
     handler: Handler
     summary: str
-    credential: Literal["service", "watch"] | None = "service"
+    credential: Literal["service", "watch", "livekit"] | None = "service"
     body: type | None = None
     answers: Mapping[int, type | None] = field(default_factory=dict)
     files: tuple[str, ...] = ()
@@ -72,6 +73,12 @@ def document(routes: Iterable[Route], version: str, server: str) -> dict[str, An
                     "scheme": "bearer",
                     "description": "a service token, a user JWT, or the LiveKit access token of the session's room; "
                     "streams also take `?token=` and the subprotocol pair `transcript.v1, bearer.<token>`",
+                },
+                "livekit": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "a JWT of the LiveKit server over the body's SHA-256",
                 },
             },
         },

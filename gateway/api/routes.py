@@ -85,7 +85,7 @@ class Api:
                   answers={201: schemas.SessionCreated, 400: problem, 413: problem, 503: problem}, tag="sessions"),
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
                   "the first join starts a transcription, the room's end stops it",
-                  credential=None, answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
+                  credential="livekit", answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
             Route("GET", "/healthz", self.health, "The process answers", credential=None,
                   answers={200: schemas.Health}, tag="operation"),
             Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
