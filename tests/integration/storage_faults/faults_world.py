@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +50,7 @@ class Database:
         await self.end()
 
     @contextlib.contextmanager
-    def frozen(self) -> Any:
+    def frozen(self) -> Iterator[None]:
         """The server and all its backends stop in mid-work, with their connections open."""
         stopped = [self.server.pid, *_children(self.server.pid)]
         try:
@@ -177,6 +178,16 @@ class World:
     async def kill_gateway(self) -> None:
         os.kill(self.gateway.process.pid, signal.SIGKILL)
         await self.gateway.process.wait()
+
+    @contextlib.contextmanager
+    def disk_full(self) -> Iterator[None]:
+        """Every write of the gateway to a file fails, as on a full disk."""
+        before = resource.prlimit(self.gateway.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.gateway.process.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(self.gateway.process.pid, resource.RLIMIT_FSIZE, before)
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -62,6 +62,14 @@ async def unreadable(world: World, dice: random.Random) -> None:
         await world.more_captions(dice.randrange(1, 3))
 
 
+async def without_disk(world: World, dice: random.Random) -> None:
+    """Neither the database nor our own disk takes anything; captions go on, and it is told."""
+    assert await world.metric("gateway_spool_failing") == 0
+    with world.database.frozen(), world.disk_full():
+        await world.more_captions(dice.randrange(2, 4))
+        assert await world.metric("gateway_spool_failing") == 1
+
+
 async def killed(world: World, dice: random.Random) -> None:
     """The gateway is killed in mid-sentence and started again."""
     await asyncio.sleep(dice.random() * 0.3)
@@ -96,6 +104,7 @@ FAULTS = {
     crowded: 3,
     slow: 4,
     unreadable: 2,
+    without_disk: 2,
     killed: 1,
     killed_in_an_outage: 2,
     killed_with_the_database: 1,

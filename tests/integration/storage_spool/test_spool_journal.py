@@ -1,0 +1,105 @@
+"""The gateway's journal on a real spool: finals and meter readings over a restart, and by number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gateway.sessions.domain.captions import Caption, Speaker, Word
+from gateway.sessions.domain.transcription import Claimed, Lease, Numbering
+from gateway.sessions.domain.usage import Usage
+from gateway.sessions.infra.journal import open_journal
+from gateway.sessions.usecases.ports import FinalToKeep, JournalTrouble, UsageToKeep
+from storage.spool.spool import open_spool
+
+NOW = datetime(2026, 1, 5, 10, 0, 0, 123_456, UTC)
+LIMIT = 1_000_000
+
+
+def final(seq: int, session: str = "s", text: str = "Good morning.") -> FinalToKeep:
+    words = (Word("Good", 10, 200), Word("morning.", 210, 500))
+    said = Caption(f"p:{seq}", text, "en", True, Speaker("anna", "Anna"), NOW, NOW, 10, 500, 0.97, words)
+    return FinalToKeep(Lease("t", 3), session, "epoch1", seq, said, "participant", b'{"text":"%d"}' % seq)
+
+
+def reading(seconds: int) -> UsageToKeep:
+    claimed = Claimed(
+        Lease("t", 3), "s", "abc", "rtmp", {"costCapUsd": 1}, "the-stream-key", NOW, Numbering("epoch1", NOW, 7)
+    )
+    used = Usage("u", "anna", NOW, None, seconds, 1, 10, 3, 1, 2, 0.01, 0.01, 0)
+    return UsageToKeep(claimed, {"anna": "participant", "bob": None}, (used,))
+
+
+def on_disk(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_entries_come_back_as_they_were_after_a_restart(tmp_path: Path) -> None:
+    """Also odd texts; what is forgotten does not come back."""
+    odd = final(2, text="nul \x00, emoji 🎧, " + "long " * 10_000)
+    async with open_journal(tmp_path, LIMIT) as journal:
+        await journal.append([final(1), odd])
+        await journal.append([reading(5)])
+    async with open_journal(tmp_path, LIMIT) as journal:
+        assert len(journal) == 3
+        entries, mark = await journal.oldest(2)
+        assert entries == [final(1), odd]
+        await journal.forget(mark)
+        entries, mark = await journal.oldest(10)
+        kept = reading(5)
+        assert entries == [replace(kept, claimed=replace(kept.claimed, options={}, stream_key=None))]
+        await journal.forget(mark)
+        assert (len(journal), journal.size) == (0, 0)
+
+
+async def test_no_stream_key_lies_on_the_disk(tmp_path: Path) -> None:
+    """Whoever reads a disk must not be able to publish."""
+    async with open_journal(tmp_path, LIMIT) as journal:
+        await journal.append([reading(5)])
+        assert b"the-stream-key" not in on_disk(tmp_path)
+        assert b"epoch1" in on_disk(tmp_path)
+
+
+async def test_finals_are_found_by_number_until_they_are_forgotten(tmp_path: Path) -> None:
+    """Each session's own, in order, whatever was appended twice."""
+    async with open_journal(tmp_path, LIMIT) as journal:
+        await journal.append([final(1), final(1, "other"), reading(1), final(2)])
+        await journal.append([final(2), final(3)])
+        assert [one.seq for one in await journal.finals("s", 0, 10)] == [1, 2, 3]
+        assert [(one.seq, one.data) for one in await journal.finals("s", 1, 1)] == [(2, b'{"text":"2"}')]
+        assert await journal.finals("nobody", 0, 10) == []
+        _, mark = await journal.oldest(4)
+        await journal.forget(mark)
+        assert [one.seq for one in await journal.finals("s", 0, 10)] == [2, 3]
+        _, mark = await journal.oldest(10)
+        await journal.forget(mark)
+        assert await journal.finals("s", 0, 10) == []
+
+
+async def test_a_full_journal_says_what_to_do(tmp_path: Path) -> None:
+    """And keeps what it has."""
+    async with open_journal(tmp_path, 2_000) as journal:
+        await journal.append([final(1)])
+        with pytest.raises(JournalTrouble, match="limit of 2,000 bytes"):
+            await journal.append([final(seq) for seq in range(2, 12)])
+        assert len(journal) == 1
+
+
+async def test_records_of_a_newer_version_are_not_thrown_away(tmp_path: Path) -> None:
+    """The message says what to do, and they stay."""
+    async with open_spool(tmp_path, LIMIT) as spool:
+        await spool.append([b"\x92\xa7final/9\xc0"])
+    async with open_journal(tmp_path, LIMIT) as journal:
+        with pytest.raises(JournalTrouble, match="start the version that wrote it"):
+            await journal.oldest(10)
+        assert len(journal) == 1
+
+
+async def test_two_gateways_cannot_share_one(tmp_path: Path) -> None:
+    async with open_journal(tmp_path, LIMIT):
+        with pytest.raises(JournalTrouble, match="another process"):
+            async with open_journal(tmp_path, LIMIT):
+                pass
