@@ -158,16 +158,13 @@ export class TranscriptStream extends EventTarget {
     }
     this.#socket = socket;
     let trouble = '';
-    const current = (react) => (event) => {
-      if (socket === this.#socket) react(event);
-    };
-    socket.onopen = current(() => this.#expect(this.#options.quietMs));
-    socket.onmessage = current(({ data }) => this.#receive(data));
-    socket.onclose = current(({ code, reason }) => this.#lost(code, reason || trouble));
-    socket.onerror = current((event) => {
+    socket.onopen = () => this.#expect(this.#options.quietMs);
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#lost(code, reason || trouble);
+    socket.onerror = (event) => {
       trouble = event.message ?? '';
       this.#expect(FAREWELL_MS, trouble); // Node 20 tells no close of a handshake that failed
-    });
+    };
     this.#expect(this.#options.handshakeMs, 'no answer to the handshake');
   }
 
