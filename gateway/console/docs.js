@@ -19,7 +19,7 @@ function render(api) {
     make('p', {}, ...marked(api.info.description)),
     heading('h2', 'credentials'),
     showTable(Object.entries(api.components.securitySchemes).map(([name, scheme]) =>
-      [code(name), `${scheme.type} ${scheme.scheme}`, ...marked(scheme.description)])),
+      [code(name), [scheme.type, scheme.scheme ?? scheme.name].join(' '), ...marked(scheme.description)])),
     ...[...byTag].flatMap(([tag, operations]) => [heading('h2', tag), ...operations]),
   );
 }
