@@ -61,9 +61,6 @@ class Backlog:
                 self.trouble = str(error)
                 return
             self._drop(offered)
-            if self.trouble is not None:
-                log.warning("finals are kept on disk again")
-                self.trouble = None
 
     async def oldest(self, count: int) -> Oldest:
         """At most so many. Raises: JournalTrouble."""
@@ -105,3 +102,6 @@ class Backlog:
     def _drop(self, entries: Sequence[Entry]) -> None:
         dropped = {id(entry) for entry in entries}
         self._held = [entry for entry in self._held if id(entry) not in dropped]
+        if self.trouble is not None and not self._held:
+            log.warning("no final is in memory only any more")
+            self.trouble = None

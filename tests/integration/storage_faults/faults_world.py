@@ -296,6 +296,13 @@ class World:
             raise self.broken[0]
         return sum(map(len, seen.values()))
 
+    async def export_has_everything(self, viewer: Viewer) -> None:
+        """The transcript that anybody may download holds all that the viewer has seen, wherever it lies."""
+        wanted = dict(viewer.seen)
+        exported = await self.call("GET", f"/api/sessions/{viewer.slug}/transcript?format=json")
+        found = {final["seq"]: (final["utteranceId"], final["text"]) for final in exported["finals"]}
+        assert found.items() >= wanted.items(), f"{viewer.slug} lacks {sorted(wanted.keys() - found.keys())}"
+
     async def newcomer_sees_everything(self, viewer: Viewer) -> None:
         """Somebody who comes now gets all that the viewer has seen, without a hole."""
         newcomer, wanted = Viewer(viewer.slug), viewer.last

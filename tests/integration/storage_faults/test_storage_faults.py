@@ -54,6 +54,7 @@ async def slow(world: World, dice: random.Random) -> None:
     async with world.database.locked("EXCLUSIVE"):
         await world.more_captions(dice.randrange(1, 3))
         await world.newcomer_sees_everything(dice.choice(world.viewers))
+        await world.export_has_everything(dice.choice(world.viewers))
 
 
 async def unreadable(world: World, dice: random.Random) -> None:

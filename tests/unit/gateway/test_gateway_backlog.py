@@ -299,6 +299,23 @@ async def test_a_full_disk_is_told_and_captions_go_on(caplog: pytest.LogCaptureF
         assert desk.kept == desk.shown == [1, 2, 3, 4]
 
 
+async def test_a_database_that_is_back_ends_the_trouble_with_the_disk(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is in memory only any more; a second outage is told again."""
+    desk = Desk()
+    async with desk.at_work():
+        desk.journal.refusal = "full"
+        for seq in (1, 2):
+            desk.records.down = True
+            desk.put(seq)
+            await asyncio.sleep(1)
+            assert desk.recorder.trouble == "full"
+            desk.records.down = False
+            await desk.settled()
+            assert desk.recorder.trouble is None
+        assert caplog.text.count("kept in memory only") == 2
+        assert desk.kept == desk.shown == [1, 2]
+
+
 async def test_what_neither_takes_is_bounded() -> None:
     """With database and disk away the sources wait at last; when either is back, they go on and nothing is lost."""
     desk = Desk(limit=10)
