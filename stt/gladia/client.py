@@ -38,11 +38,10 @@ log = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://api.gladia.io"
 _LARGEST_MESSAGE = 16 * 1024 * 1024
-_CLOSE_S = 1.0  # for the provider's half of a close handshake
+_CLOSE_S = 0.5  # for the provider's half of a close handshake
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=_CLOSE_S)
-_SEE_OFF_S = 3.0
-_SEE_OFF_TRIES = 5
-_SEE_OFF_PAUSE_S = 0.5
+_SEE_OFF_S = 5.0  # for ending a session that nobody uses, all attempts together
+_SEE_OFF_PAUSE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +149,21 @@ class Provider:
             await self._see_off((await posting).url)
 
     async def _see_off(self, url: str) -> None:
-        for attempt in range(_SEE_OFF_TRIES):
-            await asyncio.sleep(attempt * _SEE_OFF_PAUSE_S)
-            try:
-                async with asyncio.timeout(_SEE_OFF_S):
-                    if await self._say_stop(url):
-                        return
-            except aiohttp.WSServerHandshakeError as error:
-                if error.status in (404, 410):
-                    return  # there is no such session any more
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                continue
+        refusals = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SEE_OFF_S):
+                while True:
+                    try:
+                        if await self._say_stop(url):
+                            return
+                    except aiohttp.WSServerHandshakeError as error:
+                        # 403 is the answer for an ended session, and perhaps while our old connection lingers.
+                        refusals += error.status < 500
+                        if error.status in (404, 410) or refusals == 3:
+                            return
+                    except (aiohttp.ClientError, OSError, ValueError):
+                        pass
+                    await asyncio.sleep(_SEE_OFF_PAUSE_S)
         log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
 
     async def _say_stop(self, url: str) -> bool:

@@ -169,6 +169,7 @@ class Link:
         self._finish_by: float | None = None
         self._losses_in_a_row = 0
         self._all_complete = True
+        self._sent_to = 0
         self._sent = self._resent = self._messages = 0
 
     # --- the track's side ---------------------------------------------------------------------------------
@@ -270,6 +271,7 @@ class Link:
     def over(self, session: Session, now: float) -> list[LinkEvent]:
         """The shell has nothing left to do for `session`: it is CLOSED or LOST."""
         self.sessions.remove(session)
+        self._sent_to = max(self._sent_to, session.sent_to)
         self._sent += session.metered.sent
         self._resent += session.metered.resent
         self._messages += session.metered.messages
@@ -299,7 +301,8 @@ class Link:
 
     def _begin(self, at: int, now: float) -> Session:
         delay = self._options.backoff.delay(self._losses_in_a_row, self._random()) if self._losses_in_a_row else 0
-        session = Session(self._audio, at, self._options, now + delay, self._random)
+        sent_to = max((other.sent_to for other in self.sessions), default=self._sent_to)
+        session = Session(self._audio, at, self._options, now + delay, self._random, sent_to=sent_to)
         if self._finish_by is not None:
             session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)

@@ -197,14 +197,24 @@ class Metered:
 
 
 class Session:
-    """Decides; the shell acts. `begin`: where on the track's clock this session starts to hear."""
+    """Decides; the shell acts.
+
+    `begin`: where on the track's clock this session starts to hear. `sent_to`: how far other sessions were sent it.
+    """
 
     # A backlog goes out in pieces of a second: far below the provider's frame limit of 1 MiB.
     MOST_PER_MESSAGE: Final = SAMPLE_RATE
     MOST_STALLS: Final = 2
 
     def __init__(
-        self, audio: Retained, begin: int, options: LinkOptions, now: float, random: Callable[[], float]
+        self,
+        audio: Retained,
+        begin: int,
+        options: LinkOptions,
+        now: float,
+        random: Callable[[], float],
+        *,
+        sent_to: int = 0,
     ) -> None:
         self.state = SessionState.CREATING
         self.id: str | None = None
@@ -219,6 +229,7 @@ class Session:
         self.is_ended_there = False  # the provider said so: it needs no good-bye
         self.resumes = 0  # resumes after which the provider's counter was placed
         self.begin = begin
+        self.sent_to = sent_to
         self._audio = audio
         self._options = options
         self._random = random
@@ -228,7 +239,6 @@ class Session:
         self._look_by: float = 0.0
         # what was sent and heard
         self._cursor = begin
-        self._highest = begin
         self._acked = 0  # session samples
         self._heard_to = begin
         self._base = 0  # session sample at which the newest connection began
@@ -422,8 +432,8 @@ class Session:
         self._cursor = after
         self.metered.sent += samples
         self.metered.messages += 1
-        self.metered.resent += max(0, min(offset + samples, self._highest) - offset)
-        self._highest = max(self._highest, offset + samples)
+        self.metered.resent += max(0, min(offset + samples, self.sent_to) - offset)
+        self.sent_to = max(self.sent_to, offset + samples)
         self._last_sent = now
         if self._awaiting_since is None:
             self._awaiting_since = now

@@ -53,7 +53,7 @@ class Scenario:
 
 
 @dataclass
-class Heard_:
+class Played:
     """What came of it."""
 
     words: list[Word] = field(default_factory=list)
@@ -180,9 +180,9 @@ def _cut(dice: random.Random, total: int, kind: str) -> dict[str, Any]:
             return {"at_stop": True, "ack": dice.choice(("before", "after")), "code": code}
 
 
-async def play(scenario: Scenario) -> Heard_:
+async def play(scenario: Scenario) -> Played:
     """Run it against a server of its own."""
-    found = Heard_()
+    found = Played()
     pcm, _ = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
 
     def listen(event: LinkEvent) -> None:
@@ -217,7 +217,7 @@ async def play(scenario: Scenario) -> Heard_:
     return found
 
 
-def complaint(scenario: Scenario, found: Heard_) -> str | None:
+def complaint(scenario: Scenario, found: Played) -> str | None:
     """What is wrong with the result, or None."""
     _, truth = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
     heard = found.words if scenario.in_order else sorted(found.words, key=lambda word: word.start)

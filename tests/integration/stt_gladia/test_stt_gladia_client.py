@@ -1,0 +1,345 @@
+"""The client against a real local server: the ordinary life of a link, refusals, deadlines, endings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+from stt_gladia_line import CONFIG, Line
+
+from stt.backoff import Backoff
+from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
+from stt.gladia.client import Provider, ProviderOptions
+from stt.gladia.link import SpeechChanged
+from stt.gladia.messages import LiveConfig
+from stt.gladia.session import LinkOptions
+
+Dial: TypeAlias = Callable[..., Awaitable[Line]]
+
+SAID = "alpha bravo charlie delta"
+QUICK = LinkOptions(
+    stall_s=0.5, probe_s=0.1, resume_deadline_s=2.0, fetch_patience_s=1.0, full_s=0.05, backoff=Backoff(0.01, 2.0, 0.1)
+)
+
+
+# --- the ordinary life ------------------------------------------------------------------------------------------
+
+
+async def test_words_come_back_in_finals_with_their_place_on_the_tracks_clock(dial: Dial) -> None:
+    line = await dial()
+    await line.say(SAID, pauses=[0.3] * 3)
+    outcome = await line.finish()
+    assert line.words == SAID.split()
+    assert [round(final.start, 1) for final in line.finals] == [0.1, 0.6, 1.2, 1.7]
+    assert len({final.id for final in line.finals}) == 4
+    assert all(final.id.startswith(line.sessions[0].id + ":00_") for final in line.finals)
+    assert outcome.complete
+    assert outcome.failed is None
+    assert outcome.sent_samples == line.sent == line.link.sent_samples
+    assert outcome.resent_samples == 0
+    assert outcome.counts.finals == 4
+    assert line.link.messages_sent <= line.sent // 1600 + 1
+
+
+async def test_a_track_that_begins_late_has_its_own_clock(dial: Dial) -> None:
+    """The provider counts from its first sample; we count from the track's anchor."""
+    line = await dial()
+    line.sent = 16_000 * 1000
+    await line.say("alpha")
+    await line.finish()
+    assert line.finals[0].start == pytest.approx(1000.1, abs=0.01)
+
+
+async def test_a_stretch_that_was_left_out_shifts_nothing(dial: Dial) -> None:
+    """An hour of silence that was never sent costs half a second of it, and the words behind keep their time."""
+    line = await dial()
+    await line.say("alpha bravo", tail_s=0.0)
+    line.sent += 16_000 * 3600
+    await line.say("charlie")
+    outcome = await line.finish()
+    assert line.words == ["alpha", "bravo", "charlie"]
+    assert line.finals[0].start == pytest.approx(0.1, abs=0.01)
+    assert line.finals[1].start == pytest.approx(3600.63, abs=0.01)
+    assert outcome.sent_samples < 16_000 * 3
+    assert len(line.sessions) == 1
+
+
+async def test_a_track_that_never_speaks_costs_nothing(dial: Dial) -> None:
+    line = await dial()
+    assert line.link.state == "idle"
+    outcome = await line.finish()
+    assert outcome.complete
+    assert not line.sessions
+    assert not line.reports
+
+
+async def test_a_session_is_reported_when_it_opens_and_when_it_is_over(dial: Dial) -> None:
+    line = await dial()
+    await line.say("alpha")
+    await line.finish()
+    opened, over = line.reports
+    assert (opened.over, over.over) == (False, True)
+    assert opened.id == over.id == line.sessions[0].id
+    assert over.outcome == "closed"
+    assert over.seconds_sent == pytest.approx(line.sent / 16_000)
+
+
+async def test_partials_precede_a_final_under_the_same_id(dial: Dial) -> None:
+    line = await dial()
+    await line.say("alpha bravo", pace=0.002)
+    await line.finish()
+    ids = [event.utterance.id for event in line.events if hasattr(event, "utterance")]
+    assert len(ids) >= 3
+    assert len(set(ids)) == 1
+    assert not line.retracted
+    assert [event.speaking for event in line.events if isinstance(event, SpeechChanged)] == [True, False]
+
+
+@pytest.mark.parametrize("form", ["full", "counter"])
+async def test_a_translation_names_the_utterance_it_belongs_to(dial: Dial, form: str) -> None:
+    line = await dial({"every": {"utterance_id": form, "self_translation": True}})
+    config = LiveConfig(endpointing_s=0.1, languages=("en",), translate_to=("fr",))
+    translated = Line(line.server, line.provider, config)
+    await translated.say("alpha bravo")
+    await translated.finish()
+    assert [(said.utterance_id, said.target_language, said.text) for said in translated.translations] == [
+        (translated.finals[0].id, "fr", "ALPHA BRAVO")
+    ]
+
+
+async def test_an_idle_connection_is_kept(dial: Dial) -> None:
+    """Nothing is sent for longer than the provider allows, and the connection stays the same."""
+    line = await dial(None, LinkOptions(keepalive_s=0.1), idle_s=0.4)
+    await line.say("alpha")
+    await asyncio.sleep(1.0)
+    await line.say("bravo")
+    assert (await line.finish()).complete
+    assert line.words == ["alpha", "bravo"]
+    assert line.sessions[0].connections == 1
+
+
+async def test_a_session_is_changed_before_the_providers_cap(dial: Dial) -> None:
+    """Words at the change come once, and every session is ended."""
+    line = await dial(None, LinkOptions(roll_over_s=1.0))
+    words = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima"
+    await line.say(words, pauses=[0.0, 0.2] * 6, pace=0.01)
+    outcome = await line.finish()
+    assert line.words == words.split()
+    assert outcome.complete
+    assert len(line.sessions) >= 3
+    assert not any(session.open for session in line.sessions)
+    assert [report.outcome for report in line.reports if report.over] == ["closed"] * len(line.sessions)
+
+
+async def test_many_links_share_an_account(dial: Dial) -> None:
+    first = await dial()
+    lines = [first, *(Line(first.server, first.provider, CONFIG) for _ in range(9))]
+    await asyncio.gather(*(line.say(SAID, pace=0.001) for line in lines))
+    outcomes = await asyncio.gather(*(line.finish() for line in lines))
+    assert all(outcome.complete for outcome in outcomes)
+    assert all(line.words == SAID.split() for line in lines)
+
+
+# --- POST -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_key_ends_the_link_at_once(dial: Dial) -> None:
+    line = await dial(key="wrong", api_key="right")
+    await line.say("alpha")
+    async with asyncio.timeout(2.0):
+        outcome = await line.running
+    assert isinstance(outcome.failed, ProviderRefused)
+    assert outcome.failed.status == 401
+    assert "GLADIA_API_KEY" in str(outcome.failed)
+    assert not outcome.complete
+    assert outcome.counts.sessions == 1  # it was not tried again
+    line.link.send(line.sent, bytes(3200))  # what still comes is ignored
+    assert line.link.backlog_s == 0
+
+
+async def test_the_key_is_checked_without_a_session(dial: Dial) -> None:
+    line = await dial(key="wrong", api_key="right")
+    with pytest.raises(ProviderRefused):
+        await line.provider.check()
+    async with Provider(ProviderOptions("right", line.server.url)) as provider:
+        await provider.check()
+    assert not line.sessions
+
+
+async def test_a_full_account_is_waited_for_visibly(dial: Dial) -> None:
+    line = await dial({"max_sessions": 0}, QUICK)
+    await line.say(SAID)
+    await line.until(lambda: line.link.state == "waiting")
+    assert line.link.backlog_s > 1.0
+    line.server.faults = {}
+    outcome = await line.finish()
+    assert line.words == SAID.split()
+    assert outcome.complete
+    assert line.link.backlog_s == 0
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+async def test_a_post_that_fails_for_now_is_repeated(dial: Dial, status: int) -> None:
+    line = await dial({"post": {"refusals": [{"status": status, "count": 3}]}}, QUICK)
+    await line.say(SAID)
+    assert (await line.finish()).complete
+    assert line.words == SAID.split()
+
+
+async def test_a_slow_post_holds_up_no_audio(dial: Dial) -> None:
+    line = await dial({"post": {"delay_s": 0.4}}, QUICK)
+    await line.say(SAID)
+    assert line.link.state == "creating"
+    assert (await line.finish()).complete
+    assert line.words == SAID.split()
+
+
+async def test_a_post_whose_answer_is_lost_is_repeated(dial: Dial) -> None:
+    """The first session cannot be ended, for nobody knows its URL; it never gets audio."""
+    line = await dial({"post": {"lost_answers": 1}}, QUICK)
+    await line.say(SAID)
+    assert (await line.finish()).complete
+    assert line.words == SAID.split()
+    orphan, used = line.sessions
+    assert (orphan.connections, orphan.audio_bytes) == (0, 0)
+    assert not used.open
+
+
+async def test_errors_say_what_to_do(dial: Dial) -> None:
+    line = await dial({"post": {"refusals": [{"status": s, "after": i, "count": 1} for i, s in enumerate((429, 502))]}})
+    with pytest.raises(ProviderFull):
+        await line.provider.create(CONFIG)
+    with pytest.raises(ProviderUnavailable, match="502"):
+        await line.provider.create(CONFIG)
+    with pytest.raises(ProviderRefused, match="region"):
+        await line.provider.create(LiveConfig(region="mars"))
+    with pytest.raises(ProviderRefused, match="not found"):
+        await line.provider.result("nothing")
+
+
+async def test_a_provider_that_is_not_there_is_unavailable() -> None:
+    async with Provider(ProviderOptions("key", "http://127.0.0.1:9", 1.0)) as provider:
+        with pytest.raises(ProviderUnavailable):
+            await provider.create(CONFIG)
+    with pytest.raises(RuntimeError, match="async with"):
+        _ = Provider(ProviderOptions("key")).http
+
+
+def test_the_key_is_never_shown() -> None:
+    assert "secret" not in repr(ProviderOptions("secret"))
+
+
+# --- deadlines --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"post": {"delay_s": 60}},
+        {"post": {"refusals": [{"status": 503}]}},
+        {"max_sessions": 0},
+        {"every": {"upgrade_delay_s": 60}},
+        {"every": {"upgrade": [{"status": 503}]}},
+        {"every": {"ignore_stop": True}},
+        {"every": {"stop_reading_at_byte": 0}},
+        {"every": {"acks": {"delay_s": 60}}},
+        {"every": {"end_delay_s": 60}},
+        {"every": {"cuts": [{"at_byte": 0, "times": 10_000}]}},
+    ],
+    ids=lambda plan: str(plan)[:40],
+)
+async def test_finish_keeps_its_deadline_whatever_the_provider_does(dial: Dial, plan: dict[str, Any]) -> None:
+    line = await dial(plan)
+    await line.say(SAID, tail_s=1.0)
+    began = time.monotonic()
+    outcome = await line.finish(0.8)
+    assert not outcome.complete
+    assert outcome.failed is None
+    # Not a measurement: without the deadline it would be a minute.
+    assert time.monotonic() - began < 4.0
+
+
+async def test_finish_returns_as_soon_as_everything_is_there(dial: Dial) -> None:
+    line = await dial()
+    await line.say("alpha")
+    line.link.finish(3600.0)
+    async with asyncio.timeout(10.0):
+        assert (await line.running).complete
+
+
+async def test_words_already_heard_are_kept_when_the_end_never_comes(dial: Dial) -> None:
+    line = await dial({"every": {"ignore_stop": True}})
+    await line.say(SAID, pauses=[0.3] * 3)
+    outcome = await line.finish(0.5)
+    assert line.words == SAID.split()
+    assert not outcome.complete
+    assert not line.given_up
+
+
+async def test_audio_that_never_reached_the_provider_is_reported(dial: Dial) -> None:
+    line = await dial({"max_sessions": 0})
+    await line.say(SAID)
+    outcome = await line.finish(0.2)
+    assert [(lost.start, round(lost.end, 2)) for lost in line.given_up] == [(0.0, round(line.sent / 16_000, 2))]
+    assert outcome.counts.given_up_samples == line.sent
+
+
+async def test_memory_is_bounded_while_the_provider_is_away(dial: Dial) -> None:
+    """The oldest audio is given up and counted; when the provider is back, the rest is heard at its right time."""
+    line = await dial({"max_sessions": 0}, LinkOptions(retain_s=2.0, full_s=0.05, backoff=Backoff(0.01, 2.0, 0.1)))
+    await line.say("alpha " * 20, pauses=[0.1] * 19)
+    lost = line.given_up[-1].end
+    assert line.given_up[0].start == 0.0
+    assert line.sent / 16_000 - lost <= 2.1
+    line.server.faults = {}
+    await line.finish()
+    first = line.finals[0].words[0]
+    assert lost <= first.start <= lost + 0.5
+    assert sum(event.end - event.start for event in line.given_up) == pytest.approx(lost)
+    assert line.link.counts.given_up_samples == round(lost * 16_000)
+
+
+# --- endings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {},
+        {"post": {"delay_s": 0.3}},
+        {"every": {"upgrade_delay_s": 0.3}},
+        {"every": {"cuts": [{"at_byte": 20_000}], "upgrade": [{"status": 503, "after": 1, "count": 2}]}},
+        {"every": {"cuts": [{"at_stop": True}]}},
+    ],
+    ids=lambda plan: str(plan)[:40],
+)
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15])
+async def test_a_cancelled_link_leaves_no_session_running(dial: Dial, plan: dict[str, Any], after_s: float) -> None:
+    line = await dial(plan, QUICK)
+    await line.say(SAID)
+    await asyncio.sleep(after_s)
+    line.running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await line.running
+    await line.provider.__aexit__(None, None, None)
+    await line.all_ended()
+    assert [report.id for report in line.reports if report.over] == [r.id for r in line.reports if not r.over]
+
+
+async def test_a_session_that_was_given_up_at_the_deadline_is_ended_in_the_background(dial: Dial) -> None:
+    line = await dial({"every": {"acks": {"delay_s": 0.6}}}, QUICK)
+    await line.say(SAID)
+    await line.finish(0.1)
+    await line.provider.__aexit__(None, None, None)
+    await line.all_ended()
+
+
+async def test_a_link_that_ended_leaves_nothing_behind(dial: Dial) -> None:
+    line = await dial({"every": {"cuts": [{"at_byte": 10_000}, {"at_final": 1}]}}, QUICK)
+    await line.say(SAID)
+    await line.finish()
+    assert not [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("stt-sp")]
+    await line.all_ended()

@@ -1,0 +1,41 @@
+"""Words in equal words out, whatever the provider and the network do.
+
+`GATEWAY_FAULT_COUNT` scenarios are drawn from seeds counted from 0; `GATEWAY_FAULT_SEEDS` names single ones instead
+("17,42" or "1000-1999"). A failure prints its seed: `GATEWAY_FAULT_SEEDS=17 pytest …` plays it again.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from stt_gladia_scenarios import draw, play_all
+
+_BATCH = 50
+
+
+def _seeds() -> list[int]:
+    named = os.environ.get("GATEWAY_FAULT_SEEDS")
+    if not named:
+        return list(range(int(os.environ.get("GATEWAY_FAULT_COUNT", "300"))))
+    seeds: list[int] = []
+    for part in named.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
+_SEEDS = _seeds()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "seeds",
+    [_SEEDS[at : at + _BATCH] for at in range(0, len(_SEEDS), _BATCH)],
+    ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}",
+)
+async def test_every_word_comes_out_once_in_order_and_on_time(seeds: list[int]) -> None:
+    wrong = await play_all(seeds, at_once=25)
+    for seed, problem in wrong.items():
+        print(f"seed {seed}: {problem}\n    {draw(seed)}")
+    assert not wrong, f"play again with GATEWAY_FAULT_SEEDS={','.join(map(str, wrong))}"
