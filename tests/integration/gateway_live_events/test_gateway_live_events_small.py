@@ -99,6 +99,8 @@ async def test_the_accept_header_asks_for_events(accept: str) -> None:
         ({"headers": {"Last-Event-ID": "42"}}, 400, "malformed"),
         ({"since": "k3f9:x"}, 400, "malformed"),
         ({"headers": {"Origin": "https://elsewhere.example"}}, 403, "origin"),
+        ({"headers": {"Origin": "http://own.example", "Authorization": "Bearer wrong"}}, 401, "credential"),
+        ({"headers": {"Origin": "http://own.example"}, "session": "nowhere"}, 404, "no_session"),
     ],
 )
 async def test_a_refusal_is_an_http_status_and_is_counted(changes: dict[str, Any], status: int, counted: str) -> None:
