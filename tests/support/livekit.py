@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -210,13 +211,17 @@ class Person:
         self.track.unmute()
 
     async def leave(self) -> None:
-        with suppress(Exception):  # the server may be gone
-            if self.publication is not None and self.room.isconnected():
-                await self.room.local_participant.unpublish_track(self.publication.sid)
+        """In a bounded time: the SDK waits for ever for the answer of a server that is gone."""
+        with suppress(Exception):
+            async with asyncio.timeout(2):
+                if self.publication is not None and self.room.isconnected():
+                    await self.room.local_participant.unpublish_track(self.publication.sid)
         if self.source is not None:
             await self.source.aclose()
             self.source = None
-        await self.room.disconnect()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await self.room.disconnect()
 
 
 def _frames(pcm16k: bytes) -> Iterator[rtc.AudioFrame]:
