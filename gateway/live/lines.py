@@ -131,7 +131,6 @@ class EventLine:
             async with asyncio.timeout(CLOSE_S):
                 if goodbye is not None and not self.transport.is_closing():
                     self.transport.write(goodbye.framed(self.framing))
-                await self._response.write_eof()
                 await _emptied(self.transport)
         let_go(self.transport)
         self._ended.set()

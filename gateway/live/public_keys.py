@@ -40,7 +40,7 @@ def parse_keys(document: bytes) -> Mapping[str, jwt.PyJWK]:
 
 
 def _parse(described: dict[str, Any]) -> jwt.PyJWK | None:
-    if described.get("kty") not in ("RSA", "EC") or described.get("use", "sig") != "sig":
+    if described.get("use", "sig") != "sig":
         return None
     try:
         key = jwt.PyJWK(described)

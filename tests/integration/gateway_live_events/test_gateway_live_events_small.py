@@ -6,6 +6,8 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -33,23 +35,22 @@ async def asked(small: Small, **changes: Any) -> tuple[int, dict[str, str], str]
         return answer.status, dict(answer.headers), await answer.text()
 
 
-async def raw_get(
-    small: Small, *headers: str, version: str = "1.1"
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    port = int(small.url.rpartition(":")[2])
+@asynccontextmanager
+async def raw_get(small: Small, *, version: str = "1.1") -> AsyncIterator[asyncio.StreamReader]:
+    """A reader on a bare connection, who takes little until asked."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", int(small.url.rpartition(":")[2])))
     reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
-    lines = [
-        f"GET {STREAM}?session=one&token={SERVICE} HTTP/{version}",
-        "Host: gateway",
-        "Accept: text/event-stream",
-        *headers,
-    ]
-    writer.write("\r\n".join([*lines, "", ""]).encode())
-    return reader, writer
+    head = (
+        f"GET {STREAM}?session=one&token={SERVICE} HTTP/{version}\r\nHost: gateway\r\nAccept: text/event-stream\r\n\r\n"
+    )
+    writer.write(head.encode())
+    try:
+        yield reader
+    finally:
+        writer.transport.abort()
 
 
 # --- admission --------------------------------------------------------------------------------------------
@@ -179,8 +180,7 @@ async def test_a_long_history_comes_from_the_records_in_order() -> None:
 
 async def test_http_1_0_gets_the_events_bare_until_the_end() -> None:
     """What nginx speaks to a server unless it is told otherwise."""
-    async with small_endpoint() as small:
-        reader, writer = await raw_get(small, version="1.0")
+    async with small_endpoint() as small, raw_get(small, version="1.0") as reader:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.0 200")
         assert b"transfer-encoding" not in head.lower()
@@ -189,7 +189,6 @@ async def test_http_1_0_gets_the_events_bare_until_the_end() -> None:
         assert hello.startswith(b"event: hello\nid: -:0\ndata: {")
         await small.endpoint.close()
         assert await reader.read() == b""
-        writer.close()
 
 
 # --- heartbeats, and readers who do not read --------------------------------------------------------------
@@ -219,20 +218,19 @@ async def test_a_socket_that_asks_for_it_beats_too_and_others_do_not() -> None:
 @pytest.mark.parametrize("leave", ["close", "reset"])
 async def test_a_reader_who_has_gone_is_noticed_though_nothing_is_sent(leave: str) -> None:
     async with small_endpoint() as small:
-        reader, writer = await raw_get(small)
-        await reader.readuntil(b"hello")
         if leave == "reset":
-            writer.transport.abort()
+            async with raw_get(small) as reader:
+                await reader.readuntil(b"hello")
         else:
-            writer.close()
+            async with listening(small.http, small.url, "one") as events:
+                await events.until("hello")
         await small.watching(0)
         assert small.endpoint.counts.closed == {"by_watcher": 1}
 
 
 async def test_a_reader_who_does_not_read_is_let_go_and_holds_up_nobody() -> None:
-    async with small_endpoint(hub_options=HubOptions(mailbox_bytes=50_000)) as small:
+    async with small_endpoint(hub_options=HubOptions(mailbox_bytes=50_000)) as small, raw_get(small) as sleeper:
         small.begin()
-        sleeper, writer = await raw_get(small)
         await sleeper.readuntil(b"hello")
         async with listening(small.http, small.url, "one") as events:
             await events.until("hello")
@@ -243,9 +241,10 @@ async def test_a_reader_who_does_not_read_is_let_go_and_holds_up_nobody() -> Non
             while len(events.finals) < 300:
                 await events.until("transcript.final")
             await small.watching(1)
+        taken = await sleeper.read()
+        assert not taken.endswith(b"0\r\n\r\n")  # cut off: what it did not take is not kept for it
         assert small.hub.counts.closed_too_slow == 1
         assert small.endpoint.counts.closed["too_slow"] == 1
-        writer.close()
 
 
 async def test_a_reader_who_stops_in_the_history_is_let_go_when_the_gateway_closes() -> None:
@@ -253,11 +252,10 @@ async def test_a_reader_who_stops_in_the_history_is_let_go_when_the_gateway_clos
     async with small_endpoint() as small:
         small.records.kept = [b'{"text":"' + b"x" * 4_000 + b'"}'] * 2_000
         small.begin(last_seq=2_000)
-        reader, writer = await raw_get(small)
-        await reader.readuntil(b"hello")
-        await small.endpoint.close()
-        await small.watching(0)
-        writer.close()
+        async with raw_get(small) as reader:
+            await reader.readuntil(b"hello")
+            await small.endpoint.close()
+            await small.watching(0)
 
 
 # --- endings ----------------------------------------------------------------------------------------------

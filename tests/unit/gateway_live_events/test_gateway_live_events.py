@@ -195,6 +195,32 @@ async def test_an_event_reader_that_sleeps_too_long_is_let_go(hub: Hub) -> None:
     assert closed == [CloseCode.TOO_SLOW]
 
 
+async def test_only_those_who_have_everything_are_sent_away_at_the_end(hub: Hub) -> None:
+    """One who is behind, or still reads the past, is sent away when it has caught up."""
+    running(hub)
+    _, closed = await join(hub, Pipe())
+    behind = Pipe()
+    watcher, behind_closed = await join(hub, behind)
+    behind.asleep, behind.size = True, BEHIND_BYTES
+    catching_up: list[CloseCode] = []
+    newcomer = hub.join("abc12345", Pipe(), catching_up.append, events.in_event)
+    hub.channel("abc12345").final(1, "u1", b"{}")
+    assert hub.end("abc12345", CloseCode.SESSION_ENDED) is False
+    assert (closed, behind_closed, catching_up) == ([CloseCode.SESSION_ENDED], [], [])
+    behind.wake()
+    watcher.flush()
+    await hub.channel("abc12345").catch_up(newcomer, None, no_past)
+    assert hub.end("abc12345", CloseCode.SESSION_ENDED) is True
+    assert (behind_closed, catching_up) == ([CloseCode.SESSION_ENDED], [CloseCode.SESSION_ENDED])
+    assert len([event for event in parse(behind.written) if event["event"] == "transcript.final"]) == 1
+
+
+async def test_sessions_that_run_here_are_not_idle(hub: Hub) -> None:
+    hub.join("quiet", Pipe(), lambda code: None)
+    running(hub)
+    assert hub.idle() == ["quiet"]
+
+
 def test_the_goodbye_says_what_a_close_code_says(hub: Hub) -> None:
     running(hub)
     goodbye = hub.channel("abc12345").goodbye(CloseCode.SESSION_ENDED, "the session has ended")
