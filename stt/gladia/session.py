@@ -10,7 +10,7 @@ the provider's counter stands; from then on, what the provider says about audio 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import accumulate
@@ -100,6 +100,14 @@ class OutOfOrder(SttError):
 
     def __init__(self, state: SessionState, event: Event) -> None:
         super().__init__(f"{event.name} in state {state.name}")
+
+
+def move(state: SessionState, event: Event) -> SessionState:
+    """Raises: OutOfOrder."""
+    try:
+        return MOVES[state, event]
+    except KeyError:
+        raise OutOfOrder(state, event) from None
 
 
 # What the shell is to do next. `within`: seconds that it may take at most.
@@ -246,6 +254,7 @@ class Session:
         self._agains: list[_Again] = []
         self._is_doubtful = False  # a resume was cut before it was placed: what arrived of it is not known
         self._probes: list[tuple[int, int]] = []  # track position, samples: sent since, in RESUMING
+        self._run = (0, 0)  # session samples: unbroken acknowledgements on this connection
         self._stop_at: int | None = None  # timeline's end when stop was last sent
         self._whole: bool | None = None  # what the provider's own result says
         # patience
@@ -395,6 +404,7 @@ class Session:
         self.is_unsettled = True
         self._before_cut = self.timeline.end
         self._probes.clear()
+        self._run = (-1, -1)
         self._cursor = max(self.needs_from, self._audio.start)
         self._move(Event.REOPENED, now)
         if self._stop_at is None and self._acked == self.timeline.end:
@@ -511,7 +521,11 @@ class Session:
         if self.is_unsettled:
             self._place(begin_bytes, end_bytes, now)
             return
-        self._acked = min(end, self.timeline.end)
+        if end > self.timeline.end:
+            # It has more than we sent: our idea of its clock is wrong.
+            self._move(Event.CUT_SHORT, now)
+            return
+        self._acked = end
         self._stalls = 0
         # Were the end inclusive, as one document has it, the last sample would never be acknowledged.
         is_caught_up = self._acked >= self.timeline.end - 1
@@ -521,33 +535,35 @@ class Session:
             self._progress()
 
     def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
-        """Read from the first acknowledgement after a cut how much the provider has of what came before."""
+        """Read from the acknowledgements after a cut how much the provider has of what came before."""
         if not self._probes:
             return
         # Were the end inclusive, as one document has it, half a sample would be missing.
         begin, end = begin_bytes // SAMPLE_BYTES, ceil(end_bytes / SAMPLE_BYTES)
-        bases = {base for base in self._bases(begin, end) if self._acked <= base <= self._before_cut}
-        if begin_bytes % SAMPLE_BYTES or not bases:
+        self._run = (self._run[0], end) if begin == self._run[1] else (begin, end)
+        base = self._base_told_by(begin, end)
+        is_senseless = base is not None and not self._acked <= base <= self._before_cut
+        if is_senseless or begin_bytes % SAMPLE_BYTES:
             # It counts in a way that we do not understand. A new session starts from nothing.
             self._move(Event.CUT_SHORT, now)
-        elif len(bases) == 1:
-            self._placed(bases.pop(), now)
-            self._acked = end
-            self._awaiting_since = now if self._acked < self.timeline.end else None
-        else:
-            self._awaiting_since = now  # the next one may tell, or the result
-
-    def _bases(self, begin: int, end: int) -> Iterator[int]:
-        """Where the counter may have stood when this acknowledgement's connection began."""
-        befores = list(accumulate((samples for _, samples in self._probes), initial=0))
-        sizes = [samples for _, samples in self._probes]
-        if end - begin in sizes:
-            yield begin - befores[sizes.index(end - begin)]
             return
-        # It is for a part of a message, or for several.
-        yield from (begin - before for before, size in zip(befores, sizes, strict=False) if end - begin < size)
-        if len(sizes) == 1 and end - begin > sizes[0]:
-            yield end - sizes[0]
+        if base is None:
+            return
+        self._placed(base, now)
+        self._acked = end
+        self._awaiting_since = now if self._acked < self.timeline.end else None
+
+    def _base_told_by(self, begin: int, end: int) -> int | None:
+        """Where the provider's counter stood when this connection began, once an acknowledgement proves it."""
+        sizes = [samples for _, samples in self._probes]
+        befores = list(accumulate(sizes, initial=0))
+        if end - begin in sizes:  # it is for this message
+            return begin - befores[sizes.index(end - begin)]
+        if self._run[1] - self._run[0] in befores[1:]:  # several together are for the first messages
+            return self._run[0]
+        if end - sizes[0] == self._before_cut and len(sizes) == 1:  # one for all that was kept and the first message
+            return self._before_cut
+        return None  # a late one of the former connection, or a part: others will follow
 
     def _placed(self, base: int, now: float) -> None:
         self.timeline.rewind(base)
@@ -652,10 +668,7 @@ class Session:
         self._not_before = now + max(at_least, self._options.backoff.delay(self._attempts, self._random()))
 
     def _move(self, event: Event, now: float) -> None:
-        try:
-            self.state = MOVES[self.state, event]
-        except KeyError:
-            raise OutOfOrder(self.state, event) from None
+        self.state = move(self.state, event)
         if self.state is SessionState.FETCHING:
             self._attempts, self._not_before = 0, now
             self._fetch_by = now + self._options.fetch_patience_s

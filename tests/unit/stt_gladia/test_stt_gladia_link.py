@@ -1,0 +1,113 @@
+"""The link in every order of events: no word is lost or doubled, memory is bounded, nothing is ever out of order."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from stt_gladia_world import World
+
+from stt.gladia import messages as wire
+
+_CODES = [None, None, 1001, 1011, 4500]
+_CHATTER = [wire.Ignored("x"), wire.Complaint("error", "?"), wire.AudioAcknowledged(0, 3200), wire.StopAcknowledged()]
+
+
+def live(seed: int) -> World:
+    """One random life of a link, as a shell, a network and a provider might play it."""
+    dice = random.Random(seed)
+    world = World(seed, dice.randint(3, 40))
+    trouble = dice.choice((0.02, 0.1, 0.3))
+    for _ in range(dice.randint(10, 120)):
+        world.speak(dice.choice((0, 1, 1, 2, 10)))
+        world.wait(dice.choice((0.0, 0.01, 0.1, 0.1, 0.6)))
+        many = dice.choice((0, 1, 2, 50))
+        world.turn(
+            dice.choice((0, 1, 3, 50)), dice.choice((0, 1, 3, 50)), many, dice.choice((0, 1, 3, 50)),
+            lost=dice.random() < trouble / 2,
+        )  # fmt: skip
+        if dice.random() < trouble:
+            world.cut(dice.choice(_CODES), keep=dice.random() < 0.5, replay=dice.random() < 0.5)
+        if dice.random() < trouble / 10:
+            world.kill(dice.choice((None, 1000, 4408)))
+        if dice.random() < trouble / 20:
+            world.end_by_itself()
+        if dice.random() < trouble:
+            world.work(dice.choice(("ok", "full", "down")), 2)
+        if dice.random() < trouble:
+            world.chatter(dice.choice(_CHATTER))
+        if dice.random() < trouble / 10:
+            world.wait(5.0)
+        world.check()
+    return world
+
+
+@pytest.mark.parametrize("first", range(0, 1000, 100))
+def test_every_life_ends_with_every_word_once(first: int) -> None:
+    for seed in range(first, first + 100):
+        try:
+            live(seed).settle()
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
+class Machine(RuleBasedStateMachine):
+    """The same with hypothesis at the dice, which looks for the shortest way to break it."""
+
+    world: World
+
+    @initialize(seed=st.integers(0, 1 << 30), count=st.integers(3, 30), chunks=st.integers(0, 40))
+    def begin(self, seed: int, count: int, chunks: int) -> None:
+        self.world = World(seed, count)
+        self.world.speak(chunks)
+        self.world.turn(0, 0, 0, 0)
+
+    @rule(
+        chunks=st.integers(0, 10), sends=st.integers(0, 30), arrivals=st.integers(0, 30), acks=st.integers(0, 30),
+        answers=st.integers(0, 30), lost=st.booleans(), seconds=st.sampled_from([0.0, 0.2, 0.6]),
+    )  # fmt: skip
+    def turn(self, chunks: int, sends: int, arrivals: int, acks: int, answers: int, lost: bool, seconds: float) -> None:
+        self.world.speak(chunks)
+        self.world.wait(seconds)
+        self.world.turn(sends, arrivals, acks, answers, lost=lost)
+
+    @rule(code=st.sampled_from(_CODES), keep=st.booleans(), replay=st.booleans(), answers=st.integers(0, 5))
+    def cut(self, code: int | None, keep: bool, replay: bool, answers: int) -> None:
+        self.world.cut(code, keep=keep, replay=replay)
+        self.world.wait(0.3)
+        self.world.turn(1, 0, 0, answers)
+
+    @rule(code=st.sampled_from([None, 1000, 4408]))
+    def kill(self, code: int | None) -> None:
+        self.world.kill(code)
+
+    @rule()
+    def end_by_itself(self) -> None:
+        self.world.end_by_itself()
+
+    @rule(answer=st.sampled_from(["full", "down"]), seconds=st.sampled_from([0.1, 5.0]))
+    def refuse(self, answer: str, seconds: float) -> None:
+        self.world.work(answer, 1)
+        self.world.wait(seconds)
+
+    @rule(message=st.sampled_from(_CHATTER))
+    def chatter(self, message: wire.Message) -> None:
+        self.world.chatter(message)
+
+    @invariant()
+    def holds(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.world.settle()
+
+
+Machine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestEveryOrderOfEvents = Machine.TestCase
