@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ class Live:
         self._recognisers: list[Recogniser] = []
         self._unfinished = config.channels
         self._heard_all = asyncio.Event()
-        self._late = 0
+        self._late: deque[Callable[[], None]] = deque()
         self._none_late = asyncio.Event()
         self._none_late.set()
         self._ended = asyncio.Event()
@@ -319,12 +320,11 @@ class Live:
 
     def _post_late(self, post: Callable[[], None], delay_s: float) -> None:
         def arrive() -> None:
-            post()
-            self._late -= 1
-            if self._late == 0:
+            self._late.popleft()()  # the oldest: timers of one moment come in any order
+            if not self._late:
                 self._none_late.set()
 
-        self._late += 1
+        self._late.append(post)
         self._none_late.clear()
         asyncio.get_running_loop().call_later(delay_s, arrive)
 

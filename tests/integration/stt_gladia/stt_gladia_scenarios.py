@@ -1,7 +1,7 @@
 """Random misfortunes of a provider, and the check that every spoken word comes out once.
 
-A scenario is one track, one local speech server and one fault plan, all drawn from one seed. Audio is sent several
-times faster than it is spoken and the client's patience is shortened in proportion, so that a scenario takes a second.
+A scenario is one track, one local speech server and one fault plan, all drawn from one seed. Sockets are real, the
+client's patience is that of production, and time jumps (`stt_gladia_clock`), so that a scenario takes a moment.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stt.backoff import Backoff
-from stt.gladia.client import Outcome, Provider, ProviderOptions, SessionReport
+from stt.gladia.client import GladiaLink, Outcome, Provider, ProviderOptions, SessionReport
 from stt.gladia.link import AudioGivenUp, Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
 from stt.gladia.session import LinkOptions
@@ -23,16 +22,6 @@ from stt.transcript import Word
 
 TOLERANCE_S = 0.1
 CHUNK = 3200  # bytes: 100 ms
-PATIENCE = LinkOptions(
-    keepalive_s=0.5,
-    connect_timeout_s=2.0,
-    resume_deadline_s=3.0,
-    stall_s=0.8,
-    probe_s=0.15,
-    full_s=0.05,
-    fetch_patience_s=1.0,
-    backoff=Backoff(first_s=0.01, ceiling_s=0.2),
-)
 
 
 @dataclass(frozen=True)
@@ -44,9 +33,9 @@ class Scenario:
     pauses: tuple[float, ...]
     plan: dict[str, Any]
     endpointing_s: float = 0.1
-    pace: float = 0.004
-    flush_s: float = 15.0
-    options: LinkOptions = PATIENCE
+    pace: float = 0.1
+    flush_s: float = 200.0
+    options: LinkOptions = field(default_factory=LinkOptions)
     can_complete: bool = True
     in_order: bool = True
     orphans: bool = False  # sessions that no client could end may stay open
@@ -84,14 +73,21 @@ def draw(seed: int) -> Scenario:
         session["restart_ids"] = True
     if dice.random() < 0.3:
         session["acks"] = dice.choice(
-            ({"delay_s": 0.05}, {"lag_bytes": 9600}, {"lag_bytes": 20_000}, {"lose": [2, 5, 9]}, {"lose": [1]})
+            (
+                {"delay_s": 0.05},
+                {"delay_s": 2.0},
+                {"lag_bytes": 9600},
+                {"lag_bytes": 20_000},
+                {"lose": [2, 5, 9]},
+                {"lose": [1]},
+            )
         )
     if dice.random() < 0.3:
-        session["end_delay_s"] = 0.1
+        session["end_delay_s"] = dice.choice((0.1, 3.0))
     if dice.random() < 0.3:
         session["upgrade"] = [{"status": dice.choice((429, 500, 503)), "after": dice.randint(0, 1), "count": 2}]
     if dice.random() < 0.2:
-        session["upgrade_delay_s"] = 0.1
+        session["upgrade_delay_s"] = dice.choice((0.1, 2.0))
     if dice.random() < 0.2:
         session["second_connection"] = "refuse"
     if dice.random() < 0.3:
@@ -103,14 +99,14 @@ def draw(seed: int) -> Scenario:
     if dice.random() < 0.3:
         finals["repeated"] = [1, 3]
     if dice.random() < 0.2:
-        finals["delay_s"] = dice.choice((0.05, 0.3))
+        finals["delay_s"] = dice.choice((0.3, 1.5))
     if dice.random() < 0.2:
         finals["stale_partials"] = True
     post: dict[str, Any] = {}
     if dice.random() < 0.2:
         post["refusals"] = [{"status": dice.choice((408, 429, 500, 503)), "count": 2, "after": dice.randint(0, 1)}]
     if dice.random() < 0.1:
-        post["delay_s"] = 0.2
+        post["delay_s"] = dice.choice((1.0, 4.0))
     sessions: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     match kind:
@@ -140,7 +136,7 @@ def draw(seed: int) -> Scenario:
             sessions["1"] = sessions["2"] = short
         case "silent":
             session["ignore_stop"] = True
-            extra |= {"can_complete": False, "flush_s": 2.0, "orphans": True}
+            extra |= {"can_complete": False, "flush_s": 10.0, "orphans": True}
         case _:
             pass
     if finals:
@@ -148,7 +144,7 @@ def draw(seed: int) -> Scenario:
         sessions = {number: {**given, "finals": finals} for number, given in sessions.items()}
     plan |= {"every": session, "sessions": sessions, "post": post}
     endpointing = dice.choice((0.05, 0.1, 0.3))
-    pace = dice.choice((0.0, 0.002, 0.005, 0.01))
+    pace = dice.choice((0.0, 0.02, 0.1, 0.1))
     return Scenario(seed, words, pauses, plan, endpointing, pace, **extra)
 
 
@@ -196,21 +192,21 @@ async def play(scenario: Scenario) -> Played:
                 pass
 
     async with LocalServer(LocalOptions(engine="scripted", faults=scenario.plan, record_limit_bytes=0)) as server:
-        async with Provider(ProviderOptions("key", server.url, 2.0, scenario.options)) as provider:
+        async with Provider(ProviderOptions("key", server.url, link=scenario.options)) as provider:
             config = LiveConfig(endpointing_s=scenario.endpointing_s, maximum_utterance_s=5.0)
-            link = provider.link(config, listen, found.reports.append)
+            clock = asyncio.get_running_loop().time
+            link = GladiaLink(provider, config, listen, found.reports.append, clock=clock)
             running = asyncio.create_task(link.run())
             for at in range(0, len(pcm), CHUNK):
                 link.send(at // 2, pcm[at : at + CHUNK])
-                if scenario.pace:
-                    await asyncio.sleep(scenario.pace)
+                await asyncio.sleep(scenario.pace)
             link.finish(scenario.flush_s)
             async with asyncio.timeout(scenario.flush_s + 5.0):
                 found.outcome = await running
         if not scenario.orphans:
             for live in server.sessions.values():
                 try:
-                    async with asyncio.timeout(2.0):
+                    async with asyncio.timeout(10.0):
                         await live.ended()
                 except TimeoutError:
                     found.left_open += 1
