@@ -12,6 +12,7 @@ from typing import Final
 
 from livekit import rtc
 
+from ingest import livekit_dispatch
 from ingest.livekit_captions import CaptionQueue, RoomCaption
 from ingest.livekit_join import leave
 from ingest.livekit_track import LivekitTrack
@@ -209,6 +210,7 @@ class Visit:
         A stream does not end with its track, so this task is cancelled when the track is gone.
         """
         stream = rtc.AudioStream(track, sample_rate=SAMPLE_RATE, num_channels=1, frame_size_ms=FRAME_MS)
+        livekit_dispatch.attach(stream)
         try:
             async for event in stream:
                 heard.feed(bytes(event.frame.data))
@@ -216,6 +218,7 @@ class Visit:
             log.exception("a LiveKit track failed")
         finally:
             await stream.aclose()
+            livekit_dispatch.detach(stream)
 
     # --- captions -----------------------------------------------------------------------------------------
 
