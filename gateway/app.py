@@ -34,7 +34,7 @@ from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
-from gateway.sessions.usecases.attend import Attendance, WebhookRefused
+from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
@@ -511,5 +511,12 @@ async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]
                 yield "speech provider", False, str(error)
     else:
         yield "speech provider", True, f"offline recogniser {settings.engine}: English only, faulty text"
-    if settings.livekit_url is None:
-        yield "LiveKit", True, "not configured"
+    async with AsyncExitStack() as rooms:
+        livekit = await _livekit(settings, rooms)
+        if livekit is None:
+            yield "LiveKit", True, "not configured"
+            return
+        try:
+            yield "LiveKit", True, f"{settings.livekit_url} accepts the key; {len(await livekit.rooms())} rooms now"
+        except RoomsUnavailable as error:
+            yield "LiveKit", False, str(error)

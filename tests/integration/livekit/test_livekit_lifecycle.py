@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 from livekit import api, rtc
-from support.gateway import Running, gateway_process, words_in_order
+from support.gateway import Process, Running, gateway_process, words_in_order
 from support.livekit import KEY, SECRET, LivekitServer
 
 GREEK = "alpha bravo charlie delta echo foxtrot golf hotel"
@@ -61,6 +62,20 @@ async def test_a_url_of_something_else_is_said(gateway_settings: dict[str, str],
         await gateway.start(slug, source="livekit")
         await gateway.until(slug, says("check LIVEKIT_URL"))
         await gateway.stop(slug)
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_check_tells_whether_the_server_takes_the_key(
+    livekit: LivekitServer, gateway_settings: dict[str, str], right: bool
+) -> None:
+    env = {**gateway_settings, "LIVEKIT_URL": livekit.url, "GATEWAY_API_TOKENS": "a-service-token-for-the-tests"}
+    if not right:
+        env["LIVEKIT_API_SECRET"] = "another-secret-0123456789-abcdefghijkl"
+    checking = await Process.start(sys.executable, "-m", "gateway", "check", env=env)
+    code = await checking.wait()
+    (line,) = [line for line in checking.lines if "LiveKit" in line]
+    assert code == (0 if right else 1), checking.output
+    assert ("accepts the key" if right else "LIVEKIT_API_SECRET") in line
 
 
 async def test_a_room_nobody_opens_is_neither_made_nor_waited_for_for_ever(
