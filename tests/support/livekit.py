@@ -198,7 +198,7 @@ class Person:
 
     async def play(self, pcm16k: bytes) -> None:
         assert self.source is not None
-        for frame in _frames(pcm16k):
+        for frame in frames(pcm16k):
             await self.source.capture_frame(frame)
         await self.source.wait_for_playout()
 
@@ -224,13 +224,13 @@ class Person:
                 await self.room.disconnect()
 
 
-def _frames(pcm16k: bytes) -> Iterator[rtc.AudioFrame]:
-    """20 ms frames at 48 kHz."""
+def frames(pcm16k: bytes, frame_ms: int = 20) -> Iterator[rtc.AudioFrame]:
+    """As a publisher captures it, at 48 kHz."""
     import soxr
 
     samples = np.frombuffer(pcm16k, "<i2")
     high = soxr.resample(samples, 16_000, SDK_RATE, quality="HQ").astype("<i2")
-    size = SDK_RATE // 50
+    size = SDK_RATE * frame_ms // 1000
     for at in range(0, len(high), size):
         part = high[at : at + size]
         part = np.pad(part, (0, size - len(part)))
