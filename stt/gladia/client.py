@@ -40,7 +40,7 @@ DEFAULT_URL = "https://api.gladia.io"
 _LARGEST_MESSAGE = 16 * 1024 * 1024
 _CLOSE_S = 0.5  # for the provider's half of a close handshake
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=_CLOSE_S)
-_SEE_OFF_S = 5.0  # for ending a session that nobody uses, all attempts together
+_SEE_OFF_S = 10.0  # for ending a session that nobody uses, all attempts together
 _SEE_OFF_PAUSE_S = 0.3
 
 

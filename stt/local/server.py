@@ -244,6 +244,8 @@ class LocalServer:
             raise _Refused(404, "no session has this token")
         _refuse(live.script.refuse_upgrade())
         await self._pause(live.faults.upgrade_delay_s)
+        if request.transport is None or request.transport.is_closing():
+            raise _Refused(503, "the client did not wait for its upgrade")
         if not live.deliverable:
             raise _Refused(403, "this session has ended")
         if live.connected and live.faults.second_connection == "refuse":
