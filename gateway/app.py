@@ -45,7 +45,7 @@ from ingest.errors import IngestError
 from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.server import RtmpServer
 from storage.postgres.embedded import EmbeddedPostgres
-from storage.postgres.errors import StorageError
+from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.pool import open_pool
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
@@ -499,6 +499,9 @@ async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]
             options = parse_database_url(settings.database_url)
             prepared = await prepare(options, mode=mode, allow_gateway_ddl=False, connect_timeout_s=_CONNECT_S)
             yield "database", True, "; ".join([f"tables are {prepared.ownership}", *prepared.warnings])
+        except MigrationsPending as error:
+            told = "its migrations will be applied at start" if settings.auto_migrate else str(error)
+            yield "database", settings.auto_migrate, told
         except (StorageError, BadDatabaseUrl) as error:
             yield "database", False, str(error)
     if settings.engine == "gladia":

@@ -53,3 +53,5 @@ def configure(shape: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # The pool tells each failed attempt to reach a database that is away, with a trace; the recorder says it once.
+    logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
+
+SESSION_ENDED: Final = 4510
+RECONNECT_S: Final = 60.0
 
 
 class ApiRefused(Exception):
     """The gateway answered with a problem, or not at all. The text says what to do."""
+
+
+class StreamCut(Exception):
+    """The stream ended, but one may come back (close codes below 4500)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +58,52 @@ class Client:
                 max_msg_size=16 * 1024 * 1024,
             )
         except aiohttp.WSServerHandshakeError as error:
-            raise ApiRefused(f"the stream was refused with HTTP {error.status}: {error.message}") from error
+            if error.status in (429, 503):
+                raise StreamCut(f"HTTP {error.status}") from error
+            raise ApiRefused(await self._why_refused(error.status, query)) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._absent(error) from error
         async with socket:
             yield _messages(socket)
+
+    async def _why_refused(self, status: int, query: dict[str, str]) -> str:
+        """A refused handshake has no body; the same request as server-sent events has one."""
+        url = f"{self.url}/api/realtime/transcribe"
+        try:
+            async with self.http.get(url, params=query, headers={"Accept": "text/event-stream"}) as response:
+                return _problem(await response.text(), response.status) if response.status >= 400 else f"HTTP {status}"
+        except (aiohttp.ClientError, TimeoutError):
+            return f"the stream was refused with HTTP {status}"
+
+    async def follow(self, slug: str, since: str | None = None) -> AsyncIterator[dict[str, Any]]:
+        """The live stream until the transcription has stopped, across cuts and restarts of the gateway.
+
+        Raises: ApiRefused when it is refused, or when no gateway has answered for RECONNECT_S.
+        """
+        cut_at: float | None = None
+        ends_at: int | None = None
+        while True:
+            try:
+                async with self.watch(slug, since) as messages:
+                    async for message in messages:
+                        cut_at = None
+                        yield message
+                        if message["type"] == "hello":
+                            ends_at = message["data"]["seq"] if message["data"]["state"] == "stopped" else None
+                        if message["type"] == "transcript.final":
+                            since = f"{message['epoch']}:{message['seq']}"
+                        seen = int(since.rpartition(":")[2]) if since else 0
+                        if _has_stopped(message) or (ends_at is not None and seen >= ends_at):
+                            return
+                    return  # closed for good
+            except (StreamCut, ApiRefused) as error:
+                if isinstance(error, ApiRefused) and cut_at is None:
+                    raise
+                cut_at = cut_at or time.monotonic()
+                if time.monotonic() - cut_at > RECONNECT_S:
+                    where = f"; go on later with --since {since}" if since else ""
+                    raise ApiRefused(f"the stream was cut ({error}) and could not be opened again{where}") from error
+                await asyncio.sleep(0.5)
 
     def _absent(self, error: Exception) -> ApiRefused:
         return ApiRefused(
@@ -63,9 +113,26 @@ class Client:
 
 
 async def _messages(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[dict[str, Any]]:
-    async for message in socket:
+    """Raises: StreamCut for an end after which one comes back, ApiRefused for one after which one does not."""
+    reason = ""
+    while (message := await socket.receive()).type not in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
         if message.type is aiohttp.WSMsgType.TEXT:
             yield json.loads(message.data)
+        elif message.type is aiohttp.WSMsgType.CLOSE:
+            reason = str(message.extra or "")
+            break
+        elif message.type is aiohttp.WSMsgType.CLOSING:
+            break
+    code = socket.close_code or 1006
+    if code == SESSION_ENDED:
+        return
+    if code < 4500:
+        raise StreamCut(reason or f"code {code}")
+    raise ApiRefused(f"the stream was closed for good: {reason or code}")
+
+
+def _has_stopped(message: dict[str, Any]) -> bool:
+    return bool(message["type"] == "session.state" and message["data"]["state"] == "stopped")
 
 
 def _problem(text: str, status: int) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import logs
-from gateway.app import check_parts, migrate_database, open_gateway, open_speech_server
+from gateway.app import StartFailed, check_parts, migrate_database, open_gateway, open_speech_server
 from gateway.cli.client import Client, connect
 from gateway.settings import Settings, doubts
 
@@ -70,7 +70,10 @@ async def migrate(args: argparse.Namespace) -> int:
 
 async def stt(args: argparse.Namespace) -> int:
     logs.configure("text", "info")
-    faults = Path(args.faults).read_bytes() if args.faults else None  # noqa: ASYNC240 - nothing runs yet
+    try:
+        faults = Path(args.faults).read_bytes() if args.faults else None  # noqa: ASYNC240 - nothing runs yet
+    except OSError as error:
+        raise StartFailed(f"the fault plan cannot be read: {error}") from error
     async with stop_signals() as stop, open_speech_server(args, faults) as url:
         print(f"Gladia-compatible speech server ({args.engine}) at {url}", flush=True)
         await stop.wait()
@@ -131,9 +134,9 @@ async def export(args: argparse.Namespace) -> int:
 
 
 async def tail(args: argparse.Namespace) -> int:
-    async with _client(args) as client, client.watch(args.slug, args.since) as messages:
+    async with _client(args) as client:
         screen = Screen(sys.stdout)
-        async for message in messages:
+        async for message in client.follow(args.slug, args.since):
             if args.json:
                 print(json.dumps(message, ensure_ascii=False), flush=True)
             else:

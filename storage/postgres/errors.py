@@ -33,6 +33,10 @@ class SchemaMismatch(StorageError):
         super().__init__(f"the database {place} cannot be used:\n{lines}")
 
 
+class MigrationsPending(SchemaMismatch):
+    """Nothing is wrong with the tables, but this build's migrations are not applied yet and were not to be."""
+
+
 class SessionGone(StorageError):
     """The video session's row was deleted; whatever referred to it is to be dropped."""
 

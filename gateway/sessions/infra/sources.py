@@ -128,7 +128,8 @@ class RtmpSource:
             yield published
 
     def trouble(self) -> str | None:
-        return None  # an encoder that has not come yet is none
+        """Why the last publish could not be used. An encoder that has not come yet is no trouble."""
+        return self._live.refused if self._live is not None else None
 
     async def close(self, reason: str) -> None:
         if self._closed:
@@ -146,6 +147,7 @@ class _Published:
     def __init__(self, publisher: Publisher, track: RtmpTrack, speaker: Speaker, clock: Clock) -> None:
         self._clock = clock
         self._began = clock.monotonic()
+        self.refused: str | None = None
         self.publisher = publisher
         self.speaker = speaker
         self.heard = asyncio.Event()
@@ -160,7 +162,9 @@ class _Published:
             async for chunk in self._track.chunks():
                 yield chunk
         except IngestError as error:
-            raise SourceTrouble(str(error)) from error
+            self.refused = str(error)
+            self.publisher.close(self.refused)  # the encoder is told as well
+            raise SourceTrouble(self.refused) from error
         finally:
             self.heard.set()
 

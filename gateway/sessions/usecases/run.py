@@ -150,7 +150,7 @@ class Run:
     def release(self) -> None:
         """This process ends, the transcription does not: drain, then leave it to the next owner."""
         self._released = True
-        self.stop("handed over")
+        self.stop("the gateway is restarting; come back")
 
     def abandon(self, reason: str) -> None:
         """The lease is somebody else's, or the session is gone: write nothing more."""

@@ -262,7 +262,9 @@ class Transcriptions:
         for claimed in await records.adopt(options.owner, options.lease_s, own=own):
             if claimed.slug in self._runs:
                 continue
-            log.warning("taking over a transcription whose owner is gone", extra={"session": claimed.slug})
+            level = logging.INFO if own else logging.WARNING
+            said = "going on after a restart" if own else "taking over a transcription whose owner is gone"
+            log.log(level, said, extra={"session": claimed.slug})
             earlier = await records.usage(claimed.lease.transcription_id)
             spent = await records.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
             self._begin(claimed, earlier, spent)
