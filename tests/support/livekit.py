@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -45,7 +46,7 @@ def find_or_build() -> Path:
     built = Path(sys.prefix) / "share" / f"livekit-server-{pinned}"
     if built.exists():
         return built
-    candidates = [shutil.which("go"), str(Path(sys.prefix) / "bin" / "go"), "/usr/local/go/bin/go"]
+    candidates = [shutil.which("go"), f"{sysconfig.get_path('purelib')}/go/bin/go", "/usr/local/go/bin/go"]
     failures = []
     for go in dict.fromkeys(filter(None, candidates)):
         if not Path(go).exists():

@@ -67,7 +67,7 @@ class LivekitServer:
         room = LivekitRoom(
             name,
             RoomOptions(
-                options.url,
+                options.url.replace("http", "ws", 1) if options.url.startswith("http") else options.url,
                 VisitOptions(options.screen_share, options.captions, options.hang_over_s),
                 empty_s=options.empty_room_s,
             ),

@@ -185,7 +185,7 @@ async def test_people_in_a_room_begin_a_transcription_and_its_end_ends_it(
     frail_livekit: LivekitServer, gateway_settings: dict[str, str], tmp_path: Path
 ) -> None:
     """By webhook: nobody calls start or stop. The next call in the same room begins anew, a person's stop holds."""
-    env = {**gateway_settings, "GATEWAY_LIVEKIT_AUTO_START": "true", "LIVEKIT_URL": frail_livekit.url}
+    env = {**gateway_settings, "GATEWAY_LIVEKIT_AUTO_START": "true", "LIVEKIT_URL": frail_livekit.http_url}
     async with gateway_process(tmp_path / "data", **env) as gateway:
         frail_livekit.webhook_url = f"{gateway.url}/api/livekit/webhook"
         frail_livekit.departure_timeout_s = 1
