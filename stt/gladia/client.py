@@ -27,7 +27,6 @@ from stt.gladia.session import (
     Create,
     Done,
     Fetch,
-    HangUp,
     LinkOptions,
     Session,
     SessionState,
@@ -387,13 +386,9 @@ class GladiaLink:
         while not socket.closed:
             wake.clear()
             now = self._clock()
-            match session.tick(now):
-                case HangUp.ABORT:
-                    _abort(socket)
-                    return
-                case HangUp.CLOSE:
-                    await _close(socket)
-                    return
+            if session.tick(now):
+                _abort(socket)
+                return
             try:
                 # A peer that stops reading must not keep this task from looking at the time.
                 async with asyncio.timeout(max(session.wake_at - now, 0.01)):

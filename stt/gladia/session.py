@@ -151,13 +151,6 @@ class Done:
 Step = Create | Connect | Fetch | Wait | Done
 
 
-class HangUp(Enum):
-    """How to leave an open connection."""
-
-    ABORT = auto()  # without a close frame: the provider keeps the session for a resume
-    CLOSE = auto()  # with 1000, which the provider takes for a stop
-
-
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
     """Bounds and patience of one track's link. Times in seconds."""
@@ -492,21 +485,21 @@ class Session:
             times.append(self._look_by if self._stop_at is not None else self._flush_by)
         return min(times)
 
-    def tick(self, now: float) -> HangUp | None:
-        """Time passed on an open connection. Says how to leave it, if it has to be left."""
+    def tick(self, now: float) -> bool:
+        """Time passed on an open connection. True: cut it, without a close frame and without waiting."""
         if self.state not in CONNECTED:
-            return HangUp.CLOSE
+            return True
         if self._flush_by is not None and now >= self._flush_by:
             self._move(Event.ABANDONED, now)
-            return HangUp.CLOSE
+            return True
         if self._stop_at is not None and now >= self._look_by:
             self._move(Event.UNCERTAIN, now)
-            return HangUp.CLOSE
+            return True
         if self._awaiting_since is not None and now - self._awaiting_since >= self._options.stall_s:
             self._stalls += 1
             self._awaiting_since = None
-            return HangUp.ABORT
-        return None
+            return True
+        return False
 
     def alive(self, now: float) -> None:
         """The provider said something about audio or about the end: it is not stalled."""

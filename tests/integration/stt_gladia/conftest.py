@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import pytest
+from stt_gladia_clock import JumpingLoop
 from stt_gladia_line import Line
 
 from stt.gladia.client import Provider, ProviderOptions
@@ -16,6 +17,11 @@ from stt.gladia.session import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Time jumps here, so that patience costs nothing and a busy machine makes nothing late."""
+    return {"jumping": JumpingLoop}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from stt.gladia.client import Outcome, Provider, SessionReport
+from stt.gladia.client import GladiaLink, Outcome, Provider, SessionReport
 from stt.gladia.link import AudioGivenUp, Complained, Heard, LinkEvent, Retracted, TranslationHeard
 from stt.gladia.messages import LiveConfig
 from stt.local.live import Live
@@ -23,7 +23,8 @@ class Line:
         self.events: list[LinkEvent] = []
         self.reports: list[SessionReport] = []
         self._news = asyncio.Event()
-        self.link = provider.link(config, self._hear, self.reports.append)
+        clock = asyncio.get_running_loop().time
+        self.link = GladiaLink(provider, config, self._hear, self.reports.append, clock=clock)
         self.running = asyncio.create_task(self.link.run(), name="test-link")
         self.sent = 0
 

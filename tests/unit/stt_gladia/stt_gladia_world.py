@@ -112,7 +112,7 @@ class World:
         return wire.SessionResult(wires.sim.id, "done" if done else "processing", wires.sim.result if done else None)
 
     def _inside(self, session: Session, wires: Wires, sends: int) -> None:
-        if session.tick(self.now) is not None:
+        if session.tick(self.now):
             self._disconnect(session, wires, keep=True, replay=True)
             return
         for _ in range(sends):

@@ -21,7 +21,6 @@ from stt.gladia.session import (
     Done,
     Event,
     Fetch,
-    HangUp,
     LinkOptions,
     OutOfOrder,
     Session,
@@ -233,12 +232,12 @@ def test_a_keepalive_goes_out_when_nothing_was_sent_for_long() -> None:
 def test_a_connection_without_answers_is_left_and_at_the_second_time_the_session() -> None:
     one, _ = streaming(seconds=0.1)
     one.take(0.0)
-    assert one.tick(9.9) is None
-    assert one.tick(10.0) is HangUp.ABORT
+    assert one.tick(9.9) is False
+    assert one.tick(10.0) is True
     one.dropped(None, 10.0)
     one.opened(11.0)
     one.take(11.0)
-    assert one.tick(21.0) is HangUp.ABORT
+    assert one.tick(21.0) is True
     one.dropped(None, 21.0)
     assert one.state is SessionState.LOST
 
@@ -247,9 +246,9 @@ def test_words_are_a_sign_of_life_where_acknowledgements_are_not() -> None:
     one, _ = streaming(seconds=0.1)
     one.take(0.0)
     one.alive(8.0)
-    assert one.tick(12.0) is None
+    assert one.tick(12.0) is False
     one.acknowledged(0, CHUNK * 2, 12.0)
-    assert one.tick(1000.0) is None
+    assert one.tick(1000.0) is False
 
 
 def test_an_inclusive_end_of_an_acknowledgement_is_no_stall() -> None:
@@ -257,7 +256,7 @@ def test_an_inclusive_end_of_an_acknowledgement_is_no_stall() -> None:
     one, _ = streaming(seconds=0.1)
     one.take(0.0)
     one.acknowledged(0, CHUNK * 2 - 1, 1.0)
-    assert one.tick(1000.0) is None
+    assert one.tick(1000.0) is False
 
 
 def test_after_a_cut_the_first_message_goes_alone_until_its_acknowledgement() -> None:
@@ -309,8 +308,8 @@ def test_the_last_moments_before_the_deadline_are_for_the_result() -> None:
     assert one.take(0.0) == wire.STOP
     one.acknowledged(0, CHUNK * 2, 0.0)
     one.alive(6.9)
-    assert one.tick(6.9) is None
-    assert one.tick(7.0) is HangUp.CLOSE
+    assert one.tick(6.9) is False
+    assert one.tick(7.0) is True
     assert one.step(7.0) == Fetch("id", 1.0)
     one.fetched(None, 7.5)
     assert isinstance(one.step(8.0), Done)
