@@ -125,10 +125,15 @@ class Recorder:
             await self._store([usage])
         elif usage.usage:
             self._pending[usage.claimed.lease.transcription_id].add(_key(usage))
-            kept = await self._straight(lambda: self._store([usage]))
-            if kept is None:
-                await self._set_aside([usage])
-            else:
+            try:
+                kept = await self._straight(lambda: self._store([usage]))
+                if kept is None:
+                    await self._set_aside([usage])
+            except asyncio.CancelledError:
+                # Nobody waits for it: whoever goes away here reads the meters once more, and that reading says more.
+                self._account([usage], Kept(frozenset(), frozenset()))
+                raise
+            if kept is not None:
                 self._account([usage], kept)
             await self._tell_written()
 

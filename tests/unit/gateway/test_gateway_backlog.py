@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -37,7 +37,14 @@ class SlowRecords(MemoryRecords):
         self.slow_s = 0.0
         self.answer_lost = False
         self.broken = False
+        self.slow_usage = asyncio.Lock()
         self.batches: list[list[int]] = []
+
+    async def save_usage(
+        self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]
+    ) -> None:
+        async with self.slow_usage:
+            await super().save_usage(claimed, participant_ids, usage)
 
     async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
         self.batches.append([final.seq for final in finals])
@@ -461,3 +468,19 @@ def test_whatever_database_and_disk_do_everything_is_stored_once_in_order(seed: 
         assert len(desk.shown) == len(seen()) > 20
 
     run_virtually(story())
+
+
+async def test_a_reading_that_is_given_up_leaves_nothing_to_wait_for() -> None:
+    """A run that ends while its beat writes a reading cancels it, takes the last one and settles: at once."""
+    desk = Desk()
+    async with desk.at_work():
+        await desk.records.slow_usage.acquire()
+        beat = asyncio.create_task(desk.recorder.checkpoint(desk.reading(1)))
+        await asyncio.sleep(0.1)
+        beat.cancel()
+        with suppress(asyncio.CancelledError):
+            await beat
+        desk.records.slow_usage.release()
+        await desk.recorder.checkpoint(desk.reading(2))
+        await desk.settled()
+        assert desk.recorder.pending == 0
