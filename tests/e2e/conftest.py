@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,11 +29,3 @@ async def gateway(provider: LocalServer, database_url: str, tmp_path: Path) -> A
     ) as running:
         yield running
     assert not [session for session in provider.sessions.values() if session.open], "a provider session was left open"
-
-
-def needs(tool: str) -> None:
-    """Skip loudly where a tool is missing; CI has everything, so there it is a failure."""
-    if shutil.which(tool) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{tool} is not installed")
-        pytest.skip(f"{tool} is not installed")

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import needs
 from support.gateway import TOKEN, Process, Running, ffmpeg, free_port, gateway_process, publish, write_wav
+from support.tools import needs
 
 from stt.local.scripted import speak
 from stt.local.server import LocalOptions, LocalServer

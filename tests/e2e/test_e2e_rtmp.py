@@ -9,6 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from support.gateway import Running, ffmpeg, gateway_process, publish, words_in_order, write_wav
+from support.tools import needs
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -66,8 +67,6 @@ async def test_every_word_published_reaches_watchers_and_rows_once(
 
 async def test_synthesised_speech_is_recognised_offline(tmp_path: Path, database_url: str) -> None:
     """The product without a key: real speech, real recogniser, real RTMP; the words are in the rows."""
-    from conftest import needs
-
     needs("flite")
     said = "good morning everyone and welcome to the meeting"
     sound = tmp_path / "flite.wav"
@@ -155,8 +154,6 @@ async def test_a_killed_gateway_goes_on_where_it_was(
 
 async def test_ffmpeg_with_video_is_transcribed(gateway: Running, spoken: Path) -> None:
     """The command of the README: any encoder, video skipped."""
-    from conftest import needs
-
     needs("ffmpeg")
     slug = await gateway.new_session()
     started = await gateway.start(slug)
