@@ -41,6 +41,9 @@ async def demo(args: argparse.Namespace) -> int:
             slug = (await client.call("POST", "/api/sessions", {"title": "Demo"}))["slug"]
             _tell(out, _welcome(gateway, settings, slug))
             finals, stopped = await _run_sample(client, slug, out, stop)
+            if stop.is_set():
+                print("gateway: interrupted before the sample was over", file=sys.stderr)
+                return FAILED
         report = {
             "finals": finals,
             "usage": stopped["usage"],
