@@ -26,7 +26,7 @@ class _Selector(selectors.DefaultSelector):
             return ready
         ready = super().select(None if timeout is None else _IN_FLIGHT_S)
         if not ready and timeout is not None:
-            self.now += timeout
+            self.now += max(timeout, 1e-6)  # a smaller step could be lost in rounding
         return ready
 
 
