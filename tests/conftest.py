@@ -6,9 +6,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from support.postgres import PostgresServer, running_postgres  # pytest puts this file's folder on the path
 
 from storage.postgres.placement import EmbeddedFailed, bundled_binaries
+
+# A busy machine makes no example wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
