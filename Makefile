@@ -46,9 +46,9 @@ bench: $(VENV)/dev ## Run the benchmarks; ARGS passes options on
 	$(BIN)/python bench/rtmp_pipeline.py $(ARGS)
 
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
-	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \
 		--extra embedded --extra build -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \
 		--extra embedded --extra build --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
