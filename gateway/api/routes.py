@@ -104,10 +104,8 @@ class Api:
 
     def _service_only(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not credentials.is_service_token(
-                token.strip(), self.secrets.service_tokens
-            ):
+            token = credentials.bearer(request.headers.get("Authorization", ""))
+            if token is None or not credentials.is_service_token(token, self.secrets.service_tokens):
                 raise credentials.CredentialRefused("a service token is needed")
             return await handler(request)
 
@@ -255,8 +253,8 @@ def _json(value: object, status: int = 200) -> web.Response:
 
 
 def _token(request: web.Request) -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.query.get("token")
+    token = credentials.bearer(request.headers.get("Authorization", ""))
+    return token if token is not None else request.query.get("token")
 
 
 def _after(text: str) -> int:

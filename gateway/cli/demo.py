@@ -119,7 +119,6 @@ def _settings() -> Settings:
         rtmp_host=settings.rtmp_host if "GATEWAY_RTMP_HOST" in env else "127.0.0.1",
         http_port=settings.http_port if _is_free(settings.http_port) else 0,
         rtmp_port=settings.rtmp_port if settings.rtmp_port > 0 and _is_free(settings.rtmp_port) else -1,
-        public_url=settings.public_url,
     )
 
 

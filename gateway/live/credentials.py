@@ -58,6 +58,12 @@ class Access:
             raise Forbidden("this user is not a member of the session's space")
 
 
+def bearer(authorization: str) -> str | None:
+    """The token of an `Authorization` header, possibly empty; None when the header is of another scheme."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 def is_service_token(token: str, accepted: tuple[str, ...]) -> bool:
     """Constant time in the token: hashes of equal length are compared, every accepted one each time."""
     given = _digest(token)

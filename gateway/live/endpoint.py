@@ -268,7 +268,5 @@ def _since(request: web.Request) -> ResumePoint | None:
 
 
 def _token(request: web.Request, offered: list[str]) -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return offered_token(offered) or request.query.get("token")
+    token = credentials.bearer(request.headers.get("Authorization", ""))
+    return token or offered_token(offered) or request.query.get("token")
