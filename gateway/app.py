@@ -22,6 +22,7 @@ from gateway.api.errors import problems
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.web import CrossOrigin, access_log, no_server_header
 from gateway.console.pages import register as register_pages
+from gateway.live.audio import AudioEndpoint
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
@@ -35,6 +36,7 @@ from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
+from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
@@ -166,7 +168,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     decoders = rooms.enter_context(_decoders())
     livekit = await _livekit(settings, rooms)
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
-    sources = Sources(decoders, clock, lambda: place.rtmp_base, listen)
+    sources = Sources(decoders, clock, lambda: place.rtmp_base, lambda: place.http_url, listen)
     transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options), sources)
 
     secrets_ = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
@@ -177,9 +179,12 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
 
     limits = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
     live_options = LiveOptions(settings.allowed_origins, limits, settings.trusted_proxies)
-    endpoint = LiveEndpoint(hub, Watching(records), check_credential, lambda: place.http_url, live_options)
+    watching = Watching(records)
+    endpoint = LiveEndpoint(hub, watching, check_credential, lambda: place.http_url, live_options)
+    audio = AudioEndpoint(Feeding(records, sources), watching, check_credential, endpoint)
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
     metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
+    _audio_metrics(metrics, audio)
 
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
@@ -205,6 +210,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         transcriber,
         hub,
         endpoint,
+        audio,
         secrets_,
         ready,
         None if settings.metrics_port else metrics.text,
@@ -230,6 +236,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         await rooms.enter_async_context(_background(attend=attendance.look_for_ever()))
     place.http_port = await _serve_http(settings, api, metrics, rooms)
     rooms.push_async_callback(endpoint.close)
+    rooms.push_async_callback(audio.close)
     log.info(
         "gateway ready",
         extra={"http": place.http_url, "rtmp": place.rtmp_base, "engine": settings.engine},
@@ -453,6 +460,14 @@ def _metrics(
         by("reason", counters.protocol_errors.items),
     )
     return metrics
+
+
+def _audio_metrics(metrics: Metrics, audio: AudioEndpoint) -> None:
+    counts = audio.counts
+    metrics.gauge("audio_connections", "Open connections that bring audio", plain(lambda: audio.connections))
+    metrics.counter("audio_bytes", "Audio taken over WebSockets", plain(lambda: counts.bytes))
+    metrics.counter("audio_refused", "Audio connections refused, by reason", by("reason", counts.refused.items))
+    metrics.counter("audio_closed", "Audio connections ended, by reason", by("reason", counts.closed.items))
 
 
 # --- single parts, for the commands that need no whole gateway --------------------------------------------------

@@ -7,21 +7,22 @@ from typing import Final
 from ingest.pcm import SAMPLE_RATE
 
 BEHIND_S: Final = 0.5  # less than this is buffering
-SUSTAINED_S: Final = 2.0  # a backlog that is still being worked off is over sooner
+SUSTAINED_S: Final = 2.0
+CATCHING_UP_S: Final = 0.1  # falling by as much, it is a backlog that is being worked off
 
 
 class ArrivalClock:
     """Counts samples, and notices when time has passed that the samples do not show.
 
     A media server's client plays in real time: its sample count is the clock, and jitter does not matter. Only when
-    the count has been behind the time of arrival for `SUSTAINED_S` without a break, the difference was lost (the
+    the count has been behind the time of arrival for `SUSTAINED_S` without catching up, the difference was lost (the
     machine slept, the player stood still) and is left out as a gap.
     """
 
     def __init__(self) -> None:
         self.position = 0  # samples since the anchor
         self._late_since: float | None = None
-        self._least_s = 0.0
+        self._late_at_first_s = self._least_s = 0.0
 
     def arrived(self, samples: int, at_s: float) -> int:
         """Take `samples` that arrived `at_s` after the anchor. Returns the gap to leave before them, in samples."""
@@ -29,8 +30,8 @@ class ArrivalClock:
         gap = 0
         if late_s < BEHIND_S:
             self._late_since = None
-        elif self._late_since is None:
-            self._late_since, self._least_s = at_s, late_s
+        elif self._late_since is None or late_s < self._late_at_first_s - CATCHING_UP_S:
+            self._late_since, self._late_at_first_s, self._least_s = at_s, late_s, late_s
         else:
             self._least_s = min(self._least_s, late_s)
             if at_s - self._late_since >= SUSTAINED_S:

@@ -15,6 +15,7 @@ from gateway.api import schemas, views
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route, document
 from gateway.live import credentials
+from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.sessions.domain import export
@@ -41,6 +42,7 @@ class Api:
     transcriber: Transcriber
     hub: Hub
     endpoint: LiveEndpoint
+    audio: AudioEndpoint
     secrets: credentials.Secrets
     ready: Callable[[], Awaitable[list[str]]]
     metrics: Callable[[], bytes] | None
@@ -81,6 +83,15 @@ class Api:
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
+            Route("GET", "/api/realtime/audio", self.audio.speak,
+                  "Audio in over a WebSocket: a start message, then s16le PCM; answered by ready and ack",
+                  credential="watch", parameters=(
+                  Parameter("session", "query", "the session's slug"),
+                  Parameter("identity", "query", "who speaks; by default whom the credential names"),
+                  Parameter("name", "query", "the speaker's name, where the credential has none"),
+                  Parameter("token", "query", "the credential, where headers cannot be set")),
+                  answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
+                  429: problem, 503: problem}, tag="live"),
             Route("POST", "/api/sessions", self.create_session, "Create a session", body=schemas.NewSession,
                   answers={201: schemas.SessionCreated, 400: problem, 413: problem, 503: problem}, tag="sessions"),
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "

@@ -24,6 +24,10 @@ class Forbidden(CredentialRefused):
     """A good credential, for something else."""
 
 
+class WrongOrigin(Forbidden):
+    """A page of somebody else's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """What credentials are checked against. Empty or None: that kind is not accepted."""
@@ -38,13 +42,15 @@ class Secrets:
 class Access:
     """What a credential proves. `expires_at`: seconds since 1970, None for service tokens.
 
-    `spaces` and `room` are None when the credential is not limited by them.
+    `spaces` and `room` are None when the credential is not limited by them. `may_speak`: audio may come with it.
     """
 
     subject: str
     expires_at: float | None = None
     spaces: frozenset[str] | None = None
     room: str | None = None
+    name: str | None = None
+    may_speak: bool = True
 
     @property
     def is_service(self) -> bool:
@@ -130,7 +136,7 @@ def _decode(token: str, key: Any, algorithm: str = "HS256") -> dict[str, object]
 def _user(claims: dict[str, object]) -> Access:
     spaces = claims.get("spaces")
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
-    return Access(str(claims.get("sub", "")), _expiry(claims), frozenset(filter(None, listed)))
+    return Access(str(claims.get("sub", "")), _expiry(claims), frozenset(filter(None, listed)), name=_name(claims))
 
 
 def _livekit(token: str, secret: str) -> Access:
@@ -139,7 +145,21 @@ def _livekit(token: str, secret: str) -> Access:
     room = video.get("room") if isinstance(video, dict) and video.get("roomJoin") else None
     if not isinstance(room, str) or not room:
         raise CredentialRefused("this LiveKit token does not allow joining a room")
-    return Access(str(claims.get("sub", "")), _expiry(claims), None, room)
+    subject, may_speak = str(claims.get("sub", "")), isinstance(video, dict) and _may_publish(video)
+    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak)
+
+
+def _may_publish(video: dict[str, object]) -> bool:
+    """Grants that say nothing of publishing allow it, as LiveKit does; one that names sources names the microphone."""
+    sources = video.get("canPublishSources")
+    return video.get("canPublish") is not False and (
+        not sources or (isinstance(sources, list) and "microphone" in sources)
+    )
+
+
+def _name(claims: dict[str, object]) -> str | None:
+    name = claims.get("name")
+    return name[:256] if isinstance(name, str) and name.strip() else None
 
 
 def _expiry(claims: dict[str, object]) -> float:

@@ -83,9 +83,11 @@ class LiveEndpoint:
                 headers={"Upgrade": "websocket"},
             )
         origin = request.headers.get("Origin")
-        if origin is not None and not self._is_allowed(origin, request):
+        try:
+            self.check_origin(request)
+        except credentials.WrongOrigin:
             self.counts.refused["origin"] += 1
-            raise credentials.Forbidden(f"pages from {origin} may not use this stream; see GATEWAY_ALLOWED_ORIGINS")
+            raise
         offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         if SUBPROTOCOL not in offered and offered_token(offered) is not None:
             # A browser gives up when none of its offers is chosen, and aiohttp would log them, the token among them.
@@ -94,16 +96,16 @@ class LiveEndpoint:
         place = ExitStack()
         try:
             since = _since(request)
-            access = await self.check(_token(request, offered))
+            access = await self.check(token_of(request, offered))
             watched = await self._watching.session(request.query.get("session", ""))
             access.check_session(watched.slug, watched.space_id)
             if not is_socket and since is not None and await self._is_done(watched, since):
                 return web.Response(status=204)  # an EventSource comes back until it is told this
             if self._draining:
                 raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
-            place.enter_context(self._places.take(self._address(request), watched.slug))
+            place.enter_context(self._places.take(self.address(request), watched.slug))
         except Exception as error:
-            reason, code = _refusal(error)
+            reason, code = refusal(error)
             self.counts.refused[reason] += 1
             if not is_socket or origin is None or code is None:
                 raise
@@ -219,11 +221,14 @@ class LiveEndpoint:
 
     # --- admission ----------------------------------------------------------------------------------------
 
-    def _is_allowed(self, origin: str, request: web.Request) -> bool:
+    def check_origin(self, request: web.Request) -> None:
+        """Raises: WrongOrigin when the request comes from a page that may not use this gateway."""
+        origin = request.headers.get("Origin")
         own = {self._own_origin(), f"http://{request.host}", f"https://{request.host}"}
-        return "*" in self._options.allowed_origins or origin in self._options.allowed_origins or origin in own
+        if origin is not None and origin not in own and not {"*", origin} & set(self._options.allowed_origins):
+            raise credentials.WrongOrigin(f"pages from {origin} may not connect; see GATEWAY_ALLOWED_ORIGINS")
 
-    def _address(self, request: web.Request) -> str:
+    def address(self, request: web.Request) -> str:
         forwarded_for = request.headers.getall("X-Forwarded-For", [])
         return client_address(request.remote, forwarded_for, self._options.trusted_proxies)
 
@@ -239,9 +244,11 @@ _REASONS: Final = {
 }
 
 
-def _refusal(error: Exception) -> tuple[str, CloseCode | None]:
+def refusal(error: Exception) -> tuple[str, CloseCode | None]:
     """A word for the counter, and what a page is told (None: HTTP says it)."""
     match error:
+        case credentials.WrongOrigin():
+            return "origin", None
         case credentials.Forbidden():
             return "forbidden", CloseCode.CREDENTIAL_REFUSED
         case credentials.CredentialRefused():
@@ -267,6 +274,6 @@ def _since(request: web.Request) -> ResumePoint | None:
         raise web.HTTPBadRequest(text=str(error)) from None
 
 
-def _token(request: web.Request, offered: list[str]) -> str | None:
+def token_of(request: web.Request, offered: list[str]) -> str | None:
     token = credentials.bearer(request.headers.get("Authorization", ""))
     return token or offered_token(offered) or request.query.get("token")

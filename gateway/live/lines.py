@@ -64,7 +64,7 @@ class SocketLine:
             compress=False,
             timeout=CLOSE_S,
         )
-        transport = _transport(request)
+        transport = transport_of(request)
         await response.prepare(request)
         return cls(response, transport, beats=request.query.get("beat") == "1")
 
@@ -84,7 +84,7 @@ class SocketLine:
     async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
         with suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(CLOSE_S):
-                await self._response.close(code=code, message=_reason(why))
+                await self._response.close(code=code, message=close_reason(why))
                 await _emptied(self.transport)
         let_go(self.transport)
 
@@ -110,7 +110,7 @@ class EventLine:
             }
         )
         response.force_close()
-        transport = _transport(request)
+        transport = transport_of(request)
         await response.prepare(request)
         await response.write(events.RETRY)
         return cls(response, transport, chunked=request.version >= HttpVersion11)
@@ -147,7 +147,7 @@ async def _emptied(transport: asyncio.Transport) -> None:
         await asyncio.sleep(SWEEP_S)
 
 
-def _transport(request: web.Request) -> asyncio.Transport:
+def transport_of(request: web.Request) -> asyncio.Transport:
     """The connection's own, set so that a watcher who does not read is noticed after seconds, not minutes."""
     transport = request.transport
     if transport is None:
@@ -163,6 +163,6 @@ def _transport(request: web.Request) -> asyncio.Transport:
     return transport
 
 
-def _reason(text: str) -> bytes:
+def close_reason(text: str) -> bytes:
     """A close frame has room for 123 bytes of UTF-8 (RFC 6455, 5.5)."""
     return text.encode(errors="replace")[:120].decode(errors="ignore").encode()

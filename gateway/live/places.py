@@ -37,11 +37,11 @@ class Places:
     def take(self, address: str, slug: str) -> Iterator[None]:
         """Raises: Crowded."""
         if self._taken >= self._limits.watchers:
-            raise Crowded(CloseCode.TOO_MANY, "too many watchers; come back later", "too_many")
+            raise Crowded(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
         if self._by_session[slug] >= self._limits.per_session:
-            raise Crowded(CloseCode.TOO_MANY, "too many watchers of this session", "too_many_of_session")
+            raise Crowded(CloseCode.TOO_MANY, "too many connections of this session", "too_many_of_session")
         if self._by_address[address] >= self._limits.per_address:
-            raise Crowded(CloseCode.TOO_MANY, f"too many watchers from {address}", "too_many_from_address")
+            raise Crowded(CloseCode.TOO_MANY, f"too many connections from {address}", "too_many_from_address")
         self._add(address, slug, 1)
         try:
             yield

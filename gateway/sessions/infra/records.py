@@ -18,6 +18,7 @@ from gateway.sessions.usecases.ports import (
     FinalToKeep,
     Kept,
     KeptFinal,
+    Participation,
     ProviderSession,
     RecordsUnavailable,
     SessionRecord,
@@ -122,6 +123,11 @@ class PostgresRecords:
             return (await self._participants.upsert(session_id, speaker.identity, speaker.name, now)).id
         except errors.SessionGone as error:
             raise LookupError(session_id) from error
+
+    @_available
+    async def participants(self, session_id: str) -> list[Participation]:
+        rows = await self._participants.by_session(session_id, active_only=True)
+        return [Participation(row.identity, row.name, row.role, row.joined_at, row.user_id) for row in rows]
 
     @_available
     async def touch(self, session_id: str) -> None:

@@ -9,10 +9,13 @@ from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final
+from urllib.parse import quote
 
 from gateway.sessions.domain.captions import Speaker
 from gateway.sessions.domain.errors import SourceUnavailable
 from gateway.sessions.domain.transcription import Claimed, Ingest
+from gateway.sessions.infra.websocket_source import WebsocketSource
+from gateway.sessions.usecases.feed import Feed, FeedStart, NotTaken, Over
 from gateway.sessions.usecases.ports import AudioChunk, AudioSource, AudioTrack, Clock, SourceTrouble
 from ingest.errors import IngestError
 from ingest.rtmp.publisher import Publisher
@@ -23,32 +26,34 @@ NO_AUDIO_AFTER_S: Final = 5.0
 _HINTS: Final = {
     "rtmp": "set GATEWAY_RTMP_PORT to a port",
     "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp",
-    "websocket": "use source rtmp",
 }
 
 
 class Sources:
-    """Opens sources by their name in `start`. Also the RTMP server's handler: it knows every stream key."""
+    """Opens sources by their name in `start`. Also the RTMP server's handler and the way in of WebSockets."""
 
     def __init__(
         self,
         executor: Executor,
         clock: Clock,
         rtmp_base: Callable[[], str | None],
+        http_base: Callable[[], str],
         livekit: Callable[[str], AudioSource] | None = None,
     ) -> None:
-        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off.
+        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
 
         `livekit` listens in a room by name; None without a LiveKit server.
         """
         self._executor = executor
         self._clock = clock
         self._rtmp_base = rtmp_base
+        self._http_base = http_base
         self._livekit = livekit
         self._by_key: dict[str, RtmpSource] = {}
+        self._by_slug: dict[str, WebsocketSource] = {}
 
     def refuse(self, kind: str) -> None:
-        available = {"rtmp": self._rtmp_base() is not None, "livekit": self._livekit is not None}
+        available = {"rtmp": self._rtmp_base() is not None, "livekit": self._livekit is not None, "websocket": True}
         if not available.get(kind):
             raise SourceUnavailable(kind, _HINTS[kind])
 
@@ -58,6 +63,8 @@ class Sources:
     def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
         if claimed.source == "livekit":
             return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
+        if claimed.source == "websocket":
+            return self._open_websocket(claimed.slug, speaker)
         key = claimed.stream_key or ""
         source = RtmpSource(self.ingest(claimed.source, key), speaker, self._executor, self._clock)
         self._by_key[key] = source
@@ -69,6 +76,25 @@ class Sources:
         if kind != "rtmp" or not key or base is None:
             return Ingest()
         return Ingest(rtmp_url=f"{base}/{RTMP_APP}/{key}", stream_key=key)
+
+    def _open_websocket(self, slug: str, speaker: Speaker) -> WebsocketSource:
+        base = self._http_base().replace("http", "ws", 1)
+        ingest = Ingest(websocket_url=f"{base}/api/realtime/audio?session={quote(slug, safe='')}")
+        source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock)
+
+        def forget() -> None:
+            if self._by_slug.get(slug) is source:
+                del self._by_slug[slug]
+
+        source.on_close = forget
+        return source
+
+    def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
+        """Raises: NotTaken; ValueError when the format cannot be used."""
+        source = self._by_slug.get(slug)
+        if source is None:
+            raise NotTaken("no transcription takes audio over WebSocket here; start one with source websocket")
+        return source.enter(speaker, start, over)
 
     # --- the RTMP server's handler ------------------------------------------------------------------------
 

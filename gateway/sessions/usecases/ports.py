@@ -80,7 +80,7 @@ class AudioSource(Protocol):
 
 
 class AudioSources(Protocol):
-    """Opens sources by name: `livekit`, `rtmp`, later `websocket`."""
+    """Opens sources by name: `livekit`, `rtmp`, `websocket`."""
 
     def refuse(self, kind: str) -> None:
         """Raises: SourceUnavailable when this gateway takes no audio of that kind."""
@@ -190,6 +190,17 @@ class SessionRecord:
     title: str | None
     space_id: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Participation:
+    """Somebody who is in a session now. `role`: HOST, GUEST, or one that the app has added."""
+
+    identity: str
+    name: str | None
+    role: str
+    joined_at: datetime
+    user_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +320,9 @@ class Records(Protocol):
     async def numbering(self, session_id: str) -> Numbering | None: ...
     async def joined(self, session_id: str, speaker: Speaker) -> str:
         """The participant's id; the first join makes the session LIVE."""
+
+    async def participants(self, session_id: str) -> list[Participation]:
+        """Who is in the session now, the longest present first."""
 
     async def keep(self, finals: Sequence[FinalToKeep]) -> Kept: ...
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...

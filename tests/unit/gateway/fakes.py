@@ -23,6 +23,7 @@ from gateway.sessions.usecases.ports import (
     Kept,
     KeptFinal,
     LinkEnd,
+    Participation,
     ProviderSession,
     RecordsUnavailable,
     SessionRecord,
@@ -92,6 +93,7 @@ class MemoryRecords:
         self._ids = itertools.count(1)
         self._sessions: dict[str, SessionRecord] = {}
         self._participants: dict[tuple[str, str], str] = {}
+        self._present: dict[tuple[str, str], Participation] = {}
         self._rows: dict[str, _Row] = {}
         self._streams: dict[str, _Stream] = {}
         self._events: dict[str, dict[int, FinalToKeep]] = {}
@@ -140,7 +142,24 @@ class MemoryRecords:
             raise LookupError(session_id)
         if session.status == "CREATED":
             self._sessions[session.slug] = replace(session, status="LIVE")
+        self._present.setdefault(
+            (session_id, speaker.identity),
+            Participation(speaker.identity, speaker.name, "GUEST", self._clock.now(), None),
+        )
         return self._participants.setdefault((session_id, speaker.identity), f"participant-{next(self._ids)}")
+
+    async def participants(self, session_id: str) -> list[Participation]:
+        await self._answer()
+        return [person for (session, _), person in self._present.items() if session == session_id]
+
+    def person(self, slug: str, identity: str, *, role: str = "GUEST", user_id: str | None = None) -> None:
+        """The app lets somebody join."""
+        person = Participation(identity, None, role, self._clock.now(), user_id)
+        self._present[self._sessions[slug].id, identity] = person
+
+    def left(self, slug: str, identity: str) -> None:
+        """The app notes that somebody left."""
+        self._present.pop((self._sessions[slug].id, identity), None)
 
     async def touch(self, session_id: str) -> None:
         await self._answer()

@@ -140,6 +140,9 @@ def test_close_codes_tell_whether_to_come_back() -> None:
         "TOO_MANY": 4029,
         "CREDENTIAL_REFUSED": 4501,
         "NO_SUCH_SESSION": 4504,
+        "TAKEN_OVER": 4509,
         "SESSION_ENDED": 4510,
+        "WRONG_AUDIO": 4522,
         "NOT_TEXT": 1003,
+        "NORMAL": 1000,
     }

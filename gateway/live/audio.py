@@ -1,0 +1,269 @@
+"""Audio in over WebSockets: who may speak, and the life of one sender's connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from gateway.live import audio_protocol, credentials
+from gateway.live.audio_protocol import SUBPROTOCOL, WrongMessage
+from gateway.live.endpoint import refusal, token_of
+from gateway.live.lines import CLOSE_S, close_reason, let_go, transport_of
+from gateway.live.places import Crowded, Limits, Places
+from gateway.live.protocol import CloseCode
+from gateway.sessions.domain.captions import Speaker
+from gateway.sessions.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
+from gateway.sessions.usecases.ports import RecordsUnavailable
+from gateway.sessions.usecases.watch import Watched, Watching
+
+log = logging.getLogger(__name__)
+
+# 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
+MESSAGE_BYTES: Final = 128 * 1024
+ACK_S: Final = 1.0
+
+
+class Doorway(Protocol):
+    """What senders have in common with watchers: which pages may come, and where a request comes from."""
+
+    def check_origin(self, request: web.Request) -> None:
+        """Raises: Forbidden."""
+
+    def address(self, request: web.Request) -> str: ...
+
+
+@dataclass(slots=True)
+class AudioCounts:
+    """`refused` and `closed` by reason: fixed words, fit for a metric's label."""
+
+    connected: int = 0
+    messages: int = 0
+    bytes: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    closed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOptions:
+    """`heartbeat_s`: a sender that is silent for so long is asked whether it is there; half of it later it is not."""
+
+    limits: Limits = field(default_factory=lambda: Limits(1_000, 100, 200))
+    heartbeat_s: float = 20.0
+    start_s: float = 10.0
+
+
+class AudioEndpoint:
+    """Owns every sender's connection. `close` ends them all."""
+
+    def __init__(
+        self,
+        feeding: Feeding,
+        watching: Watching,
+        check: Callable[[str | None], Awaitable[credentials.Access]],
+        doorway: Doorway,
+        options: AudioOptions | None = None,
+    ) -> None:
+        self.counts = AudioCounts()
+        self._feeding = feeding
+        self._watching = watching
+        self._check = check
+        self._doorway = doorway
+        self._options = options or AudioOptions()
+        self._places = Places(self._options.limits)
+        self._lines: set[_Line] = set()
+        self._draining = False
+
+    @property
+    def connections(self) -> int:
+        return len(self._lines)
+
+    async def speak(self, request: web.Request) -> web.StreamResponse:
+        """`GET /api/realtime/audio`. Programs are refused by an HTTP status, pages by a close code, as watchers are."""
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise web.HTTPUpgradeRequired(text="send audio by WebSocket", headers={"Upgrade": "websocket"})
+        offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        place = ExitStack()
+        try:
+            self._doorway.check_origin(request)
+            access = await self._check(token_of(request, offered))
+            watched = await self._watching.session(request.query.get("session", ""))
+            access.check_session(watched.slug, watched.space_id)
+            if not access.may_speak:
+                raise credentials.Forbidden("this LiveKit token does not allow publishing a microphone")
+            if self._draining:
+                raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
+            place.enter_context(self._places.take(self._doorway.address(request), watched.slug))
+        except Exception as error:
+            reason, code = refusal(error)
+            self.counts.refused[reason] += 1
+            if "Origin" not in request.headers or code is None or reason == "origin":
+                raise
+            page = await _Line.open(request, self._options)
+            await page.end(code, str(error))
+            return page.response
+        with place:
+            line = await _Line.open(request, self._options)
+            self._lines.add(line)
+            self.counts.connected += 1
+            try:
+                await self._serve(line, request, watched, access)
+            except ConnectionError:
+                pass  # the sender has gone
+            finally:
+                self._lines.discard(line)
+                self.counts.closed[line.ended_with] += 1
+                if line.ending is not None:
+                    await line.ending
+        return line.response
+
+    async def close(self) -> None:
+        """Tell every sender how much was taken and to come back, and wait for the goodbyes."""
+        self._draining = True
+        for line in list(self._lines):
+            line.close(CloseCode.DRAINING, "the gateway is restarting; come back")
+        endings = [line.ending for line in self._lines if line.ending is not None]
+        if endings:
+            await asyncio.wait(endings, timeout=CLOSE_S + 1)
+
+    # --- one connection -----------------------------------------------------------------------------------
+
+    async def _serve(self, line: _Line, request: web.Request, watched: Watched, access: credentials.Access) -> None:
+        expiry = None
+        if access.expires_at is not None:
+            left = max(access.expires_at - time.time(), 0.0)
+            expiry = asyncio.get_running_loop().call_later(
+                left, line.close, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
+            )
+        try:
+            speaker = await self._speaker(request, watched, access)
+            start = await self._first(line)
+            if start is None:
+                return
+            line.feed = await self._feeding.enter(watched.slug, speaker, start, line.over)
+            log.info("audio connected", extra={"session": watched.slug, "identity": speaker and speaker.identity})
+            await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
+            await self._take(line, line.feed)
+        except NotTaken as error:
+            line.close(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, str(error))
+        except (WrongMessage, ValueError) as error:
+            line.close(CloseCode.WRONG_AUDIO, str(error))
+        except (IdentityRefused, credentials.Forbidden) as error:
+            line.close(CloseCode.CREDENTIAL_REFUSED, str(error))
+        except RecordsUnavailable:
+            line.close(CloseCode.DRAINING, "the database does not answer; come back")
+        finally:
+            if expiry is not None:
+                expiry.cancel()
+            if line.feed is not None:
+                line.feed.leave(for_good=line.is_done)
+
+    async def _speaker(self, request: web.Request, watched: Watched, access: credentials.Access) -> Speaker | None:
+        """Raises: Forbidden, IdentityRefused, WrongMessage, RecordsUnavailable."""
+        wanted = audio_protocol.identity(request.query.get("identity", ""))
+        name = audio_protocol.identity(request.query.get("name", ""))
+        if access.is_service:
+            return Speaker(wanted, name) if wanted else None
+        if access.room is not None:
+            if wanted not in (None, access.subject):
+                raise credentials.Forbidden("a LiveKit token speaks as its own identity only")
+            return Speaker(access.subject, access.name or name)
+        speaker = await self._feeding.own_identity(watched.session_id, access.subject, wanted)
+        return Speaker(speaker.identity, speaker.name or access.name or name)
+
+    async def _first(self, line: _Line) -> FeedStart | None:
+        """The message that everything begins with; None when the sender has gone."""
+        try:
+            message = await line.response.receive(timeout=self._options.start_s)
+        except TimeoutError:
+            raise WrongMessage("no start message came") from None
+        if message.type is aiohttp.WSMsgType.TEXT:
+            said = audio_protocol.read(message.data)
+            if isinstance(said, FeedStart):
+                return said
+        elif message.type is not aiohttp.WSMsgType.BINARY:
+            return None
+        raise WrongMessage('the first message must be {"type":"start","sampleRate":…,"channels":…}')
+
+    async def _take(self, line: _Line, feed: Feed) -> None:
+        """Until the sender stops or the connection ends."""
+        acks = asyncio.create_task(_acknowledge(line, feed), name="audio acks")
+        try:
+            async for message in line.response:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    feed.put(message.data)
+                    self.counts.messages += 1
+                    self.counts.bytes += len(message.data)
+                    await feed.room()
+                elif message.type is aiohttp.WSMsgType.TEXT:
+                    said = audio_protocol.read(message.data)
+                    if isinstance(said, FeedStart):
+                        raise WrongMessage("a connection is started once")
+                    if said is not None:
+                        line.is_done = True
+                        line.close(CloseCode.NORMAL, "")
+                        return
+        finally:
+            acks.cancel()
+
+
+async def _acknowledge(line: _Line, feed: Feed) -> None:
+    with suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(ACK_S)
+            await line.response.send_str(audio_protocol.ack(feed.taken))
+
+
+class _Line:
+    """One sender's connection."""
+
+    def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+        self.response = response
+        self.feed: Feed | None = None
+        self.is_done = False  # the sender has said stop
+        self.ended_with = "by_sender"
+        self.ending: asyncio.Task[None] | None = None
+        self._transport = transport
+
+    @classmethod
+    async def open(cls, request: web.Request, options: AudioOptions) -> _Line:
+        """Raises: ConnectionError when the sender has gone already."""
+        response = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,),
+            heartbeat=options.heartbeat_s,
+            max_msg_size=MESSAGE_BYTES,
+            compress=False,
+            timeout=CLOSE_S,
+        )
+        transport = transport_of(request)
+        await response.prepare(request)
+        return cls(response, transport)
+
+    def over(self, why: str, taken_over: bool) -> None:
+        """The feed has ended under us."""
+        if taken_over:
+            self.close(CloseCode.TAKEN_OVER, why)
+        else:
+            self.close(CloseCode.SESSION_ENDED, why)
+
+    def close(self, code: CloseCode, why: str) -> None:
+        """Say so in the background. The first reason stands."""
+        if self.ending is None:
+            self.ended_with = code.name.lower()
+            self.ending = asyncio.create_task(self.end(code, why), name="audio goodbye")
+
+    async def end(self, code: CloseCode, why: str) -> None:
+        with suppress(TimeoutError, ConnectionError, RuntimeError):
+            async with asyncio.timeout(CLOSE_S):
+                if self.feed is not None and not self.response.closed:
+                    await self.response.send_str(audio_protocol.ack(self.feed.taken))
+                await self.response.close(code=code, message=close_reason(why))
+        let_go(self._transport)

@@ -1,0 +1,79 @@
+"""Audio over a WebSocket on the wire: what a sender may say, and what it is answered. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from gateway.live.protocol import encode
+from gateway.sessions.usecases.feed import FeedStart
+
+SUBPROTOCOL: Final = "audio.v1"
+IDENTITY_LIMIT: Final = 256
+
+
+class WrongMessage(Exception):
+    """The sender said something that cannot be understood; the text says what is expected."""
+
+
+class _Start(msgspec.Struct, tag_field="type", tag="start", rename="camel"):
+    sample_rate: int
+    channels: int = 1
+    stream: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    age_ms: Annotated[float, Meta(ge=0, le=60_000)] | None = None
+
+
+class Stop(msgspec.Struct, tag_field="type", tag="stop"):
+    """No more audio will come."""
+
+
+class _Type(msgspec.Struct):
+    type: str
+
+
+Said: TypeAlias = FeedStart | Stop | None
+_decoder: Final = msgspec.json.Decoder(_Start | Stop)
+_type: Final = msgspec.json.Decoder(_Type)
+
+
+def read(text: str) -> Said:
+    """One text message. None: of a type that is not known here, to be ignored.
+
+    Raises: WrongMessage.
+    """
+    try:
+        if _type.decode(text).type not in ("start", "stop"):
+            return None
+        said = _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise WrongMessage(f"not understood ({error}); see docs/audio.md") from None
+    if isinstance(said, Stop):
+        return said
+    age_s = None if said.age_ms is None else said.age_ms / 1000
+    return FeedStart(said.sample_rate, said.channels, said.stream, age_s)
+
+
+def ready(taken: int | None) -> str:
+    """`taken`: for senders that named their stream, how much of it is here already."""
+    return _text({"type": "ready"} if taken is None else {"type": "ready", "samples": taken})
+
+
+def ack(taken: int) -> str:
+    return _text({"type": "ack", "samples": taken})
+
+
+def identity(given: str) -> str | None:
+    """An identity as a sender names it in the URL; None for none.
+
+    Raises: WrongMessage.
+    """
+    name = given.strip()
+    if len(name) > IDENTITY_LIMIT or not name.isprintable():
+        raise WrongMessage(f"identity and name are printable and have at most {IDENTITY_LIMIT} characters")
+    return name or None
+
+
+def _text(value: dict[str, str | int]) -> str:
+    return encode(value).decode()

@@ -1,0 +1,155 @@
+"""PCM that a page or a program sends over a WebSocket, as the chunks of one track."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from ingest.arrival_clock import ArrivalClock
+from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Chunker
+from ingest.resample import Resampler
+
+SAMPLE_RATES: Final = range(8_000, 48_001)
+CHANNELS: Final = range(1, 3)
+# How far the audio may run ahead of the time it takes to speak it: jitter, and what a page had kept during a cut.
+AHEAD_S: Final = 5.0
+# Chunks nobody has taken yet; then no more is read from the sender.
+HELD_CHUNKS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFormat:
+    """Signed 16-bit little-endian samples, channels interleaved. A frame is one sample of each channel."""
+
+    sample_rate: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError, with what is possible."""
+        if self.sample_rate not in SAMPLE_RATES:
+            raise ValueError(f"sampleRate must be {SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz")
+        if self.channels not in CHANNELS:
+            raise ValueError(f"channels must be {CHANNELS[0]} or {CHANNELS[-1]}")
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.channels * SAMPLE_BYTES
+
+
+@dataclass(slots=True)
+class PcmTrackStats:
+    """Samples are of 16 kHz. `lost_samples`: time that passed without audio. `holds`: reads put off."""
+
+    samples: int = 0
+    lost_samples: int = 0
+    holds: int = 0
+
+
+class PcmTrack:
+    """A connection feeds it, and the next one of the same sender may go on with it; one consumer takes its chunks.
+
+    Its clock counts samples. Time that passes without audio becomes a gap (see ArrivalClock); audio that comes faster
+    than it is spoken is not lost but not read either: `room` waits.
+    `anchor` is the UTC wall time of offset 0, known from the first audio on. `taken` counts frames of `format`.
+    """
+
+    def __init__(
+        self,
+        format: PcmFormat,
+        *,
+        monotonic: Callable[[], float],
+        wall: Callable[[], datetime],
+        age_s: float | None = None,
+    ) -> None:
+        """`age_s`: how long ago the first sample was spoken, if the sender knows; else it has been sent at once."""
+        self.format = format
+        self.anchor: datetime | None = None
+        self.taken = 0
+        self.stats = PcmTrackStats()
+        self._monotonic = monotonic
+        self._wall = wall
+        self._age_s = age_s
+        self._began = 0.0
+        self._clock = ArrivalClock()
+        self._resampler = Resampler(format.sample_rate)
+        self._chunker = Chunker()
+        self._held: deque[Chunk] = deque()
+        self._news = asyncio.Event()  # for the consumer
+        self._moved = asyncio.Event()  # for whoever waits in `room`
+        self._ended = False
+
+    def feed(self, pcm: bytes) -> None:
+        """Take whole frames, as they arrive.
+
+        Raises: ValueError when a frame is cut in two.
+        """
+        frames, rest = divmod(len(pcm), self.format.frame_bytes)
+        if rest:
+            raise ValueError(
+                f"{len(pcm)} bytes do not hold whole frames of {self.format.channels} × 16 bits; "
+                "send each message as whole frames"
+            )
+        if self._ended or not frames:
+            return
+        now = self._monotonic()
+        if self.anchor is None:
+            age_s = frames / self.format.sample_rate if self._age_s is None else self._age_s
+            self._began = now - age_s
+            self.anchor = self._wall() - timedelta(seconds=age_s)
+        self.taken += frames
+        samples = np.frombuffer(pcm, "<i2")
+        ready = self._resampler.push(samples.reshape(-1, 2) if self.format.channels == 2 else samples)
+        gap = self._clock.arrived(len(ready) // SAMPLE_BYTES, now - self._began)
+        chunks: list[Chunk] = []
+        if gap:
+            self.stats.lost_samples += gap
+            chunks += self._chunker.skip(gap)
+        self._hold(chunks + self._chunker.push(ready))
+
+    async def room(self) -> None:
+        """Wait until more may be read: nobody hears faster than people speak, and nothing is kept without a bound."""
+        waited = False
+        while not self._ended:
+            ahead_s = self._clock.position / SAMPLE_RATE - (self._monotonic() - self._began)
+            is_full = len(self._held) >= HELD_CHUNKS
+            if not is_full and (self.anchor is None or ahead_s <= AHEAD_S):
+                break
+            self.stats.holds += not waited
+            waited = True
+            self._moved.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if is_full else ahead_s - AHEAD_S):
+                    await self._moved.wait()
+
+    def end(self) -> None:
+        """No more audio will come. Once is enough, twice is harmless."""
+        if not self._ended:
+            self._ended = True
+            self._hold(self._chunker.push(self._resampler.flush()) + self._chunker.flush())
+            self._news.set()
+            self._moved.set()
+
+    def _hold(self, chunks: list[Chunk]) -> None:
+        if chunks:
+            self._held.extend(chunks)
+            self.stats.samples += sum(chunk.samples for chunk in chunks)
+            self._news.set()
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        """Every chunk until the track ends, the last one short."""
+        while True:
+            while self._held:
+                chunk = self._held.popleft()
+                self._moved.set()
+                yield chunk
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()

@@ -1,0 +1,431 @@
+"""Audio over a WebSocket on a real gateway: speech in, finals out, and everything a sender may do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import jwt
+import numpy as np
+import pytest
+import soxr
+from aiohttp import web
+from integration.gateway_api.in_process import FRIEND, ROOM_SECRET, TOKEN, InProcess, running, user_token
+
+from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
+from gateway.live.credentials import Access
+from gateway.sessions.usecases.feed import Feeding, FeedStart
+from gateway.sessions.usecases.watch import Watched
+from stt.local.scripted import speak
+from stt.local.server import LocalServer
+
+WORDS = "alpha bravo charlie delta echo foxtrot"
+
+
+def voice(words: str, rate: int = 16_000, channels: int = 1) -> bytes:
+    """Speech as a sender has it, followed by the silence that ends an utterance."""
+    samples = np.frombuffer(speak(words, lead_s=0.2, tail_s=0.6)[0], "<i2")
+    if rate != 16_000:
+        samples = soxr.resample(samples, 16_000, rate)
+    frames: bytes = np.repeat(samples[:, None], channels, axis=1).astype("<i2").tobytes()
+    return frames
+
+
+class Sender:
+    """A program or a page that speaks."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.answers: list[dict[str, Any]] = []
+
+    async def start(self, rate: int = 16_000, channels: int = 1, **more: Any) -> dict[str, Any]:
+        """The answer to it."""
+        await self.socket.send_json({"type": "start", "sampleRate": rate, "channels": channels, **more})
+        return await self.answer()
+
+    async def answer(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            told: dict[str, Any] = await self.socket.receive_json()
+        self.answers.append(told)
+        return told
+
+    async def send(self, pcm: bytes, rate: int = 16_000, channels: int = 1) -> None:
+        """In messages of 20 ms, as fast as they are taken."""
+        step = rate // 50 * channels * 2
+        for at in range(0, len(pcm), step):
+            await self.socket.send_bytes(pcm[at : at + step])
+
+    async def closed(self) -> tuple[int | None, str]:
+        """The close code and reason; acknowledgements before it are kept."""
+        async with asyncio.timeout(10):
+            while True:
+                message = await self.socket.receive()
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    self.answers.append(json.loads(message.data))
+                    continue
+                return self.socket.close_code, str(message.extra or "")
+
+    async def stop(self) -> int:
+        """Say that it was all. Returns: how many samples the gateway has taken."""
+        await self.socket.send_json({"type": "stop"})
+        assert (await self.closed())[0] == 1000
+        taken: int = self.answers[-1]["samples"]
+        return taken
+
+
+@asynccontextmanager
+async def speaking(gateway: InProcess, slug: str, **query: Any) -> AsyncIterator[Sender]:
+    headers = query.pop("headers", {})
+    params = {"session": slug, "token": TOKEN, **query}
+    shown = {name: str(value) for name, value in params.items() if value is not None}
+    async with gateway.http.ws_connect(f"{gateway.url}/api/realtime/audio", params=shown, headers=headers) as socket:
+        yield Sender(socket)
+
+
+async def started(gateway: InProcess, **more: Any) -> str:
+    slug = await gateway.session()
+    await gateway.start(slug, source="websocket", **more)
+    return slug
+
+
+def room_token(room: str, **grants: Any) -> str:
+    claims = {"iss": "livekit-key", "sub": "anna", "name": "Anna Kay", "exp": time.time() + 60}
+    claims["video"] = {"room": room, "roomJoin": True, **grants}
+    return jwt.encode(claims, ROOM_SECRET, algorithm="HS256")
+
+
+async def texts(gateway: InProcess, slug: str) -> list[tuple[str, str | None, str]]:
+    """Who said what, once the transcription has stopped with nothing missing."""
+    stopped = await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})
+    assert stopped["finalsComplete"]
+    document = await gateway.ok("GET", f"/api/sessions/{slug}/transcript")
+    return [(one["participantIdentity"], one["participantName"], one["text"]) for one in document["finals"]]
+
+
+# --- speech -------------------------------------------------------------------------------------------------
+
+
+async def test_the_start_says_where_audio_goes_and_what_goes_there_is_heard(gateway: InProcess) -> None:
+    slug = await gateway.session()
+    answer = await gateway.start(slug, source="websocket", participantIdentity="desk", participantName="The desk")
+    assert (answer["state"], answer["source"], answer["created"]) == ("starting", "websocket", True)
+    url = answer["ingest"]["websocketUrl"]
+    assert urlsplit(url)._replace(netloc="") == urlsplit(f"ws:///api/realtime/audio?session={slug}")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    pcm = voice(WORDS)
+    async with gateway.http.ws_connect(url.replace("localhost", "127.0.0.1"), headers=headers) as socket:
+        sender = Sender(socket)
+        assert await sender.start() == {"type": "ready"}
+        await sender.send(pcm)
+        assert await sender.answer() == {"type": "ack", "samples": len(pcm) // 2}
+        shown = (await gateway.ok("GET", f"/api/transcription/{slug}"))["tracks"][0]
+        assert shown["participantIdentity"] == "desk" and shown["facts"]["connected"] is True
+        assert await sender.stop() == len(pcm) // 2
+    assert await texts(gateway, slug) == [("desk", "The desk", WORDS)]
+
+
+@pytest.mark.parametrize("rate, channels", [(8_000, 1), (48_000, 2)])
+async def test_every_format_is_heard(gateway: InProcess, rate: int, channels: int) -> None:
+    slug = await started(gateway)
+    pcm = voice(WORDS, rate, channels)
+    async with speaking(gateway, slug, identity="anna", name="Anna") as sender:
+        await sender.start(rate, channels)
+        await sender.send(pcm, rate, channels)
+        assert await sender.stop() == len(pcm) // (2 * channels)
+    assert await texts(gateway, slug) == [("anna", "Anna", WORDS)]
+
+
+async def test_several_speak_at_once_under_their_own_names(gateway: InProcess) -> None:
+    slug = await started(gateway)
+    async with (
+        speaking(gateway, slug, token=room_token(slug)) as anna,
+        speaking(gateway, slug, token=user_token("default"), name="Ben") as ben,
+        speaking(gateway, slug, identity="desk") as desk,
+    ):
+        said = {anna: "alpha bravo", ben: "charlie delta", desk: "echo foxtrot"}
+        for one, words in said.items():
+            await one.start()
+            await one.send(voice(words))
+        for one in said:
+            await one.stop()
+    assert sorted(await texts(gateway, slug), key=str) == [
+        ("anna", "Anna Kay", "alpha bravo"),
+        ("desk", None, "echo foxtrot"),
+        ("user-1", "Ben", "charlie delta"),
+    ]
+    totals = (await gateway.ok("GET", f"/api/transcription/{slug}/usage"))["rows"]
+    assert {row["participantIdentity"] for row in totals} == {"anna", "desk", "user-1"}
+
+
+@pytest.mark.parametrize("cut_s", [0.3, 0.55])
+async def test_a_stream_that_is_cut_in_a_word_goes_on_in_it(gateway: InProcess, cut_s: float) -> None:
+    """What the gateway has is not sent again, what it has not is: the words are whole although the line was not."""
+    slug = await started(gateway)
+    pcm = voice(WORDS)
+    cut = round(cut_s * 16_000) * 2
+    async with speaking(gateway, slug, identity="anna") as sender:
+        assert await sender.start(stream="s1") == {"type": "ready", "samples": 0}
+        await sender.send(pcm[:cut])
+        await sender.answer()
+        assert sender.socket._response.connection is not None
+        sender.socket._response.connection.close()  # without a goodbye
+    async with speaking(gateway, slug, identity="anna") as sender:
+        ready = await sender.start(stream="s1")
+        assert 0 < ready["samples"] <= cut // 2
+        await sender.send(pcm[2 * ready["samples"] :])
+        assert await sender.stop() == len(pcm) // 2
+    assert await texts(gateway, slug) == [("anna", None, WORDS)]
+
+
+async def test_a_restart_asks_to_come_back_and_the_rest_is_heard_by_the_next_process(
+    database_url: str, provider: LocalServer, tmp_path: Path
+) -> None:
+    """4000, with the count of what was taken before it."""
+    first, second = voice("alpha bravo charlie"), voice("delta echo foxtrot")
+    opening = running(database_url, provider, tmp_path)
+    gateway = await opening.__aenter__()
+    slug = await started(gateway)
+    async with aiohttp.ClientSession() as http:
+        url = f"{gateway.url}/api/realtime/audio?session={slug}&token={TOKEN}&identity=anna"
+        async with http.ws_connect(url) as socket:
+            sender = Sender(socket)
+            await sender.start(stream="s1")
+            await sender.send(first)
+            await sender.answer()
+            closing = asyncio.create_task(opening.__aexit__(None, None, None))
+            assert await sender.closed() == (4000, "the gateway is restarting; come back")
+            assert sender.answers[-1] == {"type": "ack", "samples": len(first) // 2}
+            await closing
+    async with running(database_url, provider, tmp_path) as gateway:
+        async with speaking(gateway, slug, identity="anna") as sender:
+            assert await sender.start(stream="s1", ageMs=1500) == {"type": "ready", "samples": 0}
+            await sender.send(second)
+            await sender.stop()
+        said = await texts(gateway, slug)
+    assert said == [("anna", None, "alpha bravo charlie"), ("anna", None, "delta echo foxtrot")]
+
+
+async def test_another_connection_of_the_same_identity_takes_over(gateway: InProcess) -> None:
+    slug = await started(gateway)
+    async with speaking(gateway, slug, identity="anna") as first, speaking(gateway, slug, identity="anna") as second:
+        await first.start()
+        await first.send(voice("alpha bravo"))
+        await first.answer()
+        await second.start()
+        assert (await first.closed())[0] == 4509
+        await second.send(voice("charlie delta"))
+        await second.stop()
+    assert [text for _, _, text in await texts(gateway, slug)] == ["alpha bravo", "charlie delta"]
+
+
+async def test_the_end_of_the_transcription_ends_the_sender(gateway: InProcess) -> None:
+    """4510: do not come back, because a microphone must not go on by itself."""
+    slug = await started(gateway)
+    async with speaking(gateway, slug, identity="anna") as sender:
+        await sender.start()
+        closing = asyncio.create_task(sender.closed())
+        await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})
+        assert await closing == (4510, "stopped by request")
+    async with speaking(gateway, slug, identity="anna") as sender:
+        await sender.socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
+        code, why = await sender.closed()
+        assert code == 4510 and "start one with source websocket" in why
+
+
+# --- who may ------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_may_not_speak_is_refused(gateway: InProcess) -> None:
+    """A program by a status, a page by a close code."""
+    slug = await started(gateway)
+    refusals: list[tuple[dict[str, Any], int, int]] = [
+        ({"token": None}, 401, 4501),
+        ({"token": "wrong"}, 401, 4501),
+        ({"token": user_token("default", lifetime_s=-60)}, 401, 4501),
+        ({"token": user_token("elsewhere")}, 403, 4501),
+        ({"token": room_token("elsewhere")}, 403, 4501),
+        ({"token": room_token(slug, canPublish=False)}, 403, 4501),
+        ({"session": "nowhere1"}, 404, 4504),
+    ]
+    for query, status, code in refusals:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+            async with speaking(gateway, slug, **query):
+                pass
+        assert error.value.status == status, query
+        async with speaking(gateway, slug, headers={"Origin": FRIEND}, **query) as page:
+            assert (await page.closed())[0] == code, query
+    for identity, token in (("ben", room_token(slug)), ("ben", user_token("default"))):
+        async with speaking(gateway, slug, token=token, identity=identity) as sender:
+            assert (await sender.closed())[0] == 4501
+    with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+        async with speaking(gateway, slug, headers={"Origin": "https://elsewhere.example"}):
+            pass
+    assert error.value.status == 403
+    assert (await gateway.call("GET", f"/api/realtime/audio?session={slug}")).status == 426
+
+
+async def test_a_credential_that_expires_ends_the_sender(gateway: InProcess) -> None:
+    slug = await started(gateway)
+    async with speaking(gateway, slug, token=user_token("default", lifetime_s=1.0)) as sender:
+        await sender.start()
+        assert (await sender.closed())[0] == 4501
+
+
+async def test_a_page_may_show_its_credential_as_a_subprotocol(gateway: InProcess) -> None:
+    slug = await started(gateway)
+    offered = ("audio.v1", f"bearer.{room_token(slug)}")
+    url = f"{gateway.url}/api/realtime/audio?session={slug}"
+    async with gateway.http.ws_connect(url, protocols=offered, headers={"Origin": FRIEND}) as socket:
+        assert socket.protocol == "audio.v1"
+        assert await Sender(socket).start() == {"type": "ready"}
+
+
+# --- bad input ----------------------------------------------------------------------------------------------
+
+OK = '{"type":"start","sampleRate":16000,"channels":1}'
+
+
+WRONG: list[list[str | bytes]] = [
+    [b"\x00\x00"],
+    ["start"],
+    ['{"type":"stop"}'],
+    ['{"type":"start"}'],
+    ['{"type":"start","sampleRate":7999,"channels":1}'],
+    ['{"type":"start","sampleRate":96000,"channels":1}'],
+    ['{"type":"start","sampleRate":48000,"channels":3}'],
+    ['{"type":"start","sampleRate":1e400,"channels":1}'],
+    [OK, b"\x00"],
+    [OK, bytes(3_201)],
+    ['{"type":"start","sampleRate":16000,"channels":2}', bytes(6)],
+    [OK, "{"],
+    [OK, OK],
+]
+
+
+async def test_what_is_no_audio_ends_the_connection(gateway: InProcess) -> None:
+    """4522, with what was expected; the gateway goes on."""
+    slug = await started(gateway)
+    for messages in WRONG:
+        async with speaking(gateway, slug, identity="anna") as sender:
+            for said in messages:
+                await (sender.socket.send_str(said) if isinstance(said, str) else sender.socket.send_bytes(said))
+            code, why = await sender.closed()
+        assert code == 4522 and why, messages
+    counted = f'gateway_audio_closed_total{{reason="wrong_audio"}} {len(WRONG)}.0'
+    assert counted in (await gateway.call("GET", "/metrics")).body.decode()
+
+
+async def test_giant_messages_end_the_connection(gateway: InProcess) -> None:
+    slug = await started(gateway)
+    async with speaking(gateway, slug, identity="anna") as sender:
+        await sender.start()
+        await sender.socket.send_bytes(bytes(MESSAGE_BYTES + 2))
+        assert (await sender.closed())[0] == 1009
+
+
+async def test_an_unknown_message_is_ignored(gateway: InProcess) -> None:
+    slug = await started(gateway)
+    async with speaking(gateway, slug, identity="anna") as sender:
+        await sender.start()
+        await sender.socket.send_json({"type": "level", "db": -20})
+        await sender.socket.send_bytes(b"")
+        assert await sender.stop() == 0
+
+
+class Taking:
+    """A feed that takes everything, and how it was left."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.left: list[bool] = []
+
+    def put(self, pcm: bytes) -> None:
+        self.taken += len(pcm) // 2
+
+    async def room(self) -> None:
+        await asyncio.sleep(0)
+
+    def leave(self, *, for_good: bool) -> None:
+        self.left.append(for_good)
+
+
+class Open:
+    """Everybody may speak."""
+
+    def __init__(self) -> None:
+        self.feed = Taking()
+
+    async def session(self, slug: str) -> Watched:
+        return Watched("id", slug, "space", False)
+
+    async def check(self, token: str | None) -> Access:
+        return Access("service")
+
+    def check_origin(self, request: web.Request) -> None: ...
+    def address(self, request: web.Request) -> str:
+        return "here"
+
+    def enter(self, slug: str, speaker: object, start: FeedStart, over: object) -> Taking:
+        return self.feed
+
+
+@asynccontextmanager
+async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
+    """The endpoint alone, with times that a test can wait for."""
+    door: Any = Open()
+    made = AudioEndpoint(Feeding(door, door), door, door.check, door, options)
+    app = web.Application()
+    app.router.add_get("/audio", made.speak)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield made, door, f"http://127.0.0.1:{runner.addresses[0][1]}/audio?session=abc"
+    finally:
+        await made.close()
+        await runner.cleanup()
+
+
+async def test_a_sender_that_says_nothing_at_first_is_let_go() -> None:
+    async with (
+        endpoint(AudioOptions(start_s=0.1)) as (_, _, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url) as socket,
+    ):
+        assert (await Sender(socket).closed())[0] == 4522
+
+
+async def test_a_sender_that_has_vanished_without_a_word_is_noticed() -> None:
+    """Half-open: the socket is there, nobody answers pings. Its stream may be gone on with."""
+    async with (
+        endpoint(AudioOptions(heartbeat_s=0.2)) as (made, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url, autoping=False) as socket,
+    ):
+        await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1, "stream": "s"})
+        await socket.receive()  # ready; from now on nothing is read, so no ping is answered
+        async with asyncio.timeout(10):
+            while made.connections:
+                await asyncio.sleep(0.05)
+    assert door.feed.left == [False]
+
+
+async def test_a_muted_sender_that_answers_pings_may_stay() -> None:
+    async with (
+        endpoint(AudioOptions(heartbeat_s=0.2)) as (made, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url) as socket,
+    ):
+        sender = Sender(socket)
+        await sender.start()
+        assert [await sender.answer() for _ in range(2)] == [{"type": "ack", "samples": 0}] * 2
+        assert made.connections == 1
+        await sender.stop()
+    assert door.feed.left == [True]
