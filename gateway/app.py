@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
@@ -30,6 +30,7 @@ from gateway.live.jwks import open_key_ring
 from gateway.live.places import Limits
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.clock import SystemClock
+from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.sessions.infra.instance import FolderInUse, own_instance
 from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.records import PostgresRecords
@@ -37,6 +38,7 @@ from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.feed import Feeding
+from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
@@ -165,6 +167,8 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         maximum_s=settings.max_transcription_s,
     )
     place = _Place(settings)
+    blobs = await rooms.enter_async_context(open_blobs(_blob_options(settings)))
+    finaliser = Finaliser(PostgresDocuments(database), blobs, clock, place.document_url)
     decoders = rooms.enter_context(_decoders())
     livekit = await _livekit(settings, rooms)
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
@@ -185,6 +189,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
     metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
     _audio_metrics(metrics, audio)
+    _document_metrics(metrics, finaliser)
 
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
@@ -216,6 +221,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         None if settings.metrics_port else metrics.text,
         lambda: place.http_url,
         webhook,
+        finaliser.document,
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
     await rooms.enter_async_context(
@@ -225,6 +231,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             beat=endpoint.beat(),
             endings=endpoint.end_finished(),
             garbage=_collect_garbage(),
+            documents=finaliser.run(),
         )
     )
     if settings.rtmp_port:
@@ -279,6 +286,10 @@ class _Place:
     def http_url(self) -> str:
         return self._public or f"http://localhost:{self.http_port}"
 
+    def document_url(self, slug: str) -> str:
+        """Where a session's transcript document is read, for stores that have no URL of their own."""
+        return f"{self.http_url}/api/sessions/{quote(slug, safe='')}/document"
+
     @property
     def rtmp_base(self) -> str | None:
         if self.rtmp_port is None:
@@ -319,6 +330,20 @@ async def _database(settings: Settings, rooms: AsyncExitStack, failed: asyncio.F
     rooms.callback(watch.cancel)
     log.info("embedded PostgreSQL runs", extra={"dataDir": str(settings.data_dir)})
     return embedded.url
+
+
+def _blob_options(settings: Settings) -> BlobOptions:
+    access: Any = settings.blob_access
+    return BlobOptions(
+        url=settings.blob_store,
+        s3_endpoint=settings.s3_endpoint,
+        s3_region=settings.s3_region,
+        s3_key_id=settings.s3_key_id,
+        s3_secret=settings.s3_secret,
+        vercel_token=settings.blob_token,
+        vercel_access=access,
+        vercel_api_url=settings.blob_api_url,
+    )
 
 
 async def _provider(settings: Settings, rooms: AsyncExitStack) -> ProviderOptions:
@@ -468,6 +493,13 @@ def _audio_metrics(metrics: Metrics, audio: AudioEndpoint) -> None:
     metrics.counter("audio_bytes", "Audio taken over WebSockets", plain(lambda: counts.bytes))
     metrics.counter("audio_refused", "Audio connections refused, by reason", by("reason", counts.refused.items))
     metrics.counter("audio_closed", "Audio connections ended, by reason", by("reason", counts.closed.items))
+
+
+def _document_metrics(metrics: Metrics, finaliser: Finaliser) -> None:
+    counts = finaliser.counts
+    metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
+    metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
+    metrics.counter("documents_failed", "Times the blob store did not do it", plain(lambda: counts.failed))
 
 
 # --- single parts, for the commands that need no whole gateway --------------------------------------------------

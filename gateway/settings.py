@@ -88,6 +88,22 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _blob_url(value: str) -> str:
+    if value == "vercel:":
+        return value
+    parts = urlsplit(value)
+    named = parts.netloc if parts.scheme == "s3" else not parts.netloc and parts.path.startswith("/")
+    if parts.scheme not in ("file", "s3") or not named or parts.query or parts.fragment:
+        raise ValueError("must be file:///FOLDER, s3://BUCKET/PREFIX or vercel:")
+    return value
+
+
+def _vercel_token(value: str) -> str:
+    if not re.fullmatch(r"vercel_blob_rw_[A-Za-z0-9]+_\S+", value):
+        raise ValueError("must be a token as Vercel shows it, vercel_blob_rw_…")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One environment variable: how it is read, and its line in docs/settings.md."""
@@ -146,6 +162,20 @@ VARIABLES: Final = (
     Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
     Variable("GATEWAY_SPOOL_MB", "spool_mb", _whole(1, 1_000_000), "256", "Room on the data folder's disk for finals "
              "that the database cannot take now, megabytes; 1 MB holds about 700."),
+    Variable("GATEWAY_BLOB_URL", "blob_url", _blob_url, "", "Where transcript documents go: `file:///folder`, "
+             "`s3://bucket/prefix` or `vercel:`. Default: `vercel:` when BLOB_READ_WRITE_TOKEN is set, else the folder "
+             "`documents` in the data directory."),
+    Variable("BLOB_READ_WRITE_TOKEN", "blob_token", _vercel_token, "", "Token of a Vercel Blob store.", is_secret=True),
+    Variable("GATEWAY_BLOB_ACCESS", "blob_access", _choice("private", "public"), "private", "How the Vercel Blob "
+             "store was made. A document in a public one is open to whoever has its URL, which nobody can guess."),
+    Variable("VERCEL_BLOB_API_URL", "blob_api_url", _url("http", "https"), "https://vercel.com/api/blob", "Base URL of "
+             "Vercel Blob's API."),
+    Variable("GATEWAY_S3_ENDPOINT", "s3_endpoint", _url("http", "https"), "", "An S3-compatible server, "
+             "for `s3://`; default Amazon's own."),
+    Variable("GATEWAY_S3_REGION", "s3_region", _text, "us-east-1", "Region of the bucket."),
+    Variable("AWS_ACCESS_KEY_ID", "s3_key_id", _text, "", "Key pair for the bucket. Without one, the machine's role "
+             "(instance, container) is used."),
+    Variable("AWS_SECRET_ACCESS_KEY", "s3_secret", _text, "", "Its secret.", is_secret=True),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
     Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
@@ -202,6 +232,14 @@ class Settings:
     public_url: str | None = None
     data_dir: Path = Path("var")
     spool_mb: int = 256
+    blob_url: str | None = None
+    blob_token: str | None = field(default=None, repr=False)
+    blob_access: str = "private"
+    blob_api_url: str = "https://vercel.com/api/blob"
+    s3_endpoint: str | None = None
+    s3_region: str = "us-east-1"
+    s3_key_id: str | None = None
+    s3_secret: str | None = field(default=None, repr=False)
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     jwks_url: str | None = None
@@ -221,6 +259,12 @@ class Settings:
     def engine(self) -> str:
         """Which recogniser is asked for: a missing key never silently replaces a chosen provider."""
         return self.stt_engine or ("gladia" if self.gladia_api_key else "pocketsphinx")
+
+    @property
+    def blob_store(self) -> str:
+        """URL of the store of transcript documents."""
+        chosen = self.blob_url or ("vercel:" if self.blob_token else None)
+        return chosen or (self.data_dir.absolute() / "documents").as_uri()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, *, needs_token: bool = True) -> Settings:
@@ -257,6 +301,10 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
         )
     if values["stt_engine"] == "gladia" and not values["gladia_api_key"]:
         problems.append("GATEWAY_STT_ENGINE is gladia, but GLADIA_API_KEY is not set")
+    if values["blob_url"] == "vercel:" and not values["blob_token"]:
+        problems.append("GATEWAY_BLOB_URL is vercel:, but BLOB_READ_WRITE_TOKEN is not set")
+    if bool(values["s3_key_id"]) != bool(values["s3_secret"]):
+        problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; set both or neither")
     livekit = [values["livekit_url"], values["livekit_api_key"], values["livekit_api_secret"]]
     if values["livekit_url"] and not all(livekit):
         problems.append("LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well")

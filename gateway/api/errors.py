@@ -15,6 +15,7 @@ from gateway.live.places import Crowded
 from gateway.live.protocol import CloseCode
 from gateway.sessions.domain import errors
 from gateway.sessions.usecases.attend import RoomsUnavailable, WebhookRefused
+from gateway.sessions.usecases.finalise import BlobsUnavailable
 from gateway.sessions.usecases.ports import RecordsUnavailable
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     errors.SessionNotFound: HTTPStatus.NOT_FOUND,
     errors.NeverStarted: HTTPStatus.NOT_FOUND,
+    errors.NoDocument: HTTPStatus.NOT_FOUND,
     errors.SessionOver: HTTPStatus.CONFLICT,
     errors.CostCapReached: HTTPStatus.PAYMENT_REQUIRED,
     errors.RunsElsewhere: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -77,6 +79,9 @@ async def problems(
         answer = problem(status, "No place now", str(error))
         answer.headers["Retry-After"] = "5"
         return answer
+    except BlobsUnavailable as error:
+        log.warning("blob store: %s", error)
+        return problem(503, "Blob store unavailable", "the store of documents does not answer", "try again later")
     except RecordsUnavailable as error:
         log.warning("database: %s", error)
         answer = problem(503, "Database unavailable", "the database does not answer", "try again in a few seconds")

@@ -19,7 +19,8 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.sessions.domain import export
-from gateway.sessions.domain.errors import NeverStarted, SessionNotFound, WrongRequest
+from gateway.sessions.domain.document import Document
+from gateway.sessions.domain.errors import NeverStarted, NoDocument, SessionNotFound, WrongRequest
 from gateway.sessions.domain.transcription import SpeechOptions, StartRequest
 from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord, Transcriber
 from gateway.sessions.usecases.record import Recorder
@@ -48,6 +49,7 @@ class Api:
     metrics: Callable[[], bytes] | None
     public_url: Callable[[], str]
     webhook: Callable[[bytes, str], Awaitable[None]]
+    document: Callable[[str], Awaitable[bytes | None]]
 
     def routes(self) -> list[Route]:
         """Everything this API answers, as the document tells it."""
@@ -72,6 +74,10 @@ class Api:
                   Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)")),
                   answers={200: schemas.Transcript, 400: problem, 403: problem, 404: problem, 406: problem,
                            503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions"),
+            Route("GET", "/api/sessions/{slug}/document", self.finalised, "The whole transcript of a session that has "
+                  "ended, as it is kept in the blob store (docs/transcript-document.schema.json)",
+                  credential="watch", parameters=(SLUG,),
+                  answers={200: Document, 403: problem, 404: problem, 503: problem}, tag="sessions"),
             Route("GET", "/api/realtime/transcribe", self.endpoint.watch,
                   "The live stream: hello, finals with a gapless seq, partials, state, health; over WebSocket, or as "
                   "server-sent events with Accept: text/event-stream",
@@ -210,6 +216,14 @@ class Api:
                 await response.write("".join(lines).encode())
         await response.write_eof()
         return response
+
+    async def finalised(self, request: web.Request) -> web.Response:
+        session = await self._readable_session(request)
+        found = await self.document(session.id)
+        if found is None:
+            raise NoDocument(session.slug)
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+        return web.Response(body=found, headers=headers)
 
     async def _readable_session(self, request: web.Request) -> SessionRecord:
         access = await self.endpoint.check(_token(request))

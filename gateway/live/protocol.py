@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 
 from gateway.sessions.domain.captions import Caption
+from gateway.sessions.domain.moment import timestamp as timestamp
 
 SUBPROTOCOL: Final = "transcript.v1"
 _BEARER: Final = "bearer."
@@ -58,11 +59,6 @@ def parse_since(text: str) -> ResumePoint:
 def offered_token(subprotocols: Sequence[str]) -> str | None:
     """The credential among the offered subprotocols: `transcript.v1, bearer.<token>`."""
     return next((name[len(_BEARER) :] for name in subprotocols if name.startswith(_BEARER)), None)
-
-
-def timestamp(moment: datetime) -> str:
-    """ISO 8601, UTC, milliseconds, `Z`. The milliseconds are cut, not rounded, as JavaScript does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 class _Word(msgspec.Struct, rename="camel"):

@@ -1,7 +1,7 @@
 """Blobs in a Vercel Blob store, over the HTTP API that the official client (`@vercel/blob` 2.8.0) speaks.
 
     PUT  {api}/?pathname=KEY     the body is the document; `x-…` headers say how to keep it → {"url", "pathname", …}
-    GET  {api}/?url=KEY          what is known of it → {"url", "size", …}
+    GET  {api}?url=KEY           what is known of it → {"url", "size", …}
     POST {api}/delete            {"urls": [KEY]}
 
 The store is the one that the token belongs to: `vercel_blob_rw_STORE_SECRET`. An error is
@@ -75,7 +75,7 @@ class VercelBlobs:
 
     async def get(self, key: str) -> bytes | None:
         try:
-            known = await self._ask("GET", "/", {"url": check_key(key)})
+            known = await self._ask("GET", "", {"url": check_key(key)})
         except _NotThere:
             return None
         url = URL(self._url(known))

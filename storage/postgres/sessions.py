@@ -132,6 +132,7 @@ class Sessions:
                 await link.run("session_delete_analysis", session_id)
                 await link.run("session_delete_participants", session_id)
                 await link.run("session_delete", session_id)
+            await link.run("document_remove", session_id, now)  # the blob itself goes after this
             await link.run("session_delete_events", session_id)
             await link.run("session_delete_stream", session_id)
         return found

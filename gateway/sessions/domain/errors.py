@@ -36,6 +36,14 @@ class NeverStarted(SessionError):
         super().__init__(f"session {slug!r} has no transcription")
 
 
+class NoDocument(SessionError):
+    title = "No transcript document"
+    hint = "it is made when the session ends; GET …/transcript has what was said so far"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"session {slug!r} has no transcript document")
+
+
 class RunsElsewhere(SessionError):
     title = "Another replica holds this transcription"
     hint = "repeat the request in a few seconds; the other replica's lease must end first"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import asyncpg
 
 from gateway.sessions.domain.captions import Caption, Speaker
 from gateway.sessions.domain.transcription import Claimed, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
+from gateway.sessions.infra.availability import available as _available
 from gateway.sessions.usecases.ports import (
     Clock,
     FinalToKeep,
@@ -20,7 +20,6 @@ from gateway.sessions.usecases.ports import (
     KeptFinal,
     Participation,
     ProviderSession,
-    RecordsUnavailable,
     SessionRecord,
     TranscriptionRecord,
 )
@@ -39,8 +38,6 @@ from storage.postgres.transcriptions import (
 )
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 Unsaved = Callable[[str, int, int], Awaitable[list[KeptFinal]]]
@@ -49,21 +46,6 @@ Unsaved = Callable[[str, int, int], Awaitable[list[KeptFinal]]]
 
 async def _none_unsaved(session_id: str, after: int, limit: int) -> list[KeptFinal]:
     return []
-
-
-def _available(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Trouble that may pass becomes RecordsUnavailable; the rest is a bug and stays what it is."""
-
-    @wraps(method)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await method(*args, **kwargs)
-        except Exception as error:
-            if not errors.retryable(error):
-                raise
-            raise RecordsUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
-
-    return call
 
 
 class PostgresRecords:

@@ -118,7 +118,7 @@ async def vercel_stand_in(access: str = "private") -> AsyncIterator[StandIn]:
     stand_in = StandIn(access)
     app = web.Application(client_max_size=2**28)
     app.router.add_put("/api/blob/", stand_in.put)
-    app.router.add_get("/api/blob/", stand_in.head)
+    app.router.add_get("/api/blob", stand_in.head)
     app.router.add_post("/api/blob/delete", stand_in.delete)
     app.router.add_get("/stored/{pathname:.+}", stand_in.read)
     runner = web.AppRunner(app)

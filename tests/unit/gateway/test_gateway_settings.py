@@ -108,6 +108,9 @@ def test_no_secret_is_in_what_settings_look_like() -> None:
         "GLADIA_API_KEY": "hunter2",
         "GATEWAY_JWT_SECRET": "hunter2",
         "GATEWAY_API_TOKENS": "hunter2-hunter2-hunter2",
+        "BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_store_hunter2",
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
     }
     assert set(SECRETS) <= set(env)
     settings = Settings.from_env(env)
@@ -118,6 +121,12 @@ def test_no_secret_is_in_what_settings_look_like() -> None:
 def test_settings_that_need_each_other_are_checked_together() -> None:
     assert problems(**GOOD, GATEWAY_STT_ENGINE="gladia") == (
         "GATEWAY_STT_ENGINE is gladia, but GLADIA_API_KEY is not set",
+    )
+    assert problems(**GOOD, GATEWAY_BLOB_URL="vercel:") == (
+        "GATEWAY_BLOB_URL is vercel:, but BLOB_READ_WRITE_TOKEN is not set",
+    )
+    assert problems(**GOOD, AWS_ACCESS_KEY_ID="k") == (
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; set both or neither",
     )
     assert problems(**GOOD, LIVEKIT_URL="wss://livekit.example.com", LIVEKIT_API_KEY="k") == (
         "LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well",
@@ -167,3 +176,25 @@ def test_what_is_allowed_but_hardly_meant_is_noted() -> None:
     assert len(noted) == 3
     assert any(note.startswith("GATEWAY_DRIAN_S is not a setting") for note in noted)
     assert doubts(Settings.from_env(GOOD), GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "store"),
+    [
+        ({}, Path.cwd().joinpath("var", "documents").as_uri()),
+        ({"GATEWAY_BLOB_URL": "file:///srv/kept"}, "file:///srv/kept"),
+        ({"GATEWAY_BLOB_URL": "s3://bucket/a/b"}, "s3://bucket/a/b"),
+        ({"BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_store_secret"}, "vercel:"),
+        ({"BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_store_secret", "GATEWAY_BLOB_URL": "s3://bucket"}, "s3://bucket"),
+    ],
+)
+def test_where_documents_go(given: dict[str, str], store: str) -> None:
+    assert Settings.from_env({**GOOD, **given}).blob_store == store
+
+
+@pytest.mark.parametrize(
+    "url", ["file://relative", "file:x", "s3://", "s3:///x", "https://x/y", "vercel:x", "s3://b?x=1"]
+)
+def test_a_url_that_names_no_blob_store_is_refused(url: str) -> None:
+    [problem] = problems(**GOOD, GATEWAY_BLOB_URL=url)
+    assert problem.startswith("GATEWAY_BLOB_URL must be")

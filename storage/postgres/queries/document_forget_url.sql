@@ -1,0 +1,3 @@
+UPDATE app."VideoSession"
+SET "rawTranscriptBlobUrl" = NULL, "rawTranscriptSizeBytes" = NULL, "rawTranscriptReadyAt" = NULL
+WHERE id = $1
