@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests:. python bench/livekit_tracks.py [--tracks 1,10,25] [--seconds 10] [--linear] [--fan-out]
 
-A real livekit-server, publishers in processes of their own (48 kHz Opus, nobody ever pauses), and one process that
+A real livekit-server, speakers of one Go process (Opus encoded beforehand, nobody ever pauses), and one process that
 hears them all as the gateway does, without a provider. Printed per number of tracks: CPU of the hearing process as a
 share of one core, per track too; its memory; lag of its event loop; samples heard against real time (below 1: the
 machine was too slow for everybody on it, which the publishers reach first).
@@ -22,45 +22,37 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-TRACKS_PER_PERSON = 25  # a peer connection costs more than a track: a machine carries more of these
+OPUS_RATE: Final = 48_000
+OPUS_FRAME: Final = 960  # 20 ms
 
 
-async def publish(url: str, room: str, first: int, count: int) -> None:
-    """One person with `count` microphones, all speaking until standard input ends."""
-    from livekit import rtc
-    from support.livekit import SDK_RATE, LivekitServer, frames
+def write_speech(path: Path) -> None:
+    """Words as `tools/livekit-speakers` takes them: Opus packets of 20 ms, a length before each."""
+    import av
+    import numpy as np
+    import soxr
 
     from stt.local.scripted import speak
 
-    server = LivekitServer(Path(), Path(), port=int(url.rpartition(":")[2]))
     pcm, _ = speak("alpha bravo charlie delta echo foxtrot golf hotel", tail_s=0.1)
-    sounds = list(frames(pcm, 100))  # every capture costs the publisher a round trip
-
-    async def talk(source: rtc.AudioSource) -> None:
-        while True:
-            for frame in sounds:
-                await source.capture_frame(frame)
-
-    async with server.join(room, f"p{first}") as person:
-        talking = []
-        for n in range(count):
-            source = rtc.AudioSource(SDK_RATE, 1, queue_size_ms=200)
-            track = rtc.LocalAudioTrack.create_audio_track(f"mic{n}", source)
-            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, red=False, dtx=False)
-            await person.room.local_participant.publish_track(track, options)
-            talking.append(asyncio.create_task(talk(source)))
-        print("ready", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-        for task in talking:
-            task.cancel()
-        await asyncio.wait(talking)
+    samples = soxr.resample(np.frombuffer(pcm, "<i2"), 16_000, OPUS_RATE, quality="HQ").astype("<i2")
+    encoder = av.CodecContext.create("libopus", "w")
+    encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = OPUS_RATE, "mono", "s16", 32_000
+    packets = []
+    for at in range(0, len(samples) - OPUS_FRAME + 1, OPUS_FRAME):
+        frame = av.AudioFrame.from_ndarray(samples[None, at : at + OPUS_FRAME], format="s16", layout="mono")
+        frame.sample_rate, frame.pts = OPUS_RATE, at
+        packets += encoder.encode(frame)
+    packets += encoder.encode(None)
+    path.write_bytes(b"".join(len(one := bytes(packet)).to_bytes(2, "big") + one for packet in packets))
 
 
-async def hear(url: str, room: str, tracks: int, seconds: float) -> None:
+async def hear(url: str, room: str, tracks: int, seconds: float, others: dict[str, int]) -> None:
     from livekit import api
     from support.livekit import KEY, SECRET
 
@@ -98,21 +90,28 @@ async def hear(url: str, room: str, tracks: int, seconds: float) -> None:
         async with asyncio.timeout(40):
             while len([track for track in heard if track.anchor]) < tracks:
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(2)
-        before = [track.stats.heard_samples + track.stats.silent_samples for track in heard]
+        await asyncio.sleep(5)  # muted ones rest by then
+        speaking = [track for track in heard if not track.stats.muted]
+        before = [track.stats.heard_samples + track.stats.silent_samples for track in speaking]
+        threads, cpus = _cpu_of_threads(), {name: _cpu_of(Path(f"/proc/{pid}/stat")) for name, pid in others.items()}
         cpu, wall = _cpu(), time.monotonic()
         lags = await _lags(seconds)
         wall, cpu = time.monotonic() - wall, _cpu() - cpu
-        after = [track.stats.heard_samples + track.stats.silent_samples for track in heard]
+        threads = _cpu_of_threads() - threads
+        cpus = {name: _cpu_of(Path(f"/proc/{pid}/stat")) - cpus[name] for name, pid in others.items()}
+        after = [track.stats.heard_samples + track.stats.silent_samples for track in speaking]
         there.close()
-    slowest = min(b - a for a, b in zip(before, after, strict=True))
+    slowest = min((b - a for a, b in zip(before, after, strict=True)), default=0)
     result = {
         "tracks": tracks,
+        "muted": tracks - len(speaking),
         "cpuPercent": round(100 * cpu / wall, 1),
         "cpuPercentPerTrack": round(100 * cpu / wall / tracks, 2),
         "memoryMb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "loopLagP99Ms": _p99_ms(lags),
         "realTime": round(slowest / 16_000 / wall, 3),
+        "threadsPercent": {name: round(100 * used / wall, 1) for name, used in threads.most_common(6)},
+        "othersPercent": {name: round(100 * used / wall, 1) for name, used in cpus.items()},
     }
     print(json.dumps(result), flush=True)
 
@@ -167,36 +166,52 @@ def _p99_ms(lags: list[float]) -> float:
 
 
 def _cpu() -> float:
+    """Seconds of this process, all threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
-def measure(tracks: int, seconds: float) -> dict[str, Any]:
-    from support.livekit import LivekitServer, find_or_build
+def _cpu_of(stat: Path) -> float:
+    """Seconds of a process or thread, from its `stat` in /proc."""
+    fields = stat.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_of_threads() -> Counter[str]:
+    """Seconds of this process by thread name."""
+    seconds: Counter[str] = Counter()
+    for thread in Path("/proc/self/task").iterdir():
+        seconds[(thread / "comm").read_text().strip()] += _cpu_of(thread / "stat")
+    return seconds
+
+
+def measure(tracks: int, per_person: int, muted: int, seconds: float) -> dict[str, Any]:
+    from support.livekit import KEY, SECRET, LivekitServer, find_or_build, find_or_build_speakers
 
     with tempfile.TemporaryDirectory() as folder:
+        speech = Path(folder) / "speech.opus20"
+        write_speech(speech)
         server = LivekitServer(find_or_build(), Path(folder) / "server.log")
         server.start()
-        publishers = []
+        people, rest = divmod(tracks, per_person)
+        assert not rest and server.process is not None
+        command = [find_or_build_speakers(), "-url", server.url, "-key", KEY, "-secret", SECRET, "-room", "bench"]
+        command += ["-people", str(people), "-tracks", str(per_person), "-muted", str(muted), speech]
+        with (Path(folder) / "speakers.log").open("wb") as log:
+            speakers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         try:
-            for first in range(0, tracks, TRACKS_PER_PERSON):
-                count = min(TRACKS_PER_PERSON, tracks - first)
-                command = [sys.executable, __file__, "--publish", server.url, "bench", str(first), str(count)]
-                publishers.append(
-                    subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-                )
-            for one in publishers:
-                assert one.stdout is not None and one.stdout.readline() == b"ready\n"
+            assert speakers.stdout is not None and speakers.stdout.readline() == b"ready\n", log.name
             command = [sys.executable, __file__, "--hear", server.url, "bench", str(tracks), str(seconds)]
-            done = subprocess.run(command, capture_output=True, timeout=seconds + 60, check=False)
+            others = {"server": server.process.pid, "speakers": speakers.pid}
+            command += [f"{name}:{pid}" for name, pid in others.items()]
+            done = subprocess.run(command, capture_output=True, timeout=seconds + 90, check=False)
             if done.returncode:
                 raise SystemExit(done.stderr.decode()[-2000:])
             answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
             return answer
         finally:
-            for one in publishers:
-                one.kill()
-                one.wait()
+            speakers.kill()
+            speakers.wait()
             server.stop()
 
 
@@ -206,28 +221,34 @@ def main() -> None:
 
         os.environ["BENCH_LINEAR"] = "1"
         livekit_dispatch.KNOWN_VERSION = "none"  # type: ignore[misc]
-    if sys.argv[1:2] == ["--publish"]:
-        asyncio.run(publish(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))
-        return
     if sys.argv[1:2] == ["--hear"]:
         import uvloop
 
-        uvloop.run(hear(sys.argv[2], sys.argv[3], int(sys.argv[4]), float(sys.argv[5])))
+        from ingest import livekit_visit
+
+        livekit_visit.FRAME_MS = int(os.environ["BENCH_FRAME_MS"])  # type: ignore[misc]
+        url, room, tracks, seconds, *others = sys.argv[2:]
+        pids = {name: int(pid) for name, _, pid in (one.partition(":") for one in others)}
+        uvloop.run(hear(url, room, int(tracks), float(seconds), pids))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", default="1,10,25")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--per-person", type=int, default=5, help="microphones of each participant")
+    parser.add_argument("--muted", type=int, default=0, help="of each participant's microphones")
+    parser.add_argument("--frame-ms", type=int, default=100, help="length of the SDK's frames")
     parser.add_argument("--linear", action="store_true", help="dispatch frames in the SDK's own way")
     parser.add_argument("--fan-out", action="store_true", help="without server, publishers and codecs")
     args = parser.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    os.environ["BENCH_FRAME_MS"] = str(args.frame_ms)
     for tracks in map(int, args.tracks.split(",")):
         if args.fan_out:
             import uvloop
 
             uvloop.run(fan_out(tracks, args.seconds))
         else:
-            print(json.dumps(measure(tracks, args.seconds)), flush=True)
+            print(json.dumps(measure(tracks, min(tracks, args.per_person), args.muted, args.seconds)), flush=True)
 
 
 if __name__ == "__main__":

@@ -312,6 +312,7 @@ async def _livekit(settings: Settings, rooms: AsyncExitStack) -> LivekitServer |
         captions=settings.livekit_captions,
         empty_room_s=settings.empty_room_s,
         hang_over_s=settings.stt_endpointing_s + 0.5,
+        unsubscribe_muted_s=settings.livekit_unsubscribe_muted_s,
     )
     return await rooms.enter_async_context(open_livekit(options))
 

@@ -25,13 +25,17 @@ class Captioned(Protocol):
 
 @dataclass(slots=True)
 class LivekitTrackStats:
-    """`silent_samples`: left out because nobody spoke. `dropped_chunks`: lost because nobody took them in time."""
+    """`silent_samples`: left out because nobody spoke. `dropped_chunks`: lost because nobody took them in time.
+
+    `resting`: muted for so long that the server does not even send it.
+    """
 
     heard_samples: int = 0
     silent_samples: int = 0
     lost_samples: int = 0
     dropped_chunks: int = 0
     muted: bool = False
+    resting: bool = False
 
 
 class LivekitTrack:
@@ -75,8 +79,13 @@ class LivekitTrack:
             # The first sample was spoken when its frame began.
             self._began = now - samples / SAMPLE_RATE
             self.anchor = self._wall() - timedelta(seconds=samples / SAMPLE_RATE)
-        gap = self._clock.arrived(samples, now - self._began)
-        self.stats.lost_samples += gap
+        if self.stats.resting:
+            self.stats.resting = False
+            gap = self._clock.resumed(samples, now - self._began)
+            self.stats.silent_samples += gap
+        else:
+            gap = self._clock.arrived(samples, now - self._began)
+            self.stats.lost_samples += gap
         if self._gate.passes(pcm):
             self.stats.heard_samples += samples
             ready = (self._chunker.skip(gap) if gap else []) + self._chunker.push(pcm)
@@ -84,6 +93,10 @@ class LivekitTrack:
             self.stats.silent_samples += samples
             ready = self._chunker.skip(gap + samples)
         self._hold(ready)
+
+    def rest(self) -> None:
+        """No audio until further notice; the time until it comes again is a gap."""
+        self.stats.resting = True
 
     def end(self) -> None:
         """No more audio will come. Once is enough, twice is harmless."""

@@ -25,6 +25,7 @@ CAPTION_TOPIC: Final = "lk.transcription"
 LINGER_S: Final = 0.3  # after the end is signalled: what the jitter buffer and the last frame still hold
 SEND_S: Final = 5.0
 INSIST_S: Final = 5.0
+REST_S: Final = 2.0  # muted beyond the hang-over
 _REASON_S: Final = 1.0  # between "disconnected" and why
 
 _MACHINES: Final = frozenset({rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS, rtc.ParticipantKind.PARTICIPANT_KIND_AGENT})
@@ -33,11 +34,29 @@ _MICROPHONES: Final = frozenset({rtc.TrackSource.SOURCE_MICROPHONE, rtc.TrackSou
 
 @dataclass(frozen=True, slots=True)
 class VisitOptions:
-    """`hang_over_s`: silence that still goes to the provider, so that it hears the end of an utterance."""
+    """`hang_over_s`: silence that still goes to the provider, so that it hears the end of an utterance.
+
+    `unsubscribe_muted_s`: a track muted for so long is not received until it is unmuted, seconds; 0 = always received.
+    Receiving it again takes up to 0.6 s, in which words are lost.
+    """
 
     screen_share: bool = False
     captions: bool = True
     hang_over_s: float = 0.8
+    unsubscribe_muted_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Hearing:
+    """A publication that is wanted. `pump` is None while it rests: muted, and past its hang-over.
+
+    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: its next step there.
+    """
+
+    publication: rtc.RemoteTrackPublication
+    track: LivekitTrack
+    pump: asyncio.Task[None] | None = None
+    quieter: asyncio.TimerHandle | None = None
 
 
 class Visit:
@@ -62,7 +81,7 @@ class Visit:
         self._monotonic = monotonic
         self._wall = wall
         self._tasks: asyncio.TaskGroup | None = None  # while listening
-        self._pumps: dict[str, tuple[LivekitTrack, asyncio.Task[None]]] = {}  # by publication sid
+        self._hearings: dict[str, _Hearing] = {}  # by publication sid
         self._refused: dict[str, str] = {}  # publication sid → why it is not heard
         self._caption_put = asyncio.Event()
         self._reconnected = asyncio.Event()
@@ -89,8 +108,8 @@ class Visit:
                     self._tasks = None
                     captioning.cancel()
                     insisting.cancel()
-                    for _, pump in self._pumps.values():
-                        pump.cancel()
+                    for hearing in self._hearings.values():
+                        _end(hearing)
         finally:
             await leave(self.room)
 
@@ -100,7 +119,7 @@ class Visit:
         room = self.room
         room.on("track_published", self._consider)
         room.on("track_subscribed", self._subscribed)
-        room.on("track_unsubscribed", lambda track, publication, participant: self._lost(publication.sid))
+        room.on("track_unsubscribed", lambda track, publication, participant: self._unsubscribed(publication.sid))
         room.on("track_unpublished", lambda publication, participant: self._lost(publication.sid))
         room.on("track_muted", lambda participant, publication: self._muted(publication.sid, True))
         room.on("track_unmuted", lambda participant, publication: self._muted(publication.sid, False))
@@ -120,7 +139,7 @@ class Visit:
             for publication, participant in self._publications():
                 if publication.track is None:
                     self._consider(publication, participant)
-                elif publication.sid not in self._pumps:
+                elif publication.sid not in self._hearings:
                     self._subscribed(publication.track, publication, participant)
             self._reconnected.clear()
             with suppress(TimeoutError):
@@ -140,6 +159,8 @@ class Visit:
         )
         if publication.kind != rtc.TrackKind.KIND_AUDIO or not wanted or participant.kind in _MACHINES:
             return
+        if publication.sid in self._hearings and publication.muted:
+            return  # it rests
         if publication.encryption_type != rtc.EncryptionType.NONE:
             self._refuse(
                 publication.sid,
@@ -154,7 +175,20 @@ class Visit:
     ) -> None:
         if self._tasks is None or publication.kind != rtc.TrackKind.KIND_AUDIO:
             return
-        self._lost(publication.sid)  # never two streams of one publication
+        hearing = self._hearings.get(publication.sid)
+        if hearing is None or hearing.pump is not None:
+            self._lost(publication.sid)  # never two streams of one publication
+            hearing = self._hearings[publication.sid] = self._new(publication, participant)
+        self._hear(hearing, track)
+        self._muted(publication.sid, publication.muted)
+
+    def _hear(self, hearing: _Hearing, track: rtc.Track) -> None:
+        if self._tasks is not None:
+            pump = self._tasks.create_task(self._pump(track, hearing.track), name=f"livekit-track {hearing.track.sid}")
+            pump.add_done_callback(lambda _: hearing.track.end() if hearing.pump is pump else None)
+            hearing.pump = pump
+
+    def _new(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> _Hearing:
         heard = LivekitTrack(
             publication.sid,
             participant.identity,
@@ -164,21 +198,46 @@ class Visit:
             monotonic=self._monotonic,
             wall=self._wall,
         )
-        heard.stats.muted = publication.muted
-        pump = self._tasks.create_task(self._pump(track, heard), name=f"livekit-track {heard.identity}")
-        pump.add_done_callback(lambda _: heard.end())
-        self._pumps[publication.sid] = heard, pump
         self._found(heard)
+        return _Hearing(publication, heard)
+
+    def _unsubscribed(self, sid: str) -> None:
+        if sid in self._hearings and self._hearings[sid].pump is not None:  # a resting one is unsubscribed by us
+            self._lost(sid)
 
     def _lost(self, sid: str) -> None:
         self._refused.pop(sid, None)
-        if sid in self._pumps:
-            _, pump = self._pumps.pop(sid)
-            asyncio.get_running_loop().call_later(LINGER_S, pump.cancel)
+        if sid in self._hearings:
+            _end(self._hearings.pop(sid), linger_s=LINGER_S)
 
     def _muted(self, sid: str, muted: bool) -> None:
-        if sid in self._pumps:
-            self._pumps[sid][0].stats.muted = muted
+        if (hearing := self._hearings.get(sid)) is None:
+            return
+        hearing.track.stats.muted = muted
+        _stay(hearing)
+        if muted and hearing.pump is not None:
+            self._later(hearing, self._options.hang_over_s + REST_S, self._rest)
+        elif not muted and hearing.pump is None:
+            if (track := hearing.publication.track) is not None:
+                self._hear(hearing, track)
+            else:
+                hearing.publication.set_subscribed(True)
+
+    def _later(self, hearing: _Hearing, seconds: float, do: Callable[[_Hearing], None]) -> None:
+        hearing.quieter = asyncio.get_running_loop().call_later(seconds, do, hearing)
+
+    def _rest(self, hearing: _Hearing) -> None:
+        """Stays subscribed, so that it is heard from the moment of its unmuting."""
+        pump, hearing.pump = hearing.pump, None
+        if pump is not None:
+            pump.cancel()
+            hearing.track.rest()
+            if self._options.unsubscribe_muted_s:
+                already_s = self._options.hang_over_s + REST_S
+                self._later(hearing, max(0.0, self._options.unsubscribe_muted_s - already_s), self._unsubscribe)
+
+    def _unsubscribe(self, hearing: _Hearing) -> None:
+        hearing.publication.set_subscribed(False)
 
     def _subscription_failed(self, participant: rtc.RemoteParticipant, sid: str, error: str) -> None:
         self._refuse(
@@ -259,3 +318,19 @@ class Visit:
             if not self.captions_failed:
                 log.warning("a caption could not be sent into the room: %s", error or "no answer")
             self.captions_failed += 1
+
+
+def _stay(hearing: _Hearing) -> None:
+    if hearing.quieter is not None:
+        hearing.quieter.cancel()
+        hearing.quieter = None
+
+
+def _end(hearing: _Hearing, linger_s: float = 0.0) -> None:
+    _stay(hearing)
+    if hearing.pump is None:
+        hearing.track.end()
+    elif linger_s:
+        asyncio.get_running_loop().call_later(linger_s, hearing.pump.cancel)
+    else:
+        hearing.pump.cancel()

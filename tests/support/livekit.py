@@ -27,7 +27,7 @@ from stt.local.scripted import speak
 
 KEY = "devkey"
 SECRET = "a-secret-of-the-tests-0123456789abcdef"
-TOOL = Path(__file__).parents[2] / "tools" / "livekit-server"
+TOOLS = Path(__file__).parents[2] / "tools"
 SDK_RATE = 48_000
 
 
@@ -40,10 +40,19 @@ def find_or_build() -> Path:
 
     Building takes some minutes of CPU the first time. Raises: NoServer.
     """
-    if found := shutil.which("livekit-server"):
-        return Path(found)
-    pinned = hashlib.sha256((TOOL / "go.sum").read_bytes()).hexdigest()[:12]
-    built = Path(sys.prefix) / "share" / f"livekit-server-{pinned}"
+    found = shutil.which("livekit-server")
+    return Path(found) if found else _built("livekit-server")
+
+
+def find_or_build_speakers() -> Path:
+    """The crowd of `tools/livekit-speakers`. Raises: NoServer."""
+    return _built("livekit-speakers")
+
+
+def _built(tool: str) -> Path:
+    folder = TOOLS / tool
+    sources = b"".join((folder / name).read_bytes() for name in ("go.sum", "main.go") if (folder / name).exists())
+    built = Path(sys.prefix) / "share" / f"{tool}-{hashlib.sha256(sources).hexdigest()[:12]}"
     if built.exists():
         return built
     candidates = [shutil.which("go"), f"{sysconfig.get_path('purelib')}/go/bin/go", "/usr/local/go/bin/go"]
@@ -52,7 +61,7 @@ def find_or_build() -> Path:
         if not Path(go).exists():
             continue
         done = subprocess.run(
-            [str(TOOL / "build.sh"), str(built)],
+            [str(TOOLS / "build.sh"), tool, str(built)],
             env={**os.environ, "GO": go},
             capture_output=True,
             text=True,
@@ -61,7 +70,7 @@ def find_or_build() -> Path:
         if done.returncode == 0:
             return built
         failures.append(f"{go}: {done.stderr.strip()[-500:]}")
-    raise NoServer("no livekit-server on the path, and it cannot be built: " + ("; ".join(failures) or "no Go here"))
+    raise NoServer(f"no {tool} on the path, and it cannot be built: " + ("; ".join(failures) or "no Go here"))
 
 
 def own_address() -> str:

@@ -41,6 +41,7 @@ class LivekitOptions:
     captions: bool = True
     empty_room_s: float = 60.0
     hang_over_s: float = 0.8
+    unsubscribe_muted_s: float = 0.0
 
 
 class LivekitServer:
@@ -68,7 +69,7 @@ class LivekitServer:
             name,
             RoomOptions(
                 options.url.replace("http", "ws", 1) if options.url.startswith("http") else options.url,
-                VisitOptions(options.screen_share, options.captions, options.hang_over_s),
+                VisitOptions(options.screen_share, options.captions, options.hang_over_s, options.unsubscribe_muted_s),
                 empty_s=options.empty_room_s,
             ),
             token=lambda identity: livekit_tokens.transcriber(options.keys, name, identity, captions=options.captions),

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 from livekit import api, rtc
-from livekit_listener import Listener, listening
+from livekit_listener import HeardTrack, Listener, listening
 from support.gateway import words_in_order
 from support.livekit import LivekitServer
 
@@ -95,6 +95,59 @@ async def test_muted_time_is_a_gap_on_the_clock_and_not_audio(livekit: LivekitSe
     widest = max(b[0] - a[0] - a[1] for a, b in pairwise(offsets)) / 16_000
     assert widest >= 1.5, f"widest gap {widest} s"
     assert track.track.stats.silent_samples >= 1.5 * 16_000 and track.track.stats.lost_samples == 0
+
+
+async def test_a_muted_track_rests_and_loses_no_word_at_its_unmuting(livekit: LivekitServer, room_name: str) -> None:
+    """Its zeros are not even moved; it stays subscribed, so the first word after unmuting is there, at its time."""
+    options = RoomOptions(livekit.url, VisitOptions(hang_over_s=0.3), look_s=0.1)
+    async with livekit.join(room_name, "anna") as anna, listening(livekit, room_name, options) as listener:
+        await anna.publish()
+        await listener.until(lambda one: playing(one, "anna"))
+        await anna.say(GREEK)
+        anna.mute()
+        await listener.until(lambda one: one.of("anna")[0].track.stats.resting)
+        resting = listener.of("anna")[0].track.stats.silent_samples
+        await asyncio.sleep(1)
+        assert listener.of("anna")[0].track.stats.silent_samples == resting
+        anna.unmute()
+        await anna.say(DIGITS, lead_s=0)
+        await asyncio.sleep(0.5)
+    (track,) = listener.tracks
+    check(track.words, f"{GREEK} {DIGITS}")
+    assert set(track.words) & {"zero", "one"}, "the words right after unmuting"
+    assert track.track.stats.silent_samples >= resting + 16_000 and track.track.stats.lost_samples == 0
+
+
+async def test_a_track_muted_for_long_is_unsubscribed_until_it_is_unmuted(
+    livekit: LivekitServer, room_name: str
+) -> None:
+    """On demand. Unmuting within the same moment must not leave it deaf either; it stays one track throughout."""
+    options = RoomOptions(livekit.url, VisitOptions(hang_over_s=0, unsubscribe_muted_s=0.1), look_s=0.1)
+    async with livekit.join(room_name, "anna") as anna, listening(livekit, room_name, options) as listener:
+        await anna.publish()
+        await listener.until(lambda one: playing(one, "anna"))
+
+        def unsubscribed(one: Listener) -> bool:
+            visit = one.room._visit
+            assert visit is not None
+            return visit.room.remote_participants["anna"].track_publications[track.track.sid].track is None
+
+        (track,) = listener.tracks
+        for round_, said in enumerate((GREEK, DIGITS, COLOURS)):
+            anna.mute()
+            await listener.until(unsubscribed)
+            await asyncio.sleep(0.2 * round_)
+            heard = sum(_heard(track))
+            anna.unmute()
+            await listener.until(lambda _, at=heard: sum(_heard(track)) > at + 16_000)
+            await anna.say(said)
+        await asyncio.sleep(0.5)
+    check(track.words, f"{GREEK} {DIGITS} {COLOURS}")
+    assert listener.tracks == [track]
+
+
+def _heard(track: HeardTrack) -> tuple[int, int]:
+    return track.track.stats.heard_samples, track.track.stats.silent_samples
 
 
 async def test_somebody_who_never_speaks_costs_nothing(livekit: LivekitServer, room_name: str) -> None:

@@ -57,6 +57,16 @@ def test_a_backlog_below_the_limit_is_buffering() -> None:
     assert not any(gaps([0.1 * i + BEHIND_S - 0.1 for i in range(1, 200)]))
 
 
+def test_a_pause_made_on_purpose_is_a_gap_at_once() -> None:
+    """A minute in which nobody asked for audio; a clock that is ahead stays where it is."""
+    clock = ArrivalClock()
+    clock.arrived(CHUNK_SAMPLES, 0.1)
+    assert clock.resumed(CHUNK_SAMPLES, 60.0) == 60 * SAMPLE_RATE - 2 * CHUNK_SAMPLES
+    assert clock.position == 60 * SAMPLE_RATE
+    assert clock.resumed(CHUNK_SAMPLES, 60.05) == 0
+    assert not any(clock.arrived(CHUNK_SAMPLES, 60.2 + 0.1 * i) for i in range(50))
+
+
 # --- silence ------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +131,18 @@ async def test_silence_is_a_gap_on_the_clock() -> None:
     hand.feed(LOUD, *[ZEROS] * 10, LOUD)
     assert await hand.rest() == [(n * CHUNK_SAMPLES, CHUNK_SAMPLES) for n in (0, 1, 2, 11)]
     assert hand.track.stats.silent_samples == 8 * CHUNK_SAMPLES
+
+
+async def test_a_rest_is_silence_and_not_loss() -> None:
+    """Ten seconds in which the stream was closed: the next words stand where they were spoken."""
+    hand = Hand()
+    hand.feed(LOUD)
+    hand.track.rest()
+    hand.now += 10
+    hand.feed(LOUD)
+    assert await hand.rest() == [(0, CHUNK_SAMPLES), (101 * CHUNK_SAMPLES, CHUNK_SAMPLES)]
+    stats = hand.track.stats
+    assert (stats.silent_samples, stats.lost_samples, stats.resting) == (100 * CHUNK_SAMPLES, 0, False)
 
 
 async def test_a_track_nobody_takes_loses_its_oldest_chunks_and_counts_them() -> None:
