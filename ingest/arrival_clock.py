@@ -42,7 +42,7 @@ class ArrivalClock:
 
     def resumed(self, samples: int, at_s: float) -> int:
         """Like `arrived`, after a pause that was made on purpose: the time that has passed is a gap at once."""
-        gap = max(0, int(at_s * SAMPLE_RATE) - self.position - samples)
+        gap = max(0, round(at_s * SAMPLE_RATE) - self.position - samples)
         self.position += gap + samples
         self._late_since = None
         return gap

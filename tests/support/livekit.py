@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pytest
 from livekit import api, rtc
 from support.gateway import free_port
 
@@ -47,6 +48,17 @@ def find_or_build() -> Path:
 def find_or_build_speakers() -> Path:
     """The crowd of `tools/livekit-speakers`. Raises: NoServer."""
     return _built("livekit-speakers")
+
+
+def needed_server() -> Path:
+    """For fixtures: skips loudly where the server cannot be had; in CI that is a failure."""
+    try:
+        own_address()
+        return find_or_build()
+    except NoServer as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 def _built(tool: str) -> Path:

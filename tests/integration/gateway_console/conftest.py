@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from console_browser import CHROMIUM, TOKEN, OpenPage, open_page, running_chromium
+from support.browser import TOKEN, OpenPage, needs_chromium, open_page, running_chromium
 
 from gateway.app import Gateway, open_gateway
 from gateway.settings import Settings
@@ -18,11 +17,7 @@ from stt.local.server import LocalOptions, LocalServer
 
 @pytest.fixture(scope="session")
 def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not CHROMIUM.exists():
-        message = f"{CHROMIUM} is not installed, so the pages are not tested"
-        if os.environ.get("CI") == "true":
-            raise RuntimeError(message)
-        pytest.skip(message)
+    needs_chromium()
     with running_chromium(tmp_path_factory.mktemp("chromium")) as url:
         yield url
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
-from console_browser import TOKEN, OpenPage
+from support.browser import TOKEN, OpenPage
 
 from gateway.app import Gateway, open_gateway
 from gateway.settings import Settings

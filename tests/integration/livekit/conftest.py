@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from support.gateway import Running, gateway_process
-from support.livekit import KEY, SECRET, LivekitServer, NoServer, find_or_build, no_proxy, own_address
+from support.livekit import KEY, SECRET, LivekitServer, needed_server, no_proxy
 
 from stt.local.server import LocalOptions, LocalServer
 
@@ -24,14 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def livekit_program() -> Path:
-    """Skips loudly where the server cannot be had; in CI that is a failure."""
-    try:
-        own_address()
-        return find_or_build()
-    except NoServer as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    return needed_server()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
+import pytest
 
 TOKEN = "console-test-token"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -32,10 +33,19 @@ _FLAGS = (
 )
 
 
+def needs_chromium() -> None:
+    """Skip loudly where it is missing; in CI that is a failure."""
+    if not CHROMIUM.exists():
+        message = f"{CHROMIUM} is not installed, so the pages are not tested"
+        if os.environ.get("CI") == "true":
+            raise RuntimeError(message)
+        pytest.skip(message)
+
+
 @contextmanager
-def running_chromium(folder: Path) -> Iterator[str]:
+def running_chromium(folder: Path, *flags: str) -> Iterator[str]:
     """Start Chromium with `folder` as its profile. Yields the URL of its DevTools socket."""
-    command = [str(CHROMIUM), *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
+    command = [str(CHROMIUM), *_FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         yield _devtools_url(process, folder / "DevToolsActivePort")
