@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
+from gateway.api.analysis import AnalysisApi
 from gateway.api.errors import problems
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.web import CrossOrigin, access_log, no_server_header
@@ -29,6 +30,9 @@ from gateway.live.hub import Hub
 from gateway.live.jwks import open_key_ring
 from gateway.live.places import Limits
 from gateway.metrics import Metrics, by, plain
+from gateway.sessions.infra.analyses import PostgresAnalyses
+from gateway.sessions.infra.analysts import ModelAnalyst, OfflineAnalyst
+from gateway.sessions.infra.chat import ChatOptions, open_chat
 from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.sessions.infra.instance import FolderInUse, own_instance
@@ -36,6 +40,7 @@ from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
+from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, Analyst
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.finalise import Finaliser
@@ -187,9 +192,16 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     endpoint = LiveEndpoint(hub, watching, check_credential, lambda: place.http_url, live_options)
     audio = AudioEndpoint(Feeding(records, sources), watching, check_credential, endpoint)
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
+    analyses = Analyses(
+        PostgresAnalyses(database, clock),
+        await _analyst(settings, rooms),
+        clock,
+        AnalysisOptions(workers=settings.analysis_workers, attempts=settings.analysis_attempts),
+    )
     metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
     _audio_metrics(metrics, audio)
     _document_metrics(metrics, finaliser)
+    _analysis_metrics(metrics, analyses)
 
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
@@ -222,6 +234,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         lambda: place.http_url,
         webhook,
         finaliser.document,
+        (*AnalysisApi(analyses, check_credential).routes(),),
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
     await rooms.enter_async_context(
@@ -232,6 +245,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             endings=endpoint.end_finished(),
             garbage=_collect_garbage(),
             documents=finaliser.run(),
+            analyses=analyses.work(),
         )
     )
     if settings.rtmp_port:
@@ -359,6 +373,16 @@ async def _provider(settings: Settings, rooms: AsyncExitStack) -> ProviderOption
         settings.engine,
     )
     return ProviderOptions(api_key=key, url=local.url)
+
+
+async def _analyst(settings: Settings, rooms: AsyncExitStack) -> Analyst:
+    """A language model where one is configured: a model that fails is never silently replaced by word statistics."""
+    if settings.analysis_url is None:
+        return OfflineAnalyst()
+    options = ChatOptions(
+        settings.analysis_url, settings.analysis_model or "", settings.analysis_key, settings.analysis_timeout_s
+    )
+    return ModelAnalyst(await rooms.enter_async_context(open_chat(options)), settings.analysis_part_characters)
 
 
 @asynccontextmanager
@@ -501,6 +525,21 @@ def _document_metrics(metrics: Metrics, finaliser: Finaliser) -> None:
     metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
     metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
     metrics.counter("documents_failed", "Times the blob store did not do it", plain(lambda: counts.failed))
+
+
+def _analysis_metrics(metrics: Metrics, analyses: Analyses) -> None:
+    counts = analyses.counts
+    states = ("pending", "running", "failed")
+    metrics.gauge(
+        "analyses",
+        "Analyses in the database that are not done, by state",
+        by("state", lambda: [(state, counts.waiting.get(state.upper(), 0)) for state in states]),
+    )
+    metrics.gauge("analyses_here", "Analyses that this process works on", plain(lambda: counts.running))
+    metrics.counter(
+        "analysis_attempts", "Attempts that this process has ended, by outcome", by("outcome", counts.finished.items)
+    )
+    metrics.counter("analysis_seconds", "Time spent on them", plain(lambda: counts.seconds))
 
 
 # --- single parts, for the commands that need no whole gateway --------------------------------------------------

@@ -192,6 +192,20 @@ VARIABLES: Final = (
     Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "30", "After so many seconds without a sign of life a "
              "transcription is taken over by another replica."),
     Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
+    Variable("GATEWAY_ANALYSIS_URL", "analysis_url", _url("http", "https"), "", "OpenAI-compatible chat endpoint that "
+             "analyses ended sessions: the part before `/chat/completions`, such as `https://api.openai.com/v1`. "
+             "Transcripts are sent there. Without it the analysis is extractive, by word statistics."),
+    Variable("GATEWAY_ANALYSIS_KEY", "analysis_key", _text, "", "Its API key, if it asks for one.", is_secret=True),
+    Variable("GATEWAY_ANALYSIS_MODEL", "analysis_model", _text, "", "The model to ask; needed with the URL."),
+    Variable("GATEWAY_ANALYSIS_TIMEOUT_S", "analysis_timeout_s", _number(0.1, 3600), "120", "How long one answer of "
+             "the model may take, seconds."),
+    Variable("GATEWAY_ANALYSIS_PART_CHARACTERS", "analysis_part_characters", _whole(2_000, 1_000_000), "30000",
+             "Longer transcripts are analysed in parts of so many characters; 30000 are about 8,000 tokens of English "
+             "and 12,000 of Russian."),
+    Variable("GATEWAY_ANALYSIS_WORKERS", "analysis_workers", _whole(0, 64), "2", "Analyses at once in this process; "
+             "0 leaves them to other replicas."),
+    Variable("GATEWAY_ANALYSIS_ATTEMPTS", "analysis_attempts", _whole(1, 20), "5", "After so many attempts an analysis "
+             "is kept as FAILED."),
     Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
     Variable("GATEWAY_MAX_WATCHERS_PER_SESSION", "max_watchers_per_session", _whole(1, 1_000_000), "10000", "Stream "
              "connections of one session."),
@@ -252,6 +266,13 @@ class Settings:
     drain_s: float = 10.0
     lease_s: float = 30.0
     store_partials: bool = False
+    analysis_url: str | None = None
+    analysis_key: str | None = field(default=None, repr=False)
+    analysis_model: str | None = None
+    analysis_timeout_s: float = 120.0
+    analysis_part_characters: int = 30_000
+    analysis_workers: int = 2
+    analysis_attempts: int = 5
     max_watchers: int = 20_000
     max_watchers_per_session: int = 10_000
     max_watchers_per_address: int = 1_000
@@ -312,6 +333,8 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
     livekit = [values["livekit_url"], values["livekit_api_key"], values["livekit_api_secret"]]
     if values["livekit_url"] and not all(livekit):
         problems.append("LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well")
+    if values["analysis_url"] and not values["analysis_model"]:
+        problems.append("GATEWAY_ANALYSIS_URL needs GATEWAY_ANALYSIS_MODEL as well")
     return problems
 
 
@@ -327,6 +350,8 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
             "GATEWAY_PUBLIC_URL is https, so a proxy stands in front, but GATEWAY_TRUSTED_PROXIES is not set: all "
             f"watchers count as one address, and more than {settings.max_watchers_per_address} are refused"
         )
+    if (settings.analysis_key or settings.analysis_model) and not settings.analysis_url:
+        found.append("GATEWAY_ANALYSIS_URL is not set, so sessions are analysed without a language model")
     if (settings.jwks_url or "").startswith("http:") and urlsplit(settings.jwks_url).hostname not in _LOOPBACK:
         found.append("GATEWAY_JWKS_URL is not https: who can change its answers can sign in as anybody")
     known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL"}

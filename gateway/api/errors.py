@@ -31,6 +31,9 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     errors.ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.WrongRequest: HTTPStatus.BAD_REQUEST,
+    errors.SessionNotEnded: HTTPStatus.CONFLICT,
+    errors.NoAnalysis: HTTPStatus.NOT_FOUND,
+    errors.AnalysisNotFailed: HTTPStatus.CONFLICT,
 }
 
 

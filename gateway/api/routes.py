@@ -50,11 +50,13 @@ class Api:
     public_url: Callable[[], str]
     webhook: Callable[[bytes, str], Awaitable[None]]
     document: Callable[[str], Awaitable[bytes | None]]
+    more: tuple[Route, ...] = ()
+    """Operations whose handlers live in modules of their own."""
 
     def routes(self) -> list[Route]:
         """Everything this API answers, as the document tells it."""
         problem = Problem
-        return [
+        own = [
             Route("POST", "/api/transcription/start", self.start, "Start a transcription; idempotent per session",
                   body=schemas.StartBody, answers={201: schemas.StartAnswer, 200: schemas.StartAnswer, 400: problem,
                   402: problem, 404: problem, 409: problem, 413: problem, 429: problem, 503: problem}),
@@ -111,6 +113,7 @@ class Api:
                   answers={200: dict}, tag="operation"),
         ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: None},
                     files=("text/plain",), tag="operation")] if self.metrics else [])  # fmt: skip
+        return [*own, *self.more]
 
     def register(self, app: web.Application) -> None:
         for route in self.routes():

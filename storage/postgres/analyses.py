@@ -1,17 +1,21 @@
-"""The analysis of an ended session (`SessionAnalysis`), which is also the queue of what is to be analysed."""
+"""The analysis of an ended session (`SessionAnalysis`), which is also the queue of what is to be analysed.
+
+The app's table says how far it is and what came out; `gateway.analysis_job` says who works on it, until when, and how
+often it was tried.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from storage import ids
 from storage.postgres.pool import Link
-from storage.postgres.values import clean, json_bytes, naive, read
+from storage.postgres.values import clean, clean_or_none, json_bytes, naive, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,22 @@ class AnalysisRow:
     summary: str | None
     tasks_json: Any
     risks_json: Any
+    method: str | None
+    """`model` or `extractive`; None until it is done, or when the app did it."""
+    reason: str | None
+    """Why the last attempt failed."""
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """An analysis that the caller has taken. Its writes are refused once somebody else has (`fence`)."""
+
+    analysis_id: str
+    session_id: str
+    fence: int
+    attempts: int
+    """This one included."""
 
 
 class Analyses:
@@ -39,24 +59,52 @@ class Analyses:
     async def by_session(self, session_id: str) -> AnalysisRow | None:
         return _row(await self._db.row("analysis_by_session", session_id))
 
-    async def take(self, now: datetime, lost_before: datetime) -> AnalysisRow | None:
-        """The oldest that waits, or that has been RUNNING since before `lost_before`, now RUNNING and the caller's."""
-        return _row(await self._db.row("analysis_take", naive(now), naive(lost_before)))
+    async def take(self, now: datetime, lease_s: float) -> JobRow | None:
+        """The oldest that is due or whose worker is lost, now RUNNING and the caller's for `lease_s`."""
+        until = now + timedelta(seconds=lease_s)
+        record = await self._db.row("analysis_take", now, until, naive(now))
+        return None if record is None else read(JobRow, record)
 
-    async def done(self, analysis_id: str, summary: str, tasks: Any, risks: Any, now: datetime) -> bool:
-        args = (analysis_id, clean(summary), _json(tasks), _json(risks), naive(now))
-        return await self._db.run("analysis_done", *args) == 1
+    async def renew(self, job: JobRow, now: datetime, lease_s: float) -> bool:
+        """Returns: False when it is not the caller's any more."""
+        return await self._db.run("analysis_renew", job.analysis_id, job.fence, now + timedelta(seconds=lease_s)) == 1
 
-    async def failed(self, analysis_id: str, now: datetime) -> bool:
-        return await self._db.run("analysis_failed", analysis_id, naive(now)) == 1
+    async def done(self, job: JobRow, method: str, summary: str, tasks: Any, risks: Any, now: datetime) -> bool:
+        """RUNNING → DONE. Returns: False when it was not the caller's any more."""
+        results = (clean(summary), json_bytes(tasks), json_bytes(risks), method)
+        return await self._settle(job, "DONE", now, results)
+
+    async def failed(self, job: JobRow, reason: str, now: datetime) -> bool:
+        """RUNNING → FAILED."""
+        return await self._settle(job, "FAILED", now, reason=reason)
+
+    async def put_back(
+        self, job: JobRow, reason: str | None, due_at: datetime, now: datetime, *, counts: bool = True
+    ) -> bool:
+        """RUNNING → PENDING, not to be taken before `due_at`. Without `counts` it is as if it had not been tried."""
+        return await self._settle(job, "PENDING", now, reason=reason, due_at=due_at, forgiven=0 if counts else 1)
 
     async def retry(self, session_id: str, now: datetime) -> bool:
-        """FAILED → PENDING."""
-        return await self._db.run("analysis_retry", session_id, naive(now)) == 1
+        """FAILED → PENDING, with all attempts before it."""
+        return int(await self._db.value("analysis_retry", session_id, now, naive(now))) == 1
 
+    async def counts(self) -> dict[str, int]:
+        """How many are PENDING, RUNNING and FAILED; states without any are left out."""
+        return {record["status"]: record["count"] for record in await self._db.rows("analysis_counts")}
 
-def _json(document: Any) -> bytes | None:
-    return None if document is None else json_bytes(document)
+    async def _settle(
+        self,
+        job: JobRow,
+        status: str,
+        now: datetime,
+        results: tuple[str | None, bytes | None, bytes | None, str | None] = (None, None, None, None),
+        *,
+        reason: str | None = None,
+        due_at: datetime | None = None,
+        forgiven: int = 0,
+    ) -> bool:
+        tail = (clean_or_none(reason), due_at or now, forgiven, naive(now))
+        return await self._db.run("analysis_settle", job.analysis_id, job.fence, status, *results, *tail) == 1
 
 
 def _row(record: Mapping[str, Any] | None) -> AnalysisRow | None:

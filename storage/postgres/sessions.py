@@ -135,6 +135,7 @@ class Sessions:
             await link.run("document_remove", session_id, now)  # the blob itself goes after this
             await link.run("session_delete_events", session_id)
             await link.run("session_delete_stream", session_id)
+            await link.run("session_delete_analysis_job", session_id)
         return found
 
 

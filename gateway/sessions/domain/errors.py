@@ -84,3 +84,27 @@ class WrongRequest(SessionError):
     """A value in the request cannot be used."""
 
     title = "Invalid request"
+
+
+class SessionNotEnded(SessionError):
+    title = "Session is not over"
+    hint = "end the session first; its analysis follows by itself"
+
+    def __init__(self, session: str, status: str) -> None:
+        super().__init__(f"session {session!r} is {status}, so it cannot be analysed yet")
+
+
+class NoAnalysis(SessionError):
+    title = "No analysis"
+    hint = "a session is analysed once it has ended"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"session {slug!r} has no analysis")
+
+
+class AnalysisNotFailed(SessionError):
+    title = "Analysis has not failed"
+    hint = "only a FAILED analysis can be started again"
+
+    def __init__(self, slug: str, status: str) -> None:
+        super().__init__(f"the analysis of {slug!r} is {status}")

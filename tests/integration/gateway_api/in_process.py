@@ -36,8 +36,8 @@ FRIEND = "https://app.example.com"
 """The allowed origin."""
 
 
-def user_token(*spaces: str, lifetime_s: float = 600, secret: str = USER_SECRET) -> str:
-    claims = {"sub": "user-1", "spaces": list(spaces), "exp": time.time() + lifetime_s}
+def user_token(*spaces: str, lifetime_s: float = 600, secret: str = USER_SECRET, subject: str = "user-1") -> str:
+    claims = {"sub": subject, "spaces": list(spaces), "exp": time.time() + lifetime_s}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 

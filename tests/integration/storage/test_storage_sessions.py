@@ -173,6 +173,7 @@ async def test_deleting_removes_everything_but_the_billing_records(world: World)
     await ProviderSessions(db).opened("g-1", world.run.id, world.session.id, "anna", NOW)
     await Sessions(db).end(world.session.id, LATER)
     await Analyses(db).ensure(world.session.id, LATER)
+    assert await Analyses(db).take(LATER, 60) is not None
     assert await Sessions(db).delete(world.session.id, LATER)
     assert not await Sessions(db).delete(world.session.id, LATER)
     counts = {
@@ -187,6 +188,7 @@ async def test_deleting_removes_everything_but_the_billing_records(world: World)
             "gateway.transcription",
             "gateway.transcript_event",
             "gateway.transcription_usage",
+            "gateway.analysis_job",
             "gateway.provider_session",
             "gateway.usage_archive",
         )
@@ -283,29 +285,29 @@ async def test_an_analysis_waits_is_taken_once_and_done(world: World) -> None:
     await Sessions(world.db).end(world.session.id, NOW)
     made = await asyncio.gather(*(store.ensure(world.session.id, NOW) for _ in range(5)))
     assert len({row.id for row in made if row}) == 1
-    taken = [row for row in await asyncio.gather(*(store.take(LATER, NOW) for _ in range(5))) if row]
+    taken = [row for row in await asyncio.gather(*(store.take(LATER, 60) for _ in range(5))) if row]
     assert len(taken) == 1
-    assert taken[0].status == "RUNNING"
-    assert await store.done(taken[0].id, "All\x00 well.", [{"do": "\ud83d"}], None, LATER)
-    assert not await store.failed(taken[0].id, LATER)
+    assert await store.done(taken[0], "model", "All\x00 well.", [{"do": "\ud83d"}], [], LATER)
+    assert not await store.failed(taken[0], "late", LATER)
     row = await store.by_session(world.session.id)
     assert row is not None
-    assert (row.status, row.summary, row.tasks_json, row.risks_json) == ("DONE", "All well.", [{"do": "\ufffd"}], None)
+    assert (row.status, row.summary, row.tasks_json, row.risks_json) == ("DONE", "All well.", [{"do": "\ufffd"}], [])
 
 
 async def test_a_lost_analysis_is_taken_again_and_a_failed_one_can_be(world: World) -> None:
     store = Analyses(world.db)
     await Sessions(world.db).end(world.session.id, NOW)
     await store.ensure(world.session.id, NOW)
-    first = await store.take(NOW, lost_before=NOW - timedelta(hours=1))
+    first = await store.take(NOW, lease_s=1)
     assert first is not None
-    assert await store.take(LATER, lost_before=NOW) is None
-    second = await store.take(LATER, lost_before=LATER)
+    assert await store.take(NOW, lease_s=1) is None
+    second = await store.take(LATER, lease_s=1)
     assert second is not None
-    assert await store.failed(second.id, LATER)
-    assert await store.take(LATER, lost_before=LATER) is None
+    assert not await store.failed(first, "late", LATER)
+    assert await store.failed(second, "because", LATER)
+    assert await store.take(LATER + timedelta(days=1), lease_s=1) is None
     assert await store.retry(world.session.id, LATER)
-    assert await store.take(LATER, lost_before=NOW) is not None
+    assert await store.take(LATER, lease_s=1) is not None
 
 
 def segment(world: World, utterance: str, text: str, is_final: bool, at: int = 0, **changes: object) -> NewSegment:

@@ -76,6 +76,8 @@ WRONG = {
     "GATEWAY_DRAIN_S": "nan",
     "GATEWAY_LEASE_S": "inf",
     "GATEWAY_STORE_PARTIALS": "2",
+    "GATEWAY_ANALYSIS_URL": "api.openai.com",
+    "GATEWAY_ANALYSIS_PART_CHARACTERS": "1999",
     "GATEWAY_MAX_WATCHERS": "1e3",
     "GATEWAY_LOG_FORMAT": "xml",
     "GATEWAY_LOG_LEVEL": "loud",
@@ -107,6 +109,7 @@ def test_no_secret_is_in_what_settings_look_like() -> None:
         "LIVEKIT_API_SECRET": "hunter2",
         "GLADIA_API_KEY": "hunter2",
         "GATEWAY_JWT_SECRET": "hunter2",
+        "GATEWAY_ANALYSIS_KEY": "hunter2",
         "GATEWAY_API_TOKENS": "hunter2-hunter2-hunter2",
         "BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_store_hunter2",
         "AWS_ACCESS_KEY_ID": "k",
@@ -130,6 +133,9 @@ def test_settings_that_need_each_other_are_checked_together() -> None:
     )
     assert problems(**GOOD, LIVEKIT_URL="wss://livekit.example.com", LIVEKIT_API_KEY="k") == (
         "LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well",
+    )
+    assert problems(**GOOD, GATEWAY_ANALYSIS_URL="https://api.example.com/v1") == (
+        "GATEWAY_ANALYSIS_URL needs GATEWAY_ANALYSIS_MODEL as well",
     )
 
 

@@ -1,0 +1,13 @@
+-- The end of an attempt: the analysis moves from RUNNING to $3, its results with it, unless somebody else has taken it.
+WITH held AS (
+    SELECT id FROM app."SessionAnalysis" WHERE id = $1 AND status = 'RUNNING' FOR UPDATE
+), job AS (
+    UPDATE gateway.analysis_job j
+    SET lease_until = NULL, method = coalesce($7, j.method), reason = $8, due_at = $9, attempts = j.attempts - $10
+    FROM held WHERE j.analysis_id = held.id AND j.fence = $2 AND j.lease_until IS NOT NULL
+    RETURNING j.analysis_id
+)
+UPDATE app."SessionAnalysis" a
+SET status = $3::text::app."AnalysisStatus", summary = coalesce($4, a.summary), "tasksJson" = coalesce($5, a."tasksJson"),
+    "risksJson" = coalesce($6, a."risksJson"), "updatedAt" = $11
+FROM job WHERE a.id = job.analysis_id

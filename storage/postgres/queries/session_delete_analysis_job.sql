@@ -1,0 +1,1 @@
+DELETE FROM gateway.analysis_job WHERE session_id = $1
