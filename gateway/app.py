@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -32,11 +33,14 @@ from gateway.live.places import Limits
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.analysts import ModelAnalyst, OfflineAnalyst
+from gateway.sessions.infra.availability import available
 from gateway.sessions.infra.chat import ChatOptions, open_chat
 from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.sessions.infra.instance import FolderInUse, own_instance
 from gateway.sessions.infra.journal import SpoolJournal, open_journal
+from gateway.sessions.infra.places import SharedPlaces
+from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
@@ -47,6 +51,7 @@ from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
+from gateway.sessions.usecases.sweep import SweepCounts, Sweeper
 from gateway.sessions.usecases.transcriptions import Transcriptions
 from gateway.sessions.usecases.watch import Watching
 from gateway.settings import Settings
@@ -56,6 +61,7 @@ from ingest.rtmp.server import RtmpServer
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
+from storage.postgres.places import ProviderPlaces
 from storage.postgres.pool import open_pool
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from stt.errors import SttError
@@ -148,12 +154,29 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     for label in prepared.applied:
         log.info("database: applied migration %s", label)
     database = await rooms.enter_async_context(open_pool(options, connect_timeout_s=_CONNECT_S))
-    records = PostgresRecords(database, clock)
+    process = f"{owner}/{secrets.token_hex(4)}"
+    # Keys are rotated and the offline recogniser's port changes: neither names the account.
+    account = settings.gladia_api_url if settings.engine == "gladia" else f"{settings.engine} of {owner}"
+    records = PostgresRecords(database, clock, account, process)
 
-    provider = await rooms.enter_async_context(Provider(await _provider(settings, rooms)))
+    table = ProviderPlaces(database, account, process)
+    places: SharedPlaces | None = None
+    if settings.stt_max_sessions:
+        places = SharedPlaces(table, settings.stt_max_sessions, settings.lease_s)
+        await rooms.enter_async_context(places.serving())
+    provider = await rooms.enter_async_context(Provider(await _provider(settings, rooms), places))
+    sweeper = Sweeper(
+        GladiaAccount(provider),
+        PostgresBooks(database, account, process),
+        clock,
+        owner=owner,
+        process=process,
+        swept=partial(available(table.drop_former), owner),
+    )
     transcriber = GladiaTranscriber(
         provider,
         settings.engine,
+        process=process,
         endpointing_s=settings.stt_endpointing_s,
         maximum_utterance_s=settings.stt_max_utterance_s,
     )
@@ -202,6 +225,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     _audio_metrics(metrics, audio)
     _document_metrics(metrics, finaliser)
     _analysis_metrics(metrics, analyses)
+    _provider_metrics(metrics, provider, places, sweeper.counts)
 
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
@@ -255,6 +279,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     await rooms.enter_async_context(transcriptions.serving())
     if attendance is not None:
         await rooms.enter_async_context(_background(attend=attendance.look_for_ever()))
+    await rooms.enter_async_context(_background(sweeper=sweeper.run()))
     place.http_port = await _serve_http(settings, api, metrics, rooms)
     rooms.push_async_callback(endpoint.close)
     rooms.push_async_callback(audio.close)
@@ -540,6 +565,41 @@ def _analysis_metrics(metrics: Metrics, analyses: Analyses) -> None:
         "analysis_attempts", "Attempts that this process has ended, by outcome", by("outcome", counts.finished.items)
     )
     metrics.counter("analysis_seconds", "Time spent on them", plain(lambda: counts.seconds))
+
+
+def _provider_metrics(metrics: Metrics, provider: Provider, places: SharedPlaces | None, counts: SweepCounts) -> None:
+    """The account at the speech provider."""
+    metrics.gauge(
+        "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
+    )
+    metrics.gauge("provider_sessions", "Provider sessions this replica has open", plain(lambda: len(provider.mine)))
+    metrics.gauge("provider_places_held", "Places in use on all replicas", plain(lambda: places.held if places else 0))
+    metrics.gauge(
+        "provider_places_waiting", "Tracks waiting on all replicas", plain(lambda: places.waiting if places else 0)
+    )
+    metrics.counter(
+        "provider_orphans_ended", "Provider sessions ended for a dead process", plain(lambda: counts.orphans_ended)
+    )
+    metrics.counter(
+        "provider_orphans_unended", "Attempts at that without success", plain(lambda: counts.orphans_unended)
+    )
+    metrics.counter("provider_bills", "Bills read, one a provider session", plain(lambda: counts.billed))
+    metrics.counter("provider_bills_missing", "Sessions without a bill", plain(lambda: counts.unbilled))
+    metrics.counter(
+        "provider_bills_differing", "Bills more than 0.5 % off our own count", plain(lambda: counts.differing)
+    )
+    metrics.counter(
+        "provider_seconds",
+        "Audio of sessions that both sides have counted, by who counted it",
+        by(
+            "counted",
+            lambda: [
+                ("sent", counts.seconds_sent),
+                ("resent", counts.seconds_resent),
+                ("billed", counts.seconds_billed),
+            ],
+        ),
+    )
 
 
 # --- single parts, for the commands that need no whole gateway --------------------------------------------------

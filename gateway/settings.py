@@ -154,6 +154,9 @@ VARIABLES: Final = (
              "utterance, seconds."),
     Variable("GATEWAY_STT_MAX_UTTERANCE_S", "stt_max_utterance_s", _number(5, 60), "15", "A longer utterance is cut, "
              "seconds."),
+    Variable("GATEWAY_STT_MAX_SESSIONS", "stt_max_sessions", _whole(0, 1_000_000), "0", "Sessions that the provider "
+             "account allows at once, over all gateways on this database; further tracks wait, with up to a minute of "
+             "audio held. 0 = as many as the provider takes."),
     Variable("GATEWAY_HTTP_HOST", "http_host", _text, "0.0.0.0", "Address of the HTTP API and the streams."),
     Variable("GATEWAY_HTTP_PORT", "http_port", _whole(0, 65535), "8080", "Its port; 0 takes a free one."),
     Variable("GATEWAY_METRICS_PORT", "metrics_port", _whole(1, 65535), "", "Serve /metrics on a port of its own, "
@@ -242,6 +245,7 @@ class Settings:
     stt_engine: str | None = None
     stt_endpointing_s: float = 0.3
     stt_max_utterance_s: float = 15.0
+    stt_max_sessions: int = 0
     http_host: str = "0.0.0.0"
     http_port: int = 8080
     metrics_port: int | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from storage.postgres.pool import Link
@@ -19,34 +20,83 @@ class ProviderSessionRow:
     opened_at: datetime
     closed_at: datetime | None
     seconds_sent: float
+    seconds_resent: float
+    """Of the former: sent before, and again after a cut."""
     billing_seconds: float | None
     """What the provider says it charges for; None until it said."""
     outcome: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class LooseEnd(ProviderSessionRow):
+    """One that somebody has to see to. `url` carries the session's credential."""
+
+    url: str | None = field(default=None, repr=False)
+    audits: int = 0
+    """How often the provider has been asked for its account of it."""
+
+
 class ProviderSessions:
-    def __init__(self, link: Link) -> None:
+    """`account` and `process`: for whom this replica works, and which run of it this is."""
+
+    def __init__(self, link: Link, account: str = "", process: str = "") -> None:
         self._db = link
+        self._account = clean(account)
+        self._process = clean(process)
 
     async def opened(
-        self, provider_session_id: str, transcription_id: str, session_id: str, identity: str, opened_at: datetime
+        self,
+        provider_session_id: str,
+        transcription_id: str,
+        session_id: str,
+        identity: str,
+        opened_at: datetime,
+        url: str | None = None,
     ) -> None:
         """Repeating it changes nothing."""
-        args = (clean(provider_session_id), transcription_id, session_id, clean(identity), opened_at)
-        await self._db.run("provider_session_opened", *args)
+        whose = (clean(provider_session_id), transcription_id, session_id, clean(identity), opened_at)
+        await self._db.run("provider_session_opened", *whose, self._account, self._process, clean_or_none(url))
 
-    async def closed(self, provider_session_id: str, closed_at: datetime, seconds_sent: float, outcome: str) -> bool:
-        """The first end counts. Returns: whether the session is known."""
-        args = (provider_session_id, closed_at, finite(seconds_sent), clean_or_none(outcome))
+    async def found(
+        self, provider_session_id: str, transcription_id: str, session_id: str, identity: str, opened_at: datetime
+    ) -> None:
+        """One that runs and that no process has noted: nobody answers for it."""
+        whose = (clean(provider_session_id), clean(transcription_id), session_id, clean(identity), opened_at)
+        await self._db.run("provider_session_opened", *whose, self._account, None, None)
+
+    async def closed(
+        self,
+        provider_session_id: str,
+        closed_at: datetime,
+        seconds_sent: float,
+        outcome: str,
+        seconds_resent: float = 0.0,
+    ) -> bool:
+        """The first end counts, and makes it due for an audit. Returns: whether the session is known."""
+        args = (provider_session_id, closed_at, finite(seconds_sent), finite(seconds_resent), clean_or_none(outcome))
         return await self._db.run("provider_session_closed", *args) == 1
 
-    async def billed(self, provider_session_id: str, billing_seconds: float) -> bool:
-        return await self._db.run("provider_session_billed", provider_session_id, finite(billing_seconds)) == 1
+    async def left_open(self, owner: str, limit: int) -> list[LooseEnd]:
+        """Open ones whose process does not answer for them: their transcription is `owner`'s now, or nobody's."""
+        records = await self._db.rows("provider_session_left", self._account, self._process, clean(owner), limit)
+        return [read(LooseEnd, r) for r in records]
 
-    async def open_of(self, transcription_id: str) -> list[ProviderSessionRow]:
-        """Those not known to be closed: an adopter has to stop or resume them."""
-        records = await self._db.rows("provider_session_open", transcription_id)
-        return [read(ProviderSessionRow, r) for r in records]
+    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> list[LooseEnd]:
+        """Closed ones that are due. They are this caller's until `again_at`."""
+        records = await self._db.rows("provider_session_to_audit", self._account, now, again_at, limit)
+        return [read(LooseEnd, r) for r in records]
+
+    async def audited(self, provider_session_id: str, billing_seconds: float | None) -> bool:
+        """Nothing more can be learnt about it; its credential is forgotten."""
+        billed = None if billing_seconds is None else finite(billing_seconds)
+        return await self._db.run("provider_session_audited", provider_session_id, billed) == 1
+
+    async def audit_again(self, provider_session_id: str, at: datetime) -> None:
+        await self._db.run("provider_session_audit_again", provider_session_id, at)
+
+    async def known(self, provider_session_ids: Sequence[str]) -> set[str]:
+        """Those of them that have a row."""
+        return {r["id"] for r in await self._db.rows("provider_session_known", list(provider_session_ids))}
 
     async def by_transcription(self, transcription_id: str) -> list[ProviderSessionRow]:
         records = await self._db.rows("provider_session_by_transcription", transcription_id)

@@ -105,6 +105,11 @@ class Transcriptions:
         """Newest first."""
         return [_row(r) for r in await self._db.rows("transcription_list", active_only, limit)]
 
+    async def owners(self, transcription_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+        """The session of each, and who runs it, None when it is stopped; those that do not exist are left out."""
+        rows = await self._db.rows("transcription_owners", [*transcription_ids])
+        return {r["id"]: (r["session_id"], r["owner"]) for r in rows}
+
     async def renew(self, transcription_id: str, owner: str, fence: int, lease_s: float, now: datetime) -> bool:
         """Returns: False when the lease is lost; stop writing at once. `lease_s` 0 hands the run over."""
         until = now + timedelta(seconds=lease_s)

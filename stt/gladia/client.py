@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from stt.errors import MalformedMessage, ProviderFull, ProviderRefused, ProviderUnavailable, SttError
 from stt.gladia import messages as wire
+from stt.gladia.breaker import Breaker
 from stt.gladia.link import Link, LinkCounts, LinkEvent
+from stt.gladia.places import NoLimit, Place, Places
 from stt.gladia.session import (
     CONNECTED,
     Connect,
@@ -41,6 +44,8 @@ _CLOSE_S = 0.5  # for the provider's half of a close handshake
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=_CLOSE_S)
 _SEE_OFF_S = 10.0  # for ending a session that nobody uses, all attempts together
 _SEE_OFF_PAUSE_S = 0.3
+_PAGE = 50  # sessions in one answer of the list
+_MOST_PAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ class SessionReport:
     over: bool
     seconds_sent: float
     outcome: str  # "streaming", "closed", "incomplete" or "lost"
+    seconds_resent: float = 0.0  # part of `seconds_sent`
+    url: str = field(default="", repr=False)  # whoever has it can end the session: no log may show it
 
 
 T = TypeVar("T")
@@ -80,10 +87,15 @@ SessionListener = Callable[[SessionReport], None]
 
 
 class Provider:
-    """One provider account: the HTTP connection pool that its links share."""
+    """One provider account: what its links share. `places` says how many sessions it may have open."""
 
-    def __init__(self, options: ProviderOptions) -> None:
+    def __init__(self, options: ProviderOptions, places: Places | None = None) -> None:
         self.options = options
+        self.places: Places = places or NoLimit()
+        self.breaker = Breaker(random.random)
+        self.mine: set[str] = set()
+        """Sessions that this process opened and has not seen to their end."""
+        self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
         self._http: aiohttp.ClientSession | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -115,25 +127,90 @@ class Provider:
     def link(self, config: wire.LiveConfig, listener: Listener, sessions: SessionListener) -> GladiaLink:
         return GladiaLink(self, config, listener, sessions)
 
-    async def create(self, config: wire.LiveConfig) -> wire.SessionCreated:
+    async def create(self, config: wire.LiveConfig, place: Place | None = None) -> wire.SessionCreated:
         """POST /v2/live. When this is cancelled on the way, the session that may come of it is ended.
 
+        While the provider answers nobody, callers wait their turn: one at a time tries for all.
         Raises: ProviderRefused, ProviderFull, ProviderUnavailable.
         """
-        params = {"region": config.region} if config.region else {}
-        body = wire.session_request(config)
-        posting = asyncio.create_task(
-            self._call("POST", "v2/live", wire.parse_created, params=params, json=body), name="stt-post"
-        )
+        await self._turn()
+        posting = asyncio.create_task(self._post(config), name="stt-post")
         try:
             return await asyncio.shield(posting)
         except asyncio.CancelledError:
-            self._start(self._end_unwanted(posting), "stt-unwanted")
+            self._start(self._end_unwanted(posting, place.share() if place else None), "stt-unwanted")
             raise
 
-    def see_off(self, url: str) -> None:
+    async def _turn(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while (pause := self.breaker.ask(clock())) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause if pause < inf else None):
+                    await self._answered.wait()
+
+    async def _post(self, config: wire.LiveConfig) -> wire.SessionCreated:
+        params = {"region": config.region} if config.region else {}
+        body = wire.session_request(config)
+        try:
+            created = await self._call("POST", "v2/live", wire.parse_created, params=params, json=body)
+        except ProviderUnavailable:
+            was_open = self.breaker.is_open
+            self.breaker.failed(asyncio.get_running_loop().time())
+            if self.breaker.is_open and not was_open:
+                log.error("the speech provider answers nobody: from now on one attempt at a time is made")
+            raise
+        except SttError:
+            self._mended()
+            raise
+        else:
+            self._mended()
+        finally:
+            self._answered.set()
+            self._answered = asyncio.Event()
+        self.mine.add(created.id)
+        return created
+
+    def _mended(self) -> None:
+        if self.breaker.is_open:
+            log.info("the speech provider answers again")
+        self.breaker.answered()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no session can be had, when that is not a single track's misfortune."""
+        if not self.breaker.is_open:
+            return None
+        return (
+            f"the speech provider has not answered {self.breaker.failures} times in a row; it is asked again and again"
+        )
+
+    def see_off(self, created: wire.SessionCreated, place: Place | None = None) -> None:
         """End a session that nobody uses any more, in the background: left alone it may cost money for hours."""
-        self._start(self._see_off(url), "stt-see-off")
+        self._start(self._see_off(created, place.share() if place else None), "stt-see-off")
+
+    async def _see_off(self, created: wire.SessionCreated, place: Place | None) -> None:
+        try:
+            await self.end(created.url)
+        finally:
+            self.mine.discard(created.id)
+            if place is not None:
+                place.give_back()
+
+    async def running(self) -> list[wire.ListedSession]:
+        """GET /v2/live: every session of the account that has not ended, oldest last. Raises as `create`."""
+        found: list[wire.ListedSession] = []
+        for page in range(_MOST_PAGES):
+            query = [
+                ("status", "queued"),
+                ("status", "processing"),
+                ("limit", str(_PAGE)),
+                ("offset", str(page * _PAGE)),
+            ]
+            listed = await self._call("GET", "v2/live", wire.parse_list, params=query)
+            found += listed.items
+            if listed.next is None:
+                break
+        return found
 
     async def result(self, session_id: str) -> wire.SessionResult:
         """GET /v2/live/{id}. Raises as `create`."""
@@ -143,27 +220,54 @@ class Provider:
         """Ask for the list of sessions, which costs nothing, to see whether the key works. Raises as `create`."""
         await self._call("GET", "v2/live", msgspec.json.decode, params={"limit": "1"})
 
-    async def _end_unwanted(self, posting: asyncio.Task[wire.SessionCreated]) -> None:
-        with suppress(SttError):
-            await self._see_off((await posting).url)
+    async def _end_unwanted(self, posting: asyncio.Task[wire.SessionCreated], place: Place | None) -> None:
+        try:
+            created = await posting
+        except SttError:
+            if place is not None:
+                place.give_back()
+        else:
+            await self._see_off(created, place)
 
-    async def _see_off(self, url: str) -> None:
+    async def end(self, url: str) -> bool:
+        """Tell a session to stop, until it takes note or is gone. False after ten seconds in vain."""
         refusals = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_SEE_OFF_S):
                 while True:
                     try:
                         if await self._say_stop(url):
-                            return
+                            return True
                     except aiohttp.WSServerHandshakeError as error:
                         # 403 is the answer for an ended session, and perhaps while our old connection lingers.
                         refusals += error.status < 500
                         if error.status in (404, 410) or refusals == 3:
-                            return
+                            return True
                     except (aiohttp.ClientError, OSError, ValueError):
                         pass
                     await asyncio.sleep(_SEE_OFF_PAUSE_S)
         log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
+        return False
+
+    async def end_by_id(self, session_id: str) -> bool:
+        """End a session whose URL nobody knows, because the answer to its POST was lost. False: not this time.
+
+        No route for that is documented. DELETE may be refused while it runs; then its id is tried for its token, which
+        one of the provider's own examples shows to be equal.
+        """
+        try:
+            await self._call("DELETE", f"v2/live/{session_id}", bytes)
+            return True
+        except ProviderRefused as error:
+            if error.status == 404:
+                return True
+        except SttError:
+            return False
+        try:
+            async with asyncio.timeout(_SEE_OFF_S):
+                return await self._say_stop(f"v2/live?token={quote(session_id, safe='')}")
+        except (aiohttp.ClientError, OSError, ValueError):
+            return False
 
     async def _say_stop(self, url: str) -> bool:
         """Returns whether the provider has taken note."""
@@ -220,6 +324,8 @@ class GladiaLink:
         self._report = sessions
         self._clock = clock
         self._link = Link(provider.options.link, random.random)
+        self._places: dict[Session, Place] = {}
+        self._last_place: Place | None = None
         self._wake: dict[Session, asyncio.Event] = {}  # one per session, set when it may have something to do
         self._deadlines: set[asyncio.Timeout] = set()  # of requests under way, which the end of the track may shorten
         self._changed = asyncio.Event()  # sessions were added, or the track is finished
@@ -310,10 +416,31 @@ class GladiaLink:
         finally:
             self._wake.pop(session, None)
             self._report_over(session)
-            if session.url and not session.is_ended_there:
-                self._provider.see_off(session.url)
+            self._let_go(session)
         self._tell(self._link.over(session, self._clock()))
         self._changed.set()
+
+    def _let_go(self, session: Session) -> None:
+        """Nothing of a session stays behind: neither at the provider, nor its place."""
+        place = self._places.pop(session, None)
+        if session.id is not None:
+            if session.is_ended_there:
+                self._provider.mine.discard(session.id)
+            else:
+                self._provider.see_off(wire.SessionCreated(session.id, session.url), place)
+        if place is not None:
+            place.give_back()
+
+    async def _place(self, session: Session) -> Place:
+        """The session's place; while there is none the session shows that it waits."""
+        place = self._places.get(session)
+        if place is None:
+            place = self._places[session] = self._last_place = self._provider.places.ask(self._last_place)
+        if not place.is_granted:
+            session.is_waiting = True
+            await place.wait()
+            session.is_waiting = False
+        return place
 
     @asynccontextmanager
     async def _deadline(self, within: float) -> AsyncIterator[None]:
@@ -328,7 +455,8 @@ class GladiaLink:
     async def _create(self, session: Session, within: float) -> None:
         try:
             async with self._deadline(within):
-                created = await self._provider.create(self._config)
+                place = await self._place(session)
+                created = await self._provider.create(self._config, place)
         except TimeoutError:
             session.not_created(ProviderUnavailable("no answer in time"), self._clock())
             return
@@ -337,7 +465,7 @@ class GladiaLink:
             session.not_created(error, self._clock())
             return
         session.created(created.id, created.url, self._clock())
-        self._report(SessionReport(created.id, over=False, seconds_sent=0.0, outcome="streaming"))
+        self._report(SessionReport(created.id, over=False, seconds_sent=0.0, outcome="streaming", url=created.url))
 
     async def _fetch(self, session: Session, session_id: str, within: float) -> None:
         result = None
@@ -438,8 +566,8 @@ class GladiaLink:
             return
         lost = session.state is SessionState.LOST
         outcome = "lost" if lost else "closed" if session.complete else "incomplete"
-        seconds = session.metered.sent / 16_000
-        self._report(SessionReport(session.id, over=True, seconds_sent=seconds, outcome=outcome))
+        sent, resent = session.metered.sent / 16_000, session.metered.resent / 16_000
+        self._report(SessionReport(session.id, over=True, seconds_sent=sent, outcome=outcome, seconds_resent=resent))
 
     def _tell(self, events: list[LinkEvent]) -> None:
         for event in events:

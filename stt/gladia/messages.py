@@ -104,6 +104,21 @@ class SessionCreated(msgspec.Struct, frozen=True):
     url: str
 
 
+class ListedSession(msgspec.Struct, frozen=True):
+    """One item of `GET /v2/live`. `custom_metadata` is what `POST` was given."""
+
+    id: str
+    status: str = ""
+    custom_metadata: dict[str, Any] | None = None
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """A page of `GET /v2/live`, newest first. `next`: where the next one is, None on the last."""
+
+    items: tuple[ListedSession, ...] = ()
+    next: str | None = None
+
+
 class _Word(msgspec.Struct, frozen=True):
     word: str = ""
     start: Seconds = 0.0
@@ -325,6 +340,7 @@ _annotation = msgspec.json.Decoder(_AnnotationData).decode
 _result = msgspec.json.Decoder(Result).decode
 _anything = msgspec.json.Decoder(dict[str, Any] | None).decode
 parse_created = msgspec.json.Decoder(SessionCreated).decode
+parse_list = msgspec.json.Decoder(SessionList).decode
 parse_result = msgspec.json.Decoder(SessionResult).decode
 
 

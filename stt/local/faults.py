@@ -115,6 +115,8 @@ class SessionFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unacknowledged: Literal["forget", "keep"] = "forget"  # what a reconnect finds of bytes without an ack
     undelivered: Literal["replay", "lose"] = "replay"  # messages made while nobody was connected
     second_connection: Literal["replace", "refuse"] = "replace"
+    token_is_id: bool = False  # the URL's token equals the session's id, as in one of the provider's examples
+    delete_open: Literal["refuse", "end"] = "refuse"  # DELETE of a session that runs: 403, or its end
     restart_ids: bool = False  # utterance ids start again at 0 after a reconnect
     utterance_id: Literal["full", "counter"] = "full"  # in add-on messages
     self_translation: bool = False

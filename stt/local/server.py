@@ -198,12 +198,13 @@ class LocalServer:
 
     def _open(self, config: SessionConfig) -> Live:
         self._created += 1
+        id_, faults = str(uuid.uuid4()), self._plan.of(self._created)
         live = Live(
-            id_=str(uuid.uuid4()),
-            token=str(uuid.uuid4()),
+            id_=id_,
+            token=id_ if faults.token_is_id else str(uuid.uuid4()),
             number=self._created,
             config=config,
-            faults=self._plan.of(self._created),
+            faults=faults,
             limits=Limits(self.options.idle_s, self.options.max_duration_s, self.options.frame_limit_bytes),
             engine=self.engine,
             crew=self._crew,
@@ -257,8 +258,12 @@ class LocalServer:
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         live = self._find(request)
-        if live.open:
+        if live.open and live.faults.delete_open == "refuse":
             raise _Refused(403, "the session is still running; stop it before deleting it")
+        if live.open:
+            live.fail(410)
+            if live.socket is not None:
+                await live.socket.hang_up(4410)
         self._archive.remove(live)
         return web.Response(status=202)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker
 from gateway.sessions.domain.transcription import Claimed, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
@@ -49,7 +50,7 @@ async def _none_unsaved(session_id: str, after: int, limit: int) -> list[KeptFin
 
 
 class PostgresRecords:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, account: str = "", process: str = "") -> None:
         self.unsaved: Unsaved = _none_unsaved
         self._probe: asyncio.Task[Any] | None = None
         self._clock = clock
@@ -60,7 +61,7 @@ class PostgresRecords:
         self._finals = Finals(database)
         self._segments = Segments(database)
         self._usage = usage.Usage(database)
-        self._provider_sessions = ProviderSessions(database)
+        self._provider_sessions = ProviderSessions(database, account, process)
 
     @_available
     async def ping(self) -> None:
@@ -279,11 +280,28 @@ class PostgresRecords:
     async def provider_session(self, claimed: Claimed, identity: str, session: ProviderSession) -> None:
         now = self._clock.now()
         if session.over:
-            await self._provider_sessions.closed(session.id, now, session.seconds_sent, session.outcome)
+            sent, resent = session.seconds_sent, session.seconds_resent
+            await self._provider_sessions.closed(session.id, now, sent, session.outcome, resent)
         else:
             await self._provider_sessions.opened(
-                session.id, claimed.lease.transcription_id, claimed.session_id, identity, now
+                session.id, claimed.lease.transcription_id, claimed.session_id, identity, now, session.url or None
             )
+
+    @_available
+    async def bills(self, transcription_id: str) -> list[Bill]:
+        return [
+            Bill(
+                row.id,
+                row.identity,
+                row.opened_at,
+                row.closed_at,
+                row.seconds_sent,
+                row.seconds_resent,
+                row.billing_seconds,
+                row.outcome,
+            )
+            for row in await self._provider_sessions.by_transcription(transcription_id)
+        ]
 
 
 def _session(row: SessionRow) -> SessionRecord:

@@ -32,11 +32,18 @@ _TRUST_S: Final = 60.0
 
 
 class GladiaTranscriber:
-    """One provider account. `engine` is what people are shown."""
+    """One provider account. `engine` is what people are shown; `process` names this run of this replica."""
 
     def __init__(
-        self, provider: Provider, engine: str, *, endpointing_s: float | None, maximum_utterance_s: float | None
+        self,
+        provider: Provider,
+        engine: str,
+        *,
+        process: str,
+        endpointing_s: float | None,
+        maximum_utterance_s: float | None,
     ) -> None:
+        self._process = process
         self._provider = provider
         self._engine = engine
         self._endpointing_s = endpointing_s
@@ -46,6 +53,10 @@ class GladiaTranscriber:
     @property
     def engine(self) -> str:
         return self._engine
+
+    @property
+    def trouble(self) -> str | None:
+        return self._provider.trouble
 
     async def refuse(self) -> None:
         """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
@@ -76,7 +87,8 @@ class GladiaTranscriber:
             maximum_utterance_s=self._maximum_utterance_s,
             custom_vocabulary=options.custom_vocabulary,
             translate_to=options.translate_to,
-            metadata=labels,
+            # By these a session is known whose URL is not: see `usecases/sweep.py`.
+            metadata={**labels, "process": self._process},
         )
 
         def listen(event: gladia.LinkEvent) -> None:
@@ -85,7 +97,16 @@ class GladiaTranscriber:
                 hear(speech)
 
         def note(session: SessionReport) -> None:
-            report(ProviderSession(session.id, session.over, session.seconds_sent, session.outcome))
+            report(
+                ProviderSession(
+                    session.id,
+                    session.over,
+                    session.seconds_sent,
+                    session.outcome,
+                    session.seconds_resent,
+                    session.url,
+                )
+            )
 
         return _Link(self._provider.link(config, listen, note))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
 from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering, SpeechOptions
 from gateway.sessions.domain.usage import Usage
@@ -133,6 +134,9 @@ class ProviderSession:
     over: bool
     seconds_sent: float
     outcome: str
+    seconds_resent: float = 0.0
+    url: str = field(default="", repr=False)
+    """Carries the session's credential: for the books only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,10 @@ class Transcriber(Protocol):
     @property
     def engine(self) -> str:
         """What is shown to people: `gladia`, `pocketsphinx`, …"""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the provider serves nobody now; None while it answers."""
 
     async def refuse(self) -> None:
         """Raises: ProviderRefusedKey when the provider is known to refuse us."""
@@ -341,6 +349,8 @@ class Records(Protocol):
         """Speech counts as activity of the session."""
 
     async def provider_session(self, claimed: Claimed, identity: str, session: ProviderSession) -> None: ...
+    async def bills(self, transcription_id: str) -> list[Bill]:
+        """Every provider session of it."""
 
 
 # --- live ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -135,6 +136,7 @@ class Run:
         self._health: tuple[str, ...] = ()
         self._partials: dict[str, tuple[Caption, str | None]] = {}
         self._provider_notes: list[tuple[str, ProviderSession]] = []
+        self._noted = asyncio.Event()
         self._stored_state = TranscriptionState.STARTING
         for usage in earlier or ():
             self._meters.by_identity[usage.identity] = _resumed(usage)
@@ -220,7 +222,9 @@ class Run:
         if self.state is not TranscriptionState.STOPPING:
             self._move(TranscriptionState.STOPPING)
         records, lease = self._world.records, self.claimed.lease
-        if not self._abandoned:
+        if self._abandoned:
+            await insist(self._keep_provider_notes)  # they are ours whoever has the lease
+        else:
             await insist(self._keep_notes)
             if self._released:
                 await self._close_meters()
@@ -257,7 +261,7 @@ class Run:
             self._speech,
             {"transcription": self.claimed.lease.transcription_id, "identity": speaker.identity[:200]},
             lambda speech: self._hear(live, speech),
-            lambda session: self._provider_notes.append((speaker.identity, session)),
+            lambda session: self._note(speaker.identity, session),
         )
         live = LiveTrack(track, link, meter, participant)
         self.tracks.append(live)
@@ -278,6 +282,11 @@ class Run:
                 self.counts.finals_complete = False
             if not participant.done():
                 participant.set_result(None)  # the writer of every session's finals waits for it
+
+    def _note(self, identity: str, session: ProviderSession) -> None:
+        """At once into the books: after a crash only they know what is left running at the provider."""
+        self._provider_notes.append((identity, session))
+        self._noted.set()
 
     async def _pump(self, live: LiveTrack) -> None:
         recorder, link, meter = self._world.recorder, live.link, live.meter
@@ -422,7 +431,10 @@ class Run:
         renewal = clock.monotonic() + options.lease_s / 3
         touched = clock.monotonic()
         while True:
-            await asyncio.sleep(BEAT_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_S):
+                    await self._noted.wait()
+            self._noted.clear()
             now = clock.monotonic()
             try:
                 if now >= renewal:
@@ -446,6 +458,8 @@ class Run:
             if live.trouble is None and (trouble := live.track.trouble()):
                 self._trouble(live, trouble)
         reasons = []
+        if (trouble := self._world.transcriber.trouble) and self.tracks:
+            reasons.append(trouble)
         if waiting:
             reasons.append("the provider's concurrent sessions are all in use; audio is held")
         if any(live.link.state in ("creating", "connecting") and live.link.backlog_s > 3 for live in self.tracks):
@@ -485,13 +499,16 @@ class Run:
             state = self.state
             await records.set_state(self.claimed.lease, state)
             self._stored_state = state
-        while self._provider_notes:
-            identity, session = self._provider_notes[0]
-            await records.provider_session(self.claimed, identity, session)
-            del self._provider_notes[0]
+        await self._keep_provider_notes()
         if self._partials:
             await records.keep_partials(self.claimed.session_id, list(self._partials.values()))
             self._partials.clear()
+
+    async def _keep_provider_notes(self) -> None:
+        while self._provider_notes:
+            identity, session = self._provider_notes[0]
+            await self._world.records.provider_session(self.claimed, identity, session)
+            del self._provider_notes[0]
 
     # --- small things -------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from conftest import NOW, World  # this folder's
 from storage.postgres.analyses import Analyses
 from storage.postgres.errors import SessionGone, SlugTaken
 from storage.postgres.finals import Appended, Finals
+from storage.postgres.places import Asked, ProviderPlaces
 from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
 from storage.postgres.segments import NewSegment, Segments
@@ -265,18 +266,83 @@ async def test_a_usage_value_that_would_be_bent_is_refused(world: World, wrong: 
 
 
 async def test_provider_sessions_are_open_until_closed_and_then_billed(world: World) -> None:
-    store = ProviderSessions(world.db)
+    store = ProviderSessions(world.db, "account", "us/1")
     for _ in range(2):
-        await store.opened("g-1", world.run.id, world.session.id, "anna", NOW)
-    [row] = await store.open_of(world.run.id)
-    assert (row.id, row.identity, row.opened_at, row.closed_at) == ("g-1", "anna", NOW, None)
-    assert await store.closed("g-1", LATER, 12.5, "stopped")
-    assert await store.closed("g-1", LATER + timedelta(1), 11.0, "lost")  # the first end counts
-    assert await store.billed("g-1", 13.0)
-    assert not await store.billed("g-2", 1.0)
-    assert await store.open_of(world.run.id) == []
+        await store.opened("g-1", world.run.id, world.session.id, "anna", NOW, "wss://host/live?token=t")
     [row] = await store.by_transcription(world.run.id)
-    assert (row.closed_at, row.seconds_sent, row.billing_seconds, row.outcome) == (LATER, 12.5, 13.0, "stopped")
+    assert (row.id, row.identity, row.opened_at, row.closed_at) == ("g-1", "anna", NOW, None)
+    assert await store.to_audit(LATER, LATER, 10) == []
+    assert await store.closed("g-1", LATER, 12.5, "stopped", 0.5)
+    assert await store.closed("g-1", LATER + timedelta(1), 11.0, "lost")  # the first end counts
+    [due] = await store.to_audit(LATER, LATER + timedelta(minutes=1), 10)
+    assert (due.id, due.url, due.audits) == ("g-1", "wss://host/live?token=t", 1)
+    assert "token" not in repr(due)
+    assert await store.to_audit(LATER, LATER, 10) == []  # it is taken
+    await store.audit_again("g-1", LATER)
+    assert [again.audits for again in await store.to_audit(LATER, LATER, 10)] == [2]
+    assert await store.audited("g-1", 13.0)
+    assert not await store.audited("g-2", 1.0)
+    await store.audit_again("g-1", LATER)
+    assert await store.to_audit(LATER + timedelta(1), LATER, 10) == []
+    [row] = await store.by_transcription(world.run.id)
+    assert (row.closed_at, row.seconds_sent, row.seconds_resent) == (LATER, 12.5, 0.5)
+    assert (row.billing_seconds, row.outcome) == (13.0, "stopped")
+    assert await store.known(["g-1", "g-2"]) == {"g-1"}
+
+
+async def test_a_session_is_left_open_when_its_process_does_not_answer_for_it(world: World) -> None:
+    """Mine are my own affair, those of a living replica are its; a dead one's are the adopter's."""
+    runs = Transcriptions(world.db)
+    dead, mine = ProviderSessions(world.db, "a", "dead/1"), ProviderSessions(world.db, "a", "mine/1")
+    await dead.opened("g-1", world.run.id, world.session.id, "anna", NOW)
+    await mine.opened("g-2", world.run.id, world.session.id, "anna", NOW)
+    await ProviderSessions(world.db, "b", "dead/1").opened("g-3", world.run.id, world.session.id, "anna", NOW)
+    assert await mine.left_open("mine", 10) == []
+    await runs.adopt("mine", 60.0, NOW + timedelta(days=1))
+    assert [row.id for row in await mine.left_open("mine", 10)] == ["g-1"]
+    assert [row.id for row in await dead.left_open("dead", 10)] == []
+    [run] = await runs.list()
+    await runs.finish(run.id, run.fence, LATER, "stopped", True)
+    assert [row.id for row in await dead.left_open("dead", 10)] == ["g-2"]
+    assert await runs.owners([run.id, "nobody's"]) == {run.id: (world.session.id, None)}
+
+
+async def test_places_are_granted_in_the_order_of_asking_over_all_processes(world: World) -> None:
+    one, two = ProviderPlaces(world.db, "a", "one/1"), ProviderPlaces(world.db, "a", "two/1")
+
+    def ask(*names: str, granted: bool = False) -> list[Asked]:
+        return [Asked(name, None, granted) for name in names]
+
+    turn = await one.turn(2, ask("a", "b", "c"), [], 60)
+    assert (turn.granted, turn.held, turn.waiting) == ({"a", "b"}, 2, 1)
+    assert (await two.turn(2, ask("d"), [], 60)).granted == frozenset()
+    assert (await two.turn(2, ask("d", "e"), [], 60)).waiting == 3
+    assert (await one.turn(2, ask("c"), ["a"], 60)).granted == {"b", "c"}
+    assert (await ProviderPlaces(world.db, "other", "x/1").turn(1, ask("x"), [], 60)).granted == {"x"}
+    # An heir comes before those who asked after its senior.
+    assert (await one.turn(2, [Asked("b2", "b", False)], [], 60)).granted == {"b", "c"}
+    assert (await one.turn(2, [], ["b"], 60)).granted == {"b2", "c"}
+    assert (await two.turn(3, [], [], 60)).granted == {"d"}
+
+
+async def test_places_of_a_dead_process_come_back(world: World) -> None:
+    dead, alive = ProviderPlaces(world.db, "a", "dead/1"), ProviderPlaces(world.db, "a", "alive/1")
+    await dead.turn(1, [Asked("a", None, False)], [], 0.0)
+    assert (await alive.turn(1, [Asked("b", None, False)], [], 60)).granted == {"b"}
+    # It lives after all, and still has its session: it comes back above the limit, and nobody else is let in.
+    assert (await dead.turn(1, [Asked("a", None, True)], [], 60)).granted == {"a"}
+    again = ProviderPlaces(world.db, "a", "dead/2")
+    assert await again.drop_former("dead") == 1
+    assert (await again.turn(1, [], [], 60)).held == 1
+
+
+async def test_many_processes_never_hold_more_than_the_limit(world: World) -> None:
+    stores = [ProviderPlaces(world.db, "a", f"p{n}/1") for n in range(6)]
+    turns = await asyncio.gather(
+        *(store.turn(4, [Asked(f"x{n}", None, False)], [], 60) for n, store in enumerate(stores))
+    )
+    assert max(turn.held for turn in turns) == 4
+    assert (await stores[0].turn(4, [], [], 60)).waiting == 2
 
 
 async def test_an_analysis_waits_is_taken_once_and_done(world: World) -> None:

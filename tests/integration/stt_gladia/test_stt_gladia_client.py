@@ -14,6 +14,7 @@ from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia.client import Provider, ProviderOptions
 from stt.gladia.link import SpeechChanged
 from stt.gladia.messages import LiveConfig
+from stt.gladia.places import Place
 from stt.gladia.session import LinkOptions
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]
@@ -229,6 +230,96 @@ async def test_a_provider_that_is_not_there_is_unavailable() -> None:
 
 def test_the_key_is_never_shown() -> None:
     assert "secret" not in repr(ProviderOptions("secret"))
+
+
+# --- the account ------------------------------------------------------------------------------------------------
+
+
+async def test_a_provider_that_answers_nobody_is_asked_by_one_at_a_time(dial: Dial) -> None:
+    """Eight tracks in need: once the circuit is open their attempts are one series; then all get their words."""
+    first = await dial({"post": {"refusals": [{"status": 503, "count": 12}]}}, QUICK)
+    lines = [first, *(Line(first.server, first.provider) for _ in range(7))]
+    await asyncio.gather(*(line.say(SAID) for line in lines))
+    await first.until(lambda: first.provider.breaker.is_open)
+    assert first.provider.trouble is not None
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    outcomes = await asyncio.gather(*(line.finish(120.0) for line in lines))
+    assert all(outcome.complete for outcome in outcomes)
+    assert all(line.words == SAID.split() for line in lines)
+    assert first.provider.trouble is None
+    assert (first.provider.breaker.opened, len(first.sessions)) == (1, 8)
+    assert clock() - began > 1.0  # probes take their time
+
+
+class TwoAtOnce:
+    """Places as an account of two would give them."""
+
+    def __init__(self) -> None:
+        self.held: list[Place] = []
+        self.queue: list[Place] = []
+        self.most = 0
+
+    def ask(self, senior: Place | None) -> Place:
+        place = Place(self._back)
+        self.queue.append(place)
+        self._grant()
+        return place
+
+    def _back(self, place: Place) -> None:
+        (self.held if place in self.held else self.queue).remove(place)
+        self._grant()
+
+    def _grant(self) -> None:
+        while self.queue and len(self.held) < 2:
+            self.held.append(self.queue.pop(0))
+            self.held[-1].grant()
+        self.most = max(self.most, len(self.held))
+
+
+async def test_tracks_wait_for_a_place_with_their_audio_held(dial: Dial) -> None:
+    """However sessions end, their places come back, and never early: the provider sees two at most."""
+    cuts = {"every": {"cuts": [{"at_byte": 20_000}, {"at_final": 1, "code": 4400}], "end_delay_s": 0.2}}
+    line = await dial({**cuts, "max_sessions": 2}, LinkOptions(full_s=1000.0))
+    line.provider.places = places = TwoAtOnce()
+    lines = [line, *(Line(line.server, line.provider) for _ in range(5))]
+    await asyncio.gather(*(one.say(SAID) for one in lines))
+    assert [one.link.state for one in lines].count("waiting") == 4
+    outcomes = await asyncio.gather(*(one.finish(900.0) for one in lines))
+    assert all(outcome.complete for outcome in outcomes)
+    assert all(one.words == SAID.split() for one in lines)
+    await asyncio.sleep(10.0)
+    assert (places.held, places.queue, places.most) == ([], [], 2)
+    assert line.provider.mine == set()
+
+
+async def test_a_track_that_ends_while_it_waits_leaves_the_queue(dial: Dial) -> None:
+    line = await dial()
+    line.provider.places = places = TwoAtOnce()
+    held = [places.ask(None) for _ in range(2)]
+    await line.say(SAID)
+    assert line.link.state == "waiting"
+    assert not (await line.finish(0.5)).complete
+    assert places.queue == [] and places.held == held
+    assert line.given_up
+
+
+async def test_what_runs_can_be_listed_and_ended(dial: Dial) -> None:
+    """Also a session whose URL went with the lost answer, if the provider takes one of the two ways there may be."""
+    plan = {"post": {"lost_answers": 3}, "sessions": {"1": {"delete_open": "end"}, "2": {"token_is_id": True}}}
+    line = await dial(plan)
+    config = LiveConfig(metadata={"transcription": "t"})
+    for _ in range(3):
+        with pytest.raises(ProviderUnavailable):
+            await line.provider.create(config)
+    for _ in range(60):
+        await line.provider.create(LiveConfig())
+    listed = await line.provider.running()
+    assert len(listed) == 63
+    orphans = [one.id for one in reversed(listed) if one.custom_metadata == {"transcription": "t"}]
+    assert [await line.provider.end_by_id(orphan) for orphan in orphans] == [True, True, False]
+    assert len(await line.provider.running()) == 61
+    assert await line.provider.end_by_id("nobody")
 
 
 # --- deadlines --------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.live.hub import Hub
+from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
 from gateway.sessions.domain.errors import ProviderRefusedKey, SourceUnavailable
 from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering, SpeechOptions
@@ -359,6 +360,10 @@ class MemoryRecords:
         await self._answer()
         self.provider_sessions[session.id] = session
 
+    async def bills(self, transcription_id: str) -> list[Bill]:
+        await self._answer()
+        return []
+
 
 _GROWING = (
     "duration_seconds",
@@ -540,6 +545,7 @@ class FakeTranscriber:
         self.links: list[FakeLink] = []
         self.options: list[SpeechOptions] = []
         self.refusal: str | None = None
+        self.trouble: str | None = None
         self.complete = True
         self.flush_s = 0.0
         self.last_words: tuple[str, ...] = ()

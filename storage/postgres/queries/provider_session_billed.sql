@@ -1,1 +1,0 @@
-UPDATE gateway.provider_session SET billing_seconds = $2 WHERE id = $1

@@ -1,0 +1,159 @@
+"""A gateway dies without a word; no session stays open at the provider, and every one of them is closed and billed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from support.gateway import Process, Running, gateway_process, publish, write_wav
+
+from stt.local.scripted import VOCABULARY, speak
+from stt.local.server import LocalOptions, LocalServer
+
+WITHIN_S = 40.0
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    words = [VOCABULARY[i % len(VOCABULARY)] for i in range(120)]
+    pcm, _ = speak(words, lead_s=0.2, pauses=[0.4] * len(words))
+    return write_wav(tmp_path / "speech.wav", pcm)
+
+
+@asynccontextmanager
+async def provider(**faults: Any) -> AsyncIterator[LocalServer]:
+    async with LocalServer(LocalOptions(engine="scripted", api_key="k", faults=faults)) as server:
+        yield server
+
+
+async def until(holds: Callable[[], bool], what: str) -> None:
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not holds():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"it never came: {what}") from None
+
+
+def gateway(folder: Path, server: LocalServer, database_url: str) -> Any:
+    return gateway_process(
+        folder,
+        DATABASE_URL=database_url,
+        GLADIA_API_KEY="k",
+        GLADIA_API_URL=server.url,
+        GATEWAY_LEASE_S="5",
+        GATEWAY_STT_MAX_SESSIONS="3",
+    )
+
+
+async def speaking(
+    running: Running, server: LocalServer, sound: Path, stack: AsyncExitStack, count: int = 1
+) -> list[str]:
+    """So many sessions in which somebody speaks, and the provider has begun to hear it."""
+    before = set(server.sessions)
+    slugs = []
+    for _ in range(count):
+        slugs.append(await running.new_session())
+        started = await running.start(slugs[-1])
+        publisher: Process = await publish(sound, started["ingest"]["rtmpUrl"])
+        stack.push_async_callback(publisher.end)
+    await until(
+        lambda: sum(live.audio_bytes > 16_000 for key, live in server.sessions.items() if key not in before) == count,
+        "the provider hears it",
+    )
+    return slugs
+
+
+async def books(database_url: str) -> list[dict[str, Any]]:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return [dict(row) for row in await connection.fetch("SELECT * FROM gateway.provider_session")]
+    finally:
+        await connection.close()
+
+
+async def all_settled(database_url: str, server: LocalServer) -> list[dict[str, Any]]:
+    """Wait until the books know every session of the provider, as closed and billed."""
+    rows: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                rows = await books(database_url)
+                done = all(row["closed_at"] and row["billing_seconds"] is not None for row in rows)
+                if done and {row["id"] for row in rows} == set(server.sessions):
+                    break
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise AssertionError(f"the books were never settled: {rows}") from None
+    for row in rows:
+        assert row["billing_seconds"] == pytest.approx(server.sessions[row["id"]].audio_bytes / 32_000, abs=0.001)
+        assert row["url"] is None, "the credential is forgotten when the session is done"
+    return rows
+
+
+async def test_a_restart_ends_and_bills_what_the_killed_process_left_running(
+    database_url: str, tmp_path: Path, sound: Path
+) -> None:
+    async with provider() as server, AsyncExitStack() as stack:
+        async with gateway(tmp_path / "data", server, database_url) as running:
+            await speaking(running, server, sound, stack, count=2)
+            await running.kill()
+        left = list(server.sessions.values())
+        assert [live.open for live in left] == [True, True]
+        await stack.aclose()  # nobody speaks any more
+        async with gateway(tmp_path / "data", server, database_url) as again:
+            await until(lambda: not any(live.open for live in left), "the sessions of the dead process are ended")
+            rows = await all_settled(database_url, server)
+            assert {row["outcome"] for row in rows} == {"orphaned"}
+            token = left[0].token
+            assert token not in again.process.output and token not in running.process.output
+        assert len(server.sessions) == 2  # nobody spoke, so nothing was opened
+
+
+async def test_sessions_that_no_book_knows_are_found_by_what_they_were_told(
+    database_url: str, tmp_path: Path, sound: Path
+) -> None:
+    """The answer to a POST was lost, so nobody has the session's URL; the provider's list has its labels."""
+    plan = {"post": {"lost_answers": 1}, "every": {"token_is_id": True}}
+    async with provider(**plan) as server, AsyncExitStack() as stack:
+        async with gateway(tmp_path / "data", server, database_url) as running:
+            await speaking(running, server, sound, stack)
+            await running.kill()
+        assert [live.open for live in server.sessions.values()] == [True, True]
+        await stack.aclose()
+        async with gateway(tmp_path / "data", server, database_url):
+            await until(lambda: not any(live.open for live in server.sessions.values()), "both are ended")
+            await all_settled(database_url, server)
+
+
+async def test_another_replica_ends_the_dead_ones_sessions_and_leaves_the_living_ones_alone(
+    database_url: str, tmp_path: Path, sound: Path
+) -> None:
+    async with provider() as server, AsyncExitStack() as stack:
+        async with gateway(tmp_path / "one", server, database_url) as dying:
+            await speaking(dying, server, sound, stack)
+            [orphan] = server.sessions.values()
+            async with (
+                gateway(tmp_path / "two", server, database_url) as living,
+                gateway(tmp_path / "three", server, database_url) as bystander,
+                AsyncExitStack() as mine,
+            ):
+                [slug] = await speaking(living, server, sound, mine)
+                [theirs] = await speaking(bystander, server, sound, mine)
+                await dying.kill()
+                await stack.aclose()
+                await until(lambda: not orphan.open, "the dead replica's session is ended")
+                others = [live for live in server.sessions.values() if live is not orphan]
+                assert [(live.open, live.connections) for live in others] == [(True, 1)] * 2
+                await mine.aclose()
+                assert (await living.stop(slug))["finalsComplete"]
+                assert (await bystander.stop(theirs))["finalsComplete"]
+                rows = await all_settled(database_url, server)
+        outcomes = {row["id"]: row["outcome"] for row in rows}
+        assert outcomes.pop(orphan.id) == "orphaned"
+        assert set(outcomes.values()) == {"closed"}
