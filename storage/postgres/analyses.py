@@ -60,7 +60,10 @@ class Analyses:
         return _row(await self._db.row("analysis_by_session", session_id))
 
     async def take(self, now: datetime, lease_s: float) -> JobRow | None:
-        """The oldest that is due or whose worker is lost, now RUNNING and the caller's for `lease_s`."""
+        """The oldest that is due or whose worker is lost, now RUNNING and the caller's for `lease_s`.
+
+        Those whose session is still being transcribed have to wait.
+        """
         until = now + timedelta(seconds=lease_s)
         record = await self._db.row("analysis_take", now, until, naive(now))
         return None if record is None else read(JobRow, record)

@@ -14,6 +14,7 @@ from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, AnalysisRecord
 from storage.postgres.pool import open_pool
+from storage.postgres.transcriptions import NewTranscription, Transcriptions
 from storage.postgres.url import parse_database_url
 
 S = AnalysisStatus
@@ -163,6 +164,21 @@ async def test_an_analysis_that_the_app_has_made_is_taken_and_one_that_it_runs_i
     assert job is not None
     assert job.session_id == one
     assert await shelf.queue.take(60) is None
+
+
+@pytest.mark.parametrize("shelf", ["postgres"], indirect=True)
+async def test_it_waits_until_the_transcription_has_closed_its_books(shelf: Shelf) -> None:
+    """Finals that the database has not got yet would be missing."""
+    assert shelf.database is not None
+    session = await shelf.session("abc")
+    runs = Transcriptions(shelf.database)
+    run, _ = await runs.claim(NewTranscription(session, "abc", "rtmp", {}), "another replica", 600, shelf.clock.now())
+    await shelf.queue.ensure(session)
+    assert await shelf.queue.take(60) is None
+    await runs.finish(run.id, run.fence, shelf.clock.now(), "stopped", True)
+    job = await shelf.queue.take(60)
+    assert job is not None
+    assert job.session_id == session
 
 
 async def test_two_workers_on_one_database_analyse_each_session_once(postgres_server: PostgresServer) -> None:

@@ -172,7 +172,7 @@ async def test_deleting_removes_everything_but_the_billing_records(world: World)
     await Finals(db).append([world.final(1)])
     await Usage(db).save([usage(world)])
     await ProviderSessions(db).opened("g-1", world.run.id, world.session.id, "anna", NOW)
-    await Sessions(db).end(world.session.id, LATER)
+    await end(world)
     await Analyses(db).ensure(world.session.id, LATER)
     assert await Analyses(db).take(LATER, 60) is not None
     assert await Sessions(db).delete(world.session.id, LATER)
@@ -345,10 +345,15 @@ async def test_many_processes_never_hold_more_than_the_limit(world: World) -> No
     assert (await stores[0].turn(4, [], [], 60)).waiting == 2
 
 
+async def end(world: World) -> None:
+    await Transcriptions(world.db).finish(world.run.id, world.run.fence, NOW, "stopped", True)
+    await Sessions(world.db).end(world.session.id, NOW)
+
+
 async def test_an_analysis_waits_is_taken_once_and_done(world: World) -> None:
     store = Analyses(world.db)
     assert await store.ensure(world.session.id, NOW) is None  # still live
-    await Sessions(world.db).end(world.session.id, NOW)
+    await end(world)
     made = await asyncio.gather(*(store.ensure(world.session.id, NOW) for _ in range(5)))
     assert len({row.id for row in made if row}) == 1
     taken = [row for row in await asyncio.gather(*(store.take(LATER, 60) for _ in range(5))) if row]
@@ -362,7 +367,7 @@ async def test_an_analysis_waits_is_taken_once_and_done(world: World) -> None:
 
 async def test_a_lost_analysis_is_taken_again_and_a_failed_one_can_be(world: World) -> None:
     store = Analyses(world.db)
-    await Sessions(world.db).end(world.session.id, NOW)
+    await end(world)
     await store.ensure(world.session.id, NOW)
     first = await store.take(NOW, lease_s=1)
     assert first is not None
