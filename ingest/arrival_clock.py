@@ -46,3 +46,8 @@ class ArrivalClock:
         self.position += gap + samples
         self._late_since = None
         return gap
+
+    def skip(self, samples: int) -> None:
+        """Leave a gap that somebody knows of."""
+        self.position += samples
+        self._late_since = None

@@ -113,6 +113,21 @@ class PcmTrack:
             chunks += self._chunker.skip(gap)
         self._hold(chunks + self._chunker.push(ready))
 
+    def skip(self, seconds: float) -> None:
+        """The sender recorded nothing for so long (it was muted): a gap at once, not after a while of doubt.
+
+        No longer than the time that has passed, so that saying it twice does no harm.
+        """
+        if self.anchor is None or self._ended:
+            return
+        late_s = self._monotonic() - self._began - self._clock.position / SAMPLE_RATE
+        gap = int(max(0.0, min(seconds, late_s)) * SAMPLE_RATE)
+        before = self._resampler.flush()
+        self._resampler = Resampler(self.format.sample_rate)
+        self._clock.skip(len(before) // SAMPLE_BYTES + gap)
+        self.stats.lost_samples += gap
+        self._hold(self._chunker.push(before) + self._chunker.skip(gap))
+
     async def room(self) -> None:
         """Wait until more may be read: nobody hears faster than people speak, and nothing is kept without a bound."""
         waited = False

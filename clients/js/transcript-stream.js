@@ -14,7 +14,8 @@ const SUBPROTOCOL = 'transcript.v1';
 const NORMAL = 1000;
 const TOO_MANY = 4029;
 const SESSION_ENDED = 4510;
-const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/; // what a subprotocol may consist of
+/** What a subprotocol may consist of; other credentials go into the query. */
+export const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 const EVENTS = {
   'transcript.final': 'final',
@@ -22,6 +23,7 @@ const EVENTS = {
   translation: 'translation',
   'session.state': 'state',
   health: 'health',
+  'host.changed': 'host',
   gap: 'gap',
   error: 'error',
 };
@@ -86,7 +88,7 @@ export class TranscriptStream extends EventTarget {
     this.#WebSocket = WebSocket;
     this.#options = {
       ...options,
-      address: addressOf(url),
+      address: addressOf(url, 'api/realtime/transcribe'),
       maxAttempts: options.maxAttempts ?? ATTEMPTS,
       queueLimit: options.queueLimit ?? QUEUE_LIMIT,
       quietMs: options.quietMs ?? QUIET_MS,
@@ -387,7 +389,8 @@ class Reader {
   }
 }
 
-function addressOf(url) {
+/** The WebSocket address of a path of the gateway at `url`. */
+export function addressOf(url, path) {
   let address;
   try {
     address = new URL(url, globalThis.document?.baseURI);
@@ -398,7 +401,7 @@ function addressOf(url) {
     throw new TypeError(`url: it has to begin with http://, https://, ws:// or wss://, not ${address.protocol}`);
   }
   address.protocol = address.protocol.replace('http', 'ws');
-  address.pathname = `${address.pathname.replace(/\/$/, '')}/api/realtime/transcribe`;
+  address.pathname = `${address.pathname.replace(/\/$/, '')}/${path}`;
   address.search = address.hash = '';
   return address.href;
 }

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway.live import audio_protocol, credentials
-from gateway.live.audio_protocol import SUBPROTOCOL, WrongMessage
+from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
 from gateway.live.endpoint import refusal, token_of
 from gateway.live.lines import CLOSE_S, close_reason, let_go, transport_of
 from gateway.live.places import Crowded, Limits, Places
@@ -207,7 +207,9 @@ class AudioEndpoint:
                     said = audio_protocol.read(message.data)
                     if isinstance(said, FeedStart):
                         raise WrongMessage("a connection is started once")
-                    if said is not None:
+                    if isinstance(said, Gap):
+                        feed.skip(said.ms / 1000)
+                    if isinstance(said, Stop):
                         line.is_done = True
                         line.close(CloseCode.NORMAL, "")
                         return

@@ -29,12 +29,18 @@ class Stop(msgspec.Struct, tag_field="type", tag="stop"):
     """No more audio will come."""
 
 
+class Gap(msgspec.Struct, tag_field="type", tag="gap"):
+    """So long nothing was recorded before what follows."""
+
+    ms: Annotated[float, Meta(ge=0, le=86_400_000)]
+
+
 class _Type(msgspec.Struct):
     type: str
 
 
-Said: TypeAlias = FeedStart | Stop | None
-_decoder: Final = msgspec.json.Decoder(_Start | Stop)
+Said: TypeAlias = FeedStart | Stop | Gap | None
+_decoder: Final = msgspec.json.Decoder(_Start | Stop | Gap)
 _type: Final = msgspec.json.Decoder(_Type)
 
 
@@ -44,12 +50,12 @@ def read(text: str) -> Said:
     Raises: WrongMessage.
     """
     try:
-        if _type.decode(text).type not in ("start", "stop"):
+        if _type.decode(text).type not in ("start", "stop", "gap"):
             return None
-        said = _decoder.decode(text)
+        said: _Start | Stop | Gap = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise WrongMessage(f"not understood ({error}); see docs/audio.md") from None
-    if isinstance(said, Stop):
+    if not isinstance(said, _Start):
         return said
     age_s = None if said.age_ms is None else said.age_ms / 1000
     return FeedStart(said.sample_rate, said.channels, said.stream, age_s)

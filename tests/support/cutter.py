@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts connections after so many bytes to the client, wherever in a message that is."""
+"""A TCP proxy that cuts connections after so many bytes to one side, wherever in a message that is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from urllib.parse import urlsplit
 
 
 class Cutter:
-    """`budgets`: bytes that each connection in turn may carry to the client; None, or no more budgets: all."""
+    """`budgets`: bytes that each connection in turn may carry to the client, or `upward` to the server.
 
-    def __init__(self, port: int, budgets: Iterator[int | None]) -> None:
+    None, or no more budgets: all.
+    """
+
+    def __init__(self, port: int, budgets: Iterator[int | None], *, upward: bool = False) -> None:
+        self._upward = upward
         self._port = port
         self._budgets = budgets
         self.connections = 0
@@ -22,12 +26,15 @@ class Cutter:
         self.connections += 1
         budget = next(self._budgets, None)
         below, above = await asyncio.open_connection("127.0.0.1", self._port)
-        up = asyncio.create_task(_carry(reader, above))
+        counted, other = (reader, above), (below, writer)
+        if not self._upward:
+            counted, other = other, counted
+        free = asyncio.create_task(_carry(*other))
         try:
-            if await _carry(below, writer, budget):
+            if await _carry(*counted, budget):
                 self.cuts += 1
         finally:
-            up.cancel()
+            free.cancel()
             for one in (writer, above):
                 one.transport.abort()
 
@@ -49,11 +56,11 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bud
 
 
 @asynccontextmanager
-async def cutting(url: str, budgets: Iterator[int | None]) -> AsyncIterator[Cutter]:
+async def cutting(url: str, budgets: Iterator[int | None], *, upward: bool = False) -> AsyncIterator[Cutter]:
     """A cutter in front of the server at `url`, at a URL of its own."""
     port = urlsplit(url).port
     assert port is not None
-    cutter = Cutter(port, budgets)
+    cutter = Cutter(port, budgets, upward=upward)
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

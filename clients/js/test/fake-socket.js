@@ -12,6 +12,14 @@ export function fakeSockets() {
       waiting.shift()?.(this);
     }
 
+    /** Texts as JSON, audio as arrays of samples. */
+    sent = [];
+    bufferedAmount = 0;
+
+    send(data) {
+      this.sent.push(typeof data === 'string' ? JSON.parse(data) : [...data]);
+    }
+
     close(code) {
       this.closedWith = code;
     }

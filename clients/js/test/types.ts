@@ -1,6 +1,8 @@
 // Not run: `npm run types` checks that the declarations say what the README promises.
 import { StreamError, TranscriptStream, comesBack, delayBefore } from '../transcript-stream.js';
 import type { FinalMessage, Message } from '../transcript-stream.js';
+import { AudioSender } from '../audio-sender.js';
+import { AudioError, Microphone } from '../microphone.js';
 
 const stream = new TranscriptStream({
   url: new URL('https://captions.example.org'),
@@ -38,3 +40,17 @@ async function follow(): Promise<FinalMessage[]> {
 }
 
 void [follow, unnumbered, stream.closed.then(({ code }) => comesBack(code)), delayBefore(0, 1006), stream.position];
+
+const microphone = new Microphone({ url: '/', session: 'abc12345', token: 'token', deviceId: 'default' });
+microphone.addEventListener('open', ({ detail }) => void (detail.goesOn satisfies boolean));
+microphone.addEventListener('error', ({ detail }) => void (detail instanceof AudioError && detail.kind === 'device'));
+microphone.muted = microphone.level > 0.5;
+void microphone.start().then(() => microphone.stop()).then(({ code }) => code);
+// @ts-expect-error: the rate is the microphone's own
+new Microphone({ url: '/', session: 'abc12345', token: 'token', sampleRate: 16000 });
+
+const sender = new AudioSender({ url: '/', session: 'abc12345', token: 'token', sampleRate: 16000, WebSocket });
+sender.send(new Int16Array(160));
+sender.skip(160);
+// @ts-expect-error: 16-bit samples only
+sender.send(new Float32Array(160));

@@ -86,6 +86,10 @@ class _Feed:
         if self._sender.feed is self:
             self._sender.track.feed(pcm)
 
+    def skip(self, seconds: float) -> None:
+        if self._sender.feed is self:
+            self._sender.track.skip(seconds)
+
     async def room(self) -> None:
         if self._sender.feed is self:
             await self._sender.track.room()

@@ -41,6 +41,9 @@ class Feed(Protocol):
     def put(self, pcm: bytes) -> None:
         """Raises: ValueError when the bytes are no whole frames."""
 
+    def skip(self, seconds: float) -> None:
+        """So long nothing was recorded."""
+
     async def room(self) -> None:
         """Wait until more may be read."""
 

@@ -12,7 +12,7 @@ import pytest
 from unit.gateway.fakes import LoopClock, MemoryRecords
 
 from gateway.live import audio_protocol
-from gateway.live.audio_protocol import Stop, WrongMessage
+from gateway.live.audio_protocol import Gap, Stop, WrongMessage
 from gateway.live.credentials import Secrets, check
 from gateway.sessions.domain.captions import Speaker
 from gateway.sessions.domain.transcription import Ingest
@@ -32,6 +32,7 @@ def test_a_start_is_read() -> None:
     told = {"type": "start", "sampleRate": 8000, "channels": 2, "stream": "s", "ageMs": 1500, "later": [1]}
     assert audio_protocol.read(json.dumps(told)) == FeedStart(8_000, 2, "s", 1.5)
     assert audio_protocol.read('{"type":"stop"}') == Stop()
+    assert audio_protocol.read('{"type":"gap","ms":1500}') == Gap(1500)
     assert audio_protocol.read('{"type":"mute","on":true}') is None
 
 
@@ -51,6 +52,8 @@ def test_a_start_is_read() -> None:
         '{"type":"start","sampleRate":48000,"stream":""}',
         json.dumps({"type": "start", "sampleRate": 48000, "stream": "x" * 65}),
         '{"type":"start","sampleRate":48000,"ageMs":-1}',
+        '{"type":"gap"}',
+        '{"type":"gap","ms":-1}',
         '{"type":"start","sampleRate":48000,"ageMs":1e9}',
         "[" * 100_000,
     ],

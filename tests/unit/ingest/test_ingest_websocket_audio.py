@@ -111,6 +111,25 @@ def test_time_without_audio_becomes_a_gap() -> None:
     assert chunks[-1].end == pytest.approx(22 * SAMPLE_RATE, abs=1_600)
 
 
+def test_a_gap_that_the_sender_tells_of_is_left_at_once() -> None:
+    """A minute muted: the first word after it lies a minute later. Told twice, it is left once."""
+    time = HandTime()
+    found = track(time, PcmFormat(48_000, 1))
+    found.skip(5)  # before anything was said it means nothing
+    for _ in range(10):
+        time.at += 0.1
+        found.feed(bytes(9_600))
+    time.at += 60
+    found.skip(60)
+    found.skip(60)
+    time.at += 0.1
+    found.feed(bytes(9_600))
+    found.end()
+    chunks = drained(found)
+    assert chunks[-1].end == pytest.approx(61.1 * SAMPLE_RATE, abs=SAMPLE_RATE / 20)
+    assert sum(chunk.samples for chunk in chunks) == pytest.approx(1.1 * SAMPLE_RATE, abs=4)
+
+
 @pytest.mark.parametrize("speed", [1.5, 4, 50])
 def test_a_backlog_that_is_worked_off_is_no_gap(speed: float) -> None:
     """Twenty seconds kept by a page during a cut, sent as fast as its line allows."""
