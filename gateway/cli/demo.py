@@ -10,7 +10,7 @@ import secrets
 import socket
 import sys
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -20,9 +20,14 @@ from gateway import logs
 from gateway.app import Gateway, open_gateway
 from gateway.cli.client import Client, connect
 from gateway.cli.commands import DONE, FAILED, Screen, stop_signals
+from gateway.cli.demo_room import RoomFailed, people, until_heard
+from gateway.cli.livekit_local import LocalLivekit, NoLivekit, running
 from gateway.settings import Settings
 
-_IGNORED: Final = ("DATABASE_URL", "GLADIA_API_KEY", "GATEWAY_STT_ENGINE", "REDIS_URL")
+_IGNORED: Final = (
+    *("DATABASE_URL", "GLADIA_API_KEY", "GATEWAY_STT_ENGINE", "REDIS_URL"),
+    *("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"),
+)
 
 
 async def demo(args: argparse.Namespace) -> int:
@@ -36,17 +41,30 @@ async def demo(args: argparse.Namespace) -> int:
     out = open(os.devnull, "w") if args.json else sys.stdout  # noqa: SIM115, PTH123, ASYNC230 - until the end
     began = time.monotonic()
     _tell(out, "starting: embedded PostgreSQL, offline speech recogniser, gateway …")
-    async with stop_signals() as stop, open_gateway(settings) as gateway:
+    async with AsyncExitStack() as rooms:
+        stop = await rooms.enter_async_context(stop_signals())
+        livekit = await _livekit(rooms, settings)
+        if isinstance(livekit, LocalLivekit):
+            settings = replace(
+                settings,
+                livekit_url=livekit.url,
+                livekit_api_key=livekit.key,
+                livekit_api_secret=livekit.secret,
+                livekit_auto_start=False,
+            )
+        gateway = await rooms.enter_async_context(open_gateway(settings))
         async with connect(gateway.http_url, settings.api_tokens[0]) as client:
             slug = (await client.call("POST", "/api/sessions", {"title": "Demo"}))["slug"]
             _tell(out, _welcome(gateway, settings, slug))
             finals, stopped = await _run_sample(client, slug, out, stop)
+            room = await _run_room(client, livekit, out, stop) if isinstance(livekit, LocalLivekit) else livekit
             if stop.is_set():
                 print("gateway: interrupted before the sample was over", file=sys.stderr)
                 return FAILED
         report = {
             "finals": finals,
             "usage": stopped["usage"],
+            "livekit": room if isinstance(room, dict) else {"leftOut": str(room)},
             "databaseUrl": gateway.database_url,
             "elapsedSeconds": round(time.monotonic() - began, 3),
         }
@@ -77,6 +95,52 @@ async def _run_sample(
                 await watching
         watching.cancel()
     return finals, stopped
+
+
+async def _livekit(rooms: AsyncExitStack, settings: Settings) -> LocalLivekit | NoLivekit:
+    """A LiveKit server until the end, where one can be had."""
+    try:
+        return await rooms.enter_async_context(running(settings.data_dir / "livekit.log"))
+    except NoLivekit as missing:
+        return missing
+
+
+async def _run_room(
+    client: Client, livekit: LocalLivekit, out: Any, stop: asyncio.Event
+) -> dict[str, Any] | RoomFailed:
+    """Two people in a LiveKit room. Returns: as of the sample's leg; or why there is nothing to show."""
+    slug = (await client.call("POST", "/api/sessions", {"title": "Demo room"}))["slug"]
+    _tell(out, f"\nTwo people in LiveKit room {slug}, speaking at the same time:\n")
+    leg = asyncio.create_task(_room_leg(client, livekit, slug, Screen(out)), name="room")
+    interrupted = asyncio.create_task(stop.wait(), name="interrupted")
+    try:
+        await asyncio.wait({leg, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+        return await leg if leg.done() else RoomFailed("interrupted")
+    except RoomFailed as failed:
+        return failed
+    finally:
+        interrupted.cancel()
+        leg.cancel()
+        await asyncio.wait({leg})
+
+
+async def _room_leg(client: Client, livekit: LocalLivekit, slug: str, screen: Screen) -> dict[str, Any]:
+    finals: list[dict[str, Any]] = []
+    started = {"sessionSlug": slug, "source": "livekit", "language": "en"}
+    with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
+        async with people(livekit, sample, slug) as there, client.watch(slug) as messages:
+            watching = asyncio.create_task(_watch(messages, finals, screen), name="watch room")
+            try:
+                await client.call("POST", "/api/transcription/start", started)
+                await until_heard(client, slug)
+                await there.speak()
+                stopped = await client.call("POST", "/api/transcription/stop", {"sessionSlug": slug})
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await watching
+            finally:
+                watching.cancel()
+    return {"finals": finals, "usage": stopped["usage"]}
 
 
 async def _publish(sample: Path, url: str, stop: asyncio.Event) -> None:
@@ -151,9 +215,16 @@ def _summary(report: dict[str, Any], stopped: dict[str, Any], slug: str) -> str:
   Finals   {len(report["finals"])} ({complete})
   Heard    {totals["durationSeconds"]} s of audio, billed as {totals["durationMinutes"]} min
   Cost     {totals["totalCost"]:.2f} USD
+  Room     {_room_summary(report["livekit"])}
   Rows     "TranscriptSegment" and "TranscriptionUsage" of session {slug} in
            {report["databaseUrl"]}
   Took     {report["elapsedSeconds"]:.1f} s"""
+
+
+def _room_summary(room: dict[str, Any]) -> str:
+    if "leftOut" in room:
+        return f"left out: {room['leftOut']}"
+    return f"{len(room['finals'])} finals of {len(room['usage']['rows'])} people, each under their own name"
 
 
 def _tell(out: Any, text: str) -> None:

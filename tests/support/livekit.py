@@ -24,6 +24,7 @@ import pytest
 from livekit import api, rtc
 from support.gateway import free_port
 
+from gateway.cli.livekit_local import NoLivekit, config, own_address
 from stt.local.scripted import speak
 
 KEY = "devkey"
@@ -32,21 +33,17 @@ TOOLS = Path(__file__).parents[2] / "tools"
 SDK_RATE = 48_000
 
 
-class NoServer(Exception):
-    """No livekit-server on the path, and no Go to build it with."""
-
-
 def find_or_build() -> Path:
     """`livekit-server` of the path; else the pinned one, built once into the virtual environment.
 
-    Building takes some minutes of CPU the first time. Raises: NoServer.
+    Building takes some minutes of CPU the first time. Raises: NoLivekit.
     """
     found = shutil.which("livekit-server")
     return Path(found) if found else _built("livekit-server")
 
 
 def find_or_build_speakers() -> Path:
-    """The crowd of `tools/livekit-speakers`. Raises: NoServer."""
+    """The crowd of `tools/livekit-speakers`. Raises: NoLivekit."""
     return _built("livekit-speakers")
 
 
@@ -55,7 +52,7 @@ def needed_server() -> Path:
     try:
         own_address()
         return find_or_build()
-    except NoServer as error:
+    except NoLivekit as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
@@ -82,18 +79,7 @@ def _built(tool: str) -> Path:
         if done.returncode == 0:
             return built
         failures.append(f"{go}: {done.stderr.strip()[-500:]}")
-    raise NoServer(f"no {tool} on the path, and it cannot be built: " + ("; ".join(failures) or "no Go here"))
-
-
-def own_address() -> str:
-    """An address of this machine that is not loopback; nothing is sent. Raises: NoServer."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError as error:
-            raise NoServer("LiveKit's SDK needs a network interface besides loopback, and there is none") from error
-        address: str = probe.getsockname()[0]
-        return address
+    raise NoLivekit(f"no {tool} on the path, and it cannot be built: " + ("; ".join(failures) or "no Go here"))
 
 
 def _free_udp_port() -> int:
@@ -125,27 +111,13 @@ class LivekitServer:
 
     def start(self) -> None:
         """Returns when it answers."""
-        config = {
-            "port": self.port,
-            "bind_addresses": ["127.0.0.1"],
-            "rtc": {
-                "udp_port": self.udp_port,
-                "tcp_port": 0,
-                "use_external_ip": False,
-                # libwebrtc leaves loopback out: media goes to our own address, which the kernel loops back as well.
-                "node_ip": own_address(),
-                "ips": {"includes": [f"{own_address()}/32"]},
-                "stun_servers": [f"127.0.0.1:{self.udp_port}"],
-            },
-            "room": {"empty_timeout": 30, "departure_timeout": self.departure_timeout_s},
-            "keys": {KEY: SECRET},
-            "logging": {"level": "info"},
-        }
+        body = config(self.port, self.udp_port, KEY, SECRET)
+        body["room"] = {"empty_timeout": 30, "departure_timeout": self.departure_timeout_s}
         if self.webhook_url:
-            config["webhook"] = {"api_key": KEY, "urls": [self.webhook_url]}
+            body["webhook"] = {"api_key": KEY, "urls": [self.webhook_url]}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # JSON is YAML
-                [str(self.program), "--config-body", json.dumps(config)], stdout=log, stderr=log
+                [str(self.program), "--config-body", json.dumps(body)], stdout=log, stderr=log
             )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:

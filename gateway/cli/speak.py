@@ -1,0 +1,49 @@
+"""One participant of a LiveKit room who says a part of a sound file, as a browser's microphone would.
+
+Run as `python -m gateway.cli.speak FILE FROM_S TO_S URL` with the access token on the first line of standard input. It
+prints "there" once its microphone is published, speaks at the second line, and leaves the room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Final
+
+import av
+from livekit import rtc
+
+_RATE: Final = 48_000
+_FRAME: Final = _RATE // 50  # 20 ms
+_TAIL_S: Final = 1.0  # so that the end of the last word is heard as one
+
+
+def _frames(file: str, from_s: float, to_s: float) -> list[rtc.AudioFrame]:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=_RATE)
+    with av.open(file) as source:
+        frames = [out for frame in source.decode(audio=0) for out in resampler.resample(frame)]
+    pcm = b"".join(bytes(frame.planes[0])[: 2 * frame.samples] for frame in frames)
+    pcm = pcm[2 * int(from_s * _RATE) : 2 * int(to_s * _RATE)] + bytes(2 * int(_TAIL_S * _RATE))
+    size = 2 * _FRAME
+    return [rtc.AudioFrame(pcm[at : at + size], _RATE, 1, _FRAME) for at in range(0, len(pcm) - size + 1, size)]
+
+
+async def speak(file: str, from_s: float, to_s: float, url: str) -> None:
+    lines = iter(sys.stdin.readline, "")
+    room, source = rtc.Room(), rtc.AudioSource(_RATE, 1, queue_size_ms=100)
+    sound = _frames(file, from_s, to_s)
+    await room.connect(url, next(lines).strip(), rtc.RoomOptions(auto_subscribe=False))
+    track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
+    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+    await room.local_participant.publish_track(track, options)
+    print("there", flush=True)
+    if await asyncio.to_thread(next, lines, ""):
+        for frame in sound:
+            await source.capture_frame(frame)
+        await source.wait_for_playout()
+    await room.disconnect()
+    await source.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(speak(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))
