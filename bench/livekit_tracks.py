@@ -23,15 +23,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from support.livekit import LivekitServer
 
 OPUS_RATE: Final = 48_000
 OPUS_FRAME: Final = 960  # 20 ms
 
 
-def write_speech(path: Path) -> None:
+def write_speech(path: Path, words: str, tail_s: float) -> None:
     """Words as `tools/livekit-speakers` takes them: Opus packets of 20 ms, a length before each."""
     import av
     import numpy as np
@@ -39,7 +44,7 @@ def write_speech(path: Path) -> None:
 
     from stt.local.scripted import speak
 
-    pcm, _ = speak("alpha bravo charlie delta echo foxtrot golf hotel", tail_s=0.1)
+    pcm, _ = speak(words, tail_s=tail_s)
     samples = soxr.resample(np.frombuffer(pcm, "<i2"), 16_000, OPUS_RATE, quality="HQ").astype("<i2")
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.layout, encoder.format, encoder.bit_rate = OPUS_RATE, "mono", "s16", 32_000
@@ -93,12 +98,12 @@ async def hear(url: str, room: str, tracks: int, seconds: float, others: dict[st
         await asyncio.sleep(5)  # muted ones rest by then
         speaking = [track for track in heard if not track.stats.muted]
         before = [track.stats.heard_samples + track.stats.silent_samples for track in speaking]
-        threads, cpus = _cpu_of_threads(), {name: _cpu_of(Path(f"/proc/{pid}/stat")) for name, pid in others.items()}
+        threads, cpus = _cpu_of_threads(), {name: cpu_of(Path(f"/proc/{pid}/stat")) for name, pid in others.items()}
         cpu, wall = _cpu(), time.monotonic()
         lags = await _lags(seconds)
         wall, cpu = time.monotonic() - wall, _cpu() - cpu
         threads = _cpu_of_threads() - threads
-        cpus = {name: _cpu_of(Path(f"/proc/{pid}/stat")) - cpus[name] for name, pid in others.items()}
+        cpus = {name: cpu_of(Path(f"/proc/{pid}/stat")) - cpus[name] for name, pid in others.items()}
         after = [track.stats.heard_samples + track.stats.silent_samples for track in speaking]
         there.close()
     slowest = min((b - a for a, b in zip(before, after, strict=True)), default=0)
@@ -171,7 +176,7 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _cpu_of(stat: Path) -> float:
+def cpu_of(stat: Path) -> float:
     """Seconds of a process or thread, from its `stat` in /proc."""
     fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -181,38 +186,54 @@ def _cpu_of_threads() -> Counter[str]:
     """Seconds of this process by thread name."""
     seconds: Counter[str] = Counter()
     for thread in Path("/proc/self/task").iterdir():
-        seconds[(thread / "comm").read_text().strip()] += _cpu_of(thread / "stat")
+        seconds[(thread / "comm").read_text().strip()] += cpu_of(thread / "stat")
     return seconds
 
 
+@contextmanager
+def speaking(
+    server: LivekitServer, folder: Path, tracks: int, per_person: int, muted: int, words: str, tail_s: float
+) -> Iterator[int]:
+    """A crowd in room "bench" that says `words`, then nothing for `tail_s`, and so on. Yields its process id."""
+    from support.livekit import KEY, SECRET, find_or_build_speakers
+
+    speech = folder / "speech.opus20"
+    write_speech(speech, words, tail_s)
+    people, rest = divmod(tracks, per_person)
+    assert not rest
+    command = [find_or_build_speakers(), "-url", server.url, "-key", KEY, "-secret", SECRET, "-room", "bench"]
+    command += ["-people", str(people), "-tracks", str(per_person), "-muted", str(muted), speech]
+    log = folder / "speakers.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out)
+    try:
+        if process.stdout is None or process.stdout.readline() != b"ready\n":
+            raise SystemExit(log.read_text()[-2000:])
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
 def measure(tracks: int, per_person: int, muted: int, seconds: float) -> dict[str, Any]:
-    from support.livekit import KEY, SECRET, LivekitServer, find_or_build, find_or_build_speakers
+    from support.livekit import LivekitServer, find_or_build
 
     with tempfile.TemporaryDirectory() as folder:
-        speech = Path(folder) / "speech.opus20"
-        write_speech(speech)
         server = LivekitServer(find_or_build(), Path(folder) / "server.log")
         server.start()
-        people, rest = divmod(tracks, per_person)
-        assert not rest and server.process is not None
-        command = [find_or_build_speakers(), "-url", server.url, "-key", KEY, "-secret", SECRET, "-room", "bench"]
-        command += ["-people", str(people), "-tracks", str(per_person), "-muted", str(muted), speech]
-        with (Path(folder) / "speakers.log").open("wb") as log:
-            speakers = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+        words = "alpha bravo charlie delta echo foxtrot golf hotel"
         try:
-            assert speakers.stdout is not None and speakers.stdout.readline() == b"ready\n", log.name
-            command = [sys.executable, __file__, "--hear", server.url, "bench", str(tracks), str(seconds)]
-            others = {"server": server.process.pid, "speakers": speakers.pid}
-            command += [f"{name}:{pid}" for name, pid in others.items()]
-            done = subprocess.run(command, capture_output=True, timeout=seconds + 90, check=False)
-            if done.returncode:
-                raise SystemExit(done.stderr.decode()[-2000:])
-            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-            return answer
+            with speaking(server, Path(folder), tracks, per_person, muted, words, tail_s=0.1) as speakers:
+                command = [sys.executable, __file__, "--hear", server.url, "bench", str(tracks), str(seconds)]
+                assert server.process is not None
+                command += [f"server:{server.process.pid}", f"speakers:{speakers}"]
+                done = subprocess.run(command, capture_output=True, timeout=seconds + 90, check=False)
         finally:
-            speakers.kill()
-            speakers.wait()
             server.stop()
+    if not done.stdout:
+        raise SystemExit(done.stderr.decode()[-2000:])
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer if not done.returncode else {**answer, "exitCode": done.returncode}
 
 
 def main() -> None:
