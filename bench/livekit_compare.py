@@ -228,9 +228,9 @@ def main() -> None:
     args = parser.parse_args()
     for tracks in map(int, args.tracks.split(",")):
         for agents in [None, args.agents] if args.agents else [None]:
-            with running_postgres() as postgres, postgres.database() as database:
-                with redirect_stdout(sys.stderr):  # the gateway's log
-                    result = asyncio.run(measure(database, tracks, args.seconds, agents))
+            log = redirect_stdout(sys.stderr)
+            with running_postgres() as postgres, postgres.database() as database, log:
+                result = asyncio.run(measure(database, tracks, args.seconds, agents))
             print(json.dumps(result), flush=True)
 
 
