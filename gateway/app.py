@@ -41,6 +41,7 @@ from gateway.sessions.infra.instance import FolderInUse, own_instance
 from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.places import SharedPlaces
 from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
+from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
@@ -50,6 +51,7 @@ from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.record import Recorder
+from gateway.sessions.usecases.retention import Retention
 from gateway.sessions.usecases.run import Run, RunOptions, World
 from gateway.sessions.usecases.sweep import SweepCounts, Sweeper
 from gateway.sessions.usecases.transcriptions import Transcriptions
@@ -197,6 +199,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     place = _Place(settings)
     blobs = await rooms.enter_async_context(open_blobs(_blob_options(settings)))
     finaliser = Finaliser(PostgresDocuments(database), blobs, clock, place.document_url)
+    retention = Retention(PostgresKeepsakes(database, clock), finaliser, clock, settings.retention_days)
     decoders = rooms.enter_context(_decoders())
     livekit = await _livekit(settings, rooms)
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
@@ -226,6 +229,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     _document_metrics(metrics, finaliser)
     _analysis_metrics(metrics, analyses)
     _provider_metrics(metrics, provider, places, sweeper.counts)
+    _document_metrics(metrics, finaliser, retention)
 
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
@@ -270,6 +274,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             garbage=_collect_garbage(),
             documents=finaliser.run(),
             analyses=analyses.work(),
+            retention=retention.run(),
         )
     )
     if settings.rtmp_port:
@@ -545,10 +550,11 @@ def _audio_metrics(metrics: Metrics, audio: AudioEndpoint) -> None:
     metrics.counter("audio_closed", "Audio connections ended, by reason", by("reason", counts.closed.items))
 
 
-def _document_metrics(metrics: Metrics, finaliser: Finaliser) -> None:
+def _document_metrics(metrics: Metrics, finaliser: Finaliser, retention: Retention) -> None:
     counts = finaliser.counts
     metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
     metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
+    metrics.counter("sessions_cleared", "Sessions whose words were removed", plain(lambda: retention.cleared))
     metrics.counter("documents_failed", "Times the blob store did not do it", plain(lambda: counts.failed))
 
 

@@ -182,6 +182,9 @@ VARIABLES: Final = (
     Variable("AWS_ACCESS_KEY_ID", "s3_key_id", _text, "", "Key pair for the bucket. Without one, the machine's role "
              "(instance, container) is used."),
     Variable("AWS_SECRET_ACCESS_KEY", "s3_secret", _text, "", "Its secret.", is_secret=True),
+    Variable("GATEWAY_RETENTION_DAYS", "retention_days", _whole(0, 36_500), "0", "What was said is deleted so many "
+             "days after its session was over: segments, numbered finals, document, analysis. 0 = kept. Usage rows are "
+             "billing records and stay."),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
     Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
@@ -262,6 +265,7 @@ class Settings:
     s3_region: str = "us-east-1"
     s3_key_id: str | None = None
     s3_secret: str | None = field(default=None, repr=False)
+    retention_days: int = 0
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     jwks_url: str | None = None

@@ -402,6 +402,16 @@ class Hub:
                 watcher.close(code)
         return all(watcher.gone for watcher in watchers)
 
+    def erase(self, session_slug: str) -> None:
+        """The session was deleted: nothing of it is shown again, and whoever watches is told so."""
+        found = self._channels.get(session_slug)
+        if found is None:
+            return
+        found.recent.clear()
+        found.partials.clear()
+        for watcher in list(found.watchers):
+            watcher.close(CloseCode.NO_SUCH_SESSION)
+
     def close_all(self, code: CloseCode) -> None:
         for channel in self._channels.values():
             for watcher in list(channel.watchers):

@@ -67,7 +67,7 @@ class Transcriptions:
         self._run_tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._world.recorder.fenced = self._lease_lost
-        self._world.recorder.gone = self._session_gone
+        self._world.recorder.gone = self.session_gone
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -274,7 +274,8 @@ class Transcriptions:
             if run.claimed.lease.transcription_id == transcription_id:
                 run.abandon("another replica took over")
 
-    def _session_gone(self, session_id: str) -> None:
+    def session_gone(self, session_id: str) -> None:
+        """The session was deleted: its run ends and writes nothing more."""
         for run in self.runs:
             if run.claimed.session_id == session_id:
                 run.abandon("the session was deleted")
