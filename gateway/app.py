@@ -39,9 +39,9 @@ from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.sessions.infra.instance import FolderInUse, own_instance
 from gateway.sessions.infra.journal import SpoolJournal, open_journal
+from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.places import SharedPlaces
 from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
-from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
