@@ -226,7 +226,6 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     )
     metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
     _audio_metrics(metrics, audio)
-    _document_metrics(metrics, finaliser)
     _analysis_metrics(metrics, analyses)
     _provider_metrics(metrics, provider, places, sweeper.counts)
     _document_metrics(metrics, finaliser, retention)
