@@ -118,11 +118,11 @@ class World:
         assert await sessions.end(session.id, self.clock.now())
         assert await self.finaliser.finalise(session.id)
         analyses = Analyses(self.db)
-        row = await analyses.ensure(session.id, self.clock.now())
-        assert row is not None
+        assert await analyses.ensure(session.id, self.clock.now()) is not None
+        job = await analyses.take(self.clock.now(), 60)
+        assert job is not None
         task = {"title": f"buy a {word}"}
-        await self.db.pool.execute("UPDATE \"SessionAnalysis\" SET status = 'RUNNING' WHERE id = $1", row.id)
-        assert await analyses.done(row.id, f"They spoke of a {word}.", [task], [task], self.clock.now())
+        assert await analyses.done(job, "model", f"They spoke of a {word}.", [task], [task], self.clock.now())
 
     async def places_of(self, word: str) -> list[str]:
         """Every table and file that holds a word."""
