@@ -58,10 +58,32 @@ export type GapMessage = Envelope<'gap', { fromSeq: number; toSeq: number }>;
 /** Something that somebody has to mend, such as an encoder with a codec that is not supported. */
 export type TroubleMessage = Envelope<'error', { message: string; participantIdentity?: string }>;
 
+export interface Finding {
+  text: string;
+  startMs: number;
+  endMs: number;
+  /** Of `namedEntities`. */
+  entityType?: string;
+  /** Of `sentiment`. */
+  sentiment?: string;
+  emotion?: string;
+}
+
+export interface Annotation {
+  utteranceId: string;
+  kind: 'namedEntities' | 'sentiment';
+  results: Finding[];
+  participantIdentity: string;
+  participantName: string | null;
+}
+
+export type AnnotationMessage = Envelope<'annotation', Annotation>;
+
 export type Message =
   | FinalMessage
   | PartialMessage
   | TranslationMessage
+  | AnnotationMessage
   | StateMessage
   | HealthMessage
   | GapMessage
@@ -108,6 +130,7 @@ export interface StreamEvents {
   final: CustomEvent<FinalMessage>;
   partial: CustomEvent<PartialMessage>;
   translation: CustomEvent<TranslationMessage>;
+  annotation: CustomEvent<AnnotationMessage>;
   state: CustomEvent<StateMessage>;
   health: CustomEvent<HealthMessage>;
   gap: CustomEvent<GapMessage>;

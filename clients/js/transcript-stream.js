@@ -21,6 +21,7 @@ const EVENTS = {
   'transcript.final': 'final',
   'transcript.partial': 'partial',
   translation: 'translation',
+  annotation: 'annotation',
   'session.state': 'state',
   health: 'health',
   'host.changed': 'host',

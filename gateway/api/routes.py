@@ -21,7 +21,8 @@ from gateway.live.hub import Hub
 from gateway.sessions.domain import export
 from gateway.sessions.domain.document import Document
 from gateway.sessions.domain.errors import NeverStarted, NoDocument, SessionNotFound, WrongRequest
-from gateway.sessions.domain.transcription import SpeechOptions, StartRequest
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import StartRequest
 from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord, Transcriber
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.transcriptions import Transcriptions
@@ -143,7 +144,21 @@ class Api:
                 session_id=body.session_id,
                 source=body.source,
                 speech=SpeechOptions(
-                    tuple(dict.fromkeys(languages)), body.code_switching, tuple(body.custom_vocabulary), tuple(targets)
+                    languages=tuple(dict.fromkeys(languages)),
+                    translate_to=tuple(dict.fromkeys(targets)),
+                    code_switching=body.code_switching,
+                    custom_vocabulary=tuple(body.custom_vocabulary),
+                    vocabulary_intensity=body.vocabulary_intensity,
+                    custom_spelling={word: tuple(forms) for word, forms in body.custom_spelling.items()},
+                    translation=body.translation,
+                    named_entities=body.named_entities,
+                    sentiment=body.sentiment,
+                    endpointing=body.endpointing,
+                    maximum_duration_without_endpointing=body.maximum_duration_without_endpointing,
+                    speech_threshold=body.speech_threshold,
+                    audio_enhancer=body.audio_enhancer,
+                    model=body.model,
+                    region=body.region,
                 ),
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=body.participant_identity,
@@ -180,7 +195,8 @@ class Api:
     async def usage(self, request: web.Request) -> web.Response:
         slug = request.match_info["slug"]
         seen = await self.transcriptions.seen(slug)
-        return _json(views.usage(seen.record, await self.transcriptions.usage(slug)))
+        bills = await self.records.bills(seen.record.id)
+        return _json(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
 
     # --- sessions -----------------------------------------------------------------------------------------
 

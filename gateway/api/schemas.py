@@ -7,14 +7,19 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.sessions.domain.speech import Language, Share, TranslationStyle, VocabularyWord, Word
+
 Slug = Annotated[str, Meta(min_length=1, max_length=128, description="the session's slug, also its room name")]
-Language = Annotated[str, Meta(min_length=2, max_length=16, description="language code, for example en")]
 Moment = Annotated[str, Meta(description="ISO 8601, UTC, milliseconds, Z")]
 State = Literal["starting", "running", "waiting", "stopping", "stopped"]
 
 
 class StartBody(msgspec.Struct, rename="camel"):
-    """`language` and `languages` add up; none at all lets the provider detect the language."""
+    """`language` and `languages` add up; none at all lets the provider detect the language.
+
+    From `vocabularyIntensity` to `region` they are the provider's own options under its own names; times in seconds.
+    Every final has the times of its words, whatever is asked for.
+    """
 
     session_slug: Slug
     session_id: str | None = None
@@ -22,8 +27,19 @@ class StartBody(msgspec.Struct, rename="camel"):
     language: Language | None = None
     languages: list[Language] = []
     code_switching: bool = False
-    custom_vocabulary: list[Annotated[str, Meta(min_length=1, max_length=200)]] = []
+    custom_vocabulary: list[Word | VocabularyWord] = []
     translate_to: Language | list[Language] | None = None
+    vocabulary_intensity: Share | None = None
+    custom_spelling: dict[Word, list[Word]] = {}
+    translation: TranslationStyle | None = None
+    named_entities: bool = False
+    sentiment: bool = False
+    endpointing: Annotated[float, Meta(ge=0.01, le=10)] | None = None
+    maximum_duration_without_endpointing: Annotated[float, Meta(ge=5, le=60)] | None = None
+    speech_threshold: Share | None = None
+    audio_enhancer: bool | None = None
+    model: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    region: Literal["eu-west", "us-west"] | None = None
     cost_cap_usd: Annotated[float, Meta(gt=0)] | None = None
     participant_identity: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     participant_name: Annotated[str, Meta(max_length=256)] | None = None
@@ -78,13 +94,46 @@ class UsageTotals(msgspec.Struct, rename="camel"):
     errors_count: int
 
 
+class ProviderSessionView(msgspec.Struct, rename="camel"):
+    """One session at the provider, in seconds of audio. `resentSeconds` is part of `sentSeconds`.
+
+    `billedSeconds` is null until the provider told it; `difference` is billed minus sent, null while it cannot be told.
+    """
+
+    id: str
+    participant_identity: str
+    opened_at: Moment
+    closed_at: Moment | None
+    outcome: str | None
+    sent_seconds: float
+    resent_seconds: float
+    billed_seconds: float | None
+    difference: float | None
+
+
+class BillingView(msgspec.Struct, rename="camel"):
+    """What the provider bills, beside what was sent; the sums are over sessions that both sides have counted.
+
+    `open` sessions go on; `unbilled` ones are over, and their bill has not been told, yet.
+    """
+
+    sent_seconds: float
+    resent_seconds: float
+    billed_seconds: float
+    difference_percent: float | None
+    open: int
+    unbilled: int
+    provider_sessions: list[ProviderSessionView]
+
+
 class UsageView(msgspec.Struct, rename="camel"):
-    """One row a participant; the totals are their sums."""
+    """One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later."""
 
     transcription_id: str
     session_slug: str
     rows: list[UsageRowView]
     totals: UsageTotals
+    billing: BillingView | None = None
 
 
 class StopAnswer(msgspec.Struct, rename="camel", omit_defaults=True):

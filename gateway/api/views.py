@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gateway.api import schemas
 from gateway.live.protocol import timestamp
+from gateway.sessions.domain.billing import Bill, balance
 from gateway.sessions.domain.usage import Usage
 from gateway.sessions.usecases.ports import TranscriptionRecord
 from gateway.sessions.usecases.run import LiveTrack
@@ -30,7 +31,7 @@ def _ingest(answer: Started) -> dict[str, str | None]:
     return {"rtmp_url": ingest.rtmp_url, "stream_key": ingest.stream_key, "websocket_url": ingest.websocket_url}
 
 
-def usage(record: TranscriptionRecord, used: Sequence[Usage]) -> schemas.UsageView:
+def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None) -> schemas.UsageView:
     rows = [
         schemas.UsageRowView(
             participant_identity=one.identity,
@@ -58,7 +59,33 @@ def usage(record: TranscriptionRecord, used: Sequence[Usage]) -> schemas.UsageVi
         total_cost=round(sum(row.total_cost for row in rows), 6),
         errors_count=sum(row.errors_count for row in rows),
     )
-    return schemas.UsageView(record.id, record.slug, rows, totals)
+    return schemas.UsageView(record.id, record.slug, rows, totals, None if bills is None else billing(bills))
+
+
+def billing(bills: Sequence[Bill]) -> schemas.BillingView:
+    total = balance(bills)
+    return schemas.BillingView(
+        sent_seconds=round(total.sent, 3),
+        resent_seconds=round(total.resent, 3),
+        billed_seconds=round(total.billed, 3),
+        difference_percent=total.percent,
+        open=total.open,
+        unbilled=total.unbilled,
+        provider_sessions=[
+            schemas.ProviderSessionView(
+                id=bill.id,
+                participant_identity=bill.identity,
+                opened_at=timestamp(bill.opened_at),
+                closed_at=None if bill.closed_at is None else timestamp(bill.closed_at),
+                outcome=bill.outcome,
+                sent_seconds=round(bill.seconds_sent, 3),
+                resent_seconds=round(bill.seconds_resent, 3),
+                billed_seconds=bill.billing_seconds,
+                difference=None if bill.difference is None else round(bill.difference, 3),
+            )
+            for bill in bills
+        ],
+    )
 
 
 def transcription(

@@ -43,7 +43,10 @@ class TranslationHeard:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationHeard:
-    """`kind`: named_entity_recognition or sentiment_analysis; `results` as the provider sent them."""
+    """`kind`: named_entity_recognition or sentiment_analysis.
+
+    `results` as the provider sent them, except that `start` and `end` are seconds on the track's clock.
+    """
 
     kind: str
     utterance_id: str
@@ -356,7 +359,8 @@ class Link:
                 return [TranslationHeard(name, original, target, text)]
             case wire.Noted(kind, utterance_id, results):
                 name = ear.names.known(utterance_id, 0)
-                return [] if name is None else [AnnotationHeard(kind, name, results)]
+                placed = tuple(self._placed(session, result) for result in results)
+                return [] if name is None else [AnnotationHeard(kind, name, placed)]
         return []
 
     def _transcribed(
@@ -461,6 +465,14 @@ class Link:
 
     def _at(self, session: Session, seconds: float, within: int) -> float:
         return session.timeline.to_track(_samples(seconds), within=within) / SAMPLE_RATE
+
+    def _placed(self, session: Session, result: Any) -> Any:
+        """An entity or a sentiment with its times on the track's clock."""
+        if not isinstance(result, dict):
+            return result
+        times = {key: at for key in ("start", "end") if isinstance(at := result.get(key), int | float)}
+        middle = _samples(sum(times.values()) / len(times)) if times else 0
+        return {**result, **{key: self._at(session, at, middle) for key, at in times.items()}}
 
     def _counts(self, session: Session, sample: int, before: int | None) -> bool:
         if session.is_superseded(sample):

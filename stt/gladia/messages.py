@@ -36,9 +36,13 @@ class LiveConfig:
     endpointing_s: float | None = 0.3
     maximum_utterance_s: float | None = 15.0
     speech_threshold: float | None = None
+    audio_enhancer: bool | None = None
     custom_vocabulary: tuple[str | Mapping[str, Any], ...] = ()
+    vocabulary_intensity: float | None = None
     custom_spelling: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     translate_to: tuple[str, ...] = ()
+    translation: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of `translation_config`, under the provider's names."""
     named_entities: bool = False
     sentiment: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -49,7 +53,10 @@ def session_request(config: LiveConfig) -> dict[str, Any]:
     realtime: dict[str, Any] = {}
     if config.custom_vocabulary:
         realtime["custom_vocabulary"] = True
-        realtime["custom_vocabulary_config"] = {"vocabulary": list(config.custom_vocabulary)}
+        words: dict[str, Any] = {"vocabulary": list(config.custom_vocabulary)}
+        if config.vocabulary_intensity is not None:
+            words["default_intensity"] = config.vocabulary_intensity
+        realtime["custom_vocabulary_config"] = words
     if config.custom_spelling:
         realtime["custom_spelling"] = True
         realtime["custom_spelling_config"] = {
@@ -57,7 +64,7 @@ def session_request(config: LiveConfig) -> dict[str, Any]:
         }
     if config.translate_to:
         realtime["translation"] = True
-        realtime["translation_config"] = {"target_languages": list(config.translate_to)}
+        realtime["translation_config"] = {"target_languages": list(config.translate_to), **config.translation}
     if config.named_entities:
         realtime["named_entity_recognition"] = True
     if config.sentiment:
@@ -85,8 +92,9 @@ def session_request(config: LiveConfig) -> dict[str, Any]:
         body["endpointing"] = config.endpointing_s
     if config.maximum_utterance_s is not None:
         body["maximum_duration_without_endpointing"] = config.maximum_utterance_s
-    if config.speech_threshold is not None:
-        body["pre_processing"] = {"speech_threshold": config.speech_threshold}
+    given = {"speech_threshold": config.speech_threshold, "audio_enhancer": config.audio_enhancer}
+    if asked := {name: value for name, value in given.items() if value is not None}:
+        body["pre_processing"] = asked
     if realtime:
         body["realtime_processing"] = realtime
     if config.metadata:

@@ -75,7 +75,7 @@ class Live:
     ) -> None:
         self.id, self.token, self.number = id_, token, number
         self.config, self.limits = config, limits
-        self.session = Session(config, faults, engine.translate)
+        self.session = Session(config, faults, engine.translate, engine.annotate)
         self.script = Script(faults)
         self.outbox = Outbox()
         self.callbacks = Callbacks(config.callback_url, id_) if config.callback_url else None

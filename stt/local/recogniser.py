@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from stt.errors import SttError
 
@@ -95,6 +95,9 @@ class Engine(Protocol):
     async def close(self) -> None: ...
 
     def open(self, listening: Listening, hear: Hear) -> Recogniser: ...
+
+    def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
+        """`results` of an add-on message of this kind without `channel`, or None when this engine cannot tell."""
 
     def translate(self, text: str, target: str) -> str | None:
         """`text` in the language `target`, or None when this engine cannot translate."""

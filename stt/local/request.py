@@ -70,6 +70,7 @@ class SessionConfig:
     socket: Wants = field(default_factory=lambda: _wants({}, callback=False))
     callback: Wants = field(default_factory=lambda: _wants({}, callback=True))
     callback_url: str | None = None
+    region: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
 

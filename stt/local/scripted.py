@@ -12,7 +12,7 @@ orthogonal over the 20 ms window of the listener.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -132,6 +132,22 @@ class ScriptedEngine:
 
     def open(self, listening: Listening, hear: Hear) -> Recogniser:
         return ScriptedRecogniser(listening, hear)
+
+    def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
+        """Days of the week are dates; whoever speaks of summer is happy, and of winter is not."""
+        if kind == "named_entity_recognition":
+            return [
+                {"entity_type": "DATE", "text": word.text, "start": word.start, "end": word.end}
+                for word in words
+                if word.text.endswith("day")
+            ]
+        said = {word.text for word in words}
+        sentiment = "positive" if "summer" in said else "negative" if "winter" in said else "neutral"
+        emotion = {"positive": "positive_excitement", "negative": "sadness", "neutral": "neutral"}[sentiment]
+        text = " ".join(word.text for word in words)
+        return [
+            {"sentiment": sentiment, "emotion": emotion, "text": text, "start": words[0].start, "end": words[-1].end}
+        ]
 
     def translate(self, text: str, target: str) -> str | None:
         """Every language of this engine is English in capitals."""

@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self
@@ -169,7 +169,7 @@ class LocalServer:
         region = request.query.get("region")
         if region is not None and region not in REGIONS:
             raise _Refused(400, "Bad Request", [f"region must be one of the following values: {', '.join(REGIONS)}"])
-        config = await self._read_config(request)
+        config = replace(await self._read_config(request), region=region)
         limit = self.options.max_sessions if self._plan.max_sessions is None else self._plan.max_sessions
         if limit is not None and self._archive.count_open() >= limit:
             raise _Refused(429, f"too many concurrent live sessions (at most {limit})")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -10,11 +11,12 @@ from typing import Any, Final, TypeAlias
 from stt.local import messages
 from stt.local.faults import SessionFaults
 from stt.local.messages import Message
-from stt.local.recogniser import Event, Finished, Heard, SpeechEnded, SpeechStarted, Stumbled
+from stt.local.recogniser import Event, Finished, Heard, SpeechEnded, SpeechStarted, Stumbled, Word
 from stt.local.request import SessionConfig
 from stt.local.summary import summarise
 
 Translate: TypeAlias = Callable[[str, str], str | None]
+Annotate: TypeAlias = Callable[[str, tuple[Word, ...]], list[dict[str, Any]] | None]
 CANNOT: Final = "the local speech server cannot do this; the provider can"
 
 
@@ -48,11 +50,12 @@ STATUS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A final as it was made: its place, its wire form and its translations."""
+    """A final as it was made: its place, its wire form, its translations, what else was found in it by kind."""
 
     id: str
     utterance: dict[str, Any]
     translations: tuple[tuple[str, str | None], ...]
+    notes: Mapping[str, list[dict[str, Any]] | None]
 
 
 class Session:
@@ -62,13 +65,14 @@ class Session:
     held here: they are handed out to be heard when they are acknowledged, and a reconnect forgets or keeps them.
     """
 
-    def __init__(self, config: SessionConfig, faults: SessionFaults, translate: Translate) -> None:
+    def __init__(self, config: SessionConfig, faults: SessionFaults, translate: Translate, annotate: Annotate) -> None:
         self.config, self.faults = config, faults
         self.phase = Phase.WAITING
         self.acknowledged = 0
         self.finals: list[Settled] = []
         self._held = bytearray()
         self._translate = translate
+        self._annotate = annotate
         self._language = config.languages[0] if config.languages else "en"
         self._id_base = [0] * config.channels
         self._next_id = [0] * config.channels
@@ -158,9 +162,15 @@ class Session:
         if not heard.is_final:
             return [first]
         translations = tuple((target, self._translated(body["text"], target)) for target in self._targets())
-        self.finals.append(Settled(id_, body, translations))
+        notes = {kind: self._annotate(kind, heard.words) for kind in self._kinds()}
+        settled = Settled(id_, body, translations, notes)
+        self.finals.append(settled)
         name = id_ if self.faults.utterance_id == "full" else str(number)
-        return [first, *self._addons(name, body, translations)]
+        return [first, *self._addons(name, settled)]
+
+    def _kinds(self) -> list[str]:
+        asked = {"named_entity_recognition": self.config.entities, "sentiment_analysis": self.config.sentiment}
+        return [kind for kind, wanted in asked.items() if wanted]
 
     def _targets(self) -> tuple[str, ...]:
         targets = self.config.targets
@@ -171,11 +181,9 @@ class Session:
     def _translated(self, text: str, target: str) -> str | None:
         return text if target == self._language else self._translate(text, target)
 
-    def _addons(
-        self, name: str, body: dict[str, Any], translations: tuple[tuple[str, str | None], ...]
-    ) -> list[Message]:
-        made = []
-        for target, text in translations:
+    def _addons(self, name: str, final: Settled) -> list[Message]:
+        made, body = [], final.utterance
+        for target, text in final.translations:
             data = {
                 "utterance_id": name,
                 "utterance": body,
@@ -184,10 +192,11 @@ class Session:
                 "translated_utterance": {**_retold(body, text), "language": target} if text else None,
             }
             made.append(messages.addon("translation", data if text else None, None if text else CANNOT))
-        if self.config.entities:
-            made.append(messages.addon("named_entity_recognition", None, CANNOT))
-        if self.config.sentiment:
-            made.append(messages.addon("sentiment_analysis", None, CANNOT))
+        for kind, found in final.notes.items():
+            if kind == "sentiment_analysis" and found is not None:
+                found = [{**one, "channel": body["channel"]} for one in found]
+            note = {"utterance_id": name, "utterance": body, "results": found}
+            made.append(messages.addon(kind, note) if found is not None else messages.addon(kind, None, CANNOT))
         return made
 
     # --- the end --------------------------------------------------------------------------------------------
@@ -218,11 +227,17 @@ class Session:
         if self.config.summary:
             text = summarise([final.utterance["text"] for final in ordered], self.config.summary)
             result["summarization"] = _addon_result(text, is_empty=not ordered)
-        if self.config.entities:
-            result["named_entity_recognition"] = _failed_addon()
-        if self.config.sentiment:
-            result["sentiment_analysis"] = _failed_addon()
+        for kind in self._kinds():
+            result[kind] = self._note_result(kind, ordered)
         return result
+
+    def _note_result(self, kind: str, ordered: list[Settled]) -> dict[str, Any]:
+        found = [final.notes[kind] for final in ordered]
+        if not found or any(notes is None for notes in found):
+            return _failed_addon()
+        notes = [note for of_final in found for note in of_final or ()]
+        # The document of the API says that sentiments are one text here, and entities a list.
+        return _addon_result(json.dumps(notes) if kind == "sentiment_analysis" else notes, is_empty=not notes)
 
     def _translation_result(self, ordered: list[Settled]) -> dict[str, Any]:
         results = []

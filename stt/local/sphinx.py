@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from itertools import chain, repeat
-from typing import Final
+from typing import Any, Final
 
 from stt.local.crew import Crew
 from stt.local.recogniser import (
@@ -96,6 +96,9 @@ class SphinxEngine:
         self._channels += 1
         worker = min(self._workers, key=lambda worker: len(worker.channels))
         return _Channel(self._channels, listening, hear, worker)
+
+    def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
+        return None
 
     def translate(self, text: str, target: str) -> str | None:
         return None

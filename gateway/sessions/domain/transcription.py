@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from gateway.sessions.domain.speech import SpeechOptions
+
 
 class TranscriptionState(StrEnum):
     """Names as in the database; the API shows them in lower case."""
@@ -48,16 +50,6 @@ def move(before: TranscriptionState, after: TranscriptionState) -> Transcription
 ROOM_EMPTY: Final = "nobody was in the room any more"
 ROOM_OVER: Final = "the room has ended"
 ROOM_REASONS: Final = frozenset({ROOM_EMPTY, ROOM_OVER})
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechOptions:
-    """What the provider is asked to do, as `start` says it."""
-
-    languages: tuple[str, ...] = ()
-    code_switching: bool = False
-    custom_vocabulary: tuple[str, ...] = ()
-    translate_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

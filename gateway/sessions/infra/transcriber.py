@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from gateway.sessions.domain.captions import SpokenWord, Utterance
 from gateway.sessions.domain.errors import ProviderRefusedKey
-from gateway.sessions.domain.transcription import SpeechOptions
+from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.usecases.ports import (
+    Annotation,
     LinkEnd,
     ProviderComplaint,
     ProviderSession,
@@ -29,6 +33,7 @@ log = logging.getLogger(__name__)
 
 # How long a good answer about the key is believed before `start` asks again.
 _TRUST_S: Final = 60.0
+_KINDS: Final = {"named_entity_recognition": "namedEntities", "sentiment_analysis": "sentiment"}
 
 
 class GladiaTranscriber:
@@ -83,10 +88,22 @@ class GladiaTranscriber:
         config = LiveConfig(
             languages=options.languages,
             code_switching=options.code_switching,
-            endpointing_s=self._endpointing_s,
-            maximum_utterance_s=self._maximum_utterance_s,
-            custom_vocabulary=options.custom_vocabulary,
+            endpointing_s=_first(options.endpointing, self._endpointing_s),
+            maximum_utterance_s=_first(options.maximum_duration_without_endpointing, self._maximum_utterance_s),
+            # The provider's names are ours in another spelling.
+            custom_vocabulary=tuple(
+                word if isinstance(word, str) else msgspec.to_builtins(word) for word in options.custom_vocabulary
+            ),
+            vocabulary_intensity=options.vocabulary_intensity,
+            custom_spelling=options.custom_spelling,
             translate_to=options.translate_to,
+            translation=_snake(msgspec.to_builtins(options.translation)) if options.translation else {},
+            named_entities=options.named_entities,
+            sentiment=options.sentiment,
+            speech_threshold=options.speech_threshold,
+            audio_enhancer=options.audio_enhancer,
+            model=options.model,
+            region=options.region,
             # By these a session is known whose URL is not: see `usecases/sweep.py`.
             metadata={**labels, "process": self._process},
         )
@@ -150,8 +167,20 @@ def _translate(event: gladia.LinkEvent) -> Speech | None:
             return SpeechLost(start, end)
         case gladia.Complained(about, message):
             return ProviderComplaint(f"{about}: {message}")
-        case gladia.SpeechChanged() | gladia.AnnotationHeard():
+        case gladia.AnnotationHeard(kind, utterance_id, results):
+            found = tuple(one for one in results if isinstance(one, dict))
+            return Annotation(utterance_id, _KINDS.get(kind, kind), found)
+        case gladia.SpeechChanged():
             return None
+
+
+def _first(asked: float | None, setting: float | None) -> float | None:
+    return setting if asked is None else asked
+
+
+def _snake(names: Mapping[str, Any]) -> dict[str, Any]:
+    """`contextAdaptation` → `context_adaptation`, of the keys."""
+    return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): value for name, value in names.items()}
 
 
 def _utterance(heard: transcript.Utterance) -> Utterance:

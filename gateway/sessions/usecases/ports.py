@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
-from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering, SpeechOptions
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
 
 
@@ -104,6 +105,18 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotation:
+    """What else the provider found in an utterance. `kind`: namedEntities or sentiment.
+
+    `results` as the provider tells them, but `start` and `end` are seconds since the track's anchor.
+    """
+
+    utterance_id: str
+    kind: str
+    results: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrawn:
     """The partials of this utterance get no final; their audio is heard again under another id."""
 
@@ -123,7 +136,7 @@ class ProviderComplaint:
     message: str
 
 
-Speech = Utterance | Translation | Withdrawn | SpeechLost | ProviderComplaint
+Speech = Utterance | Translation | Annotation | Withdrawn | SpeechLost | ProviderComplaint
 
 
 @dataclass(frozen=True, slots=True)

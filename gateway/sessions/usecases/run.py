@@ -11,10 +11,13 @@ from typing import Final
 
 import msgspec
 
+from gateway.sessions.domain.annotations import on_session
 from gateway.sessions.domain.captions import Caption, Numberer, Speaker, Utterance, caption
-from gateway.sessions.domain.transcription import Claimed, SpeechOptions, TranscriptionState, move
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import Claimed, TranscriptionState, move
 from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
 from gateway.sessions.usecases.ports import (
+    Annotation,
     AudioSource,
     AudioTrack,
     Clock,
@@ -343,6 +346,8 @@ class Run:
                         "participantName": live.track.speaker.name,
                     },
                 )
+            case Annotation():
+                self._annotate(live, speech)
             case SpeechLost(start, end):
                 live.meter.errors += 1
                 self.counts.lost_audio_s += end - start
@@ -383,6 +388,21 @@ class Run:
             self._world.live.encode(said),
         )
         self._world.recorder.put(self.claimed.slug, final, live.participant)
+
+    def _annotate(self, live: LiveTrack, found: Annotation) -> None:
+        if live.track.anchor is None:
+            return
+        anchored = live.track.anchor - self.claimed.numbering.origin
+        self._say(
+            "annotation",
+            {
+                "utteranceId": found.utterance_id,
+                "kind": found.kind,
+                "results": [on_session(result, anchored) for result in found.results],
+                "participantIdentity": live.track.speaker.identity,
+                "participantName": live.track.speaker.name,
+            },
+        )
 
     def _show_partial(self, said: Caption, live: LiveTrack) -> None:
         self._world.live.channel(self.claimed.slug).partial(said.utterance_id, self._world.live.encode(said))

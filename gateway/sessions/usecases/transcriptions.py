@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,8 @@ from gateway.sessions.domain.errors import (
     SessionNotFound,
     SessionOver,
 )
-from gateway.sessions.domain.transcription import Claimed, Ingest, SpeechOptions, StartRequest, TranscriptionState
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.sessions.domain.usage import Usage, exceeds
 from gateway.sessions.usecases.ports import AudioSources, RecordsUnavailable, SessionRecord, TranscriptionRecord
 from gateway.sessions.usecases.record import insist
@@ -206,7 +207,7 @@ class Transcriptions:
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
             claimed,
-            _speech(options),
+            SpeechOptions.read(options),
             self._sources.open(claimed, speaker),
             self._world,
             earlier=earlier,
@@ -287,12 +288,8 @@ class Transcriptions:
 
 def _options(request: StartRequest) -> dict[str, Any]:
     """What a later owner needs to go on in the same way; stored with the transcription."""
-    speech = request.speech
     return {
-        "languages": list(speech.languages),
-        "codeSwitching": speech.code_switching,
-        "customVocabulary": list(speech.custom_vocabulary),
-        "translateTo": list(speech.translate_to),
+        **request.speech.stored(),
         "costCapUsd": request.cost_cap_usd,
         "participantIdentity": request.participant_identity,
         "participantName": request.participant_name,
@@ -305,17 +302,8 @@ def again(record: TranscriptionRecord) -> StartRequest:
     return StartRequest(
         record.slug,
         source=record.source,
-        speech=_speech(options),
+        speech=SpeechOptions.read(options),
         cost_cap_usd=options.get("costCapUsd"),
         participant_identity=options.get("participantIdentity"),
         participant_name=options.get("participantName"),
-    )
-
-
-def _speech(options: Mapping[str, Any]) -> SpeechOptions:
-    return SpeechOptions(
-        languages=tuple(options.get("languages") or ()),
-        code_switching=bool(options.get("codeSwitching")),
-        custom_vocabulary=tuple(options.get("customVocabulary") or ()),
-        translate_to=tuple(options.get("translateTo") or ()),
     )

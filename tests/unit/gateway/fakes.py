@@ -16,7 +16,8 @@ from gateway.live.hub import Hub
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
 from gateway.sessions.domain.errors import ProviderRefusedKey, SourceUnavailable
-from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering, SpeechOptions
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
 from gateway.sessions.usecases.ports import (
     Clock,

@@ -24,7 +24,8 @@ from gateway.sessions.domain.errors import (
     SessionOver,
     SourceUnavailable,
 )
-from gateway.sessions.domain.transcription import SpeechOptions, StartRequest, TranscriptionState
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import StartRequest, TranscriptionState
 from gateway.sessions.usecases.ports import (
     ProviderComplaint,
     ProviderSession,

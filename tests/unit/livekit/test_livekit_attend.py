@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from unit.gateway.fakes import LoopClock, MemoryRecords, Replica
 
-from gateway.sessions.domain.transcription import ROOM_EMPTY, ROOM_OVER, SpeechOptions, StartRequest
+from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.domain.transcription import ROOM_EMPTY, ROOM_OVER, StartRequest
 from gateway.sessions.usecases.attend import Attendance, RoomEvent, RoomsUnavailable
 
 SLUG = "abc"

@@ -18,7 +18,7 @@ from stt.local.summary import MARK, summarise
 
 def session(body: dict[str, Any] | None = None, faults: SessionFaults | None = None) -> Session:
     config, _ = parse_request(body or {}, engine="test", languages=None)
-    made = Session(config, faults or SessionFaults(), lambda text, target: text.upper())
+    made = Session(config, faults or SessionFaults(), lambda text, target: text.upper(), lambda kind, words: None)
     made.move(Phase.RECORDING)
     return made
 

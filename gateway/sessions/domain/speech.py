@@ -1,0 +1,63 @@
+"""What the provider is asked to do with a transcription's audio: said by `start`, and stored with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Word = Annotated[str, Meta(min_length=1, max_length=200)]
+Language = Annotated[str, Meta(min_length=2, max_length=16, description="language code, for example en")]
+
+
+class VocabularyWord(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A word that the provider is to expect. `intensity`: how readily it is heard; above 0.6 also where it is not."""
+
+    value: Word
+    intensity: Share | None = None
+    pronunciations: tuple[Word, ...] = ()
+    language: Language | None = None
+
+
+class TranslationStyle(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How the provider translates; what is not said is its own choice."""
+
+    model: Literal["base", "batch", "enhanced"] | None = None
+    match_original_utterances: bool | None = None
+    lipsync: bool | None = None
+    context_adaptation: bool | None = None
+    context: Annotated[str, Meta(max_length=2000)] | None = None
+    informal: bool | None = None
+
+
+class SpeechOptions(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Times in seconds. None: the gateway's setting, or else the provider's choice."""
+
+    languages: tuple[str, ...] = ()
+    code_switching: bool = False
+    custom_vocabulary: tuple[str | VocabularyWord, ...] = ()
+    translate_to: tuple[str, ...] = ()
+    vocabulary_intensity: float | None = None
+    custom_spelling: Mapping[str, tuple[str, ...]] = {}
+    translation: TranslationStyle | None = None
+    named_entities: bool = False
+    sentiment: bool = False
+    endpointing: float | None = None
+    maximum_duration_without_endpointing: float | None = None
+    speech_threshold: float | None = None
+    audio_enhancer: bool | None = None
+    model: str | None = None
+    region: str | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """As plain JSON values; what is not asked for is left out."""
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return found
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> SpeechOptions:
+        """From what `stored` gave, among other fields, also of an older version, where None stood for nothing."""
+        return msgspec.convert({key: value for key, value in stored.items() if value is not None}, cls)
