@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,7 @@ from aiohttp import web
 from gateway.api.analysis import AnalysisApi
 from gateway.api.errors import problems
 from gateway.api.routes import BODY_LIMIT, Api
+from gateway.api.sessions import SessionsApi
 from gateway.api.web import CrossOrigin, access_log, no_server_header
 from gateway.console.pages import register as register_pages
 from gateway.live.audio import AudioEndpoint
@@ -33,6 +35,7 @@ from gateway.live.places import Limits
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.analysts import ModelAnalyst, OfflineAnalyst
+from gateway.sessions.infra.assembly import SessionsModule, assemble
 from gateway.sessions.infra.availability import available
 from gateway.sessions.infra.chat import ChatOptions, open_chat
 from gateway.sessions.infra.clock import SystemClock
@@ -42,19 +45,25 @@ from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.places import SharedPlaces
 from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
+from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
 from gateway.sessions.infra.records import PostgresRecords
+from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_control
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
 from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, Analyst
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.finalise import Finaliser
-from gateway.sessions.usecases.ports import JournalTrouble, RecordsUnavailable
+from gateway.sessions.usecases.local_control import LocalControl
+from gateway.sessions.usecases.ports import Clock, JournalTrouble, RecordsUnavailable
+from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.retention import Retention
 from gateway.sessions.usecases.run import Run, RunOptions, World
+from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.sweep import SweepCounts, Sweeper
-from gateway.sessions.usecases.transcriptions import Transcriptions
+from gateway.sessions.usecases.transcriptions import STOP_MARGIN_S, Transcriptions
+from gateway.sessions.usecases.upkeep import WATCH_S, UpkeepOptions, stop_what_is_over
 from gateway.sessions.usecases.watch import Watching
 from gateway.settings import Settings
 from ingest.errors import IngestError
@@ -63,9 +72,11 @@ from ingest.rtmp.server import RtmpServer
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
+from storage.postgres.ownership import Ownership
 from storage.postgres.places import ProviderPlaces
-from storage.postgres.pool import open_pool
+from storage.postgres.pool import Database, open_pool
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
+from storage.redis.throttle import open_throttle
 from stt.errors import SttError
 from stt.gladia.client import Provider, ProviderOptions
 from stt.local.server import LocalOptions, LocalServer
@@ -238,6 +249,33 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             reasons.append("the database does not answer")
         return reasons
 
+    control: TranscriptionControl = LocalControl(transcriptions, records, settings.drain_s + WATCH_S + 3)
+    if settings.ws_server_url:
+        control = await _remote_control(settings, rooms)
+    module = _sessions(
+        settings,
+        database,
+        clock,
+        control,
+        records,
+        owner,
+        finaliser,
+        analyses,
+        own_tables=prepared.ownership is Ownership.OWN,
+    )
+    limiter: MemoryLimiter | RedisLimiter = MemoryLimiter(clock)
+    if settings.redis_url:
+        limiter = RedisLimiter(await rooms.enter_async_context(open_throttle(settings.redis_url)), clock)
+    rates = Rates(limiter, RateOptions(settings.create_per_minute, settings.list_per_minute, settings.join_per_minute))
+    _sessions_metrics(metrics, module, rates, limiter)
+    sessions_api = SessionsApi(
+        module.sessions,
+        module.attendees,
+        module.transcripts,
+        rates,
+        check_credential,
+        settings.trusted_proxies,
+    )
     attendance = Attendance(transcriptions, records, livekit) if livekit and settings.livekit_auto_start else None
 
     async def webhook(body: bytes, authorization: str) -> None:
@@ -261,7 +299,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         lambda: place.http_url,
         webhook,
         finaliser.document,
-        (*AnalysisApi(analyses, check_credential).routes(),),
+        (*sessions_api.routes(), *AnalysisApi(analyses, check_credential).routes()),
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
     await rooms.enter_async_context(
@@ -281,6 +319,14 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         place.rtmp_port = rtmp.port
     rooms.push_async_callback(rtmp.close)
     await rooms.enter_async_context(transcriptions.serving())
+    await rooms.enter_async_context(module.transcription.serving())
+
+    def runs() -> dict[str, Run]:
+        return {run.claimed.session_id: run for run in transcriptions.runs}
+
+    await rooms.enter_async_context(
+        _background(upkeep=module.upkeep.run(), over=stop_what_is_over(module.repository, runs))
+    )
     if attendance is not None:
         await rooms.enter_async_context(_background(attend=attendance.look_for_ever()))
     await rooms.enter_async_context(_background(sweeper=sweeper.run()))
@@ -358,6 +404,81 @@ async def _livekit(settings: Settings, rooms: AsyncExitStack) -> LivekitServer |
         unsubscribe_muted_s=settings.livekit_unsubscribe_muted_s,
     )
     return await rooms.enter_async_context(open_livekit(options))
+
+
+async def _remote_control(settings: Settings, rooms: AsyncExitStack) -> TranscriptionControl:
+    options = RemoteOptions(
+        settings.ws_server_url or "",
+        settings.ws_server_token or next(iter(settings.api_tokens), ""),
+        stop_s=settings.drain_s + STOP_MARGIN_S,
+    )
+    return await rooms.enter_async_context(open_remote_control(options))
+
+
+def _sessions(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    control: TranscriptionControl,
+    records: PostgresRecords,
+    owner: str,
+    finaliser: Finaliser,
+    analyses: Analyses,
+    *,
+    own_tables: bool,
+) -> SessionsModule:
+    async def erase(session_id: str) -> None:
+        await module.repository.delete(session_id)
+        await finaliser.work()  # its document goes after its rows
+
+    module = assemble(
+        database,
+        clock,
+        control,
+        records,
+        _room_tokens(settings),
+        UpkeepOptions(owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
+        join_starts=settings.join_source,
+        own_tables=own_tables,
+        follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
+        erase=erase,
+    )
+    return module
+
+
+def _room_tokens(settings: Settings) -> RoomTokens | None:
+    if settings.livekit_url is None:
+        return None
+    from gateway.sessions.infra.livekit_tokens import Keys
+    from gateway.sessions.infra.room_tokens import LivekitPasses
+
+    url = settings.livekit_public_url or settings.livekit_url
+    return LivekitPasses(
+        url.replace("http", "ws", 1) if url.startswith("http") else url,
+        Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
+        timedelta(hours=settings.room_token_hours),
+    )
+
+
+def _sessions_metrics(
+    metrics: Metrics, module: SessionsModule, rates: Rates, limiter: MemoryLimiter | RedisLimiter
+) -> None:
+    transcription, closing = module.transcription, module.closing
+    metrics.counter("requests_limited", "Requests refused for being too many, by kind", by("kind", rates.refused.items))
+    metrics.gauge(
+        "rate_limits_alone",
+        "1 while REDIS_URL is set and does not answer, so that each replica counts for itself",
+        plain(lambda: isinstance(limiter, RedisLimiter) and limiter.away),
+    )
+    metrics.gauge(
+        "sessions_beginning", "Sessions whose transcription is being begun", plain(lambda: transcription.beginning)
+    )
+    metrics.counter(
+        "sessions_not_begun", "Joins after which no transcription could be begun", plain(lambda: transcription.refused)
+    )
+    metrics.counter(
+        "session_endings_failed", "Attempts to complete a session's end that failed", plain(lambda: closing.failed)
+    )
 
 
 async def _database(settings: Settings, rooms: AsyncExitStack, failed: asyncio.Future[None]) -> str:

@@ -123,9 +123,11 @@ VARIABLES: Final = (
              "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
     Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
              "to date at start. With `false`, run `gateway migrate`."),
-    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Live events between replicas. Reserved: "
-             "this version runs as one process and says so at start.", is_secret=True),
+    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Makes the rate limits hold over all "
+             "replicas together; without it, or while it is away, each counts for itself.", is_secret=True),
     Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
+    Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
+             "it, if elsewhere; told with room tokens."),
     Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
              "watchers may show."),
     Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
@@ -190,6 +192,27 @@ VARIABLES: Final = (
     Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
     Variable("GATEWAY_JWKS_URL", "jwks_url", _url("http", "https"), "", "Where the public keys of user tokens (RS256, "
              "ES256) are, as a JSON Web Key Set."),
+    Variable("GATEWAY_ROOM_TOKEN_HOURS", "room_token_hours", _number(0.1, 24), "6", "How long a LiveKit token for a "
+             "session's room is good, hours."),
+    Variable("GATEWAY_JOIN_STARTS", "join_starts", _choice("livekit", "rtmp", "websocket", "nothing"), "", "The source "
+             "with which somebody's joining a session begins its transcription. Default: `livekit` when LIVEKIT_URL or "
+             "WS_SERVER_URL is set, else `nothing`."),
+    Variable("WS_SERVER_URL", "ws_server_url", _url("http", "https"), "", "The gateway that transcribes sessions, if "
+             "it is another one: a session's start and stop go there. Without it, this one does."),
+    Variable("WS_SERVER_TOKEN", "ws_server_token", _text, "", "A service token of that gateway. Default: the first of "
+             "GATEWAY_API_TOKENS.", is_secret=True),
+    Variable("GATEWAY_INACTIVE_MINUTES", "inactive_minutes", _number(0, 525_600), "30", "A session in which nobody has "
+             "joined or spoken for so long is ended, minutes; 0 = never."),
+    Variable("GATEWAY_EXPIRE_HOURS", "expire_hours", _number(0, 8_760), "24", "A session that nobody has joined so "
+             "long after it was created expires, hours; 0 = never."),
+    Variable("GATEWAY_UPKEEP_S", "upkeep_s", _number(0.1, 3_600), "30", "How often sessions are looked at for the two, "
+             "seconds; one replica does it for all. `gateway maintain` does it once."),
+    Variable("GATEWAY_CREATE_PER_MINUTE", "create_per_minute", _whole(0, 1_000_000), "10", "Sessions that one user may "
+             "create a minute; 0 = no limit. Services are not limited."),
+    Variable("GATEWAY_LIST_PER_MINUTE", "list_per_minute", _whole(0, 1_000_000), "60", "How often one user may list "
+             "sessions a minute; 0 = no limit."),
+    Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
+             "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
              "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
     Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
@@ -235,6 +258,7 @@ class Settings:
     auto_migrate: bool = True
     redis_url: str | None = field(default=None, repr=False)
     livekit_url: str | None = None
+    livekit_public_url: str | None = None
     livekit_api_key: str | None = None
     livekit_api_secret: str | None = field(default=None, repr=False)
     livekit_auto_start: bool = True
@@ -269,6 +293,16 @@ class Settings:
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     jwks_url: str | None = None
+    room_token_hours: float = 6.0
+    join_starts: str | None = None
+    ws_server_url: str | None = None
+    ws_server_token: str | None = field(default=None, repr=False)
+    inactive_minutes: float = 30.0
+    expire_hours: float = 24.0
+    upkeep_s: float = 30.0
+    create_per_minute: int = 10
+    list_per_minute: int = 60
+    join_per_minute: int = 60
     allowed_origins: tuple[str, ...] = ()
     cost_per_minute: float = 0.01
     drain_s: float = 10.0
@@ -298,6 +332,13 @@ class Settings:
         """URL of the store of transcript documents."""
         chosen = self.blob_url or ("vercel:" if self.blob_token else None)
         return chosen or (self.data_dir.absolute() / "documents").as_uri()
+
+    @property
+    def join_source(self) -> str | None:
+        """With which source a join begins a session's transcription; None: with none."""
+        by_default = "livekit" if self.livekit_url or self.ws_server_url else "nothing"
+        source = self.join_starts or by_default
+        return None if source == "nothing" else source
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, *, needs_token: bool = True) -> Settings:
@@ -349,8 +390,6 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
 def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
     """What is allowed but probably not meant; logged once at start."""
     found = []
-    if settings.redis_url:
-        found.append("REDIS_URL is set, but this version runs as one process and does not use it")
     if any(len(token) < 16 for token in settings.api_tokens):
         found.append("a token in GATEWAY_API_TOKENS is shorter than 16 characters")
     if (settings.public_url or "").startswith("https:") and not settings.trusted_proxies:
@@ -362,6 +401,8 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
         found.append("GATEWAY_ANALYSIS_URL is not set, so sessions are analysed without a language model")
     if (settings.jwks_url or "").startswith("http:") and urlsplit(settings.jwks_url).hostname not in _LOOPBACK:
         found.append("GATEWAY_JWKS_URL is not https: who can change its answers can sign in as anybody")
+    if settings.join_starts == "livekit" and not (settings.livekit_url or settings.ws_server_url):
+        found.append("GATEWAY_JOIN_STARTS is livekit, but LIVEKIT_URL is not set: joins begin no transcription")
     known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL"}
     found += [
         f"{name} is not a setting of this version and has no effect; docs/settings.md lists them"

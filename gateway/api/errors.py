@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Final
@@ -34,6 +35,16 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     errors.SessionNotEnded: HTTPStatus.CONFLICT,
     errors.NoAnalysis: HTTPStatus.NOT_FOUND,
     errors.AnalysisNotFailed: HTTPStatus.CONFLICT,
+    errors.CredentialNeeded: HTTPStatus.UNAUTHORIZED,
+    errors.Denied: HTTPStatus.FORBIDDEN,
+    errors.SessionNotLive: HTTPStatus.CONFLICT,
+    errors.NoSuchSpace: HTTPStatus.BAD_REQUEST,
+    errors.NoSuchParticipant: HTTPStatus.NOT_FOUND,
+    errors.IdentityTaken: HTTPStatus.CONFLICT,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.NoRooms: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ControlUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.ControlRefused: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -66,7 +77,12 @@ async def problems(
     try:
         return await handler(request)
     except errors.SessionError as error:
-        return problem(STATUS[type(error)], error.title, str(error), error.hint)
+        answer = problem(STATUS[type(error)], error.title, str(error), error.hint)
+        if isinstance(error, errors.CredentialNeeded):
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, errors.TooManyRequests):
+            answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+        return answer
     except Forbidden as error:
         return problem(403, "Forbidden", str(error))
     except CredentialRefused as error:

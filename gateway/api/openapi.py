@@ -26,8 +26,9 @@ class Parameter:
 class Route:
     """One operation: how it is routed, who may call it, and what the document says of it.
 
-    `credential`: "service" (a service token), "watch" (anything the stream accepts), "livekit" (a LiveKit server's
-    signature) or None. The handler checks all but the first.
+    `credential`: "service" (a service token), "watch" (anything the stream accepts), "user" (that too, in the header),
+    "guest" (the same or none at all), "livekit" (a LiveKit server's signature) or None. The handler checks all but the
+    first.
     `answers`: status → type of the body, or None for none. `files`: other media types that 200 may have.
     """
 
@@ -35,8 +36,9 @@ class Route:
     path: str
     handler: Handler
     summary: str
-    credential: Literal["service", "watch", "livekit"] | None = "service"
+    credential: Literal["service", "watch", "user", "guest", "livekit"] | None = "service"
     body: type | None = None
+    needs_body: bool = True
     answers: Mapping[int, type | None] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
@@ -74,6 +76,12 @@ def document(routes: Iterable[Route], version: str, server: str) -> dict[str, An
                     "description": "a service token, a user JWT, or the LiveKit access token of the session's room; "
                     "streams also take `?token=` and the subprotocol pair `transcript.v1, bearer.<token>`",
                 },
+                "user": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "a service token, a user JWT (`sub`, `spaces`, `activeSpaceId`), or the LiveKit "
+                    "access token of the session's room; docs/sessions.md says who may do what",
+                },
                 "livekit": {
                     "type": "apiKey",
                     "in": "header",
@@ -96,7 +104,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "tags": [route.tag],
         "responses": dict(sorted(answers.items())),
-        "security": [{route.credential: []}] if route.credential else [],
+        "security": _security(route),
     }
     if route.parameters:
         operation["parameters"] = [
@@ -111,10 +119,16 @@ def _operation(route: Route) -> dict[str, Any]:
         ]
     if route.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": route.needs_body,
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}},
         }
     return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.credential == "guest":
+        return [{"user": []}, {}]
+    return [{route.credential: []}] if route.credential else []
 
 
 def _answer(status: int, kind: type | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.api import schemas, views
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route, document
+from gateway.api.web import json_answer, read_body
 from gateway.live import credentials
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
@@ -27,7 +28,6 @@ from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord, T
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.transcriptions import Transcriptions
 
-T = TypeVar("T")
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
 
@@ -101,8 +101,6 @@ class Api:
                   Parameter("token", "query", "the credential, where headers cannot be set")),
                   answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
                   429: problem, 503: problem}, tag="live"),
-            Route("POST", "/api/sessions", self.create_session, "Create a session", body=schemas.NewSession,
-                  answers={201: schemas.SessionCreated, 400: problem, 413: problem, 503: problem}, tag="sessions"),
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
                   "the first join starts a transcription, the room's end stops it",
                   credential="livekit", answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
@@ -135,7 +133,7 @@ class Api:
     # --- transcription ------------------------------------------------------------------------------------
 
     async def start(self, request: web.Request) -> web.Response:
-        body = await _body(request, schemas.StartBody)
+        body = await read_body(request, schemas.StartBody)
         languages = [*([body.language] if body.language else []), *body.languages]
         targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
         answer = await self.transcriptions.start(
@@ -165,15 +163,15 @@ class Api:
                 participant_name=body.participant_name,
             )
         )
-        return _json(views.started(answer), 201 if answer.created else 200)
+        return json_answer(views.started(answer), 201 if answer.created else 200)
 
     async def stop(self, request: web.Request) -> web.Response:
-        body = await _body(request, schemas.StopBody)
+        body = await read_body(request, schemas.StopBody)
         stopped = await self.transcriptions.stop(body.session_slug, wait=body.wait)
         if stopped is None:
-            return _json(schemas.StopAnswer("stopping"), 202)
+            return json_answer(schemas.StopAnswer("stopping"), 202)
         used = views.usage(stopped.record, stopped.usage)
-        return _json(schemas.StopAnswer("stopped", stopped.finals_complete, used))
+        return json_answer(schemas.StopAnswer("stopped", stopped.finals_complete, used))
 
     async def running(self, request: web.Request) -> web.Response:
         seen = await self.transcriptions.all_seen()
@@ -181,10 +179,10 @@ class Api:
         for one in seen:
             with suppress(SessionNotFound, NeverStarted):  # deleted since
                 shown.append(await self._view(one.record.slug))
-        return _json(schemas.TranscriptionList(shown))
+        return json_answer(schemas.TranscriptionList(shown))
 
     async def show(self, request: web.Request) -> web.Response:
-        return _json(await self._view(request.match_info["slug"]))
+        return json_answer(await self._view(request.match_info["slug"]))
 
     async def _view(self, slug: str) -> schemas.TranscriptionView:
         seen = await self.transcriptions.seen(slug)
@@ -196,17 +194,9 @@ class Api:
         slug = request.match_info["slug"]
         seen = await self.transcriptions.seen(slug)
         bills = await self.records.bills(seen.record.id)
-        return _json(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
+        return json_answer(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
 
     # --- sessions -----------------------------------------------------------------------------------------
-
-    async def create_session(self, request: web.Request) -> web.Response:
-        body = await _body(request, schemas.NewSession)
-        try:
-            session = await self.records.create_session(None, body.title, body.space_id)
-        except LookupError:
-            raise WrongRequest(f"there is no space {body.space_id!r}") from None
-        return _json(schemas.SessionCreated(session.slug), 201)
 
     async def transcript(self, request: web.Request) -> web.StreamResponse:
         kind = request.query.get("format", "json")
@@ -267,33 +257,19 @@ class Api:
     # --- operation ----------------------------------------------------------------------------------------
 
     async def health(self, request: web.Request) -> web.Response:
-        return _json(schemas.Health("ok"))
+        return json_answer(schemas.Health("ok"))
 
     async def readiness(self, request: web.Request) -> web.Response:
         reasons = await self.ready()
         status = schemas.Ready("not ready" if reasons else "ready", self.transcriber.engine, reasons)
-        return _json(status, 503 if reasons else 200)
+        return json_answer(status, 503 if reasons else 200)
 
     async def prometheus(self, request: web.Request) -> web.Response:
         text = self.metrics() if self.metrics else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def openapi(self, request: web.Request) -> web.Response:
-        return _json(document(self.routes(), metadata.version("transcription-gateway"), self.public_url()))
-
-
-async def _body(request: web.Request, kind: type[T]) -> T:
-    """Raises: WrongRequest with what is wrong where; HTTPRequestEntityTooLarge above BODY_LIMIT bytes."""
-    try:
-        return msgspec.json.decode(await request.read() or b"null", type=kind)
-    except msgspec.ValidationError as error:
-        raise WrongRequest(f"the request does not fit: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise WrongRequest(f"the body is not JSON: {error}") from None
-
-
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+        return json_answer(document(self.routes(), metadata.version("transcription-gateway"), self.public_url()))
 
 
 def _token(request: web.Request) -> str | None:

@@ -187,15 +187,6 @@ class TranscriptionList(msgspec.Struct):
     transcriptions: list[TranscriptionView]
 
 
-class NewSession(msgspec.Struct, rename="camel"):
-    title: Annotated[str, Meta(max_length=500)] | None = None
-    space_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
-
-
-class SessionCreated(msgspec.Struct):
-    slug: str
-
-
 class Ready(msgspec.Struct, rename="camel"):
     status: Literal["ready", "not ready"]
     engine: str

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from gateway.api import schemas
+from gateway.api import schemas, session_schemas
 from gateway.live.protocol import timestamp
 from gateway.sessions.domain.billing import Bill, balance
+from gateway.sessions.domain.transcription import Ingest
 from gateway.sessions.domain.usage import Usage
+from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.sessions.usecases.ports import TranscriptionRecord
 from gateway.sessions.usecases.run import LiveTrack
+from gateway.sessions.usecases.session_ports import Begun
 from gateway.sessions.usecases.transcriptions import Seen, Started
 
 
 def started(answer: Started) -> schemas.StartAnswer:
-    ingest = schemas.IngestView(**_ingest(answer))
     return schemas.StartAnswer(
         transcription_id=answer.record.id,
         session_slug=answer.record.slug,
@@ -22,13 +25,74 @@ def started(answer: Started) -> schemas.StartAnswer:
         source=answer.record.source,
         created=answer.created,
         started_at=timestamp(answer.record.started_at),
-        ingest=None if answer.record.source == "livekit" else ingest,
+        ingest=_ingest(answer.record.source, answer.ingest),
     )
 
 
-def _ingest(answer: Started) -> dict[str, str | None]:
-    ingest = answer.ingest
-    return {"rtmp_url": ingest.rtmp_url, "stream_key": ingest.stream_key, "websocket_url": ingest.websocket_url}
+def begun(answer: Begun) -> schemas.StartAnswer:
+    return schemas.StartAnswer(
+        transcription_id=answer.transcription_id,
+        session_slug=answer.slug,
+        state=_state(answer.state),
+        source=answer.source,
+        created=answer.created,
+        started_at=timestamp(answer.started_at),
+        ingest=_ingest(answer.source, answer.ingest),
+    )
+
+
+def _ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
+    if source == "livekit" or ingest is None:
+        return None
+    return schemas.IngestView(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url)
+
+
+def session(found: VideoSession) -> session_schemas.SessionView:
+    return session_schemas.SessionView(
+        id=found.id,
+        slug=found.slug,
+        title=found.title,
+        created_by_user_id=found.created_by_user_id,
+        space_id=found.space_id,
+        status=found.status,
+        created_at=timestamp(found.created_at),
+        started_at=_moment(found.started_at),
+        ended_at=_moment(found.ended_at),
+        last_activity_at=_moment(found.last_activity_at),
+        raw_transcript_blob_url=found.raw_transcript_blob_url,
+        raw_transcript_size_bytes=found.raw_transcript_size_bytes,
+        raw_transcript_ready_at=_moment(found.raw_transcript_ready_at),
+    )
+
+
+def participant(found: Participant) -> session_schemas.ParticipantView:
+    return session_schemas.ParticipantView(
+        id=found.id,
+        video_session_id=found.session_id,
+        user_id=found.user_id,
+        identity=found.identity,
+        name=found.name,
+        role=found.role,
+        joined_at=timestamp(found.joined_at),
+        left_at=_moment(found.left_at),
+    )
+
+
+def segment(found: Segment) -> session_schemas.SegmentView:
+    return session_schemas.SegmentView(
+        utterance_id=found.utterance_id,
+        text=found.text,
+        language=found.language,
+        is_final=found.is_final,
+        started_at=timestamp(found.started_at),
+        ended_at=_moment(found.ended_at),
+        participant_identity=found.identity,
+        participant_name=found.name,
+    )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else timestamp(moment)
 
 
 def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None) -> schemas.UsageView:

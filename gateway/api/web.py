@@ -1,14 +1,36 @@
-"""What every HTTP answer shares: cross-origin rules, an access log without credentials, no version header."""
+"""What every route shares: bodies in and out, cross-origin rules, a log without credentials, no version header."""
 
 from __future__ import annotations
 
 import logging
+from typing import TypeVar
 
+import msgspec
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.sessions.domain.errors import WrongRequest
+
 log = logging.getLogger("gateway.access")
+T = TypeVar("T")
+
+
+async def read_body(request: web.Request, kind: type[T], *, default: bytes = b"null") -> T:
+    """`default` stands for a body that is absent.
+
+    Raises: WrongRequest with what is wrong where; HTTPRequestEntityTooLarge above the application's limit.
+    """
+    try:
+        return msgspec.json.decode(await request.read() or default, type=kind)
+    except msgspec.ValidationError as error:
+        raise WrongRequest(f"the request does not fit: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WrongRequest(f"the body is not JSON: {error}") from None
+
+
+def json_answer(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
 class CrossOrigin:

@@ -51,6 +51,7 @@ class Access:
     room: str | None = None
     name: str | None = None
     may_speak: bool = True
+    active_space: str | None = None
 
     @property
     def is_service(self) -> bool:
@@ -136,7 +137,14 @@ def _decode(token: str, key: Any, algorithm: str = "HS256") -> dict[str, object]
 def _user(claims: dict[str, object]) -> Access:
     spaces = claims.get("spaces")
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
-    return Access(str(claims.get("sub", "")), _expiry(claims), frozenset(filter(None, listed)), name=_name(claims))
+    active = claims.get("activeSpaceId")
+    return Access(
+        str(claims.get("sub", "")),
+        _expiry(claims),
+        frozenset(filter(None, listed)),
+        name=_name(claims),
+        active_space=active if isinstance(active, str) and active else None,
+    )
 
 
 def _livekit(token: str, secret: str) -> Access:

@@ -45,6 +45,14 @@ class SessionGone(StorageError):
         super().__init__(f"the video session {session_id} does not exist any more")
 
 
+class SessionOver(StorageError):
+    """The video session is ended or expired, or its row was deleted: nothing new begins on it."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f"the video session {session_id} is over")
+
+
 class SlugTaken(StorageError):
     """Another session has this slug already; make another one."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -68,19 +68,39 @@ class Sessions:
         self._db = database
 
     async def ensure_default_space(self) -> str:
-        await self._db.run("space_ensure", DEFAULT_SPACE)
-        return DEFAULT_SPACE
+        return await self.ensure_space(DEFAULT_SPACE)
+
+    async def ensure_space(self, space_id: str) -> str:
+        """For tables of our own; where the app has made them, its spaces have more columns, and are the app's."""
+        await self._db.run("space_ensure", clean(space_id))
+        return space_id
 
     async def create(
-        self, slug: str, title: str | None, space_id: str, created_by: str | None, now: datetime
+        self,
+        slug: str,
+        title: str | None,
+        space_id: str,
+        created_by: str | None,
+        now: datetime,
+        *,
+        join_token_sha256: bytes | None = None,
     ) -> SessionRow:
         """Raises: SlugTaken; ForeignKeyViolationError when there is no such space."""
-        record = await self._db.row(
-            "session_create", ids.cuid(), clean(slug), clean_or_none(title), created_by, naive(now), space_id
-        )
-        if record is None:
-            raise SlugTaken(slug)
-        return read(SessionRow, record)
+        created_by = clean_or_none(created_by)
+        args = (ids.cuid(), clean(slug), clean_or_none(title), created_by, naive(now), clean(space_id))
+        async with self._db.transaction() as link:
+            record = await link.row("session_create", *args)
+            if record is None:
+                raise SlugTaken(slug)
+            row = read(SessionRow, record)
+            if join_token_sha256 is not None:
+                await link.run("session_join_require", row.id, join_token_sha256)
+        return row
+
+    async def join_token_sha256(self, session_id: str) -> bytes | None:
+        """Of the token that guests of this session must show; None when they need none."""
+        found: bytes | None = await self._db.value("session_join_token", session_id)
+        return found
 
     async def by_slug(self, slug: str) -> SessionRow | None:
         return _session(await self._db.row("session_by_slug", clean(slug)))
@@ -88,9 +108,16 @@ class Sessions:
     async def by_id(self, session_id: str) -> SessionRow | None:
         return _session(await self._db.row("session_by_id", clean(session_id)))
 
-    async def list_by_space(self, space_id: str, limit: int = 200) -> list[SessionRow]:
-        """Newest first, without the expired ones."""
-        return [read(SessionRow, r) for r in await self._db.rows("session_list_by_space", space_id, limit)]
+    async def list_by_space(
+        self, space_id: str | None, limit: int = 200, before: str | None = None
+    ) -> list[SessionRow]:
+        """Newest first, without the expired ones; None: of all spaces. `before`: the slug of the last one seen."""
+        before = clean_or_none(before)
+        if space_id is None:
+            records = await self._db.rows("session_list_everywhere", limit, before)
+        else:
+            records = await self._db.rows("session_list", clean(space_id), limit, before)
+        return [read(SessionRow, r) for r in records]
 
     async def go_live(self, session_id: str, now: datetime) -> bool:
         """CREATED → LIVE. Returns: whether this call made the move; of two at once one does."""
@@ -100,9 +127,35 @@ class Sessions:
         """Note activity of a LIVE session. Every index of the row is written: call it each 10 to 30 s, not per word."""
         return await self._db.run("session_touch", session_id, naive(now)) == 1
 
-    async def end(self, session_id: str, now: datetime) -> bool:
-        """LIVE → ENDED. Returns: whether this call made the move."""
-        return await self._db.run("session_end", session_id, naive(now)) == 1
+    async def end(
+        self,
+        session_id: str,
+        now: datetime,
+        *,
+        follow_up_at: datetime | None = None,
+        inactive_since: datetime | None = None,
+    ) -> bool:
+        """LIVE → ENDED. Returns: whether this call made the move.
+
+        With `follow_up_at` what has to follow is noted in the same transaction (`Endings`), due then. With
+        `inactive_since` only a session without activity since then is ended.
+        """
+        async with self._db.transaction() as link:
+            if inactive_since is None:
+                moved = await link.run("session_end", session_id, naive(now)) == 1
+            else:
+                moved = await link.run("session_end_inactive", session_id, naive(now), naive(inactive_since)) == 1
+            if moved and follow_up_at is not None:
+                await link.run("ending_note", session_id, follow_up_at)
+        return moved
+
+    async def expire(self, session_id: str) -> bool:
+        """CREATED → EXPIRED. Returns: whether this call made the move."""
+        return await self._db.run("session_expire", session_id) == 1
+
+    async def over(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them that are ended or expired."""
+        return {record["id"] for record in await self._db.rows("session_over", list(session_ids))}
 
     async def expire_created(self, before: datetime) -> list[SessionRow]:
         """CREATED → EXPIRED for all that were created earlier. Returns: those."""
@@ -136,7 +189,49 @@ class Sessions:
             await link.run("session_delete_events", session_id)
             await link.run("session_delete_stream", session_id)
             await link.run("session_delete_analysis_job", session_id)
+            await link.run("session_delete_notes", session_id)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class EndingRow:
+    session_id: str
+    attempts: int
+
+
+class Endings:
+    """What has to follow the end of a session and is not done yet (`gateway.session_ending`)."""
+
+    def __init__(self, link: Link) -> None:
+        self._db = link
+
+    async def by_session(self, session_id: str) -> EndingRow | None:
+        record = await self._db.row("ending_by_session", session_id)
+        return None if record is None else read(EndingRow, record)
+
+    async def due(self, now: datetime, limit: int = 100) -> list[EndingRow]:
+        return [read(EndingRow, r) for r in await self._db.rows("ending_due", now, limit)]
+
+    async def later(self, session_id: str, at: datetime) -> None:
+        """It did not work; another attempt is due then."""
+        await self._db.run("ending_later", session_id, at)
+
+    async def done(self, session_id: str) -> None:
+        await self._db.run("ending_done", session_id)
+
+
+class Duties:
+    """Work that one replica at a time does for all of them (`gateway.duty`)."""
+
+    def __init__(self, link: Link) -> None:
+        self._db = link
+
+    async def take(self, name: str, owner: str, now: datetime, until: datetime) -> bool:
+        """Take or keep a duty until then. Returns: False when another one has it."""
+        return await self._db.run("duty_take", name, owner, now, until) == 1
+
+    async def leave(self, name: str, owner: str) -> None:
+        await self._db.run("duty_leave", name, owner)
 
 
 class Participants:
@@ -157,12 +252,33 @@ class Participants:
 
         Returns: None for a session that is ended, expired or gone.
         """
-        record = await self._insert("participant_join", session_id, identity, name, role, user_id, now)
-        if record is None:
+        return _joined(await self._insert("participant_join", session_id, identity, name, role, user_id, now))
+
+    async def enter(
+        self,
+        session_id: str,
+        identity: str,
+        name: str | None,
+        now: datetime,
+        *,
+        role: str | None,
+        user_id: str | None,
+        trusted: bool,
+    ) -> Joined | None:
+        """As `join`, for somebody who says who they are: role, name and user are updated.
+
+        Returns: None also when the identity is another user's; `trusted` callers may use any.
+        """
+        try:
+            return _joined(
+                await self._insert("participant_enter", session_id, identity, name, role, user_id, now, trusted)
+            )
+        except SessionGone:
             return None
-        values = dict(record)
-        went_live = values.pop("went_live")
-        return Joined(read(ParticipantRow, values), went_live)
+
+    async def ensure_user(self, user_id: str) -> None:
+        """For tables of our own, where users are known from their tokens only."""
+        await self._db.run("user_ensure", clean(user_id))
 
     async def upsert(
         self,
@@ -200,18 +316,27 @@ class Participants:
         session_id: str,
         identity: str,
         name: str | None,
-        role: str,
+        role: str | None,
         user_id: str | None,
         now: datetime,
+        *more: object,
     ) -> Record | None:
-        args: list[Any] = [ids.cuid(), session_id, clean(identity), clean_or_none(name), role, user_id, naive(now)]
+        args: list[Any] = [ids.cuid(), session_id, clean(identity), clean_or_none(name), role, clean_or_none(user_id)]
         try:
-            return await self._db.row(query, *args)
+            return await self._db.row(query, *args, naive(now), *more)
         except asyncpg.ForeignKeyViolationError as error:
             if user_id is None or "userId" not in (error.constraint_name or ""):
                 raise SessionGone(session_id) from error
         # A user that only the app's token knows: the participant matters more than the link.
-        return await self._insert(query, session_id, identity, name, role, None, now)
+        return await self._insert(query, session_id, identity, name, role, None, now, *more)
+
+
+def _joined(record: Record | None) -> Joined | None:
+    if record is None:
+        return None
+    values = dict(record)
+    went_live = values.pop("went_live")
+    return Joined(read(ParticipantRow, values), went_live)
 
 
 def _session(record: Mapping[str, Any] | None) -> SessionRow | None:

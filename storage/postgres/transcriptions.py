@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from storage import ids
+from storage.postgres.errors import SessionOver
 from storage.postgres.pool import Database
 from storage.postgres.values import clean, clean_or_none, json_bytes, read
 
@@ -71,7 +72,7 @@ class Transcriptions:
         """Start a run, or find the one that is running, whoever owns it and even if its lease ran out.
 
         Of any number of calls at once, on any number of replicas, exactly one creates.
-        Raises: UniqueViolationError when `stream_key` is taken.
+        Raises: SessionOver; UniqueViolationError when `stream_key` is taken.
         """
         args = (
             ids.cuid(),
@@ -92,6 +93,8 @@ class Transcriptions:
                 record = await link.row("transcription_running", new.session_id)
             if record is not None:
                 return _row(record), created
+            if await self._db.value("session_is_open", new.session_id) is None:
+                raise SessionOver(new.session_id)
             # The run that stood in the way stopped between the two statements: it is our turn.
 
     async def by_session(self, session_id: str) -> TranscriptionRow | None:

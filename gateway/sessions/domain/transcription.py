@@ -52,6 +52,14 @@ ROOM_OVER: Final = "the room has ended"
 ROOM_REASONS: Final = frozenset({ROOM_EMPTY, ROOM_OVER})
 
 
+def begins_by_itself(last: tuple[str, str | None] | None) -> bool:
+    """Whether people who come begin a transcription, given state and stop reason of the session's last one.
+
+    Not while one runs; nor after a person, a limit or the room's host has ended it: then only a start begins anew.
+    """
+    return last is None or (last[0] == TranscriptionState.STOPPED and last[1] in ROOM_REASONS)
+
+
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """The body of `start`, checked."""

@@ -11,6 +11,7 @@ import asyncpg
 
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker
+from gateway.sessions.domain.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.transcription import Claimed, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
 from gateway.sessions.infra.availability import available as _available
@@ -129,7 +130,13 @@ class PostgresRecords:
         lease_s: float,
     ) -> tuple[Claimed | None, TranscriptionRecord]:
         new = NewTranscription(session.id, session.slug, source, options, stream_key)
-        row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now())
+        try:
+            row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now())
+        except errors.SessionOver:
+            found = await self._sessions.by_id(session.id)
+            if found is None:
+                raise SessionNotFound(session.slug) from None
+            raise SessionOver(session.slug, found.status) from None
         return (_claimed(row) if created else None), _transcription(row)
 
     @_available

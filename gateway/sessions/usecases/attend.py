@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.sessions.domain.errors import SessionError
-from gateway.sessions.domain.transcription import ROOM_OVER, ROOM_REASONS, StartRequest, TranscriptionState
+from gateway.sessions.domain.transcription import ROOM_OVER, StartRequest, begins_by_itself
 from gateway.sessions.usecases.ports import Records, RecordsUnavailable
 from gateway.sessions.usecases.transcriptions import Transcriptions, again
 
@@ -88,8 +88,8 @@ class Attendance:
         if session is None or session.status in ("ENDED", "EXPIRED"):
             return  # a room of something else, or a session that is over
         last = await self._records.transcription(room)
-        if last is not None and (last.state != TranscriptionState.STOPPED or last.stop_reason not in ROOM_REASONS):
-            return  # it runs elsewhere; or a person, a cap or the room's host ended it, and only a start begins anew
+        if not begins_by_itself(None if last is None else (last.state, last.stop_reason)):
+            return
         try:
             await self._transcriptions.start(StartRequest(room) if last is None else again(last))
             log.info("people are in the room: transcription begins", extra={"session": room})

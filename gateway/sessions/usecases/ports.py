@@ -323,7 +323,10 @@ class Records(Protocol):
         owner: str,
         lease_s: float,
     ) -> tuple[Claimed | None, TranscriptionRecord]:
-        """Start a transcription unless one is running: then (None, that one)."""
+        """Start a transcription unless one is running: then (None, that one).
+
+        Raises: SessionOver, SessionNotFound when the session has ended or gone at this very moment.
+        """
 
     async def adopt(self, owner: str, lease_s: float, *, own: bool) -> list[Claimed]:
         """Take over every transcription whose owner is gone; with `own` also what this owner held before a restart."""

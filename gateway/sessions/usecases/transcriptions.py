@@ -138,7 +138,7 @@ class Transcriptions:
             run = self._begin(claimed, [], spent)
             return self._shown(run, created=True)
 
-    async def stop(self, slug: str, *, wait: bool = True) -> Stopped | None:
+    async def stop(self, slug: str, *, wait: bool = True, reason: str = "stopped by request") -> Stopped | None:
         """Drain, then stop; idempotent. None when not waited for.
 
         Raises: SessionNotFound, NeverStarted, RunsElsewhere (also when the lease is lost while it waits), NotReady when
@@ -156,7 +156,7 @@ class Transcriptions:
                 if run is None:
                     raise RunsElsewhere(slug)
         if run is not None:
-            run.stop("stopped by request")
+            run.stop(reason)
             if not wait:
                 return None
             await self._until_finished(run)

@@ -1,5 +1,7 @@
--- A second claim at the same moment waits here for the first to commit, then inserts nothing.
+-- A second claim at the same moment waits here for the first to commit, then inserts nothing. Nor does one on a session
+-- that is over or gone: FOR SHARE makes an ending wait for us, or us see that it has happened.
 INSERT INTO gateway.transcription
   (id, session_id, session_slug, source, state, options, stream_key, started_at, owner, fence, lease_until)
-VALUES ($1, $2, $3, $4, 'STARTING', $5, $6, $7, $8, 1, $9)
+SELECT $1, v.id, $3, $4, 'STARTING', $5, $6, $7, $8, 1, $9
+FROM app."VideoSession" v WHERE v.id = $2 AND v.status NOT IN ('ENDED', 'EXPIRED') FOR SHARE
 ON CONFLICT (session_id) WHERE state <> 'STOPPED' DO NOTHING

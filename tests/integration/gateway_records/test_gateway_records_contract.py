@@ -13,6 +13,7 @@ from support.postgres import PostgresServer
 from unit.gateway.fakes import MemoryRecords
 
 from gateway.sessions.domain.captions import Caption, Speaker
+from gateway.sessions.domain.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.transcription import Claimed, Lease
 from gateway.sessions.domain.usage import Meter, Usage, read
 from gateway.sessions.infra.records import PostgresRecords
@@ -139,6 +140,18 @@ async def test_the_first_join_makes_a_session_live(shelf: Shelf) -> None:
     assert await shelf.records.joined(session.id, Speaker("ben", None)) != first
     found = await shelf.records.session(session.slug)
     assert found is not None and found.status == "LIVE"
+
+
+async def test_nothing_is_claimed_on_a_session_that_has_just_ended_or_gone(shelf: Shelf) -> None:
+    """The record was read before; what counts is the row."""
+    session = await shelf.session()
+    await shelf.records.joined(session.id, ANNA)
+    await shelf.end(session)
+    with pytest.raises(SessionOver):
+        await shelf.claimed(session)
+    await shelf.delete(session)
+    with pytest.raises(SessionNotFound):
+        await shelf.claimed(session)
 
 
 async def test_a_speaker_of_an_ended_session_is_still_known_by_name(shelf: Shelf) -> None:

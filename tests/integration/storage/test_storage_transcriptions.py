@@ -8,15 +8,27 @@ import asyncpg
 import pytest
 from conftest import NOW, World
 
+from storage.postgres.errors import SessionOver
 from storage.postgres.finals import Finals
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.transcriptions import NewTranscription, Transcriptions, TranscriptionState
 
+OPEN = """
+    INSERT INTO "Space" VALUES ('default');
+    INSERT INTO "VideoSession" (id, slug, "spaceId") VALUES ('s1', 'slug', 'default'), ('s2', 'other', 'default');
+"""
 NEW = NewTranscription("s1", "slug", "rtmp", {"languages": ["ru", "en"], "note": "a\x00b"}, "key-1")
 
 
-async def test_a_claim_starts_a_run_with_a_numbering_that_begins_at_one(db: Database) -> None:
-    run, created = await Transcriptions(db).claim(NEW, "replica-1", 15, NOW)
+@pytest.fixture
+async def open_db(db: Database) -> Database:
+    """With two sessions that nobody has joined."""
+    await db.pool.execute(OPEN)
+    return db
+
+
+async def test_a_claim_starts_a_run_with_a_numbering_that_begins_at_one(open_db: Database) -> None:
+    run, created = await Transcriptions(open_db).claim(NEW, "replica-1", 15, NOW)
     assert created
     assert (run.session_id, run.session_slug, run.source, run.stream_key) == ("s1", "slug", "rtmp", "key-1")
     assert run.state is TranscriptionState.STARTING
@@ -24,24 +36,24 @@ async def test_a_claim_starts_a_run_with_a_numbering_that_begins_at_one(db: Data
     assert (run.owner, run.fence, run.lease_until) == ("replica-1", 1, NOW + timedelta(seconds=15))
     assert (run.origin, run.last_seq, run.started_at) == (NOW, 0, NOW)
     assert len(run.epoch) >= 4
-    assert await Transcriptions(db).by_session("s1") == run
-    assert await Transcriptions(db).by_stream_key("key-1") == run
-    assert await Transcriptions(db).by_stream_key("key-2") is None
+    assert await Transcriptions(open_db).by_session("s1") == run
+    assert await Transcriptions(open_db).by_stream_key("key-1") == run
+    assert await Transcriptions(open_db).by_stream_key("key-2") is None
 
 
-async def test_of_twenty_claims_at_once_over_two_replicas_one_creates(database_url: str, db: Database) -> None:
-    async with open_pool(db.options, size=8) as other:
+async def test_of_twenty_claims_at_once_over_two_replicas_one_creates(database_url: str, open_db: Database) -> None:
+    async with open_pool(open_db.options, size=8) as other:
         new = NewTranscription("s1", "slug", "livekit", {})
-        claims = [Transcriptions((db, other)[n % 2]).claim(new, f"replica-{n % 2}", 15, NOW) for n in range(20)]
+        claims = [Transcriptions((open_db, other)[n % 2]).claim(new, f"replica-{n % 2}", 15, NOW) for n in range(20)]
         results = await asyncio.gather(*claims)
     assert sum(created for _, created in results) == 1
     assert len({run.id for run, _ in results}) == 1
-    assert await db.pool.fetchval("SELECT count(*) FROM gateway.transcription") == 1
+    assert await open_db.pool.fetchval("SELECT count(*) FROM gateway.transcription") == 1
 
 
-async def test_claims_and_finishes_in_a_tangle_leave_at_most_one_running(db: Database) -> None:
+async def test_claims_and_finishes_in_a_tangle_leave_at_most_one_running(open_db: Database) -> None:
     """A claim that meets a run that is just stopping starts the next one."""
-    store = Transcriptions(db)
+    store = Transcriptions(open_db)
 
     async def churn(n: int) -> int:
         started = 0
@@ -53,9 +65,21 @@ async def test_claims_and_finishes_in_a_tangle_leave_at_most_one_running(db: Dat
 
     async with asyncio.timeout(60):
         started = sum(await asyncio.gather(*(churn(n) for n in range(6))))
-    assert started == await db.pool.fetchval("SELECT count(*) FROM gateway.transcription")
+    assert started == await open_db.pool.fetchval("SELECT count(*) FROM gateway.transcription")
     assert await store.list(active_only=True) == []
     assert len({run.epoch for run in await store.list(active_only=False)}) == 1
+
+
+async def test_nothing_is_claimed_on_a_session_that_is_over(open_db: Database) -> None:
+    """Not even at the moment of its end: the claim waits for it."""
+    async with open_db.transaction() as link:
+        await link.run("session_expire", "s1")
+        claiming = asyncio.create_task(Transcriptions(open_db).claim(NEW, "replica-1", 15, NOW), name="claiming")
+        while not await open_db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.005)
+    with pytest.raises(SessionOver):
+        await claiming
+    assert await Transcriptions(open_db).by_session("s1") is None
 
 
 async def test_the_next_run_of_a_session_numbers_on(world: World) -> None:
@@ -72,13 +96,13 @@ async def test_the_next_run_of_a_session_numbers_on(world: World) -> None:
     assert latest.id == run.id
 
 
-async def test_a_stream_key_belongs_to_one_run(db: Database) -> None:
-    await Transcriptions(db).claim(NEW, "replica-1", 15, NOW)
+async def test_a_stream_key_belongs_to_one_run(open_db: Database) -> None:
+    await Transcriptions(open_db).claim(NEW, "replica-1", 15, NOW)
     with pytest.raises(asyncpg.UniqueViolationError):
-        await Transcriptions(db).claim(
+        await Transcriptions(open_db).claim(
             NewTranscription("s2", "other", "rtmp", {}, stream_key="key-1"), "replica-1", 15, NOW
         )
-    assert await Transcriptions(db).by_session("s2") is None
+    assert await Transcriptions(open_db).by_session("s2") is None
 
 
 async def test_a_finished_run_says_when_why_and_whether_complete_and_stays_so(world: World) -> None:

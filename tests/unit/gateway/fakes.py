@@ -15,7 +15,7 @@ from typing import Any
 from gateway.live.hub import Hub
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
-from gateway.sessions.domain.errors import ProviderRefusedKey, SourceUnavailable
+from gateway.sessions.domain.errors import ProviderRefusedKey, SessionNotFound, SessionOver, SourceUnavailable
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
@@ -185,6 +185,11 @@ class MemoryRecords:
         running = [row for row in self._rows.values() if row.session_id == session.id and row.state != "STOPPED"]
         if running:
             return None, self._record(running[0])
+        found = self._alive(session.id)
+        if found is None:
+            raise SessionNotFound(session.slug)
+        if found.status in ("ENDED", "EXPIRED"):
+            raise SessionOver(session.slug, found.status)
         now = self._clock.now()
         self._streams.setdefault(session.id, _Stream(f"epoch{len(self._streams)}", now))
         row = _Row(

@@ -1,0 +1,216 @@
+"""The sessions module over HTTP: who asks, what, and the answer in the app's shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from gateway.api import session_schemas as schemas
+from gateway.api import views
+from gateway.api.errors import Problem
+from gateway.api.openapi import Parameter, Route
+from gateway.api.schemas import StartAnswer
+from gateway.api.web import json_answer, read_body
+from gateway.live import credentials
+from gateway.live.address import Network, client_address
+from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
+from gateway.sessions.domain.errors import CredentialNeeded, WrongRequest
+from gateway.sessions.domain.video_session import Role, Segment
+from gateway.sessions.usecases.attendees import Attendees, JoinRequest
+from gateway.sessions.usecases.rates import Rates
+from gateway.sessions.usecases.transcripts import Transcripts
+from gateway.sessions.usecases.video_sessions import LISTED, VideoSessions
+
+SLUG: Final = Parameter("slug", "path", "the session's slug")
+LISTED_MOST: Final = 1_000
+_WORD: Final = {"type": "string", "minLength": 1, "maxLength": 256}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsApi:
+    """`check`: finds out what a credential is. `trusted_proxies`: whose X-Forwarded-For is believed."""
+
+    sessions: VideoSessions
+    attendees: Attendees
+    transcripts: Transcripts
+    rates: Rates
+    check: Callable[[str | None], Awaitable[credentials.Access]]
+    trusted_proxies: tuple[Network, ...] = ()
+
+    def routes(self) -> tuple[Route, ...]:
+        problem = Problem
+        base = {400: problem, 401: problem, 403: problem, 404: problem, 503: problem}
+        written = {**base, 413: problem}
+        tag = "sessions"
+        return (
+            Route("POST", "/api/sessions", self.create, "Create a session", credential="user", body=schemas.NewSession,
+                  answers={201: schemas.SessionCreated, 400: problem, 403: problem, 413: problem, 429: problem,
+                           503: problem}, tag=tag),
+            Route("GET", "/api/sessions", self.listed, "Sessions of a space, newest first", credential="user",
+                  parameters=(
+                  Parameter("spaceId", "query", "default: the user's active space; for a service all spaces", _WORD),
+                  Parameter("limit", "query", f"how many, at most {LISTED_MOST}",
+                            {"type": "integer", "minimum": 1, "maximum": LISTED_MOST, "default": LISTED}),
+                  Parameter("before", "query", "the slug of the last one seen: those that are older", _WORD)),
+                  answers={200: schemas.SessionList, 400: problem, 403: problem, 429: problem, 503: problem}, tag=tag),
+            Route("GET", "/api/sessions/{slug}", self.show, "One session", credential="user", parameters=(SLUG,),
+                  answers={200: schemas.SessionView, **base}, tag=tag),
+            Route("DELETE", "/api/sessions/{slug}", self.delete, "Delete a session and all that belongs to it; billing "
+                  "records are kept elsewhere", credential="user", parameters=(SLUG,),
+                  answers={200: schemas.Deleted, **base}, tag=tag),
+            Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
+                  "stopped, its transcript written as a document, its analysis scheduled; idempotent",
+                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag),
+            Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
+                  credential="guest", parameters=(SLUG,
+                  Parameter("identity", "query", "name in the room; needed unless the credential says it", _WORD),
+                  Parameter("name", "query", "name to be shown", _WORD),
+                  Parameter("joinToken", "query", "for guests, where the session requires it", _WORD)),
+                  answers={200: schemas.RoomPassView, **base, 409: problem, 429: problem}, tag=tag),
+            Route("POST", "/api/sessions/{slug}/participants/join", self.join, "Somebody is in the room now; the first "
+                  "join makes the session LIVE and begins its transcription", credential="guest", parameters=(SLUG,),
+                  body=schemas.JoinBody, answers={200: schemas.ParticipantView, **written, 409: problem, 429: problem},
+                  tag=tag),
+            Route("POST", "/api/sessions/{slug}/participants/leave", self.leave, "Somebody has left the room",
+                  credential="user", parameters=(SLUG,), body=schemas.LeaveBody, needs_body=False,
+                  answers={200: schemas.ParticipantView, **written}, tag=tag),
+            Route("GET", "/api/sessions/{slug}/participants", self.participants, "Who is there", credential="user",
+                  parameters=(SLUG,), answers={200: schemas.ParticipantList, **base}, tag=tag),
+            Route("POST", "/api/sessions/{slug}/transcription/start", self.transcribe, "Start transcribing a session "
+                  "that is live; idempotent", credential="user", parameters=(SLUG,), body=schemas.SessionStartBody,
+                  needs_body=False, answers={200: StartAnswer, 201: StartAnswer, **written, 402: problem, 409: problem,
+                                             429: problem}, tag=tag),
+            Route("GET", "/api/sessions/{slug}/segments", self.segments, "What was said, as the app's table has it",
+                  credential="user", parameters=(SLUG,), answers={200: schemas.SegmentList, **base}, tag=tag),
+            Route("POST", "/api/sessions/{slug}/segments", self.append, "Add or change one utterance that no "
+                  "transcription of ours has heard; a final is never undone", credential="user", parameters=(SLUG,),
+                  body=schemas.SegmentBody, answers={200: schemas.SegmentView, **written}, tag=tag),
+        )  # fmt: skip
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    async def create(self, request: web.Request) -> web.Response:
+        caller = await self._known(request)
+        await self.rates.create(caller, self._address(request))
+        body = await read_body(request, schemas.NewSession)
+        made = await self.sessions.create(caller, body.title, body.space_id, require_join_token=body.require_join_token)
+        return json_answer(schemas.SessionCreated(made.session.slug, made.join_token), 201)
+
+    async def listed(self, request: web.Request) -> web.Response:
+        caller = await self._known(request)
+        await self.rates.list(caller, self._address(request))
+        limit = request.query.get("limit", str(LISTED))
+        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LISTED_MOST):
+            raise WrongRequest(f"limit must be a whole number from 1 to {LISTED_MOST}")
+        found = await self.sessions.listed(caller, _word(request, "spaceId"), int(limit), _word(request, "before"))
+        return json_answer(schemas.SessionList([views.session(one) for one in found]))
+
+    async def show(self, request: web.Request) -> web.Response:
+        return json_answer(views.session(await self.sessions.get(await self._known(request), _slug(request))))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        await self.sessions.delete(await self._known(request), _slug(request))
+        return json_answer(schemas.Deleted())
+
+    async def end(self, request: web.Request) -> web.Response:
+        await self.sessions.end(await self._known(request), _slug(request))
+        return json_answer(schemas.Ended())
+
+    async def token(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request)
+        await self.rates.join(caller, self._address(request))
+        identity, name, join_token = (_word(request, key) for key in ("identity", "name", "joinToken"))
+        found = await self.sessions.room_pass(caller, _slug(request), identity, name, join_token)
+        answer = json_answer(schemas.RoomPassView(found.token, found.url, found.room))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    # --- people -------------------------------------------------------------------------------------------
+
+    async def join(self, request: web.Request) -> web.Response:
+        caller = await self._caller(request)
+        await self.rates.join(caller, self._address(request))
+        body = await read_body(request, schemas.JoinBody)
+        role = None if body.role is None else Role(body.role)
+        wanted = JoinRequest(body.identity, body.name, role, body.user_id, body.join_token)
+        return json_answer(views.participant(await self.attendees.join(caller, _slug(request), wanted)))
+
+    async def leave(self, request: web.Request) -> web.Response:
+        caller = await self._known(request)
+        body = await read_body(request, schemas.LeaveBody, default=b"{}")
+        return json_answer(views.participant(await self.attendees.leave(caller, _slug(request), body.identity)))
+
+    async def participants(self, request: web.Request) -> web.Response:
+        there = await self.attendees.active(await self._known(request), _slug(request))
+        return json_answer(schemas.ParticipantList([views.participant(one) for one in there]))
+
+    # --- what is said -------------------------------------------------------------------------------------
+
+    async def transcribe(self, request: web.Request) -> web.Response:
+        caller = await self._known(request)
+        body = await read_body(request, schemas.SessionStartBody, default=b"{}")
+        begun = await self.sessions.transcribe(caller, _slug(request), body.source)
+        return json_answer(views.begun(begun), 201 if begun.created else 200)
+
+    async def segments(self, request: web.Request) -> web.Response:
+        said = await self.transcripts.of(await self._known(request), _slug(request))
+        return json_answer(schemas.SegmentList([views.segment(one) for one in said]))
+
+    async def append(self, request: web.Request) -> web.Response:
+        caller = await self._known(request)
+        body = await read_body(request, schemas.SegmentBody)
+        segment = Segment(
+            body.utterance_id,
+            body.text.strip(),
+            body.language,
+            body.is_final,
+            body.started_at,
+            body.ended_at,
+            body.participant_identity,
+        )
+        return json_answer(views.segment(await self.transcripts.append(caller, _slug(request), segment)))
+
+    # --- who asks -----------------------------------------------------------------------------------------
+
+    async def _caller(self, request: web.Request) -> Caller:
+        """Nobody's request is a guest's; a wrong credential is refused, not ignored. Raises: CredentialRefused."""
+        shown = request.headers.get("Authorization")
+        if shown is None:
+            return GUEST
+        return caller_of(await self.check(credentials.bearer(shown)))
+
+    async def _known(self, request: web.Request) -> Caller:
+        """Anybody but a guest. Raises: CredentialNeeded, CredentialRefused."""
+        caller = await self._caller(request)
+        if caller.kind is Kind.GUEST:
+            raise CredentialNeeded("a credential is needed for this")
+        return caller
+
+    def _address(self, request: web.Request) -> str:
+        return client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), self.trusted_proxies)
+
+
+def caller_of(access: credentials.Access) -> Caller:
+    """Raises: CredentialRefused for a token that does not say whose it is."""
+    if access.is_service:
+        return SERVICE
+    if not access.subject:
+        raise credentials.CredentialRefused("the token has no sub")
+    if access.room is not None:
+        return Caller(Kind.ROOM, access.subject, room=access.room)
+    return Caller(Kind.USER, access.subject, access.spaces or frozenset(), access.active_space)
+
+
+def _slug(request: web.Request) -> str:
+    return request.match_info["slug"]
+
+
+def _word(request: web.Request, name: str) -> str | None:
+    """Raises: WrongRequest."""
+    word = request.query.get(name)
+    if word is not None and not 1 <= len(word) <= 256:
+        raise WrongRequest(f"{name} must have 1 to 256 characters")
+    return word

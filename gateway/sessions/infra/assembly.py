@@ -1,0 +1,71 @@
+"""The sessions module, put together on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.sessions.infra.session_records import (
+    PostgresDuties,
+    PostgresEndings,
+    PostgresParticipants,
+    PostgresSessions,
+    PostgresTranscripts,
+)
+from gateway.sessions.usecases.admission import Admission
+from gateway.sessions.usecases.attendees import Attendees
+from gateway.sessions.usecases.closing import Closing, FollowUp
+from gateway.sessions.usecases.ports import Clock
+from gateway.sessions.usecases.server_transcription import History, ServerTranscription
+from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
+from gateway.sessions.usecases.transcripts import Transcripts
+from gateway.sessions.usecases.upkeep import Chore, Upkeep, UpkeepOptions
+from gateway.sessions.usecases.video_sessions import VideoSessions
+from storage.postgres.pool import Database
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsModule:
+    repository: PostgresSessions
+    participants: PostgresParticipants
+    admission: Admission
+    sessions: VideoSessions
+    attendees: Attendees
+    transcripts: Transcripts
+    transcription: ServerTranscription
+    closing: Closing
+    upkeep: Upkeep
+
+
+def assemble(
+    database: Database,
+    clock: Clock,
+    control: TranscriptionControl,
+    history: History,
+    rooms: RoomTokens | None,
+    options: UpkeepOptions,
+    *,
+    join_starts: str | None,
+    own_tables: bool,
+    follow_ups: Mapping[str, FollowUp],
+    erase: FollowUp | None = None,
+    chores: Mapping[str, Chore] | None = None,
+) -> SessionsModule:
+    """`join_starts`: the source with which a join begins a transcription; None: with none."""
+    repository = PostgresSessions(database, clock, own_tables=own_tables)
+    participants = PostgresParticipants(database, clock, own_tables=own_tables)
+    endings = PostgresEndings(database, clock)
+    admission = Admission(repository, participants)
+    transcription = ServerTranscription(control, history, join_starts)
+    closing = Closing(repository, endings, transcription, clock, dict(follow_ups), erase or repository.delete)
+    return SessionsModule(
+        repository,
+        participants,
+        admission,
+        VideoSessions(repository, admission, closing, transcription, rooms),
+        Attendees(repository, participants, admission, transcription),
+        Transcripts(PostgresTranscripts(database, clock), participants, admission),
+        transcription,
+        closing,
+        Upkeep(repository, endings, closing, PostgresDuties(database, clock), clock, options, chores),
+    )

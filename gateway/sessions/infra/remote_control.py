@@ -1,0 +1,149 @@
+"""Transcriptions of another gateway, as a session starts and stops them: over its HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from gateway.sessions.domain.errors import (
+    ControlRefused,
+    ControlUnavailable,
+    SessionNotFound,
+    SessionOver,
+)
+from gateway.sessions.domain.transcription import Ingest
+from gateway.sessions.usecases.session_ports import Begun
+
+RETRY_AFTER_S: Final = (0.2, 1.0)
+CONNECT_S: Final = 3.0
+ATTEMPT_S: Final = 5.0
+START_S: Final = 12.0  # all attempts together
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """`stop_s`: how long a stop may take; it waits for the last finals."""
+
+    url: str
+    token: str = field(repr=False)
+    stop_s: float = 30.0
+    retry_after_s: Sequence[float] = RETRY_AFTER_S
+
+
+class _Ingest(msgspec.Struct, rename="camel"):
+    rtmp_url: str | None = None
+    stream_key: str | None = None
+    websocket_url: str | None = None
+
+
+class _Started(msgspec.Struct, rename="camel"):
+    transcription_id: str
+    session_slug: str
+    state: str
+    source: str
+    created: bool
+    started_at: datetime
+    ingest: _Ingest | None = None
+
+
+class _Problem(msgspec.Struct):
+    title: str = ""
+    detail: str = ""
+
+
+class RemoteControl:
+    """Both calls are idempotent over there, so that they may be repeated when no answer came."""
+
+    def __init__(self, options: RemoteOptions, http: aiohttp.ClientSession) -> None:
+        self._options = options
+        self._http = http
+
+    async def start(self, slug: str, source: str) -> Begun:
+        """Raises: SessionNotFound, SessionOver, ControlRefused, ControlUnavailable."""
+        body = {"sessionSlug": slug, "source": source}
+        status, answer = await self._call("start", body, START_S)
+        match status:
+            case HTTPStatus.CREATED | HTTPStatus.OK:
+                return _begun(answer)
+            case HTTPStatus.NOT_FOUND:
+                raise SessionNotFound(slug)
+            case HTTPStatus.CONFLICT:
+                raise SessionOver(slug, "over")
+        raise _refused(status, answer)
+
+    async def stop(self, slug: str, reason: str) -> bool:
+        """The reason stays here: the other gateway's API does not take one."""
+        status, answer = await self._call("stop", {"sessionSlug": slug}, self._options.stop_s)
+        if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):  # 404: it never started
+            raise _refused(status, answer)
+        return True
+
+    async def _call(self, what: str, body: dict[str, str], within_s: float) -> tuple[int, bytes]:
+        """Raises: ControlUnavailable when nothing but 503 was answered to several attempts."""
+        why = "no answer in time"
+        try:
+            async with asyncio.timeout(within_s):
+                for wait_s in (*self._options.retry_after_s, None):
+                    try:
+                        status, answer = await self._post(what, body, min(within_s, max(ATTEMPT_S, within_s / 2)))
+                        if status not in (502, 503, 504):
+                            return status, answer
+                        why = _words(status, answer)
+                    except (aiohttp.ClientError, TimeoutError) as error:  # its own, not the one around
+                        why = f"{type(error).__name__}: {error}".rstrip(": ")
+                    if wait_s is not None:
+                        await asyncio.sleep(wait_s)
+        except TimeoutError:
+            pass
+        raise ControlUnavailable(f"the gateway at {self._options.url} did not {what} the transcription: {why}")
+
+    async def _post(self, what: str, body: dict[str, str], within_s: float) -> tuple[int, bytes]:
+        """Raises: aiohttp.ClientError, TimeoutError."""
+        url = f"{self._options.url}/api/transcription/{what}"
+        headers = {"Authorization": f"Bearer {self._options.token}"}
+        timeout = aiohttp.ClientTimeout(total=within_s, connect=CONNECT_S)
+        async with self._http.post(url, json=body, headers=headers, timeout=timeout) as response:
+            return response.status, await response.read()
+
+
+def _begun(answer: bytes) -> Begun:
+    try:
+        told = msgspec.json.decode(answer, type=_Started)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise ControlRefused(f"its answer is not a gateway's: {error}") from None
+    ingest: Any = told.ingest
+    return Begun(
+        told.transcription_id,
+        told.session_slug,
+        told.source,
+        told.state,
+        told.created,
+        told.started_at,
+        None if ingest is None else Ingest(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url),
+    )
+
+
+def _refused(status: int, answer: bytes) -> ControlRefused:
+    return ControlRefused(_words(status, answer))
+
+
+def _words(status: int, answer: bytes) -> str:
+    try:
+        problem = msgspec.json.decode(answer, type=_Problem)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return f"HTTP {status}"
+    return f"HTTP {status}, {problem.title}: {problem.detail}"
+
+
+@asynccontextmanager
+async def open_remote_control(options: RemoteOptions) -> AsyncIterator[RemoteControl]:
+    async with aiohttp.ClientSession() as http:
+        yield RemoteControl(options, http)

@@ -1,0 +1,21 @@
+"""Tokens for people who join a session's room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gateway.sessions.infra import livekit_tokens
+from gateway.sessions.infra.livekit_tokens import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class LivekitPasses:
+    """`url`: where browsers reach the server. Loading this module loads LiveKit's SDK, half a second."""
+
+    url: str
+    keys: Keys
+    lifetime: timedelta
+
+    def mint(self, room: str, identity: str, name: str | None) -> str:
+        return livekit_tokens.participant(self.keys, room, identity, name, self.lifetime)

@@ -1,0 +1,95 @@
+"""The door of every use case about one session: is there such a session, and may this caller do that with it?"""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import sha256
+
+from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
+from gateway.sessions.domain.errors import (
+    CredentialNeeded,
+    Denied,
+    IdentityTaken,
+    SessionNotFound,
+    SessionNotLive,
+    SessionOver,
+    WrongRequest,
+)
+from gateway.sessions.domain.video_session import RESERVED_IDENTITIES, VideoSession, is_over
+from gateway.sessions.usecases.session_ports import ParticipantRepository, SessionRepository
+
+_SLUG_LIMIT = 128
+
+
+class Admission:
+    def __init__(self, sessions: SessionRepository, participants: ParticipantRepository) -> None:
+        self._sessions = sessions
+        self._participants = participants
+
+    async def session(self, caller: Caller, slug: str, *whats: What, join_token: str | None = None) -> VideoSession:
+        """The session, if the caller may do all of that with it now.
+
+        Raises: CredentialNeeded, SessionNotFound, Denied, SessionOver, SessionNotLive, RecordsUnavailable.
+        """
+        if any(decide(what, caller, frozenset({Who.INVITED}), None) is Verdict.UNKNOWN for what in whats):
+            raise CredentialNeeded("a credential is needed for this")  # whether or not there is such a session
+        session = await self._sessions.by_slug(slug) if 0 < len(slug) <= _SLUG_LIMIT else None
+        if session is None:
+            raise SessionNotFound(slug[:_SLUG_LIMIT])
+        relations = await self._relations(caller, session, join_token)
+        for what in whats:
+            match decide(what, caller, relations, session.status):
+                case Verdict.UNKNOWN | Verdict.DENIED:
+                    raise _denied(caller, what)
+                case Verdict.WRONG_STATE:
+                    wrong = SessionOver if is_over(session.status) else SessionNotLive
+                    raise wrong(session.slug, session.status)
+        return session
+
+    def space(self, caller: Caller, what: What, space_id: str | None) -> None:
+        """Raises: CredentialNeeded, Denied."""
+        match decide(what, caller, to_space(caller, space_id), None):
+            case Verdict.UNKNOWN:
+                raise CredentialNeeded("a credential is needed for this")
+            case Verdict.DENIED:
+                raise _denied(caller, what)
+
+    async def identity(self, caller: Caller, session: VideoSession, identity: str | None) -> str:
+        """The name under which this caller is in the room.
+
+        Raises: WrongRequest without one, Denied for another than the token's, IdentityTaken.
+        """
+        chosen = identity or caller.id
+        if not chosen:
+            raise WrongRequest("identity is needed: the name under which the participant is in the room")
+        if chosen.startswith(RESERVED_IDENTITIES):
+            raise WrongRequest(f"identities that begin with {RESERVED_IDENTITIES} are the gateway's own")
+        if caller.kind is Kind.ROOM and chosen != caller.id:
+            raise Denied("this LiveKit token is for another identity")
+        if caller.kind in (Kind.USER, Kind.GUEST):
+            known = await self._participants.by_identity(session.id, chosen)
+            if known is not None and known.user_id is not None and not is_person(caller, known):
+                raise IdentityTaken(chosen)
+        return chosen
+
+    async def _relations(self, caller: Caller, session: VideoSession, join_token: str | None) -> frozenset[Who]:
+        if caller.kind is Kind.SERVICE:
+            return to_session(caller, session, participates=False, invited=False)
+        wanted = await self._sessions.join_token_sha256(session.id)
+        shown = sha256((join_token or "").encode(errors="surrogatepass")).digest()
+        invited = wanted is None or hmac.compare_digest(shown, wanted)
+        people = [] if caller.kind is Kind.GUEST else await self._participants.of(session.id, active_only=False)
+        participates = any(is_person(caller, one) for one in people)
+        return to_session(caller, session, participates=participates, invited=invited)
+
+
+def _denied(caller: Caller, what: What) -> Denied:
+    if what in (What.JOIN, What.TOKEN) and caller.kind in (Kind.GUEST, Kind.USER):
+        return Denied("this session needs a join token", "whoever created the session was given joinToken")
+    match caller.kind:
+        case Kind.USER:
+            return Denied(f"this user may not {what} here", "docs/sessions.md says who may do what")
+        case Kind.ROOM:
+            return Denied(f"this LiveKit token does not allow to {what} here", "docs/sessions.md says who may do what")
+        case _:
+            return Denied(f"guests may not {what} here", "docs/sessions.md says who may do what")

@@ -1,0 +1,110 @@
+"""Who is in a session: joining, leaving, and who is there."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from gateway.sessions.domain.access import Caller, Kind, What, is_person
+from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticipant, SessionNotFound, SessionOver
+from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
+from gateway.sessions.usecases.admission import Admission
+from gateway.sessions.usecases.server_transcription import ServerTranscription
+from gateway.sessions.usecases.session_ports import Joining, ParticipantRepository, SessionRepository
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """`identity` None: the caller's own. `user_id`: only the app may say whose participant it is."""
+
+    identity: str | None = None
+    name: str | None = None
+    role: Role | None = None
+    user_id: str | None = None
+    join_token: str | None = None
+
+
+class Attendees:
+    def __init__(
+        self,
+        sessions: SessionRepository,
+        participants: ParticipantRepository,
+        admission: Admission,
+        transcription: ServerTranscription,
+    ) -> None:
+        self._sessions = sessions
+        self._participants = participants
+        self._admission = admission
+        self._transcription = transcription
+
+    async def join(self, caller: Caller, slug: str, request: JoinRequest) -> Participant:
+        """upsertParticipantOnJoin. The first join makes the session LIVE; every join sees to its transcription.
+
+        Raises: IdentityTaken, and as `Admission.session`.
+        """
+        host = (What.JOIN_AS_HOST,) if request.role is Role.HOST else ()
+        session = await self._admission.session(caller, slug, What.JOIN, *host, join_token=request.join_token)
+        if request.user_id is not None and caller.kind is not Kind.SERVICE:
+            raise Denied("only the app may say whose participant it is", "leave userId out")
+        identity = await self._admission.identity(caller, session, request.identity)
+        user_id = caller.id if caller.kind is Kind.USER else request.user_id
+        trusted = caller.kind in (Kind.SERVICE, Kind.ROOM)
+        joining = Joining(identity, request.name, request.role, user_id, trusted)
+        return await self._enter(session, joining)
+
+    async def leave(self, caller: Caller, slug: str, identity: str | None) -> Participant:
+        """markParticipantLeft, by oneself or by the app; idempotent."""
+        session = await self._admission.session(caller, slug, What.LEAVE)
+        chosen = identity or caller.id
+        found = await self._participants.by_identity(session.id, chosen)
+        if found is None:
+            raise NoSuchParticipant(slug, chosen)
+        if caller.kind is not Kind.SERVICE and not is_person(caller, found):
+            raise Denied("that participant is somebody else")
+        await self._leave(session, chosen)
+        return await self._participants.by_identity(session.id, chosen) or found
+
+    async def active(self, caller: Caller, slug: str) -> list[Participant]:
+        session = await self._admission.session(caller, slug, What.VIEW)
+        return await self._participants.of(session.id, active_only=True)
+
+    # --- what the media server has seen --------------------------------------------------------------------
+
+    async def came(self, room: str, identity: str, name: str | None) -> None:
+        """Somebody is in the room of that name, which may be no session's. Raises: RecordsUnavailable."""
+        session = await self._sessions.by_slug(room)
+        if session is not None and not is_over(session.status):
+            try:
+                await self._enter(session, Joining(identity, name or None, trusted=True), transcribe=False)
+            except (SessionOver, SessionNotFound):
+                return  # at this very moment
+
+    async def went(self, room: str, identity: str) -> None:
+        """Raises: RecordsUnavailable."""
+        session = await self._sessions.by_slug(room)
+        if session is not None:
+            await self._leave(session, identity)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    async def _enter(self, session: VideoSession, joining: Joining, *, transcribe: bool = True) -> Participant:
+        joined = await self._participants.enter(session.id, joining)
+        if joined is None:
+            now = await self._sessions.by_id(session.id)
+            if now is None:
+                raise SessionNotFound(session.slug)
+            if is_over(now.status):
+                raise SessionOver(session.slug, now.status)
+            raise IdentityTaken(joining.identity)
+        if joined.went_live:
+            log.info("session went live", extra={"session": session.slug})
+        log.info("participant joined", extra={"session": session.slug, "identity": joining.identity})
+        if transcribe:
+            self._transcription.begin(session.slug)
+        return joined.participant
+
+    async def _leave(self, session: VideoSession, identity: str) -> None:
+        if await self._participants.leave(session.id, identity):
+            log.info("participant left", extra={"session": session.slug, "identity": identity})

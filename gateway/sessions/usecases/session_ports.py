@@ -1,0 +1,173 @@
+"""What the use cases around a video session need from the world. Adapters are in `gateway.sessions.infra`.
+
+Repositories only read and write; what must be atomic is one transaction. Every method may raise RecordsUnavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from gateway.sessions.domain.transcription import Ingest
+from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
+
+
+class SlugTaken(Exception):
+    """Another session has that slug."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """`join_token_sha256`: of the token that guests have to show; None when they need none."""
+
+    slug: str
+    title: str | None
+    space_id: str
+    created_by_user_id: str | None
+    join_token_sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """`role` None: GUEST, or what it was. `trusted`: the identity is proven, or vouched for by the app."""
+
+    identity: str
+    name: str | None = None
+    role: str | None = None
+    user_id: str | None = None
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`went_live`: this very join made the session LIVE."""
+
+    participant: Participant
+    went_live: bool
+
+
+class SessionRepository(Protocol):
+    @property
+    def default_space(self) -> str:
+        """The space of a gateway without an app."""
+
+    async def create(self, new: NewSession) -> VideoSession:
+        """Status CREATED. Raises: SlugTaken; LookupError when there is no such space."""
+
+    async def by_slug(self, slug: str) -> VideoSession | None: ...
+    async def by_id(self, session_id: str) -> VideoSession | None: ...
+    async def listed(self, space_id: str | None, limit: int, before: str | None) -> list[VideoSession]:
+        """Newest first, without the expired; None: of all spaces. `before`: the slug of the last one seen."""
+
+    async def join_token_sha256(self, session_id: str) -> bytes | None: ...
+    async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
+        """LIVE → ENDED. Returns: whether this call made the move.
+
+        With `follow_up_at` an ending is noted with it, due then. With `inactive_since` only if nothing has happened
+        in the session since.
+        """
+
+    async def expire(self, session_id: str) -> bool:
+        """CREATED → EXPIRED. Returns: whether this call made the move."""
+
+    async def expire_created(self, before: datetime) -> list[VideoSession]:
+        """CREATED → EXPIRED for all created earlier. Returns: those."""
+
+    async def inactive(self, since: datetime, limit: int) -> list[VideoSession]:
+        """LIVE ones in which nothing has happened since, the quietest first."""
+
+    async def over(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them that are ended or expired."""
+
+    async def delete(self, session_id: str) -> bool:
+        """With all that belongs to it, in one transaction; usage is archived. Returns: whether it was there."""
+
+
+class ParticipantRepository(Protocol):
+    async def enter(self, session_id: str, joining: Joining) -> Joined | None:
+        """Upsert by identity; CREATED becomes LIVE with it, and activity is noted.
+
+        Returns: None, and nothing has changed, when the session is over or gone, or the identity another user's.
+        """
+
+    async def leave(self, session_id: str, identity: str) -> bool:
+        """Returns: whether that participant was there."""
+
+    async def by_identity(self, session_id: str, identity: str) -> Participant | None: ...
+    async def of(self, session_id: str, *, active_only: bool) -> list[Participant]:
+        """The longest present first."""
+
+
+class TranscriptRepository(Protocol):
+    async def append(self, session_id: str, participant_id: str | None, segment: Segment) -> None:
+        """Insert or update by utterance; a final is never undone."""
+
+    async def of(self, session_id: str, *, finals_only: bool) -> list[Segment]:
+        """In spoken order."""
+
+    async def by_utterance(self, session_id: str, utterance_id: str) -> Segment | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What has to follow the end of a session and is not done. `attempts`: that failed so far."""
+
+    session_id: str
+    attempts: int
+
+
+class Endings(Protocol):
+    async def pending(self, session_id: str) -> Ending | None: ...
+    async def due(self, limit: int) -> list[Ending]: ...
+    async def later(self, session_id: str, at: datetime) -> None:
+        """An attempt has failed; the next one is due then."""
+
+    async def done(self, session_id: str) -> None: ...
+
+
+class Duties(Protocol):
+    """Work that one replica at a time does for all."""
+
+    async def take(self, name: str, owner: str, for_s: float) -> bool:
+        """Take it or keep it for so long. Returns: False while another one has it."""
+
+    async def leave(self, name: str, owner: str) -> None: ...
+
+
+class RoomTokens(Protocol):
+    @property
+    def url(self) -> str:
+        """Where browsers reach the LiveKit server."""
+
+    def mint(self, room: str, identity: str, name: str | None) -> str:
+        """A token to join, publish and subscribe; valid for hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a start has led to, here or on another gateway. `state` in lower case."""
+
+    transcription_id: str
+    slug: str
+    source: str
+    state: str
+    created: bool
+    started_at: datetime
+    ingest: Ingest | None
+
+
+class TranscriptionControl(Protocol):
+    """Start and stop transcribing: in this process, or on another gateway. Both are idempotent."""
+
+    async def start(self, slug: str, source: str) -> Begun:
+        """Raises: SessionError."""
+
+    async def stop(self, slug: str, reason: str) -> bool:
+        """Drained. Returns: whether nothing transcribes the session any more. Raises: SessionError."""
+
+
+class RateLimiter(Protocol):
+    async def wait_s(self, rate_name: str, per_minute: int, key: str) -> float:
+        """Count one request of that key. Returns: 0 when it is granted, else how long to wait."""

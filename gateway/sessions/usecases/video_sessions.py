@@ -1,0 +1,128 @@
+"""Create, find, list, end and delete video sessions; tokens for their rooms."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from gateway.sessions.domain.access import Caller, Kind, What
+from gateway.sessions.domain.errors import NoRooms, NoSuchSpace, SessionNotFound
+from gateway.sessions.domain.video_session import VideoSession, new_slug
+from gateway.sessions.usecases.admission import Admission
+from gateway.sessions.usecases.closing import Closing
+from gateway.sessions.usecases.server_transcription import ServerTranscription
+from gateway.sessions.usecases.session_ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
+
+log = logging.getLogger(__name__)
+
+LISTED: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """`join_token`: what guests have to show; said this once and never again."""
+
+    session: VideoSession
+    join_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPass:
+    token: str
+    url: str
+    room: str
+
+
+class VideoSessions:
+    """`rooms`: None without a LiveKit server. `choose` picks a letter of a slug, unpredictably."""
+
+    def __init__(
+        self,
+        sessions: SessionRepository,
+        admission: Admission,
+        closing: Closing,
+        transcription: ServerTranscription,
+        rooms: RoomTokens | None,
+        *,
+        choose: Callable[[str], str] = secrets.choice,
+    ) -> None:
+        self._sessions = sessions
+        self._admission = admission
+        self._closing = closing
+        self._transcription = transcription
+        self._rooms = rooms
+        self._choose = choose
+
+    async def create(
+        self, caller: Caller, title: str | None, space_id: str | None, *, require_join_token: bool = False
+    ) -> Created:
+        """Without a space, in the user's active one. Raises: NoSuchSpace, CredentialNeeded, Denied."""
+        space = space_id or self._space_of(caller)
+        self._admission.space(caller, What.CREATE, space)
+        creator = caller.id if caller.kind is Kind.USER else None
+        join_token = secrets.token_urlsafe(24) if require_join_token else None
+        digest = None if join_token is None else sha256(join_token.encode()).digest()
+        while True:
+            try:
+                session = await self._sessions.create(NewSession(new_slug(self._choose), title, space, creator, digest))
+            except SlugTaken:
+                continue
+            except LookupError:
+                raise NoSuchSpace(f"there is no space {space!r}") from None
+            log.info("session created", extra={"session": session.slug})
+            return Created(session, join_token)
+
+    async def get(self, caller: Caller, slug: str) -> VideoSession:
+        return await self._admission.session(caller, slug, What.VIEW)
+
+    async def listed(
+        self, caller: Caller, space_id: str | None = None, limit: int = LISTED, before: str | None = None
+    ) -> list[VideoSession]:
+        """Newest first, of the user's active space unless another is named; a service may ask for all spaces."""
+        space = space_id or (None if caller.kind is Kind.SERVICE else self._space_of(caller))
+        self._admission.space(caller, What.LIST, space)
+        return await self._sessions.listed(space, limit, before)
+
+    async def end(self, caller: Caller, slug: str) -> None:
+        """Idempotent; waits until the last finals are in and the document is written, as long as that may take."""
+        session = await self._admission.session(caller, slug, What.END)
+        await self._closing.end(session, "asked for")
+
+    async def delete(self, caller: Caller, slug: str) -> None:
+        await self._closing.delete(await self._admission.session(caller, slug, What.DELETE))
+
+    async def room_pass(
+        self, caller: Caller, slug: str, identity: str | None, name: str | None, join_token: str | None = None
+    ) -> RoomPass:
+        """Raises: NoRooms, IdentityTaken, and as `Admission.session`."""
+        session = await self._admission.session(caller, slug, What.TOKEN, join_token=join_token)
+        chosen = await self._admission.identity(caller, session, identity)
+        if self._rooms is None:
+            raise NoRooms
+        return RoomPass(self._rooms.mint(session.slug, chosen, name), self._rooms.url, session.slug)
+
+    async def transcribe(self, caller: Caller, slug: str, source: str | None) -> Begun:
+        """startServerTranscription, because somebody asks for it; idempotent. The session must be LIVE."""
+        session = await self._admission.session(caller, slug, What.TRANSCRIBE)
+        return await self._transcription.start(session.slug, source)
+
+    async def stop_transcribing(self, slug: str) -> bool:
+        """stopServerTranscription; idempotent. Raises: SessionNotFound."""
+        if await self._sessions.by_slug(slug) is None:
+            raise SessionNotFound(slug)
+        return await self._transcription.stop(slug, "stopped by request")
+
+    def _space_of(self, caller: Caller) -> str:
+        if caller.active_space:
+            return caller.active_space
+        if caller.kind is Kind.SERVICE:
+            return self._sessions.default_space
+        if len(caller.spaces) == 1:
+            return next(iter(caller.spaces))
+        if caller.kind is Kind.USER:
+            raise NoSuchSpace("spaceId is needed: the token has no activeSpaceId")
+        return ""  # a guest, or a room's token: no space is theirs

@@ -1,0 +1,1 @@
+DELETE FROM gateway.duty WHERE name = $1 AND owner = $2

@@ -1,0 +1,1 @@
+DELETE FROM gateway.session_ending WHERE session_id = $1

@@ -1,0 +1,1 @@
+UPDATE app."VideoSession" SET status = 'EXPIRED' WHERE id = $1 AND status = 'CREATED'

@@ -1,0 +1,1 @@
+INSERT INTO gateway.session_join (session_id, token_sha256) VALUES ($1, $2)
