@@ -1,0 +1,164 @@
+"""Who may do what in which state, against a table written down by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.sessions.domain.access import (
+    GUEST,
+    SERVICE,
+    TABLE,
+    Caller,
+    Kind,
+    Verdict,
+    What,
+    Who,
+    decide,
+    is_person,
+    to_session,
+    to_space,
+)
+from gateway.sessions.domain.video_session import Participant, VideoSession
+
+NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+STATES = ("CREATED", "LIVE", "ENDED", "EXPIRED")
+
+
+def session(status: str = "LIVE", created_by: str | None = "creator") -> VideoSession:
+    return VideoSession("id", "abc12345", None, created_by, "space", status, NOW)
+
+
+def user(name: str, *spaces: str) -> Caller:
+    return Caller(Kind.USER, name, frozenset(spaces))
+
+
+# Who asks, whether they have joined, whether no join token is needed (or the right one was shown).
+CALLERS: dict[str, tuple[Caller, bool, bool]] = {
+    "service": (SERVICE, False, False),
+    "creator": (user("creator", "space"), False, True),
+    "creator moved": (user("creator", "elsewhere"), False, True),
+    "member": (user("anna", "space"), False, True),
+    "participant": (user("ben", "elsewhere"), True, True),
+    "stranger": (user("eve", "elsewhere"), False, True),
+    "uninvited": (user("eve", "elsewhere"), False, False),
+    "in room": (Caller(Kind.ROOM, "carl", room="abc12345"), False, True),
+    "in room, joined": (Caller(Kind.ROOM, "carl", room="abc12345"), True, True),
+    "other room": (Caller(Kind.ROOM, "carl", room="another"), True, True),
+    "guest": (GUEST, False, True),
+    "uninvited guest": (GUEST, False, False),
+}
+# One letter for each of CREATED, LIVE, ENDED, EXPIRED: ok, 401, 403, 409 (wrong state).
+_OPEN, _ALL, _NO, _ASK, _LIVE, _END, _DONE = "oo99", "oooo", "3333", "1111", "9o99", "9oo9", "99o9"
+EXPECTED: dict[str, dict[What, str]] = {
+    "service": {
+        What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _ALL,
+        What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _ALL, What.CHANGE_HOST: _LIVE,
+        What.RETRY_ANALYSIS: _DONE,
+    },
+    "creator": {
+        What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
+        What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
+        What.RETRY_ANALYSIS: _DONE,
+    },
+    "member": {
+        What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
+        What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _NO,
+        What.RETRY_ANALYSIS: _NO,
+    },
+    "participant": {
+        What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
+        What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
+        What.RETRY_ANALYSIS: _NO,
+    },
+    "stranger": {
+        What.VIEW: _NO, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
+        What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
+        What.RETRY_ANALYSIS: _NO,
+    },
+    "in room": {
+        What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
+        What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
+        What.RETRY_ANALYSIS: _NO,
+    },
+    "in room, joined": {
+        What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
+        What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
+        What.RETRY_ANALYSIS: _NO,
+    },
+    "guest": {
+        What.VIEW: _ASK, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _ASK, What.LEAVE: _ASK,
+        What.END: _ASK, What.DELETE: _ASK, What.TRANSCRIBE: _ASK, What.APPEND: _ASK, What.CHANGE_HOST: _ASK,
+        What.RETRY_ANALYSIS: _ASK,
+    },
+}  # fmt: skip
+EXPECTED["creator moved"] = EXPECTED["creator"]
+EXPECTED["uninvited"] = EXPECTED["other room"] = dict.fromkeys(EXPECTED["service"], _NO)
+EXPECTED["uninvited guest"] = {**EXPECTED["guest"], What.TOKEN: _NO, What.JOIN: _NO}
+VERDICTS = {"o": Verdict.ALLOWED, "1": Verdict.UNKNOWN, "3": Verdict.DENIED, "9": Verdict.WRONG_STATE}
+
+
+def test_the_table_by_hand_is_whole() -> None:
+    of_sessions = set(What) - {What.CREATE, What.LIST}
+    assert set(EXPECTED) == set(CALLERS)
+    assert all(set(row) == of_sessions for row in EXPECTED.values())
+    assert set(TABLE) == set(What)
+
+
+@pytest.mark.parametrize("status", STATES)
+@pytest.mark.parametrize("what", [what for what in What if what not in (What.CREATE, What.LIST)])
+@pytest.mark.parametrize("who", CALLERS)
+def test_the_matrix(who: str, what: What, status: str) -> None:
+    caller, participates, invited = CALLERS[who]
+    relations = to_session(caller, session(status), participates=participates, invited=invited)
+    letter = EXPECTED[who][what][STATES.index(status)]
+    assert decide(what, caller, relations, status) is VERDICTS[letter]
+
+
+@pytest.mark.parametrize("what", [What.CREATE, What.LIST])
+@pytest.mark.parametrize(
+    ("caller", "space", "verdict"),
+    [
+        (SERVICE, "space", Verdict.ALLOWED),
+        (SERVICE, None, Verdict.ALLOWED),
+        (user("anna", "space"), "space", Verdict.ALLOWED),
+        (user("anna", "space"), "elsewhere", Verdict.DENIED),
+        (user("anna", "space"), None, Verdict.DENIED),
+        (user("anna"), "space", Verdict.DENIED),
+        (Caller(Kind.USER, "anna", frozenset({"space"}), active_space="elsewhere"), "elsewhere", Verdict.DENIED),
+        (Caller(Kind.ROOM, "anna", room="abc12345"), "space", Verdict.DENIED),
+        (GUEST, "space", Verdict.UNKNOWN),
+    ],
+)
+def test_spaces_are_their_members(what: What, caller: Caller, space: str | None, verdict: Verdict) -> None:
+    assert decide(what, caller, to_space(caller, space), None) is verdict
+
+
+def test_a_state_that_the_app_has_added_since_allows_only_what_no_state_forbids() -> None:
+    relations = frozenset({Who.SERVICE})
+    found = {what: decide(what, SERVICE, relations, "PAUSED") for what in What}
+    stateless = {what for what, rule in TABLE.items() if rule.states is None}
+    assert {what for what, verdict in found.items() if verdict is Verdict.ALLOWED} == stateless
+
+
+def test_a_session_that_nobody_is_said_to_have_created_has_no_creator() -> None:
+    for caller in (SERVICE, GUEST, user(""), user("anna"), Caller(Kind.ROOM, "", room="abc12345")):
+        assert Who.CREATOR not in to_session(caller, session(created_by=None), participates=True, invited=True)
+
+
+@pytest.mark.parametrize(
+    ("caller", "user_id", "identity", "same"),
+    [
+        (user("anna"), "anna", "phone-7", True),
+        (user("anna"), None, "anna", True),  # the app's table does not know her
+        (user("anna"), "ben", "anna", False),  # her id as somebody else's identity
+        (user("anna"), None, "phone-7", False),
+        (Caller(Kind.ROOM, "phone-7", room="r"), "anna", "phone-7", True),
+        (Caller(Kind.ROOM, "phone-7", room="r"), None, "phone-8", False),
+        (SERVICE, None, "", False),
+        (GUEST, None, "", False),
+    ],
+)
+def test_a_participant_is_known_again(caller: Caller, user_id: str | None, identity: str, same: bool) -> None:
+    assert is_person(caller, Participant("p", "s", user_id, identity, None, "GUEST", NOW)) is same
