@@ -83,11 +83,14 @@ class Archive:
             "audio_duration": round(live.session.duration, 3),
             "number_of_channels": live.config.channels,
         }
+        is_told = live.completed_at is None or datetime.now(UTC) >= live.completed_at + timedelta(
+            seconds=live.faults.result_delay_s
+        )
         return {
             "id": live.id,
             "request_id": request_id(live.id),
             "version": 2,
-            "status": live.status,
+            "status": live.status if is_told else "processing",
             "created_at": iso(live.created_at),
             "kind": "live",
             "completed_at": iso(live.completed_at) if live.completed_at else None,
@@ -96,7 +99,7 @@ class Archive:
             "post_session_metadata": live.debug,
             "file": file if recorded else None,
             "request_params": live.config.params,
-            "result": {**live.result, "messages": live.messages} if live.result else None,
+            "result": {**live.result, "messages": live.messages} if live.result and is_told else None,
         }
 
     def wav(self, live: Live) -> bytes | None:

@@ -124,6 +124,7 @@ class SessionFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ignore_stop: bool = False  # stop_recording is acknowledged, but nothing ends
     stop_reading_at_byte: Count | None = None
     end_delay_s: Seconds = 0.0  # between the last final and end_recording
+    result_delay_s: Seconds = 0.0  # so long after its end the record is still "processing", without a result
     frame_limit_bytes: Ordinal | None = None
     idle_s: Seconds | None = None
     idle_code: CloseCode | None = None  # None: TCP abort

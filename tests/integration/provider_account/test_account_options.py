@@ -137,12 +137,15 @@ async def test_a_bill_that_is_off_is_shown_and_explained_by_what_was_sent_again(
     pcm, _ = speak("alpha bravo charlie", lead_s=0.3, tail_s=0.5, pauses=[0.5] * 3)
     sound = write_wav(tmp_path / "speech.wav", pcm)
     async with speech_server() as server:
-        server.faults = {"every": {"acks": {"lag_bytes": 16_000}, "cuts": [{"at_byte": 40_000}]}}
+        cut = {"acks": {"lag_bytes": 16_000}, "cuts": [{"at_byte": 40_000}]}
+        server.faults = {"every": {**cut, "result_delay_s": 3.0}}
         async with running(database_url, server, tmp_path / "data") as gateway:
             slug = await gateway.session()
             publisher = await publish(sound, (await gateway.start(slug))["ingest"]["rtmpUrl"])
             assert await publisher.wait() == 0
             await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})
+            usage = await gateway.ok("GET", f"/api/transcription/{slug}/usage")
+            assert usage["billing"]["unbilled"] == 1  # the stop waits for no bill
             billing = await billed(gateway, slug)
             assert billing["resentSeconds"] > 0.2
             assert billing["differencePercent"] < -0.5
