@@ -341,6 +341,20 @@ class GladiaLink:
         for wake in self._wake.values():
             wake.set()
 
+    def leave_out(self, to: int) -> None:
+        """The track is silent: its audio before sample `to` does not come."""
+        self._link.leave_out(to)
+        for wake in self._wake.values():
+            wake.set()
+
+    def renew(self) -> bool:
+        """Let a new provider session hear again what has no final. False: there is none to replace now."""
+        renewed = self._link.renew(self._clock())
+        self._changed.set()
+        for wake in self._wake.values():
+            wake.set()
+        return renewed
+
     def finish(self, flush_s: float) -> None:
         """No more audio comes; `run` returns when all finals are here, at the latest after `flush_s`."""
         now = self._clock()
@@ -356,7 +370,7 @@ class GladiaLink:
     @property
     def state(self) -> str:
         """idle, waiting (the account is full), or the current session's state in lower case."""
-        session = self._link.sessions[-1] if self._link.sessions else None
+        session = self._link.current
         if session is None:
             return "idle"
         return "waiting" if session.is_waiting else session.state.name.lower()

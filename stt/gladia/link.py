@@ -90,7 +90,11 @@ class LinkCounts:
     complaints: int = 0
     given_up_samples: int = 0
     repeated_words: int = 0  # heard again at a seam, and dropped
+    rests: int = 0  # sessions ended because nobody spoke
 
+
+_FAREWELLS = 3
+"""Sessions lost in a row at the end of a silent track's audio: then it is left, rather than said again for ever."""
 
 _HELD = 1000
 """Messages kept while it is not known what the provider has; above it the oldest go, the result has them too."""
@@ -161,7 +165,8 @@ class Link:
     def __init__(self, options: LinkOptions, random: Callable[[], float]) -> None:
         self.counts = LinkCounts()
         self.failed: ProviderRefused | None = None
-        self.sessions: list[Session] = []  # oldest first; all but the last are flushing
+        self.sessions: list[Session] = []  # oldest first; all but the owner are flushing
+        self._owner: Session | None = None  # hears the track's audio from its beginning on
         self._options = options
         self._random = random
         self._audio = Retained(int(options.retain_s * SAMPLE_RATE))
@@ -172,6 +177,7 @@ class Link:
         self._finish_by: float | None = None
         self._losses_in_a_row = 0
         self._all_complete = True
+        self._rested_at = self._again_from = -1  # where the last session came to rest, and what had a final there
         self._sent_to = 0
         self._sent = self._resent = self._messages = 0
 
@@ -182,10 +188,21 @@ class Link:
         if self.failed is not None or self._finish_by is not None:
             return []
         lost = self._audio.append(offset, pcm)
-        if not self.sessions:
-            self._begin(offset, now)
+        if self._owner is None:
+            self._begin(self._again_from if offset == self._rested_at else offset, now)
         self._roll_over(now)
         return self._given_up(lost)
+
+    def leave_out(self, to: int) -> None:
+        """The track is silent: its audio before sample `to` does not come."""
+        self._audio.leave_out(to)
+
+    def renew(self, now: float) -> bool:
+        """Let a new session hear again what has no final. Returns: False when there is no session to replace."""
+        if self._owner is None or self._owner.state is not SessionState.STREAMING or self._owner.finishing:
+            return False
+        self._hand_over(self._owner, now)
+        return True
 
     def finish(self, now: float, flush_by: float) -> None:
         """No more audio. Finals are awaited until `flush_by`."""
@@ -217,7 +234,12 @@ class Link:
     @property
     def backlog_s(self) -> float:
         """Seconds of audio that no session has sent yet."""
-        return max(0, self._audio.end - self.sessions[-1].cursor) / SAMPLE_RATE if self.sessions else 0.0
+        return max(0, self._audio.end - self._owner.cursor) / SAMPLE_RATE if self._owner else 0.0
+
+    @property
+    def current(self) -> Session | None:
+        """The session that what is said now is for; None while nobody has spoken for long."""
+        return self._owner
 
     @property
     def retained_samples(self) -> int:
@@ -279,7 +301,10 @@ class Link:
         self._resent += session.metered.resent
         self._messages += session.metered.messages
         ear = self._ears.pop(session, None)
-        is_lost = session.state is SessionState.LOST
+        is_heard = session.complete or session.has_heard_all
+        is_over = self._finish_by is not None and now >= self._finish_by
+        # A track that only fell silent has time to say again what nobody confirmed.
+        is_lost = session.state is SessionState.LOST or (session.is_resting and not is_heard and not is_over)
         again_from = max(session.needs_from, self._audio.start) if is_lost else None
         events: list[LinkEvent] = []
         if ear is not None:
@@ -287,18 +312,33 @@ class Link:
             events += self._retract(ear, again_from)
         if session.refused is not None:
             self.failed = session.refused
+            self._owner = None
             self._all_complete = False
             return events
         if is_lost:
             self.counts.lost_sessions += 1
             self._losses_in_a_row += 1
             self._replace(session, again_from or 0, now)
-        elif not (session.complete or session.has_heard_all):
+        elif not is_heard:
             self._all_complete = False
-            if not session.is_retired and session.confirmed < self._audio.end:
-                events += self._give_up(Span(session.confirmed, self._audio.end))
+            if not session.is_retired and session.confirmed < session.until:
+                events += self._give_up(Span(session.confirmed, session.until))
+        if self._owner is session:
+            self._owner = None
+            if session.is_resting:
+                self._rested(session, now)
         self._forget()
         return events
+
+    def _rested(self, session: Session, now: float) -> None:
+        """The track fell silent, and its session has ended. What came since waits for the next one."""
+        self.counts.rests += 1
+        # A track that goes on without a gap did not fall silent: its source was held up, perhaps within a word.
+        self._rested_at, self._again_from = session.until, session.needs_from
+        self._audio.forget(session.needs_from)
+        waiting = self._audio.read(session.until, 1)
+        if waiting is not None:
+            self._begin(self._again_from if waiting[0] == self._rested_at else waiting[0], now)
 
     # --- sessions -----------------------------------------------------------------------------------------
 
@@ -309,6 +349,7 @@ class Link:
         if self._finish_by is not None:
             session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)
+        self._owner = session
         self.counts.sessions += 1
         self._seam_to = self._settled_to
         return session
@@ -317,16 +358,26 @@ class Link:
         """Send again what has no final yet."""
         if lost.has_heard_all or lost.is_retired:
             return
+        if lost.is_resting and self._losses_in_a_row >= _FAREWELLS:
+            self._all_complete = False
+            return
         if self._finish_by is not None and now >= self._finish_by:
             self._all_complete = False
             return
         self._begin(at, now)
 
     def _roll_over(self, now: float) -> None:
-        """What has no final yet is for the next session; the old one only has to be stopped."""
-        session = self.sessions[-1]
-        if session.finishing or session.timeline.end < self._options.roll_over_s * SAMPLE_RATE:
+        """Change the session before the provider's cap, if possible while nobody is in mid-utterance."""
+        session = self._owner
+        if session is None or session.finishing:
             return
+        overdue = session.age(now) - self._options.roll_over_s
+        if overdue < 0 or (session.awaits_final and overdue < self._options.roll_over_grace_s):
+            return
+        self._hand_over(session, now)
+
+    def _hand_over(self, session: Session, now: float) -> None:
+        """What has no final yet is for the next session; the old one only has to be stopped."""
         at = max(session.needs_from, self._audio.start)
         session.retire(at, now, now + self._options.resume_deadline_s)
         self._begin(at, now)
@@ -338,6 +389,7 @@ class Link:
             return []
         ear.resumes = session.resumes
         self._seam_to = self._settled_to
+        session.awaits_final = False
         return self._retract(ear, session.again_from) + self._release(session, ear, (), None)
 
     # --- what is said -------------------------------------------------------------------------------------
@@ -383,9 +435,11 @@ class Link:
                 return []
             self.counts.partials += 1
             ear.open[name] = _Open(utterance.start, utterance.end)
+            session.awaits_final = True
             return [Heard(utterance)]
         ear.names.settle(message.id, spoken.end)
         was_open = ear.open.pop(name, None)
+        session.awaits_final = bool(ear.open)
         self._losses_in_a_row = 0
         if utterance is not None:
             if before is None:
@@ -497,7 +551,7 @@ class Link:
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
         """Of what left the window, the part that the provider may not have is lost."""
-        confirmed = self.sessions[-1].confirmed if self.sessions else 0
+        confirmed = self._owner.confirmed if self._owner else 0
         return [
             event
             for span in spans

@@ -29,6 +29,7 @@ class Retained:
         self._pieces: list[bytes] = []
         self._held = 0
         self._forgotten = 0  # end of the newest piece that has left the window
+        self.left_out_to = 0  # nothing before will come any more
 
     @property
     def end(self) -> int:
@@ -52,6 +53,7 @@ class Retained:
         """
         if offset < self.end:
             raise ValueError(f"audio at {offset} comes after {self.end}: the track's clock ran backwards")
+        self.left_out_to = offset
         self._starts.append(offset)
         self._pieces.append(pcm)
         self._held += len(pcm) // SAMPLE_BYTES
@@ -66,6 +68,10 @@ class Retained:
             else:
                 lost.append(Span(start, end))
         return lost
+
+    def leave_out(self, to: int) -> None:
+        """The track goes on without its audio before `to`."""
+        self.left_out_to = max(self.left_out_to, to)
 
     def read(self, position: int, most: int) -> tuple[int, bytes] | None:
         """The first audio at or after `position`: (where it starts, up to `most` samples without a gap)."""

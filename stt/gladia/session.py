@@ -173,9 +173,15 @@ class LinkOptions:
     fetch_patience_s: float = 5.0
     """How long the result of a session that gave no end is asked for."""
     roll_over_s: float = 10_200.0
-    """Session audio after which a new session takes over (the cap is 3 h)."""
-    splice_s: float = 0.6
-    """Silence sent in place of a longer stretch that was left out, so that an utterance can end."""
+    """Age (audio or life) from which a new session takes over as soon as nobody is in mid-utterance."""
+    roll_over_grace_s: float = 300.0
+    """So much later it takes over in any case (the provider's cap is 3 h)."""
+    splice_s: float = 0.1
+    """Silence sent in place of a longer stretch that was left out, so that the words around it stay apart."""
+    hush_s: float = 0.6
+    """Silence sent when the track falls silent in mid-utterance: at least the provider's endpointing and 0.3 s."""
+    rest_s: float = 60.0
+    """No audio for so long: the session is ended and its place given up; the next audio opens another."""
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -226,6 +232,8 @@ class Session:
         self.complete = False
         self.is_waiting = False  # the account had no place when we last asked
         self.is_retired = False
+        self.is_resting = False  # ended because the track fell silent, which may speak again
+        self.awaits_final = False  # an utterance has partials and no final; the link knows
         self.is_unsettled = False  # after a cut: not known yet what the provider has
         self.is_ended_there = False  # the provider said so: it needs no good-bye
         self.resumes = 0  # resumes after which the provider's counter was placed
@@ -240,6 +248,7 @@ class Session:
         self._look_by: float = 0.0
         # what was sent and heard
         self._cursor = begin
+        self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
         self._acked = 0  # session samples
         self._heard_to = begin
         self._base = 0  # session sample at which the newest connection began
@@ -256,7 +265,9 @@ class Session:
         self._not_before = now
         self._down_since: float | None = None
         self._awaiting_since: float | None = None
+        self._born = now
         self._last_sent = now
+        self._last_audio = now
         self._fetch_by = 0.0
 
     # --- what the track wants ---------------------------------------------------------------------------
@@ -278,6 +289,15 @@ class Session:
         return self._until is not None
 
     @property
+    def until(self) -> int:
+        """Where the next session goes on; once it is finishing."""
+        return self._cursor if self._until is None else self._until
+
+    def age(self, now: float) -> float:
+        """Seconds of audio or of life, whichever is more: the provider's cap may mean either."""
+        return max(self.timeline.end / SAMPLE_RATE, now - self._born)
+
+    @property
     def cursor(self) -> int:
         """Position of the next sample to send."""
         return self._cursor
@@ -285,7 +305,9 @@ class Session:
     @property
     def confirmed(self) -> int:
         """Position up to which the provider certainly has the audio."""
-        return self.timeline.to_track(self._acked, within=self._acked - 1) if self._acked else self.begin
+        if not self._acked:
+            return self.begin
+        return min(self.timeline.to_track(self._acked, within=self._acked - 1), self._reach)
 
     @property
     def needs_from(self) -> int:
@@ -310,6 +332,7 @@ class Session:
 
     def heard(self, session_end: int, position: int) -> None:
         """A final with its last word at this place was accepted; the service sends finals in order."""
+        position = min(position, self._reach)
         if session_end > self._base and position > self._heard_to:
             self._heard_to = position
             self._progress()
@@ -364,6 +387,7 @@ class Session:
     def created(self, session_id: str, url: str, now: float) -> None:
         self.id, self.url, self.is_waiting = session_id, url, False
         self._attempts, self._not_before, self._down_since = 0, now, now
+        self._born = now
         self._move(Event.CREATED, now)
 
     def not_created(self, error: SttError, now: float) -> None:
@@ -388,7 +412,7 @@ class Session:
 
     def opened(self, now: float) -> None:
         """The socket is open."""
-        self._last_sent = now
+        self._last_sent = self._last_audio = now
         self._awaiting_since = None
         if not self.timeline.started:
             self._move(Event.OPENED, now)
@@ -407,9 +431,15 @@ class Session:
         """The next message to send, or None when there is nothing to send yet."""
         match self.state:
             case SessionState.STREAMING:
-                return self._take_audio(self.MOST_PER_MESSAGE, now) or self._take_stop(now) or self._keepalive(now)
+                return (
+                    self._take_audio(self.MOST_PER_MESSAGE, now)
+                    or self._take_stop(now)
+                    or self._take_hush(now)
+                    or self._take_rest(now)
+                    or self._keepalive(now)
+                )
             case SessionState.RESUMING:
-                return self._take_probe(now) or self._keepalive(now)
+                return self._take_probe(now) or self._take_rest(now) or self._keepalive(now)
             case _:
                 return self._keepalive(now)
 
@@ -420,23 +450,26 @@ class Session:
         offset, pcm = found
         if self._until is not None:
             pcm = pcm[: (self._until - offset) * SAMPLE_BYTES]
-        after = offset + len(pcm) // SAMPLE_BYTES
         if self.timeline.started and offset > self._cursor:
             # A stretch was left out. Silence stands for its beginning, so that the words around it stay apart.
             samples = min(offset - self._cursor, int(self._options.splice_s * SAMPLE_RATE), most)
-            after, offset, pcm = offset, self._cursor, bytes(samples * SAMPLE_BYTES)
-        return self._sent(offset, pcm, after, now)
+            before, self._cursor = self._cursor, offset
+            return self._sent(before, bytes(samples * SAMPLE_BYTES), now)
+        self._cursor = offset + len(pcm) // SAMPLE_BYTES
+        self._reach = max(self._reach, self._cursor)
+        self.metered.resent += max(0, min(self._cursor, self.sent_to) - offset)
+        self.sent_to = max(self.sent_to, self._cursor)
+        self._last_audio = now
+        return self._sent(offset, pcm, now)
 
-    def _sent(self, offset: int, pcm: bytes, after: int, now: float) -> bytes:
+    def _sent(self, offset: int, pcm: bytes, now: float) -> bytes:
+        """The next message is this audio of the track, or silence that stands at its place."""
         samples = len(pcm) // SAMPLE_BYTES
-        self.timeline.sent(offset, samples)
         if self.state is SessionState.RESUMING:
             self._probes.append((offset, samples))
-        self._cursor = after
+        self.timeline.sent(offset, samples)
         self.metered.sent += samples
         self.metered.messages += 1
-        self.metered.resent += max(0, min(offset + samples, self.sent_to) - offset)
-        self.sent_to = max(self.sent_to, offset + samples)
         self._last_sent = now
         if self._awaiting_since is None:
             self._awaiting_since = now
@@ -467,6 +500,26 @@ class Session:
         self._move(Event.STOP_SENT, now)
         return wire.STOP
 
+    def _take_hush(self, now: float) -> bytes | None:
+        """The track is left out from here on, in mid-utterance: a provider that hears nothing would never end it."""
+        samples = int(self._options.hush_s * SAMPLE_RATE)
+        if not self.awaits_final or self._audio.left_out_to - self._cursor < samples:
+            return None
+        self._cursor += samples
+        return self._sent(self._cursor - samples, bytes(samples * SAMPLE_BYTES), now)
+
+    @property
+    def _may_rest(self) -> bool:
+        """Not while it is unknown what the provider has of the audio, nor twice."""
+        return self._until is None and not (self.state is SessionState.RESUMING and self._probes)
+
+    def _take_rest(self, now: float) -> str | None:
+        if not self._may_rest or now - self._last_audio < self._options.rest_s:
+            return None
+        self.is_resting = True
+        self.finish(self._cursor, now, now + self._options.resume_deadline_s)
+        return self._take_stop(now)
+
     def _keepalive(self, now: float) -> str | None:
         if now - self._last_sent < self._options.keepalive_s:
             return None
@@ -477,6 +530,8 @@ class Session:
     def wake_at(self) -> float:
         """When `tick` or `take` has something to do although nothing happens."""
         times = [self._last_sent + self._options.keepalive_s]
+        if self._may_rest:
+            times.append(self._last_audio + self._options.rest_s)
         if self.state is SessionState.RESUMING and self._probes:
             times.append(self._last_sent + self._options.probe_s)
         if self._awaiting_since is not None:

@@ -121,6 +121,8 @@ class SessionFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     utterance_id: Literal["full", "counter"] = "full"  # in add-on messages
     self_translation: bool = False
     ignore_pings: bool = False
+    deaf: bool = False  # audio is acknowledged, and heard as silence
+    mute: bool = False  # no transcript goes over the socket; the result has them
     ignore_stop: bool = False  # stop_recording is acknowledged, but nothing ends
     stop_reading_at_byte: Count | None = None
     end_delay_s: Seconds = 0.0  # between the last final and end_recording

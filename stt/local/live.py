@@ -196,6 +196,8 @@ class Live:
             return
         if self._tape is not None:
             self._tape.write(self.id, audio)
+        if self.faults.deaf:
+            audio = bytes(len(audio))
         self._feed(self._decoder.push(audio))
 
     def _feed(self, channels: list[bytes]) -> None:
@@ -289,6 +291,8 @@ class Live:
         if self.callbacks is not None and message.topic.wanted(self.config.callback):
             self.callbacks.put(wire)
         if not message.topic.wanted(self.config.socket):
+            return
+        if self.faults.mute and message.topic in (Topic.PARTIAL, Topic.FINAL):
             return
         text = json.dumps(wire, separators=(",", ":"))
         if message.topic not in (Topic.ACK, Topic.PARTIAL) and len(self.messages) < MESSAGES_KEPT:

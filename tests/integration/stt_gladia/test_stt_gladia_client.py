@@ -16,6 +16,7 @@ from stt.gladia.link import SpeechChanged
 from stt.gladia.messages import LiveConfig
 from stt.gladia.places import Place
 from stt.gladia.session import LinkOptions
+from stt.local.scripted import VOCABULARY, speak
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]
 
@@ -132,6 +133,127 @@ async def test_a_session_is_changed_before_the_providers_cap(dial: Dial) -> None
     assert len(line.sessions) >= 3
     assert not any(session.open for session in line.sessions)
     assert [report.outcome for report in line.reports if report.over] == ["closed"] * len(line.sessions)
+
+
+async def test_a_long_talk_through_many_sessions_never_meets_the_cap(dial: Dial) -> None:
+    """Two hundred words and a cap of twelve seconds: sessions change behind finals, overlap, and end in order."""
+    line = await dial({"every": {"max_duration_s": 12.0}}, LinkOptions(roll_over_s=5.0, roll_over_grace_s=4.0))
+    words = [VOCABULARY[n % len(VOCABULARY)] for n in range(200)]
+    await line.say(" ".join(words), pauses=[0.0, 0.0, 0.3] * 67, pace=0.1)
+    outcome = await line.finish()
+    assert line.words == words
+    assert outcome.complete and outcome.counts.lost_sessions == 0
+    assert len(line.sessions) >= 8
+    assert max(session.session.duration for session in line.sessions) < 12.0
+    assert outcome.resent_samples < 0.2 * outcome.sent_samples
+    assert [report.outcome for report in line.reports if report.over] == ["closed"] * len(line.sessions)
+
+
+# --- silence ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_is_held_through_a_short_silence_and_ended_in_a_long_one(dial: Dial) -> None:
+    """The next speech opens another; its first word is whole, and nothing of the silence is sent."""
+    line = await dial(None, LinkOptions(rest_s=60.0))
+    await line.say("alpha", pace=0.1)
+    await asyncio.sleep(50.0)
+    line.sent += 16_000 * 50
+    await line.say("bravo", pace=0.1)
+    assert [session.open for session in line.sessions] == [True]
+    assert line.sessions[0].connections == 1
+    await asyncio.sleep(62.0)
+    line.sent += 16_000 * 62
+    assert [session.open for session in line.sessions] == [False]
+    assert line.link.state == "idle"
+    await line.say("charlie", pace=0.1)
+    outcome = await line.finish()
+    assert line.words == ["alpha", "bravo", "charlie"]
+    assert line.finals[2].start == pytest.approx(2 * 0.6 + 50 + 62 + 0.1, abs=0.05)
+    assert outcome.complete
+    assert outcome.counts.rests == 1
+    assert len(line.sessions) == 2
+    assert outcome.sent_samples < 16_000 * 3
+
+
+async def test_a_silent_track_gives_its_place_to_one_that_speaks(dial: Dial) -> None:
+    """An account with one place and two speakers: the second is heard when the first has been silent for long."""
+    first = await dial({"max_sessions": 1}, LinkOptions(rest_s=5.0))
+    second = Line(first.server, first.provider, CONFIG)
+    await first.say("alpha", pace=0.1)
+    await second.say("bravo", pace=0.1)
+    assert second.words == []
+    assert second.link.state == "waiting"
+    await second.until(lambda: second.words == ["bravo"])
+    await asyncio.sleep(10.0)
+    first.sent += 16_000 * 15
+    await first.say("charlie", pace=0.1)
+    await first.until(lambda: first.words == ["alpha", "charlie"])
+    assert (await first.finish()).complete
+    assert (await second.finish()).complete
+
+
+async def test_speech_that_begins_while_the_session_comes_to_rest_is_heard(dial: Dial) -> None:
+    """The stop is on its way and the end takes three seconds: the audio waits, then another session hears it."""
+    line = await dial({"every": {"end_delay_s": 3.0}}, LinkOptions(rest_s=2.0))
+    await line.say("alpha", pace=0.1)
+    await asyncio.sleep(2.5)
+    assert line.link.state == "flushing"
+    line.sent += 16_000 * 2
+    await line.say("bravo charlie", pace=0.1)
+    assert (await line.finish()).complete
+    assert line.words == ["alpha", "bravo", "charlie"]
+
+
+async def test_a_source_that_was_held_up_within_a_word_loses_it_not(dial: Dial) -> None:
+    """The audio goes on without a gap after longer than a session is held: the half word is sent again."""
+    line = await dial(None, LinkOptions(rest_s=2.0))
+    pcm, _ = speak("alpha bravo charlie", lead_s=0.1, tail_s=0.3)
+    half = 2 * round(16_000 * 0.45)  # within bravo
+    line.link.send(0, pcm[:half])
+    await asyncio.sleep(10.0)
+    assert [session.open for session in line.sessions] == [False]
+    line.link.send(half // 2, pcm[half:])
+    assert (await line.finish()).complete
+    assert line.words == ["alpha", "bravo", "charlie"]
+
+
+async def test_an_utterance_ends_when_the_track_is_left_out_behind_it(dial: Dial) -> None:
+    """Without silence no provider ends an utterance; silence stands for what does not come, at no further cost."""
+    line = await dial(None, LinkOptions(hush_s=0.6))
+    await line.say("alpha bravo", pace=0.1, tail_s=0.0)
+    await asyncio.sleep(5.0)
+    assert not line.finals
+    line.link.leave_out(line.sent + 16_000)
+    await line.until(lambda: line.words == ["alpha", "bravo"])
+    line.sent += 16_000 * 5
+    await line.say("charlie", pace=0.1)
+    outcome = await line.finish()
+    assert line.words == ["alpha", "bravo", "charlie"]
+    assert line.finals[1].start == pytest.approx(0.1 + 0.43 + 5.0 + 0.1, abs=0.05)
+    assert outcome.complete
+    assert len(line.sessions) == 1
+
+
+@pytest.mark.parametrize("fault", ["deaf", "mute"])
+async def test_a_renewed_session_hears_what_the_old_one_never_said(dial: Dial, fault: str) -> None:
+    line = await dial({"sessions": {"1": {fault: True}}})
+    await line.say(SAID, pauses=[0.3] * 3, pace=0.1)
+    await asyncio.sleep(1.0)
+    assert not line.words
+    assert line.link.renew()
+    await line.until(lambda: line.words == SAID.split())
+    await line.say("echo", pace=0.1)
+    outcome = await line.finish()
+    assert line.words == [*SAID.split(), "echo"]
+    assert outcome.complete
+    assert len(line.sessions) == 2
+    await line.all_ended()
+
+
+async def test_there_is_nothing_to_renew_before_anybody_spoke(dial: Dial) -> None:
+    line = await dial()
+    assert not line.link.renew()
+    await line.finish()
 
 
 async def test_many_links_share_an_account(dial: Dial) -> None:

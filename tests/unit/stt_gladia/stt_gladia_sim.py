@@ -21,13 +21,16 @@ _ENDPOINT = 800
 Samples = npt.NDArray[np.int16]
 
 
-def say(words: list[int], at: int = 0) -> tuple[Samples, list[tuple[int, int]]]:
-    """Audio of these words, a pause behind every third, and (word, first sample) of each."""
+def say(words: list[int], silences: dict[int, int]) -> tuple[Samples, list[tuple[int, int]]]:
+    """Audio of these words, a pause behind every third, and (word, first sample) of each.
+
+    `silences`: so many samples of silence behind the n-th word.
+    """
     pieces, said = [np.zeros(PAUSE, np.int16)], []
-    at += PAUSE
+    at = PAUSE
     for n, word in enumerate(words):
         said.append((word, at))
-        rest = PAUSE if n % 3 == 2 else BETWEEN
+        rest = silences.get(n, PAUSE if n % 3 == 2 else BETWEEN)
         pieces += [np.full(WORD, word, np.int16), np.zeros(rest, np.int16)]
         at += WORD + rest
     return np.concatenate([*pieces, np.zeros(PAUSE, np.int16)]), said
@@ -43,6 +46,7 @@ class SimSession:
         self.is_stopped = self.is_dead = False
         self._held: deque[Samples] = deque()
         self._heard = 0
+        self.heard: list[Samples] = []
         self._pending = np.empty(0, np.int16)
         self._utterances: list[wire.SpokenUtterance] = []
 
@@ -91,6 +95,7 @@ class SimSession:
 
     def _hear(self, audio: Samples) -> None:
         self._heard += len(audio)
+        self.heard.append(audio)
         self._pending = np.concatenate([self._pending, audio])
         while (end := self._utterance_end()) is not None:
             self._finalise(self._pending[:end])

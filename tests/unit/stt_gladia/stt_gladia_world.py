@@ -6,8 +6,11 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
 from stt_gladia_sim import RATE, SimSession, say
 
+from ingest.gate import Gate, GateOptions
+from ingest.pcm import Chunk
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderUnavailable
 from stt.gladia import messages as wire
@@ -16,9 +19,11 @@ from stt.gladia.session import CONNECTED, Connect, Create, Done, Fetch, LinkOpti
 from stt.transcript import Utterance
 
 OPTIONS = LinkOptions(
-    retain_s=30.0, stall_s=4.0, probe_s=0.5, resume_deadline_s=8.0, backoff=Backoff(0.1, 2.0, 1.0), roll_over_s=6.0
-)
+    retain_s=30.0, stall_s=4.0, probe_s=0.5, resume_deadline_s=8.0, backoff=Backoff(0.1, 2.0, 1.0), roll_over_s=6.0,
+    roll_over_grace_s=1.0, hush_s=0.1, rest_s=3.0,
+)  # fmt: skip
 CHUNK = 1600
+GATE = GateOptions(pre_roll_s=0.1, hang_over_s=0.1, settle_s=0.0)
 MOST_SESSIONS = 6  # with which the provider is unkind; else a track could go on for ever
 
 
@@ -31,12 +36,27 @@ class Wires:
     is_open: bool = False
 
 
-class World:
-    """One track of `count` words, its link, and everything round it."""
+class Ear:
+    """A detector that is never wrong."""
 
-    def __init__(self, seed: int, count: int) -> None:
+    frame_samples = 160
+
+    def is_speech(self, frame: bytes) -> bool:
+        return any(frame)
+
+
+class World:
+    """One track of `count` words, its link, and everything round it.
+
+    `gated`: there are long silences between them, and a gate keeps silence back.
+    """
+
+    def __init__(self, seed: int, count: int, *, gated: bool = False) -> None:
         dice = random.Random(seed)
-        self.audio, self.said = say([dice.randrange(1, 30_000) for _ in range(count)])
+        words = [dice.randrange(100, 30_000) for _ in range(count)]
+        silences = {n: dice.randrange(3000, 80_000) for n in range(count) if gated and dice.random() < 0.25}
+        self.audio, self.said = say(words, silences)
+        self.gate = Gate(Ear(), GATE) if gated else None
         self.link = Link(OPTIONS, dice.random)
         self.now = 100.0
         self.spoken = 0
@@ -54,11 +74,21 @@ class World:
             piece = self.audio[self.spoken : self.spoken + CHUNK]
             if not len(piece):
                 return
-            self.events += self.link.audio(self.spoken, piece.tobytes(), self.now)
+            chunk = Chunk(self.spoken, piece.tobytes())
+            for passed in self.gate.push(chunk) if self.gate else [chunk]:
+                self.events += self.link.audio(passed.offset, passed.pcm, self.now)
+            if self.gate:
+                self.link.leave_out(self.gate.left_out_to)
             self.spoken += len(piece)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
+
+    def pass_time(self, seconds: float) -> None:
+        """All goes well for so long, and nobody speaks."""
+        for _ in range(int(seconds * 5)):
+            self.turn(10, 10, 10, 10)
+            self.wait(0.2)
 
     def turn(self, sends: int, arrivals: int, acks: int, answers: int, *, lost: bool = False) -> None:
         """Some of everything."""
@@ -101,6 +131,7 @@ class World:
             case Wait(until):
                 assert until >= self.now
             case Done():
+                self._check_timeline(session, wires)
                 self.events += self.link.over(session, self.now)
                 del self.wires[session]
 
@@ -187,6 +218,15 @@ class World:
         assert self.link.retained_samples <= OPTIONS.retain_s * RATE
         starts = [word.start for final in self.finals for word in final.words]
         assert starts == sorted(starts)
+
+    def _check_timeline(self, session: Session, wires: Wires) -> None:
+        """Every sample that the provider heard comes from where the map says."""
+        if wires.sim is None or session.is_unsettled or not wires.sim.heard:
+            return
+        heard = np.concatenate(wires.sim.heard)[: session.timeline.end]
+        for at in [*range(0, len(heard), 97), *np.flatnonzero(np.diff(heard)).tolist()]:
+            if heard[at] and not session.is_superseded(at):
+                assert self.audio[session.timeline.to_track(at)] == heard[at], f"session sample {at}"
 
     def settle(self) -> None:
         """From here on all goes well: what was said is complete in the end."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from stt_gladia_world import World
+from stt_gladia_world import MOST_SESSIONS, World
 
 from stt.gladia import messages as wire
 
@@ -19,7 +19,8 @@ _CHATTER = [wire.Ignored("x"), wire.Complaint("error", "?"), wire.AudioAcknowled
 def live(seed: int) -> World:
     """One random life of a link, as a shell, a network and a provider might play it."""
     dice = random.Random(seed)
-    world = World(seed, dice.randint(3, 40))
+    gated = seed % 2 == 1
+    world = World(seed, dice.randint(3, 40), gated=gated)
     trouble = dice.choice((0.02, 0.1, 0.3))
     for _ in range(dice.randint(10, 120)):
         world.speak(dice.choice((0, 1, 1, 2, 10)))
@@ -41,6 +42,10 @@ def live(seed: int) -> World:
             world.chatter(dice.choice(_CHATTER))
         if dice.random() < trouble / 10:
             world.wait(5.0)
+        if gated and dice.random() < 0.1:
+            world.pass_time(dice.choice((0.5, 2.0, 4.0)))
+        if gated and dice.random() < trouble / 10:
+            world.link.renew(world.now)
         world.check()
     return world
 
@@ -59,9 +64,9 @@ class Machine(RuleBasedStateMachine):
 
     world: World
 
-    @initialize(seed=st.integers(0, 1 << 30), count=st.integers(3, 30), chunks=st.integers(0, 40))
-    def begin(self, seed: int, count: int, chunks: int) -> None:
-        self.world = World(seed, count)
+    @initialize(seed=st.integers(0, 1 << 30), count=st.integers(3, 30), chunks=st.integers(0, 40), gated=st.booleans())
+    def begin(self, seed: int, count: int, chunks: int, gated: bool) -> None:
+        self.world = World(seed, count, gated=gated)
         self.world.speak(chunks)
         self.world.turn(0, 0, 0, 0)
 
@@ -83,6 +88,15 @@ class Machine(RuleBasedStateMachine):
     @rule(code=st.sampled_from([None, 1000, 4408]))
     def kill(self, code: int | None) -> None:
         self.world.kill(code)
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, 4.0]))
+    def nobody_speaks(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule()
+    def renew(self) -> None:
+        if len(self.world.sims) < MOST_SESSIONS:
+            self.world.link.renew(self.world.now)
 
     @rule()
     def end_by_itself(self) -> None:
