@@ -50,6 +50,7 @@ from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_control
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
+from gateway.sessions.infra.voice import MARGIN_S, Voice, VoiceOptions
 from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, Analyst
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.feed import Feeding
@@ -79,6 +80,7 @@ from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from storage.redis.throttle import open_throttle
 from stt.errors import SttError
 from stt.gladia.client import Provider, ProviderOptions
+from stt.gladia.session import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 if TYPE_CHECKING:
@@ -186,9 +188,11 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         process=process,
         swept=partial(available(table.drop_former), owner),
     )
+    voice = Voice(VoiceOptions(settings.vad_mode, settings.stt_endpointing_s + MARGIN_S, settings.stt_mute_s))
     transcriber = GladiaTranscriber(
         provider,
         settings.engine,
+        voice,
         process=process,
         endpointing_s=settings.stt_endpointing_s,
         maximum_utterance_s=settings.stt_max_utterance_s,
@@ -236,6 +240,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         AnalysisOptions(workers=settings.analysis_workers, attempts=settings.analysis_attempts),
     )
     metrics = _metrics(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
+    _voice_metrics(metrics, voice)
     _audio_metrics(metrics, audio)
     _analysis_metrics(metrics, analyses)
     _provider_metrics(metrics, provider, places, sweeper.counts)
@@ -513,8 +518,9 @@ def _blob_options(settings: Settings) -> BlobOptions:
 
 async def _provider(settings: Settings, rooms: AsyncExitStack) -> ProviderOptions:
     """Gladia, or the offline recogniser behind the same protocol. Which of them is never a matter of luck."""
+    link = LinkOptions(rest_s=settings.stt_idle_s, hush_s=settings.stt_endpointing_s + MARGIN_S)
     if settings.engine == "gladia":
-        return ProviderOptions(api_key=settings.gladia_api_key or "", url=settings.gladia_api_url)
+        return ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url, link=link)
     key = secrets.token_urlsafe(16)
     local = await rooms.enter_async_context(LocalServer(LocalOptions(api_key=key, engine=settings.engine)))
     log.warning(
@@ -522,7 +528,7 @@ async def _provider(settings: Settings, rooms: AsyncExitStack) -> ProviderOption
         "set GLADIA_API_KEY for the real service",
         settings.engine,
     )
-    return ProviderOptions(api_key=key, url=local.url)
+    return ProviderOptions(key, local.url, link=link)
 
 
 async def _analyst(settings: Settings, rooms: AsyncExitStack) -> Analyst:
@@ -660,6 +666,25 @@ def _metrics(
         by("reason", counters.protocol_errors.items),
     )
     return metrics
+
+
+def _voice_metrics(metrics: Metrics, voice: Voice) -> None:
+    metrics.counter("audio_heard_seconds", "Audio that came in", plain(lambda: voice.counts.heard / 16_000))
+    metrics.counter("speech_seconds", "Speech in it", plain(lambda: voice.counts.speech / 16_000))
+    metrics.counter("audio_sent_seconds", "Audio sent to the provider", plain(lambda: voice.sent_samples / 16_000))
+    metrics.counter(
+        "silence_seconds",
+        "Silence that the gate keeps back, or would in shadow mode",
+        plain(lambda: voice.counts.withheld / 16_000),
+    )
+    metrics.counter("gate_openings", "Times that somebody began to speak", plain(lambda: voice.counts.openings))
+    metrics.counter("gate_failures", "Tracks whose voice detection failed", plain(lambda: voice.counts.failures))
+    metrics.gauge(
+        "unanswered_speech_seconds", "Speech without any text, worst track", plain(lambda: voice.unanswered_s)
+    )
+    metrics.counter(
+        "provider_renewals", "Provider sessions renewed because no text came", plain(lambda: voice.counts.renewals)
+    )
 
 
 def _audio_metrics(metrics: Metrics, audio: AudioEndpoint) -> None:

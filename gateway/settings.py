@@ -159,6 +159,13 @@ VARIABLES: Final = (
     Variable("GATEWAY_STT_MAX_SESSIONS", "stt_max_sessions", _whole(0, 1_000_000), "0", "Sessions that the provider "
              "account allows at once, over all gateways on this database; further tracks wait, with up to a minute of "
              "audio held. 0 = as many as the provider takes."),
+    Variable("GATEWAY_VAD_MODE", "vad_mode", _choice("off", "shadow", "on"), "on", "Voice-activity gate: `on` sends "
+             "speech and what is around it, `shadow` sends everything and says in the receipt what `on` would save, "
+             "`off` sends everything. Music and very noisy microphones may need `off`."),
+    Variable("GATEWAY_STT_IDLE_S", "stt_idle_s", _number(5, 3600), "60", "Silence after which a speaker's provider "
+             "session is ended, seconds; the next speech opens another."),
+    Variable("GATEWAY_STT_MUTE_S", "stt_mute_s", _number(0, 25), "20", "Speech without any text after which the "
+             "provider counts as mute and its session is renewed, seconds of speech; 0 = never."),
     Variable("GATEWAY_HTTP_HOST", "http_host", _text, "0.0.0.0", "Address of the HTTP API and the streams."),
     Variable("GATEWAY_HTTP_PORT", "http_port", _whole(0, 65535), "8080", "Its port; 0 takes a free one."),
     Variable("GATEWAY_METRICS_PORT", "metrics_port", _whole(1, 65535), "", "Serve /metrics on a port of its own, "
@@ -273,6 +280,9 @@ class Settings:
     stt_endpointing_s: float = 0.3
     stt_max_utterance_s: float = 15.0
     stt_max_sessions: int = 0
+    vad_mode: str = "on"
+    stt_idle_s: float = 60.0
+    stt_mute_s: float = 20.0
     http_host: str = "0.0.0.0"
     http_port: int = 8080
     metrics_port: int | None = None

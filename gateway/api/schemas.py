@@ -11,6 +11,7 @@ from gateway.sessions.domain.speech import Language, Share, TranslationStyle, Vo
 
 Slug = Annotated[str, Meta(min_length=1, max_length=128, description="the session's slug, also its room name")]
 Moment = Annotated[str, Meta(description="ISO 8601, UTC, milliseconds, Z")]
+Gate = Literal["off", "shadow", "on"]
 State = Literal["starting", "running", "waiting", "stopping", "stopped"]
 
 
@@ -126,6 +127,23 @@ class BillingView(msgspec.Struct, rename="camel"):
     provider_sessions: list[ProviderSessionView]
 
 
+class ReceiptView(msgspec.Struct, rename="camel"):
+    """What the voice-activity gate spared, all participants together. Money at the price of a minute, in USD.
+
+    `secondsHeard`: audio that came in. `secondsSaved`: what of it was not sent, because nobody spoke.
+    `secondsSaveable`: what it saves when it is on, so that `shadow` shows what `on` would bring.
+    """
+
+    gate: Gate
+    seconds_heard: float
+    seconds_speech: float
+    seconds_sent: float
+    seconds_saved: float
+    cost_saved: float
+    seconds_saveable: float
+    cost_saveable: float
+
+
 class UsageView(msgspec.Struct, rename="camel"):
     """One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later."""
 
@@ -133,6 +151,7 @@ class UsageView(msgspec.Struct, rename="camel"):
     session_slug: str
     rows: list[UsageRowView]
     totals: UsageTotals
+    receipt: ReceiptView
     billing: BillingView | None = None
 
 

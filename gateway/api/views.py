@@ -8,6 +8,7 @@ from datetime import datetime
 from gateway.api import schemas, session_schemas
 from gateway.live.protocol import timestamp
 from gateway.sessions.domain.billing import Bill, balance
+from gateway.sessions.domain.receipt import receipt
 from gateway.sessions.domain.transcription import Ingest
 from gateway.sessions.domain.usage import Usage
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
@@ -123,7 +124,8 @@ def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bi
         total_cost=round(sum(row.total_cost for row in rows), 6),
         errors_count=sum(row.errors_count for row in rows),
     )
-    return schemas.UsageView(record.id, record.slug, rows, totals, None if bills is None else billing(bills))
+    billed = None if bills is None else billing(bills)
+    return schemas.UsageView(record.id, record.slug, rows, totals, _receipt(used), billed)
 
 
 def billing(bills: Sequence[Bill]) -> schemas.BillingView:
@@ -150,6 +152,30 @@ def billing(bills: Sequence[Bill]) -> schemas.BillingView:
             for bill in bills
         ],
     )
+
+
+def _receipt(used: Sequence[Usage]) -> schemas.ReceiptView:
+    made = receipt(used)
+    return schemas.ReceiptView(
+        gate=_gate(made.gate),
+        seconds_heard=made.heard_s,
+        seconds_speech=made.speech_s,
+        seconds_sent=made.sent_s,
+        seconds_saved=made.saved_s,
+        cost_saved=made.saved_usd,
+        seconds_saveable=made.saveable_s,
+        cost_saveable=made.saveable_usd,
+    )
+
+
+def _gate(mode: str) -> schemas.Gate:
+    match mode:
+        case "on":
+            return "on"
+        case "shadow":
+            return "shadow"
+        case _:
+            return "off"
 
 
 def transcription(
@@ -189,7 +215,7 @@ def _track(live: LiveTrack) -> schemas.TrackView:
         participant_identity=live.track.speaker.identity,
         participant_name=live.track.speaker.name,
         provider=live.link.state,
-        seconds_heard=round(live.meter.samples_heard / 16_000, 3),
+        seconds_heard=round(live.link.listened.heard / 16_000, 3),
         seconds_sent=round(live.link.sent_samples / 16_000, 3),
         backlog_seconds=round(live.link.backlog_s, 3),
         facts=dict(live.track.facts()),

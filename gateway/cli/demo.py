@@ -209,11 +209,12 @@ Publishing the sample over RTMP as session {slug}; what comes back over the WebS
 
 
 def _summary(report: dict[str, Any], stopped: dict[str, Any], slug: str) -> str:
-    totals = report["usage"]["totals"]
+    totals, receipt = report["usage"]["totals"], report["usage"]["receipt"]
+    minutes = totals["durationMinutes"]
     complete = "all arrived" if stopped["finalsComplete"] else "some may be missing"
     return f"""
   Finals   {len(report["finals"])} ({complete})
-  Heard    {totals["durationSeconds"]} s of audio, billed as {totals["durationMinutes"]} min
+  Heard    {receipt["secondsHeard"]:.0f} s of audio, sent {totals["durationSeconds"]} s, billed as {minutes} min
   Cost     {totals["totalCost"]:.2f} USD
   Room     {_room_summary(report["livekit"])}
   Rows     "TranscriptSegment" and "TranscriptionUsage" of session {slug} in

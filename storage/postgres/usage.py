@@ -37,6 +37,12 @@ class UsageRow:
     errors_count: int
     created_at: datetime
     updated_at: datetime
+    gate: str = "off"
+    """Of the voice-activity gate: off, shadow or on. What follows is its receipt, in seconds."""
+    heard_seconds: float = 0.0
+    speech_seconds: float = 0.0
+    silent_seconds: float = 0.0
+    kept_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -109,4 +115,9 @@ def _arguments(row: UsageRow) -> tuple[object, ...]:
         finite(row.total_cost),
         whole(row.errors_count),
         naive(row.updated_at),
+        row.gate,
+        finite(row.heard_seconds),
+        finite(row.speech_seconds),
+        finite(row.silent_seconds),
+        finite(row.kept_seconds),
     )

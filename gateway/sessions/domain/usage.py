@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from gateway.sessions.domain.receipt import Listened
 
 SAMPLE_RATE = 16_000
 
@@ -27,17 +29,17 @@ def exceeds(cost: float, cap: float) -> bool:
 class Meter:
     """Counters of one participant in one transcription. They only grow.
 
-    `samples_heard` came from the source, `samples_sent` went to the provider (sent again counts again, since it is
-    billed again).
+    `samples_sent` went to the provider (sent again counts again, since it is billed again).
     """
 
     usage_id: str
     identity: str
     name: str | None
     started_at: datetime
-    samples_heard: int = 0
+    listened: Listened = field(default_factory=Listened)
+    listened_before: Listened = field(default_factory=Listened)  # by tracks of this participant that have ended
     samples_sent: int = 0
-    samples_sent_before: int = 0  # by tracks of this participant that have ended
+    samples_sent_before: int = 0
     chunks_sent: int = 0
     chunks_sent_before: int = 0
     finals: int = 0
@@ -48,7 +50,10 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A meter read at one moment, in the columns of `TranscriptionUsage`."""
+    """A meter read at one moment, in the columns of `TranscriptionUsage`; then what a receipt needs besides.
+
+    What a former version wrote to disk has no receipt, hence the defaults.
+    """
 
     id: str
     identity: str
@@ -63,6 +68,11 @@ class Usage:
     cost_per_minute: float
     total_cost: float
     errors_count: int
+    gate: str = "off"
+    heard_s: float = 0.0
+    speech_s: float = 0.0
+    silent_s: float = 0.0
+    kept_s: float = 0.0
 
     def shown(self) -> dict[str, object]:
         return {
@@ -79,7 +89,7 @@ class Usage:
         }
 
 
-def read(meter: Meter, cost_per_minute: float) -> Usage:
+def read(meter: Meter, cost_per_minute: float, gate: str = "off") -> Usage:
     seconds = whole_seconds(meter.samples_sent)
     minutes = started_minutes(seconds)
     return Usage(
@@ -96,4 +106,13 @@ def read(meter: Meter, cost_per_minute: float) -> Usage:
         cost_per_minute=cost_per_minute,
         total_cost=round(minutes * cost_per_minute, 6),
         errors_count=meter.errors,
+        gate=gate,
+        heard_s=_seconds(meter.listened.heard),
+        speech_s=_seconds(meter.listened.speech),
+        silent_s=_seconds(meter.listened.silent),
+        kept_s=_seconds(meter.listened.kept),
     )
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / SAMPLE_RATE, 3)

@@ -50,6 +50,10 @@ class _RoomTrack:
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self._track.chunks()
 
+    @property
+    def left_out(self) -> int:
+        return self._track.stats.silent_samples
+
     def trouble(self) -> str | None:
         return None  # what cannot be heard has no track; the room says why
 

@@ -270,6 +270,11 @@ class PostgresRecords:
                     errors_count=one.errors_count,
                     created_at=one.started_at,
                     updated_at=now,
+                    gate=one.gate,
+                    heard_seconds=one.heard_s,
+                    speech_seconds=one.speech_s,
+                    silent_seconds=one.silent_s,
+                    kept_seconds=one.kept_s,
                 )
                 for one in used
             ]
@@ -360,4 +365,9 @@ def _usage(row: usage.UsageRow) -> Usage:
         cost_per_minute=row.cost_per_minute,
         total_cost=row.total_cost,
         errors_count=row.errors_count,
+        gate=row.gate,
+        heard_s=row.heard_seconds,
+        speech_s=row.speech_seconds,
+        silent_s=row.silent_seconds,
+        kept_s=row.kept_seconds,
     )

@@ -183,6 +183,8 @@ class _Published:
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
+    left_out = 0
+
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         try:
             async for chunk in self._track.chunks():

@@ -13,9 +13,9 @@ import msgspec
 from gateway.sessions.domain.captions import SpokenWord, Utterance
 from gateway.sessions.domain.errors import ProviderRefusedKey
 from gateway.sessions.domain.speech import SpeechOptions
+from gateway.sessions.infra.voice import Voice, VoicedLink
 from gateway.sessions.usecases.ports import (
     Annotation,
-    LinkEnd,
     ProviderComplaint,
     ProviderSession,
     Speech,
@@ -43,6 +43,7 @@ class GladiaTranscriber:
         self,
         provider: Provider,
         engine: str,
+        voice: Voice,
         *,
         process: str,
         endpointing_s: float | None,
@@ -50,6 +51,7 @@ class GladiaTranscriber:
     ) -> None:
         self._process = process
         self._provider = provider
+        self._voice = voice
         self._engine = engine
         self._endpointing_s = endpointing_s
         self._maximum_utterance_s = maximum_utterance_s
@@ -62,6 +64,10 @@ class GladiaTranscriber:
     @property
     def trouble(self) -> str | None:
         return self._provider.trouble
+
+    @property
+    def gate(self) -> str:
+        return self._voice.options.gate
 
     async def refuse(self) -> None:
         """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
@@ -84,7 +90,7 @@ class GladiaTranscriber:
         labels: Mapping[str, str],
         hear: Callable[[Speech], None],
         report: Callable[[ProviderSession], None],
-    ) -> _Link:
+    ) -> VoicedLink:
         config = LiveConfig(
             languages=options.languages,
             code_switching=options.code_switching,
@@ -125,34 +131,14 @@ class GladiaTranscriber:
                 )
             )
 
-        return _Link(self._provider.link(config, listen, note))
+        def open_link(first: Callable[[gladia.LinkEvent], None]) -> GladiaLink:
+            def both(event: gladia.LinkEvent) -> None:
+                first(event)
+                listen(event)
 
+            return self._provider.link(config, both, note)
 
-class _Link:
-    def __init__(self, link: GladiaLink) -> None:
-        self._link = link
-        self.send = link.send
-        self.finish = link.finish
-
-    async def run(self) -> LinkEnd:
-        outcome = await self._link.run()
-        return LinkEnd(outcome.complete, str(outcome.failed) if outcome.failed else None)
-
-    @property
-    def state(self) -> str:
-        return self._link.state
-
-    @property
-    def sent_samples(self) -> int:
-        return self._link.sent_samples
-
-    @property
-    def messages_sent(self) -> int:
-        return self._link.messages_sent
-
-    @property
-    def backlog_s(self) -> float:
-        return self._link.backlog_s
+        return self._voice.link(open_link, labels.get("identity", ""))
 
 
 def _translate(event: gladia.LinkEvent) -> Speech | None:

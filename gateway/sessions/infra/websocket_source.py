@@ -150,6 +150,8 @@ class _Sender:
 
     # --- the track --------------------------------------------------------------------------------------------
 
+    left_out = 0
+
     @property
     def anchor(self) -> datetime | None:
         return self.track.anchor

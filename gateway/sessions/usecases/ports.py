@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
+from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
@@ -50,6 +51,10 @@ class AudioTrack(Protocol):
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
         """Raises: SourceTrouble when the audio cannot be used; the text says what to do."""
+
+    @property
+    def left_out(self) -> int:
+        """Samples of digital silence that the source has left out of the chunks by itself."""
 
     def trouble(self) -> str | None:
         """Why there is nothing to hear although somebody publishes, with what to do; None while all is well."""
@@ -177,6 +182,13 @@ class SpeechLink(Protocol):
     def messages_sent(self) -> int: ...
     @property
     def backlog_s(self) -> float: ...
+    @property
+    def listened(self) -> Listened:
+        """What of this track's chunks was speech, silent, and kept from the provider."""
+
+    @property
+    def is_mute(self) -> bool:
+        """Speech has gone to the provider for too long without any text coming back."""
 
 
 class Transcriber(Protocol):
@@ -187,6 +199,10 @@ class Transcriber(Protocol):
     @property
     def trouble(self) -> str | None:
         """Why the provider serves nobody now; None while it answers."""
+
+    @property
+    def gate(self) -> str:
+        """The mode of the voice-activity gate: off, shadow or on."""
 
     async def refuse(self) -> None:
         """Raises: ProviderRefusedKey when the provider is known to refuse us."""

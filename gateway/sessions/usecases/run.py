@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.sessions.domain.annotations import on_session
 from gateway.sessions.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, TranscriptionState, move
 from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
@@ -174,7 +175,8 @@ class Run:
 
     def usage(self) -> list[Usage]:
         self._read_links()
-        return [read(meter, self._world.options.cost_per_minute) for meter in self._meters.by_identity.values()]
+        price, gate = self._world.options.cost_per_minute, self._world.transcriber.gate
+        return [read(meter, price, gate) for meter in self._meters.by_identity.values()]
 
     @property
     def health(self) -> tuple[str, ...]:
@@ -277,6 +279,7 @@ class Run:
                 link.finish(world.options.drain_s)
         finally:
             # Only this track's own: another one of the same participant may still run, after a takeover for example.
+            meter.listened_before += _listened(live)
             meter.samples_sent_before += link.sent_samples
             meter.chunks_sent_before += link.messages_sent
             self.tracks.remove(live)
@@ -292,14 +295,13 @@ class Run:
         self._noted.set()
 
     async def _pump(self, live: LiveTrack) -> None:
-        recorder, link, meter = self._world.recorder, live.link, live.meter
+        recorder, link = self._world.recorder, live.link
         try:
             async for chunk in live.track.chunks():
                 if self.state is TranscriptionState.STARTING:
                     self._move(TranscriptionState.RUNNING)
                 await recorder.room()
                 link.send(chunk.offset, chunk.pcm)
-                meter.samples_heard += chunk.samples
         except SourceTrouble as error:
             self._trouble(live, str(error))
 
@@ -487,6 +489,11 @@ class Run:
         if self._world.recorder.behind_s > 2:
             where = "in memory only" if self._world.recorder.trouble else "on disk"
             reasons.append(f"the database is behind; finals are kept {where}")
+        reasons += [
+            f"{live.track.speaker.identity} speaks and no text comes: the provider is mute, or it is only noise"
+            for live in self.tracks
+            if live.link.is_mute
+        ]
         reasons += [live.trouble for live in self.tracks if live.trouble]
         if trouble := self.source.trouble():
             reasons.append(trouble)
@@ -545,7 +552,9 @@ class Run:
 
     def _read_links(self) -> None:
         for meter in self._meters.by_identity.values():
-            links = [live.link for live in self.tracks if live.meter is meter]
+            lives = [live for live in self.tracks if live.meter is meter]
+            links = [live.link for live in lives]
+            meter.listened = sum(map(_listened, lives), meter.listened_before)
             meter.samples_sent = meter.samples_sent_before + sum(link.sent_samples for link in links)
             meter.chunks_sent = meter.chunks_sent_before + sum(link.messages_sent for link in links)
 
@@ -563,15 +572,23 @@ class Run:
         self._world.live.channel(self.claimed.slug).say(kind, msgspec.json.encode(data))
 
 
+def _listened(live: LiveTrack) -> Listened:
+    """What the link has listened to, and what the source spared it."""
+    left_out = live.track.left_out
+    return live.link.listened + Listened(heard=left_out, silent=left_out, kept=left_out)
+
+
 def _resumed(usage: Usage) -> Meter:
     """Go on counting where a former owner's last checkpoint stood."""
     samples = usage.duration_seconds * 16_000
+    listened = Listened(*(round(s * 16_000) for s in (usage.heard_s, usage.speech_s, usage.silent_s, usage.kept_s)))
     return Meter(
         usage.id,
         usage.identity,
         None,
         usage.started_at,
-        samples_heard=samples,
+        listened=listened,
+        listened_before=listened,
         samples_sent=samples,
         chunks_sent=usage.audio_chunks_sent,
         finals=usage.final_transcripts,

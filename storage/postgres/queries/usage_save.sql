@@ -3,10 +3,12 @@
 WITH batch AS MATERIALIZED (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamp[],
                        $8::timestamp[], $9::int[], $10::int[], $11::int[], $12::int[], $13::int[], $14::int[],
-                       $15::float8[], $16::float8[], $17::int[], $18::timestamp[])
+                       $15::float8[], $16::float8[], $17::int[], $18::timestamp[], $19::text[], $20::float8[],
+                       $21::float8[], $22::float8[], $23::float8[])
     AS b(id, transcription_id, identity, session_id, participant_id, user_id, started_at, ended_at, duration_seconds,
          duration_minutes, audio_chunks_sent, transcripts_received, final_transcripts, partial_transcripts,
-         cost_per_minute, total_cost, errors_count, updated_at)
+         cost_per_minute, total_cost, errors_count, updated_at, gate, heard_seconds, speech_seconds, silent_seconds,
+         kept_seconds)
 ), alive AS MATERIALIZED (
   SELECT v.id FROM app."VideoSession" v WHERE v.id IN (SELECT session_id FROM batch) ORDER BY v.id FOR KEY SHARE
 ), known AS MATERIALIZED (
@@ -39,9 +41,17 @@ WITH batch AS MATERIALIZED (
     "updatedAt"           = greatest(u."updatedAt", excluded."updatedAt")
   RETURNING u.id
 ), mapped AS (
-  INSERT INTO gateway.transcription_usage (usage_id, transcription_id, identity)
-  SELECT b.id, b.transcription_id, b.identity FROM batch b JOIN alive a ON a.id = b.session_id ORDER BY b.id
-  ON CONFLICT DO NOTHING
+  INSERT INTO gateway.transcription_usage AS m
+    (usage_id, transcription_id, identity, gate, heard_seconds, speech_seconds, silent_seconds, kept_seconds)
+  SELECT b.id, b.transcription_id, b.identity, b.gate, b.heard_seconds, b.speech_seconds, b.silent_seconds,
+         b.kept_seconds
+  FROM batch b JOIN alive a ON a.id = b.session_id ORDER BY b.id
+  ON CONFLICT (usage_id) DO UPDATE SET
+    gate           = CASE WHEN excluded.heard_seconds >= m.heard_seconds THEN excluded.gate ELSE m.gate END,
+    heard_seconds  = greatest(m.heard_seconds, excluded.heard_seconds),
+    speech_seconds = greatest(m.speech_seconds, excluded.speech_seconds),
+    silent_seconds = greatest(m.silent_seconds, excluded.silent_seconds),
+    kept_seconds   = greatest(m.kept_seconds, excluded.kept_seconds)
 )
 SELECT (SELECT coalesce(array_agg(id), '{}') FROM usage) AS saved,
        (SELECT coalesce(array_agg(DISTINCT session_id), '{}') FROM batch

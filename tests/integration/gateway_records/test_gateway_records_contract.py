@@ -368,6 +368,19 @@ async def test_usage_only_grows(shelf: Shelf) -> None:
     assert await shelf.records.spent(session.id) == pytest.approx(0.03)
 
 
+async def test_a_receipt_is_kept_with_the_usage_and_only_grows(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    receipt = {"gate": "on", "heard_s": 90.5, "speech_s": 20.25, "silent_s": 60.0, "kept_s": 60.0}
+    late = {"gate": "shadow", "heard_s": 30.0, "speech_s": 9.0, "silent_s": 20.0, "kept_s": 0.0}
+    for given in (receipt, late):
+        await shelf.records.save_usage(mine, {}, [used(shelf, mine, 30, **given)])
+    [row] = await shelf.records.usage(mine.lease.transcription_id)
+    assert {name: getattr(row, name) for name in receipt if name != "gate"} == {
+        name: value for name, value in receipt.items() if name != "gate"
+    }
+
+
 async def test_an_heir_continues_the_row(shelf: Shelf) -> None:
     session = await shelf.session()
     mine = await shelf.claimed(session)

@@ -16,6 +16,7 @@ from gateway.live.hub import Hub
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
 from gateway.sessions.domain.errors import ProviderRefusedKey, SessionNotFound, SessionOver, SourceUnavailable
+from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
@@ -380,6 +381,10 @@ _GROWING = (
     "partial_transcripts",
     "total_cost",
     "errors_count",
+    "heard_s",
+    "speech_s",
+    "silent_s",
+    "kept_s",
 )
 
 
@@ -407,6 +412,8 @@ class FakeTrack:
         self._clock = clock
         self._coming: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         self._samples = 0
+
+    left_out = 0
 
     def speak(self, seconds: float) -> None:
         self.anchor = self.anchor or self._clock.now()
@@ -501,6 +508,8 @@ class FakeLink:
         self.sent_samples = 0
         self.messages_sent = 0
         self.backlog_s = 0.0
+        self.listened = Listened()
+        self.is_mute = False
         self.identity = identity
         self.hear = hear
         self.finished_with: float | None = None
@@ -511,6 +520,7 @@ class FakeLink:
 
     def send(self, offset: int, pcm: bytes) -> None:
         self.sent_samples += len(pcm) // 2
+        self.listened += Listened(heard=len(pcm) // 2)
         self.messages_sent += 1
 
     def final(self, text: str, utterance_id: str | None = None, *, start: float = 0.0, end: float = 1.0) -> str:
@@ -546,6 +556,7 @@ class FakeTranscriber:
     """Opens links and keeps them in order. `refusal`: the provider rejects the key."""
 
     engine = "fake"
+    gate = "on"
 
     def __init__(self) -> None:
         self.links: list[FakeLink] = []

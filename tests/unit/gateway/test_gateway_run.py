@@ -24,6 +24,7 @@ from gateway.sessions.domain.errors import (
     SessionOver,
     SourceUnavailable,
 )
+from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import StartRequest, TranscriptionState
 from gateway.sessions.usecases.ports import (
@@ -532,6 +533,49 @@ async def test_trouble_and_waiting_are_states_that_a_person_can_see() -> None:
         ]
         assert "WAITING" in there.records.states
         assert [error["message"] for error in told(screen, "error")] == ["no audio; add an audio track"]
+
+
+async def test_a_provider_that_falls_mute_is_a_state_that_a_person_can_see() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.link.is_mute = True
+        await asyncio.sleep(3)
+        there.link.is_mute = False
+        await asyncio.sleep(3)
+        assert [(health["status"], health["reasons"]) for health in told(screen, "health")] == [
+            ("degraded", ["anna speaks and no text comes: the provider is mute, or it is only noise"]),
+            ("ok", []),
+        ]
+
+
+async def test_the_receipt_adds_up_over_tracks_and_owners() -> None:
+    """Two publishes of one speaker, what the source itself left out, and the next owner go into one receipt."""
+    records = MemoryRecords(LoopClock())
+    async with replica(records) as one:
+        await one.service.start(start())
+        first = one.source(SLUG).appear("anna")
+        first.speak(10)
+        first.left_out = 5 * 16_000
+        await until(lambda: bool(one.transcriber.links))
+        one.link.listened += Listened(speech=4 * 16_000, silent=6 * 16_000, kept=6 * 16_000)
+        first.hang_up()
+        await asyncio.sleep(1)
+        one.source(SLUG).appear("anna").speak(20)
+        await until(lambda: len(one.transcriber.links) == 2)
+        await asyncio.sleep(1)
+        [used] = await one.service.usage(SLUG)
+        assert (used.gate, used.heard_s, used.speech_s, used.silent_s, used.kept_s) == ("on", 35.0, 4.0, 11.0, 11.0)
+    async with replica(records, owner="replica-2") as two:
+        await until(lambda: bool(two.service.runs), 11)
+        two.source(SLUG).appear("anna").speak(5)
+        await until(lambda: bool(two.transcriber.links))
+        stopped = await two.service.stop(SLUG)
+        assert stopped is not None
+        [used] = stopped.usage
+        assert (used.heard_s, used.speech_s, used.kept_s) == (40.0, 4.0, 11.0)
 
 
 async def test_a_bug_in_one_track_ends_its_transcription_and_no_other() -> None:
