@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import asyncpg
 from support.gateway import Running, Watcher, words_in_order
-from support.livekit import LivekitServer
+from support.livekit import LivekitServer, Person
+
+from stt.local.scripted import speak
 
 ANNA = "alpha bravo charlie delta echo foxtrot golf hotel india juliet"
 BOB = "zero one two three four five six seven eight nine"
@@ -57,3 +60,60 @@ async def test_everybody_is_transcribed_under_their_own_name(
     assert len(rows) == len(watcher.finals)
     assert {row["identity"] for row in rows} == {"anna", "bob"}
     assert len(usage) == 2 and all(row["durationSeconds"] >= 3 for row in usage)
+
+
+async def test_words_stay_with_who_says_them_when_people_interrupt_and_swap(
+    gateway: Running, livekit: LivekitServer
+) -> None:
+    """Three at once, the next one before the last has ended, then everybody with the words of another."""
+    parts = {
+        "anna": "alpha bravo charlie delta echo foxtrot",
+        "bob": "zero one two three four five",
+        "carol": "red orange yellow green blue violet",
+    }
+    slug = await gateway.new_session()
+    async with AsyncExitStack() as room:
+        people = {who: await room.enter_async_context(livekit.join(slug, who)) for who in parts}
+        for person in people.values():
+            await person.publish()
+        await gateway.start(slug, source="livekit")
+        await gateway.until(slug, lambda seen: len(seen["tracks"]) == 3)
+
+        async def say(who: Person, words: str, after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            await who.say(words, tail_s=1.0)
+
+        async with gateway.watch(slug) as watcher:
+            said: dict[str, list[str]] = {who: [] for who in parts}
+            for shift in range(2):  # in the second round everybody has somebody else's part
+                round_ = dict(zip(parts, [*parts.values()][shift:] + [*parts.values()][:shift], strict=True))
+                await asyncio.gather(
+                    *(say(people[who], words, 0.5 * n) for n, (who, words) in enumerate(round_.items()))
+                )
+                for who, words in round_.items():
+                    said[who].append(words)
+            await gateway.stop(slug)
+            await watcher.until(lambda w: any(m["data"]["state"] == "stopped" for m in w.of("session.state")))
+        for who, words in said.items():
+            check_heard(watcher, who, " ".join(words))
+
+
+async def test_a_track_that_ends_in_mid_word_gives_its_last_words_as_a_final(
+    gateway: Running, livekit: LivekitServer
+) -> None:
+    """She is cut off while she speaks. Nobody stops anything; what she said before arrives, the half word does not."""
+    slug = await gateway.new_session()
+    async with livekit.join(slug, "bob"), livekit.join(slug, "anna") as anna:
+        await anna.publish()
+        await gateway.start(slug, source="livekit")
+        await gateway.until(slug, lambda seen: bool(seen["tracks"]))
+        async with gateway.watch(slug) as watcher:
+            pcm, said = speak(ANNA, lead_s=0.3)
+            half = sum(said[-1][1:]) / 2
+            await anna.play(pcm[: 2 * int(half * 16_000)])
+            await anna.unpublish()
+            await watcher.until(lambda w: bool(w.finals))
+            await gateway.until(slug, lambda seen: not seen["tracks"] and seen["state"] == "running")
+            heard_ = heard(watcher, "anna")
+        await gateway.stop(slug)
+    assert words_in_order(ANNA.split()[:-1], heard_) >= 0.8 and ANNA.split()[-1] not in heard_

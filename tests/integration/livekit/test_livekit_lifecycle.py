@@ -45,11 +45,19 @@ async def test_a_server_that_is_down_at_start_is_said_and_joined_when_it_comes(
             await watcher.until(lambda w: words_in_order(GREEK.split(), w.words) >= 0.75)
 
 
-async def test_a_wrong_secret_is_said(livekit: LivekitServer, gateway_settings: dict[str, str], tmp_path: Path) -> None:
-    env = {**gateway_settings, "LIVEKIT_API_SECRET": "another-secret-0123456789-abcdefghijkl"}
-    async with gateway_process(tmp_path / "data", LIVEKIT_URL=livekit.url, **env) as gateway:
+@pytest.mark.parametrize(
+    "wrong",
+    [{"LIVEKIT_API_SECRET": "another-secret-0123456789-abcdefghijkl"}, {"LIVEKIT_API_KEY": "nobodys-key"}],
+    ids=["secret", "key"],
+)
+async def test_a_wrong_key_is_said(
+    livekit: LivekitServer, gateway_settings: dict[str, str], tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    """Start answers 201 all the same: somebody may be mending the server's configuration."""
+    env = {**gateway_settings, "LIVEKIT_URL": livekit.url, **wrong}
+    async with gateway_process(tmp_path / "data", **env) as gateway:
         slug = await gateway.new_session()
-        await gateway.start(slug, source="livekit")
+        assert (await gateway.start(slug, source="livekit"))["state"] == "starting"
         await gateway.until(slug, says("check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"))
         assert (await gateway.stop(slug))["finalsComplete"] is True
 
@@ -104,6 +112,20 @@ async def test_being_removed_stops_the_transcription_with_the_reason(gateway: Ru
             await service.room.remove_participant(bot)
         seen = await gateway.until(slug, lambda seen: seen["state"] == "stopped")
     assert "removed" in seen["reason"]
+
+
+async def test_somebody_who_never_publishes_is_no_track_and_no_cost(
+    gateway: Running, livekit: LivekitServer, database_url: str
+) -> None:
+    """In the room, so that it stays; the provider is never asked."""
+    slug = await gateway.new_session()
+    async with livekit.join(slug, "anna"):
+        await gateway.start(slug, source="livekit")
+        await gateway.until(slug, lambda seen: seen["state"] == "running" or seen["health"]["status"] == "ok")
+        await asyncio.sleep(1)
+        assert not (await gateway.status(slug))["tracks"]
+        stopped = await gateway.stop(slug)
+    assert stopped["finalsComplete"] is True and stopped["usage"]["totals"]["durationSeconds"] == 0
 
 
 async def test_an_encrypted_room_is_said_in_health(gateway: Running, livekit: LivekitServer) -> None:
