@@ -22,6 +22,7 @@ from aiohttp import web
 
 from gateway.api.analysis import AnalysisApi
 from gateway.api.errors import problems
+from gateway.api.host import HostApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.web import CrossOrigin, access_log, no_server_header
@@ -55,6 +56,7 @@ from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, Analyst
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.finalise import Finaliser
+from gateway.sessions.usecases.host import Hosts
 from gateway.sessions.usecases.local_control import LocalControl
 from gateway.sessions.usecases.ports import Clock, JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.rates import RateOptions, Rates
@@ -231,6 +233,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     live_options = LiveOptions(settings.allowed_origins, limits, settings.trusted_proxies)
     watching = Watching(records)
     endpoint = LiveEndpoint(hub, watching, check_credential, lambda: place.http_url, live_options)
+    hosts = Hosts(records, hub, lambda: transcriptions.runs)
     audio = AudioEndpoint(Feeding(records, sources), watching, check_credential, endpoint)
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
     analyses = Analyses(
@@ -304,7 +307,11 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         lambda: place.http_url,
         webhook,
         finaliser.document,
-        (*sessions_api.routes(), *AnalysisApi(analyses, check_credential).routes()),
+        (
+            *sessions_api.routes(),
+            *AnalysisApi(analyses, check_credential).routes(),
+            *HostApi(hosts, watching, check_credential).routes(),
+        ),
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
     await rooms.enter_async_context(
@@ -317,6 +324,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             documents=finaliser.run(),
             analyses=analyses.work(),
             retention=retention.run(),
+            hosts=hosts.look_for_ever(),
         )
     )
     if settings.rtmp_port:

@@ -53,6 +53,11 @@ export type PartialMessage = Envelope<'transcript.partial', Utterance>;
 export type TranslationMessage = Envelope<'translation', Translation>;
 export type StateMessage = Envelope<'session.state', { state: TranscriptionState; reason?: string }>;
 export type HealthMessage = Envelope<'health', { status: 'ok' | 'degraded'; reasons: string[] }>;
+/** Whose browser feeds the transcription now; null: nobody's. */
+export type HostMessage = Envelope<
+  'host.changed',
+  { participantIdentity: string | null; participantName: string | null; reason: 'first' | 'left' | 'claimed' | 'kept' | (string & {}) }
+>;
 /** Finals that will not come. */
 export type GapMessage = Envelope<'gap', { fromSeq: number; toSeq: number }>;
 /** Something that somebody has to mend, such as an encoder with a codec that is not supported. */
@@ -86,6 +91,7 @@ export type Message =
   | AnnotationMessage
   | StateMessage
   | HealthMessage
+  | HostMessage
   | GapMessage
   | TroubleMessage;
 
@@ -133,6 +139,7 @@ export interface StreamEvents {
   annotation: CustomEvent<AnnotationMessage>;
   state: CustomEvent<StateMessage>;
   health: CustomEvent<HealthMessage>;
+  host: CustomEvent<HostMessage>;
   gap: CustomEvent<GapMessage>;
   error: CustomEvent<StreamError>;
   open: CustomEvent<Opened>;

@@ -31,6 +31,8 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NotFedByBrowsers: HTTPStatus.CONFLICT,
+    errors.NotPresent: HTTPStatus.CONFLICT,
     errors.WrongRequest: HTTPStatus.BAD_REQUEST,
     errors.SessionNotEnded: HTTPStatus.CONFLICT,
     errors.NoAnalysis: HTTPStatus.NOT_FOUND,

@@ -27,6 +27,8 @@ SWEEP_S: Final = 0.05
 # Unsettled utterances kept, of a session and for a watcher that is behind; the oldest is forgotten.
 PARTIALS: Final = 256
 PAGE: Final = 500
+STANDING: Final = frozenset({"health", "host.changed"})
+"""Events whose newest one is told to everybody who comes later."""
 
 
 class Transport(Protocol):
@@ -208,7 +210,7 @@ class Channel:
     lagging: set[Watcher] = field(default_factory=set)
     recent: deque[tuple[int, Message]] = field(default_factory=deque)
     partials: dict[str, Message] = field(default_factory=dict)
-    health: Message | None = None
+    standing: dict[str, Message] = field(default_factory=dict)
 
     # --- publishing: never waits ------------------------------------------------------------------------
 
@@ -237,15 +239,15 @@ class Channel:
 
     def say(self, kind: str, data: bytes) -> None:
         message = self._message(kind, data)
-        if kind == "health":
-            self.health = message
+        if kind in STANDING:
+            self.standing[kind] = message
         self._tell(message)
 
     def set_state(self, state: str, reason: str | None) -> None:
         self.state, self.reason = state, reason
         if state == "stopped":
             self.partials.clear()
-            self.health = None
+            self.standing.clear()
         self._tell(self._state())
 
     def begin(self, numbering: Numbering) -> None:
@@ -287,7 +289,7 @@ class Channel:
             while watcher.buffered > BEHIND_BYTES and not watcher.gone:
                 await asyncio.sleep(0.01)
         now = [self._state()] if (self.state, self.reason) != said else []
-        shown = now + ([self.health] if self.health else []) + list(self.partials.values())
+        shown = now + list(self.standing.values()) + list(self.partials.values())
         watcher.go_live([message.framed(watcher.framing) for message in shown])
         if watcher.behind:
             self.lagging.add(watcher)

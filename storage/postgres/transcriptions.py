@@ -124,6 +124,20 @@ class Transcriptions:
             raise ValueError("a run is stopped with finish(), which also records when and why")
         return await self._db.run("transcription_set_state", transcription_id, fence, state.value) == 1
 
+    async def host(self, run_id: str) -> str | None:
+        """Whose browser feeds it."""
+        host: str | None = await self._db.value("transcription_host", run_id)
+        return host
+
+    async def set_host(self, run_id: str, identity: str) -> bool:
+        """Unless it has stopped. Returns: whether it was set."""
+        return await self._db.run("transcription_set_host", run_id, clean(identity)) == 1
+
+    async def pass_host(self, run_id: str, before: str | None, after: str | None) -> bool:
+        """Only while `before` is the host. Returns: whether it was set."""
+        args = (run_id, clean_or_none(before), clean_or_none(after))
+        return await self._db.run("transcription_pass_host", *args) == 1
+
     async def finish(
         self, transcription_id: str, fence: int, stopped_at: datetime, reason: str, finals_complete: bool
     ) -> bool:

@@ -84,6 +84,25 @@ class CostCapReached(SessionError):
         super().__init__(f"the transcriptions of {slug!r} have used up the cap of {cap:.2f} USD")
 
 
+class NotFedByBrowsers(SessionError):
+    title = "No browser feeds this transcription"
+    hint = "start it with source websocket; with other sources nobody is host"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"no running transcription of {slug!r} takes audio over WebSocket")
+
+
+class NotPresent(SessionError):
+    title = "Not in the session"
+    hint = "join first: POST /api/sessions/{slug}/participants/join, or send audio"
+
+    def __init__(self, slug: str, identity: str | None) -> None:
+        who = "nobody else" if identity is None else repr(identity)
+        super().__init__(
+            f"{who} is in session {slug!r} now" if identity is None else f"{who} is not in session {slug!r} now"
+        )
+
+
 class WrongRequest(SessionError):
     """A value in the request cannot be used."""
 

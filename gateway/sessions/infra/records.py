@@ -173,6 +173,18 @@ class PostgresRecords:
         return [_transcription(row) for row in await self._transcriptions.list(active_only=True)]
 
     @_available
+    async def host(self, transcription_id: str) -> str | None:
+        return await self._transcriptions.host(transcription_id)
+
+    @_available
+    async def set_host(self, transcription_id: str, identity: str) -> bool:
+        return await self._transcriptions.set_host(transcription_id, identity)
+
+    @_available
+    async def pass_host(self, transcription_id: str, before: str | None, after: str | None) -> bool:
+        return await self._transcriptions.pass_host(transcription_id, before, after)
+
+    @_available
     async def numbering(self, session_id: str) -> Numbering | None:
         row = await self._transcriptions.by_session(session_id)
         return None if row is None else Numbering(row.epoch, row.origin, row.last_seq)

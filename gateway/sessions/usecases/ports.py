@@ -357,6 +357,15 @@ class Records(Protocol):
         """The newest of the session."""
 
     async def running(self) -> list[TranscriptionRecord]: ...
+    async def host(self, transcription_id: str) -> str | None:
+        """Whose browser feeds it."""
+
+    async def set_host(self, transcription_id: str, identity: str) -> bool:
+        """Unless it has stopped. Returns: whether it is so now."""
+
+    async def pass_host(self, transcription_id: str, before: str | None, after: str | None) -> bool:
+        """Only while `before` is the host. Returns: whether it is so now."""
+
     async def numbering(self, session_id: str) -> Numbering | None: ...
     async def joined(self, session_id: str, speaker: Speaker) -> str:
         """The participant's id; the first join makes the session LIVE."""

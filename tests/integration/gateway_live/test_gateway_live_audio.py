@@ -239,6 +239,55 @@ async def test_the_end_of_the_transcription_ends_the_sender(gateway: InProcess) 
         assert code == 4510 and "start one with source websocket" in why
 
 
+# --- the host -----------------------------------------------------------------------------------------------
+
+
+async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProcess) -> None:
+    """Whoever feeds first; then whom somebody names; then, when that one hangs up, whoever is left."""
+    slug = await started(gateway)
+    path = f"/api/sessions/{slug}/transcription/host"
+    async with gateway.watch(slug) as stream, speaking(gateway, slug, token=room_token(slug)) as anna:
+        await anna.start()
+        [first] = await stream.until("host.changed")
+        expected = {"participantIdentity": "anna", "participantName": "Anna Kay", "reason": "first"}
+        assert first["data"] == expected
+        async with gateway.watch(slug) as late:
+            assert [one["data"] for one in await late.until("host.changed")] == [expected]
+        async with speaking(gateway, slug, identity="ben") as ben:
+            await ben.start()
+            await until_joined(gateway, slug, "ben")
+            refused = [
+                await gateway.call("POST", path, {"identity": "ben"}, token=room_token(slug)),
+                await gateway.call("POST", path, {"identity": "anna"}, token=room_token("elsewhere")),
+                await gateway.call("POST", path, {"identity": "ben"}, token=user_token("elsewhere")),
+                await gateway.call("POST", path, {"identity": "stranger"}),
+                await gateway.call("POST", path, {"identity": ""}),
+                await gateway.call("POST", path, token=None),
+                await gateway.call("POST", "/api/sessions/nowhere1/transcription/host"),
+            ]
+            assert [answer.status for answer in refused] == [403, 403, 403, 409, 400, 401, 404]
+            given = await gateway.call("POST", path, token=room_token(slug))  # the host hands over
+            assert (given.status, given.json) == (200, {"participantIdentity": "ben", "participantName": None})
+            assert (await stream.until("host.changed", 2))[1]["data"]["reason"] == "claimed"
+            again = await gateway.call("POST", path, token=room_token(slug))
+            assert again.status == 403, "it is not the host any more"
+            chosen = await gateway.call("POST", path, {"identity": "ben"}, token=user_token("default"))
+            assert chosen.status == 200
+            await ben.stop()
+        left = (await stream.until("host.changed", 3))[2]["data"]
+        assert left == {"participantIdentity": "anna", "participantName": "Anna Kay", "reason": "left"}
+    await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})
+    assert (await gateway.call("POST", path, {"identity": "anna"})).status == 409
+
+
+async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
+    async with gateway.records() as shelf, asyncio.timeout(10):
+        session = await shelf.records.session(slug)
+        assert session is not None
+        while identity not in [person.identity for person in await shelf.records.participants(session.id)]:
+            await asyncio.sleep(0.05)
+
+
 # --- who may ------------------------------------------------------------------------------------------------
 
 

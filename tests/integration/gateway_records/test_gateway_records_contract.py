@@ -454,3 +454,38 @@ async def test_a_lost_connection_is_trouble_that_passes(postgres_server: Postgre
 async def test_no_slug_is_strange_enough_to_be_an_error(shelf: Shelf, slug: str) -> None:
     assert await shelf.records.session(slug) is None
     assert await shelf.records.transcription(slug) is None
+
+
+# --- the host -----------------------------------------------------------------------------------------------
+
+
+async def test_a_host_is_named_by_people_and_passed_on_by_us(shelf: Shelf) -> None:
+    """Whoever was named meanwhile goes before our choice; a stopped transcription has no new host."""
+    claimed = await shelf.claimed(await shelf.session())
+    run = claimed.lease.transcription_id
+    records = shelf.records
+    assert await records.host(run) is None
+    assert await records.pass_host(run, None, "anna")
+    assert await records.set_host(run, "ben")
+    assert not await records.pass_host(run, "anna", "carl")
+    assert await records.host(run) == "ben"
+    assert await records.pass_host(run, "ben", None)
+    assert await records.host(run) is None
+    await records.finish(claimed.lease, "stopped by request", True)
+    assert not await records.set_host(run, "ben")
+    assert not await records.pass_host(run, None, "ben")
+    assert await records.host("nothing") is None and not await records.set_host("nothing", "ben")
+
+
+async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: Shelf) -> None:
+    session = await shelf.session()
+    for name in ("anna", "ben"):
+        await shelf.records.joined(session.id, Speaker(name, name.title()))
+        shelf.clock.at += timedelta(seconds=1)
+    people = await shelf.records.participants(session.id)
+    assert [(one.identity, one.name, one.role, one.user_id) for one in people] == [
+        ("anna", "Anna", "GUEST", None),
+        ("ben", "Ben", "GUEST", None),
+    ]
+    assert people[0].joined_at < people[1].joined_at
+    assert await shelf.records.participants("nothing") == []

@@ -71,6 +71,7 @@ class _Row:
     stopped_at: datetime | None = None
     stop_reason: str | None = None
     finals_complete: bool | None = None
+    host: str | None = None
 
 
 @dataclass(slots=True)
@@ -251,6 +252,27 @@ class MemoryRecords:
     async def running(self) -> list[TranscriptionRecord]:
         await self._answer()
         return [self._record(row) for row in self._rows.values() if row.state != "STOPPED"]
+
+    async def host(self, transcription_id: str) -> str | None:
+        await self._answer()
+        row = self._rows.get(transcription_id)
+        return row.host if row is not None else None
+
+    async def set_host(self, transcription_id: str, identity: str) -> bool:
+        await self._answer()
+        return self._set_host(transcription_id, identity)
+
+    async def pass_host(self, transcription_id: str, before: str | None, after: str | None) -> bool:
+        await self._answer()
+        row = self._rows.get(transcription_id)
+        return row is not None and row.host == before and self._set_host(transcription_id, after)
+
+    def _set_host(self, transcription_id: str, identity: str | None) -> bool:
+        row = self._rows.get(transcription_id)
+        if row is None or row.state == "STOPPED":
+            return False
+        row.host = identity
+        return True
 
     async def numbering(self, session_id: str) -> Numbering | None:
         await self._answer()
@@ -478,7 +500,7 @@ class FakeSource:
 
 
 class FakeSources:
-    """One kind, `rtmp`; the sources opened so far by session."""
+    """Two kinds, `rtmp` and `websocket`; the sources opened so far by session."""
 
     def __init__(self, clock: Clock) -> None:
         self.opened: dict[str, FakeSource] = {}
@@ -486,7 +508,7 @@ class FakeSources:
         self._keys = itertools.count(1)
 
     def refuse(self, kind: str) -> None:
-        if kind != "rtmp":
+        if kind not in ("rtmp", "websocket"):
             raise SourceUnavailable(kind, "use source rtmp")
 
     def new_key(self, kind: str) -> str | None:

@@ -1,0 +1,63 @@
+"""Who feeds a transcription that is fed by browsers: asked for by pages and services."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from gateway.api.errors import Problem
+from gateway.api.openapi import Parameter, Route
+from gateway.api.web import json_answer, read_body
+from gateway.live import credentials
+from gateway.live.credentials import Access, Forbidden
+from gateway.sessions.usecases.host import Hosts
+from gateway.sessions.usecases.watch import Watching
+
+_SLUG = Parameter("slug", "path", "the session's slug")
+
+
+class HostBody(msgspec.Struct, rename="camel"):
+    """Without `identity` the next in line: role HOST first, then the longest present, never the one who is host now."""
+
+    identity: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+
+
+class HostView(msgspec.Struct, rename="camel"):
+    participant_identity: str
+    participant_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostApi:
+    """`check`: what a credential proves."""
+
+    hosts: Hosts
+    watching: Watching
+    check: Callable[[str | None], Awaitable[Access]]
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/api/sessions/{slug}/transcription/host", self.appoint,
+                  "Make a participant the host of a transcription that is fed by browsers",
+                  credential="watch", body=HostBody, needs_body=False, parameters=(_SLUG,),
+                  answers={200: HostView, 400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem,
+                           413: Problem, 503: Problem}, tag="sessions"),
+        ]  # fmt: skip
+
+    async def appoint(self, request: web.Request) -> web.Response:
+        access = await self.check(credentials.bearer(request.headers.get("Authorization", "")))
+        watched = await self.watching.session(request.match_info["slug"])
+        access.check_session(watched.slug, watched.space_id)
+        body = await read_body(request, HostBody, default=b"{}")
+        if access.room is not None:
+            # A guest may become the host, and may stop being it; nobody else's business.
+            mine = body.identity or await self.hosts.current(watched.slug)
+            if mine != access.subject:
+                raise Forbidden("a LiveKit token makes its own participant the host, or hands over when it is")
+        person = await self.hosts.appoint(watched.slug, body.identity)
+        return json_answer(HostView(person.identity, person.name))

@@ -1,0 +1,1 @@
+SELECT host FROM gateway.transcription WHERE id = $1

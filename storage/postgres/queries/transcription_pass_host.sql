@@ -1,0 +1,3 @@
+-- Whoever was chosen by people meanwhile stays.
+UPDATE gateway.transcription SET host = $3
+WHERE id = $1 AND state <> 'STOPPED' AND host IS NOT DISTINCT FROM $2

@@ -1,0 +1,207 @@
+"""Whose browser feeds a transcription: the rule, and how it is kept while people come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.gateway.fakes import BEGIN, FakeTransport, Replica
+from unit.gateway.test_gateway_run import SLUG, replica, start, told, watch
+
+from gateway.sessions.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent, SessionNotFound
+from gateway.sessions.domain.host import host_after, select_host
+from gateway.sessions.usecases.host import LOOK_S, Hosts
+
+
+@dataclass(frozen=True)
+class Somebody:
+    identity: str
+    role: str = "GUEST"
+    joined_at: datetime = BEGIN
+
+
+def at(identity: str, minute: int, role: str = "GUEST") -> Somebody:
+    return Somebody(identity, role, BEGIN + timedelta(minutes=minute))
+
+
+ANNA, BEN, CARL = at("anna", 3), at("ben", 1), at("carl", 2, "HOST")
+
+
+# --- the rule -----------------------------------------------------------------------------------------------
+
+
+def test_the_role_goes_first_then_the_longest_present() -> None:
+    assert select_host([ANNA, BEN, CARL]) == "carl"
+    assert select_host([ANNA, BEN, CARL], without={"carl"}) == "ben"
+    assert select_host([ANNA], without={"anna"}) is None
+    assert select_host([at("b", 1), at("a", 1)]) == "a", "the same everywhere"
+
+
+@pytest.mark.parametrize(
+    "current, feeding, quitted, after",
+    [
+        (None, [], [], "carl"),
+        ("anna", [], [], "anna"),  # asked for, and still to begin
+        ("anna", ["anna"], [], "anna"),
+        ("anna", ["ben"], ["anna"], "carl"),  # present, but its audio has ended
+        ("dora", ["dora"], [], "dora"),  # its row comes later
+        ("dora", [], [], "carl"),
+        ("carl", [], ["carl", "ben"], "anna"),
+        ("carl", [], ["carl", "ben", "anna"], None),
+        (None, ["eve"], ["carl", "ben", "anna"], "eve"),
+    ],
+)
+def test_a_host_stays_until_it_has_left(
+    current: str | None, feeding: list[str], quitted: list[str], after: str | None
+) -> None:
+    assert host_after(current, [ANNA, BEN, CARL], feeding, quitted) == after
+
+
+NAMES = st.sampled_from("abcdef")
+
+
+@given(
+    current=st.none() | NAMES,
+    present=st.lists(
+        st.builds(at, NAMES, st.integers(0, 9), st.sampled_from(["HOST", "GUEST"])), unique_by=lambda one: one.identity
+    ),
+    feeding=st.lists(NAMES, unique=True),
+    quitted=st.sets(NAMES),
+)
+def test_the_host_is_always_somebody_who_is_there(
+    current: str | None, present: list[Somebody], feeding: list[str], quitted: set[str]
+) -> None:
+    """And there is none only when nobody is; asked twice it does not waver."""
+    quitted -= set(feeding)
+    after = host_after(current, present, feeding, quitted)
+    able = ({one.identity for one in present} - quitted) | set(feeding)
+    assert after in able if able else after is None
+    assert host_after(after, present, feeding, quitted) == after
+    if current in able:
+        assert after == current
+
+
+# --- kept while people come and go --------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def hosted(there: Replica) -> AsyncIterator[Hosts]:
+    hosts = Hosts(there.records, there.hub, lambda: there.service.runs)
+    looking = asyncio.create_task(hosts.look_for_ever())
+    try:
+        yield hosts
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+
+
+def changes(screen: FakeTransport) -> list[tuple[str | None, str]]:
+    return [(data["participantIdentity"], data["reason"]) for data in told(screen, "host.changed")]
+
+
+async def look() -> None:
+    await asyncio.sleep(2 * LOOK_S)
+
+
+async def test_when_the_host_leaves_the_next_is_told() -> None:
+    async with replica() as there, hosted(there):
+        await there.service.start(start("websocket"))
+        screen = await watch(there)
+        anna = there.source(SLUG).appear("anna", "Anna")
+        await look()
+        there.records.person(SLUG, "ben")
+        await asyncio.sleep(5)
+        there.records.person(SLUG, "carl", role="HOST")
+        await look()
+        assert changes(screen) == [("anna", "first")]
+        assert told(screen, "host.changed")[0]["participantName"] == "Anna"
+        anna.hang_up()
+        await look()
+        assert changes(screen)[1:] == [("carl", "left")]
+        there.records.left(SLUG, "carl")
+        await look()
+        assert changes(screen)[2:] == [("ben", "left")]
+        there.records.left(SLUG, "ben")
+        await look()
+        assert changes(screen)[3:] == [(None, "left")]
+        there.source(SLUG).appear("anna", "Anna")
+        await look()
+        assert changes(screen)[4:] == [("anna", "first")]
+        late = await watch(there)
+        assert changes(late) == [("anna", "first")], "whoever comes later is told as well"
+
+
+async def test_somebody_may_ask_for_it() -> None:
+    async with replica() as there, hosted(there) as hosts:
+        await there.service.start(start("websocket"))
+        screen = await watch(there)
+        for name in ("anna", "ben", "carl"):
+            there.records.person(SLUG, name)
+            await asyncio.sleep(1)
+        await look()
+        assert (await hosts.appoint(SLUG, "carl")).identity == "carl"
+        await look()
+        assert (await hosts.appoint(SLUG, None)).identity == "anna"
+        await look()
+        assert (await hosts.appoint(SLUG, None)).identity == "ben"
+        await look()
+        assert changes(screen) == [("anna", "first"), ("carl", "claimed"), ("anna", "claimed"), ("ben", "claimed")]
+        with pytest.raises(NotPresent):
+            await hosts.appoint(SLUG, "stranger")
+
+
+async def test_the_host_stays_over_a_restart() -> None:
+    async with replica() as there, hosted(there):
+        await there.service.start(start("websocket"))
+        for name in ("anna", "ben"):
+            there.records.person(SLUG, name)
+            await asyncio.sleep(1)
+        await look()
+        await Hosts(there.records, there.hub, list).appoint(SLUG, "ben")  # through another replica
+        await look()
+    async with replica(there.records) as again, hosted(again):
+        screen = await watch(again)
+        await look()
+        assert changes(screen) == [("ben", "kept")]
+
+
+async def test_a_database_that_is_away_changes_no_host() -> None:
+    async with replica() as there, hosted(there):
+        await there.service.start(start("websocket"))
+        screen = await watch(there)
+        anna = there.source(SLUG).appear("anna")
+        await look()
+        there.records.down = True
+        anna.hang_up()
+        await look()
+        assert changes(screen) == [("anna", "first")]
+        there.records.down = False
+        await look()
+        assert changes(screen)[1:] == [(None, "left")]
+
+
+async def test_only_browsers_have_a_host() -> None:
+    async with replica() as there, hosted(there) as hosts:
+        with pytest.raises(SessionNotFound):
+            await hosts.appoint("nowhere", None)
+        with pytest.raises(NeverStarted):
+            await hosts.appoint(SLUG, None)
+        await there.service.start(start("rtmp"))
+        there.records.person(SLUG, "anna")
+        screen = await watch(there)
+        with pytest.raises(NotFedByBrowsers):
+            await hosts.appoint(SLUG, "anna")
+        await look()
+        assert changes(screen) == []
+        await there.service.stop(SLUG)
+        await there.service.start(start("websocket"))
+        await there.service.stop(SLUG)
+        with pytest.raises(NotFedByBrowsers):
+            await hosts.appoint(SLUG, "anna")
