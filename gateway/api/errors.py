@@ -116,6 +116,8 @@ async def problems(
             if name in error.headers:
                 answer.headers[name] = error.headers[name]
         return answer
+    except ConnectionError:
+        return web.Response(status=400)  # the client has gone, so nobody reads this
     except Exception:
         log.exception("request failed", extra={"method": request.method, "path": request.path})
         return problem(500, "Internal error", "the gateway failed; its log has the details")

@@ -1,40 +1,86 @@
 // The transcript on screen: finals settled above, partials grey below, never more than LIMIT finals in the page.
 
-import { clock, make } from './dom.js';
+import { clock, count, make } from './dom.js';
 
 const LIMIT = 500; // finals; with notes, ROWS
 const ROWS = 700;
 const EARLY_TRANSLATIONS = 100; // ones that came before their utterance
 const NEAR_END_PX = 48;
+const HUES = 10;
 
-/** The same hue for the same identity on every page and every day. */
-export function hueOf(identity) {
-  let hash = 2166136261; // FNV-1a, then the golden angle, so that "anna" and "annb" are far apart
-  for (const unit of identity) hash = Math.imul(hash ^ unit.codePointAt(0), 16777619);
-  return ((hash >>> 8) * 137.508) % 360;
+/** Hues of the speakers of one session: far apart, and the same on every page, because all see the same lines in order. */
+export class Voices {
+  #taken = new Map(); // identity → which of the HUES
+
+  hueOf(identity) {
+    let place = this.#taken.get(identity);
+    if (place === undefined) {
+      let hash = 2166136261; // FNV-1a: the first wish, so that people mostly keep theirs from session to session
+      for (const unit of identity) hash = Math.imul(hash ^ unit.codePointAt(0), 16777619);
+      place = this.#farthest((hash >>> 8) % HUES);
+      this.#taken.set(identity, place);
+    }
+    return (place * 360) / HUES;
+  }
+
+  clear() {
+    this.#taken.clear();
+  }
+
+  /** The place that is farthest from all taken ones; of equals the first from `wish` on. */
+  #farthest(wish) {
+    const room = (place) => Math.min(HUES, ...[...this.#taken.values()].map((taken) => {
+      const apart = Math.abs(place - taken);
+      return Math.min(apart, HUES - apart);
+    }));
+    const places = Array.from({ length: HUES }, (_, at) => (wish + at) % HUES);
+    return places.reduce((best, place) => (room(place) > room(best) ? place : best));
+  }
 }
 
 export class Captions {
-  #pane; #finals; #partials; #quiet; #earlier; #newest;
+  #pane; #finals; #partials; #quiet; #earlier; #newest; #follower; #found;
   #rows = new Map(); // utteranceId → row on screen
   #early = new Map(); // utteranceId → translations whose utterance is not on screen yet
   #count = 0; #unseen = 0; #caughtUpAt = 0;
-  #pinned = true; #scrolling = false; #top = 0; #height = 0;
+  #voices = new Voices();
+  #last = 0; // the number of the last final
+  #pinned = true; #paused = false; #scrolling = false; #top = 0; #height = 0;
+  #wanted = ''; #highlight = globalThis.Highlight ? new Highlight() : null; #ranges = new Map(); // row → its highlights
 
-  constructor({ pane, finals, partials, quiet, earlier, newest }) {
+  constructor({ pane, finals, partials, quiet, earlier, newest, follower, found }) {
     this.#pane = pane;
     this.#finals = finals;
     this.#partials = partials;
     this.#quiet = quiet;
     this.#earlier = earlier;
     this.#newest = newest;
+    this.#follower = follower;
+    this.#found = found;
+    if (this.#highlight) CSS.highlights.set('found', this.#highlight);
     pane.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#follow()).observe(pane);
     newest.addEventListener('click', () => {
-      this.#pinned = true;
-      this.#follow();
+      this.follow(true);
       pane.focus();
     });
+  }
+
+  /** Go along with the speech, or stay where the reader is, also at the end. */
+  follow(on = this.#paused || !this.#pinned) {
+    this.#paused = !on;
+    this.#pinned = on;
+    if (on) this.#unseen = 0;
+    this.#settle();
+  }
+
+  /** Show only the lines that hold this text, in what was said, in a translation or in the speaker's name. */
+  search(text) {
+    this.#wanted = text.trim().toLowerCase();
+    this.#pane.classList.toggle('searching', this.#wanted !== '');
+    for (const row of this.#rows.values()) this.#sift(row);
+    this.#tellFound();
+    if (!this.#wanted) this.#follow();
   }
 
   clear() {
@@ -42,18 +88,22 @@ export class Captions {
     this.#early.clear();
     this.#finals.replaceChildren();
     this.#partials.replaceChildren();
-    this.#count = this.#unseen = 0;
+    this.#ranges.clear();
+    this.#voices.clear();
+    this.#highlight?.clear();
+    this.#count = this.#unseen = this.#last = 0;
     this.#pinned = true;
+    this.#paused = false;
     this.#earlier.hidden = true;
     this.#settle();
   }
 
   /** A connection begins: partials of the last one are void; finals follow up to `seq`, and nobody reads those out. */
-  begin(seq, resumed) {
-    if (!resumed) this.clear();
+  begin(seq, restarted) {
+    if (restarted) this.clear();
     for (const row of [...this.#partials.children]) this.#drop(row);
     this.#caughtUpAt = seq;
-    this.#finals.parentNode.ariaBusy = String(!resumed && seq > 0);
+    this.#finals.parentNode.ariaBusy = String(seq > this.#last);
     this.#settle();
   }
 
@@ -74,6 +124,7 @@ export class Captions {
     this.#finals.append(row);
     this.#write(row, said, this.#finals);
     this.#count++;
+    this.#last = seq;
     if (!this.#pinned) this.#unseen++;
     this.#trim();
     if (seq >= this.#caughtUpAt) this.#finals.parentNode.ariaBusy = 'false';
@@ -105,7 +156,7 @@ export class Captions {
       make('time'), make('span', { className: 'who' }), make('p', { className: 'text', dir: 'auto' }));
     row.dataset.utterance = utteranceId;
     row.dataset.who = participantIdentity;
-    row.style.setProperty('--hue', hueOf(participantIdentity));
+    row.style.setProperty('--hue', this.#voices.hueOf(participantIdentity));
     this.#rows.set(utteranceId, row);
     for (const said of this.#early.get(utteranceId) ?? []) this.#translate(row, said);
     this.#early.delete(utteranceId);
@@ -118,6 +169,7 @@ export class Captions {
     time.title = new Date(said.startedAt).toLocaleString();
     who.textContent = said.participantName || said.participantIdentity;
     text.textContent = said.text;
+    this.#sift(row);
     if (said.language) text.lang = said.language;
     const before = row.previousElementSibling ?? (list === this.#partials ? this.#finals.lastElementChild : null);
     row.classList.toggle('same', before?.dataset.who === row.dataset.who);
@@ -127,9 +179,41 @@ export class Captions {
     const line = [...row.querySelectorAll('.translation')].find((old) => old.lang === targetLanguage)
       ?? row.appendChild(make('p', { className: 'translation', lang: targetLanguage, dir: 'auto' }));
     line.textContent = text;
+    this.#sift(row);
+  }
+
+  // --- search -----------------------------------------------------------------------------------------------
+
+  #sift(row) {
+    for (const range of this.#ranges.get(row) ?? []) this.#highlight.delete(range);
+    this.#ranges.delete(row);
+    row.hidden = this.#wanted !== '' && !row.textContent.toLowerCase().includes(this.#wanted);
+    if (!this.#wanted || row.hidden || !this.#highlight) return;
+    const ranges = [...row.querySelectorAll('.who, .text, .translation')].flatMap(({ firstChild }) => this.#places(firstChild));
+    for (const range of ranges) this.#highlight.add(range);
+    this.#ranges.set(row, ranges);
+  }
+
+  #places(node) {
+    const ranges = [];
+    const text = node?.data.toLowerCase() ?? '';
+    for (let at = text.indexOf(this.#wanted); at >= 0; at = text.indexOf(this.#wanted, at + this.#wanted.length)) {
+      const range = new Range();
+      range.setStart(node, at);
+      range.setEnd(node, Math.min(node.length, at + this.#wanted.length));
+      ranges.push(range);
+    }
+    return ranges;
+  }
+
+  #tellFound() {
+    const found = [...this.#rows.values()].filter((row) => !row.hidden).length;
+    this.#found.textContent = this.#wanted ? count(found, 'line') : '';
   }
 
   #drop(row) {
+    for (const range of this.#ranges.get(row) ?? []) this.#highlight.delete(range);
+    this.#ranges.delete(row);
     this.#rows.delete(row.dataset.utterance);
     row.remove();
   }
@@ -150,6 +234,9 @@ export class Captions {
     this.#quiet.hidden = this.#finals.childElementCount + this.#partials.childElementCount > 0;
     this.#newest.hidden = this.#pinned;
     this.#newest.textContent = this.#unseen ? `${this.#unseen} new ↓` : 'Newest ↓';
+    this.#follower.ariaPressed = String(this.#pinned);
+    this.#follower.textContent = this.#pinned ? 'Following' : 'Paused';
+    if (this.#wanted) this.#tellFound();
     this.#follow();
   }
 
@@ -165,7 +252,9 @@ export class Captions {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#pane;
-    if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) {
+    if (this.#paused) {
+      if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) this.#unseen = 0;
+    } else if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) {
       this.#pinned = true;
       this.#unseen = 0;
     } else if (scrollTop < this.#top && scrollHeight >= this.#height) {
@@ -173,6 +262,8 @@ export class Captions {
     }
     this.#look();
     this.#newest.hidden = this.#pinned;
+    this.#follower.ariaPressed = String(this.#pinned);
+    this.#follower.textContent = this.#pinned ? 'Following' : 'Paused';
   }
 
   #look() {

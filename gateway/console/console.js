@@ -2,7 +2,8 @@
 
 import { Problem, get, memory, post, readFragment, readiness } from './api.js';
 import { byId, count, dollars, make, say, sayState } from './dom.js';
-import { refresh, remember, show, shownSlug } from './session.js';
+import './keys.js';
+import { refresh, remember, show, shownSlug, speakNow } from './session.js';
 
 const POLL_MS = 2000;
 const OFFLINE = ['pocketsphinx', 'sherpa-onnx'];
@@ -126,17 +127,19 @@ async function create() {
   const { slug } = await post('api/sessions', { title: text('title') });
   const started = await post('api/transcription/start', {
     sessionSlug: slug,
-    source: 'rtmp',
+    source: byId('create').elements.source.value,
     language: text('language'),
     translateTo: text('translate'),
     costCapUsd: byId('cap').value ? Number(byId('cap').value) : undefined,
     participantName: text('speaker'),
   });
+  const speaker = text('speaker');
   remember(started);
   byId('create').reset();
   byId('new').open = false;
   byId('ingest').open = true;
   choose(slug);
+  if (started.source === 'websocket') await speakNow(speaker);
 }
 
 byId('enter').addEventListener('submit', (event) => {

@@ -14,7 +14,13 @@ FILES: Final = {
     "/console.css": ("console.css", "text/css"),
     "/console.js": ("console.js", "text/javascript"),
     "/session.js": ("session.js", "text/javascript"),
-    "/stream.js": ("stream.js", "text/javascript"),
+    "/speak.js": ("speak.js", "text/javascript"),
+    "/keys.js": ("keys.js", "text/javascript"),
+    # The JavaScript client of clients/js, by symbolic links: the console is its first user.
+    "/transcript-stream.js": ("transcript-stream.js", "text/javascript"),
+    "/microphone.js": ("microphone.js", "text/javascript"),
+    "/audio-sender.js": ("audio-sender.js", "text/javascript"),
+    "/pcm-worklet.js": ("pcm-worklet.js", "text/javascript"),
     "/captions.js": ("captions.js", "text/javascript"),
     "/api.js": ("api.js", "text/javascript"),
     "/dom.js": ("dom.js", "text/javascript"),
@@ -35,7 +41,12 @@ def register(app: web.Application) -> None:
 
 def _page(body: bytes, kind: str) -> Handler:
     async def show(request: web.Request) -> web.Response:
-        headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
+        headers = {
+            "Content-Security-Policy": _POLICY,
+            "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-cache",
+        }
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
     return show

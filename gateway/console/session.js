@@ -3,14 +3,18 @@
 import { get, memory, post, saveTranscript } from './api.js';
 import { Captions } from './captions.js';
 import { byId, clock, count, dollars, make, say, sayState } from './dom.js';
-import { Stream } from './stream.js';
+import { Voice } from './speak.js';
+import { TranscriptStream } from './transcript-stream.js';
+
+const DELAYS = 9;
 
 export const captions = new Captions({
   pane: byId('pane'), finals: byId('finals'), partials: byId('partials'),
-  quiet: byId('quiet'), earlier: byId('earlier'), newest: byId('newest'),
+  quiet: byId('quiet'), earlier: byId('earlier'), newest: byId('newest'), follower: byId('follow'), found: byId('found'),
 });
+export const voice = new Voice({ section: byId('voice'), meter: byId('level'), told: byId('voice-state'), mute: byId('mute'), changed: showButtons });
 const ingests = new Map(); // slug → {rtmpUrl, streamKey}, as far as this page has been told
-let shown = null; // {slug, stream, state, view, hasAudio}
+let shown = null; // {slug, stream, state, view, hasAudio, delays, from}
 let steers = false; // only service tokens start, stop and see the bill
 let countdown = 0;
 
@@ -19,6 +23,7 @@ export const shownSlug = () => shown?.slug ?? '';
 /** Show a session and follow it; an empty slug shows none. */
 export function show(slug, maySteer) {
   shown?.stream.close();
+  voice.stop();
   clearInterval(countdown);
   steers = maySteer;
   memory.session = slug;
@@ -30,10 +35,13 @@ export function show(slug, maySteer) {
   if (!slug) return;
   captions.clear();
   say(byId('name'), slug);
-  for (const id of ['about', 'health', 'state']) say(byId(id), '');
+  for (const id of ['about', 'health', 'state', 'host']) say(byId(id), '');
+  byId('search').value = '';
+  captions.search('');
+  byId('delay').textContent = '–';
   for (const id of ['figures', 'tracks']) byId(id).hidden = true;
-  shown = { slug, state: '', view: null, stream: null, hasAudio: false };
-  shown.stream = new Stream(slug, memory.token, hear, tell);
+  shown = { slug, state: '', view: null, stream: null, hasAudio: false, delays: [], from: 0 };
+  shown.stream = follow(slug);
   showButtons();
   if (byId('back').offsetParent) byId('back').focus(); // on a narrow screen the list has gone
 }
@@ -55,47 +63,73 @@ export function remember({ sessionSlug, ingest }) {
 
 // --- the stream -----------------------------------------------------------------------------------------------
 
-function hear({ type, seq, data }) {
-  switch (type) {
-    case 'hello':
-      captions.begin(seq ?? data.seq, data.resumed);
-      changeState(data.state);
-      break;
-    case 'transcript.partial': return captions.partial(data);
-    case 'transcript.final': return captions.final(seq, data);
-    case 'translation': return captions.translation(data);
-    case 'session.state':
-      changeState(data.state);
-      return data.state === 'stopped' ? captions.note(data.reason || data.state) : undefined;
-    case 'health': return showHealth(data);
-    case 'gap':
-      return captions.note(data.fromSeq === data.toSeq
-        ? `Line ${data.fromSeq} is missing: it is not available any more`
-        : `Lines ${data.fromSeq} to ${data.toSeq} are missing: they are not available any more`, 'bad');
-    case 'error': return captions.note(data.message, 'bad');
-  }
+function follow(slug) {
+  const stream = new TranscriptStream({ url: '.', session: slug, token: memory.token, maxAttempts: Infinity });
+  const on = (type, hear) => stream.addEventListener(type, ({ detail }) => shown?.stream === stream && hear(detail));
+  on('open', ({ state, seq, restarted }) => {
+    tell('live', 'Connected');
+    shown.from = seq; // finals after this one are news
+    captions.begin(seq, restarted);
+    changeState(state);
+  });
+  on('partial', ({ data }) => captions.partial(data));
+  on('final', ({ seq, ts, data }) => {
+    captions.final(seq, data);
+    if (seq > shown.from) showDelay(Date.parse(ts) - Date.parse(data.endedAt));
+  });
+  on('translation', ({ data }) => captions.translation(data));
+  on('state', ({ data }) => {
+    changeState(data.state);
+    if (data.state === 'stopped') captions.note(data.reason || data.state);
+  });
+  on('health', ({ data }) => showHealth(data));
+  on('host', ({ data }) => showHost(data));
+  on('gap', ({ data: { fromSeq, toSeq } }) => captions.note(fromSeq === toSeq
+    ? `Line ${fromSeq} is missing: it is not available any more`
+    : `Lines ${fromSeq} to ${toSeq} are missing: they are not available any more`, 'bad'));
+  on('error', (error) => error.kind === 'reported' && captions.note(error.message, 'bad'));
+  on('close', ({ code, reason, willReconnect, delayMs }) => {
+    const why = reason || (code === 1006 ? 'the connection was cut' : `close code ${code}`);
+    if (willReconnect) comeBack(delayMs, why);
+    else tell('over', `Not live: ${why}`);
+  });
+  tell('connecting', 'Connecting …');
+  return stream;
 }
 
-function tell({ phase, code, reason, delay }) {
+function tell(phase, text) {
   clearInterval(countdown);
-  const line = byId('line');
-  line.dataset.phase = phase;
-  const why = reason || (code === 1006 ? 'the connection was cut' : `close code ${code}`);
-  if (phase === 'connecting') say(line, 'Connecting …');
-  if (phase === 'live') say(line, 'Connected');
-  if (phase === 'over') say(line, `Not live: ${why}`);
-  if (phase !== 'waiting') return;
-  const due = performance.now() + delay;
-  const tick = () => say(line, `Coming back in ${Math.max(1, Math.ceil((due - performance.now()) / 1000))} s: ${why}`);
-  tick();
-  countdown = setInterval(tick, 1000);
+  byId('line').dataset.phase = phase;
+  say(byId('line'), text);
+}
+
+function comeBack(delayMs, why) {
+  const due = performance.now() + delayMs;
+  const left = () => `Coming back in ${Math.max(1, Math.ceil((due - performance.now()) / 1000))} s: ${why}`;
+  tell('waiting', left());
+  countdown = setInterval(() => say(byId('line'), left()), 1000);
+}
+
+/** How long after the end of an utterance its final was there: the middle of the last few. */
+function showDelay(ms) {
+  shown.delays = [...shown.delays, Math.max(0, ms)].slice(-DELAYS);
+  const sorted = shown.delays.toSorted((a, b) => a - b);
+  byId('delay').textContent = `${(sorted[sorted.length >> 1] / 1000).toFixed(1)} s`;
+}
+
+function showHost({ participantIdentity, participantName }) {
+  const name = participantName || participantIdentity;
+  say(byId('host'), name ? `Host: ${name}` : '');
 }
 
 function changeState(state) {
   if (!shown) return;
   shown.state = state;
   sayState(byId('state'), state === 'idle' ? 'not started' : state);
-  if (state === 'stopped') showHealth({ status: 'ok', reasons: [] });
+  if (state === 'stopped') {
+    showHealth({ status: 'ok', reasons: [] });
+    say(byId('host'), '');
+  }
   showButtons();
   refresh().catch(() => {}); // the next round says what is wrong
 }
@@ -134,8 +168,14 @@ function showFigures(view, usage) {
 }
 
 function showButtons() {
+  if (!shown) return;
   const active = ['starting', 'running', 'waiting', 'stopping'].includes(shown.state);
-  const overRtmp = (shown.view?.source ?? 'rtmp') === 'rtmp';
+  const source = shown.view?.source ?? '';
+  const overRtmp = (source || 'rtmp') === 'rtmp';
+  const speaks = voice.isOn;
+  byId('speak').hidden = !speaks && !(active ? !source || source === 'websocket' : steers && shown.state);
+  byId('speak').ariaPressed = String(speaks);
+  byId('speak').textContent = speaks ? 'Stop speaking' : 'Use this microphone';
   byId('stop').hidden = !steers || !active;
   byId('start').hidden = !steers || !shown.state || active;
   byId('key').hidden = !steers || !active || !overRtmp || ingests.has(shown.slug);
@@ -157,6 +197,20 @@ async function start() {
   remember(await post('api/transcription/start', { sessionSlug: shown.slug, source: 'rtmp' }));
   byId('ingest').open = true;
   showButtons();
+}
+
+/** After the form has started a transcription for microphones: this one goes first. */
+export async function speakNow(name) {
+  await voice.start(shown.slug, memory.token, 'console', name);
+}
+
+/** This browser as a speaker; a transcription that does not run is started for it. */
+async function speak() {
+  if (voice.isOn) return voice.stop();
+  const { slug } = shown;
+  const isIdle = !['starting', 'running', 'waiting'].includes(shown.state);
+  if (isIdle) await post('api/transcription/start', { sessionSlug: slug, source: 'websocket' });
+  if (shown?.slug === slug) await voice.start(slug, memory.token, steers ? 'console' : '');
 }
 
 async function stop() {
@@ -190,6 +244,9 @@ function onClick(button, action) {
 }
 
 onClick(byId('start'), start);
+onClick(byId('speak'), speak);
+byId('follow').addEventListener('click', () => captions.follow());
+byId('search').addEventListener('input', ({ target }) => captions.search(target.value));
 onClick(byId('key'), start);
 onClick(byId('stop'), stop);
 for (const button of document.querySelectorAll('[data-format]')) {

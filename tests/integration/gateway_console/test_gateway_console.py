@@ -8,16 +8,19 @@ import re
 import sys
 import time
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import jwt
-from support.browser import TOKEN, OpenPage
+import pytest
+from support.browser import TOKEN, OpenPage, Page, needs_chromium, open_page, running_chromium
+from support.gateway import write_wav
 
 from gateway.app import Gateway, open_gateway
 from gateway.settings import Settings
@@ -163,6 +166,7 @@ async def test_the_form_starts_a_transcription_and_says_where_audio_goes(gateway
         await page.open(f"{gateway.http_url}/#token={TOKEN}")
         await page.until("!document.querySelector('#none').hidden")
         await page.run("document.querySelector('#speaker').value = 'Anna'")
+        await page.run("document.querySelector('[value=rtmp]').checked = true")
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
         await page.until("!document.querySelector('#ingest').hidden")
         url = await page.run("document.querySelector('#rtmp-url').value")
@@ -235,69 +239,6 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         assert await page.run(texts("partials")) == [], "an empty partial takes the line back"
 
 
-async def test_close_codes_decide_and_delays_spread(gateway: Gateway, browse: OpenPage) -> None:
-    async with browse() as page:
-        await page.open(f"{gateway.http_url}/")
-        codes = [1000, 1001, 1006, 1011, 4000, 4008, 4029, 4499, 4500, 4501, 4504, 4510, 4999]
-        kept = await page.run(f"import('/stream.js').then(({{comesBack}}) => {codes}.filter(comesBack))")
-        assert kept == [code for code in codes if code < 4500]
-        delays = await page.run(
-            "import('/stream.js').then(({delayMs}) => [delayMs(0, 1006, 0), delayMs(0, 1006, 1), delayMs(3, 1006, 1),"
-            " delayMs(99, 1006, 1), delayMs(0, 4029, 0)])"
-        )
-        assert delays == [250, 500, 4000, 15_000, 5250]
-
-
-async def test_a_stream_tells_every_final_once_and_says_what_is_missing(gateway: Gateway, browse: OpenPage) -> None:
-    """Repeats are dropped, holes become gaps, a new numbering begins at 1, a resume asks for what follows."""
-    script = """(async () => {
-      const { Stream } = await import('/stream.js');
-      const opened = [];
-      window.WebSocket = class { // the page's own copy: speaks what this test writes
-        constructor(url, protocols) { opened.push({ socket: this, since: url.searchParams.get('since'),
-          token: url.searchParams.get('token'), protocols: protocols.join() }); }
-        close() {}
-        say(type, epoch, seq, data = {}) { this.onmessage({ data: JSON.stringify({ type, epoch, seq, data }) }); }
-      };
-      const heard = [];
-      const phases = [];
-      const hear = ({ type, seq, data }) =>
-        heard.push(type === 'gap' ? `gap ${data.fromSeq}-${data.toSeq}` : `${type} ${seq}`);
-      const stream = new Stream('a', 'a/b=', hear, ({ phase }) => phases.push(phase));
-      const { socket } = opened[0];
-      socket.say('hello', '-', 0, { resumed: false });
-      for (const seq of [1, 2, 2, 1, 4]) socket.say('transcript.final', 'k3f9', seq);
-      socket.say('gap', 'k3f9', undefined, { fromSeq: 5, toSeq: 7 });
-      socket.say('transcript.final', 'k3f9', 8);
-      socket.onclose({ code: 4008, reason: 'too slow' });
-      dispatchEvent(new Event('online'));
-      opened[1].socket.say('hello', 'k3f9', 9, { resumed: true });
-      socket.say('transcript.final', 'k3f9', 9); // a socket that is left says nothing any more
-      opened[1].socket.say('transcript.final', 'k3f9', 9);
-      opened[1].socket.say('hello', 'new', 1, { resumed: false });
-      opened[1].socket.say('transcript.final', 'new', 1);
-      stream.close();
-      opened[1].socket.say('transcript.final', 'new', 2);
-      const second = new Stream('b', 'plain', hear, () => {});
-      second.close();
-      return { heard, phases, asked: opened.map(({ since, token, protocols }) => [since, token, protocols]) };
-    })()"""
-    async with browse() as page:
-        await page.open(f"{gateway.http_url}/")
-        found = await page.run(script)
-    assert found["heard"] == [
-        "hello 0",
-        *("transcript.final 1", "transcript.final 2", "gap 3-3", "transcript.final 4", "gap 5-7", "transcript.final 8"),
-        *("hello 9", "transcript.final 9", "hello 1", "transcript.final 1"),
-    ]
-    assert found["phases"] == ["connecting", "live", "waiting", "connecting", "live", "live"]
-    assert found["asked"] == [
-        [None, "a/b=", "transcript.v1"],
-        ["k3f9:8", "a/b=", "transcript.v1"],
-        [None, None, "transcript.v1,bearer.plain"],
-    ]
-
-
 async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPage) -> None:
     """Contrast of at least 4.5 (WCAG AA) in light and dark, for every voice and every grey."""
     script = """(() => {
@@ -342,3 +283,228 @@ async def test_the_document_shows_every_operation(gateway: Gateway, browse: Open
         body = await page.run("document.querySelector('#postApiTranscriptionStart').textContent")
         assert "sessionSlug" in body
         assert page.complaints == []
+
+
+# --- the microphone -----------------------------------------------------------------------------------------
+
+# What people say is no noise to a browser's echo and noise filters; the tones of these tests are.
+UNFILTERED = """(() => {
+  const { mediaDevices } = navigator;
+  const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  mediaDevices.getUserMedia = () => ask({ audio });
+})()"""
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[OpenPage]:
+    """A browser whose microphone says the same again and again."""
+    needs_chromium()
+    sound = write_wav(tmp_path / "microphone.wav", speak("alpha bravo charlie", lead_s=0.6, tail_s=0.9)[0])
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        "--autoplay-policy=no-user-gesture-required",
+        f"--use-file-for-fake-audio-capture={sound}",
+    )
+    with running_chromium(tmp_path / "chromium", *flags) as devtools:
+        yield partial(open_page, devtools)
+
+
+async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded: OpenPage) -> None:
+    """The button starts a transcription for it; the policy of the page allows the worklet; muted, nothing is sent."""
+    async with recorded() as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.run(UNFILTERED)
+        await page.until("!document.querySelector('#speak').hidden")
+        await page.run("document.querySelector('#speak').click()")
+        await page.until("document.querySelector('#voice').dataset.state === 'live'")
+        await page.until("document.querySelector('#level').value > 0.1")
+        await page.until(f"{texts('finals')}.includes('alpha bravo charlie')", within_s=30)
+        assert await page.run("document.querySelector('#finals .who').textContent") == "console"
+        await page.until("document.querySelector('#host').textContent === 'Host: console'")
+        await page.until("/^\\d+\\.\\d s$/.test(document.querySelector('#delay').textContent)")
+        await press(page, "m")
+        await page.until("document.querySelector('#voice').dataset.state === 'muted'")
+        await page.until("document.querySelector('#mute').ariaPressed === 'true'")
+        heard = await until_still(gateway, slug)
+        await press(page, "m")
+        async with asyncio.timeout(20):
+            while await heard_s(gateway, slug) <= heard:
+                await asyncio.sleep(0.1)
+        await page.run("document.querySelector('#speak').click()")
+        await page.until("document.querySelector('#voice').hidden")
+        async with asyncio.timeout(20):
+            while (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]:
+                await asyncio.sleep(0.1)
+        assert page.complaints == []
+
+
+async def heard_s(gateway: Gateway, slug: str) -> float:
+    tracks = (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]
+    return float(tracks[0]["secondsHeard"])
+
+
+async def until_still(gateway: Gateway, slug: str) -> float:
+    """Wait until no audio comes any more. Returns: seconds heard."""
+    async with asyncio.timeout(20):
+        before, now = -1.0, await heard_s(gateway, slug)
+        while now != before:
+            await asyncio.sleep(0.5)
+            before, now = now, await heard_s(gateway, slug)
+    return now
+
+
+async def test_a_browser_without_a_microphone_says_so(gateway: Gateway, browse: OpenPage) -> None:
+    async with browse() as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("!document.querySelector('#speak').hidden")
+        await page.run("document.querySelector('#speak').click()")
+        await page.until("document.querySelector('#voice-state').textContent.includes('microphone')")
+        await page.until("document.querySelector('#speak').textContent === 'Use this microphone'")
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+FIVE = """(async () => {
+  window.captions = (await import('/session.js')).captions;
+  const lines = [['anna', 'Good morning.'], ['ben', 'The budget, please.'], ['anna', 'The BUDGET is fine.'],
+    ['carl', 'Good.'], ['budgie', 'Cheep.']];
+  const startedAt = '2026-01-05T10:00:00.000Z';
+  window.add = (seq, participantIdentity, text) =>
+    captions.final(seq, { utteranceId: `u${seq}`, participantIdentity, text, startMs: seq * 1000, startedAt });
+  lines.forEach((line, at) => add(at + 1, ...line));
+  captions.translation({ utteranceId: 'u1', targetLanguage: 'fr', text: 'Bonjour, budget.' });
+})()"""
+SHOWN = "[...document.querySelectorAll('#finals .row:not([hidden]) .text')].map((text) => text.textContent)"
+
+
+async def press(page: Page, key: str) -> None:
+    """A key as a keyboard sends it."""
+    text = {"text": key} if len(key) == 1 else {}
+    await page.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+    await page.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+
+async def test_search_finds_text_translations_and_names_also_in_lines_that_come_later(
+    gateway: Gateway, browse: OpenPage
+) -> None:
+    async with browse() as page:
+        slug, _ = await start(gateway)
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("document.querySelector('#line').dataset.phase === 'live'")
+        await page.run(FIVE)
+        await page.run("document.activeElement.blur()")
+        await press(page, "/")
+        assert await page.run("document.activeElement.id") == "search"
+        await page.call("Input.insertText", text="Budg")
+        found = ["Good morning.", "The budget, please.", "The BUDGET is fine.", "Cheep."]
+        assert await page.run(SHOWN) == found
+        assert await page.run("document.querySelector('#found').textContent") == "4 lines"
+        assert await page.run("CSS.highlights.get('found').size") == 4
+        await page.run("add(6, 'anna', 'not this'); add(7, 'anna', 'a budget again')")
+        assert await page.run(SHOWN) == [*found, "a budget again"]
+        assert await page.run("document.querySelector('#found').textContent") == "5 lines"
+        await press(page, "Escape")
+        assert len(await page.run(SHOWN)) == 7
+        assert await page.run("[search.value, CSS.highlights.get('found').size]") == ["", 0]
+        assert page.complaints == []
+
+
+async def test_speakers_of_one_session_have_colours_far_apart(gateway: Gateway, browse: OpenPage) -> None:
+    async with browse() as page:
+        await page.open(f"{gateway.http_url}/")
+        hues = await page.run(
+            """import('/captions.js').then(({ Voices }) => {
+              const voices = new Voices();
+              const names = Array.from({ length: 10 }, (_, n) => `person-${n}`);
+              return [names.map((name) => voices.hueOf(name)), names.map((name) => voices.hueOf(name))];
+            })"""
+        )
+    assert hues[0] == hues[1]
+    assert sorted(hues[0]) == [36 * n for n in range(10)]
+    assert (hues[0][0] - hues[0][1]) % 360 == 180
+
+
+async def test_the_keyboard_is_enough(gateway: Gateway, browse: OpenPage) -> None:
+    """Sessions, pausing and the list of keys, without a mouse; letters typed into a field are letters."""
+    async with browse() as page:
+        slugs = [(await start(gateway))[0] for _ in range(2)]
+        await page.open(f"{gateway.http_url}/#token={TOKEN}")
+        await page.until("!document.querySelector('#console').hidden && list.querySelectorAll('button').length === 2")
+        await page.run("document.activeElement.blur()")
+        shown = [""]
+        for key in "jjk":
+            await press(page, key)
+            await page.until(f"document.querySelector('#name').textContent !== '{shown[-1]}'")
+            shown.append(await page.run("document.querySelector('#name').textContent"))
+        assert set(shown[1:3]) == set(slugs) and shown[3] == shown[1]
+        await press(page, "f")
+        await page.until("document.querySelector('#follow').textContent === 'Paused'")
+        await page.run(FIVE)
+        await page.until("document.querySelector('#newest').textContent === '5 new ↓'")
+        await press(page, "f")
+        await page.until("document.querySelector('#follow').textContent === 'Following' && newest.hidden")
+        await press(page, "?")
+        await page.until("document.querySelector('#help').open")
+        await press(page, "f")
+        assert await page.run("document.querySelector('#follow').textContent") == "Following", "behind the list"
+        await page.run("document.querySelector('#help button').click()")
+        await press(page, "/")
+        await press(page, "f")
+        assert await page.run("[search.value, follow.textContent]") == ["f", "Following"]
+
+
+async def test_the_transcript_is_saved_in_every_format(gateway: Gateway, browse: OpenPage, tmp_path: Path) -> None:
+    async with browse() as page:
+        slug, url = await start(gateway, participantName="Anna")
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        async with publishing(tmp_path, "golf hotel", url):
+            await page.until(f"{texts('finals')}.length === 1")
+        folder = tmp_path / "saved"
+        folder.mkdir()
+        await page.save_downloads(folder)
+        beginnings = {"vtt": "WEBVTT", "srt": "1\n00:00:0", "txt": "", "json": "{"}
+        for format, beginning in beginnings.items():
+            await page.run(f"document.querySelector('[data-format={format}]').click()")
+            text = await saved(folder, f"{slug}.{format}")
+            assert text.startswith(beginning) and "golf hotel" in text, format
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+async def test_nothing_is_wider_than_the_screen_and_everything_can_be_touched(
+    gateway: Gateway, browse: OpenPage, scheme: str, width: int
+) -> None:
+    async with browse(scheme=scheme, width=width, height=800) as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
+        await api(gateway, "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "websocket"})
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("!document.querySelector('#speak').hidden && !document.querySelector('#figures').hidden")
+        await page.run(FIVE)
+        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "only the transcript scrolls"
+        outside = await page.run(
+            """[...document.querySelectorAll('#session button, #session input')].filter((one) => one.offsetParent)
+              .filter((one) => { const { left, right, height } = one.getBoundingClientRect();
+                return left < 0 || right > innerWidth || height < 24; }).map((one) => one.id)"""
+        )
+        assert outside == []
+        assert await page.run("pane.clientHeight > 200"), "no room is left for the transcript"
+        assert page.complaints == []
+
+
+async def test_the_page_asks_nobody_else_for_anything(gateway: Gateway, browse: OpenPage) -> None:
+    async with browse() as page:
+        slug, _ = await start(gateway)
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("document.querySelector('#line').dataset.phase === 'live'")
+        origins = await page.run(
+            "[...new Set(performance.getEntriesByType('resource').map(({ name }) => new URL(name).origin))]"
+        )
+        assert origins == [await page.run("location.origin")]
+        assert all(urlsplit(socket).netloc == urlsplit(gateway.http_url).netloc for socket in page.sockets)
+        assert all("beat=1" in socket for socket in page.sockets), "pages cannot see pings"

@@ -1,0 +1,94 @@
+// This browser as a speaker of the session on screen.
+
+import { say } from './dom.js';
+import { Microphone } from './microphone.js';
+
+const TOLD = {
+  asking: 'Asking for the microphone …',
+  connecting: 'Connecting …',
+  live: 'Speaking',
+  waiting: 'The line is cut; what you say is kept and sent when it is back',
+  stopping: 'Sending the rest …',
+};
+
+export class Voice {
+  #section; #meter; #told; #mute; #changed;
+  #microphone = null;
+
+  /** `changed()` is called when it goes on or off. */
+  constructor({ section, meter, told, mute, changed }) {
+    this.#section = section;
+    this.#meter = meter;
+    this.#told = told;
+    this.#mute = mute;
+    this.#changed = changed;
+    mute.addEventListener('click', () => this.toggleMute());
+  }
+
+  get isOn() {
+    return this.#microphone !== null;
+  }
+
+  /** What goes wrong is told where the microphone is shown. */
+  async start(session, token, identity, name = '') {
+    if (this.isOn) return;
+    const microphone = new Microphone({ url: '.', session, token, identity, name, maxAttempts: Infinity });
+    this.#microphone = microphone;
+    let trouble = '';
+    microphone.addEventListener('error', ({ detail }) => (trouble = detail.message));
+    microphone.closed.then(() => {
+      if (this.#microphone === microphone) this.#microphone = null;
+      this.#show();
+      if (trouble && !this.isOn) this.#tell(trouble);
+      this.#changed();
+    });
+    this.#show();
+    this.#changed();
+    this.#draw(microphone);
+    try {
+      await microphone.start();
+    } catch (error) {
+      this.#tell(error.message);
+    }
+  }
+
+  stop() {
+    this.#microphone?.stop();
+    this.#microphone = null; // the rest goes out by itself
+    this.#show();
+    this.#changed();
+  }
+
+  toggleMute() {
+    if (!this.#microphone) return;
+    this.#microphone.muted = !this.#microphone.muted;
+    this.#show();
+  }
+
+  #draw(microphone) {
+    if (microphone !== this.#microphone) return;
+    // The ear is not linear, and the eye wants it to fall slowly.
+    this.#meter.value = Math.max(Math.sqrt(microphone.level), this.#meter.value * 0.94);
+    this.#show();
+    requestAnimationFrame(() => this.#draw(microphone));
+  }
+
+  #show() {
+    const microphone = this.#microphone;
+    this.#section.hidden = !microphone;
+    if (!microphone) return;
+    const { muted, state } = microphone;
+    this.#section.dataset.state = muted ? 'muted' : state;
+    this.#tell(muted ? 'Muted: nothing is sent' : TOLD[state] ?? '');
+    this.#mute.ariaPressed = String(muted);
+    const label = muted ? 'Unmute' : 'Mute';
+    if (this.#mute.textContent !== label) this.#mute.textContent = label;
+  }
+
+  #tell(text) {
+    this.#section.hidden = text === '' && !this.#microphone;
+    say(this.#told, text);
+    this.#mute.hidden = !this.#microphone;
+    this.#meter.hidden = !this.#microphone;
+  }
+}

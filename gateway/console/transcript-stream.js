@@ -1,0 +1,1 @@
+../../clients/js/transcript-stream.js
