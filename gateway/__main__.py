@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "serve": commands.serve,
     "demo": demo.demo,
     "migrate": commands.migrate,
+    "maintain": commands.maintain,
     "stt": commands.stt,
     "start": commands.start,
     "stop": commands.stop,

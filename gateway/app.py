@@ -54,14 +54,16 @@ from gateway.sessions.infra.transcriber import GladiaTranscriber
 from gateway.sessions.infra.voice import MARGIN_S, Voice, VoiceOptions
 from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, Analyst
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
+from gateway.sessions.usecases.closing import Erase
+from gateway.sessions.usecases.erase import Eraser
 from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.host import Hosts
-from gateway.sessions.usecases.local_control import LocalControl
+from gateway.sessions.usecases.local_control import LocalControl, NoControl
 from gateway.sessions.usecases.ports import Clock, JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.retention import Retention
+from gateway.sessions.usecases.retention import Retention, RetentionRefused
 from gateway.sessions.usecases.run import Run, RunOptions, World
 from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.sweep import SweepCounts, Sweeper
@@ -269,6 +271,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         owner,
         finaliser,
         analyses,
+        Eraser(PostgresKeepsakes(database, clock), hub, finaliser, transcriptions.session_gone).erase,
         own_tables=prepared.ownership is Ownership.OWN,
     )
     limiter: MemoryLimiter | RedisLimiter = MemoryLimiter(clock)
@@ -290,6 +293,10 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         if livekit is None:
             raise WebhookRefused("this gateway has no LiveKit server; set LIVEKIT_URL and its keys")
         event = livekit.webhook(body, authorization)
+        if event.of_person and event.kind == "participant_joined":
+            await module.attendees.came(event.room, event.identity, event.name)
+        elif event.of_person and event.kind == "participant_left":
+            await module.attendees.went(event.room, event.identity)
         if attendance is not None:
             await attendance.told(event)
 
@@ -437,14 +444,11 @@ def _sessions(
     owner: str,
     finaliser: Finaliser,
     analyses: Analyses,
+    erase: Erase,
     *,
     own_tables: bool,
 ) -> SessionsModule:
-    async def erase(session_id: str) -> None:
-        await module.repository.delete(session_id)
-        await finaliser.work()  # its document goes after its rows
-
-    module = assemble(
+    return assemble(
         database,
         clock,
         control,
@@ -456,7 +460,6 @@ def _sessions(
         follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
         erase=erase,
     )
-    return module
 
 
 def _room_tokens(settings: Settings) -> RoomTokens | None:
@@ -773,6 +776,44 @@ async def migrate_database(settings: Settings) -> tuple[list[str], list[str]]:
             mode: Any = settings.database_tables
             prepared = await prepare(parse_database_url(url), mode=mode, connect_timeout_s=_CONNECT_S)
     return prepared.applied, prepared.warnings
+
+
+async def maintain(settings: Settings) -> dict[str, int]:
+    """What a running gateway does by itself now and then, once. Returns: how much of each. Raises: StartFailed."""
+    clock = SystemClock()
+    with _start_failures():
+        async with AsyncExitStack() as rooms:
+            failed = asyncio.get_running_loop().create_future()
+            options = parse_database_url(await _database(settings, rooms, failed))
+            mode: Any = settings.database_tables
+            prepared = await prepare(options, mode=mode, allow_gateway_ddl=False, connect_timeout_s=_CONNECT_S)
+            database = await rooms.enter_async_context(open_pool(options, connect_timeout_s=_CONNECT_S))
+            records = PostgresRecords(database, clock)
+            blobs = await rooms.enter_async_context(open_blobs(_blob_options(settings)))
+            finaliser = Finaliser(PostgresDocuments(database), blobs, clock, _Place(settings).document_url)
+            keepsakes = PostgresKeepsakes(database, clock)
+            control: TranscriptionControl = NoControl(records, settings.drain_s + STOP_MARGIN_S)
+            if settings.ws_server_url:
+                control = await _remote_control(settings, rooms)
+            module = _sessions(
+                settings,
+                database,
+                clock,
+                control,
+                records,
+                "maintain",
+                finaliser,
+                Analyses(PostgresAnalyses(database, clock), OfflineAnalyst(), clock, AnalysisOptions()),
+                Eraser(keepsakes, Hub(clock.now), finaliser, lambda session_id: None).erase,
+                own_tables=prepared.ownership is Ownership.OWN,
+            )
+            try:
+                done = await module.upkeep.round()
+                done["cleared"] = await Retention(keepsakes, finaliser, clock, settings.retention_days).sweep()
+                done["documents"] = await finaliser.work()
+            except (RecordsUnavailable, RetentionRefused) as error:
+                raise StartFailed(str(error)) from error
+    return done
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from gateway import logs
 from gateway.app import StartFailed, check_parts, migrate_database, open_gateway, open_speech_server
+from gateway.app import maintain as run_maintenance
 from gateway.cli.client import Client, connect
 from gateway.settings import Settings, doubts
 
@@ -65,6 +66,14 @@ async def migrate(args: argparse.Namespace) -> int:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print("\n".join(f"applied {label}" for label in applied) or "the database is up to date")
+    return DONE
+
+
+async def maintain(args: argparse.Namespace) -> int:
+    settings = Settings.from_env(needs_token=False)
+    logs.configure(settings.log_format, settings.log_level)
+    done = await run_maintenance(settings)
+    print(", ".join(f"{name} {count}" for name, count in done.items()))
     return DONE
 
 

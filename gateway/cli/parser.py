@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("migrate", help="bring the database up to date, then end")
 
+    commands.add_parser("maintain", help="end quiet sessions, expire stale ones, clear what is too old, once; for cron")
+
     stt = commands.add_parser("stt", help="run the local Gladia-compatible speech server")
     stt.add_argument("--engine", default="pocketsphinx", help="pocketsphinx (default) or scripted")
     stt.add_argument("--host", default="127.0.0.1")

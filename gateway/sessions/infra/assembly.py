@@ -14,7 +14,7 @@ from gateway.sessions.infra.session_records import (
 )
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.attendees import Attendees
-from gateway.sessions.usecases.closing import Closing, FollowUp
+from gateway.sessions.usecases.closing import Closing, Erase, FollowUp
 from gateway.sessions.usecases.ports import Clock
 from gateway.sessions.usecases.server_transcription import History, ServerTranscription
 from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
@@ -48,7 +48,7 @@ def assemble(
     join_starts: str | None,
     own_tables: bool,
     follow_ups: Mapping[str, FollowUp],
-    erase: FollowUp | None = None,
+    erase: Erase,
     chores: Mapping[str, Chore] | None = None,
 ) -> SessionsModule:
     """`join_starts`: the source with which a join begins a transcription; None: with none."""
@@ -57,7 +57,7 @@ def assemble(
     endings = PostgresEndings(database, clock)
     admission = Admission(repository, participants)
     transcription = ServerTranscription(control, history, join_starts)
-    closing = Closing(repository, endings, transcription, clock, dict(follow_ups), erase or repository.delete)
+    closing = Closing(repository, endings, transcription, clock, dict(follow_ups), erase)
     return SessionsModule(
         repository,
         participants,

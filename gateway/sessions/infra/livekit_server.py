@@ -115,7 +115,8 @@ class LivekitServer:
         except Exception as error:  # the SDK raises bare exceptions for a missing or wrong hash
             raise WebhookRefused(f"the webhook was not accepted: {error}") from error
         machine = event.participant.kind in _MACHINES or event.participant.permission.hidden
-        return RoomEvent(event.id, event.event, event.room.name, event.participant.identity, not machine)
+        person = event.participant
+        return RoomEvent(event.id, event.event, event.room.name, person.identity, not machine, person.name or None)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ class RoomEvent:
     room: str
     identity: str
     of_person: bool
+    name: str | None = None
 
 
 class Rooms(Protocol):

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 FollowUp = Callable[[str], Awaitable[object]]
 """One of the things that follow an end: given the session's id. Repeating it does no harm."""
+Erase = Callable[[str, str], Awaitable[object]]
+"""Nothing of a session is left, given its id and slug."""
 
 # Who ends a session does what follows at once; this is when somebody else does if that one has died.
 FOLLOW_UP_S: Final = 120.0
@@ -27,7 +29,7 @@ RETRY_MOST_S: Final = 3_600.0
 
 
 class Closing:
-    """`follow_ups`: by name, in this order, once the transcription has stopped. `erase` leaves nothing of a session."""
+    """`follow_ups`: by name, in this order, once the transcription has stopped."""
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class Closing:
         transcription: ServerTranscription,
         clock: Clock,
         follow_ups: dict[str, FollowUp],
-        erase: FollowUp,
+        erase: Erase,
     ) -> None:
         self.failed = 0
         """Attempts at what follows an end that failed, and are repeated."""
@@ -125,8 +127,7 @@ class Closing:
                 raise
             except SessionError as error:  # its lease goes with the session, so it can write nothing any more
                 log.warning("transcription error: not stopped: %s", error, extra={"session": session.slug})
-            await self._erase(session.id)
-        log.info("session deleted", extra={"session": session.slug})
+            await self._erase(session.id, session.slug)
 
     def _lock(self, session_id: str) -> asyncio.Lock:
         return self._locks.setdefault(session_id, asyncio.Lock())

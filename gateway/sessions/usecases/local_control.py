@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
-from gateway.sessions.domain.errors import NeverStarted, RunsElsewhere
-from gateway.sessions.domain.transcription import StartRequest
+from gateway.sessions.domain.errors import NeverStarted, NotReady, RunsElsewhere
+from gateway.sessions.domain.transcription import StartRequest, TranscriptionState
 from gateway.sessions.usecases.ports import Records
 from gateway.sessions.usecases.session_ports import Begun
 from gateway.sessions.usecases.transcriptions import Transcriptions, again
@@ -46,3 +47,24 @@ class LocalControl:
             return True
         except TimeoutError:
             return False
+
+
+class NoControl:
+    """For a process that transcribes nothing: it waits until those that do have stopped by themselves."""
+
+    def __init__(self, records: Records, patience_s: float) -> None:
+        self._records = records
+        self._patience_s = patience_s
+
+    async def start(self, slug: str, source: str) -> Begun:
+        raise NotReady("this process does not transcribe")
+
+    async def stop(self, slug: str, reason: str) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                while True:
+                    last = await self._records.transcription(slug)
+                    if last is None or last.state == TranscriptionState.STOPPED:
+                        return True
+                    await asyncio.sleep(LOOK_S)
+        return False

@@ -127,6 +127,12 @@ class InProcess:
         [value] = [line.split()[1] for line in text.splitlines() if line.split(" ")[0].split("{")[0] == name]
         return float(value)
 
+    async def metric_of(self, state: str) -> float:
+        """Transcriptions of this replica in that state."""
+        text = (await self.call("GET", "/metrics")).body.decode()
+        [line] = [line for line in text.splitlines() if line.startswith(f'gateway_transcriptions{{state="{state}"}}')]
+        return float(line.split()[1])
+
     @asynccontextmanager
     async def records(self) -> AsyncIterator[Shelf]:
         """The same database, as another replica or the app sees it."""

@@ -348,7 +348,7 @@ class Module:
             self.transcription,
             self.clock,
             {"document": self._follow("document"), "analysis": self._follow("analysis")},
-            self.repository.delete,
+            self._erase,
         )
         self.sessions = VideoSessions(
             self.repository, self.admission, self.closing, self.transcription, rooms or FakeRooms()
@@ -359,6 +359,9 @@ class Module:
     def upkeep(self, owner: str = "me", **options: float) -> Upkeep:
         chosen = UpkeepOptions(owner, **options)
         return Upkeep(self.repository, self.endings, self.closing, self.duties, self.clock, chosen)
+
+    async def _erase(self, session_id: str, slug: str) -> None:
+        await self.repository.delete(session_id)
 
     def _follow(self, name: str):  # type: ignore[no-untyped-def]
         async def follow(session_id: str) -> None:

@@ -514,7 +514,6 @@ async def test_a_life_is_logged(module: Module, caplog: pytest.LogCaptureFixture
         "participant joined",
         "participant left",
         "session ended: asked for",
-        "session deleted",
     ]
     assert {vars(record)["session"] for record in caplog.records} == {session.slug}
     assert "Secret" not in caplog.text and "Standup" not in caplog.text
