@@ -1,0 +1,52 @@
+"""Many requests made from our own OpenAPI document, good and bad: no 5xx, no answer that it does not name."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from support.gateway import TOKEN, Process, gateway_process
+
+from stt.local.server import LocalOptions, LocalServer
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+PARTS = {
+    "sessions that exist": ("--exclude-method", "DELETE", "--exclude-path-regex", "/end$"),
+    "everything": (),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_the_api_keeps_to_its_document(database_url: str, tmp_path: Path, part: str) -> None:
+    """LiveKit is configured and away, as it may be: a start then waits for it."""
+    async with LocalServer(LocalOptions(engine="scripted", api_key="k")) as provider:
+        env = {
+            "DATABASE_URL": database_url,
+            "GLADIA_API_URL": provider.url,
+            "GLADIA_API_KEY": "k",
+            "GATEWAY_DRAIN_S": "0.5",
+            "GATEWAY_LIVEKIT_AUTO_START": "false",
+            "LIVEKIT_URL": "ws://127.0.0.1:9",
+            "LIVEKIT_API_KEY": "key",
+            "LIVEKIT_API_SECRET": "a-secret-of-at-least-thirty-two-bytes",
+            "GATEWAY_LOG_LEVEL": "warning",
+        }
+        async with gateway_process(tmp_path / "data", **env) as gateway:
+            slug = await gateway.new_session()
+            await gateway.ok("POST", f"/api/sessions/{slug}/participants/join", {"identity": "anna"})
+            config = tmp_path / "schemathesis.toml"
+            config.write_text(f'[parameters]\n"path.slug" = "{slug}"\n' if part == "sessions that exist" else "")
+            process = await Process.start(
+                *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),
+                *(f"{gateway.url}/openapi.json", "--url", gateway.url, "--checks", CHECKS, *PARTS[part]),
+                *("--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--workers", "2", "--seed", "1"),
+                *("--header", f"Authorization: Bearer {TOKEN}", "--request-timeout", "15", "--no-color"),
+                *("--suppress-health-check", "all", "--warnings", "off"),
+                env={"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path), "NO_PROXY": "*"},
+            )
+            code = await process.wait(100)
+            assert code == 0, process.output
+            made = re.search(r"(\d+) generated, (\d+) passed", process.output)
+            assert made is not None and made[1] == made[2] and int(made[1]) > 500, process.output
