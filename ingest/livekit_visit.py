@@ -133,7 +133,8 @@ class Visit:
     async def _insist(self) -> None:
         """Ask for what was there before us, of which no event tells, and again for what was asked in vain.
 
-        The SDK loses a request made while it reconnects: after a full reconnect that would be everybody's.
+        The SDK loses a request made while it reconnects: after a full reconnect that would be everybody's. An unmuting
+        that was missed would leave somebody unheard as well.
         """
         while True:
             for publication, participant in self._publications():
@@ -141,6 +142,8 @@ class Visit:
                     self._consider(publication, participant)
                 elif publication.sid not in self._hearings:
                     self._subscribed(publication.track, publication, participant)
+                elif publication.muted != self._hearings[publication.sid].track.stats.muted:
+                    self._muted(publication.sid, publication.muted)
             self._reconnected.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(INSIST_S):

@@ -331,6 +331,29 @@ async def test_a_reconnect_of_the_gateway_keeps_everybody_heard(
     assert listener.room.joins == 1
 
 
+@pytest.mark.parametrize("full", [False, True], ids=["resume", "full"])
+async def test_whoever_unmutes_after_a_reconnect_is_heard(livekit: LivekitServer, room_name: str, full: bool) -> None:
+    """Her track rested while the gateway's connection broke."""
+    options = RoomOptions(livekit.url, VisitOptions(hang_over_s=0), look_s=0.1)
+    async with livekit.join(room_name, "anna") as anna, listening(livekit, room_name, options) as listener:
+        await anna.publish()
+        await listener.until(lambda one: playing(one, "anna"))
+        anna.mute()
+        await listener.until(lambda one: one.of("anna")[0].track.stats.resting)
+        visit, kind = listener.room._visit, rtc.SimulateScenarioKind
+        assert visit is not None
+        await visit.room.simulate_scenario(kind.SIMULATE_FULL_RECONNECT if full else kind.SIMULATE_SIGNAL_RECONNECT)
+        await asyncio.sleep(1)
+        await listener.until(lambda one: playing(one, "anna", 2 if full else 1))
+        anna.unmute()
+        await listener.until(lambda one: not one.of("anna")[-1].track.stats.muted)
+        await asyncio.sleep(0.5)
+        await anna.say(DIGITS)
+        await asyncio.sleep(0.5)
+    check(listener.words("anna"), DIGITS)
+    assert listener.room.joins == 1
+
+
 # --- captions -------------------------------------------------------------------------------------------------
 
 
