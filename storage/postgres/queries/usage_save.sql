@@ -10,9 +10,10 @@ WITH batch AS MATERIALIZED (
          cost_per_minute, total_cost, errors_count, updated_at, gate, heard_seconds, speech_seconds, silent_seconds,
          kept_seconds)
 ), alive AS MATERIALIZED (
-  SELECT v.id FROM app."VideoSession" v WHERE v.id IN (SELECT session_id FROM batch) ORDER BY v.id FOR KEY SHARE
+  SELECT v.id, v."spaceId", v."createdByUserId" FROM app."VideoSession" v
+  WHERE v.id IN (SELECT session_id FROM batch) ORDER BY v.id FOR KEY SHARE
 ), known AS MATERIALIZED (
-  SELECT p.id FROM app."Participant" p
+  SELECT p.id, p."userId" FROM app."Participant" p
   WHERE p.id IN (SELECT participant_id FROM batch WHERE participant_id IS NOT NULL)
     AND p."videoSessionId" IN (SELECT id FROM alive)
   ORDER BY p.id FOR KEY SHARE
@@ -21,7 +22,7 @@ WITH batch AS MATERIALIZED (
     (id, "videoSessionId", "participantId", "userId", "startedAt", "endedAt", "durationSeconds", "durationMinutes",
      "audioChunksSent", "transcriptsReceived", "finalTranscripts", "partialTranscripts", "costPerMinute", "totalCost",
      "errorsCount", "createdAt", "updatedAt")
-  SELECT b.id, b.session_id, k.id, b.user_id, b.started_at, b.ended_at, b.duration_seconds, b.duration_minutes,
+  SELECT b.id, b.session_id, k.id, coalesce(b.user_id, k."userId"), b.started_at, b.ended_at, b.duration_seconds, b.duration_minutes,
          b.audio_chunks_sent, b.transcripts_received, b.final_transcripts, b.partial_transcripts, b.cost_per_minute,
          b.total_cost, b.errors_count, b.started_at, b.updated_at
   FROM batch b JOIN alive a ON a.id = b.session_id LEFT JOIN known k ON k.id = b.participant_id
@@ -52,6 +53,16 @@ WITH batch AS MATERIALIZED (
     speech_seconds = greatest(m.speech_seconds, excluded.speech_seconds),
     silent_seconds = greatest(m.silent_seconds, excluded.silent_seconds),
     kept_seconds   = greatest(m.kept_seconds, excluded.kept_seconds)
+), daily AS (
+  INSERT INTO gateway.usage_day AS d
+    (day, usage_id, transcription_id, space_id, user_id, seconds_before, seconds, updated_at)
+  SELECT b.updated_at::date, b.id, b.transcription_id, a."spaceId", a."createdByUserId",
+         least(coalesce(o."durationSeconds", 0), b.duration_seconds), b.duration_seconds, b.updated_at AT TIME ZONE 'UTC'
+  FROM batch b JOIN alive a ON a.id = b.session_id
+       LEFT JOIN app."TranscriptionUsage" o ON o.id = b.id  -- as it stood before this statement
+  ORDER BY b.id
+  ON CONFLICT (day, usage_id) DO UPDATE SET seconds = greatest(d.seconds, excluded.seconds),
+    updated_at = greatest(d.updated_at, excluded.updated_at)
 )
 SELECT (SELECT coalesce(array_agg(id), '{}') FROM usage) AS saved,
        (SELECT coalesce(array_agg(DISTINCT session_id), '{}') FROM batch

@@ -1,0 +1,77 @@
+"""What a space may use beyond the settings, and what was used today (`gateway.usage_day`, `gateway.space_limits`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from storage.postgres.pool import Database
+from storage.postgres.values import clean, finite, read
+
+# Days before yesterday matter to nobody; two more for whoever looks.
+_KEPT: Final = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceLimits:
+    """None: as the settings say. Minutes; 0 = no limit."""
+
+    transcription: bool | None = None
+    session_minutes: float | None = None
+    user_minutes_per_day: float | None = None
+    space_minutes_per_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StandingRow:
+    """Of all others than one transcription; `own_before` is that one's, from earlier days. Seconds."""
+
+    space_id: str
+    limits: SpaceLimits
+    session_seconds: int
+    own_before: int
+    user_seconds: int
+    user_live: int
+    space_seconds: int
+    space_live: int
+
+
+class Limits:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def of_space(self, space_id: str) -> SpaceLimits:
+        record = await self._db.row("limits_of_space", clean(space_id))
+        return SpaceLimits() if record is None else read(SpaceLimits, record)
+
+    async def save(self, space_id: str, limits: SpaceLimits, now: datetime) -> None:
+        minutes = (limits.session_minutes, limits.user_minutes_per_day, limits.space_minutes_per_day)
+        numbers = [None if number is None else finite(number) for number in minutes]
+        await self._db.run("limits_save", clean(space_id), limits.transcription, *numbers, now)
+
+    async def spent_by_space(self, space_id: str, day: date) -> int:
+        """Seconds."""
+        return int(await self._db.value("limits_spent_by_space", clean(space_id), day))
+
+    async def standing(
+        self, session_id: str, transcription_id: str, now: datetime, live_s: float
+    ) -> StandingRow | None:
+        """None when there is no such session. `live_s`: who was metered within so many seconds is still at it."""
+        day = now.astimezone(UTC).date()
+        args = (session_id, transcription_id, day, now - timedelta(seconds=live_s))
+        record = await self._db.row("limits_standing", *args)
+        if record is None:
+            return None
+        values = dict(record)
+        limits = SpaceLimits(
+            values.pop("transcription"),
+            values.pop("session_minutes"),
+            values.pop("user_minutes_per_day"),
+            values.pop("space_minutes_per_day"),
+        )
+        return StandingRow(limits=limits, **values)
+
+    async def prune(self, now: datetime) -> int:
+        """Returns: how many rows of former days were removed."""
+        return await self._db.run("limits_prune", (now.astimezone(UTC) - _KEPT).date())

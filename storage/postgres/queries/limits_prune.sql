@@ -1,0 +1,1 @@
+DELETE FROM gateway.usage_day WHERE day < $1
