@@ -23,6 +23,7 @@ from aiohttp import web
 from gateway.api.analysis import AnalysisApi
 from gateway.api.errors import problems
 from gateway.api.host import HostApi
+from gateway.api.limits import LimitsApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.web import CrossOrigin, access_log, no_server_header
@@ -34,6 +35,7 @@ from gateway.live.hub import Hub
 from gateway.live.jwks import open_key_ring
 from gateway.live.places import Limits
 from gateway.metrics import Metrics, by, plain
+from gateway.sessions.domain.limits import Limits as SpendingLimits
 from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.analysts import ModelAnalyst, OfflineAnalyst
 from gateway.sessions.infra.assembly import SessionsModule, assemble
@@ -44,6 +46,7 @@ from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, ope
 from gateway.sessions.infra.instance import FolderInUse, own_instance
 from gateway.sessions.infra.journal import SpoolJournal, open_journal
 from gateway.sessions.infra.keepsakes import PostgresKeepsakes
+from gateway.sessions.infra.ledger import PostgresLedger
 from gateway.sessions.infra.places import SharedPlaces
 from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
@@ -59,6 +62,7 @@ from gateway.sessions.usecases.erase import Eraser
 from gateway.sessions.usecases.feed import Feeding
 from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.host import Hosts
+from gateway.sessions.usecases.limits import LimitKeeper
 from gateway.sessions.usecases.local_control import LocalControl, NoControl
 from gateway.sessions.usecases.ports import Clock, JournalTrouble, RecordsUnavailable
 from gateway.sessions.usecases.rates import RateOptions, Rates
@@ -223,7 +227,8 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     livekit = await _livekit(settings, rooms)
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
     sources = Sources(decoders, clock, lambda: place.rtmp_base, lambda: place.http_url, listen)
-    transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options), sources)
+    keeper = LimitKeeper(_spending_limits(settings), PostgresLedger(database, clock), clock)
+    transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options, keeper), sources)
 
     secrets_ = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
     key_ring = await rooms.enter_async_context(open_key_ring(settings.jwks_url)) if settings.jwks_url else None
@@ -318,6 +323,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             *sessions_api.routes(),
             *AnalysisApi(analyses, check_credential).routes(),
             *HostApi(hosts, watching, check_credential).routes(),
+            *LimitsApi(keeper).routes(),
         ),
     )
     # From here on tasks run; leaving the block drains in the reverse order of entering.
@@ -511,6 +517,15 @@ async def _database(settings: Settings, rooms: AsyncExitStack, failed: asyncio.F
     rooms.callback(watch.cancel)
     log.info("embedded PostgreSQL runs", extra={"dataDir": str(settings.data_dir)})
     return embedded.url
+
+
+def _spending_limits(settings: Settings) -> SpendingLimits:
+    return SpendingLimits(
+        settings.transcription,
+        settings.session_minutes,
+        settings.user_minutes_per_day,
+        settings.space_minutes_per_day,
+    )
 
 
 def _blob_options(settings: Settings) -> BlobOptions:

@@ -224,6 +224,14 @@ VARIABLES: Final = (
              "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
     Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
              "USD."),
+    Variable("GATEWAY_TRANSCRIPTION", "transcription", _flag, "true", "`false`: no transcription begins on this "
+             "gateway. For one space: `PUT /api/spaces/{id}/limits`."),
+    Variable("GATEWAY_SESSION_MINUTES", "session_minutes", _number(0, 10_000_000), "0", "Minutes of audio that one "
+             "session may send to the provider; 0 = no limit."),
+    Variable("GATEWAY_USER_MINUTES_PER_DAY", "user_minutes_per_day", _number(0, 10_000_000), "0", "Minutes of audio in "
+             "all sessions that one user has created, each day (UTC); 0 = no limit."),
+    Variable("GATEWAY_SPACE_MINUTES_PER_DAY", "space_minutes_per_day", _number(0, 10_000_000), "0", "Minutes of audio "
+             "in all sessions of one space, each day (UTC); 0 = no limit."),
     Variable("GATEWAY_DRAIN_S", "drain_s", _number(0, 300), "10", "How long a stop awaits late finals, seconds."),
     Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "30", "After so many seconds without a sign of life a "
              "transcription is taken over by another replica."),
@@ -315,6 +323,10 @@ class Settings:
     join_per_minute: int = 60
     allowed_origins: tuple[str, ...] = ()
     cost_per_minute: float = 0.01
+    transcription: bool = True
+    session_minutes: float = 0.0
+    user_minutes_per_day: float = 0.0
+    space_minutes_per_day: float = 0.0
     drain_s: float = 10.0
     lease_s: float = 30.0
     store_partials: bool = False

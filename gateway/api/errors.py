@@ -27,6 +27,8 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     errors.NoDocument: HTTPStatus.NOT_FOUND,
     errors.SessionOver: HTTPStatus.CONFLICT,
     errors.CostCapReached: HTTPStatus.PAYMENT_REQUIRED,
+    errors.TranscriptionOff: HTTPStatus.CONFLICT,
+    errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RunsElsewhere: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -82,7 +84,7 @@ async def problems(
         answer = problem(STATUS[type(error)], error.title, str(error), error.hint)
         if isinstance(error, errors.CredentialNeeded):
             answer.headers["WWW-Authenticate"] = "Bearer"
-        if isinstance(error, errors.TooManyRequests):
+        if error.retry_after_s is not None:
             answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
         return answer
     except Forbidden as error:

@@ -12,6 +12,8 @@ class SessionError(Exception):
     hint: str | None = None
     passing: ClassVar[bool] = False
     """The same request, repeated after a pause, may succeed without anybody changing anything."""
+    retry_after_s: float | None = None
+    """When the same request may be answered otherwise."""
 
 
 class SessionNotFound(SessionError):
@@ -101,6 +103,24 @@ class NotPresent(SessionError):
         super().__init__(
             f"{who} is in session {slug!r} now" if identity is None else f"{who} is not in session {slug!r} now"
         )
+
+
+class TranscriptionOff(SessionError):
+    """Nobody may transcribe, here or in this space."""
+
+    title = "Transcription is switched off"
+    hint = "set GATEWAY_TRANSCRIPTION, or PUT /api/spaces/{id}/limits for one space"
+
+
+class LimitReached(SessionError):
+    """`retry_after_s`: when there is more; None when there will not be."""
+
+    title = "Limit reached"
+
+    def __init__(self, reason: str, retry_after_s: int | None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+        self.hint = "wait until midnight UTC, or raise the limit" if retry_after_s else "raise the limit"
 
 
 class WrongRequest(SessionError):

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.sessions.domain.errors import SessionError
+from gateway.sessions.domain.errors import SessionError, TranscriptionOff
 from gateway.sessions.domain.transcription import ROOM_OVER, StartRequest, begins_by_itself
 from gateway.sessions.usecases.ports import Records, RecordsUnavailable
 from gateway.sessions.usecases.transcriptions import Transcriptions, again
@@ -94,6 +94,8 @@ class Attendance:
         try:
             await self._transcriptions.start(StartRequest(room) if last is None else again(last))
             log.info("people are in the room: transcription begins", extra={"session": room})
+        except TranscriptionOff:
+            return  # as somebody wants it: nothing to be told again and again
         except SessionError as error:
             log.warning("transcription cannot begin: %s", error, extra={"session": room})
 

@@ -16,6 +16,8 @@ from gateway.sessions.usecases.ports import Clock
 READ_EVERY_S: Final = 5.0
 # A run looks at its own meters every second.
 _OWN_AHEAD_S: Final = 2.0
+# Less than this left is not worth a start: it would be stopped before anybody has finished a sentence.
+_WORTH_A_START_S: Final = 15.0
 # Others are seen as of their last checkpoint (5 s), read by us every 5 s, and go on while we stop.
 _OTHERS_AHEAD_S: Final = 12.0
 # Who has not been metered for so long has stopped, or is silent.
@@ -61,6 +63,9 @@ class Allowance:
         """`own_s`: seconds of audio that this transcription has sent; `tracks`: how many send."""
         return reached(self._everywhere, self._standing, own_s, tracks * _OWN_AHEAD_S, _OTHERS_AHEAD_S)
 
+    def forbids_start(self) -> Reached | None:
+        return reached(self._everywhere, self._standing, 0, _WORTH_A_START_S, _OTHERS_AHEAD_S)
+
 
 class LimitKeeper:
     def __init__(self, everywhere: Limits, ledger: Ledger, clock: Clock) -> None:
@@ -75,7 +80,7 @@ class LimitKeeper:
         """Whether a transcription may begin. Raises: TranscriptionOff, LimitReached, RecordsUnavailable."""
         allowance = self.allowance(session_id, "")
         await allowance.refresh()
-        found = allowance.reached(0, tracks=1)
+        found = allowance.forbids_start()
         if found is None:
             return
         if found.off:

@@ -17,6 +17,7 @@ from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, TranscriptionState, move
 from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
+from gateway.sessions.usecases.limits import READ_EVERY_S, LimitKeeper
 from gateway.sessions.usecases.ports import (
     Annotation,
     AudioSource,
@@ -74,6 +75,7 @@ class World:
     transcriber: Transcriber
     clock: Clock
     options: RunOptions
+    limits: LimitKeeper
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class Run:
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._meters = _Meters()
         self._cap_usd = cap_usd
+        self._allowance = world.limits.allowance(claimed.session_id, claimed.lease.transcription_id)
         self._spent_usd = spent_usd
         self._stop_asked = asyncio.Event()
         self._abandoned = False
@@ -451,6 +454,7 @@ class Run:
         """Once a second: what may be late in the database; every third of the lease: its renewal."""
         clock, options = self._world.clock, self._world.options
         renewal = clock.monotonic() + options.lease_s / 3
+        reading = clock.monotonic()
         touched = clock.monotonic()
         while True:
             with suppress(TimeoutError):
@@ -462,6 +466,9 @@ class Run:
                 if now >= renewal:
                     await self.renew()
                     renewal = now + options.lease_s / 3
+                if now >= reading:
+                    await self._allowance.refresh()
+                    reading = now + READ_EVERY_S
                 await self._keep_notes()
                 spoken_at = self.counts.last_final_at
                 if spoken_at is not None and spoken_at > touched and now - touched >= TOUCH_S:
@@ -502,9 +509,15 @@ class Run:
             self._say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
         if self._cap_usd is not None and exceeds(self._cost_soon(), self._cap_usd):
             self.stop(f"cost cap of {self._cap_usd:.2f} USD reached")
+        if found := self._allowance.reached(self._seconds_sent(), len(self.tracks)):
+            self.stop(found.reason)
         longest = self._world.options.maximum_s
         if longest and (self._world.clock.now() - self.claimed.started_at).total_seconds() >= longest:
             self.stop(f"maximum length of {longest:g} s reached")
+
+    def _seconds_sent(self) -> int:
+        self._read_links()
+        return sum(whole_seconds(meter.samples_sent) for meter in self._meters.by_identity.values())
 
     def _cost_soon(self) -> float:
         """What the session will have cost in CAP_AHEAD_S seconds if every track goes on."""

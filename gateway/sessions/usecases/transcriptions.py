@@ -106,7 +106,8 @@ class Transcriptions:
     async def start(self, request: StartRequest) -> Started:
         """Idempotent per session, also when called twice at the same moment.
 
-        Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady.
+        Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady,
+        TranscriptionOff, LimitReached.
         """
         if self._draining:
             raise NotReady("this gateway is shutting down")
@@ -121,6 +122,7 @@ class Transcriptions:
                 raise SessionOver(session.slug, session.status)
             self._sources.refuse(request.source)
             await self._world.transcriber.refuse()
+            await self._world.limits.admit(session.id)
             spent = await self._world.records.spent(session.id)
             cap = request.cost_cap_usd
             if cap is not None and exceeds(spent + self._world.options.cost_per_minute, cap):

@@ -16,10 +16,12 @@ from gateway.live.hub import Hub
 from gateway.sessions.domain.billing import Bill
 from gateway.sessions.domain.captions import Caption, Speaker, Utterance
 from gateway.sessions.domain.errors import ProviderRefusedKey, SessionNotFound, SessionOver, SourceUnavailable
+from gateway.sessions.domain.limits import Limits, Overrides, Standing
 from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.sessions.domain.usage import Usage
+from gateway.sessions.usecases.limits import LimitKeeper
 from gateway.sessions.usecases.ports import (
     Clock,
     FinalToKeep,
@@ -102,6 +104,7 @@ class MemoryRecords:
         self._streams: dict[str, _Stream] = {}
         self._events: dict[str, dict[int, FinalToKeep]] = {}
         self._usage: dict[str, tuple[str, str, Usage]] = {}  # usage id → session, transcription, usage
+        self.ledger = MemoryLedger(self)
 
     async def _answer(self) -> None:
         """A database call takes a turn of the loop, so that others come between."""
@@ -359,6 +362,14 @@ class MemoryRecords:
 
     def usage_id(self, lease: Lease, identity: str) -> str:
         return f"{lease.transcription_id}/{identity}"
+
+    def metered(self) -> list[tuple[str, str, Usage]]:
+        """Session, transcription, usage."""
+        return list(self._usage.values())
+
+    async def space_of(self, session_id: str) -> str | None:
+        await self._answer()
+        return next((session.space_id for session in self._sessions.values() if session.id == session_id), None)
 
     async def save_usage(
         self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]
@@ -639,6 +650,39 @@ class FakeTransport:
         return self.closing
 
 
+# --- limits -------------------------------------------------------------------------------------------------
+
+
+class MemoryLedger:
+    """The limits' view of MemoryRecords: every meter counts as today's."""
+
+    def __init__(self, records: MemoryRecords) -> None:
+        self._records = records
+        self._overrides: dict[str, Overrides] = {}
+
+    async def standing(self, session_id: str, transcription_id: str, live_s: float) -> Standing | None:
+        space = await self._records.space_of(session_id)
+        if space is None:
+            return None
+        others = [row for row in self._records.metered() if row[1] != transcription_id]
+        here = [used for session, _, used in others if await self._records.space_of(session) == space]
+        return Standing(
+            self._overrides.get(space, Overrides()),
+            session_s=sum(used.duration_seconds for session, _, used in others if session == session_id),
+            space_s=sum(used.duration_seconds for used in here),
+            space_live=sum(used.ended_at is None for used in here),
+        )
+
+    async def overrides(self, space_id: str) -> Overrides:
+        return self._overrides.get(space_id, Overrides())
+
+    async def override(self, space_id: str, overrides: Overrides) -> None:
+        self._overrides[space_id] = overrides
+
+    async def spent_today(self, space_id: str) -> int:
+        return sum(used.duration_seconds for _, _, used in self._records.metered())
+
+
 # --- all of it ----------------------------------------------------------------------------------------------
 
 
@@ -649,13 +693,15 @@ class Replica:
     records: MemoryRecords
     clock: LoopClock = field(default_factory=LoopClock)
     options: RunOptions = field(default_factory=lambda: RunOptions(owner="replica-1"))
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.clock.now)
         self.recorder = Recorder(self.records, self.hub, self.clock)
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
-        world = World(self.records, self.recorder, self.hub, self.transcriber, self.clock, self.options)
+        self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
+        world = World(self.records, self.recorder, self.hub, self.transcriber, self.clock, self.options, self.keeper)
         self.service = Transcriptions(world, self.sources)
 
     def source(self, slug: str) -> FakeSource:
