@@ -321,7 +321,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         finaliser.document,
         (
             *sessions_api.routes(),
-            *AnalysisApi(analyses, check_credential).routes(),
+            *AnalysisApi(analyses, module.admission, check_credential).routes(),
             *HostApi(hosts, watching, check_credential).routes(),
             *LimitsApi(keeper).routes(),
         ),

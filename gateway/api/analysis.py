@@ -10,15 +10,17 @@ import msgspec
 from aiohttp import web
 
 from gateway.api.errors import Problem
-from gateway.api.openapi import Parameter, Route
+from gateway.api.openapi import Route
 from gateway.api.schemas import Moment
+from gateway.api.sessions import SLUG, caller_of
+from gateway.api.web import json_answer
 from gateway.live import credentials
-from gateway.live.credentials import Access, Forbidden
 from gateway.live.protocol import timestamp
+from gateway.sessions.domain.access import What
 from gateway.sessions.domain.analysis import Method, Risk, Task
-from gateway.sessions.usecases.analyse import AnalysedSession, Analyses, AnalysisRecord
-
-_SLUG = Parameter("slug", "path", "the session's slug")
+from gateway.sessions.domain.video_session import VideoSession
+from gateway.sessions.usecases.admission import Admission
+from gateway.sessions.usecases.analyse import Analyses, AnalysisRecord
 
 
 class AnalysisView(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -39,41 +41,36 @@ class AnalysisView(msgspec.Struct, rename="camel", omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class AnalysisApi:
-    """`check`: what a credential proves."""
+    """`check`: finds out what a credential is."""
 
     analyses: Analyses
-    check: Callable[[str | None], Awaitable[Access]]
+    admission: Admission
+    check: Callable[[str | None], Awaitable[credentials.Access]]
 
     def routes(self) -> list[Route]:
         problems: dict[int, type | None] = {401: Problem, 403: Problem, 404: Problem, 503: Problem}
         return [
             Route("GET", "/api/sessions/{slug}/analysis", self.show, "Summary, tasks and risks of an ended session",
-                  credential="watch", parameters=(_SLUG,), answers={200: AnalysisView, **problems}, tag="sessions"),
+                  credential="watch", parameters=(SLUG,), answers={200: AnalysisView, **problems}, tag="sessions"),
             Route("POST", "/api/sessions/{slug}/analysis/retry", self.retry, "Start a failed analysis again; for the "
-                  "session's creator and services", credential="watch", parameters=(_SLUG,),
+                  "session's creator and services", credential="watch", parameters=(SLUG,),
                   answers={202: AnalysisView, 409: Problem, **problems}, tag="sessions"),
         ]  # fmt: skip
 
     async def show(self, request: web.Request) -> web.Response:
-        session, _ = await self._session(request)
+        session = await self._session(request, What.VIEW)
         return _answer(session, await self.analyses.find(session), 200)
 
     async def retry(self, request: web.Request) -> web.Response:
-        session, access = await self._session(request)
-        creates = access.room is None and session.created_by is not None and access.subject == session.created_by
-        if not (access.is_service or creates):
-            raise Forbidden("only the session's creator or a service may start its analysis again")
+        session = await self._session(request, What.RETRY_ANALYSIS)
         return _answer(session, await self.analyses.retry(session), 202)
 
-    async def _session(self, request: web.Request) -> tuple[AnalysedSession, Access]:
-        token = credentials.bearer(request.headers.get("Authorization", ""))
-        access = await self.check(token)
-        session = await self.analyses.session(request.match_info["slug"])
-        access.check_session(session.slug, session.space_id)
-        return session, access
+    async def _session(self, request: web.Request, what: What) -> VideoSession:
+        access = await self.check(credentials.bearer(request.headers.get("Authorization", "")))
+        return await self.admission.session(caller_of(access), request.match_info["slug"], what)
 
 
-def _answer(session: AnalysedSession, record: AnalysisRecord, status: int) -> web.Response:
+def _answer(session: VideoSession, record: AnalysisRecord, status: int) -> web.Response:
     view = AnalysisView(
         session_slug=session.slug,
         status=record.status.value,
@@ -86,4 +83,4 @@ def _answer(session: AnalysedSession, record: AnalysisRecord, status: int) -> we
         updated_at=timestamp(record.updated_at),
         reason=record.reason,
     )
-    return web.Response(body=msgspec.json.encode(view), status=status, content_type="application/json")
+    return json_answer(view, status)

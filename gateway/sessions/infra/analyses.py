@@ -17,12 +17,12 @@ from gateway.sessions.domain.analysis import (
     fitting,
 )
 from gateway.sessions.infra.availability import available
-from gateway.sessions.usecases.analyse import AnalysedSession, AnalysisRecord, Job
+from gateway.sessions.usecases.analyse import AnalysisRecord, Job
 from gateway.sessions.usecases.ports import Clock
 from storage.postgres.analyses import Analyses, AnalysisRow, JobRow
 from storage.postgres.pool import Database
 from storage.postgres.segments import Segments
-from storage.postgres.sessions import SessionRow, Sessions
+from storage.postgres.sessions import Sessions
 from storage.postgres.transcriptions import Transcriptions
 
 
@@ -35,12 +35,9 @@ class PostgresAnalyses:
         self._transcriptions = Transcriptions(database)
 
     @available
-    async def session(self, slug: str) -> AnalysedSession | None:
-        return _session(await self._sessions.by_slug(slug))
-
-    @available
-    async def session_by_id(self, session_id: str) -> AnalysedSession | None:
-        return _session(await self._sessions.by_id(session_id))
+    async def session_status(self, session_id: str) -> str | None:
+        row = await self._sessions.by_id(session_id)
+        return None if row is None else row.status
 
     @available
     async def ensure(self, session_id: str) -> AnalysisRecord | None:
@@ -101,12 +98,6 @@ class PostgresAnalyses:
     @available
     async def counts(self) -> Mapping[str, int]:
         return await self._analyses.counts()
-
-
-def _session(row: SessionRow | None) -> AnalysedSession | None:
-    if row is None:
-        return None
-    return AnalysedSession(row.id, row.slug, row.status, row.space_id, row.created_by_user_id)
 
 
 def _row(job: Job) -> JobRow:

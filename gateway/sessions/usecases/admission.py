@@ -10,6 +10,7 @@ from gateway.sessions.domain.errors import (
     CredentialNeeded,
     Denied,
     IdentityTaken,
+    SessionNotEnded,
     SessionNotFound,
     SessionNotLive,
     SessionOver,
@@ -29,7 +30,8 @@ class Admission:
     async def session(self, caller: Caller, slug: str, *whats: What, join_token: str | None = None) -> VideoSession:
         """The session, if the caller may do all of that with it now.
 
-        Raises: CredentialNeeded, SessionNotFound, Denied, SessionOver, SessionNotLive, RecordsUnavailable.
+        Raises: CredentialNeeded, SessionNotFound, Denied, SessionOver, SessionNotLive, SessionNotEnded,
+        RecordsUnavailable.
         """
         if any(decide(what, caller, frozenset({Who.INVITED}), None) is Verdict.UNKNOWN for what in whats):
             raise CredentialNeeded("a credential is needed for this")  # whether or not there is such a session
@@ -42,7 +44,9 @@ class Admission:
                 case Verdict.UNKNOWN | Verdict.DENIED:
                     raise _denied(caller, what)
                 case Verdict.WRONG_STATE:
-                    wrong = SessionOver if is_over(session.status) else SessionNotLive
+                    if is_over(session.status):
+                        raise SessionOver(session.slug, session.status)
+                    wrong = SessionNotEnded if what is What.RETRY_ANALYSIS else SessionNotLive
                     raise wrong(session.slug, session.status)
         return session
 

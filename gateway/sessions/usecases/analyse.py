@@ -24,6 +24,7 @@ from gateway.sessions.domain.analysis import (
     may_move,
 )
 from gateway.sessions.domain.errors import AnalysisNotFailed, NoAnalysis, SessionNotEnded, SessionNotFound
+from gateway.sessions.domain.video_session import VideoSession
 from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
 
 log = logging.getLogger(__name__)
@@ -70,17 +71,6 @@ class AnalysisRecord:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AnalysedSession:
-    """A session, as much of it as matters here."""
-
-    id: str
-    slug: str
-    status: str
-    space_id: str
-    created_by: str | None
-
-
 class Analyst(Protocol):
     async def analyse(self, conversation: Conversation) -> Findings:
         """Raises: AnalysisTrouble, AnalysisImpossible."""
@@ -89,8 +79,7 @@ class Analyst(Protocol):
 class AnalysisQueue(Protocol):
     """The durable queue. Every method may raise RecordsUnavailable; writes of a job say whether it still was ours."""
 
-    async def session(self, slug: str) -> AnalysedSession | None: ...
-    async def session_by_id(self, session_id: str) -> AnalysedSession | None: ...
+    async def session_status(self, session_id: str) -> str | None: ...
     async def ensure(self, session_id: str) -> AnalysisRecord | None:
         """One PENDING analysis for an ENDED session; an existing one stays. None for any other session."""
 
@@ -173,27 +162,20 @@ class Analyses:
         Raises: SessionNotFound, SessionNotEnded, RecordsUnavailable.
         """
         if await self._queue.ensure(session_id) is None:
-            session = await self._queue.session_by_id(session_id)
-            if session is None:
+            status = await self._queue.session_status(session_id)
+            if status is None:
                 raise SessionNotFound(session_id)
-            raise SessionNotEnded(session.slug, session.status)
+            raise SessionNotEnded(session_id, status)
         self._news.set()
 
-    async def session(self, slug: str) -> AnalysedSession:
-        """Raises: SessionNotFound."""
-        session = await self._queue.session(slug)
-        if session is None:
-            raise SessionNotFound(slug)
-        return session
-
-    async def find(self, session: AnalysedSession) -> AnalysisRecord:
+    async def find(self, session: VideoSession) -> AnalysisRecord:
         """Raises: NoAnalysis."""
         record = await self._queue.find(session.id)
         if record is None:
             raise NoAnalysis(session.slug)
         return record
 
-    async def retry(self, session: AnalysedSession) -> AnalysisRecord:
+    async def retry(self, session: VideoSession) -> AnalysisRecord:
         """Start a failed one again. Raises: NoAnalysis, AnalysisNotFailed."""
         record = await self.find(session)
         allowed = record.status is AnalysisStatus.FAILED and may_move(record.status, AnalysisStatus.PENDING)

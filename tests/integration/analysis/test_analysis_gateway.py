@@ -85,8 +85,9 @@ WHO = {
     "member": user_token(SPACE, subject="user-2"),
     "stranger": user_token("elsewhere", subject="user-3"),
     "creator who left": user_token("elsewhere"),
-    "participant": room_token("abc"),
-    "participant of another room": room_token("xyz"),
+    "guest who joined": user_token("elsewhere", subject="anna"),
+    "holder of the room's token": room_token("abc"),
+    "holder of another room's": room_token("xyz"),
     "nobody": None,
     "forger": user_token(SPACE, secret="another-secret-of-at-least-32-bytes"),
 }
@@ -95,9 +96,10 @@ MAY = {  # who → GET, POST …/retry of a DONE analysis (409: allowed, but the
     "creator": (200, 409),
     "member": (200, 403),
     "stranger": (403, 403),
-    "creator who left": (403, 403),
-    "participant": (200, 403),
-    "participant of another room": (403, 403),
+    "creator who left": (200, 409),
+    "guest who joined": (200, 403),
+    "holder of the room's token": (200, 403),
+    "holder of another room's": (403, 403),
     "nobody": (401, 401),
     "forger": (401, 401),
 }
@@ -107,7 +109,7 @@ async def test_who_may_see_and_who_may_retry(database_url: str, tmp_path: Path) 
     async with database(database_url) as opened:
         await ended(opened)
         await spoken_session(opened, "live", *SAID, end=False)
-    async with gateway(database_url, tmp_path) as here:
+    async with gateway(database_url, tmp_path, inactive_minutes=0) as here:
         await until(here, "DONE")
         seen = {
             who: (
@@ -117,10 +119,11 @@ async def test_who_may_see_and_who_may_retry(database_url: str, tmp_path: Path) 
             for who, token in WHO.items()
         }
         assert seen == MAY
-        for slug in ("live", "none"):
+        for slug, refusal in (("live", 409), ("none", 404)):
             answer = await here.call("GET", f"/api/sessions/{slug}/analysis")
             assert (answer.status, answer.kind) == (404, "application/problem+json")
-            assert (await here.call("POST", f"/api/sessions/{slug}/analysis/retry")).status == 404
+            answer = await here.call("POST", f"/api/sessions/{slug}/analysis/retry")
+            assert (answer.status, answer.kind) == (refusal, "application/problem+json")
 
 
 async def test_a_failed_analysis_says_why_and_is_started_again(
@@ -141,6 +144,14 @@ async def test_a_failed_analysis_says_why_and_is_started_again(
     assert "analysis failed" in caplog.text
     assert "backups" not in caplog.text.lower()
     assert KEY not in caplog.text
+
+
+async def test_ending_a_session_over_the_api_brings_its_analysis(database_url: str, tmp_path: Path) -> None:
+    async with database(database_url) as opened:
+        await spoken_session(opened, "abc", *SAID, end=False)
+    async with gateway(database_url, tmp_path, inactive_minutes=0) as here:
+        await here.ok("POST", "/api/sessions/abc/end")
+        assert (await until(here, "DONE"))["method"] == "extractive"
 
 
 async def state(opened: Database) -> tuple[str, int]:

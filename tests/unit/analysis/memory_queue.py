@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gateway.sessions.domain.analysis import AnalysisStatus, Conversation, Findings, Line, may_move
-from gateway.sessions.usecases.analyse import AnalysedSession, AnalysisRecord, Job
+from gateway.sessions.domain.video_session import VideoSession
+from gateway.sessions.usecases.analyse import AnalysisRecord, Job
 from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
 
 
@@ -26,13 +27,13 @@ class MemoryAnalyses:
     """`down`: as if the database did not answer."""
 
     clock: Clock
-    sessions: dict[str, AnalysedSession] = field(default_factory=dict)
+    sessions: dict[str, VideoSession] = field(default_factory=dict)
     talks: dict[str, Conversation] = field(default_factory=dict)
     rows: dict[str, _Row] = field(default_factory=dict)
     down: bool = False
 
-    def add(self, slug: str, *texts: str, status: str = "ENDED") -> AnalysedSession:
-        session = AnalysedSession(f"id-{slug}", slug, status, "space", "user-1")
+    def add(self, slug: str, *texts: str, status: str = "ENDED") -> VideoSession:
+        session = VideoSession(f"id-{slug}", slug, None, "user-1", "space", status, self.clock.now())
         self.sessions[session.id] = session
         lines = (Line("Anna", text, "en", 1000 * n) for n, text in enumerate(texts, start=1))
         self.talks[session.id] = Conversation(tuple(lines))
@@ -42,12 +43,9 @@ class MemoryAnalyses:
         if self.down:
             raise RecordsUnavailable("down")
 
-    async def session(self, slug: str) -> AnalysedSession | None:
-        self._check()
-        return next((session for session in self.sessions.values() if session.slug == slug), None)
-
-    async def session_by_id(self, session_id: str) -> AnalysedSession | None:
-        return self.sessions.get(session_id)
+    async def session_status(self, session_id: str) -> str | None:
+        session = self.sessions.get(session_id)
+        return session.status if session else None
 
     async def ensure(self, session_id: str) -> AnalysisRecord | None:
         self._check()

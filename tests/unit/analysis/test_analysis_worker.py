@@ -101,7 +101,7 @@ def test_an_ended_session_is_scheduled_once_and_analysed() -> None:
             await here.analyses.schedule("id-abc")
             await asyncio.sleep(60)
         assert len(here.analyst.seen) == 1
-        record = await here.analyses.find(await here.analyses.session("abc"))
+        record = await here.analyses.find(here.queue.sessions["id-abc"])
         assert (record.summary, record.method, record.attempts) == ("All well.", "model", 1)
         assert here.analyses.counts.finished == {"done": 1}
 
@@ -151,7 +151,7 @@ def test_a_server_that_asks_for_patience_gets_it() -> None:
 def test_what_cannot_help_fails_at_once_and_can_be_started_again() -> None:
     async def work() -> None:
         here = world(AnalysisImpossible("wrong key"), Findings("model", "x"))
-        session = await here.analyses.session("abc")
+        session = here.queue.sessions["id-abc"]
         with pytest.raises(NoAnalysis):
             await here.analyses.retry(session)
         async with here.working():
