@@ -29,6 +29,7 @@ class Retention:
                 await link.run("session_delete_segments", session_id)
                 await link.run("session_delete_events", session_id)
                 await link.run("retention_clear_analysis", session_id, naive(now))
+                await link.run("retention_clear_analysis_reason", session_id)
                 await link.rows("document_remove", session_id, now)
                 await link.run("document_forget_url", session_id)
         return len(found)
@@ -49,3 +50,4 @@ async def _forget(link: Link, session_id: str, now: datetime) -> None:
     await link.rows("document_remove", session_id, now)
     await link.run("session_delete_events", session_id)
     await link.run("session_delete_stream", session_id)
+    await link.run("session_delete_analysis_job", session_id)

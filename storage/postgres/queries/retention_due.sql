@@ -8,5 +8,6 @@ WHERE coalesce(v."endedAt", v."lastActivityAt", v."startedAt", v."createdAt") < 
        OR EXISTS (SELECT FROM gateway.transcript_event e WHERE e.session_id = v.id)
        OR EXISTS (SELECT FROM gateway.document d WHERE d.session_id = v.id AND NOT d.removing)
        OR EXISTS (SELECT FROM app."SessionAnalysis" a WHERE a."sessionId" = v.id AND (a.summary IS NOT NULL
-                  OR a."tasksJson" IS NOT NULL OR a."risksJson" IS NOT NULL)))
+                  OR a."tasksJson" IS NOT NULL OR a."risksJson" IS NOT NULL))
+       OR EXISTS (SELECT FROM gateway.analysis_job j WHERE j.session_id = v.id AND j.reason IS NOT NULL))
 LIMIT $2

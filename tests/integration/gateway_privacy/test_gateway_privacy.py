@@ -244,6 +244,24 @@ async def test_words_are_removed_so_many_days_after_their_session_and_the_sessio
     assert await retention.sweep() == 0
 
 
+async def test_why_an_analysis_failed_goes_with_the_words(world: World) -> None:
+    """The model's server may have quoted what it complained about."""
+    session = await world.session("old")
+    claimed = await world.claim(session, "vocabulary")
+    await world.over(session, claimed, "summary")
+    await world.db.pool.execute("UPDATE \"SessionAnalysis\" SET status = 'PENDING'")
+    analyses = Analyses(world.db)
+    job = await analyses.take(world.clock.now(), 60)
+    assert job is not None
+    assert await analyses.failed(job, f"answered 422: {SECRET}", world.clock.now())
+    assert await world.places_of(SECRET) == ["gateway.analysis_job"]
+    world.clock.at += 31 * DAY
+    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=30)
+    assert await retention.sweep() == 1
+    assert await world.places_of(SECRET) == []
+    assert await retention.sweep() == 0
+
+
 async def test_without_a_limit_everything_is_kept(world: World) -> None:
     session = await world.session("old")
     claimed = await world.claim(session)
