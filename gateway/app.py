@@ -188,14 +188,6 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         places = SharedPlaces(table, settings.stt_max_sessions, settings.lease_s)
         await rooms.enter_async_context(places.serving())
     provider = await rooms.enter_async_context(Provider(await _provider(settings, rooms), places))
-    sweeper = Sweeper(
-        GladiaAccount(provider),
-        PostgresBooks(database, account, process),
-        clock,
-        owner=owner,
-        process=process,
-        swept=partial(available(table.drop_former), owner),
-    )
     voice = Voice(VoiceOptions(settings.vad_mode, settings.stt_endpointing_s + MARGIN_S, settings.stt_mute_s))
     transcriber = GladiaTranscriber(
         provider,
@@ -229,6 +221,15 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     sources = Sources(decoders, clock, lambda: place.rtmp_base, lambda: place.http_url, listen)
     keeper = LimitKeeper(_spending_limits(settings), PostgresLedger(database, clock), clock)
     transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options, keeper), sources)
+    sweeper = Sweeper(
+        GladiaAccount(provider),
+        PostgresBooks(database, account, process),
+        clock,
+        owner=owner,
+        process=process,
+        swept=partial(available(table.drop_former), owner),
+        salvage=transcriptions.salvage,
+    )
 
     secrets_ = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
     key_ring = await rooms.enter_async_context(open_key_ring(settings.jwks_url)) if settings.jwks_url else None

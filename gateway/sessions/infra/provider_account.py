@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from gateway.sessions.domain.captions import SpokenWord, Utterance
 from gateway.sessions.infra.availability import available
 from gateway.sessions.usecases.sweep import AccountUnavailable, Found, Held, Listed, LooseEnd, Told
 from storage.postgres import provider_sessions
@@ -13,6 +14,7 @@ from storage.postgres.provider_sessions import ProviderSessions
 from storage.postgres.transcriptions import Transcriptions
 from stt.errors import ProviderRefused, SttError
 from stt.gladia.client import Provider
+from stt.gladia.messages import SpokenUtterance
 
 
 class GladiaAccount:
@@ -46,7 +48,18 @@ class GladiaAccount:
         except SttError as error:
             raise AccountUnavailable(str(error)) from error
         billed = found.result.billing_seconds if found.result is not None else None
-        return Told(found.status in ("done", "error"), billed)
+        is_over = found.status in ("done", "error")
+        utterances = found.result.utterances if found.result is not None and is_over else ()
+        ordered = sorted(utterances, key=lambda one: one.start)
+        return Told(is_over, billed, tuple(_utterance(session_id, i, one) for i, one in enumerate(ordered)))
+
+
+def _utterance(session_id: str, index: int, spoken: SpokenUtterance) -> Utterance:
+    """`id` says where it comes from, and is the same whenever it is read."""
+    words = tuple(SpokenWord(word.word, word.start, word.end) for word in spoken.words)
+    name = f"{session_id}:salvaged_{index:08d}"
+    text = spoken.text.strip()
+    return Utterance(name, True, text, spoken.language, spoken.start, spoken.end, spoken.confidence, words)
 
 
 def _texts(labels: Mapping[str, object] | None) -> dict[str, str]:
@@ -98,6 +111,7 @@ def _loose(row: provider_sessions.LooseEnd) -> LooseEnd:
     return LooseEnd(
         row.id,
         row.transcription_id,
+        row.identity,
         row.opened_at,
         row.seconds_sent,
         row.seconds_resent,

@@ -14,6 +14,7 @@ import msgspec
 from gateway.sessions.domain.annotations import on_session
 from gateway.sessions.domain.captions import Caption, Numberer, Speaker, Utterance, caption
 from gateway.sessions.domain.receipt import Listened
+from gateway.sessions.domain.salvage import Salvage
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, TranscriptionState, move
 from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
@@ -366,33 +367,51 @@ class Run:
         anchor = live.track.anchor
         if anchor is None or self._abandoned:
             return
-        numbering = self.claimed.numbering
-        said = caption(utterance, live.track.speaker, anchor, numbering.origin)
+        said = caption(utterance, live.track.speaker, anchor, self.claimed.numbering.origin)
         if not utterance.is_final:
             if not self._numberer.is_settled(said.utterance_id):
                 self.counts.partials += 1
                 live.meter.partials += 1
                 self._show_partial(said, live)
             return
+        if self._final(said, live.participant):
+            live.meter.finals += 1
+            self._partials.pop(said.utterance_id, None)
+            live.track.caption(said.utterance_id, said.text, is_final=True)
+
+    def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
+        """Number it and hand it to the writer. False: it is a repeat."""
         seq = self._numberer.number(said.utterance_id)
         if seq is None:
             self.counts.repeated += 1
-            return
+            return False
         self.counts.finals += 1
         self.counts.last_final_at = self._world.clock.monotonic()
-        live.meter.finals += 1
-        self._partials.pop(said.utterance_id, None)
-        live.track.caption(said.utterance_id, said.text, is_final=True)
         final = FinalToKeep(
             self.claimed.lease,
             self.claimed.session_id,
-            numbering.epoch,
+            self.claimed.numbering.epoch,
             seq,
             said,
             None,
             self._world.live.encode(said),
         )
-        self._world.recorder.put(self.claimed.slug, final, live.participant)
+        self._world.recorder.put(self.claimed.slug, final, participant)
+        return True
+
+    def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
+        """Finals of a process that died before it had kept them."""
+        if self._abandoned or self.state in (TranscriptionState.STOPPING, TranscriptionState.STOPPED):
+            return
+        origin = self.claimed.numbering.origin
+        begins = origin + timedelta(milliseconds=found.begins_ms)
+        participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        participant.set_result(participant_id)
+        for utterance in found.utterances:
+            said = caption(utterance, speaker, begins, origin)
+            if said.text and self._final(said, participant):
+                self._meter(speaker).finals += 1
+        log.info("finals of a dead process were recovered from the provider", extra={"session": self.claimed.slug})
 
     def _annotate(self, live: LiveTrack, found: Annotation) -> None:
         if live.track.anchor is None:

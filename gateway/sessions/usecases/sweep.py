@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from gateway.sessions.domain.billing import ORPHANED, cause, differs
+from gateway.sessions.domain.captions import Utterance
 from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ END_AGAIN_AT: Final = 3
 """Audits after which a session that should have ended, and still runs, is told to stop once more."""
 LONGEST: Final = timedelta(hours=3, minutes=10)
 """The provider ends every session at three hours."""
+MOST_WAITS: Final = 6  # sweeps
 AT_ONCE: Final = 8
 BATCH: Final = 50
 
@@ -41,6 +43,7 @@ class LooseEnd:
 
     id: str
     transcription_id: str
+    identity: str
     opened_at: datetime
     seconds_sent: float = 0.0
     seconds_resent: float = 0.0
@@ -59,10 +62,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The provider's own account of a session."""
+    """The provider's own account of a session. `heard`: in order, times in seconds of its own clock."""
 
     is_over: bool
     billing_seconds: float | None
+    heard: tuple[Utterance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,10 @@ class Held:
 
     session_id: str
     owner: str | None
+
+
+Salvage = Callable[[LooseEnd, Sequence[Utterance]], Awaitable[object]]
+"""Keep what an ended session had heard and its dead process had not kept."""
 
 
 class Account(Protocol):
@@ -145,7 +153,10 @@ def is_orphan(labels: Mapping[str, str], held: Held | None, *, owner: str, proce
 
 
 class Sweeper:
-    """`swept` is called once, when what a former process of this replica left has been ended."""
+    """`swept` is called once, when what a former process of this replica left has been ended.
+
+    `salvage` gets what an orphan has heard, once the provider tells it, and before the orphan is closed in the books.
+    """
 
     def __init__(
         self,
@@ -156,6 +167,7 @@ class Sweeper:
         owner: str,
         process: str,
         swept: Callable[[], Awaitable[object]] | None = None,
+        salvage: Salvage | None = None,
     ) -> None:
         self.counts = SweepCounts()
         self._account = account
@@ -164,6 +176,8 @@ class Sweeper:
         self._owner = owner
         self._process = process
         self._swept = swept
+        self._salvage = salvage
+        self._waits: dict[str, int] = {}  # sweeps that an ended session's record has been awaited for
         self._listed: frozenset[str] = frozenset()
         self._list_at = 0.0
         self._trouble: str | None = None
@@ -216,9 +230,13 @@ class Sweeper:
     async def _end(self, orphan: LooseEnd) -> None:
         try:
             is_ended = await (self._account.end(orphan.url) if orphan.url else self._account.end_by_id(orphan.id))
-            if not is_ended:
-                told = await self._account.told(orphan.id)
-                is_ended = told is None or told.is_over
+            told = await self._account.told(orphan.id)
+            is_over = told is None or told.is_over
+            if is_ended and not is_over and self._waits_for(orphan.id):
+                return  # what it heard is told a while after its end
+            if told is not None and told.heard and self._salvage is not None:
+                await self._salvage(orphan, told.heard)
+            is_ended = is_ended or is_over
         except AccountUnavailable:
             is_ended = False
         now = self._clock.now()
@@ -230,7 +248,12 @@ class Sweeper:
         else:
             self.counts.orphans_unended += 1
             return
+        self._waits.pop(orphan.id, None)
         await self._books.closed(orphan.id, now, ORPHANED)
+
+    def _waits_for(self, session_id: str) -> bool:
+        self._waits[session_id] = self._waits.get(session_id, 0) + 1
+        return self._waits[session_id] <= MOST_WAITS
 
     async def audit(self) -> None:
         """Read the provider's own account of sessions that are over; it comes a while after the end."""

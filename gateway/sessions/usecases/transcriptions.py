@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from gateway.sessions.domain.captions import Speaker
+import msgspec
+
+from gateway.sessions.domain.captions import Speaker, Utterance
 from gateway.sessions.domain.errors import (
     CostCapReached,
     NeverStarted,
@@ -19,18 +21,21 @@ from gateway.sessions.domain.errors import (
     SessionNotFound,
     SessionOver,
 )
+from gateway.sessions.domain.salvage import Kept, salvage
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.sessions.domain.usage import Usage, exceeds
 from gateway.sessions.usecases.ports import AudioSources, RecordsUnavailable, SessionRecord, TranscriptionRecord
 from gateway.sessions.usecases.record import insist
 from gateway.sessions.usecases.run import Run, World
+from gateway.sessions.usecases.sweep import LooseEnd
 
 log = logging.getLogger(__name__)
 
 ADOPT_EVERY_S: Final = 10.0
 # After the provider's deadline, the database and the tasks need a moment of their own.
 STOP_MARGIN_S: Final = 10.0
+_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,33 @@ class Transcriptions:
             return seen.run.usage()
         return await self._world.records.usage(seen.record.id)
 
+    async def salvage(self, orphan: LooseEnd, heard: Sequence[Utterance]) -> None:
+        """Go on with what the provider heard from a dead process: what has no final gets one, if its run is here."""
+        found = (run for run in self.runs if run.claimed.lease.transcription_id == orphan.transcription_id)
+        run = next(found, None)
+        if run is None or run.finished.is_set():
+            return
+        records, session_id = self._world.records, run.claimed.session_id
+        kept: list[Kept] = []
+        name: str | None = None
+        after = 0
+        while page := await records.finals(session_id, after, _PAGE):
+            after = page[-1].seq
+            for final in page:
+                said = msgspec.json.decode(final.data)
+                if said["participantIdentity"] == orphan.identity:
+                    name = said["participantName"]
+                if said["utteranceId"].startswith(f"{orphan.id}:"):
+                    kept.append(Kept(said["text"], said["startMs"]))
+        opened = orphan.opened_at - run.claimed.numbering.origin
+        missing = salvage(kept, heard, round(opened.total_seconds() * 1000))
+        if missing is None:
+            log.warning("the provider's record of a dead process's session does not fit what was kept of it")
+        elif missing.utterances:
+            speaker = Speaker(orphan.identity, name)
+            with suppress(LookupError):  # the session was deleted
+                run.salvage(speaker, await records.joined(session_id, speaker), missing)
+
     # --- inside -------------------------------------------------------------------------------------------
 
     async def _until_finished(self, run: Run) -> None:
@@ -270,7 +302,10 @@ class Transcriptions:
             log.log(level, said, extra={"session": claimed.slug})
             earlier = await records.usage(claimed.lease.transcription_id)
             spent = await records.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-            self._begin(claimed, earlier, spent)
+            run = self._begin(claimed, earlier, spent)
+            if any(bill.closed_at is None for bill in await records.bills(claimed.lease.transcription_id)):
+                # Somebody spoke when the former owner died: what it had not sent yet is in no record.
+                run.counts.finals_complete = False
 
     def _lease_lost(self, transcription_id: str) -> None:
         for run in self.runs:

@@ -115,6 +115,44 @@ async def test_a_restart_ends_and_bills_what_the_killed_process_left_running(
         assert len(server.sessions) == 2  # nobody spoke, so nothing was opened
 
 
+async def test_words_that_the_killed_process_had_sent_and_not_kept_come_from_the_provider(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Finals are withheld until the end, all but the first: only the record has them. Each word once, at its place."""
+    said = [VOCABULARY[i] for i in range(30)]
+    pcm, places = speak(said, lead_s=0.2, pauses=[0.4] * len(said))
+    sound = write_wav(tmp_path / "speech.wav", pcm)
+    late = list(range(2, 100))
+    async with (
+        provider(every={"finals": {"missing": late}, "result_delay_s": 2.0}) as server,
+        AsyncExitStack() as stack,
+    ):
+        async with gateway(tmp_path / "data", server, database_url) as running:
+            [slug] = await speaking(running, server, sound, stack)
+            [dead] = server.sessions.values()
+            await until(lambda: len(dead.finals) >= 5, "the provider has heard five words")
+            await running.until(slug, lambda seen: seen["finals"] == 1)
+            await running.kill()
+        heard = [final["utterance"]["text"].strip() for final in dead.finals]
+        await stack.aclose()
+        async with gateway(tmp_path / "data", server, database_url) as again, again.watch(slug) as watcher:
+            await watcher.until(lambda seen: len(seen.finals) >= len(heard), WITHIN_S)
+            rest = [final["utterance"]["text"].strip() for final in dead.finals][len(heard) :]
+            await watcher.until(lambda seen: len(seen.words) == len(heard) + len(rest), WITHIN_S)
+            assert watcher.words == heard + rest
+            assert [final["seq"] for final in watcher.finals] == list(range(1, len(watcher.words) + 1))
+            first = watcher.finals[0]["data"]["startMs"] - round(places[0][1] * 1000)
+            for final, (_, start, end) in zip(watcher.finals, places, strict=False):
+                assert final["data"]["startMs"] - first == pytest.approx(start * 1000, abs=100)
+                assert final["data"]["endMs"] - first == pytest.approx(end * 1000, abs=100)
+            stopped = await again.stop(slug)
+            [row] = stopped["usage"]["rows"]
+            # The meter forgets what came after the last checkpoint: here the one final that was not withheld.
+            assert row["finalTranscripts"] in (len(watcher.words) - 1, len(watcher.words))
+            assert not stopped["finalsComplete"]  # what had not been sent yet died with the process
+            await all_settled(database_url, server)
+
+
 async def test_sessions_that_no_book_knows_are_found_by_what_they_were_told(
     database_url: str, tmp_path: Path, sound: Path
 ) -> None:

@@ -12,9 +12,11 @@ import pytest
 from unit.gateway.fakes import BEGIN
 
 from gateway.sessions.domain.billing import Bill, balance, cause, differs
+from gateway.sessions.domain.captions import Utterance
 from gateway.sessions.usecases.ports import RecordsUnavailable
 from gateway.sessions.usecases.sweep import (
     MOST_AUDITS,
+    MOST_WAITS,
     AccountUnavailable,
     Found,
     Held,
@@ -47,6 +49,9 @@ class FakeAccount:
     mine: Collection[str] = ()
     bills: dict[str, float] = field(default_factory=dict)
     stubborn: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
+    """Ended, and their record is not ready."""
+    heard: tuple[Utterance, ...] = ()
     ended: list[str] = field(default_factory=list)
     away: bool = False
 
@@ -68,9 +73,9 @@ class FakeAccount:
     async def told(self, session_id: str) -> Told | None:
         if self.away:
             raise AccountUnavailable("away")
-        if session_id in self.listed or session_id in self.stubborn:
+        if session_id in self.listed or session_id in self.stubborn or session_id in self.pending:
             return Told(is_over=False, billing_seconds=None)
-        return Told(True, self.bills.get(session_id)) if session_id in self.bills else None
+        return Told(True, self.bills.get(session_id), self.heard) if session_id in self.bills else None
 
 
 @dataclass
@@ -90,7 +95,9 @@ class FakeBooks:
         return list(self.open.values())[:limit]
 
     async def found(self, session: Found, now: datetime) -> None:
-        self.open[session.id] = self.rows[session.id] = LooseEnd(session.id, session.transcription_id, now)
+        self.open[session.id] = self.rows[session.id] = LooseEnd(
+            session.id, session.transcription_id, session.identity, now
+        )
 
     async def closed(self, session_id: str, now: datetime, outcome: str) -> None:
         self.rows[session_id] = replace(self.open.pop(session_id), outcome=outcome)
@@ -121,14 +128,26 @@ class World:
     def __init__(self) -> None:
         self.account, self.books, self.clock = FakeAccount(), FakeBooks(), HandClock()
         self.swept = 0
-        self.sweeper = Sweeper(self.account, self.books, self.clock, owner="me", process=MINE, swept=self._swept)
+        self.salvaged: list[tuple[str, tuple[Utterance, ...]]] = []
+        self.sweeper = Sweeper(
+            self.account,
+            self.books,
+            self.clock,
+            owner="me",
+            process=MINE,
+            swept=self._swept,
+            salvage=self._salvage,
+        )
+
+    async def _salvage(self, orphan: LooseEnd, heard: Sequence[Utterance]) -> None:
+        self.salvaged.append((orphan.id, tuple(heard)))
 
     async def _swept(self) -> None:
         self.swept += 1
 
     def closed(self, name: str, sent: float, resent: float = 0.0) -> None:
         """A session that its own process has closed."""
-        self.books.rows[name] = LooseEnd(name, "t", BEGIN, sent, resent, "closed", f"wss://{name}")
+        self.books.rows[name] = LooseEnd(name, "t", "anna", BEGIN, sent, resent, "closed", f"wss://{name}")
         self.books.due[name] = self.clock.now()
 
     async def audit_for(self, seconds: float) -> None:
@@ -166,7 +185,7 @@ def test_of_unknown_transcriptions_only_ones_own_are_touched(process: str) -> No
 
 async def test_what_a_dead_process_left_is_ended_closed_and_billed() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", BEGIN, url="wss://p")
+    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
     world.account.bills["p"] = 7.0
     await world.sweeper.sweep()
     assert world.account.ended == ["p"]
@@ -177,6 +196,30 @@ async def test_what_a_dead_process_left_is_ended_closed_and_billed() -> None:
     assert world.sweeper.counts.differing == 0  # nobody knows how much was sent
     await world.sweeper.sweep()
     assert world.swept == 1
+
+
+async def test_what_an_orphan_has_heard_is_salvaged_when_it_is_told_and_before_its_row_is_closed() -> None:
+    world = World()
+    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+    word = Utterance("p:salvaged_00000000", True, "hello", "en", 0.0, 1.0, 0.9)
+    world.account.bills["p"] = 7.0
+    world.account.pending = {"p"}
+    await world.sweeper.sweep()
+    await world.sweeper.sweep()
+    assert (list(world.books.open), world.salvaged) == (["p"], [])
+    world.account.pending.clear()
+    world.account.heard = (word,)
+    await world.sweeper.sweep()
+    assert (list(world.books.open), world.salvaged) == ([], [("p", (word,))])
+
+
+async def test_an_orphan_whose_record_never_comes_is_closed_all_the_same() -> None:
+    world = World()
+    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+    world.account.pending = {"p"}
+    for _ in range(MOST_WAITS + 1):
+        await world.sweeper.sweep()
+    assert not world.books.open
 
 
 async def test_a_session_whose_answer_was_lost_is_ended_when_two_lists_have_it() -> None:
@@ -196,7 +239,7 @@ async def test_a_session_whose_answer_was_lost_is_ended_when_two_lists_have_it()
 
 async def test_one_that_cannot_be_ended_is_tried_again_until_the_provider_has_ended_it() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", BEGIN)
+    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN)
     world.account.stubborn = {"p"}
     for _ in range(3):
         await world.sweeper.sweep()
@@ -208,7 +251,7 @@ async def test_one_that_cannot_be_ended_is_tried_again_until_the_provider_has_en
 
 async def test_what_is_in_the_books_is_ended_although_there_is_no_list() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", BEGIN, url="wss://p")
+    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
 
     async def no_list() -> Sequence[Listed]:
         raise AccountUnavailable("no list")
@@ -279,7 +322,7 @@ async def test_trouble_is_said_once_and_waited_out(caplog: pytest.LogCaptureFixt
         task = asyncio.create_task(world.sweeper.run())
         await asyncio.sleep(60)
         world.books.down = False
-        world.books.open["p"] = LooseEnd("p", "t", BEGIN, url="wss://p")
+        world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
         await asyncio.sleep(10)
         task.cancel()
     assert world.account.ended == ["p"]
