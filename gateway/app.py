@@ -55,7 +55,13 @@ from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_con
 from gateway.sessions.infra.sources import Sources
 from gateway.sessions.infra.transcriber import GladiaTranscriber
 from gateway.sessions.infra.voice import MARGIN_S, Voice, VoiceOptions
-from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, Analyst
+from gateway.sessions.usecases.analyse import (
+    Analyses,
+    AnalysisImpossible,
+    AnalysisOptions,
+    AnalysisTrouble,
+    Analyst,
+)
 from gateway.sessions.usecases.attend import Attendance, RoomsUnavailable, WebhookRefused
 from gateway.sessions.usecases.closing import Erase
 from gateway.sessions.usecases.erase import Eraser
@@ -562,10 +568,12 @@ async def _analyst(settings: Settings, rooms: AsyncExitStack) -> Analyst:
     """A language model where one is configured: a model that fails is never silently replaced by word statistics."""
     if settings.analysis_url is None:
         return OfflineAnalyst()
-    options = ChatOptions(
-        settings.analysis_url, settings.analysis_model or "", settings.analysis_key, settings.analysis_timeout_s
-    )
-    return ModelAnalyst(await rooms.enter_async_context(open_chat(options)), settings.analysis_part_characters)
+    chat = await rooms.enter_async_context(open_chat(_chat_options(settings, settings.analysis_url)))
+    return ModelAnalyst(chat, settings.analysis_part_characters)
+
+
+def _chat_options(settings: Settings, url: str) -> ChatOptions:
+    return ChatOptions(url, settings.analysis_model or "", settings.analysis_key, settings.analysis_timeout_s)
 
 
 @asynccontextmanager
@@ -877,6 +885,14 @@ async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]
                 yield "speech provider", False, str(error)
     else:
         yield "speech provider", True, f"offline recogniser {settings.engine}: English only, faulty text"
+    if settings.analysis_url is None:
+        yield "analysis", True, "no language model configured: summaries are extractive"
+    else:
+        async with open_chat(_chat_options(settings, settings.analysis_url)) as chat:
+            try:
+                yield "analysis", True, await chat.check()
+            except (AnalysisTrouble, AnalysisImpossible) as error:
+                yield "analysis", False, str(error)
     async with AsyncExitStack() as rooms:
         livekit = await _livekit(settings, rooms)
         if livekit is None:

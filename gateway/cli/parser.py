@@ -61,5 +61,5 @@ def parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
 
-    commands.add_parser("check", help="look at settings, database and speech provider: ok, or what to do")
+    commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
     return top

@@ -57,6 +57,11 @@ class ChatServer:
     """Set while a request is kept waiting (`"hang"` in the script)."""
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def models(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return refuses(401, "Incorrect API key provided.")
+        return web.json_response({"object": "list", "data": [{"id": MODEL, "object": "model"}]})
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Authorization") != f"Bearer {KEY}":
             return refuses(401, "Incorrect API key provided.")
@@ -110,6 +115,7 @@ def _loose(schema: dict[str, Any]) -> str | None:
 async def chat_server(*script: Any) -> AsyncIterator[ChatServer]:
     server = ChatServer(script=list(script) or [says(GOOD)])
     app = web.Application(client_max_size=50_000_000)
+    app.router.add_get("/v1/models", server.models)
     app.router.add_post("/v1/chat/completions", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

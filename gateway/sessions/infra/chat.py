@@ -92,20 +92,26 @@ class Chat:
             attempt += 1
             await asyncio.sleep(pause)
 
-    async def _ask(self, body: bytes) -> str:
-        headers = {"Content-Type": "application/json"}
-        if self._options.key:
-            headers["Authorization"] = f"Bearer {self._options.key}"
+    async def check(self) -> str:
+        """Ask whether the server takes the key and knows the model; nothing is paid for.
+
+        Returns: what to know. Raises: AnalysisTrouble, AnalysisImpossible.
+        """
         try:
-            async with self._http.post(
-                f"{self._options.url}/chat/completions", data=body, headers=headers, allow_redirects=False
-            ) as response:
-                told = await _bounded(response.content.iter_any())
-                _check(response, told)
-        except TimeoutError:
-            raise _Again(f"the model did not answer within {self._options.timeout_s:g} s") from None
-        except aiohttp.ClientError as error:
-            raise _Again(f"the model's server cannot be reached ({type(error).__name__})") from error
+            told = await self._request("GET", "/models")
+            known = {model["id"] for model in json.loads(told)["data"]}
+        except _Again as trouble:
+            raise AnalysisTrouble(str(trouble)) from None
+        except (ValueError, KeyError, TypeError):
+            return f"{self._options.url} answers, but does not list its models"
+        if self._options.model not in known:
+            raise AnalysisImpossible(
+                f"{self._options.url} has no model {self._options.model!r}; correct GATEWAY_ANALYSIS_MODEL"
+            )
+        return f"{self._options.url} accepts the key and has {self._options.model}"
+
+    async def _ask(self, body: bytes) -> str:
+        told = await self._request("POST", "/chat/completions", body)
         try:
             completion = msgspec.json.decode(told, type=_Completion)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -113,6 +119,23 @@ class Chat:
                 "the server's answer is no chat completion; GATEWAY_ANALYSIS_URL is the part before /chat/completions"
             ) from None
         return _text(completion)
+
+    async def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Raises: _Again, AnalysisImpossible."""
+        headers = {"Content-Type": "application/json"} if body else {}
+        if self._options.key:
+            headers["Authorization"] = f"Bearer {self._options.key}"
+        try:
+            async with self._http.request(
+                method, self._options.url + path, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                told = await _bounded(response.content.iter_any())
+                _check(response, told)
+                return told
+        except TimeoutError:
+            raise _Again(f"the model did not answer within {self._options.timeout_s:g} s") from None
+        except aiohttp.ClientError as error:
+            raise _Again(f"the model's server cannot be reached ({type(error).__name__})") from error
 
 
 @asynccontextmanager

@@ -165,6 +165,24 @@ async def test_a_wrong_key_or_model_says_what_to_look_at() -> None:
             await model.analyse(TALK)
 
 
+async def test_the_key_and_the_model_can_be_looked_at_before() -> None:
+    async with chat_server() as server:
+        settings = {"key": KEY, "model": MODEL, "url": server.url}
+        for wrong, told in (
+            ({"key": "wrong"}, "check GATEWAY_ANALYSIS_KEY"),
+            ({"model": "gpt-0"}, "no model 'gpt-0'"),
+            ({"url": server.url.removesuffix("/v1")}, "answered 404; check GATEWAY_ANALYSIS_URL"),
+        ):
+            async with open_chat(replace(QUICK, **(settings | wrong))) as chat:
+                with pytest.raises(AnalysisImpossible, match=told):
+                    await chat.check()
+        async with open_chat(replace(QUICK, **settings)) as chat:
+            assert "accepts the key" in await chat.check()
+    async with open_chat(replace(QUICK, **settings)) as chat:
+        with pytest.raises(AnalysisTrouble, match="cannot be reached"):
+            await chat.check()
+
+
 def long_talk(lines: int) -> Conversation:
     said = "word " * 30
     return Conversation(tuple(Line("Anna", f"{said}number {n}.", "en", n * 1000) for n in range(lines)))
