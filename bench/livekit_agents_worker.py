@@ -32,7 +32,8 @@ async def transcribe(job: JobContext) -> None:
     sessions: dict[str, asyncio.Task[None]] = {}
 
     async def listen(identity: str) -> None:
-        session = AgentSession(turn_detection="stt")
+        more = {} if os.environ["BENCH_VAD"] == "default" else {"vad": None}
+        session = AgentSession(turn_detection="stt", **more)
 
         @session.on("user_input_transcribed")
         def heard(event) -> None:

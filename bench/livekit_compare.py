@@ -1,14 +1,15 @@
 """The same LiveKit room transcribed by the gateway and by LiveKit's own agents: what a track costs each.
 
     python3 -m venv /tmp/agents && /tmp/agents/bin/pip install livekit-agents==1.7.0 livekit-plugins-gladia==1.7.0
-    PYTHONPATH=tests:. python bench/livekit_compare.py --agents /tmp/agents/bin/python [--tracks 1,10,25] [--seconds 15]
+    PYTHONPATH=tests:. python bench/livekit_compare.py --agents /tmp/agents/bin/python \\
+        --who gateway,agents,agents-without-vad [--tracks 1,10,25] [--seconds 15]
 
 One real livekit-server, speakers of one Go process (`tools/livekit-speakers`, one microphone a person, eight words and
 a pause for ever), one local speech server with the scripted recogniser: the same for both, in processes of their own.
 The gateway runs whole, with PostgreSQL. Printed per number of tracks: CPU as a share of one core and memory of
 everything that belongs to the one or the other (PostgreSQL left out), how quickly the gateway answers meanwhile,
 seconds from the request to the first final and until everybody has had one, finals a track and minute, and the share of
-them that hold all eight words.
+them that hold all eight words. The agents run a voice activity detector unless told not to.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ async def by_gateway(
 
 @asynccontextmanager
 async def by_agents(
-    python: str, server: LivekitServer, stt: str, folder: Path
+    python: str, vad: str, server: LivekitServer, stt: str, folder: Path
 ) -> AsyncIterator[tuple[Callable[[], int], Finals]]:
     told = folder / "finals.txt"
     told.touch()
@@ -155,6 +156,7 @@ async def by_agents(
         "LIVEKIT_API_SECRET": SECRET,
         "BENCH_STT_URL": f"{stt}/v2/live",
         "BENCH_FINALS": str(told),
+        "BENCH_VAD": vad,
     }
     env.pop("PYTHONPATH", None)
     log = folder / "agents.log"
@@ -192,19 +194,21 @@ async def by_agents(
         worker.wait()
 
 
-async def measure(database: str, tracks: int, seconds: float, agents: str | None) -> dict[str, Any]:
+async def measure(database: str, tracks: int, seconds: float, who: str, agents: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = LivekitServer(find_or_build(), folder / "server.log")
         server.start()
         try:
             with speech_server(folder) as stt, speaking(server, folder, tracks, 1, 0, WORDS, tail_s=1.5):
-                running = (
-                    by_agents(agents, server, stt, folder) if agents else by_gateway(database, server, stt, folder)
-                )
+                if who == "gateway":
+                    running = by_gateway(database, server, stt, folder)
+                else:
+                    vad = "none" if who == "agents-without-vad" else "default"
+                    running = by_agents(agents, vad, server, stt, folder)
                 async with running as (root, finals):
                     await _until_everybody(finals, tracks)
-                    if agents:
+                    if who != "gateway":
                         print((folder / "agents.log").read_text()[-20_000:], file=sys.stderr)
                     pids = tree(root())
                     began, cpu = time.time(), sum(cpu_of(Path(f"/proc/{pid}/stat")) for pid in pids)
@@ -215,7 +219,7 @@ async def measure(database: str, tracks: int, seconds: float, agents: str | None
         finally:
             server.stop()
     return {
-        "who": "agents" if agents else "gateway",
+        "who": who,
         "tracks": tracks,
         "processes": len(pids),
         "cpuPercent": round(100 * cpu / wall, 1),
@@ -239,13 +243,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", default="1,10,25")
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--agents", help="an interpreter that has livekit-agents; without it only the gateway is run")
+    parser.add_argument("--agents", default="", help="an interpreter that has livekit-agents")
+    parser.add_argument("--who", default="gateway", help="of gateway, agents, agents-without-vad; with commas between")
     args = parser.parse_args()
     for tracks in map(int, args.tracks.split(",")):
-        for agents in [None, args.agents] if args.agents else [None]:
+        for who in args.who.split(","):
             log = redirect_stdout(sys.stderr)
             with running_postgres() as postgres, postgres.database() as database, log:
-                result = asyncio.run(measure(database, tracks, args.seconds, agents))
+                result = asyncio.run(measure(database, tracks, args.seconds, who, args.agents))
             print(json.dumps(result), flush=True)
 
 
