@@ -1,0 +1,139 @@
+"""Everything that a watcher is told besides the words, as it happens on a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from integration.gateway_api.in_process import TOKEN, InProcess, Relay, Stream, running
+
+from stt.local.scripted import speak
+from stt.local.server import LocalServer
+
+
+class Door:
+    """Stands between the gateway and the provider, and can be shut."""
+
+    def __init__(self, url: str) -> None:
+        self._port = urlsplit(url).port
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._carrying: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.url = ""
+
+    async def __aenter__(self) -> Door:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.shut()
+        for task in list(self._carrying):
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+
+    def shut(self) -> None:
+        self._is_open.clear()
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def open(self) -> None:
+        self._is_open.set()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        try:
+            if self._is_open.is_set():
+                below, above = await asyncio.open_connection("127.0.0.1", self._port)
+                self._writers |= {writer, above}
+                await asyncio.gather(self._copy(reader, above), self._copy(below, writer))
+                self._writers -= {above}
+        except asyncio.CancelledError:
+            pass  # asyncio's own callback cannot bear a cancelled task
+        finally:
+            self._carrying.discard(task)
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
+async def told(stream: Stream, reason: str) -> None:
+    """Read on until the newest health names this reason; an empty one stands for all is well."""
+    async with asyncio.timeout(40):
+        while True:
+            message = await stream.next(40)
+            if message["type"] != "health":
+                continue
+            data: dict[str, Any] = message["data"]
+            if data["status"] == ("degraded" if reason else "ok") and reason in "; ".join(data["reasons"]):
+                return
+
+
+async def talk(gateway: InProcess, slug: str) -> None:
+    """Somebody who speaks without end."""
+    pcm, _ = speak("alpha bravo", lead_s=0.1, tail_s=0.9)
+    url = f"{gateway.url}/api/realtime/audio?session={slug}&identity=anna&name=Anna&token={TOKEN}"
+    async with gateway.http.ws_connect(url) as socket:
+        await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
+        while True:
+            for at in range(0, len(pcm), 3_200):
+                await socket.send_bytes(pcm[at : at + 3_200])
+                await asyncio.sleep(0.1)
+
+
+async def test_what_goes_wrong_and_right_again_is_told_while_it_happens(
+    database_url: str, provider: LocalServer, tmp_path: Path
+) -> None:
+    """The provider's line, the database, translations, the host; and no word is lost over all of it."""
+    relay = Relay(database_url)
+    await relay.mend()
+    async with (
+        Door(provider.url) as door,
+        running(relay.url, provider, tmp_path, gladia_api_url=door.url) as gateway,
+    ):
+        slug = await gateway.session()
+        await gateway.start(slug, source="websocket", translateTo="fr")
+        async with gateway.watch(slug) as stream:
+            talking = asyncio.create_task(talk(gateway, slug))
+            [host] = await stream.until("host.changed")
+            assert host["data"] == {"participantIdentity": "anna", "participantName": "Anna", "reason": "first"}
+            [translated] = await stream.until("translation")
+            assert (translated["data"]["targetLanguage"], translated["data"]["text"]) == ("fr", "ALPHA BRAVO")
+
+            door.shut()
+            await told(stream, "the connection to the speech provider is being restored")
+            async with gateway.watch(slug) as late:
+                await late.until("health")  # whoever comes now is told as well
+            door.open()
+            await told(stream, "")
+
+            await relay.cut()
+            await told(stream, "the database is behind; finals are kept on disk")
+            await relay.mend()
+            await told(stream, "")
+
+            talking.cancel()
+            await asyncio.gather(talking, return_exceptions=True)
+            stopping = asyncio.create_task(gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug}))
+            while stream.messages[-1]["data"].get("state") != "stopped":
+                await stream.next(20)
+            await stopping
+            assert stream.seqs == list(range(1, len(stream.seqs) + 1))
+            finals = [one["data"]["text"] for one in stream.messages if one["type"] == "transcript.final"]
+            assert set(finals[:-1]) == {"alpha bravo"}, "the last one may be cut by the end"
+    await relay.cut()
