@@ -7,6 +7,7 @@ RUN python -m venv /opt/gateway
 COPY requirements.lock ./
 RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
+COPY clients/js clients/js
 COPY gateway gateway
 COPY ingest ingest
 COPY stt stt

@@ -63,6 +63,9 @@ export class Microphone extends EventTarget {
     }
     this.#device = device;
     const { context, media, node } = device;
+    context.onstatechange = () => { // a telephone call, for example, stops it
+      if (context.state !== 'running' && context.state !== 'closed') context.resume().catch(() => {});
+    };
     this.#sender = new AudioSender({ ...this.#options, sampleRate: context.sampleRate, channels: 1 });
     for (const type of ['open', 'close', 'error']) {
       this.#sender.addEventListener(type, ({ detail }) => this.dispatchEvent(new CustomEvent(type, { detail })));

@@ -2,6 +2,7 @@
 
 const TOKEN = 'gateway.token';
 const SESSION = 'gateway.session';
+const NAME = 'gateway.name';
 
 /** A request that was not answered with what was asked for. `status` 0: the gateway did not answer at all. */
 export class Problem extends Error {
@@ -17,6 +18,8 @@ export const memory = {
   set token(value) { keep(TOKEN, value); },
   get session() { return sessionStorage.getItem(SESSION) ?? ''; },
   set session(value) { keep(SESSION, value); },
+  get name() { return sessionStorage.getItem(NAME) ?? ''; },
+  set name(value) { keep(NAME, value); },
 };
 
 function keep(name, value) {

@@ -133,13 +133,13 @@ async function create() {
     costCapUsd: byId('cap').value ? Number(byId('cap').value) : undefined,
     participantName: text('speaker'),
   });
-  const speaker = text('speaker');
+  memory.name = text('speaker');
   remember(started);
   byId('create').reset();
   byId('new').open = false;
   byId('ingest').open = true;
   choose(slug);
-  if (started.source === 'websocket') await speakNow(speaker);
+  if (started.source === 'websocket') await speakNow();
 }
 
 byId('enter').addEventListener('submit', (event) => {

@@ -200,8 +200,8 @@ async function start() {
 }
 
 /** After the form has started a transcription for microphones: this one goes first. */
-export async function speakNow(name) {
-  await voice.start(shown.slug, memory.token, 'console', name);
+export async function speakNow() {
+  await voice.start(shown.slug, memory.token, 'console', memory.name);
 }
 
 /** This browser as a speaker; a transcription that does not run is started for it. */
@@ -210,7 +210,7 @@ async function speak() {
   const { slug } = shown;
   const isIdle = !['starting', 'running', 'waiting'].includes(shown.state);
   if (isIdle) await post('api/transcription/start', { sessionSlug: slug, source: 'websocket' });
-  if (shown?.slug === slug) await voice.start(slug, memory.token, steers ? 'console' : '');
+  if (shown?.slug === slug) await voice.start(slug, memory.token, steers ? 'console' : '', memory.name);
 }
 
 async function stop() {

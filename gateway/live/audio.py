@@ -172,11 +172,14 @@ class AudioEndpoint:
         name = audio_protocol.identity(request.query.get("name", ""))
         if access.is_service:
             return Speaker(wanted, name) if wanted else None
+        own = audio_protocol.identity(access.subject)
+        if own is None:
+            raise credentials.Forbidden("the token names nobody; it needs a sub")
         if access.room is not None:
-            if wanted not in (None, access.subject):
+            if wanted not in (None, own):
                 raise credentials.Forbidden("a LiveKit token speaks as its own identity only")
-            return Speaker(access.subject, access.name or name)
-        speaker = await self._feeding.own_identity(watched.session_id, access.subject, wanted)
+            return Speaker(own, access.name or name)
+        speaker = await self._feeding.own_identity(watched.session_id, own, wanted)
         return Speaker(speaker.identity, speaker.name or access.name or name)
 
     async def _first(self, line: _Line) -> FeedStart | None:

@@ -20,7 +20,7 @@ import aiohttp
 import jwt
 import pytest
 from support.browser import TOKEN, OpenPage, Page, needs_chromium, open_page, running_chromium
-from support.gateway import write_wav
+from support.gateway import free_port, write_wav
 
 from gateway.app import Gateway, open_gateway
 from gateway.settings import Settings
@@ -338,6 +338,11 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         async with asyncio.timeout(20):
             while (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]:
                 await asyncio.sleep(0.1)
+
+        await page.run("document.querySelector('#speaker').value = 'Anna'")  # the form speaks at once, under this name
+        await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
+        await page.until(f"document.querySelector('#name').textContent !== '{slug}'")
+        await page.until("document.querySelector('#finals .who')?.textContent === 'Anna'", within_s=30)
         assert page.complaints == []
 
 
@@ -364,6 +369,20 @@ async def test_a_browser_without_a_microphone_says_so(gateway: Gateway, browse: 
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice-state').textContent.includes('microphone')")
         await page.until("document.querySelector('#speak').textContent === 'Use this microphone'")
+
+
+async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
+    settings: Settings, browse: OpenPage, tmp_path: Path
+) -> None:
+    """Somebody speaks and the provider cannot be reached: it is said, also to whoever comes later."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    async with open_gateway(replace(settings, gladia_api_url=nowhere, drain_s=1.0)) as gateway, browse() as page:
+        slug, url = await start(gateway)
+        async with publishing(tmp_path, " ".join(["alpha bravo charlie delta"] * 8), url):
+            await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+            await page.until("document.querySelector('#health').textContent.includes('provider')", within_s=30)
+            await page.until("document.querySelector('#list .bad').textContent.includes('provider')")
+            await page.until("!document.querySelector('#health').hidden")
 
 
 # --- reading ------------------------------------------------------------------------------------------------

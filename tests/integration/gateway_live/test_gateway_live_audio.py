@@ -17,7 +17,15 @@ import numpy as np
 import pytest
 import soxr
 from aiohttp import web
-from integration.gateway_api.in_process import FRIEND, ROOM_SECRET, TOKEN, InProcess, running, user_token
+from integration.gateway_api.in_process import (
+    FRIEND,
+    ROOM_SECRET,
+    TOKEN,
+    USER_SECRET,
+    InProcess,
+    running,
+    user_token,
+)
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
@@ -313,6 +321,9 @@ async def test_whoever_may_not_speak_is_refused(gateway: InProcess) -> None:
     for identity, token in (("ben", room_token(slug)), ("ben", user_token("default"))):
         async with speaking(gateway, slug, token=token, identity=identity) as sender:
             assert (await sender.closed())[0] == 4501
+    nobody = jwt.encode({"spaces": ["default"], "exp": time.time() + 60}, USER_SECRET, algorithm="HS256")
+    async with speaking(gateway, slug, token=nobody) as sender:
+        assert (await sender.closed())[0] == 4501
     with pytest.raises(aiohttp.WSServerHandshakeError) as error:
         async with speaking(gateway, slug, headers={"Origin": "https://elsewhere.example"}):
             pass
