@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench lock clean
+.PHONY: help demo test unit check format bench soak lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ format: $(VENV)/dev ## Format the code and fix what the linter can fix
 
 bench: $(VENV)/dev ## Run the benchmarks; ARGS passes options on
 	$(BIN)/python bench/rtmp_pipeline.py $(ARGS)
+
+soak: $(VENV)/dev ## Play random misfortunes of the provider; ARGS='--minutes 60 --first 100000'
+	$(BIN)/python bench/soak.py $(ARGS)
 
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \

@@ -190,7 +190,10 @@ class Link:
         lost = self._audio.append(offset, pcm)
         if self._owner is None:
             self._begin(self._again_from if offset == self._rested_at else offset, now)
-        self._roll_over(now)
+        elif self._owner.is_resting:
+            self._hand_over(self._owner, now)
+        else:
+            self._roll_over(self._owner, now)
         return self._given_up(lost)
 
     def leave_out(self, to: int) -> None:
@@ -326,19 +329,16 @@ class Link:
         if self._owner is session:
             self._owner = None
             if session.is_resting:
-                self._rested(session, now)
+                self._rested(session)
         self._forget()
         return events
 
-    def _rested(self, session: Session, now: float) -> None:
-        """The track fell silent, and its session has ended. What came since waits for the next one."""
+    def _rested(self, session: Session) -> None:
+        """The track fell silent, and its session has ended."""
         self.counts.rests += 1
         # A track that goes on without a gap did not fall silent: its source was held up, perhaps within a word.
         self._rested_at, self._again_from = session.until, session.needs_from
         self._audio.forget(session.needs_from)
-        waiting = self._audio.read(session.until, 1)
-        if waiting is not None:
-            self._begin(self._again_from if waiting[0] == self._rested_at else waiting[0], now)
 
     # --- sessions -----------------------------------------------------------------------------------------
 
@@ -366,11 +366,8 @@ class Link:
             return
         self._begin(at, now)
 
-    def _roll_over(self, now: float) -> None:
+    def _roll_over(self, session: Session, now: float) -> None:
         """Change the session before the provider's cap, if possible while nobody is in mid-utterance."""
-        session = self._owner
-        if session is None or session.finishing:
-            return
         overdue = session.age(now) - self._options.roll_over_s
         if overdue < 0 or (session.awaits_final and overdue < self._options.roll_over_grace_s):
             return
@@ -479,8 +476,8 @@ class Link:
         events: list[LinkEvent] = []
         for name, was in ear.open.items():
             events.append(Retracted(name))
-            start, end = _samples(was.start), min(_samples(was.end), again_from or 0)
-            if start < end and again_from == self._audio.start:
+            start, end = _samples(was.start), min(_samples(was.end), self._audio.given_up_to)
+            if start < end and again_from is not None:
                 events += self._give_up(Span(start, end))
         ear.open.clear()
         return events

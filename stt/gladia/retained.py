@@ -30,6 +30,7 @@ class Retained:
         self._held = 0
         self._forgotten = 0  # end of the newest piece that has left the window
         self.left_out_to = 0  # nothing before will come any more
+        self.given_up_to = 0  # end of the newest piece that left because the window was full
 
     @property
     def end(self) -> int:
@@ -62,7 +63,7 @@ class Retained:
             start, piece = self._starts.pop(0), self._pieces.pop(0)
             end = start + len(piece) // SAMPLE_BYTES
             self._held -= end - start
-            self._forgotten = end
+            self._forgotten = self.given_up_to = end
             if lost and lost[-1].end == start:
                 lost[-1] = Span(lost[-1].start, end)
             else:

@@ -415,6 +415,7 @@ class Session:
         self._last_sent = self._last_audio = now
         self._awaiting_since = None
         if not self.timeline.started:
+            self._stop_at = None  # if it was sent, it is sent again
             self._move(Event.OPENED, now)
             return
         self._is_doubtful |= self.is_unsettled and bool(self._probes)

@@ -2,6 +2,9 @@
 
 A scenario is one track, one local speech server and one fault plan, all drawn from one seed. Sockets are real, the
 client's patience is that of production, and time jumps (`stt_gladia_clock`), so that a scenario takes a moment.
+
+Every third scenario is gated: there are long silences in a room that is never quite quiet, the voice-activity gate
+stands before the link, sessions come to rest soon, change soon, and may be renewed at any moment.
 """
 
 from __future__ import annotations
@@ -9,9 +12,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from ingest.gate import Gate, GateOptions
+from ingest.pcm import Chunk
+from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink, Outcome, Provider, ProviderOptions, SessionReport
 from stt.gladia.link import AudioGivenUp, Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
@@ -39,6 +47,8 @@ class Scenario:
     can_complete: bool = True
     in_order: bool = True
     orphans: bool = False  # sessions that no client could end may stay open
+    gated: bool = False
+    renew_at: float = -1.0  # seconds of the track; negative: never
 
 
 @dataclass
@@ -51,6 +61,7 @@ class Played:
     reports: list[SessionReport] = field(default_factory=list)
     outcome: Outcome | None = None
     left_open: int = 0
+    withheld: int = 0
 
 
 def draw(seed: int) -> Scenario:
@@ -145,7 +156,27 @@ def draw(seed: int) -> Scenario:
     plan |= {"every": session, "sessions": sessions, "post": post}
     endpointing = dice.choice((0.05, 0.1, 0.3))
     pace = dice.choice((0.0, 0.02, 0.1, 0.1))
-    return Scenario(seed, words, pauses, plan, endpointing, pace, **extra)
+    drawn = Scenario(seed, words, pauses, plan, endpointing, pace, **extra)
+    return _gated(drawn, random.Random(~seed)) if seed % 3 == 2 else drawn
+
+
+def _gated(drawn: Scenario, dice: random.Random) -> Scenario:
+    """The same misfortunes with silences and a gate; drawn apart, so that the other seeds stay what they were."""
+    silences = (0.0, 0.0, 0.3, 0.8, 1.5, 3.0, 6.0)
+    options = LinkOptions(
+        rest_s=dice.choice((1.0, 2.0, 60.0)),
+        roll_over_s=dice.choice((3.0, 6.0, 10_200.0)),
+        roll_over_grace_s=dice.choice((0.5, 300.0)),
+        hush_s=drawn.endpointing_s + 0.3,
+    )
+    return replace(
+        drawn,
+        gated=True,
+        pauses=tuple(dice.choice(silences) for _ in drawn.pauses),
+        pace=dice.choice((0.02, 0.1, 0.1, 0.1)),
+        options=options,
+        renew_at=dice.choice((-1.0, -1.0, dice.uniform(0.5, 5.0))),
+    )
 
 
 _ODDITIES = (
@@ -176,10 +207,23 @@ def _cut(dice: random.Random, total: int, kind: str) -> dict[str, Any]:
             return {"at_stop": True, "ack": dice.choice(("before", "after")), "code": code}
 
 
+def _gate(scenario: Scenario) -> Gate | None:
+    hang_over_s = scenario.endpointing_s + 0.3
+    return Gate(WebRtcDetector(), GateOptions(hang_over_s=hang_over_s)) if scenario.gated else None
+
+
+def _in_a_room(pcm: bytes, seed: int) -> bytes:
+    """Silence that is not digital, so that the detector has to judge it."""
+    noise = np.random.default_rng(seed).normal(0.0, 15.0, len(pcm) // 2)
+    return np.clip(np.rint(np.frombuffer(pcm, "<i2") + noise), -32768, 32767).astype("<i2").tobytes()
+
+
 async def play(scenario: Scenario) -> Played:
     """Run it against a server of its own."""
     found = Played()
     pcm, _ = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
+    if scenario.gated:
+        pcm = _in_a_room(pcm, scenario.seed)
 
     def listen(event: LinkEvent) -> None:
         match event:
@@ -197,9 +241,18 @@ async def play(scenario: Scenario) -> Played:
             clock = asyncio.get_running_loop().time
             link = GladiaLink(provider, config, listen, found.reports.append, clock=clock)
             running = asyncio.create_task(link.run())
+            gate = _gate(scenario)
             for at in range(0, len(pcm), CHUNK):
-                link.send(at // 2, pcm[at : at + CHUNK])
+                chunk = Chunk(at // 2, pcm[at : at + CHUNK])
+                ready = gate.push(chunk) if gate else [chunk]
+                for passed in ready:
+                    link.send(passed.offset, passed.pcm)
+                if gate and not ready:
+                    link.leave_out(gate.left_out_to)
+                if scenario.renew_at >= 0 and at // CHUNK == round(scenario.renew_at * 10):
+                    link.renew()
                 await asyncio.sleep(scenario.pace)
+            found.withheld = gate.counts.withheld if gate else 0
             link.finish(scenario.flush_s)
             async with asyncio.timeout(scenario.flush_s + 5.0):
                 found.outcome = await running

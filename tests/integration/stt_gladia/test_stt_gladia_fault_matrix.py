@@ -18,7 +18,7 @@ _BATCH = 50
 def _seeds() -> list[int]:
     named = os.environ.get("GATEWAY_FAULT_SEEDS")
     if not named:
-        return list(range(int(os.environ.get("GATEWAY_FAULT_COUNT", "300"))))
+        return list(range(int(os.environ.get("GATEWAY_FAULT_COUNT", "500"))))
     seeds: list[int] = []
     for part in named.split(","):
         first, _, last = part.partition("-")

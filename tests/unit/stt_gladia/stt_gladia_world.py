@@ -64,6 +64,7 @@ class World:
         self.sims: list[SimSession] = []
         self.events: list[LinkEvent] = []
         self.cuts = 0
+        self.begun: list[Session] = []
 
     @property
     def finals(self) -> list[Utterance]:
@@ -101,6 +102,8 @@ class World:
     def work(self, answer: str, sends: int) -> None:
         """Every session takes a step outside, or sends some inside a connection. `answer`: ok, full or down."""
         for session in list(self.link.sessions):
+            if session not in self.begun:
+                self.begun.append(session)
             wires = self.wires.setdefault(session, Wires())
             for _ in range(3):
                 if not wires.is_open and session in self.wires:
