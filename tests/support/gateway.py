@@ -46,10 +46,11 @@ class Process:
     reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, *args: str, env: dict[str, str] | None = None) -> Process:
+    async def start(cls, *args: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> Process:
         process = await asyncio.create_subprocess_exec(
             *args,
             env={**os.environ, **(env or {})},
+            cwd=cwd,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

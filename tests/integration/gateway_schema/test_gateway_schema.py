@@ -45,6 +45,7 @@ async def test_the_api_keeps_to_its_document(database_url: str, tmp_path: Path, 
                 *("--header", f"Authorization: Bearer {TOKEN}", "--request-timeout", "15", "--no-color"),
                 *("--suppress-health-check", "all", "--warnings", "off"),
                 env={"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path), "NO_PROXY": "*"},
+                cwd=tmp_path,  # where it keeps what it has found
             )
             code = await process.wait(100)
             assert code == 0, process.output

@@ -226,6 +226,15 @@ async def test_a_usage_row_read_back_is_the_row_written(world: World) -> None:
     assert await Usage(world.db).by_transcription(world.run.id) == [row]
 
 
+async def test_usage_is_the_users_whose_participant_spoke(world: World) -> None:
+    people = Participants(world.db)
+    await people.ensure_user("anna-id")
+    await people.enter(world.session.id, "anna", None, NOW, role=None, user_id="anna-id", trusted=False)
+    await Usage(world.db).save([usage(world)])
+    [row] = await Usage(world.db).by_session(world.session.id)
+    assert row.user_id == "anna-id"
+
+
 async def test_usage_counters_only_grow_and_a_late_checkpoint_does_not_reopen(world: World) -> None:
     store = Usage(world.db)
     last = usage(world, duration_seconds=125, duration_minutes=3, total_cost=0.03, ended_at=LATER)
