@@ -109,10 +109,13 @@ async def test_trouble_that_stays_goes_back_to_the_queue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high"), [("300", 300, 300), (moment(1800), 1700, 1800), ("999999999", 3600, 3600)]
+    ("value", "low", "high"),
+    [(lambda: "300", 300, 300), (lambda: moment(1800), 1700, 1800), (lambda: "999999999", 3600, 3600)],
 )
-async def test_a_server_that_asks_for_long_patience_gets_it_in_the_queue(value: str, low: float, high: float) -> None:
-    async with analyst(refuses(429, "Slow down", **{"Retry-After": value})) as (model, server):
+async def test_a_server_that_asks_for_long_patience_gets_it_in_the_queue(
+    value: Callable[[], str], low: float, high: float
+) -> None:
+    async with analyst(refuses(429, "Slow down", **{"Retry-After": value()})) as (model, server):
         with pytest.raises(AnalysisTrouble) as trouble:
             await model.analyse(TALK)
         assert trouble.value.retry_after_s is not None
