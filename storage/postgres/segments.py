@@ -85,6 +85,26 @@ class Segments:
             outcome.written += record["written"]
             outcome.gone.update(record["gone"])
 
+    async def keep_strays(self, rows: Iterable[NewSegment]) -> int:
+        """Keep finals without a number, where nobody else has that speaker's words of that time. Returns: how many.
+
+        Raises: what `errors.retryable` is true for.
+        """
+        batch = [_arguments(row) for row in fold(rows)]
+        return await self._store_strays(batch) if batch else 0
+
+    async def _store_strays(self, batch: list[tuple[object, ...]]) -> int:
+        columns = list(map(list, zip(*batch, strict=True)))
+        del columns[6]  # all are final
+        try:
+            return await self._db.run("segment_stray", *columns)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not row_is_to_blame(error):
+                raise
+            if len(batch) == 1:
+                return 0
+            return sum([await self._store_strays([row]) for row in batch])
+
     async def by_session(self, session_id: str, *, finals_only: bool = True) -> list[SegmentRow]:
         """In spoken order, with the speaker's identity and name."""
         return [read(SegmentRow, r) for r in await self._db.rows("segment_by_session", session_id, finals_only)]

@@ -223,6 +223,24 @@ class PostgresRecords:
         return Kept(frozenset(appended.fenced), frozenset(appended.gone))
 
     @_available
+    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
+        now = self._clock.now()
+        return await self._segments.keep_strays(
+            NewSegment(
+                final.session_id,
+                final.participant_id,
+                final.caption.utterance_id,
+                final.caption.text,
+                final.caption.language,
+                True,
+                final.caption.started_at,
+                final.caption.ended_at,
+                now,
+            )
+            for final in finals
+        )
+
+    @_available
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         now = self._clock.now()
         await self._segments.upsert(

@@ -374,6 +374,10 @@ class Records(Protocol):
         """Who is in the session now, the longest present first."""
 
     async def keep(self, finals: Sequence[FinalToKeep]) -> Kept: ...
+    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
+        """Words that people have seen, of a transcription whose lease has passed to somebody else: kept without a
+        number, unless the new owner has that speaker's words of that time. Returns: how many."""
+
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...
     async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]: ...
     def usage_id(self, lease: Lease, identity: str) -> str:

@@ -267,11 +267,17 @@ class Recorder:
         oldest = await backlog.oldest(self.BATCH)
         entries = [await self._with_participant(entry) for entry in oldest.entries]
         kept = await self._store(entries)
-        await backlog.done(oldest)
         dropped = [entry for entry in entries if isinstance(entry, FinalToKeep) and _is_dropped(entry, kept)]
+        strays = await self._records.keep_strays([final for final in dropped if final.session_id not in kept.gone])
+        await backlog.done(oldest)
         if dropped:
             self.refused += len(dropped)
-            log.error("%d finals were shown but not stored: the lease or the session had gone meanwhile", len(dropped))
+            log.error(
+                "%d finals were shown but have no number, because the lease or the session had gone meanwhile; "
+                "the words of %d are kept without one",
+                len(dropped),
+                strays,
+            )
         self._account(entries, kept)
         await self._tell_written()
         return len(entries)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from faults_world import Database
+from faults_world import Database, open_database
 
 from storage.postgres.placement import EmbeddedFailed, bundled_binaries
 
@@ -25,19 +25,16 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def database(open_folder: Path) -> AsyncIterator[Database]:
-    """Has 25 connections to give."""
+def needs_postgres() -> None:
     try:
         bundled_binaries()
     except EmbeddedFailed as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    database = Database(open_folder)
-    await database.start()
-    async with database.connection() as connection:
-        await connection.execute("ALTER SYSTEM SET max_connections = 25")
-    await database.end()
-    await database.start()
-    yield database
-    await database.end()
+
+
+@pytest.fixture
+async def database(needs_postgres: None, open_folder: Path) -> AsyncIterator[Database]:
+    async with open_database(open_folder) as database:
+        yield database

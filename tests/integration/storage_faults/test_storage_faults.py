@@ -3,7 +3,8 @@
 A real gateway process is fed over RTMP and watched by WebSocket. After every round: what anybody saw is in the tables,
 once, with its number and words, and no number is missing.
 
-`STORAGE_FAULT_ROUNDS` (default 20) and `STORAGE_FAULT_SEED` choose a run; a failure names its seed.
+`STORAGE_FAULT_ROUNDS` (default 100) and `STORAGE_FAULT_SEED` choose a run, `STORAGE_FAULT_LANES` (4) how many set-ups
+share it; a failure names its seed.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from faults_world import Database, World, open_world
+from faults_world import World, open_database, open_world
 
-ROUNDS = int(os.environ.get("STORAGE_FAULT_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("STORAGE_FAULT_ROUNDS", "100"))
+LANES = int(os.environ.get("STORAGE_FAULT_LANES", "4"))
 SEED = int(os.environ.get("STORAGE_FAULT_SEED", "1"))
 
 
@@ -112,39 +114,56 @@ FAULTS = {
 }
 
 
-@pytest.mark.timeout(60 + 12 * ROUNDS)
-async def test_whatever_happens_all_that_was_seen_is_stored_once(database: Database, tmp_path: Path) -> None:
-    """Rounds of faults on one long-lived set-up."""
-    dice = random.Random(SEED)
+@pytest.mark.timeout(120 + 12 * ROUNDS // LANES)
+async def test_whatever_happens_all_that_was_seen_is_stored_once(
+    needs_postgres: None, open_folder: Path, tmp_path: Path
+) -> None:
+    """Rounds of faults on long-lived set-ups, several beside each other: most of a round is waiting."""
+    began = asyncio.get_running_loop().time()
+    tallies = []
+    async with asyncio.TaskGroup() as lanes:
+        for lane in range(LANES):
+            folders = open_folder / str(lane), tmp_path / str(lane)
+            for folder in folders:
+                folder.mkdir(mode=0o755)
+            rounds = ROUNDS // LANES + (lane < ROUNDS % LANES)
+            tallies.append(lanes.create_task(_lane(*folders, f"{SEED}:{lane}", rounds), name=f"lane {lane}"))
+    took = asyncio.get_running_loop().time() - began
+    tally = sum((task.result() for task in tallies), Counter())
+    print(f"{ROUNDS} rounds in {took:.0f} s, {tally.pop('compared')} finals compared:", dict(tally))
+
+
+async def _lane(database_folder: Path, folder: Path, seed: str, rounds: int) -> Counter[str]:
+    """One database, one gateway. Returns: how many rounds of each kind, and how many finals were compared."""
+    dice = random.Random(seed)
     # Every kind comes once before chance decides.
-    plan = random.Random(SEED).sample(list(FAULTS), len(FAULTS))
-    plan += dice.choices(list(FAULTS), list(FAULTS.values()), k=max(0, ROUNDS - len(plan)))
-    done, took = Counter[str](), defaultdict[str, float](float)
-    compared = 0
-    async with open_world(database, tmp_path, sessions=3, GATEWAY_LEASE_S="5") as world:
+    plan = random.Random(seed).sample(list(FAULTS), len(FAULTS))
+    plan += dice.choices(list(FAULTS), list(FAULTS.values()), k=max(0, rounds - len(plan)))
+    done = Counter[str]()
+    async with (
+        open_database(database_folder) as database,
+        open_world(database, folder, sessions=2, GATEWAY_LEASE_S="5") as world,
+    ):
         await world.more_captions(2)
-        for number, fault in enumerate(plan[:ROUNDS], 1):
-            context = f"seed {SEED}, round {number}, {fault.__name__}"
-            began = asyncio.get_running_loop().time()
+        for number, fault in enumerate(plan[:rounds], 1):
+            context = f"seed {seed}, round {number}, {fault.__name__}"
             try:
                 await fault(world, dice)
                 compared = await world.all_seen_is_stored(context)
             except AssertionError as error:
                 raise AssertionError(f"{context}: {error}") from error
             done[fault.__name__] += 1
-            took[fault.__name__] += asyncio.get_running_loop().time() - began
         for viewer in world.viewers:
             await world.newcomer_sees_everything(viewer)
             stopped = await world.call("POST", "/api/transcription/stop", {"sessionSlug": viewer.slug})
             assert stopped["state"] == "stopped"
-        await world.all_seen_is_stored("at the end")
+        compared = await world.all_seen_is_stored(f"seed {seed}, at the end")
         assert await world.metric("gateway_spool_records") == 0
-        assert not list((tmp_path / "data" / "spool").glob("*.segment"))
+        assert not list((folder / "data" / "spool").glob("*.segment"))
         async with database.connection() as connection:
             rows = await connection.fetch(
                 'SELECT "videoSessionId", "durationSeconds", "endedAt" FROM "TranscriptionUsage"'
             )
         assert len(rows) == len(world.viewers)
         assert all(row["durationSeconds"] > 0 and row["endedAt"] is not None for row in rows)
-    print(f"{done.total()} rounds, {compared} finals compared; seconds a round:", end="")
-    print(", ".join(f" {kind} {took[kind] / count:.1f} ({count}x)" for kind, count in done.items()))
+    return done + Counter(compared=compared)

@@ -95,6 +95,7 @@ class MemoryRecords:
         self.provider_sessions: dict[str, ProviderSession] = {}
         self.saves: list[tuple[datetime, tuple[Usage, ...]]] = []
         self.states: list[str] = []
+        self.strays: list[FinalToKeep] = []
         self._clock = clock
         self._ids = itertools.count(1)
         self._sessions: dict[str, SessionRecord] = {}
@@ -343,6 +344,14 @@ class MemoryRecords:
                 stream = self._streams[final.session_id]
                 stream.last_seq = max(stream.last_seq, final.seq)
         return Kept(frozenset(fenced), frozenset(gone))
+
+    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
+        await self._answer()
+        known = {kept.caption.utterance_id for events in self._events.values() for kept in events.values()}
+        known |= {stray.caption.utterance_id for stray in self.strays}
+        fresh = [final for final in finals if final.caption.utterance_id not in known]
+        self.strays += fresh
+        return len(fresh)
 
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._answer()

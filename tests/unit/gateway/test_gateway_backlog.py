@@ -377,6 +377,7 @@ async def test_a_lease_that_was_lost_meanwhile_is_told() -> None:
         await desk.settled()
         assert told == [desk.claimed.lease.transcription_id]
         assert (desk.kept, desk.recorder.refused, len(desk.journal)) == ([], 2, 0)
+        assert [stray.seq for stray in desk.records.strays] == [1, 2]  # the words stay, without their numbers
 
 
 async def test_meter_readings_go_the_same_way() -> None:
