@@ -223,6 +223,7 @@ class Api:
             async for page in pages:
                 lines = [writer.write(_spoken(seq, data)) for seq, data in page]
                 await response.write("".join(lines).encode())
+            await response.write(writer.finish().encode())
         await response.write_eof()
         return response
 

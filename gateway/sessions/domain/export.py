@@ -1,13 +1,15 @@
 """A transcript as a file: JSON, WebVTT, SubRip or plain text, one final at a time so that it can be streamed.
 
 Captioning guides (BBC, Netflix timed text) ask for at most two lines of about 42 characters and one to seven
-seconds a cue; a longer final is split at words, by the words' own times where the provider gave them.
+seconds a cue; a longer final is split at words, by the words' own times where the provider gave them. WebVTT asks for
+cues in the order of their start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Final, Literal
 
 Format = Literal["json", "vtt", "srt", "txt"]
@@ -22,6 +24,8 @@ LINE_CHARACTERS: Final = 42
 LINES_PER_CUE: Final = 2
 LONGEST_CUE_MS: Final = 7_000
 SHORTEST_CUE_MS: Final = 1_000
+# Finals that wait for one that was begun before them and is settled after; about half an hour of one speaker.
+HELD_BACK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,47 +135,116 @@ def _name(spoken: SpokenLine) -> str:
     return " ".join((spoken.speaker or "").split())
 
 
-class VttWriter:
+class _InTime:
+    """Finals come in the order in which they were settled; files want the order in which they were spoken.
+
+    Who speaks long is settled after who spoke briefly meanwhile. So finals are held back, at most HELD_BACK of them,
+    and written by their start; where two speak at once, their cues lie between each other.
+    """
+
+    def __init__(self) -> None:
+        self._finals: list[tuple[int, int, SpokenLine]] = []
+        self._cues: list[tuple[int, int, SpokenLine, Cue]] = []
+        self._count = 0
+
+    def write(self, spoken: SpokenLine) -> str:
+        """As much of the file as is certain now."""
+        self._count += 1
+        heappush(self._finals, (spoken.start_ms, self._count, spoken))
+        return self._settle(heappop(self._finals)[2]) if len(self._finals) > HELD_BACK else ""
+
+    def finish(self) -> str:
+        """The rest of the file."""
+        parts = [self._settle(heappop(self._finals)[2]) for _ in range(len(self._finals))]
+        return "".join(parts) + self._written(None)
+
+    def _settle(self, spoken: SpokenLine) -> str:
+        """The next final by its start: what begins before it can be written."""
+        for cue in cues(spoken, self._lead(spoken)):
+            self._count += 1
+            heappush(self._cues, (cue.start_ms, self._count, spoken, cue))
+        return self._written(spoken.start_ms)
+
+    def _written(self, before_ms: int | None) -> str:
+        parts = []
+        while self._cues and (before_ms is None or self._cues[0][0] < before_ms):
+            _, _, spoken, cue = heappop(self._cues)
+            parts.append(self._cue(spoken, cue))
+        return "".join(parts)
+
+    def _lead(self, spoken: SpokenLine) -> str:
+        return ""
+
+    def _cue(self, spoken: SpokenLine, cue: Cue) -> str:
+        raise NotImplementedError
+
+
+class VttWriter(_InTime):
     """WebVTT with the speaker as voice: `<v Anna>Good morning.`"""
 
     head = "WEBVTT\n\n"
 
-    def write(self, spoken: SpokenLine) -> str:
+    def _cue(self, spoken: SpokenLine, cue: Cue) -> str:
         voice = f"<v {_escaped(_name(spoken))}>" if _name(spoken) else ""
-        parts = []
-        for cue in cues(spoken):
-            text = "\n".join(map(_escaped, cue.lines))
-            parts.append(f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{voice}{text}\n\n")
-        return "".join(parts)
+        text = "\n".join(map(_escaped, cue.lines))
+        return f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{voice}{text}\n\n"
 
 
-class SrtWriter:
+class SrtWriter(_InTime):
     """SubRip; the speaker stands before the words when it changes, since the format has no voices."""
 
     head = ""
 
     def __init__(self) -> None:
+        super().__init__()
         self._number = 0
-        self._speaker = ""
+        self._speaker = ""  # of the final before
+        self._shown: SpokenLine | None = None  # of the cue before
 
-    def write(self, spoken: SpokenLine) -> str:
-        name = _name(spoken)
-        lead = f"{name}:" if name and name != self._speaker else ""
-        self._speaker = name
-        parts = []
-        for cue in cues(spoken, lead):
-            self._number += 1
-            text = "\n".join(cue.lines)
-            parts.append(f"{self._number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{text}\n\n")
-        return "".join(parts)
+    def _lead(self, spoken: SpokenLine) -> str:
+        before, self._speaker = self._speaker, _name(spoken)
+        return f"{self._speaker}:" if self._speaker not in ("", before) else ""
+
+    def _cue(self, spoken: SpokenLine, cue: Cue) -> str:
+        lines = cue.lines
+        between = self._shown is not None and self._shown is not spoken and _name(self._shown) != _name(spoken)
+        if between and _name(spoken) and not lines[0].startswith(_name(spoken)[:LINE_CHARACTERS]):
+            lines = _with_name(_name(spoken), lines)
+        self._number += 1
+        self._shown = spoken
+        text = "\n".join(lines)
+        return f"{self._number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{text}\n\n"
+
+
+def _with_name(name: str, lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The name before a cue that goes on after somebody else's, where there is room for it."""
+    first = f"{name}: {lines[0]}"
+    if len(first) <= LINE_CHARACTERS:
+        return (first, *lines[1:])
+    if len(lines) < LINES_PER_CUE and len(name) < LINE_CHARACTERS:
+        return (f"{name}:", *lines)
+    return lines
 
 
 class TextWriter:
-    """One line a final: time, speaker, text."""
+    """One line a final: time, speaker, text; by their start, as far as HELD_BACK reaches."""
 
     head = ""
 
+    def __init__(self) -> None:
+        self._finals: list[tuple[int, int, SpokenLine]] = []
+        self._count = 0
+
     def write(self, spoken: SpokenLine) -> str:
+        self._count += 1
+        heappush(self._finals, (spoken.start_ms, self._count, spoken))
+        return self._line() if len(self._finals) > HELD_BACK else ""
+
+    def finish(self) -> str:
+        return "".join(self._line() for _ in range(len(self._finals)))
+
+    def _line(self) -> str:
+        spoken = heappop(self._finals)[2]
         who = f"{_name(spoken)}: " if _name(spoken) else ""
         return f"[{_clock(spoken.start_ms, '.')}] {who}{' '.join(spoken.text.split())}\n"
 

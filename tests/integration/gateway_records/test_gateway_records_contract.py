@@ -489,3 +489,16 @@ async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: S
     ]
     assert people[0].joined_at < people[1].joined_at
     assert await shelf.records.participants("nothing") == []
+
+
+# --- words without a number -----------------------------------------------------------------------------------
+
+
+async def test_words_without_a_number_are_kept_once(shelf: Shelf) -> None:
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    lost = [final(former, seq) for seq in (1, 2)]
+    assert await shelf.records.keep_strays([]) == 0
+    assert await shelf.records.keep_strays(lost) == 2
+    assert await shelf.records.keep_strays(lost) == 0
+    assert await numbers(shelf, session) == []

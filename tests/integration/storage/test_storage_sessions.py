@@ -491,3 +491,34 @@ async def test_a_final_that_meets_the_deletion_of_its_speaker_is_stored_nameless
     assert await writing == Appended(stored={world.final(1).key})
     [row] = await Segments(world.db).by_session(world.session.id)
     assert row.participant_id is None
+
+
+async def test_a_stray_gives_way_to_what_the_new_owner_heard_of_the_same_speaker(
+    db: Database, session: SessionRow
+) -> None:
+    """Words of the same person at the same time would be there twice; of another person, or another time, not."""
+    people = Participants(db)
+    anna = (await people.upsert(session.id, "anna", "Anna", NOW)).id
+    ben = (await people.upsert(session.id, "ben", "Ben", NOW)).id
+
+    def said(who: str | None, name: str, start_s: float, end_s: float, text: str = "words") -> NewSegment:
+        at = [NOW + timedelta(seconds=second) for second in (start_s, end_s)]
+        return NewSegment(session.id, who, name, text, None, True, at[0], at[1], NOW)
+
+    segments = Segments(db)
+    await segments.upsert([said(anna, "new:1", 10, 14)])
+    strays = [
+        said(anna, "old:1", 8, 11),  # overlaps
+        said(ben, "old:2", 8, 11),
+        said(anna, "old:3", 5, 8),
+        said(anna, "old:4", 14, 15),
+        said(None, "old:5", 10, 11),
+        said(anna, "new:1", 10, 14, "other words"),
+    ]
+    assert await segments.keep_strays(strays) == 4
+    assert await segments.keep_strays([]) == 0
+    kept = await segments.by_session(session.id)
+    assert {row.utterance_id for row in kept} == {"new:1", "old:2", "old:3", "old:4", "old:5"}
+    assert {row.text for row in kept} == {"words"}
+    gone = NewSegment("nowhere", None, "x", "x", None, True, NOW, NOW, NOW)
+    assert await segments.keep_strays([gone]) == 0

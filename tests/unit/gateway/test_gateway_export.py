@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from unit.gateway.subtitles import Cue, read_srt, read_vtt
 
 from gateway.sessions.domain.export import (
+    HELD_BACK,
     LINE_CHARACTERS,
     LINES_PER_CUE,
     LONGEST_CUE_MS,
@@ -27,7 +28,7 @@ LONG = (
 
 def exported(kind: Literal["vtt", "srt", "txt"], *finals: SpokenLine) -> str:
     out = writer(kind)
-    return out.head + "".join(map(out.write, finals))
+    return out.head + "".join(map(out.write, finals)) + out.finish()
 
 
 def words_of(text: str, start_ms: int, each_ms: int) -> tuple[tuple[str, int, int], ...]:
@@ -129,6 +130,36 @@ def test_two_speakers_at_once_keep_their_own_cues() -> None:
     ]
 
 
+def test_cues_are_in_the_order_of_their_start_whoever_is_settled_first() -> None:
+    """Anna speaks for fourteen seconds; Ben's yes in the middle of it is settled before."""
+    anna = SpokenLine(2, "Anna", "one two three four five six seven", 0, 14_000,
+                      words_of("one two three four five six seven", 0, 2000))  # fmt: skip
+    ben = SpokenLine(1, "Ben", "Yes.", 5_000, 6_000)
+    later = SpokenLine(3, "Anna", "eight", 20_000, 21_000)
+    assert [(cue.start_ms, cue.speaker, *cue.lines) for cue in read_vtt(exported("vtt", ben, anna, later))] == [
+        (0, "Anna", "one two three"),
+        (5_000, "Ben", "Yes."),
+        (6_000, "Anna", "four five six"),
+        (12_000, "Anna", "seven"),
+        (20_000, "Anna", "eight"),
+    ]
+    assert [cue.lines for cue in read_srt(exported("srt", ben, anna, later))] == [
+        ("Anna: one two three",),
+        ("Ben: Yes.",),
+        ("Anna: four five six",),
+        ("seven",),
+        ("Anna: eight",),  # the final before it was Ben's
+    ]
+    assert exported("txt", ben, anna).splitlines()[0].endswith("Anna: one two three four five six seven")
+
+
+def test_a_long_transcript_is_written_while_it_is_read() -> None:
+    out = writer("vtt")
+    written = [len(out.write(SpokenLine(n, "Anna", "Yes.", n * 2000, n * 2000 + 1000))) for n in range(3 * HELD_BACK)]
+    assert sum(written[: HELD_BACK + 1]) == 0
+    assert all(written[HELD_BACK + 1 :])
+
+
 texts = st.lists(
     st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=100), max_size=40
 ).map(" ".join)
@@ -149,8 +180,13 @@ def test_every_word_is_there_once_in_order_and_fits_the_screen(said: list[Spoken
     """For any text and any times: whole words in order, at most two lines of 42 characters, one to seven seconds."""
     vtt = read_vtt(exported("vtt", *said))
     srt = read_srt(exported("srt", *said))
+    assert [cue.start_ms for cue in vtt] == sorted(cue.start_ms for cue in vtt)
+    assert [cue.start_ms for cue in srt] == sorted(cue.start_ms for cue in srt)
+    for one in said:
+        shown = "".join("".join(cue.lines) for cue in read_vtt(exported("vtt", one)))
+        assert "".join(shown.split()) == "".join(one.text.split())
     letters = "".join("".join(one.text.split()) for one in said)
-    assert "".join("".join("".join(cue.lines).split()) for cue in vtt) == letters
+    assert sorted("".join("".join("".join(cue.lines).split()) for cue in vtt)) == sorted(letters)
     for cue in [*vtt, *srt]:
         assert len(cue.lines) <= LINES_PER_CUE
         assert all(0 < len(line) <= LINE_CHARACTERS for line in cue.lines)
