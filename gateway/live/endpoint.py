@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +15,7 @@ from aiohttp import web
 from gateway.live import credentials, events
 from gateway.live.address import Network, client_address
 from gateway.live.hub import SWEEP_S, Hub
-from gateway.live.lines import CLOSE_S, HEARTBEAT_S, EventLine, Line, SocketLine, let_go
+from gateway.live.lines import BY_WATCHER, CLOSE_S, HEARTBEAT_S, PING_S, EventLine, Line, SocketLine, let_go
 from gateway.live.places import Crowded, Limits, Places
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
 from gateway.sessions.domain.errors import SessionNotFound
@@ -45,6 +44,7 @@ class LiveOptions:
     limits: Limits = field(default_factory=Limits)
     trusted_proxies: tuple[Network, ...] = ()
     heartbeat_s: float = HEARTBEAT_S
+    ping_s: float = PING_S
     ask_s: float = _ASK_S
 
 
@@ -93,7 +93,6 @@ class LiveEndpoint:
             # A browser gives up when none of its offers is chosen, and aiohttp would log them, the token among them.
             self.counts.refused["malformed"] += 1
             raise web.HTTPBadRequest(text=f"offer {SUBPROTOCOL} together with the token's subprotocol")
-        place = ExitStack()
         try:
             since = _since(request)
             access = await self.check(token_of(request, offered))
@@ -103,17 +102,21 @@ class LiveEndpoint:
                 return web.Response(status=204)  # an EventSource comes back until it is told this
             if self._draining:
                 raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
-            place.enter_context(self._places.take(self.address(request), watched.slug))
+            place = self._places.take(self.address(request), watched.slug)
         except Exception as error:
             reason, code = refusal(error)
             self.counts.refused[reason] += 1
             if not is_socket or origin is None or code is None:
                 raise
             page = await SocketLine.open(request)
-            await page.end(code, str(error))
+            await page.end(code, error.text or "" if isinstance(error, web.HTTPException) else str(error))
             return page.response
         with place:
-            line = await SocketLine.open(request) if is_socket else await EventLine.open(request)
+            line: SocketLine | EventLine
+            if is_socket:
+                line = await SocketLine.open(request, self._options.ping_s)
+            else:
+                line = await EventLine.open(request)
             await self._serve(line, watched, since, access)
         return line.response
 
@@ -186,6 +189,7 @@ class LiveEndpoint:
             left = max(access.expires_at - time.time(), 0.0)
             expiry = asyncio.get_running_loop().call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
         self._lines[line] = asyncio.get_running_loop().time() + self._options.heartbeat_s
+        why = BY_WATCHER
         try:
             await self._watching.refresh(watched, self._hub)
             channel = self._hub.channel(slug)
@@ -196,7 +200,7 @@ class LiveEndpoint:
                 watcher.close(CloseCode.SESSION_ENDED)
             if self._draining:
                 watcher.close(CloseCode.DRAINING)
-            await line.listen(watcher)
+            why = await line.listen(watcher)
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             await line.listen(watcher)
@@ -210,7 +214,7 @@ class LiveEndpoint:
             if ended.done():
                 self.counts.closed[ended.result().name.lower()] += 1
             else:
-                self.counts.closed["by_watcher"] += 1
+                self.counts.closed[why] += 1
                 let_go(line.transport)
 
     async def _is_done(self, watched: Watched, since: ResumePoint) -> bool:
@@ -240,6 +244,7 @@ _REASONS: Final = {
     CloseCode.CREDENTIAL_REFUSED: "the credential has expired",
     CloseCode.NO_SUCH_SESSION: "no such session",
     CloseCode.SESSION_ENDED: "the session has ended and everything was sent",
+    CloseCode.MALFORMED: "the request is malformed",
     CloseCode.NOT_TEXT: "this stream takes no binary messages",
 }
 
@@ -259,6 +264,8 @@ def refusal(error: Exception) -> tuple[str, CloseCode | None]:
             return error.limit, error.code
         case RecordsUnavailable():
             return "database", CloseCode.DRAINING
+        case web.HTTPBadRequest():
+            return "malformed", CloseCode.MALFORMED
         case _:
             return "malformed", None
 

@@ -1,7 +1,7 @@
 """Who watches what: one channel a session, one bounded mailbox a watcher.
 
 Each event is encoded once, and framed once for each kind of connection; the fan-out writes that frame to every socket
-and never waits.
+and never waits for one.
 A watcher that falls behind keeps its finals in order and only the newest partial of each utterance, until its bound.
 """
 
@@ -27,6 +27,11 @@ SWEEP_S: Final = 0.05
 # Unsettled utterances kept, of a session and for a watcher that is behind; the oldest is forgotten.
 PARTIALS: Final = 256
 PAGE: Final = 500
+# So many writes take about 2.5 ms; 5,000 in one go would hold up everything else for 60.
+AT_ONCE: Final = 250
+# News that wait while a crowd is told the ones before. A partial that is overtaken meanwhile is left out.
+FRESH: Final = 256
+_ANY: Final = 1 << 62
 STANDING: Final = frozenset({"health", "host.changed"})
 """Events whose newest one is told to everybody who comes later."""
 
@@ -65,6 +70,23 @@ class Watcher:
     Frames are what this watcher's kind of connection carries: messages go through `framing` first.
     """
 
+    __slots__ = (
+        "_catching_up",
+        "_close",
+        "_closed",
+        "_counts",
+        "_held",
+        "_ordered",
+        "_partials",
+        "_transport",
+        "framing",
+        "is_current",
+        "next_seq",
+        "options",
+        "send",
+        "unsent",
+    )
+
     def __init__(
         self,
         transport: Transport,
@@ -74,20 +96,29 @@ class Watcher:
         framing: Framing = in_frame,
     ) -> None:
         self.framing = framing
+        self.options = options
+        # Live, and nothing waits: the next frame may go straight to `send` while `unsent()` is below BEHIND_BYTES.
+        self.is_current = False
+        self.next_seq = 1  # finals before it are known; of a current watcher it may be any former value
+        self.send = transport.write
+        self.unsent = transport.get_write_buffer_size
         self._transport = transport
         self._close = close
-        self._options = options
         self._counts = counts
-        self._ordered: deque[bytes] = deque()  # finals and events: every one counts, in order
+        # Lists, though they are read from the front: they are mostly empty, and an empty deque takes ten times as much.
+        self._ordered: list[bytes] = []  # finals and events: every one counts, in order
         self._partials: dict[str, bytes] = {}  # by utterance: only the newest counts
         self._held = 0
-        self._catching_up: deque[tuple[int, bytes]] | None = deque()
-        self._next_seq = 1
+        self._catching_up: list[tuple[int, bytes]] | None = []
         self._closed = False
 
     @property
     def behind(self) -> bool:
         return bool(self._ordered or self._partials)
+
+    @property
+    def is_live(self) -> bool:
+        return self._catching_up is None and not self._closed
 
     @property
     def has_all(self) -> bool:
@@ -99,28 +130,72 @@ class Watcher:
         """Nothing that is written now would arrive."""
         return self._closed or self._transport.is_closing()
 
-    @property
-    def buffered(self) -> int:
-        """Bytes that have not left this process."""
-        return self._transport.get_write_buffer_size()
-
-    def final(self, seq: int, frame: bytes) -> None:
+    def take(self, news: News, frame: bytes) -> None:
+        """What cannot go straight to the socket."""
         if self._closed:
             return  # after a dropped final nothing may follow: the resume point would lie behind the hole
+        if news.seq is not None:
+            self._partials.pop(news.utterance_id, None)  # they are worth nothing any more
+            self._final(news.seq, frame)
+        elif self._catching_up is not None:
+            pass  # whoever has read the past is shown what is on everybody's screen then
+        elif news.utterance_id:
+            self._partial(news.utterance_id, frame)
+        else:
+            self._put(frame)
+        self.is_current = self.is_live and not self.behind
+
+    def write_past(self, frames: list[bytes], next_seq: int) -> None:
+        """History, in one write. Only while catching up; the caller waits for `unsent` to fall."""
+        self.next_seq = next_seq
+        if not self.gone:
+            self._write(b"".join(frames), len(frames))
+
+    def go_live(self, after: list[bytes]) -> None:
+        """History is out: send what came meanwhile, then `after` (the partials on screen now)."""
+        waiting, self._catching_up = self._catching_up or [], None
+        self._held = 0
+        if self.gone:
+            return
+        for seq, frame in waiting:
+            self._final(seq, frame)
+        for frame in after:
+            self._put(frame)
+        self.is_current = self.is_live and not self.behind
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket takes it."""
+        sent = 0
+        while sent < len(self._ordered) and self._has_room:
+            self._held -= len(self._ordered[sent])
+            self._write(self._ordered[sent])
+            sent += 1
+        del self._ordered[:sent]
+        while self._partials and not self._ordered and self._has_room:
+            self._write(self._partials.pop(next(iter(self._partials))))
+        self.is_current = self.is_live and not self.behind
+
+    def close(self, code: CloseCode) -> None:
+        if not self._closed:
+            self.forget()
+            self._close(code)
+
+    def forget(self) -> None:
+        """Take nothing more."""
+        self._closed, self.is_current = True, False
+        self._ordered.clear()
+        self._partials.clear()
+        self._catching_up = None
+
+    def _final(self, seq: int, frame: bytes) -> None:
         if self._catching_up is not None:
             self._catching_up.append((seq, frame))
             self._grow(len(frame))
-        elif seq >= self._next_seq:
-            self._next_seq = seq + 1
+        elif seq >= self.next_seq and not self._closed:
+            self.next_seq = seq + 1
             self._put(frame)
 
-    def event(self, frame: bytes) -> None:
-        if self._catching_up is None and not self._closed:
-            self._put(frame)
-
-    def partial(self, utterance_id: str, frame: bytes) -> None:
-        if self._catching_up is not None or self._closed:
-            return
+    def _partial(self, utterance_id: str, frame: bytes) -> None:
         if not self.behind and self._has_room:
             self._write(frame)
             return
@@ -128,44 +203,6 @@ class Watcher:
         self._partials[utterance_id] = frame
         if len(self._partials) > PARTIALS:
             del self._partials[next(iter(self._partials))]
-
-    def settle(self, utterance_id: str) -> None:
-        """The final is out: its partials are worth nothing any more."""
-        self._partials.pop(utterance_id, None)
-
-    def write_past(self, frames: list[bytes], next_seq: int) -> None:
-        """History, in one write. Only while catching up; the caller waits for `buffered` to fall."""
-        self._next_seq = next_seq
-        if not self.gone:
-            self._write(b"".join(frames), len(frames))
-
-    def go_live(self, after: list[bytes]) -> None:
-        """History is out: send what came meanwhile, then `after` (the partials on screen now)."""
-        waiting, self._catching_up = self._catching_up or deque(), None
-        self._held = 0
-        if self.gone:
-            return
-        for seq, frame in waiting:
-            self.final(seq, frame)
-        for frame in after:
-            self._put(frame)
-
-    def flush(self) -> None:
-        """Send what waits, as far as the socket takes it."""
-        while self._ordered and self._has_room:
-            frame = self._ordered.popleft()
-            self._held -= len(frame)
-            self._write(frame)
-        while self._partials and not self._ordered and self._has_room:
-            self._write(self._partials.pop(next(iter(self._partials))))
-
-    def close(self, code: CloseCode) -> None:
-        if not self._closed:
-            self._closed = True
-            self._ordered.clear()
-            self._partials.clear()
-            self._catching_up = None
-            self._close(code)
 
     def _put(self, frame: bytes) -> None:
         if not self._ordered and self._has_room:
@@ -176,19 +213,41 @@ class Watcher:
 
     @property
     def _has_room(self) -> bool:
-        return self._transport.get_write_buffer_size() < BEHIND_BYTES
+        return self.gone or self.unsent() < BEHIND_BYTES
 
     def _write(self, data: bytes, messages: int = 1) -> None:
         # Between the loss of a connection and its `leave`; uvloop raises on a write to a closed transport.
         if not self._transport.is_closing():
-            self._transport.write(data)
+            self.send(data)
             self._counts.delivered += messages
 
     def _grow(self, size: int) -> None:
         self._held += size
-        if self._held > self._options.mailbox_bytes and not self._closed:
+        if self._held > self.options.mailbox_bytes and not self._closed:
             self._counts.closed_too_slow += 1
             self.close(CloseCode.TOO_SLOW)
+
+
+class News:
+    """What is new, for everybody. `seq` of a final, `utterance_id` of a final or a partial."""
+
+    __slots__ = ("message", "seq", "utterance_id")
+
+    def __init__(self, message: Message, utterance_id: str = "", seq: int | None = None) -> None:
+        self.message = message
+        self.utterance_id = utterance_id
+        self.seq = seq
+
+
+class _Telling:
+    """News on their way to a crowd, and how far they have come."""
+
+    __slots__ = ("at", "crowd", "news")
+
+    def __init__(self, news: list[News], crowd: tuple[Watcher, ...]) -> None:
+        self.news = news
+        self.crowd = crowd
+        self.at = 0
 
 
 # Reads finals after a number from the database: [(seq, data)], in order, at most the given count.
@@ -206,11 +265,17 @@ class Channel:
     last_seq: int = 0
     state: str = "idle"
     reason: str | None = None
+    counts: HubCounts = field(default_factory=HubCounts)
     watchers: set[Watcher] = field(default_factory=set)
     lagging: set[Watcher] = field(default_factory=set)
     recent: deque[tuple[int, Message]] = field(default_factory=deque)
     partials: dict[str, Message] = field(default_factory=dict)
     standing: dict[str, Message] = field(default_factory=dict)
+    _crowd: tuple[Watcher, ...] | None = None  # the watchers, until one comes or goes
+    _outdated: set[Watcher] = field(default_factory=set)
+    _fresh: list[News] = field(default_factory=list)
+    _telling: _Telling | None = None
+    _is_due: bool = False
 
     # --- publishing: never waits ------------------------------------------------------------------------
 
@@ -221,41 +286,42 @@ class Channel:
         if len(self.recent) > self.options.recent_finals:
             self.recent.popleft()
         self.partials.pop(utterance_id, None)
-        for watcher in self.watchers:
-            watcher.settle(utterance_id)
-            watcher.final(seq, message.framed(watcher.framing))
-            if watcher.behind:
-                self.lagging.add(watcher)
+        self._tell(News(message, utterance_id, seq))
 
     def partial(self, utterance_id: str, data: bytes) -> None:
         message = self._message("transcript.partial", data)
         self.partials[utterance_id] = message
         if len(self.partials) > PARTIALS:
             del self.partials[next(iter(self.partials))]
-        for watcher in self.watchers:
-            watcher.partial(utterance_id, message.framed(watcher.framing))
-            if watcher.behind:
-                self.lagging.add(watcher)
+        self._tell(News(message, utterance_id))
 
     def say(self, kind: str, data: bytes) -> None:
         message = self._message(kind, data)
         if kind in STANDING:
             self.standing[kind] = message
-        self._tell(message)
+        self._tell(News(message))
 
     def set_state(self, state: str, reason: str | None) -> None:
         self.state, self.reason = state, reason
         if state == "stopped":
             self.partials.clear()
             self.standing.clear()
-        self._tell(self._state())
+        self._tell(News(self._state()))
 
     def begin(self, numbering: Numbering) -> None:
         """Say where the numbering stands. A watcher that came before the first run learns the epoch from frames."""
         if numbering.epoch != self.epoch or (self.recent and numbering.last_seq > self.recent[-1][0]):
             self.recent.clear()  # another owner numbered on: memory would have a hole
+        if numbering.last_seq > self.last_seq or self.epoch not in (protocol.NO_EPOCH, numbering.epoch):
+            self._outdated |= {watcher for watcher in self.watchers if watcher.is_live}
         self.epoch = numbering.epoch
         self.last_seq = max(numbering.last_seq, self.last_seq if self.recent else 0)
+
+    def send_back_outdated(self) -> None:
+        """Finals are said here again: whoever lacks some that were said elsewhere has to come back for them first."""
+        for watcher in self._outdated:
+            watcher.close(CloseCode.DRAINING)
+        self._outdated.clear()
 
     # --- watching ---------------------------------------------------------------------------------------
 
@@ -286,7 +352,7 @@ class Channel:
                 messages.append(self._gap(at + 1, last))
                 at = last
             watcher.write_past([message.framed(watcher.framing) for message in messages], at + 1)
-            while watcher.buffered > BEHIND_BYTES and not watcher.gone:
+            while watcher.unsent() > BEHIND_BYTES and not watcher.gone:
                 await asyncio.sleep(0.01)
         now = [self._state()] if (self.state, self.reason) != said else []
         shown = now + list(self.standing.values()) + list(self.partials.values())
@@ -298,11 +364,90 @@ class Channel:
         """For connections that have no close code."""
         return self._message("end", protocol.encode({"code": code, "reason": reason}))
 
-    def _tell(self, message: Message) -> None:
-        for watcher in self.watchers:
-            watcher.event(message.framed(watcher.framing))
+    # --- the fan-out ------------------------------------------------------------------------------------
+
+    @property
+    def has_told_all(self) -> bool:
+        return not self._fresh and self._telling is None
+
+    def add(self, watcher: Watcher) -> None:
+        self.watchers.add(watcher)
+        self._crowd = None
+
+    def remove(self, watcher: Watcher) -> None:
+        self._crowd = None
+        for those in (self.watchers, self.lagging, self._outdated):
+            those.discard(watcher)
+
+    def tell(self) -> None:
+        """Everybody, now."""
+        while not self.has_told_all:
+            self._turn()
+
+    def _tell(self, news: News) -> None:
+        """With the next turn of the event loop: what is published until then goes out in one write."""
+        if not self.watchers:
+            return
+        if len(self._fresh) >= FRESH:
+            self._fresh = [one for one in self._fresh if not self._is_overtaken(one)]
+        if len(self._fresh) >= FRESH:
+            self.tell()  # the loop does not keep up: then who speaks has to wait
+        self._fresh.append(news)
+        self._go_on_soon()
+
+    def _go_on_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_due = False
+        self._turn()
+        if not self.has_told_all:
+            self._go_on_soon()
+
+    def _turn(self) -> None:
+        """AT_ONCE watchers, so that a crowd does not hold up everything else."""
+        if self._telling is None:
+            if self._crowd is None:
+                self._crowd = tuple(self.watchers)
+            self._telling, self._fresh = _Telling(self._fresh, self._crowd), []
+        telling = self._telling
+        news = [one for one in telling.news if not self._is_overtaken(one)]
+        if news:
+            self._write(news, telling.crowd[telling.at : telling.at + AT_ONCE])
+        telling.at += AT_ONCE
+        if telling.at >= len(telling.crowd):
+            self._telling = None
+
+    def _is_overtaken(self, news: News) -> bool:
+        """A partial whose utterance has gone on."""
+        if news.seq is not None or not news.utterance_id:
+            return False
+        return self.partials.get(news.utterance_id) is not news.message
+
+    def _write(self, news: list[News], crowd: tuple[Watcher, ...]) -> None:
+        """The hot path: for a watcher that keeps up, two calls into its transport."""
+        first_seq = next((one.seq for one in news if one.seq is not None), _ANY)
+        framing, frames, joined, direct = None, [], b"", 0
+        for watcher in crowd:
+            if watcher.framing is not framing:
+                framing = watcher.framing
+                frames = [one.message.framed(framing) for one in news]
+                joined = frames[0] if len(frames) == 1 else b"".join(frames)
+            try:
+                if watcher.is_current and watcher.next_seq <= first_seq and watcher.unsent() < BEHIND_BYTES:
+                    watcher.send(joined)
+                    direct += 1
+                    continue
+            except RuntimeError:  # uvloop, between the loss of a connection and its `leave`
+                watcher.forget()
+                continue
+            for one, frame in zip(news, frames, strict=True):
+                watcher.take(one, frame)
             if watcher.behind:
                 self.lagging.add(watcher)
+        self.counts.delivered += direct * len(news)
 
     def _from_memory(self, after: int) -> list[tuple[int, Message]] | None:
         """The finals after a number, when memory has them without a hole."""
@@ -339,12 +484,14 @@ class Hub:
     def channel(self, session_slug: str) -> Channel:
         found = self._channels.get(session_slug)
         if found is None:
-            found = self._channels[session_slug] = Channel(session_slug, self.options, self._now)
+            found = self._channels[session_slug] = Channel(session_slug, self.options, self._now, counts=self.counts)
         return found
 
     def begin(self, session_slug: str, numbering: Numbering) -> None:
         self._held.add(session_slug)
-        self.channel(session_slug).begin(numbering)
+        channel = self.channel(session_slug)
+        channel.begin(numbering)
+        channel.send_back_outdated()
 
     def set_state(self, session_slug: str, state: str, reason: str | None) -> None:
         self.channel(session_slug).set_state(state, reason)
@@ -375,15 +522,14 @@ class Hub:
     ) -> Watcher:
         """Subscribe: from now on nothing is missed. `leave` must follow."""
         watcher = Watcher(transport, close, self.options, self.counts, framing)
-        self.channel(session_slug).watchers.add(watcher)
+        self.channel(session_slug).add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1
         return watcher
 
     def leave(self, session_slug: str, watcher: Watcher) -> None:
-        channel = self.channel(session_slug)
-        channel.watchers.discard(watcher)
-        channel.lagging.discard(watcher)
+        self.channel(session_slug).remove(watcher)
+        watcher.forget()
         self.counts.watchers -= 1
         self._forget(session_slug)
 
@@ -398,7 +544,9 @@ class Hub:
     def end(self, session_slug: str, code: CloseCode) -> bool:
         """Close the watchers that have everything. Returns: whether those were all."""
         found = self._channels.get(session_slug)
-        watchers = list(found.watchers) if found else []
+        if found is None or not found.has_told_all:
+            return found is None
+        watchers = list(found.watchers)
         for watcher in watchers:
             if watcher.has_all:
                 watcher.close(code)
@@ -416,6 +564,7 @@ class Hub:
 
     def close_all(self, code: CloseCode) -> None:
         for channel in self._channels.values():
+            channel.tell()
             for watcher in list(channel.watchers):
                 watcher.close(code)
 

@@ -16,11 +16,12 @@ from gateway.live.hub import SWEEP_S, Watcher
 from gateway.live.protocol import CloseCode
 
 HEARTBEAT_S: Final = 15.0
-_PING_S: Final = 20.0
+PING_S: Final = 20.0
 _CLIENT_MESSAGE_BYTES: Final = 4096  # the stream is one-way; a client has nothing long to say
 _NOTSENT_LOWAT: Final = 16 * 1024
 _UNHEARD_MS: Final = 30_000
 CLOSE_S: Final = 2.0
+BY_WATCHER: Final = "by_watcher"
 
 
 class Line(Protocol):
@@ -34,8 +35,8 @@ class Line(Protocol):
     def heartbeat(self) -> bytes | None:
         """What is written every HEARTBEAT_S; None when nothing is."""
 
-    async def listen(self, watcher: Watcher) -> None:
-        """Until the connection ends."""
+    async def listen(self, watcher: Watcher) -> str:
+        """Until the connection ends. Returns: why, when nobody here ended it, in a word fit for a metric's label."""
 
     def look(self) -> None:
         """Once a second: has the watcher gone?"""
@@ -47,6 +48,7 @@ class Line(Protocol):
 class SocketLine:
     """A WebSocket. `beats`: its page cannot see pings and asked for a message now and then."""
 
+    __slots__ = ("_response", "heartbeat", "transport")
     framing = staticmethod(in_frame)
 
     def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport, *, beats: bool) -> None:
@@ -55,11 +57,14 @@ class SocketLine:
         self._response = response
 
     @classmethod
-    async def open(cls, request: web.Request) -> SocketLine:
-        """Raises: ConnectionError when the watcher has gone already."""
+    async def open(cls, request: web.Request, ping_s: float = PING_S) -> SocketLine:
+        """`ping_s` after the last sign of life it is asked for one, and half of that later given up.
+
+        Raises: ConnectionError when the watcher has gone already.
+        """
         response = web.WebSocketResponse(
             protocols=(protocol.SUBPROTOCOL,),
-            heartbeat=_PING_S,
+            heartbeat=ping_s,
             max_msg_size=_CLIENT_MESSAGE_BYTES,
             compress=False,
             timeout=CLOSE_S,
@@ -72,11 +77,18 @@ class SocketLine:
     def response(self) -> web.StreamResponse:
         return self._response
 
-    async def listen(self, watcher: Watcher) -> None:
+    async def listen(self, watcher: Watcher) -> str:
         """A watcher has nothing to say: text is ignored, binary is refused."""
-        async for message in self._response:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                watcher.close(CloseCode.NOT_TEXT)
+        why = BY_WATCHER
+        while True:
+            message = await self._response.receive()
+            match message.type:
+                case aiohttp.WSMsgType.BINARY:
+                    watcher.close(CloseCode.NOT_TEXT)
+                case aiohttp.WSMsgType.ERROR:
+                    why = _fault(message.data)
+                case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
+                    return why
 
     def look(self) -> None:
         """`listen` sees it."""
@@ -119,8 +131,9 @@ class EventLine:
     def response(self) -> web.StreamResponse:
         return self._response
 
-    async def listen(self, watcher: Watcher) -> None:
+    async def listen(self, watcher: Watcher) -> str:
         await self._ended.wait()
+        return BY_WATCHER
 
     def look(self) -> None:
         if self.transport.is_closing():
@@ -134,6 +147,18 @@ class EventLine:
                 await _emptied(self.transport)
         let_go(self.transport)
         self._ended.set()
+
+
+def _fault(error: object) -> str:
+    match error:
+        case aiohttp.WebSocketError(code=aiohttp.WSCloseCode.MESSAGE_TOO_BIG):
+            return "too_big"
+        case aiohttp.WebSocketError():
+            return "not_websocket"
+        case TimeoutError():
+            return "no_pong"
+        case _:
+            return BY_WATCHER
 
 
 def let_go(transport: asyncio.Transport) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.live.protocol import CloseCode
@@ -26,6 +24,21 @@ class Limits:
     per_session: int = 10_000
 
 
+class Place:
+    """Taken until the end of its `with` block."""
+
+    __slots__ = ("_address", "_places", "_slug")
+
+    def __init__(self, places: Places, address: str, slug: str) -> None:
+        self._places, self._address, self._slug = places, address, slug
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self._places.count(self._address, self._slug, -1)
+
+
 class Places:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -33,24 +46,20 @@ class Places:
         self._by_address: Counter[str] = Counter()
         self._by_session: Counter[str] = Counter()
 
-    @contextmanager
-    def take(self, address: str, slug: str) -> Iterator[None]:
-        """Raises: Crowded."""
+    def take(self, address: str, slug: str) -> Place:
+        """To be used as a context manager, at once. Raises: Crowded."""
         if self._taken >= self._limits.watchers:
             raise Crowded(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
         if self._by_session[slug] >= self._limits.per_session:
             raise Crowded(CloseCode.TOO_MANY, "too many connections of this session", "too_many_of_session")
         if self._by_address[address] >= self._limits.per_address:
             raise Crowded(CloseCode.TOO_MANY, f"too many connections from {address}", "too_many_from_address")
-        self._add(address, slug, 1)
-        try:
-            yield
-        finally:
-            self._add(address, slug, -1)
+        self.count(address, slug, 1)
+        return Place(self, address, slug)
 
-    def _add(self, address: str, slug: str, count: int) -> None:
-        self._taken += count
+    def count(self, address: str, slug: str, difference: int) -> None:
+        self._taken += difference
         for counter, key in ((self._by_address, address), (self._by_session, slug)):
-            counter[key] += count
+            counter[key] += difference
             if not counter[key]:
                 del counter[key]

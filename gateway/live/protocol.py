@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ class CloseCode(IntEnum):
     DRAINING = 4000
     TOO_SLOW = 4008
     TOO_MANY = 4029
+    MALFORMED = 4500
     CREDENTIAL_REFUSED = 4501
     NO_SUCH_SESSION = 4504
     TAKEN_OVER = 4509
@@ -110,10 +112,16 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+@lru_cache(maxsize=4096)
+def _quoted(text: str) -> str:
+    """As JSON. A slug or an epoch is in every message of its session."""
+    return encode(text).decode()
+
+
 def message(kind: str, slug: str, epoch: str, seq: int | None, at: datetime, data: bytes) -> bytes:
     """One message of the stream as JSON. `data` is JSON already and is not read again."""
     head = (
-        f'{{"v":1,"type":"{kind}","sessionSlug":{encode(slug).decode()},"epoch":{encode(epoch).decode()},'
+        f'{{"v":1,"type":"{kind}","sessionSlug":{_quoted(slug)},"epoch":{_quoted(epoch)},'
         + (f'"seq":{seq},' if seq is not None else "")
         + f'"ts":"{timestamp(at)}","data":'
     )

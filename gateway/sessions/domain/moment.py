@@ -7,4 +7,5 @@ from datetime import UTC, datetime
 
 def timestamp(moment: datetime) -> str:
     """ISO 8601, UTC, milliseconds, `Z`. The milliseconds are cut, not rounded, as JavaScript does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds")[:23] + "Z"

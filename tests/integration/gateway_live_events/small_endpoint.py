@@ -93,7 +93,7 @@ async def small_endpoint(
     app.router.add_get("/api/realtime/transcribe", endpoint.watch)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     jobs = [asyncio.create_task(job) for job in (hub.sweep(), endpoint.beat(), endpoint.end_finished())]
     try:

@@ -15,7 +15,7 @@ from unit.gateway.fakes import FakeTransport
 from unit.gateway.frames import messages, seqs
 from unit.gateway.virtual_time import run_virtually
 
-from gateway.live.hub import BEHIND_BYTES, PARTIALS, SWEEP_S, Hub, HubOptions, Watcher
+from gateway.live.hub import AT_ONCE, BEHIND_BYTES, FRESH, PARTIALS, SWEEP_S, Hub, HubOptions, Watcher
 from gateway.live.protocol import CloseCode, ResumePoint
 from gateway.sessions.domain.transcription import Numbering
 
@@ -39,6 +39,7 @@ class Stage:
 
     def show(self, seq: int) -> None:
         self.channel.final(seq, f"u{seq}", self.database[seq])
+        self.channel.tell()
 
     def say(self, count: int = 1) -> None:
         for _ in range(count):
@@ -48,6 +49,7 @@ class Stage:
 
     def partial(self, utterance: str, said: str = "…") -> None:
         self.channel.partial(utterance, json.dumps({"utteranceId": utterance, "text": said}).encode())
+        self.channel.tell()
 
     def join(self, transport: FakeTransport, closed: list[CloseCode] | None = None) -> Watcher:
         return self.hub.join(SLUG, transport, (closed if closed is not None else []).append)
@@ -384,6 +386,124 @@ async def test_a_lost_connection_is_not_written_to() -> None:
     async with asyncio.timeout(1):
         watcher = stage.join(lost)
         await stage.channel.catch_up(watcher, None, stage.read)
+
+
+# --- the fan-out --------------------------------------------------------------------------------------------
+
+
+class Writes(FakeTransport):
+    """Remembers what was written in one piece."""
+
+    def __init__(self, *, stuck: bool = False) -> None:
+        super().__init__(stuck=stuck)
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.pieces.append(data)
+
+
+async def crowd(stage: Stage, count: int, *, stuck: int = 0) -> list[Writes]:
+    """Live watchers who have seen everything so far; the first `stuck` of them read no more."""
+    transports = [Writes() for _ in range(count)]
+    for number, transport in enumerate(transports):
+        watcher = stage.join(transport)
+        await stage.channel.catch_up(watcher, None, stage.read)
+        transport.pieces.clear()
+        transport.stuck = number < stuck
+    return transports
+
+
+async def test_what_is_published_in_one_turn_goes_out_in_one_write() -> None:
+    stage = Stage()
+    [transport] = await crowd(stage, 1)
+    stage.channel.partial("u1", b'{"text":"a"}')
+    stage.channel.partial("u1", b'{"text":"a b"}')  # overtakes the first, which nobody has seen
+    stage.channel.final(1, "u0", text(1))
+    stage.channel.say("health", b"{}")
+    assert transport.pieces == []
+    await asyncio.sleep(0)
+    assert len(transport.pieces) == 1
+    told = messages(transport.pieces[0])
+    assert [one["type"] for one in told] == ["transcript.partial", "transcript.final", "health"]
+    assert told[0]["data"]["text"] == "a b"
+
+
+async def test_a_crowd_is_told_in_turns_and_everything_else_goes_on_between_them() -> None:
+    """And each one hears all in order, whoever comes meanwhile."""
+    stage = Stage()
+    many = await crowd(stage, 3 * AT_ONCE)
+    stage.keep(1)
+    stage.channel.final(1, "u1", stage.database[1])
+    await asyncio.sleep(0)
+    assert sum(bool(one.pieces) for one in many) == AT_ONCE
+    stage.channel.partial("u2", b"{}")
+    stage.keep(2)
+    stage.channel.final(2, "u2", stage.database[2])
+    assert not stage.channel.has_told_all
+    _, newcomer = await stage.watch()
+    stage.keep(3)
+    stage.channel.final(3, "u3", stage.database[3])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert stage.channel.has_told_all
+    for transport in [*many, newcomer]:
+        assert seqs(bytes(transport.arrived)) == [1, 2, 3]
+    assert "transcript.partial" not in kinds(newcomer)  # its final was out before it came
+    assert sum(len(one.pieces) for one in many) == 2 * len(many)  # the second and the third together
+
+
+async def test_more_news_than_the_loop_tells_are_told_at_once() -> None:
+    """Whoever publishes without a pause does the work itself: nothing piles up."""
+    stage = Stage(mailbox_bytes=10**9)
+    many = await crowd(stage, AT_ONCE + 1)
+    for seq in range(1, 2 * FRESH + 2):
+        stage.keep(seq)
+        stage.channel.final(seq, f"u{seq}", stage.database[seq])
+    assert len(seqs(bytes(many[-1].arrived))) >= FRESH
+    stage.channel.tell()
+    assert seqs(bytes(many[-1].arrived)) == list(range(1, 2 * FRESH + 2))
+
+
+async def test_one_who_stops_reading_changes_nothing_for_the_others() -> None:
+    """The same bytes in the same pieces, whether everybody reads or not."""
+    written = []
+    for stuck in (0, 1):
+        stage = Stage(mailbox_bytes=5_000)
+        everybody = await crowd(stage, 50, stuck=stuck)
+        for number in range(200):
+            stage.partial(f"u{number}")
+            stage.say(1)
+        await asyncio.sleep(0)
+        written.append([transport.pieces for transport in everybody[1:]])
+        assert stage.hub.counts.closed_too_slow == stuck
+        assert len(everybody[0].buffered) <= (BEHIND_BYTES + 1000) * stuck
+    assert written[0] == written[1]
+
+
+async def test_finals_that_were_said_elsewhere_are_fetched_before_news_from_here() -> None:
+    """A watcher stays while another replica transcribes, then this one does: without coming back it had a hole."""
+    stage = Stage(last_seq=2)
+    closed: list[CloseCode] = []
+    watcher = stage.join(FakeTransport(), closed)
+    await stage.channel.catch_up(watcher, None, stage.read)
+    stage.hub.set_state(SLUG, "stopped", "handed over")
+    stage.hub.begin(SLUG, Numbering("e1", NOW, 2))
+    assert closed == []
+    stage.hub.set_state(SLUG, "stopped", "handed over")
+    stage.hub.refresh(SLUG, Numbering("e1", NOW, 5), "running")  # a newcomer makes it known here
+    assert closed == []
+    stage.hub.begin(SLUG, Numbering("e1", NOW, 5))
+    assert closed == [CloseCode.DRAINING]
+
+
+async def test_another_epoch_sends_everybody_back() -> None:
+    stage = Stage(last_seq=2)
+    closed: list[CloseCode] = []
+    watcher = stage.join(FakeTransport(), closed)
+    await stage.channel.catch_up(watcher, None, stage.read)
+    stage.hub.begin(SLUG, Numbering("e2", NOW, 0))
+    assert closed == [CloseCode.DRAINING]
 
 
 # --- coming and going ---------------------------------------------------------------------------------------

@@ -246,9 +246,11 @@ async def test_other_things_that_a_provider_says_are_passed_on() -> None:
         await until(lambda: bool(there.transcriber.links))
         there.link.hear(Translation("p:0", "en", "de", "Guten Morgen."))
         there.link.partial("unsettled", "p:9")
+        await asyncio.sleep(0)
         there.link.hear(Withdrawn("p:9"))
         there.link.hear(SpeechLost(3.0, 5.5))
         there.link.hear(ProviderComplaint("bad audio"))
+        await asyncio.sleep(0)
         assert told(screen, "translation") == [
             {
                 "utteranceId": "p:0",

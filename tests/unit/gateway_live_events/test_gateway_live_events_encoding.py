@@ -137,9 +137,11 @@ async def test_every_kind_of_connection_gets_the_same_messages(hub: Hub) -> None
     for framing, pipe in pipes.items():
         await join(hub, pipe, framing)
     channel.partial("u2", b'{"utteranceId":"u2","text":"more"}')
+    channel.tell()
     channel.final(2, "u2", b'{"utteranceId":"u2"}')
     channel.say("translation", b'{"utteranceId":"u2"}')
     hub.set_state("abc12345", "stopping", "stopped by request")
+    channel.tell()
     by_socket = unframe(pipes[in_frame].written)
     by_event = parse(pipes[events.in_event].written)
     by_chunk = parse(unchunk(pipes[events.in_chunk].written))
@@ -161,6 +163,7 @@ async def test_the_id_is_the_place_that_a_watcher_has_reached(hub: Hub) -> None:
     await join(hub, pipe, since=ResumePoint("k3f9", 2))
     channel.final(5, "u5", b"{}")
     channel.say("health", b"{}")
+    channel.tell()
     ids = [(event["event"], event.get("id")) for event in parse(pipe.written)]
     assert ids == [
         ("hello", "k3f9:2"), ("gap", "k3f9:4"), ("transcript.final", "k3f9:5"), ("health", None),
@@ -176,6 +179,7 @@ async def test_an_event_reader_that_sleeps_gets_finals_in_order_and_the_newest_p
     channel.final(1, "u1", b"{}")
     for text in (b'{"text":"a"}', b'{"text":"a b"}'):
         channel.partial("u2", text)
+        channel.tell()
     pipe.wake()
     watcher.flush()
     said = parse(pipe.written)[1:]
@@ -192,6 +196,7 @@ async def test_an_event_reader_that_sleeps_too_long_is_let_go(hub: Hub) -> None:
     pipe.asleep, pipe.size = True, BEHIND_BYTES
     for seq in range(1, 100):
         hub.channel("abc12345").final(seq, f"u{seq}", b"{}")
+    hub.channel("abc12345").tell()
     assert closed == [CloseCode.TOO_SLOW]
 
 
@@ -205,6 +210,9 @@ async def test_only_those_who_have_everything_are_sent_away_at_the_end(hub: Hub)
     catching_up: list[CloseCode] = []
     newcomer = hub.join("abc12345", Pipe(), catching_up.append, events.in_event)
     hub.channel("abc12345").final(1, "u1", b"{}")
+    assert hub.end("abc12345", CloseCode.SESSION_ENDED) is False
+    assert closed == []  # nor is anybody before the last word is out
+    hub.channel("abc12345").tell()
     assert hub.end("abc12345", CloseCode.SESSION_ENDED) is False
     assert (closed, behind_closed, catching_up) == ([CloseCode.SESSION_ENDED], [], [])
     behind.wake()
