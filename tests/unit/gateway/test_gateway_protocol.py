@@ -138,6 +138,7 @@ def test_close_codes_tell_whether_to_come_back() -> None:
         "DRAINING": 4000,
         "TOO_SLOW": 4008,
         "TOO_MANY": 4029,
+        "MALFORMED": 4500,
         "CREDENTIAL_REFUSED": 4501,
         "NO_SUCH_SESSION": 4504,
         "TAKEN_OVER": 4509,
