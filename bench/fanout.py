@@ -44,7 +44,7 @@ class Machine:
         for name in ("fanout_watchers", "fanout_floor"):
             subprocess.run(["cc", "-O2", "-o", folder / name, HERE / f"{name}.c"], check=True)
         cores = sorted(os.sched_getaffinity(0))
-        self._server_core, self._watchers_core = cores[0], cores[-1]
+        self.server_core, self.crowd_core = cores[0], cores[-1]
 
     def run(self, kind: str, watchers: int, groups: int, **options: Any) -> dict[str, Any]:
         """One server and its watchers, from start to end; what both have measured."""
@@ -57,12 +57,12 @@ class Machine:
             given = {"port": port, "control": control, "watchers": watchers, "groups": groups, **options}
             command = [sys.executable, str(HERE / "fanout_server.py"), kind]
             command += [word for name, value in given.items() for word in (f"--{name}", str(value))]
-        with running(command, self._server_core) as server:
+        with running(command, self.server_core) as server:
             assert server.stdout is not None
             if server.stdout.readline() != "ready\n":
                 raise SystemExit(f"{kind} did not start")
             order = (port, control, watchers * groups, groups, PATH, f"greeting={GREETING.get(kind, 0)}", *load)
-            with running([str(self._folder / "fanout_watchers"), *map(str, order)], self._watchers_core) as crowd:
+            with running([str(self._folder / "fanout_watchers"), *map(str, order)], self.crowd_core) as crowd:
                 measured = json.loads(server.communicate(timeout=2000)[0])
                 told = json.loads(crowd.communicate(timeout=60)[0])
         assert isinstance(measured, dict)
@@ -70,14 +70,19 @@ class Machine:
 
 
 @contextmanager
-def running(command: list[str], core: int) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def running(command: list[str], core: int, **env: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **env})
     try:
         os.sched_setaffinity(process.pid, {core})
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def raise_file_limit() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def free_ports(count: int) -> list[int]:
@@ -174,8 +179,7 @@ def main() -> None:
     asked = parser.parse_args()
     if shutil.which("cc") is None:
         raise SystemExit("a C compiler is needed as `cc`")
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    raise_file_limit()
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(Path(folder))
         what = stopped if asked.stopped else idle if asked.idle else churn if asked.churn else speed

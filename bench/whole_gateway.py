@@ -1,0 +1,469 @@
+"""What a session costs the whole gateway: one speech stream over TLS and ten watchers; CPU per session and second.
+
+    PYTHONPATH=tests:. python bench/whole_gateway.py [--sessions 100] [--watchers 10] [--seconds 8] [--runs 3]
+
+The same load on one layer after another, interleaved, so that the differences say what each layer costs:
+
+    mix      the bare libraries: aiohttp sockets, msgspec, one frame written to every watcher's transport
+    link     the provider's link in place of the socket: acknowledgements, retained audio, timeline, seam, deadlines
+    gateway  all of it: runs, meters, numbering, recorder (records in memory), hub, endpoint; no voice gate
+    gated    the same with the voice gate
+
+A stream sends 100 ms of audio ten times a second, is acknowledged each time, and is told five transcripts
+a second, every fifth a final. The server has the first core; the speech service and the watchers have the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import random
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import uvloop
+from aiohttp import ClientSession, TCPConnector, WSMsgType, web
+from fanout import Machine, free_ports, raise_file_limit, running
+from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
+from unit.gateway.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
+
+from gateway.live import protocol
+from gateway.live.credentials import Access, Secrets, check
+from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.hub import BEHIND_BYTES, Hub
+from gateway.live.places import Limits
+from gateway.sessions.domain.transcription import Claimed
+from gateway.sessions.infra.clock import SystemClock
+from gateway.sessions.infra.transcriber import GladiaTranscriber
+from gateway.sessions.infra.voice import Voice, VoiceOptions
+from gateway.sessions.usecases.ports import Records
+from gateway.sessions.usecases.record import Recorder
+from gateway.sessions.usecases.run import RunOptions, World
+from gateway.sessions.usecases.transcriptions import StartRequest, Transcriptions
+from gateway.sessions.usecases.watch import Watching
+from stt.gladia.client import Provider, ProviderOptions
+from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.messages import LiveConfig
+from stt.local.scripted import speak
+
+STACKS = ("mix", "link", "gateway", "gated")
+CHUNK = 3200
+PER_S = 10
+TRANSCRIPTS_PER_S = 5
+
+
+# --- the speech service -------------------------------------------------------------------------------------
+
+
+async def speech(port: int, certificate: Path) -> None:
+    """As much of Gladia's protocol as a stream needs that never ends."""
+    streams: dict[web.WebSocketResponse, int] = {}  # → chunks heard
+
+    async def create(request: web.Request) -> web.Response:
+        session = f"s{random.getrandbits(64):016x}"
+        return web.json_response({"id": session, "url": f"wss://localhost:{port}/live/{session}"}, status=201)
+
+    async def listen(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        streams[socket] = 0
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                at = streams[socket] = streams[socket] + 1
+                await socket.send_str(
+                    '{"type":"audio_chunk","session_id":"5e1f0c5e-2d0b-4b5e-9f3e-0c5e2d0b4b5e","acknowledged":true,'
+                    f'"error":null,"data":{{"byte_range":[{(at - 1) * CHUNK},{at * CHUNK}],'
+                    f'"time_range":[{(at - 1) / PER_S},{at / PER_S}]}}}}'
+                )
+        del streams[socket]
+        return socket
+
+    async def talk() -> None:
+        said = 0
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while True:
+            due += 1 / TRANSCRIPTS_PER_S / 20
+            await asyncio.sleep(max(due - clock(), 0))
+            said += 1
+            for number, (socket, heard) in enumerate(list(streams.items())):
+                if number % 20 == said % 20 and heard > PER_S and not socket.closed:
+                    await socket.send_str(transcript(said // 20, heard / PER_S))
+
+    app = web.Application()
+    app.router.add_post("/v2/live", create)
+    app.router.add_get("/live/{id}", listen)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "localhost", port, ssl_context=tls, backlog=4096).start()
+    print("ready", flush=True)
+    with suppress(ConnectionError):  # the server under test ends without a goodbye
+        await talk()
+
+
+def transcript(number: int, heard_s: float) -> str:
+    """Eight words since the utterance began, a second ago at most."""
+    start = heard_s - (number % TRANSCRIPTS_PER_S + 1) / TRANSCRIPTS_PER_S
+    each = (heard_s - start) / 8
+    words = ",".join(
+        f'{{"word":" word{n}","start":{start + n * each:.3f},"end":{start + (n + 1) * each:.3f},"confidence":0.98}}'
+        for n in range(8)
+    )
+    is_final = "true" if number % TRANSCRIPTS_PER_S == TRANSCRIPTS_PER_S - 1 else "false"
+    return (
+        '{"type":"transcript","session_id":"5e1f0c5e-2d0b-4b5e-9f3e-0c5e2d0b4b5e","created_at":"2026-01-05T10:00:00.000Z",'
+        f'"error":null,"data":{{"id":"00_{number // TRANSCRIPTS_PER_S:08d}","is_final":{is_final},"utterance":{{'
+        f'"text":"t={time.monotonic_ns()} the committee will now hear","start":{start:.3f},"end":{heard_s:.3f},'
+        f'"confidence":0.97,"channel":0,"language":"en","words":[{words}]}}}}}}'
+    )
+
+
+# --- the stacks ---------------------------------------------------------------------------------------------
+
+
+class Pacer:
+    """One ticker for all streams, which take their chunks in ten groups."""
+
+    def __init__(self) -> None:
+        pcm, _ = speak("alpha bravo charlie delta echo foxtrot golf hotel", tail_s=0.1)
+        self._pieces = [pcm[at : at + CHUNK] for at in range(0, len(pcm) - CHUNK, CHUNK)]
+        self.takers: list[Callable[[bytes], Any]] = []
+        self.chunks = 0
+
+    async def run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        due, turn = clock(), 0
+        while True:
+            piece = self._pieces[turn // PER_S % len(self._pieces)]
+            for take in self.takers[turn % PER_S :: PER_S]:
+                waiting = take(piece)
+                if waiting is not None:
+                    await waiting
+                self.chunks += 1
+            turn += 1
+            due += 1 / PER_S / PER_S
+            await asyncio.sleep(max(due - clock(), 0))
+
+
+class BareWatchers:
+    """Prepared frames, and a look at the transport before each write: nothing else."""
+
+    def __init__(self, sessions: int) -> None:
+        self._transports: list[list[asyncio.Transport]] = [[] for _ in range(sessions)]
+        self.events = 0
+
+    async def watch(self, request: web.Request) -> web.WebSocketResponse:
+        answer = web.WebSocketResponse(compress=False)
+        await answer.prepare(request)
+        assert request.transport is not None
+        self._transports[int(request.query["session"][1:])].append(request.transport)
+        async for _ in answer:
+            pass
+        return answer
+
+    def tell(self, session: int, text: str, is_final: bool, start: float, end: float) -> None:
+        self.events += 1
+        event = {
+            "v": 1, "type": "transcript.final" if is_final else "transcript.partial", "sessionSlug": f"s{session}",
+            "epoch": "k3f9", "seq": self.events, "ts": "2026-01-05T10:00:00.000Z",
+            "data": {"text": text, "startMs": start, "endMs": end, "filler": "x" * 640},
+        }  # fmt: skip
+        frame = protocol.text_frame(msgspec.json.encode(event))
+        for transport in self._transports[session]:
+            if transport.get_write_buffer_size() < BEHIND_BYTES and not transport.is_closing():
+                transport.write(frame)
+
+
+class _Utterance(msgspec.Struct):
+    text: str
+    start: float
+    end: float
+
+
+class _Data(msgspec.Struct):
+    is_final: bool = False
+    utterance: _Utterance | None = None
+
+
+class _Message(msgspec.Struct):
+    type: str
+    data: _Data | None = None
+
+
+async def mix(asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack) -> tuple[Any, Callable[[], int]]:
+    watchers = BareWatchers(asked.sessions)
+    http = await rooms.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
+    decode = msgspec.json.Decoder(_Message).decode
+
+    async def listen(session: int) -> None:
+        async with http.post(f"{asked.speech}/v2/live", json={}) as answer:
+            url = (await answer.json())["url"]
+        async with http.ws_connect(url, compress=0) as socket:
+            pacer.takers.append(socket.send_bytes)
+            async for message in socket:
+                if not message.data.startswith('{"type":"audio_chunk"'):
+                    data = decode(message.data).data
+                    if data is not None and data.utterance is not None:
+                        said = data.utterance
+                        watchers.tell(session, said.text, data.is_final, said.start, said.end)
+
+    tasks = await rooms.enter_async_context(asyncio.TaskGroup())
+    for session in range(asked.sessions):
+        tasks.create_task(listen(session))
+    return watchers.watch, lambda: watchers.events
+
+
+async def link(asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack) -> tuple[Any, Callable[[], int]]:
+    watchers = BareWatchers(asked.sessions)
+    provider = await rooms.enter_async_context(Provider(ProviderOptions("bench", asked.speech)))
+    tasks = await rooms.enter_async_context(asyncio.TaskGroup())
+
+    def open_link(session: int) -> None:
+        def hear(event: LinkEvent) -> None:
+            if isinstance(event, Heard):
+                said = event.utterance
+                watchers.tell(session, said.text, said.is_final, said.start, said.end)
+
+        made = provider.link(LiveConfig(), hear, lambda report: None)
+        tasks.create_task(made.run())
+        offset = 0
+
+        def take(pcm: bytes) -> None:
+            nonlocal offset
+            made.send(offset, pcm)
+            offset += len(pcm) // 2
+
+        pacer.takers.append(take)
+
+    for session in range(asked.sessions):
+        open_link(session)
+    return watchers.watch, lambda: watchers.events
+
+
+class _Track(FakeTrack):
+    def hear(self, pcm: bytes) -> None:
+        self.anchor = self.anchor or datetime.now(UTC)
+        self._coming.put_nowait(Chunk(self._samples, pcm))
+        self._samples += len(pcm) // 2
+
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        pass
+
+
+class _Source(FakeSource):
+    """One speaker, who never pauses."""
+
+    def __init__(self, track: _Track, claimed: Claimed) -> None:
+        super().__init__(SystemClock(), claimed, track.speaker)
+        self._track = track
+
+    async def tracks(self) -> AsyncIterator[FakeTrack]:
+        yield self._track
+        async for track in super().tracks():
+            yield track
+
+
+class _Sources(FakeSources):
+    def __init__(self, pacer: Pacer) -> None:
+        super().__init__(SystemClock())
+        self._pacer = pacer
+
+    def open(self, claimed: Claimed, speaker: Any) -> FakeSource:
+        track = _Track(SystemClock(), speaker)
+        self._pacer.takers.append(track.hear)
+        return _Source(track, claimed)
+
+
+async def whole(
+    asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack, gate: str
+) -> tuple[Any, Callable[[], int]]:
+    clock = SystemClock()
+    records = cast(Records, MemoryRecords(clock))
+    hub = Hub(clock.now)
+    recorder = Recorder(records, hub, clock)
+    provider = await rooms.enter_async_context(Provider(ProviderOptions("bench", asked.speech)))
+    voice = Voice(VoiceOptions(gate))
+    transcriber = GladiaTranscriber(
+        provider, "gladia", voice, process="bench", endpointing_s=None, maximum_utterance_s=None
+    )
+    world = World(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"))
+    service = Transcriptions(world, _Sources(pacer))
+
+    async def checked(token: str | None) -> Access:
+        return check(token, Secrets((TOKEN,)))
+
+    options = LiveOptions(limits=Limits(10**9, 10**9, 10**9))
+    endpoint = LiveEndpoint(hub, Watching(records), checked, lambda: "http://bench", options)
+    tasks = await rooms.enter_async_context(asyncio.TaskGroup())
+    for job in (recorder.run(), hub.sweep(), endpoint.beat(), endpoint.end_finished()):
+        tasks.create_task(job)
+    await rooms.enter_async_context(service.serving())
+    for session in range(asked.sessions):
+        await records.create_session(f"s{session}", None, None)
+        await service.start(StartRequest(f"s{session}", source="rtmp"))
+    return endpoint.watch, lambda: sum(run.counts.partials + run.counts.finals for run in service.runs)
+
+
+async def serve(asked: argparse.Namespace) -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 1_000_000)
+    pacer = Pacer()
+    here, gone = asyncio.Event(), asyncio.Event()
+    await asyncio.get_running_loop().create_server(
+        lambda: Control(lambda *what: None, here, gone), "127.0.0.1", asked.control
+    )
+    async with AsyncExitStack() as rooms:
+        if asked.stack in ("mix", "link"):
+            watch, heard = await {"mix": mix, "link": link}[asked.stack](asked, pacer, rooms)
+        else:
+            watch, heard = await whole(asked, pacer, rooms, "on" if asked.stack == "gated" else "off")
+        app = web.Application()
+        app.router.add_get("/api/realtime/transcribe", watch)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", asked.port, backlog=4096).start()
+        pacing = asyncio.create_task(pacer.run())
+        print("ready", flush=True)
+        await here.wait()
+        await asyncio.sleep(3)
+        cpu, began, chunks, events = cpu_s(), time.monotonic(), pacer.chunks, heard()
+        profile = Profile() if asked.profile else None
+        await asyncio.sleep(asked.seconds)
+        session_s = (pacer.chunks - chunks) / PER_S
+        result = {
+            "ms": (cpu_s() - cpu) / session_s * 1000,
+            "share": (cpu_s() - cpu) / (time.monotonic() - began),
+            "events": (heard() - events) / session_s,
+            "kept_up": session_s / asked.sessions / asked.seconds,
+            "resident_mb": resident_bytes() / 1e6,
+        }
+        if profile is not None:
+            profile.show()
+        print(json.dumps(result), flush=True)
+        assert not pacing.done()
+        os._exit(0)
+
+
+class Profile:
+    """Where the time goes: a thread looks a thousand times a second which functions are under way."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self._main = threading.main_thread().ident
+        self._seen: dict[str, int] = defaultdict(int)
+        self._total = 0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        assert self._main is not None
+        while True:
+            time.sleep(0.001)
+            frame = sys._current_frames().get(self._main)
+            names = set()
+            self._total += 1
+            while frame is not None:
+                code = frame.f_code
+                names.add(f"{'/'.join(Path(code.co_filename).parts[-2:])}:{code.co_name}")
+                frame = frame.f_back
+            for name in names:
+                self._seen[name] += 1
+
+    def show(self) -> None:
+        for name, count in sorted(self._seen.items(), key=lambda item: -item[1])[:60]:
+            print(f"{count / self._total * 100:5.1f} %  {name}", file=sys.stderr)
+
+
+# --- the runs -----------------------------------------------------------------------------------------------
+
+
+def certify(folder: Path) -> Path:
+    """A certificate for localhost that nobody else trusts."""
+    both, key = folder / "both.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", both],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with both.open("a") as file:
+        file.write(key.read_text())
+    return both
+
+
+def measure(machine: Machine, folder: Path, certificate: Path, stack: str, asked: argparse.Namespace) -> dict[str, Any]:
+    port, control, provider = free_ports(3)
+    here = [sys.executable, __file__]
+    with running([*here, "--speak", str(provider), "--certificate", str(certificate)], machine.crowd_core) as service:
+        assert service.stdout is not None and service.stdout.readline() == "ready\n"
+        command = [*here, "--stack", stack, "--port", str(port), "--control", str(control)]
+        command += ["--speech", f"https://localhost:{provider}", "--sessions", str(asked.sessions)]
+        command += ["--seconds", str(asked.seconds), *(["--profile"] if asked.profile else [])]
+        with running(command, machine.server_core, SSL_CERT_FILE=str(certificate)) as server:
+            assert server.stdout is not None
+            if server.stdout.readline() != "ready\n":
+                raise SystemExit(f"{stack} did not start")
+            order = (port, control, asked.watchers * asked.sessions, asked.sessions, PATH, "spin=0")
+            with running([str(folder / "fanout_watchers"), *map(str, order)], machine.crowd_core) as crowd:
+                result: dict[str, Any] = json.loads(server.communicate(timeout=120)[0])
+                result["crowd"] = json.loads(crowd.communicate(timeout=60)[0])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=100)
+    parser.add_argument("--watchers", type=int, default=10, help="of a session")
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--stacks", default=",".join(STACKS))
+    parser.add_argument("--profile", action="store_true")
+    for inner in ("--stack", "--port", "--control", "--speech", "--speak", "--certificate"):
+        parser.add_argument(inner, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.speak:
+        uvloop.run(speech(int(asked.speak), Path(asked.certificate)))
+    if asked.stack:
+        asked.port, asked.control = int(asked.port), int(asked.control)
+        uvloop.run(serve(asked))
+    raise_file_limit()
+    stacks = asked.stacks.split(",")
+    seen: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        machine, certificate = Machine(folder), certify(folder)
+        for _ in range(asked.runs):
+            for stack in random.sample(stacks, len(stacks)):
+                run = measure(machine, folder, certificate, stack, asked)
+                seen[stack].append(run)
+                print(f"  {stack}: {run}", file=sys.stderr, flush=True)
+    print("| stack | ms CPU a session-second | over the first | sessions a core | events/s | p50 / p99 ms | MB |")
+    for stack in stacks:
+        ms = statistics.median(run["ms"] for run in seen[stack])
+        ratio = statistics.median(a["ms"] / b["ms"] for a, b in zip(seen[stack], seen[stacks[0]], strict=True))
+        middle = {key: statistics.median(run["crowd"][key] for run in seen[stack]) for key in ("p50", "p99")}
+        events, memory = (statistics.median(run[key] for run in seen[stack]) for key in ("events", "resident_mb"))
+        print(
+            f"| {stack} | {ms:.2f} | {ratio:.2f} | {1000 / ms:.0f} | {events:.1f} | "
+            f"{middle['p50']:.1f} / {middle['p99']:.1f} | {memory:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
