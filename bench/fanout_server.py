@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import struct
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from typing import Any, Protocol, cast
 import uvloop
 from aiohttp import web
 
+from gateway.garbage import collect_garbage
 from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
@@ -91,6 +93,9 @@ class Gateway:
 
     def came(self) -> int:
         return self.hub.counts.watchers
+
+    def came_ever(self) -> int:
+        return self.hub.counts.connected
 
     def publish(self, group: int, serial: int) -> None:
         channel = self.hub.channel(f"s{group}")
@@ -297,6 +302,7 @@ async def churn(server: Any, asked: argparse.Namespace, gone: asyncio.Event) -> 
         if server.hub.counts.connected >= next_at:
             seen.append((server.hub.counts.connected, resident_bytes()))
             next_at += step
+            print(f"{seen[-1][0]} came, {seen[-1][1] / 1e6:.1f} MB", file=sys.stderr, flush=True)
         await asyncio.sleep(0.01)
     while server.came():
         await asyncio.sleep(0.05)
@@ -306,10 +312,8 @@ async def churn(server: Any, asked: argparse.Namespace, gone: asyncio.Event) -> 
 
 async def serve(asked: argparse.Namespace) -> None:
     server = KINDS[asked.kind](asked.groups)
-    # As the gateway does at its start.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(700, 10, 1_000_000)
+    kept = [asyncio.create_task(collect_garbage(server.came_ever if asked.kind == "gateway" else server.came))]
+    await asyncio.sleep(0)
     here, gone = asyncio.Event(), asyncio.Event()
     told: list[Any] = []
     await asyncio.get_running_loop().create_server(
@@ -328,6 +332,7 @@ async def serve(asked: argparse.Namespace) -> None:
             result = await run(server, asked, told)
             result |= {"kb_each": grown / 1024 / server.came() if server.came() else 0}
             result |= {"resident_mb": resident_bytes() / 1e6}
+        assert not kept[0].done()
         print(json.dumps(result), flush=True)
         os._exit(0)  # thousands of goodbyes are not what is measured
 

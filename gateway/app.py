@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import secrets
@@ -28,6 +27,7 @@ from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.web import CrossOrigin, access_log, no_server_header
 from gateway.console.pages import register as register_pages
+from gateway.garbage import collect_garbage
 from gateway.live.audio import AudioEndpoint
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
@@ -340,7 +340,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             sweep=hub.sweep(),
             beat=endpoint.beat(),
             endings=endpoint.end_finished(),
-            garbage=_collect_garbage(),
+            garbage=collect_garbage(lambda: hub.counts.connected),
             documents=finaliser.run(),
             analyses=analyses.work(),
             retention=retention.run(),
@@ -591,16 +591,6 @@ async def _background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 def _decoders() -> ThreadPoolExecutor:
     """Codecs release the interpreter's lock, so threads are enough; one a core, and one to spare."""
     return ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1, thread_name_prefix="decode")
-
-
-async def _collect_garbage() -> None:
-    """Full collections by plan: an automatic one over 10,000 connections stops the loop for half a second."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(700, 10, 1_000_000)
-    while True:
-        await asyncio.sleep(600)
-        gc.collect()
 
 
 async def _serve_http(settings: Settings, api: Api, metrics: Metrics, rooms: AsyncExitStack) -> int:

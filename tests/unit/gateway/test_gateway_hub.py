@@ -27,12 +27,27 @@ class Stage:
     """A hub with one session, and the database behind it. `say` keeps first and shows then, as the recorder does."""
 
     def __init__(self, *, last_seq: int = 0, epoch: str = "e1", **options: int) -> None:
-        self.hub = Hub(lambda: NOW, HubOptions(**options))
         self.database = {seq: text(seq) for seq in range(1, last_seq + 1)}
+        self.deleted: set[int] = set()
         self.reads: list[tuple[int, int]] = []
+        self._options = HubOptions(**options)
+        self._begin(epoch, last_seq)
+
+    def _begin(self, epoch: str, last_seq: int) -> None:
+        self.hub = Hub(lambda: NOW, self._options)
         self.hub.begin(SLUG, Numbering(epoch, NOW, last_seq))
         self.hub.set_state(SLUG, "running", None)
         self.channel = self.hub.channel(SLUG)
+
+    def restart(self) -> None:
+        """Another process goes on where the numbering in the database stands; memory is gone."""
+        self._begin(self.channel.epoch, max([*self.database, *self.deleted], default=0))
+
+    def delete(self, count: int) -> None:
+        """The oldest finals are gone for good, as retention does it."""
+        for seq in sorted(self.database)[:count]:
+            del self.database[seq]
+            self.deleted.add(seq)
 
     def keep(self, seq: int) -> None:
         self.database[seq] = text(seq)
@@ -542,6 +557,8 @@ steps = st.lists(
         st.tuples(st.just("turn"), st.integers(1, 3)),
         st.tuples(st.just("cut"), st.integers(0, 3000)),
         st.tuples(st.just("partial"), st.integers(1, 3)),
+        st.tuples(st.just("restart"), st.integers(0, 3000)),
+        st.tuples(st.just("delete"), st.integers(1, 4)),
     ),
     max_size=40,
 )
@@ -552,13 +569,16 @@ steps = st.lists(
 def test_a_watcher_that_comes_back_sees_every_final_once_in_order(
     plan: list[Step], recent_finals: int, before: int
 ) -> None:
-    """However often and at whatever byte its line is cut, whatever is said, kept or read meanwhile."""
+    """However often and at whatever byte its line is cut, whatever is said, kept or read meanwhile.
+
+    Also when the gateway is another process then. What has been deleted is told as a gap, and nothing else is.
+    """
     run_virtually(_comes_back(plan, recent_finals, before))
 
 
 async def _comes_back(plan: list[Step], recent_finals: int, before: int) -> None:
     stage = Stage(last_seq=before, recent_finals=recent_finals, mailbox_bytes=3_000)
-    seen: list[int] = []
+    seen: list[tuple[int, str]] = []
     browser = Browser(stage, seen)
     for what, amount in [*plan, ("cut", 0)]:
         match what:
@@ -571,6 +591,13 @@ async def _comes_back(plan: list[Step], recent_finals: int, before: int) -> None
                 await asyncio.sleep(0)
                 for seq in range(first, first + amount):
                     stage.show(seq)
+            case "restart":
+                stage.keep(stage.channel.last_seq + 1)  # written, and the process dies before it is shown
+                browser.cut(amount)
+                stage.restart()
+                browser = Browser(stage, seen)
+            case "delete":
+                stage.delete(amount)
             case "read":
                 browser.transport.read(amount)
             case "turn":
@@ -592,19 +619,20 @@ async def _comes_back(plan: list[Step], recent_finals: int, before: int) -> None
             browser = Browser(stage, seen)
             browser.transport.stuck = False
     browser.cut(0)
-    assert seen == list(range(1, stage.channel.last_seq + 1))
+    assert [seq for seq, _ in seen] == list(range(1, stage.channel.last_seq + 1))
+    assert {seq for seq, kind in seen if kind == "gap"} <= stage.deleted
 
 
 class Browser:
-    """Comes back with the last final it has seen whole."""
+    """Comes back with the last number it knows of: a final that it has seen whole, or the end of a gap."""
 
-    def __init__(self, stage: Stage, seen: list[int]) -> None:
+    def __init__(self, stage: Stage, seen: list[tuple[int, str]]) -> None:
         self.transport = FakeTransport(stuck=True)
         self.closed: list[CloseCode] = []
         self.watcher = stage.join(self.transport, self.closed)
         self._stage = stage
         self._seen = seen
-        since = ResumePoint("e1", seen[-1]) if seen else None
+        since = ResumePoint("e1", seen[-1][0]) if seen else None
         catch_up: Callable[..., Awaitable[None]] = stage.channel.catch_up
         self._task = asyncio.ensure_future(catch_up(self.watcher, since, stage.read))
 
@@ -614,7 +642,12 @@ class Browser:
         self._task.cancel()
         self.transport.closing = True
         self._stage.hub.leave(SLUG, self.watcher)
-        self._seen += seqs(whole(bytes(self.transport.arrived)))
+        for message in messages(whole(bytes(self.transport.arrived))):
+            if message["type"] == "transcript.final":
+                self._seen.append((message["seq"], "final"))
+            elif message["type"] == "gap":
+                first, last = message["data"]["fromSeq"], message["data"]["toSeq"]
+                self._seen += [(seq, "gap") for seq in range(first, last + 1)]
 
 
 def whole(data: bytes) -> bytes:
