@@ -27,12 +27,12 @@ ENDPOINTING_S = 0.3
 class Speaker:
     """One track through the gate, and what came of it."""
 
-    def __init__(self, server: LocalServer, provider: Provider, gate: str) -> None:
-        self.server = server
+    def __init__(self, server: LocalServer, provider: Provider, gate: str, endpointing_s: float | None = None) -> None:
+        self.server, self.provider = server, provider
         self.voice = Voice(VoiceOptions(gate, ENDPOINTING_S + MARGIN_S, 20.0))
         self.heard: list[Utterance] = []
         clock = asyncio.get_running_loop().time
-        config = LiveConfig(endpointing_s=ENDPOINTING_S, maximum_utterance_s=15.0)
+        config = LiveConfig(endpointing_s=endpointing_s or ENDPOINTING_S, maximum_utterance_s=15.0)
 
         def open_link(first: Callable[[LinkEvent], None]) -> GladiaLink:
             def hear(event: LinkEvent) -> None:
@@ -119,6 +119,16 @@ async def test_each_final_comes_soon_although_the_gate_has_closed() -> None:
         for n, word in enumerate(["alpha", "bravo", "charlie"], 1):
             await anna.say([word], [], tail_s=1.5)
             assert len(anna.heard) == n
+        await anna.finish()
+
+
+async def test_a_longer_endpointing_of_one_track_is_reached_although_the_gate_has_closed() -> None:
+    """The gateway's setting is 0.3 s; this transcription asked for 2 s."""
+    async with speaker() as first:
+        anna = Speaker(first.server, first.provider, "on", 2.0)
+        await anna.say(["alpha"], [], tail_s=5.0)
+        assert len(anna.heard) == 1
+        assert anna.link.sent_samples < anna.at - 0.5 * RATE
         await anna.finish()
 
 
