@@ -5,23 +5,36 @@
 
 The client is one process on one core; "rows per CPU second" counts its own CPU time only, so it says what the gateway
 would pay whatever the server's disk does. The goal is 5,000.
+
+Then the whole way of a final (queue, batches, database, fan-out): at a steady 5,000 a second, how long until it is
+durable; and how fast a spool that has filled in an outage drains.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import uvloop
 
+from gateway.live.protocol import encode_caption
+from gateway.sessions.domain.captions import Caption, Speaker, Word
+from gateway.sessions.domain.transcription import Claimed
+from gateway.sessions.infra.clock import SystemClock
+from gateway.sessions.infra.journal import SpoolJournal, open_journal
+from gateway.sessions.infra.records import PostgresRecords
+from gateway.sessions.usecases.ports import FinalToKeep, Kept, RecordsUnavailable
+from gateway.sessions.usecases.record import Recorder
 from storage import ids
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.finals import FinalRow, Finals
@@ -48,6 +61,116 @@ async def main() -> None:
             runs = [await measure(db, size, arguments.seconds) for _ in range(arguments.rounds)]
             rate, per_cpu, delay = (statistics.median(column) for column in zip(*runs, strict=True))
             print(f"{size:>6} {rate:>9,.0f} {per_cpu:>22,.0f} {delay * 1000:>22.2f}")
+        await sustained(db, arguments.rate, arguments.seconds * 2)
+        await drained(db, arguments.spool)
+
+
+async def sustained(db: Database, rate: int, seconds: float) -> None:
+    """Finals at a steady rate through the recorder: the time until each is durable, and what it costs."""
+    async with _desk(db) as desk:
+        began, cpu, count = time.perf_counter(), time.process_time(), 0
+        while (passed := time.perf_counter() - began) < seconds:
+            for _ in range(count, int(passed * rate)):
+                desk.put()
+            count = max(count, int(passed * rate))
+            await asyncio.sleep(0.002)
+        await desk.recorder.settled(desk.transcription_id)
+        took, used = time.perf_counter() - began, time.process_time() - cpu
+        delays = sorted(desk.shown[seq] - desk.given[seq] for seq in desk.given)
+        p50, p99 = (delays[int(len(delays) * share)] * 1000 for share in (0.5, 0.99))
+        print(
+            f"through the recorder, {rate:,}/s offered: {count / took:,.0f} finals/s, {used / took:.0%} of a core, "
+            f"durable after {p50:.1f} ms (median), {p99:.1f} ms (99 %), {len(desk.journal)} on disk"
+        )
+
+
+async def drained(db: Database, count: int) -> None:
+    """What an outage has left on disk goes to the database, a batch of 200 a statement."""
+    async with _desk(db) as desk:
+        desk.records.away = True
+        for _ in range(count):
+            desk.put()
+            if len(desk.given) % 200 == 0:
+                await asyncio.sleep(0)
+        while len(desk.journal) < count:
+            await asyncio.sleep(0.01)
+        began, cpu = time.perf_counter(), time.process_time()
+        desk.records.away = False
+        await desk.recorder.settled(desk.transcription_id)
+        took, used = time.perf_counter() - began, time.process_time() - cpu
+        print(f"spool of {count:,}: {count / took:,.0f} finals/s drained, {count / used:,.0f} per CPU second")
+
+
+class _Records(PostgresRecords):
+    """`away`: the database takes nothing."""
+
+    away = False
+
+    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+        if self.away:
+            raise RecordsUnavailable("away")
+        return await super().keep(finals)
+
+
+@dataclass
+class _Desk:
+    """A recorder with everything real behind it, and a stopwatch in front."""
+
+    records: _Records
+    journal: SpoolJournal
+    claimed: Claimed
+    participant: asyncio.Future[str | None]
+    given: dict[int, float] = field(default_factory=dict)
+    shown: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.records, self, SystemClock(), self.journal, limit=1_000_000)  # type: ignore[arg-type]
+
+    @property
+    def transcription_id(self) -> str:
+        return self.claimed.lease.transcription_id
+
+    def channel(self, slug: str) -> _Desk:
+        return self
+
+    def final(self, seq: int, utterance_id: str, data: bytes) -> None:
+        self.shown[seq] = time.perf_counter()
+
+    def put(self) -> None:
+        seq = len(self.given) + 1
+        now = datetime.now(UTC)
+        words = tuple(Word(word, 0, 9) for word in TEXT.split())
+        said = Caption(f"bench:{seq:08}", TEXT, "en", True, Speaker("anna", "Anna"), now, now, 0, 9, 0.9, words)
+        self.given[seq] = time.perf_counter()
+        final = FinalToKeep(
+            self.claimed.lease,
+            self.claimed.session_id,
+            self.claimed.numbering.epoch,
+            seq,
+            said,
+            None,
+            encode_caption(said),
+        )
+        self.recorder.put(self.claimed.slug, final, self.participant)
+
+
+@asynccontextmanager
+async def _desk(db: Database) -> AsyncIterator[_Desk]:
+    records = _Records(db, SystemClock())
+    session = await records.create_session(None, None, None)
+    claimed, _ = await records.claim(session, "livekit", {}, None, "bench", 3600)
+    assert claimed is not None
+    participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    participant.set_result(await records.joined(session.id, Speaker("anna", "Anna")))
+    with _folder() as folder:
+        async with open_journal(folder / "spool", 2**30) as journal:
+            desk = _Desk(records, journal, claimed, participant)
+            writing = asyncio.create_task(desk.recorder.run())
+            try:
+                yield desk
+            finally:
+                writing.cancel()
+                await asyncio.wait([writing])
 
 
 async def measure(db: Database, size: int, seconds: float) -> tuple[float, float, float]:
@@ -118,6 +241,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is printed")
+    parser.add_argument("--rate", type=int, default=5_000, help="finals a second through the recorder")
+    parser.add_argument("--spool", type=int, default=20_000, help="finals that an outage leaves on disk")
     return parser.parse_args()
 
 
