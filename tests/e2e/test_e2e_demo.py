@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.gateway import free_port
 from support.livekit import needed_server, no_proxy
 
 from gateway.cli.demo_room import CAST
@@ -18,7 +19,13 @@ pytestmark = pytest.mark.timeout(900)  # the first one may have to build the ser
 async def test_once_and_json_is_one_object_with_both_legs(tmp_path: Path) -> None:
     """The sample over RTMP, and two people in a room of a real livekit-server, each with finals of their own."""
     needed_server()
-    env = {"PATH": str(tmp_path), "GATEWAY_DATA_DIR": str(tmp_path / "data"), "PYTHONPATH": ":".join(sys.path)}
+    env = {
+        "PATH": str(tmp_path),
+        "PYTHONPATH": ":".join(sys.path),
+        "GATEWAY_DATA_DIR": str(tmp_path / "data"),
+        "GATEWAY_HTTP_PORT": str(free_port()),
+        "GATEWAY_RTMP_PORT": str(free_port()),
+    }
     with no_proxy():
         demo = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", "demo", "--once", "--json"),
