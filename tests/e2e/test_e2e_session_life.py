@@ -110,7 +110,7 @@ async def test_a_session_lives_and_leaves_nothing_behind(gateway: Running, datab
 
         await until(both_heard)
         async with gateway.watch(slug) as watcher:
-            await asyncio.gather(anna_there.say(ANNA), gus_there.say(GUS))
+            await asyncio.gather(anna_there.say(ANNA, lead_s=1.5), gus_there.say(GUS, lead_s=1.5))
             await watcher.until(lambda seen: len(seen.words) >= 8)
             # The last words may still be on their way: the end waits for them.
             assert await good(gateway, "POST", f"{path}/end", token=anna) == {"status": "ok"}

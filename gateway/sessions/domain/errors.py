@@ -232,4 +232,7 @@ class ControlRefused(SessionError):
     """The gateway that transcribes is another one, and has refused; its words are in the text."""
 
     title = "The transcribing gateway has refused"
-    hint = "WS_SERVER_TOKEN must be a service token of the gateway at WS_SERVER_URL"
+
+    def __init__(self, text: str, hint: str | None) -> None:
+        super().__init__(text)
+        self.hint = hint

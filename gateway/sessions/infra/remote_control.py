@@ -16,6 +16,7 @@ import msgspec
 from gateway.sessions.domain.errors import (
     ControlRefused,
     ControlUnavailable,
+    LimitReached,
     SessionNotFound,
     SessionOver,
 )
@@ -57,6 +58,26 @@ class _Started(msgspec.Struct, rename="camel"):
 class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    retry_after: str
+
+    @property
+    def problem(self) -> _Problem:
+        try:
+            return msgspec.json.decode(self.body, type=_Problem)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            return _Problem("no reason given")
+
+    @property
+    def words(self) -> str:
+        problem = self.problem
+        return f"HTTP {self.status}, {problem.title}: {problem.detail}".rstrip(": ")
 
 
 class RemoteControl:
@@ -67,36 +88,38 @@ class RemoteControl:
         self._http = http
 
     async def start(self, slug: str, source: str) -> Begun:
-        """Raises: SessionNotFound, SessionOver, ControlRefused, ControlUnavailable."""
-        body = {"sessionSlug": slug, "source": source}
-        status, answer = await self._call("start", body, START_S)
-        match status:
+        """Raises: SessionNotFound, SessionOver, LimitReached, ControlRefused, ControlUnavailable."""
+        answer = await self._call("start", {"sessionSlug": slug, "source": source}, START_S)
+        match answer.status:
             case HTTPStatus.CREATED | HTTPStatus.OK:
-                return _begun(answer)
+                return _begun(answer.body)
             case HTTPStatus.NOT_FOUND:
                 raise SessionNotFound(slug)
-            case HTTPStatus.CONFLICT:
+            case HTTPStatus.CONFLICT if answer.problem.title == SessionOver.title:
                 raise SessionOver(slug, "over")
-        raise _refused(status, answer)
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                after = answer.retry_after
+                raise LimitReached(answer.problem.detail, int(after) if after.isdecimal() else None)
+        raise _refused(answer)
 
     async def stop(self, slug: str, reason: str) -> bool:
         """The reason stays here: the other gateway's API does not take one."""
-        status, answer = await self._call("stop", {"sessionSlug": slug}, self._options.stop_s)
-        if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):  # 404: it never started
-            raise _refused(status, answer)
+        answer = await self._call("stop", {"sessionSlug": slug}, self._options.stop_s)
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):  # 404: it never started
+            raise _refused(answer)
         return True
 
-    async def _call(self, what: str, body: dict[str, str], within_s: float) -> tuple[int, bytes]:
+    async def _call(self, what: str, body: dict[str, str], within_s: float) -> _Answer:
         """Raises: ControlUnavailable when nothing but 503 was answered to several attempts."""
         why = "no answer in time"
         try:
             async with asyncio.timeout(within_s):
                 for wait_s in (*self._options.retry_after_s, None):
                     try:
-                        status, answer = await self._post(what, body, min(within_s, max(ATTEMPT_S, within_s / 2)))
-                        if status not in (502, 503, 504):
-                            return status, answer
-                        why = _words(status, answer)
+                        answer = await self._post(what, body, min(within_s, max(ATTEMPT_S, within_s / 2)))
+                        if answer.status not in (502, 503, 504):
+                            return answer
+                        why = answer.words
                     except (aiohttp.ClientError, TimeoutError) as error:  # its own, not the one around
                         why = f"{type(error).__name__}: {error}".rstrip(": ")
                     if wait_s is not None:
@@ -105,20 +128,21 @@ class RemoteControl:
             pass
         raise ControlUnavailable(f"the gateway at {self._options.url} did not {what} the transcription: {why}")
 
-    async def _post(self, what: str, body: dict[str, str], within_s: float) -> tuple[int, bytes]:
+    async def _post(self, what: str, body: dict[str, str], within_s: float) -> _Answer:
         """Raises: aiohttp.ClientError, TimeoutError."""
         url = f"{self._options.url}/api/transcription/{what}"
         headers = {"Authorization": f"Bearer {self._options.token}"}
         timeout = aiohttp.ClientTimeout(total=within_s, connect=CONNECT_S)
         async with self._http.post(url, json=body, headers=headers, timeout=timeout) as response:
-            return response.status, await response.read()
+            return _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
 
 
 def _begun(answer: bytes) -> Begun:
     try:
         told = msgspec.json.decode(answer, type=_Started)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ControlRefused(f"its answer is not a gateway's: {error}") from None
+        hint = "look at WS_SERVER_URL"
+        raise ControlRefused(f"its answer is not a gateway's: {error}", hint) from None
     ingest: Any = told.ingest
     return Begun(
         told.transcription_id,
@@ -131,16 +155,12 @@ def _begun(answer: bytes) -> Begun:
     )
 
 
-def _refused(status: int, answer: bytes) -> ControlRefused:
-    return ControlRefused(_words(status, answer))
-
-
-def _words(status: int, answer: bytes) -> str:
-    try:
-        problem = msgspec.json.decode(answer, type=_Problem)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
-        return f"HTTP {status}"
-    return f"HTTP {status}, {problem.title}: {problem.detail}"
+def _refused(answer: _Answer) -> ControlRefused:
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        hint: str | None = "WS_SERVER_TOKEN must be a service token of the gateway at WS_SERVER_URL"
+    else:
+        hint = answer.problem.hint
+    return ControlRefused(f"it answers {answer.words}", hint)
 
 
 @asynccontextmanager

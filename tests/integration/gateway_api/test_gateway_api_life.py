@@ -67,7 +67,7 @@ async def test_a_transcription_is_seen_stopped_and_seen_again(gateway: InProcess
     assert (seen["state"], seen["reason"], seen["finalsComplete"]) == ("stopped", "stopped by request", True)
     assert (await gateway.ok("GET", "/api/transcription"))["transcriptions"] == []
     usage = await gateway.ok("GET", f"/api/transcription/{slug}/usage")
-    assert usage == stopped["usage"]
+    assert {**usage, "billing": None} == stopped["usage"]  # a stop does not wait for the bill
 
 
 async def test_stop_without_waiting_is_accepted(gateway: InProcess) -> None:
@@ -86,7 +86,6 @@ async def test_stop_without_waiting_is_accepted(gateway: InProcess) -> None:
         ({"sessionSlug": "nowhere1"}, 404),
         ({"sessionId": "another"}, 404),
         ({"source": "livekit"}, 503),
-        ({"source": "websocket"}, 503),
         ({"costCapUsd": 0.005}, 402),
     ],
 )

@@ -15,7 +15,13 @@ from integration.gateway_api.in_process import TOKEN, running, speech_server
 from unit.gateway.fakes import LoopClock, MemoryRecords, Replica
 from unit.gateway_sessions.session_memory import FakeControl, HandClock, MemorySessions, Rows
 
-from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable, SessionNotFound, SessionOver
+from gateway.sessions.domain.errors import (
+    ControlRefused,
+    ControlUnavailable,
+    LimitReached,
+    SessionNotFound,
+    SessionOver,
+)
 from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_control
 from gateway.sessions.usecases.local_control import LocalControl, NoControl
 from gateway.sessions.usecases.session_ports import NewSession, TranscriptionControl
@@ -149,8 +155,10 @@ async def test_a_passing_trouble_is_asked_about_again() -> None:
         (said(503, {"title": "Not ready", "detail": "it is shutting down"}), ControlUnavailable, "shutting down"),
         (said(401, {"title": "Credential refused", "detail": "no"}), ControlRefused, "Credential refused"),
         (said(402, {"title": "Cost cap reached", "detail": "no"}), ControlRefused, "Cost cap reached"),
+        (said(429, {"title": "Limit reached", "detail": "600 minutes a day"}), LimitReached, "600 minutes a day"),
         (said(404, {}), SessionNotFound, SLUG),
-        (said(409, {}), SessionOver, SLUG),
+        (said(409, {"title": "Session is over", "detail": "no"}), SessionOver, SLUG),
+        (said(409, {"title": "Transcription is switched off"}), ControlRefused, "switched off"),
         (said(200, {"hello": "world"}), ControlRefused, "not a gateway's"),
         (said(500, "no problem document"), ControlRefused, "HTTP 500"),
     ],
