@@ -28,7 +28,13 @@ class Seam:
         """`utterance` without the words settled before; None when nothing is left."""
         if not utterance.words:
             return None if self._was_heard(utterance.start, utterance.end) else utterance
-        return keeping(utterance, [word for word in utterance.words if not self._was_heard(word.start, word.end)])
+        kept: list[Word] = []
+        for word in utterance.words:
+            middle = (word.start + word.end) / 2
+            # A provider that kept what was sent again has it twice within one utterance, too.
+            if not self._was_heard(word.start, word.end) and not any(one.start <= middle < one.end for one in kept):
+                kept.append(word)
+        return keeping(utterance, kept)
 
     def settle(self, utterance: Utterance) -> None:
         """These words are final now."""

@@ -149,6 +149,13 @@ def test_a_word_that_was_settled_is_not_fresh_even_when_heard_a_little_elsewhere
     assert seam.fresh(utterance((" two", 1.5, 1.9))) is None
 
 
+def test_words_that_one_utterance_has_twice_are_heard_once() -> None:
+    """The provider had kept what was sent again, and heard both as one utterance."""
+    fresh = Seam().fresh(utterance((" one", 1.0, 1.4), (" two", 1.5, 1.9), (" one", 1.0, 1.4), (" two", 1.52, 1.92)))
+    assert fresh is not None
+    assert (fresh.text, fresh.end) == ("one two", 1.9)
+
+
 def test_an_utterance_without_words_is_one_long_word() -> None:
     seam = Seam()
     bare = Utterance("s:1", True, "hello", "en", 1.0, 3.0, 0.9)
