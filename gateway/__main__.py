@@ -7,7 +7,8 @@ import os
 import sys
 from typing import Final
 
-from gateway.app import StartFailed, event_loop_factory
+from gateway.app.parts import StartFailed
+from gateway.app.root import event_loop_factory
 from gateway.cli import commands, demo
 from gateway.cli.client import ApiRefused
 from gateway.cli.parser import parser

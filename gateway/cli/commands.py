@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import logs
-from gateway.app import StartFailed, check_parts, migrate_database, open_gateway, open_speech_server
-from gateway.app import maintain as run_maintenance
+from gateway.app.errands import check_parts, migrate_database, open_speech_server
+from gateway.app.errands import maintain as run_maintenance
+from gateway.app.parts import StartFailed
+from gateway.app.root import open_gateway
 from gateway.cli.client import Client, connect
 from gateway.settings import Settings, doubts
 

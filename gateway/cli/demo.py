@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import logs
-from gateway.app import Gateway, open_gateway
+from gateway.app.root import Gateway, open_gateway
 from gateway.cli.client import Client, connect
 from gateway.cli.commands import DONE, FAILED, Screen, stop_signals
 from gateway.cli.demo_room import RoomFailed, people, until_heard

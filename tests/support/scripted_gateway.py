@@ -14,7 +14,7 @@ import aiohttp
 import asyncpg
 from support.gateway import TOKEN, write_wav
 
-from gateway.app import Gateway, open_gateway
+from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer

@@ -17,7 +17,7 @@ import aiohttp
 import jwt
 from aiohttp import web
 
-from gateway.app import open_gateway
+from gateway.app.root import open_gateway
 from gateway.live.protocol import encode_caption
 from gateway.sessions.domain.captions import Caption, Speaker, Word
 from gateway.sessions.infra.clock import SystemClock

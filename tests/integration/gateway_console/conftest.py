@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.browser import TOKEN, OpenPage, needs_chromium, open_page, running_chromium
 
-from gateway.app import Gateway, open_gateway
+from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
 from stt.local.server import LocalOptions, LocalServer
 

@@ -22,7 +22,7 @@ import pytest
 from support.browser import TOKEN, OpenPage, Page, needs_chromium, open_page, running_chromium
 from support.gateway import free_port, write_wav
 
-from gateway.app import Gateway, open_gateway
+from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
 from stt.local.scripted import RATE, speak
 

@@ -1,0 +1,1 @@
+"""The gateway put together: `root` runs it, `errands` do one thing without it."""
