@@ -14,9 +14,20 @@ from aiohttp import web
 
 from gateway.live import credentials, events
 from gateway.live.address import Network, client_address
-from gateway.live.hub import SWEEP_S, Hub
-from gateway.live.lines import BY_WATCHER, CLOSE_S, HEARTBEAT_S, PING_S, EventLine, Line, SocketLine, let_go
-from gateway.live.places import Crowded, Limits, Places
+from gateway.live.hub import SWEEP_S, Hub, Watcher
+from gateway.live.lines import (
+    BY_WATCHER,
+    CLOSE_S,
+    HEARTBEAT_S,
+    PING_S,
+    EventLine,
+    HandedOver,
+    Line,
+    SocketLine,
+    Times,
+    handshake,
+)
+from gateway.live.places import Crowded, Limits, Place, Places
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
 from gateway.sessions.domain.errors import SessionNotFound
 from gateway.sessions.usecases.ports import RecordsUnavailable
@@ -48,6 +59,26 @@ class LiveOptions:
     ask_s: float = _ASK_S
 
 
+class _Visit:
+    """One watcher's stay. `code`: why it was ended here."""
+
+    __slots__ = ("_end", "code", "expiry", "line", "place", "slug", "watcher")
+    watcher: Watcher
+
+    def __init__(self, line: Line, slug: str, place: Place, end: Callable[[_Visit, CloseCode], None]) -> None:
+        self.line = line
+        self.slug = slug
+        self.place = place
+        self.expiry: asyncio.TimerHandle | None = None
+        self.code: CloseCode | None = None
+        self._end = end
+
+    def close(self, code: CloseCode) -> None:
+        if self.code is None:
+            self.code = code
+            self._end(self, code)
+
+
 class LiveEndpoint:
     """Owns every watcher's connection. `close` ends them all. `check`: finds out what a credential is."""
 
@@ -66,7 +97,9 @@ class LiveEndpoint:
         self._own_origin = own_origin
         self._options = options
         self._places = Places(options.limits)
-        self._lines: dict[Line, float] = {}  # → when its next heartbeat is due
+        self._times = Times(options.heartbeat_s, options.ping_s)
+        self._lines: set[Line] = set()
+        self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
         self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -94,6 +127,8 @@ class LiveEndpoint:
             self.counts.refused["malformed"] += 1
             raise web.HTTPBadRequest(text=f"offer {SUBPROTOCOL} together with the token's subprotocol")
         try:
+            if is_socket:
+                handshake(request)
             since = _since(request)
             access = await self.check(token_of(request, offered))
             watched = await self._watching.session(request.query.get("session", ""))
@@ -108,30 +143,37 @@ class LiveEndpoint:
             self.counts.refused[reason] += 1
             if not is_socket or origin is None or code is None:
                 raise
-            page = await SocketLine.open(request)
+            page = SocketLine.take_over(request, self._times)
             await page.end(code, error.text or "" if isinstance(error, web.HTTPException) else str(error))
-            return page.response
-        with place:
-            line: SocketLine | EventLine
-            if is_socket:
-                line = await SocketLine.open(request, self._options.ping_s)
-            else:
-                line = await EventLine.open(request)
-            await self._serve(line, watched, since, access)
-        return line.response
+            return HandedOver()
+        line: SocketLine | EventLine
+        try:
+            line = (
+                SocketLine.take_over(request, self._times) if is_socket else await EventLine.open(request, self._times)
+            )
+        except BaseException:
+            place.leave()
+            raise
+        visit = self._begin(line, watched.slug, access, place)
+        serving = self._serve(visit, watched, since)
+        if isinstance(line, EventLine):
+            await serving
+            return line.response
+        task = asyncio.create_task(serving, name="watcher")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        return HandedOver()
 
     async def beat(self) -> None:
-        """Heartbeats, and a look at who has gone. Runs until cancelled."""
+        """Pings, heartbeats, and a look at who has gone. Runs until cancelled."""
         clock = asyncio.get_running_loop().time
+        every = min(_LOOK_S, self._times.ping_s, self._times.heartbeat_s)
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(every)
             now = clock()
-            for line, due in self._lines.items():
-                line.look()
-                if now >= due and line.heartbeat is not None:
-                    self._lines[line] = now + self._options.heartbeat_s
-                    if not line.transport.get_write_buffer_size() and not line.transport.is_closing():
-                        line.transport.write(line.heartbeat)
+            for line in self._lines:
+                if now >= line.due:
+                    line.look(now)
 
     async def end_finished(self) -> None:
         """Watchers of a session that ends while they watch are told so. Runs until cancelled.
@@ -165,57 +207,70 @@ class LiveEndpoint:
         """Tell every watcher to come back later, and wait for the goodbyes."""
         self._draining = True
         self._hub.close_all(CloseCode.DRAINING)
-        if self._ending:
-            await asyncio.wait(self._ending, timeout=CLOSE_S + 1)
+        if goodbyes := self._ending | self._serving:
+            await asyncio.wait(goodbyes, timeout=CLOSE_S + 1)
+        for task in self._serving:
+            task.cancel()
 
     # --- one connection -----------------------------------------------------------------------------------
 
-    async def _serve(self, line: Line, watched: Watched, since: ResumePoint | None, access: credentials.Access) -> None:
-        slug = watched.slug
-        ended: asyncio.Future[CloseCode] = asyncio.get_running_loop().create_future()
-
-        def close(code: CloseCode) -> None:
-            if not ended.done():
-                ended.set_result(code)
-                reason = _REASONS[code]
-                goodbye = self._hub.channel(slug).goodbye(code, reason) if code >= 4500 else None
-                task = asyncio.ensure_future(line.end(code, reason, goodbye))
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
-
-        watcher = self._hub.join(slug, line.transport, close, line.framing)
-        expiry = None
+    def _begin(self, line: Line, slug: str, access: credentials.Access, place: Place) -> _Visit:
+        loop = asyncio.get_running_loop()
+        visit = _Visit(line, slug, place, self._end)
+        visit.watcher = self._hub.join(slug, line.transport, visit.close, line.framing)
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
-            expiry = asyncio.get_running_loop().call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
-        self._lines[line] = asyncio.get_running_loop().time() + self._options.heartbeat_s
-        why = BY_WATCHER
+            visit.expiry = loop.call_later(left, visit.watcher.close, CloseCode.CREDENTIAL_REFUSED)
+        self._lines.add(line)
+        return visit
+
+    async def _serve(self, visit: _Visit, watched: Watched, since: ResumePoint | None) -> None:
+        ended, why = visit.line.listen(visit.watcher), BY_WATCHER
         try:
-            await self._watching.refresh(watched, self._hub)
-            channel = self._hub.channel(slug)
-            await channel.catch_up(watcher, since, self._watching.reader(watched))
-            if watched.is_over and not self._hub.runs_here(slug):
-                while watcher.behind and not watcher.gone:
-                    await asyncio.sleep(SWEEP_S)
-                watcher.close(CloseCode.SESSION_ENDED)
-            if self._draining:
-                watcher.close(CloseCode.DRAINING)
-            why = await line.listen(watcher)
-        except RecordsUnavailable:
-            watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
-            await line.listen(watcher)
+            await self._catch_up(visit, watched, since)
+            del watched, since  # a watcher stays for hours, so what it no longer needs goes
+            why = await ended
         except ConnectionError:
             pass  # the watcher has gone
+        except Exception:
+            log.exception("a watcher of %s was lost to an error", visit.slug)
         finally:
-            if expiry is not None:
-                expiry.cancel()
-            del self._lines[line]
-            self._hub.leave(slug, watcher)
-            if ended.done():
-                self.counts.closed[ended.result().name.lower()] += 1
-            else:
-                self.counts.closed[why] += 1
-                let_go(line.transport)
+            self._leave(visit, why)
+
+    async def _catch_up(self, visit: _Visit, watched: Watched, since: ResumePoint | None) -> None:
+        watcher = visit.watcher
+        try:
+            await self._watching.refresh(watched, self._hub)
+            await self._hub.channel(visit.slug).catch_up(watcher, since, self._watching.reader(watched))
+        except RecordsUnavailable:
+            watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
+            return
+        if watched.is_over and not self._hub.runs_here(visit.slug):
+            while watcher.behind and not watcher.gone:
+                await asyncio.sleep(SWEEP_S)
+            watcher.close(CloseCode.SESSION_ENDED)
+        if self._draining:
+            watcher.close(CloseCode.DRAINING)
+
+    def _end(self, visit: _Visit, code: CloseCode) -> None:
+        reason = _REASONS[code]
+        goodbye = self._hub.channel(visit.slug).goodbye(code, reason) if code >= 4500 else None
+        task = asyncio.ensure_future(visit.line.end(code, reason, goodbye))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _leave(self, visit: _Visit, why: str) -> None:
+        if visit.expiry is not None:
+            visit.expiry.cancel()
+        self._lines.discard(visit.line)
+        self._hub.leave(visit.slug, visit.watcher)
+        del visit.watcher  # it refers to the visit
+        visit.place.leave()
+        if visit.code is not None:
+            self.counts.closed[visit.code.name.lower()] += 1
+        else:
+            self.counts.closed[why] += 1
+            visit.line.drop()
 
     async def _is_done(self, watched: Watched, since: ResumePoint) -> bool:
         """Whether everything that will ever be said in this session was said up to that point."""

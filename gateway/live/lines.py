@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import math
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-import aiohttp
 from aiohttp import HttpVersion11, web
 
 from gateway.live import events, protocol
+from gateway.live.client_frames import ClientFrames, Misframed, Opcode, TooBig
 from gateway.live.framing import Framing, Message, in_frame
-from gateway.live.hub import SWEEP_S, Watcher
+from gateway.live.hub import BEHIND_BYTES, SWEEP_S, Watcher
 from gateway.live.protocol import CloseCode
 
 HEARTBEAT_S: Final = 15.0
 PING_S: Final = 20.0
-_CLIENT_MESSAGE_BYTES: Final = 4096  # the stream is one-way; a client has nothing long to say
 _NOTSENT_LOWAT: Final = 16 * 1024
 _UNHEARD_MS: Final = 30_000
 CLOSE_S: Final = 2.0
+_LINGER_S: Final = 0.5
 BY_WATCHER: Final = "by_watcher"
+_BEAT: Final = protocol.text_frame(protocol.BEAT)
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """`ping_s`: how often a WebSocket is asked for a sign of life. `heartbeat_s`: for those who see no pings."""
+
+    heartbeat_s: float = HEARTBEAT_S
+    ping_s: float = PING_S
 
 
 class Line(Protocol):
@@ -32,87 +46,208 @@ class Line(Protocol):
     def framing(self) -> Framing: ...
 
     @property
-    def heartbeat(self) -> bytes | None:
-        """What is written every HEARTBEAT_S; None when nothing is."""
+    def due(self) -> float:
+        """When `look` wants to be called, by the event loop's clock."""
 
-    async def listen(self, watcher: Watcher) -> str:
-        """Until the connection ends. Returns: why, when nobody here ended it, in a word fit for a metric's label."""
+    def listen(self, watcher: Watcher) -> asyncio.Future[str]:
+        """Done when the connection has ended: why, when nobody here ended it, in a word fit for a metric's label."""
 
-    def look(self) -> None:
-        """Once a second: has the watcher gone?"""
+    def look(self, now: float) -> None:
+        """Has the watcher gone? Heartbeats."""
 
     async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
         """Say why, within a bounded time. `goodbye` is for connections without a close code."""
 
+    def drop(self) -> None:
+        """Nobody listens any more."""
 
-class SocketLine:
-    """A WebSocket. `beats`: its page cannot see pings and asked for a message now and then."""
 
-    __slots__ = ("_response", "heartbeat", "transport")
+class SocketLine(asyncio.Protocol):
+    """A WebSocket that has its connection to itself: of the HTTP request that it came as nothing is kept.
+
+    An aiohttp WebSocket keeps request, parser, queue, writer and two tasks for as long as somebody watches, 16 KB for a
+    pong now and then. `beats`: its page cannot see pings and asked for a message now and then.
+    """
+
+    __slots__ = (
+        "_beat_at",
+        "_ended",
+        "_frames",
+        "_has_said_close",
+        "_is_asked",
+        "_ping_at",
+        "_times",
+        "_was_heard",
+        "_watcher",
+        "_why",
+        "due",
+        "transport",
+    )
     framing = staticmethod(in_frame)
 
-    def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport, *, beats: bool) -> None:
+    def __init__(self, transport: asyncio.Transport, times: Times, *, beats: bool = False) -> None:
+        loop = asyncio.get_running_loop()
         self.transport = transport
-        self.heartbeat = protocol.text_frame(protocol.BEAT) if beats else None
-        self._response = response
+        self._times = times
+        self._frames: ClientFrames | None = ClientFrames()  # until nothing more is to be understood
+        self._watcher: Watcher | None = None
+        self._ended: asyncio.Future[str] = loop.create_future()
+        self._why = BY_WATCHER
+        self._has_said_close = False
+        self._is_asked = self._was_heard = False
+        self._ping_at = loop.time() + times.ping_s
+        self._beat_at = loop.time() + times.heartbeat_s if beats else math.inf
+        self.due = min(self._ping_at, self._beat_at)
 
     @classmethod
-    async def open(cls, request: web.Request, ping_s: float = PING_S) -> SocketLine:
-        """`ping_s` after the last sign of life it is asked for one, and half of that later given up.
+    def take_over(cls, request: web.Request, times: Times) -> SocketLine:
+        """Answer the handshake. The request's handler has nothing to send any more: it returns `HandedOver`.
 
-        Raises: ConnectionError when the watcher has gone already.
+        Raises: ConnectionError when the watcher has gone already; HTTPBadRequest when this is no handshake.
         """
-        response = web.WebSocketResponse(
-            protocols=(protocol.SUBPROTOCOL,),
-            heartbeat=ping_s,
-            max_msg_size=_CLIENT_MESSAGE_BYTES,
-            compress=False,
-            timeout=CLOSE_S,
-        )
+        answer = handshake(request)
         transport = transport_of(request)
-        await response.prepare(request)
-        return cls(response, transport, beats=request.query.get("beat") == "1")
+        transport.write(answer)
+        line = cls(transport, times, beats=request.query.get("beat") == "1")
+        former = request.protocol
+        transport.set_protocol(line)
+        former.transport = None  # else it would close the connection, now that it loses it
+        former.connection_lost(None)
+        return line
 
-    @property
-    def response(self) -> web.StreamResponse:
-        return self._response
-
-    async def listen(self, watcher: Watcher) -> str:
+    def listen(self, watcher: Watcher) -> asyncio.Future[str]:
         """A watcher has nothing to say: text is ignored, binary is refused."""
-        why = BY_WATCHER
-        while True:
-            message = await self._response.receive()
-            match message.type:
-                case aiohttp.WSMsgType.BINARY:
-                    watcher.close(CloseCode.NOT_TEXT)
-                case aiohttp.WSMsgType.ERROR:
-                    why = _fault(message.data)
-                case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
-                    return why
+        self._watcher = watcher
+        return self._ended
 
-    def look(self) -> None:
-        """`listen` sees it."""
+    def look(self, now: float) -> None:
+        """A ping each `ping_s`; whoever has not said a word half of that later is given up."""
+        if now >= self._beat_at:
+            self._beat_at = now + self._times.heartbeat_s
+            if not self.transport.get_write_buffer_size():
+                self._write(_BEAT)
+        if now >= self._ping_at:
+            if not self._is_asked:
+                self._write(protocol.PING)
+            elif not self._was_heard:
+                self._why = "no_pong"
+                self.transport.abort()
+            self._is_asked, self._was_heard = not self._is_asked, False
+            self._ping_at = now + self._times.ping_s / 2
+        self.due = min(self._ping_at, self._beat_at)
 
     async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
-        with suppress(TimeoutError, ConnectionError, RuntimeError):
-            async with asyncio.timeout(CLOSE_S):
-                await self._response.close(code=code, message=close_reason(why))
-                await _emptied(self.transport)
+        self._say_close(code, why)
+        await asyncio.wait((self._ended,), timeout=CLOSE_S)
+        self.drop()
+
+    def drop(self) -> None:
+        self.transport.close()
         let_go(self.transport)
+
+    # --- asyncio.Protocol: what comes -----------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._was_heard = True
+        if self._frames is None:
+            return
+        try:
+            for opcode, payload in self._frames.feed(data):
+                self._frame(opcode, payload)
+        except Misframed as error:
+            self._frames = None
+            self._why = "too_big" if isinstance(error, TooBig) else "not_websocket"
+            self._say_close(error.code, str(error))
+            if self._watcher is not None:
+                self._watcher.forget()  # after the close frame nothing may follow
+            # What else comes is read and thrown away for a moment: a connection with unread data ends in a reset,
+            # which would overtake the close frame.
+            asyncio.get_running_loop().call_later(_LINGER_S, self.drop)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(self._why)
+        self._watcher = None
+
+    def _frame(self, opcode: Opcode, payload: bytes) -> None:
+        if opcode is Opcode.BINARY:
+            if self._watcher is not None:
+                self._watcher.close(CloseCode.NOT_TEXT)
+        elif opcode is Opcode.PING:
+            if self.transport.get_write_buffer_size() < BEHIND_BYTES:  # who does not read gets none
+                self._write(protocol.control_frame(Opcode.PONG, payload))
+        elif opcode is Opcode.CLOSE:
+            self._frames = None
+            if not self._has_said_close:
+                self._write(protocol.control_frame(Opcode.CLOSE, payload[:2]))
+            self.transport.close()
+
+    def _say_close(self, code: int, why: str) -> None:
+        if not self._has_said_close:
+            self._has_said_close = True
+            self._write(protocol.control_frame(Opcode.CLOSE, code.to_bytes(2, "big") + close_reason(why)))
+
+    def _write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+
+class HandedOver(web.StreamResponse):
+    """The answer of a request whose connection has gone over to a SocketLine: said already, so nothing is sent."""
+
+    def __init__(self) -> None:
+        super().__init__(status=101)
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
+def handshake(request: web.Request) -> bytes:
+    """The whole answer to a WebSocket's request (RFC 6455, 4.2). Raises: HTTPBadRequest."""
+    given = request.headers
+    if given.get("Sec-WebSocket-Version") != "13":
+        raise web.HTTPBadRequest(
+            text="only version 13 of the WebSocket protocol is spoken", headers={"Sec-WebSocket-Version": "13"}
+        )
+    if "upgrade" not in [word.strip().lower() for word in given.get("Connection", "").split(",")]:
+        raise web.HTTPBadRequest(text="a WebSocket's request has Connection: Upgrade; is there a proxy that drops it?")
+    key = given.get("Sec-WebSocket-Key", "")
+    try:
+        is_key = len(base64.b64decode(key, validate=True)) == 16
+    except ValueError:
+        is_key = False
+    if not is_key:
+        raise web.HTTPBadRequest(text="Sec-WebSocket-Key must be 16 bytes in base64")
+    accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+    head = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade", "Server: gateway"]
+    head.append(f"Sec-WebSocket-Accept: {accept}")
+    if protocol.SUBPROTOCOL in [name.strip() for name in given.get("Sec-WebSocket-Protocol", "").split(",")]:
+        head.append(f"Sec-WebSocket-Protocol: {protocol.SUBPROTOCOL}")
+    return "\r\n".join([*head, "", ""]).encode()
 
 
 class EventLine:
     """Server-sent events. Only writing shows whether somebody is there: hence the comment now and then."""
 
-    def __init__(self, response: web.StreamResponse, transport: asyncio.Transport, *, chunked: bool) -> None:
+    due = 0.0  # always: nobody else says that the connection is gone
+
+    def __init__(
+        self, response: web.StreamResponse, transport: asyncio.Transport, times: Times, *, chunked: bool
+    ) -> None:
+        loop = asyncio.get_running_loop()
         self.transport = transport
         self.framing: Framing = events.in_chunk if chunked else events.in_event
-        self.heartbeat = events.chunk(events.HEARTBEAT) if chunked else events.HEARTBEAT
-        self._response = response
-        self._ended = asyncio.Event()
+        self.response = response
+        self._heartbeat = events.chunk(events.HEARTBEAT) if chunked else events.HEARTBEAT
+        self._heartbeat_s = times.heartbeat_s
+        self._beat_at = loop.time() + times.heartbeat_s
+        self._ended: asyncio.Future[str] = loop.create_future()
 
     @classmethod
-    async def open(cls, request: web.Request) -> EventLine:
+    async def open(cls, request: web.Request, times: Times) -> EventLine:
         """Raises: ConnectionError when the watcher has gone already."""
         response = web.StreamResponse(
             headers={
@@ -125,19 +260,21 @@ class EventLine:
         transport = transport_of(request)
         await response.prepare(request)
         await response.write(events.RETRY)
-        return cls(response, transport, chunked=request.version >= HttpVersion11)
+        return cls(response, transport, times, chunked=request.version >= HttpVersion11)
 
-    @property
-    def response(self) -> web.StreamResponse:
-        return self._response
+    def listen(self, watcher: Watcher) -> asyncio.Future[str]:
+        return self._ended
 
-    async def listen(self, watcher: Watcher) -> str:
-        await self._ended.wait()
-        return BY_WATCHER
-
-    def look(self) -> None:
+    def look(self, now: float) -> None:
         if self.transport.is_closing():
-            self._ended.set()
+            self._end()
+        elif now >= self._beat_at:
+            self._beat_at = now + self._heartbeat_s
+            if not self.transport.get_write_buffer_size():
+                self.transport.write(self._heartbeat)
+
+    def drop(self) -> None:
+        let_go(self.transport)
 
     async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
         with suppress(TimeoutError, ConnectionError, RuntimeError):
@@ -146,19 +283,11 @@ class EventLine:
                     self.transport.write(goodbye.framed(self.framing))
                 await _emptied(self.transport)
         let_go(self.transport)
-        self._ended.set()
+        self._end()
 
-
-def _fault(error: object) -> str:
-    match error:
-        case aiohttp.WebSocketError(code=aiohttp.WSCloseCode.MESSAGE_TOO_BIG):
-            return "too_big"
-        case aiohttp.WebSocketError():
-            return "not_websocket"
-        case TimeoutError():
-            return "no_pong"
-        case _:
-            return BY_WATCHER
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(BY_WATCHER)
 
 
 def let_go(transport: asyncio.Transport) -> None:

@@ -25,7 +25,7 @@ class Limits:
 
 
 class Place:
-    """Taken until the end of its `with` block."""
+    """Taken until `leave`, which is called once, or until the end of its `with` block."""
 
     __slots__ = ("_address", "_places", "_slug")
 
@@ -36,6 +36,9 @@ class Place:
         pass
 
     def __exit__(self, *error: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
         self._places.count(self._address, self._slug, -1)
 
 
@@ -47,7 +50,7 @@ class Places:
         self._by_session: Counter[str] = Counter()
 
     def take(self, address: str, slug: str) -> Place:
-        """To be used as a context manager, at once. Raises: Crowded."""
+        """To be given back. Raises: Crowded."""
         if self._taken >= self._limits.watchers:
             raise Crowded(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
         if self._by_session[slug] >= self._limits.per_session:

@@ -136,3 +136,11 @@ def text_frame(payload: bytes) -> bytes:
     if size < 65_536:
         return struct.pack("!BBH", 0x81, 126, size) + payload
     return struct.pack("!BBQ", 0x81, 127, size) + payload
+
+
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """A ping, a pong or a close; `payload` has at most 125 bytes."""
+    return bytes((0x80 | opcode, len(payload))) + payload
+
+
+PING: Final = control_frame(0x9, b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import time
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import jwt
 import pytest
+from aiohttp import web
 from integration.gateway_live_events.small_endpoint import SERVICE, USER_SECRET, Small, small_endpoint
 from unit.gateway.frames import frames
 from websockets.frames import Close, Opcode
@@ -116,6 +118,49 @@ async def test_who_says_what_nobody_understands_is_sent_away(said: bytes, code: 
         assert await raw.close_code() == code
         await small.watching(0)
         assert small.endpoint.counts.closed == {counted: 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"Sec-WebSocket-Version": "8"}, "version 13"),
+        ({"Sec-WebSocket-Key": "short"}, "16 bytes in base64"),
+        ({"Connection": "keep-alive"}, "Connection: Upgrade"),
+    ],
+)
+async def test_what_is_no_handshake_is_refused_by_http(changes: dict[str, str], hint: str) -> None:
+    asked = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with small_endpoint() as small:
+        async with small.http.get(small.url + STREAM + "?session=one", headers=asked | changes) as answer:
+            assert answer.status == 400
+            assert hint in await answer.text()
+        assert small.endpoint.counts.refused == {"malformed": 1}
+
+
+async def test_pings_and_the_close_are_answered_and_text_is_not() -> None:
+    async with small_endpoint() as small, handshake(small) as raw:
+        raw.writer.write(b"\x81\x82\0\0\0\0hi" + b"\x89\x82\0\0\0\0yo" + b"\x88\x82\0\0\0\0\x03\xe9")
+        got = frames(await raw.rest())
+        assert [frame.opcode for frame in got] == [Opcode.TEXT, Opcode.PONG, Opcode.CLOSE]
+        assert (got[1].data, Close.parse(got[2].data).code) == (b"yo", 1001)
+        await small.watching(0)
+        assert small.endpoint.counts.closed == {"by_watcher": 1}
+
+
+async def test_of_the_request_nothing_is_kept_while_somebody_watches() -> None:
+    """Ten thousand who watch would keep ten thousand requests, parsers and tasks."""
+    async with small_endpoint() as small, handshake(small):
+        await small.watching(1)
+        async with asyncio.timeout(5):
+            while any("RequestHandler" in repr(task.get_coro()) for task in asyncio.all_tasks()):
+                await asyncio.sleep(0.01)
+        gc.collect()
+        assert not [one for one in gc.get_objects() if type(one) in (web.Request, web.WebSocketResponse)]
 
 
 async def test_whoever_answers_no_ping_is_given_up() -> None:
