@@ -63,6 +63,7 @@ def test_byte_by_byte() -> None:
         sent(Theirs.CONT, b"of nothing"),
         sent(Theirs.TEXT, b"one", fin=False) + sent(Theirs.TEXT, b"two"),
     ],
+    ids=range(8),  # masks are drawn by lot
 )
 def test_what_is_no_frame_of_a_client_is_refused(data: bytes) -> None:
     with pytest.raises(Misframed) as error:
@@ -77,6 +78,7 @@ def test_what_is_no_frame_of_a_client_is_refused(data: bytes) -> None:
         b"\x82\xff\x7f" + b"\xff" * 7,  # announced only
         sent(Theirs.TEXT, b"x" * MESSAGE_BYTES, fin=False) + sent(Theirs.CONT, b"y", fin=False),
     ],
+    ids=range(3),
 )
 def test_a_long_message_is_refused_before_it_has_come(data: bytes) -> None:
     with pytest.raises(TooBig) as error:
