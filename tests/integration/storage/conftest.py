@@ -5,20 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from storage_world import World, make_world
 from support.postgres import PostgresServer, running_postgres
 
-from storage.postgres.finals import FinalRow
 from storage.postgres.pool import Database, open_pool
-from storage.postgres.sessions import Participants, SessionRow, Sessions
-from storage.postgres.transcriptions import NewTranscription, TranscriptionRow, Transcriptions
 from storage.postgres.url import parse_database_url
-
-NOW = datetime(2026, 1, 5, 10, 0, 0, 120_000, UTC)
 
 
 @pytest.fixture
@@ -66,46 +60,6 @@ async def db(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-@dataclass
-class World:
-    """A live session with one participant and one running transcription."""
-
-    db: Database
-    session: SessionRow
-    participant_id: str
-    run: TranscriptionRow
-
-    def final(self, seq: int, utterance: str | None = None, **changes: object) -> FinalRow:
-        row = FinalRow(
-            transcription_id=self.run.id,
-            fence=self.run.fence,
-            session_id=self.session.id,
-            epoch=self.run.epoch,
-            seq=seq,
-            participant_id=self.participant_id,
-            utterance_id=utterance or f"p:{seq}",
-            text=f"Number {seq}.",
-            language="en",
-            started_at=NOW + timedelta(seconds=seq),
-            ended_at=NOW + timedelta(seconds=seq + 1),
-            data=b'{"seq": %d}' % seq,
-            created_at=NOW + timedelta(seconds=seq + 2),
-        )
-        return replace(row, **changes)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 async def world(db: Database) -> World:
     return await make_world(db, "abc12345")
-
-
-async def make_world(db: Database, slug: str) -> World:
-    sessions = Sessions(db)
-    space = await sessions.ensure_default_space()
-    session = await sessions.create(slug, "Standup", space, "user-1", NOW)
-    joined = await Participants(db).join(session.id, "anna", "Anna", NOW)
-    assert joined is not None
-    new = NewTranscription(session.id, session.slug, "livekit", {"language": "en"})
-    run, created = await Transcriptions(db).claim(new, "replica-1", 15, NOW)
-    assert created
-    return World(db, session, joined.participant.id, run)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from conftest import NOW, World, make_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from storage_world import NOW, World, make_world
 from support.postgres import PostgresServer
 
 from storage.postgres.errors import retryable

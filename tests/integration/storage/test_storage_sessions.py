@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 import pytest
-from conftest import NOW, World  # this folder's
+from storage_world import NOW, World
 
 from storage.postgres.analyses import Analyses
 from storage.postgres.errors import SessionGone, SlugTaken

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from conftest import NOW, World
+from storage_world import NOW, World
 
 from storage.postgres.errors import SessionOver
 from storage.postgres.finals import Finals
