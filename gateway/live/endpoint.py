@@ -197,6 +197,8 @@ class LiveEndpoint:
         """Why nobody need watch any longer; None while somebody may, or while nobody knows."""
         try:
             watched = await self._watching.session(slug)
+            if not watched.is_over:
+                await self._watching.refresh(watched, self._hub)  # another replica may have begun an epoch
         except SessionNotFound:
             return CloseCode.NO_SUCH_SESSION
         except RecordsUnavailable:

@@ -332,7 +332,7 @@ class Channel:
         """
         resumed = since is not None and since.epoch == self.epoch and since.seq <= self.last_seq
         at = since.seq if since is not None and resumed else 0
-        said = self.state, self.reason
+        said, epoch = (self.state, self.reason), self.epoch
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
         greeting = self._message("hello", protocol.encode(hello), self.last_seq, has=at)
         watcher.write_past([greeting.framed(watcher.framing)], at + 1)
@@ -341,6 +341,9 @@ class Channel:
             if page is None:
                 rows = await read_past(at, PAGE)
                 page = [(seq, self._final(seq, data)) for seq, data in rows]
+            if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
+                watcher.close(CloseCode.DRAINING)
+                return
             messages = []
             for seq, message in page:
                 if seq > at + 1:
@@ -504,7 +507,10 @@ class Hub:
         channel = self.channel(session_slug)
         channel.state = state
         if numbering is not None:
+            is_void = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
             channel.begin(numbering)
+            if is_void:  # what we have shown is not in the numbering that goes on elsewhere
+                channel.send_back_outdated()
 
     def encode(self, caption: Caption) -> bytes:
         return protocol.encode_caption(caption)

@@ -11,7 +11,7 @@ import asyncpg
 from storage import ids
 from storage.postgres.errors import row_is_to_blame
 from storage.postgres.pool import Link
-from storage.postgres.values import clean, clean_or_none, naive, naive_or_none, read
+from storage.postgres.values import clean, clean_json, clean_or_none, naive, naive_or_none, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,15 @@ class NewSegment:
     started_at: datetime
     ended_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A final that was shown and whose number another owner has given away. `data`: what watchers see of it, JSON."""
+
+    segment: NewSegment
+    transcription_id: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +94,16 @@ class Segments:
             outcome.written += record["written"]
             outcome.gone.update(record["gone"])
 
-    async def keep_strays(self, rows: Iterable[NewSegment]) -> int:
+    async def keep_strays(self, strays: Iterable[Stray]) -> int:
         """Keep finals without a number, where nobody else has that speaker's words of that time. Returns: how many.
 
-        Raises: what `errors.retryable` is true for.
+        They wait for a number: `Transcriptions.number_strays`. Raises: what `errors.retryable` is true for.
         """
-        batch = [_arguments(row) for row in fold(rows)]
+        known = {(stray.segment.session_id, clean(stray.segment.utterance_id)): stray for stray in strays}
+        batch = [
+            (*_arguments(known[key].segment), known[key].transcription_id, clean_json(known[key].data))
+            for key in sorted(known)
+        ]
         return await self._store_strays(batch) if batch else 0
 
     async def _store_strays(self, batch: list[tuple[object, ...]]) -> int:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from storage import ids
 from storage.postgres.errors import SessionOver
 from storage.postgres.pool import Database
 from storage.postgres.values import clean, clean_or_none, json_bytes, read
+
+# The lease of a run that its owner has handed over, with everything stored.
+_HANDED_OVER: Final = datetime.fromtimestamp(0, UTC)
 
 
 class TranscriptionState(StrEnum):
@@ -114,8 +117,11 @@ class Transcriptions:
         return {r["id"]: (r["session_id"], r["owner"]) for r in rows}
 
     async def renew(self, transcription_id: str, owner: str, fence: int, lease_s: float, now: datetime) -> bool:
-        """Returns: False when the lease is lost; stop writing at once. `lease_s` 0 hands the run over."""
-        until = now + timedelta(seconds=lease_s)
+        """Returns: False when the lease is lost; stop writing at once.
+
+        `lease_s` 0 hands the run over, which says that every final that anybody saw is stored.
+        """
+        until = now + timedelta(seconds=lease_s) if lease_s else _HANDED_OVER
         return await self._db.run("transcription_renew", transcription_id, owner, fence, until) == 1
 
     async def set_state(self, transcription_id: str, fence: int, state: TranscriptionState) -> bool:
@@ -145,18 +151,35 @@ class Transcriptions:
         args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete)
         return await self._db.run("transcription_finish", *args) == 1
 
+    async def number_strays(self, session_id: str, now: datetime) -> Sequence[tuple[int, str, bytes]]:
+        """Give the next numbers to finals that lost theirs (`Segments.keep_strays`), unless somebody numbers now.
+
+        Returns: number, utterance id and data of each, in order.
+        """
+        async with self._db.transaction() as link:
+            if await link.value("session_hold", session_id) is None:
+                return []
+            # A statement of its own: it sees whoever began while we waited for the row.
+            records = await link.rows("stray_number", session_id, now)
+        return [(r["seq"], r["utterance_id"], r["data"]) for r in records]
+
     async def adopt(
         self, owner: str, lease_s: float, now: datetime, limit: int = 100, *, own: bool = False
     ) -> Sequence[TranscriptionRow]:
         """Take over runs whose lease ran out before `now`. Returns: them, with their new fence and exact `last_seq`.
 
-        `own`: also those of this very owner, whatever their lease; for a restart, before anything runs.
+        `own`: also those of this very owner, whatever their lease; for a restart, before anything runs and after
+        everything that it had on disk is stored. A run that was neither handed over nor is our own begins a new epoch:
+        its owner may have shown finals that nobody else has, under the numbers that come next.
         """
         async with self._db.transaction() as link:
             until = now + timedelta(seconds=lease_s)
-            taken = [r["id"] for r in await link.rows("transcription_adopt", owner, until, now, limit, own)]
+            taken = await link.rows("transcription_adopt", owner, until, now, limit, own)
+            if cut_off := [r["session_id"] for r in taken if r["cut_off"]]:
+                await link.run("stream_begin_epoch", cut_off, [ids.epoch() for _ in cut_off])
+            found = [r["id"] for r in taken]
             # Read after the rows are locked, so no final of the old owner can be on its way any more.
-            return [_row(r) for r in await link.rows("transcription_by_ids", taken)] if taken else []
+            return [_row(r) for r in await link.rows("transcription_by_ids", found)] if found else []
 
 
 def _row(record: Mapping[str, Any]) -> TranscriptionRow:

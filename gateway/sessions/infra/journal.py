@@ -96,7 +96,7 @@ class SpoolJournal:
             # What is missing was forgotten while we read: the database has it.
             entry = _entry(records[place.position]) if place.position in records else None
             if isinstance(entry, FinalToKeep):
-                found.append(KeptFinal(seq, entry.data))
+                found.append(KeptFinal(seq, entry.data, entry.epoch))
         return found
 
 

@@ -20,6 +20,7 @@ from gateway.sessions.usecases.ports import (
     FinalToKeep,
     Kept,
     KeptFinal,
+    NumberedFinal,
     Participation,
     ProviderSession,
     SessionRecord,
@@ -30,7 +31,7 @@ from storage.postgres import errors, usage
 from storage.postgres.finals import FinalRow, Finals
 from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
-from storage.postgres.segments import NewSegment, Segments
+from storage.postgres.segments import NewSegment, Segments, Stray
 from storage.postgres.sessions import Participants, SessionRow, Sessions
 from storage.postgres.transcriptions import (
     NewTranscription,
@@ -226,19 +227,28 @@ class PostgresRecords:
     async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
         now = self._clock.now()
         return await self._segments.keep_strays(
-            NewSegment(
-                final.session_id,
-                final.participant_id,
-                final.caption.utterance_id,
-                final.caption.text,
-                final.caption.language,
-                True,
-                final.caption.started_at,
-                final.caption.ended_at,
-                now,
+            Stray(
+                NewSegment(
+                    final.session_id,
+                    final.participant_id,
+                    final.caption.utterance_id,
+                    final.caption.text,
+                    final.caption.language,
+                    True,
+                    final.caption.started_at,
+                    final.caption.ended_at,
+                    now,
+                ),
+                final.lease.transcription_id,
+                final.data,
             )
             for final in finals
         )
+
+    @_available
+    async def number_strays(self, session_id: str) -> list[NumberedFinal]:
+        numbered = await self._transcriptions.number_strays(session_id, self._clock.now())
+        return [NumberedFinal(seq, utterance_id, data) for seq, utterance_id, data in numbered]
 
     @_available
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
@@ -265,7 +275,10 @@ class PostgresRecords:
         stored = await self._finals.since(session_id, after, limit)
         if not unsaved:
             return [KeptFinal(row.seq, row.data) for row in stored]
-        merged = {final.seq: final for final in unsaved} | {row.seq: KeptFinal(row.seq, row.data) for row in stored}
+        # When somebody else has begun a numbering of its own, theirs are no numbers any more.
+        stream = await self._transcriptions.by_session(session_id)
+        valid = {final.seq: final for final in unsaved if stream is not None and final.epoch == stream.epoch}
+        merged = valid | {row.seq: KeptFinal(row.seq, row.data) for row in stored}
         return [merged[seq] for seq in sorted(merged)[:limit]]
 
     # --- usage --------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class Backlog:
             log.error("finals on disk cannot be read: %s", error)
         for entry in self._held:
             if isinstance(entry, FinalToKeep) and entry.session_id == session_id and entry.seq > after:
-                found[entry.seq] = KeptFinal(entry.seq, entry.data)
+                found[entry.seq] = KeptFinal(entry.seq, entry.data, entry.epoch)
         return [found[seq] for seq in sorted(found)[:limit]]
 
     async def _append(self, entries: list[Entry]) -> None:

@@ -281,9 +281,19 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class KeptFinal:
-    """A final read back: `data` is the JSON that watchers see."""
+    """A final read back: `data` is the JSON that watchers see. `epoch`: whose number it has, while it is not stored."""
 
     seq: int
+    data: bytes
+    epoch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedFinal:
+    """A final that has just got a number, to be shown."""
+
+    seq: int
+    utterance_id: str
     data: bytes
 
 
@@ -345,11 +355,15 @@ class Records(Protocol):
         """
 
     async def adopt(self, owner: str, lease_s: float, *, own: bool) -> list[Claimed]:
-        """Take over every transcription whose owner is gone; with `own` also what this owner held before a restart."""
+        """Take over every transcription whose owner is gone; with `own` also what this owner held before a restart.
+
+        One that was neither handed over (`release`) nor is our own begins a new epoch: its owner may have shown finals
+        that are on its disk only, under the numbers that come next.
+        """
 
     async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool: ...
     async def release(self, lease: Lease, owner: str) -> None:
-        """Leave the transcription running for whoever adopts it."""
+        """Leave the transcription running for whoever adopts it; every final of it is in the database."""
 
     async def set_state(self, lease: Lease, state: str) -> None: ...
     async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None: ...
@@ -377,6 +391,10 @@ class Records(Protocol):
     async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
         """Words that people have seen, of a transcription whose lease has passed to somebody else: kept without a
         number, unless the new owner has that speaker's words of that time. Returns: how many."""
+
+    async def number_strays(self, session_id: str) -> list[NumberedFinal]:
+        """Give such words the next numbers of the session, unless a transcription of it is running: its owner counts
+        by itself, and asks again when it has stopped. Returns: them, in order."""
 
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...
     async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]: ...

@@ -268,15 +268,20 @@ class Recorder:
         entries = [await self._with_participant(entry) for entry in oldest.entries]
         kept = await self._store(entries)
         dropped = [entry for entry in entries if isinstance(entry, FinalToKeep) and _is_dropped(entry, kept)]
-        strays = await self._records.keep_strays([final for final in dropped if final.session_id not in kept.gone])
+        homeless = [final for final in dropped if final.session_id not in kept.gone]
+        strays = await self._records.keep_strays(homeless)
+        numbered = 0
+        for session_id in {final.session_id for final in homeless}:
+            numbered += len(await self._records.number_strays(session_id))
         await backlog.done(oldest)
         if dropped:
             self.refused += len(dropped)
             log.error(
-                "%d finals were shown but have no number, because the lease or the session had gone meanwhile; "
-                "the words of %d are kept without one",
+                "%d finals were shown but have lost their number, because the lease or the session had gone meanwhile; "
+                "the words of %d are kept, %d of them have a new number and the others get one when nobody transcribes",
                 len(dropped),
                 strays,
+                numbered,
             )
         self._account(entries, kept)
         await self._tell_written()

@@ -245,6 +245,7 @@ class Run:
                 await self._close_meters()
                 complete = self.counts.finals_complete
                 await insist(lambda: records.finish(lease, self.reason or "stopped", complete))
+                await self._number_strays()
         self.state = move(self.state, TranscriptionState.STOPPED)
         if not self._released:
             self._show_state()
@@ -258,6 +259,12 @@ class Run:
         """The last reading; then nothing of this run is missing in the database."""
         await insist(self._checkpoint)
         await self._world.recorder.settled(self.claimed.lease.transcription_id)
+
+    async def _number_strays(self) -> None:
+        """Words of a former owner that came back while we numbered: only now is their number sure."""
+        channel = self._world.live.channel(self.claimed.slug)
+        for final in await insist(lambda: self._world.records.number_strays(self.claimed.session_id)):
+            channel.final(final.seq, final.utterance_id, final.data)
 
     # --- one track ----------------------------------------------------------------------------------------
 

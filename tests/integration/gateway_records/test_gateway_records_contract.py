@@ -244,6 +244,37 @@ async def test_a_lease_is_adopted_when_it_has_run_out_and_not_before(shelf: Shel
     assert not await shelf.records.renew(heirs.lease, "me", 30)
 
 
+@pytest.mark.parametrize(
+    ("heir", "own", "is_handed_over", "begins"),
+    [
+        ("heir", False, False, True),  # the owner died, perhaps with finals that only its disk has
+        ("heir", True, False, True),  # the heir has just started
+        ("me", False, False, True),  # not a restart, so nothing says that our disk is empty
+        ("heir", False, True, False),
+        ("me", True, False, False),  # a restart, and the disk was emptied before
+        ("me", True, True, False),
+    ],
+)
+async def test_who_takes_over_from_the_dead_begins_an_epoch(
+    shelf: Shelf, heir: str, own: bool, is_handed_over: bool, begins: bool
+) -> None:
+    """In the same numbers: finals that are stored keep theirs."""
+    session = await shelf.session()
+    other = await shelf.claimed(await shelf.session("other123"), "other", 3600)
+    mine = await shelf.claimed(session, "me", 30)
+    await shelf.records.keep([final(mine, 1)])
+    if is_handed_over:
+        await shelf.records.release(mine.lease, "me")
+    shelf.clock.at += timedelta(seconds=31)
+    [taken] = await shelf.records.adopt(heir, 30, own=own)
+    assert (taken.numbering.epoch != mine.numbering.epoch) is begins
+    assert taken.numbering == replace(mine.numbering, epoch=taken.numbering.epoch, last_seq=1)
+    assert await shelf.records.numbering(session.id) == taken.numbering
+    assert await shelf.records.numbering(other.session_id) == other.numbering
+    await shelf.records.finish(taken.lease, "stopped by request", True)
+    assert (await shelf.claimed(session)).numbering == taken.numbering
+
+
 async def test_of_two_heirs_one_adopts(shelf: Shelf) -> None:
     for number in range(5):
         await shelf.claimed(await shelf.session(f"slug{number}"))
@@ -494,7 +525,7 @@ async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: S
 # --- words without a number -----------------------------------------------------------------------------------
 
 
-async def test_words_without_a_number_are_kept_once(shelf: Shelf) -> None:
+async def test_words_that_lost_their_number_are_kept_once(shelf: Shelf) -> None:
     session = await shelf.session()
     former = await shelf.claimed(session)
     lost = [final(former, seq) for seq in (1, 2)]
@@ -502,3 +533,26 @@ async def test_words_without_a_number_are_kept_once(shelf: Shelf) -> None:
     assert await shelf.records.keep_strays(lost) == 2
     assert await shelf.records.keep_strays(lost) == 0
     assert await numbers(shelf, session) == []
+
+
+async def test_words_that_lost_their_number_get_the_next_when_nobody_numbers(shelf: Shelf) -> None:
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    await shelf.records.keep([final(former, 1)])
+    shelf.clock.at += timedelta(minutes=1)
+    [heirs] = await shelf.records.adopt("heir", 30, own=False)
+    await shelf.records.keep([final(heirs, 2, "new:2")])
+    lost = [final(former, seq, f"old:{seq}") for seq in (12, 13)]
+    assert (await shelf.records.keep(lost)).fenced
+    assert await shelf.records.keep_strays(lost) == 2
+    assert await shelf.records.number_strays(session.id) == []
+    assert await numbers(shelf, session) == [1, 2]
+    await shelf.records.keep([final(heirs, 3, "new:3")])
+    await shelf.records.finish(heirs.lease, "stopped by request", True)
+    numbered = await shelf.records.number_strays(session.id)
+    assert [(one.seq, one.utterance_id) for one in numbered] == [(4, "old:12"), (5, "old:13")]
+    assert json.loads(numbered[0].data) == {"text": "Number 12.", "utteranceId": "old:12"}
+    assert await numbers(shelf, session) == [1, 2, 3, 4, 5]
+    assert await shelf.records.number_strays(session.id) == []
+    assert (await shelf.claimed(session)).numbering.last_seq == 5
+    assert await shelf.records.number_strays("nowhere") == []

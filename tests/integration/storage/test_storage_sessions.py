@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -13,9 +15,9 @@ from storage.postgres.finals import Appended, Finals
 from storage.postgres.places import Asked, ProviderPlaces
 from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
-from storage.postgres.segments import NewSegment, Segments
+from storage.postgres.segments import NewSegment, Segments, Stray
 from storage.postgres.sessions import DEFAULT_SPACE, Participants, SessionRow, Sessions, SessionStatus
-from storage.postgres.transcriptions import Transcriptions
+from storage.postgres.transcriptions import NewTranscription, Transcriptions
 from storage.postgres.usage import Usage, UsageRow, usage_id
 
 LATER = NOW + timedelta(minutes=5)
@@ -507,18 +509,52 @@ async def test_a_stray_gives_way_to_what_the_new_owner_heard_of_the_same_speaker
 
     segments = Segments(db)
     await segments.upsert([said(anna, "new:1", 10, 14)])
-    strays = [
+    rows = [
         said(anna, "old:1", 8, 11),  # overlaps
         said(ben, "old:2", 8, 11),
         said(anna, "old:3", 5, 8),
         said(anna, "old:4", 14, 15),
         said(None, "old:5", 10, 11),
         said(anna, "new:1", 10, 14, "other words"),
+        said(anna, "old:6", 20, 21),
     ]
-    assert await segments.keep_strays(strays) == 4
+    # A partial that was stored while it was spoken is no other words.
+    await segments.upsert([replace(said(anna, "old:6", 20, 21, "word"), is_final=False)])
+    assert await segments.keep_strays(stray(row) for row in rows) == 5
     assert await segments.keep_strays([]) == 0
     kept = await segments.by_session(session.id)
-    assert {row.utterance_id for row in kept} == {"new:1", "old:2", "old:3", "old:4", "old:5"}
+    assert {row.utterance_id for row in kept} == {"new:1", "old:2", "old:3", "old:4", "old:5", "old:6"}
     assert {row.text for row in kept} == {"words"}
     gone = NewSegment("nowhere", None, "x", "x", None, True, NOW, NOW, NOW)
-    assert await segments.keep_strays([gone]) == 0
+    assert await segments.keep_strays([stray(gone)]) == 0
+
+
+async def test_whoever_begins_while_strays_are_numbered_goes_on_behind_them(world: World) -> None:
+    """And the other order: strays wait for whoever is just beginning, and leave the numbering to it."""
+    runs = Transcriptions(world.db)
+    strays = [NewSegment(world.session.id, None, f"old:{n}", "words", None, True, NOW, NOW, NOW) for n in (1, 2)]
+    assert await runs.finish(world.run.id, world.run.fence, NOW, "stopped", True)
+    assert await Segments(world.db).keep_strays(stray(row) for row in strays) == 2
+    new = NewTranscription(world.session.id, world.session.slug, "rtmp", {})
+    async with contextlib.AsyncExitStack() as stack:
+        link = await stack.enter_async_context(world.db.transaction())
+        assert await link.value("session_hold", world.session.id)
+        assert len(await link.rows("stray_number", world.session.id, NOW)) == 2
+        claiming = asyncio.create_task(runs.claim(new, "replica-2", 15, NOW), name="claim")
+        await blocked(world.db)
+    begun, _ = await claiming
+    assert begun.last_seq == 2
+    third = NewSegment(world.session.id, None, "old:3", "words", None, True, NOW, NOW, NOW)
+    assert await Segments(world.db).keep_strays([stray(third)]) == 1
+    assert await runs.finish(begun.id, begun.fence, NOW, "stopped", True)
+    async with world.db.pool.acquire() as claim, claim.transaction():
+        await claim.execute('SELECT FROM "VideoSession" FOR SHARE')  # what a claim does first
+        await claim.execute("UPDATE gateway.transcription SET state = 'STARTING' WHERE id = $1", begun.id)
+        numbering = asyncio.create_task(runs.number_strays(world.session.id, NOW), name="number")
+        await blocked(world.db)
+    assert await numbering == []
+    assert await Finals(world.db).count(world.session.id) == 2
+
+
+def stray(row: NewSegment) -> Stray:
+    return Stray(row, "transcription", b'{"text": "words"}')

@@ -28,6 +28,7 @@ from gateway.sessions.usecases.ports import (
     Kept,
     KeptFinal,
     LinkEnd,
+    NumberedFinal,
     Participation,
     ProviderSession,
     RecordsUnavailable,
@@ -40,6 +41,7 @@ from gateway.sessions.usecases.run import RunOptions, World
 from gateway.sessions.usecases.transcriptions import Transcriptions
 
 BEGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+HANDED_OVER = datetime.fromtimestamp(0, UTC)
 
 
 class LoopClock:
@@ -197,7 +199,7 @@ class MemoryRecords:
         if found.status in ("ENDED", "EXPIRED"):
             raise SessionOver(session.slug, found.status)
         now = self._clock.now()
-        self._streams.setdefault(session.id, _Stream(f"epoch{len(self._streams)}", now))
+        self._streams.setdefault(session.id, _Stream(f"epoch{next(self._ids)}", now))
         row = _Row(
             id=f"transcription-{next(self._ids)}",
             session_id=session.id,
@@ -221,6 +223,8 @@ class MemoryRecords:
             if row.state != "STOPPED" and (row.lease_until < now or (own and row.owner == owner))
         ]
         for row in taken:
+            if row.lease_until > HANDED_OVER and not (own and row.owner == owner):
+                self._streams[row.session_id].epoch = f"epoch{next(self._ids)}"
             row.owner, row.fence, row.lease_until = owner, row.fence + 1, now + timedelta(seconds=lease_s)
         return [self._claimed(row) for row in taken]
 
@@ -229,7 +233,7 @@ class MemoryRecords:
         row = self._owned(lease)
         if row is None or row.owner != owner:
             return False
-        row.lease_until = self._clock.now() + timedelta(seconds=lease_s)
+        row.lease_until = self._clock.now() + timedelta(seconds=lease_s) if lease_s else HANDED_OVER
         return True
 
     async def release(self, lease: Lease, owner: str) -> None:
@@ -352,6 +356,21 @@ class MemoryRecords:
         fresh = [final for final in finals if final.caption.utterance_id not in known]
         self.strays += fresh
         return len(fresh)
+
+    async def number_strays(self, session_id: str) -> list[NumberedFinal]:
+        await self._answer()
+        if any(row.session_id == session_id and row.state != "STOPPED" for row in self._rows.values()):
+            return []
+        numbered: list[NumberedFinal] = []
+        if self._alive(session_id) is None:
+            return numbered
+        stream, events = self._streams[session_id], self._events.setdefault(session_id, {})
+        for stray in [one for one in self.strays if one.session_id == session_id]:
+            self.strays.remove(stray)
+            stream.last_seq += 1
+            events[stream.last_seq] = stray
+            numbered.append(NumberedFinal(stream.last_seq, stray.caption.utterance_id, stray.data))
+        return numbered
 
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._answer()

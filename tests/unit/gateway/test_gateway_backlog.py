@@ -91,7 +91,7 @@ class MemoryJournal:
 
     async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
         found = {
-            entry.seq: KeptFinal(entry.seq, entry.data)
+            entry.seq: KeptFinal(entry.seq, entry.data, entry.epoch)
             for _, entry in self.entries
             if isinstance(entry, FinalToKeep) and entry.session_id == session_id and entry.seq > after
         }

@@ -521,6 +521,32 @@ async def test_another_epoch_sends_everybody_back() -> None:
     assert closed == [CloseCode.DRAINING]
 
 
+async def test_another_epoch_elsewhere_sends_everybody_back() -> None:
+    """The session does not run here any more, and what was shown last is not in the numbering of whoever has it."""
+    stage = Stage(last_seq=2)
+    closed: list[CloseCode] = []
+    watcher = stage.join(FakeTransport(), closed)
+    await stage.channel.catch_up(watcher, None, stage.read)
+    stage.hub.refresh(SLUG, Numbering("e1", NOW, 9), "running")
+    assert closed == []
+    stage.hub.refresh(SLUG, Numbering("e2", NOW, 9), "running")
+    assert closed == [CloseCode.DRAINING]
+
+
+async def test_an_epoch_that_begins_while_somebody_reads_the_past_sends_them_back() -> None:
+    stage = Stage(last_seq=2)
+    closed: list[CloseCode] = []
+
+    async def read(after: int, limit: int) -> list[tuple[int, bytes]]:
+        stage.hub.begin(SLUG, Numbering("e2", NOW, 2))
+        return [(1, b"{}"), (2, b"{}")]
+
+    transport = FakeTransport()
+    await stage.channel.catch_up(stage.join(transport, closed), None, read)
+    assert closed == [CloseCode.DRAINING]
+    assert [message["type"] for message in messages(bytes(transport.arrived))] == ["hello"]
+
+
 # --- coming and going ---------------------------------------------------------------------------------------
 
 

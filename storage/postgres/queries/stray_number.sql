@@ -1,0 +1,26 @@
+-- Strays of a session get the next numbers, in spoken order, unless somebody numbers it now. The caller holds the
+-- session's row, so that nobody begins meanwhile. A stray that got a number in another way is only forgotten.
+WITH free AS MATERIALIZED (
+  SELECT s.session_id, s.epoch, s.last_seq FROM gateway.stream s
+  WHERE s.session_id = $1
+    AND NOT EXISTS (SELECT FROM gateway.transcription t WHERE t.session_id = $1 AND t.state <> 'STOPPED')
+), stray AS (
+  DELETE FROM gateway.stray_final d USING free WHERE d.session_id = free.session_id
+  RETURNING d.utterance_id, d.transcription_id, d.data
+), numbered AS MATERIALIZED (
+  SELECT f.session_id, f.last_seq + row_number() OVER (ORDER BY t."startedAt", y.utterance_id) AS seq, f.epoch,
+         y.utterance_id, y.transcription_id, y.data
+  FROM stray y CROSS JOIN free f
+       JOIN app."TranscriptSegment" t ON t."videoSessionId" = f.session_id AND t."utteranceId" = y.utterance_id
+  WHERE NOT EXISTS (
+    SELECT FROM gateway.transcript_event e WHERE e.session_id = f.session_id AND e.utterance_id = y.utterance_id
+  )
+), event AS (
+  INSERT INTO gateway.transcript_event (session_id, seq, epoch, utterance_id, transcription_id, data, created_at)
+  SELECT session_id, seq, epoch, utterance_id, transcription_id, data, $2 FROM numbered
+), mark AS (
+  UPDATE gateway.stream s SET last_seq = m.seq
+  FROM (SELECT max(seq) AS seq FROM numbered) m
+  WHERE s.session_id = $1 AND m.seq IS NOT NULL
+)
+SELECT seq, utterance_id, data FROM numbered ORDER BY seq
