@@ -46,6 +46,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     errors.NoSuchParticipant: HTTPStatus.NOT_FOUND,
     errors.IdentityTaken: HTTPStatus.CONFLICT,
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.DeletingRefused: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NoRooms: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ControlUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.ControlRefused: HTTPStatus.SERVICE_UNAVAILABLE,

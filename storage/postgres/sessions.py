@@ -169,6 +169,9 @@ class Sessions:
         args = (session_id, blob_url, whole(size_bytes), naive(now))
         return await self._db.run("session_set_transcript", *args) == 1
 
+    async def all_ids(self) -> list[str]:
+        return [record["id"] for record in await self._db.rows("session_all")]
+
     async def delete(self, session_id: str, now: datetime) -> bool:
         """Remove a session and all that belongs to it; its usage rows are kept in gateway.usage_archive.
 

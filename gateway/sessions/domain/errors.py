@@ -212,6 +212,21 @@ class TooManyRequests(SessionError):
         self.retry_after_s = retry_after_s
 
 
+class DeletingRefused(SessionError):
+    """The tables are the app's, and its database does not let us delete from them."""
+
+    title = "The database refuses to delete"
+    hint = (
+        'GRANT DELETE ON "VideoSession", "Participant", "TranscriptSegment", "TranscriptionUsage", "SessionAnalysis" '
+        "to the gateway's role, or let the app delete the session itself"
+    )
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the gateway's role may not delete sessions; the session is over, and all of it is still there"
+        )
+
+
 class NoRooms(SessionError):
     title = "LiveKit is not configured"
     hint = "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"

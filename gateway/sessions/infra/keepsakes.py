@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable
 from datetime import datetime
 
 import asyncpg
 
+from gateway.sessions.domain.errors import DeletingRefused
 from gateway.sessions.infra.availability import available
 from gateway.sessions.usecases.ports import Clock
 from gateway.sessions.usecases.retention import RetentionRefused
 from storage.postgres.pool import Database
 from storage.postgres.retention import Retention
 from storage.postgres.sessions import Sessions
+
+log = logging.getLogger(__name__)
 
 
 class PostgresKeepsakes:
@@ -23,7 +27,11 @@ class PostgresKeepsakes:
 
     @available
     async def erase(self, session_id: str) -> bool:
-        return await self._sessions.delete(session_id, self._clock.now())
+        try:
+            return await self._sessions.delete(session_id, self._clock.now())
+        except asyncpg.InsufficientPrivilegeError as error:
+            log.error("a session was not deleted: %s", error)
+            raise DeletingRefused from error
 
     @available
     async def clear(self, before: datetime, now: datetime) -> int:

@@ -10,7 +10,7 @@ import asyncpg
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.sessions.infra.availability import available
 from gateway.sessions.usecases.ports import Clock
-from gateway.sessions.usecases.session_ports import Ending, Joined, Joining, NewSession, SlugTaken
+from gateway.sessions.usecases.session_ports import Ending, Joined, Joining, NewSession, SlugTaken, TablesOfTheApp
 from storage.postgres import errors, sessions
 from storage.postgres.pool import Database
 from storage.postgres.segments import NewSegment, SegmentRow, Segments
@@ -90,6 +90,15 @@ class PostgresSessions:
     @available
     async def delete(self, session_id: str) -> bool:
         return await self._sessions.delete(session_id, self._clock.now())
+
+    @available
+    async def delete_all(self) -> int:
+        if not self._own_tables:
+            raise TablesOfTheApp
+        deleted = 0
+        for session_id in await self._sessions.all_ids():
+            deleted += await self._sessions.delete(session_id, self._clock.now())
+        return deleted
 
 
 class PostgresParticipants:

@@ -114,7 +114,10 @@ class Closing:
         return await self.follow_up(session)
 
     async def delete(self, session: VideoSession) -> None:
-        """Nothing of the session is left, but its billing records. Raises: SessionNotFound, RecordsUnavailable."""
+        """Nothing of the session is left, but its billing records.
+
+        Raises: SessionNotFound, RecordsUnavailable; DeletingRefused, then the session has ended and is still there.
+        """
         if may_move(session.status, SessionStatus.ENDED):
             await self._sessions.end(session.id, None)
         elif may_move(session.status, SessionStatus.EXPIRED):

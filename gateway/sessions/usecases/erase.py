@@ -16,7 +16,10 @@ class Shelves(Protocol):
     """Where the rows are."""
 
     async def erase(self, session_id: str) -> bool:
-        """All rows, in one transaction. Returns: whether there was a session. Raises: RecordsUnavailable."""
+        """All rows, in one transaction. Returns: whether there was a session.
+
+        Raises: RecordsUnavailable, DeletingRefused, with nothing erased.
+        """
 
 
 class Memory(Protocol):
@@ -39,7 +42,7 @@ class Eraser:
 
         Finals that are only on disk yet are dropped as soon as the database is asked about them, and with them their
         file. A document whose store is away goes when it is back. Returns: whether there was a session.
-        Raises: RecordsUnavailable, with nothing erased.
+        Raises: RecordsUnavailable, DeletingRefused, with nothing erased.
         """
         found = await self._shelves.erase(session_id)
         self._abandon(session_id)

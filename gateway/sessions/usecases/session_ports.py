@@ -48,6 +48,10 @@ class Joined:
     went_live: bool
 
 
+class TablesOfTheApp(Exception):
+    """Emptying the tables is for development, on tables that the gateway made; these are the app's."""
+
+
 class SessionRepository(Protocol):
     @property
     def default_space(self) -> str:
@@ -83,6 +87,9 @@ class SessionRepository(Protocol):
 
     async def delete(self, session_id: str) -> bool:
         """With all that belongs to it, in one transaction; usage is archived. Returns: whether it was there."""
+
+    async def delete_all(self) -> int:
+        """Every session, as `delete`: for development. Returns: how many. Raises: TablesOfTheApp."""
 
 
 class ParticipantRepository(Protocol):

@@ -14,6 +14,7 @@ import pytest
 from gateway.live.hub import Hub
 from gateway.live.protocol import CloseCode, encode_caption
 from gateway.sessions.domain.captions import Caption, Speaker, Word
+from gateway.sessions.domain.errors import DeletingRefused
 from gateway.sessions.domain.transcription import Claimed
 from gateway.sessions.domain.usage import Meter, read
 from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
@@ -209,6 +210,30 @@ async def test_words_that_are_only_on_disk_go_with_their_session(world: World) -
     assert world.recorder.refused == 3
 
 
+async def test_words_that_lost_their_number_go_with_their_session(world: World) -> None:
+    """When it is deleted, and when their time is over."""
+    session, old = await world.session("abc12345"), await world.session("old")
+    for one in (session, old):
+        claimed = await world.claim(one)
+        await world.records.release(claimed.lease, "me")
+        assert len(await world.records.adopt("heir", 600, own=False)) == 1
+        world.say(claimed, 1)
+        world.records.away = True
+        async with asyncio.timeout(20):
+            while world.recorder.pending:
+                world.records.away = not len(world.journal)  # to the disk first, then from there
+                await asyncio.sleep(0.01)
+    assert await world.places_of(SECRET) == [
+        "gateway.stray_final",
+        "gateway.transcription",
+        'public."TranscriptSegment"',
+    ]
+    assert await world.eraser.erase(session.id, session.slug)
+    assert "gateway.stray_final" in await world.places_of(SECRET)
+    assert await world.eraser.erase(old.id, old.slug)
+    assert await world.places_of(SECRET) == []
+
+
 async def test_the_bill_of_a_deleted_session_stays(world: World) -> None:
     session = await world.session("abc12345")
     claimed = await world.claim(session)
@@ -335,5 +360,9 @@ async def test_a_role_that_may_not_delete_says_what_it_needs(world: World) -> No
             keepsakes = PostgresKeepsakes(reader, world.clock)
             with pytest.raises(RetentionRefused, match="GRANT DELETE"):
                 await keepsakes.clear(BEGIN + 100 * DAY, BEGIN + 101 * DAY)
+            with pytest.raises(DeletingRefused):
+                await keepsakes.erase(session.id)
+        assert await world.records.session("old") == session
+        assert len(await world.records.finals(session.id, 0, 10)) == 1
     finally:
         await world.db.pool.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

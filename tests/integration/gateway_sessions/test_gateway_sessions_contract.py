@@ -40,6 +40,7 @@ from gateway.sessions.usecases.session_ports import (
     RateLimiter,
     SessionRepository,
     SlugTaken,
+    TablesOfTheApp,
     TranscriptRepository,
 )
 from storage.postgres.pool import open_pool
@@ -200,6 +201,26 @@ async def test_deleting_takes_everything_along(shelf: Shelf) -> None:
     assert await shelf.transcripts.of(session.id, finals_only=False) == []
     assert await shelf.endings.pending(session.id) is None
     assert len(await shelf.people.of(other.id, active_only=False)) == 1
+
+
+async def test_all_can_be_deleted_in_tables_of_our_own(shelf: Shelf) -> None:
+    session, other = await shelf.live(), await shelf.live("other")
+    await shelf.transcripts.append(session.id, None, said("u1", 0))
+    assert await shelf.sessions.delete_all() == 2
+    assert await shelf.sessions.listed(None, 10, None) == []
+    assert await shelf.transcripts.of(session.id, finals_only=False) == []
+    assert await shelf.people.of(other.id, active_only=False) == []
+    assert await shelf.sessions.delete_all() == 0
+
+
+async def test_the_tables_of_an_app_are_not_emptied(database_url: str) -> None:
+    clock = HandClock()
+    async with open_pool(parse_database_url(database_url), size=2) as database:
+        ours, theirs = (PostgresSessions(database, clock, own_tables=own) for own in (True, False))
+        made = await ours.create(NewSession("abc12345", None, ours.default_space, None))
+        with pytest.raises(TablesOfTheApp):
+            await theirs.delete_all()
+        assert await theirs.by_slug("abc12345") == made
 
 
 # --- participants -------------------------------------------------------------------------------------------

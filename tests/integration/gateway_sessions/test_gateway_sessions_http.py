@@ -468,3 +468,28 @@ async def test_maintenance_can_be_left_to_cron(database_url: str, provider: Loca
         process = await Process.start(sys.executable, "-m", "gateway", "maintain", env=env)
         assert await process.wait(60) == 0, process.output
         assert process.lines[-1].startswith("ended 0, expired 0, completed 0"), process.output
+
+
+async def test_a_role_that_may_not_delete_is_told_what_it_lacks(
+    database_url: str, provider: LocalServer, tmp_path: Path
+) -> None:
+    role = f"keeper_{secrets.token_hex(4)}"
+    owner = await asyncpg.connect(database_url)
+    try:
+        await owner.execute(
+            f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA gateway TO {role}; "
+            f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}; "
+            f"GRANT ALL ON ALL TABLES IN SCHEMA gateway TO {role}"
+        )
+        url = database_url.replace("postgres@", f"{role}@", 1)
+        async with running(url, provider, tmp_path / "one") as gateway:
+            slug = await live(gateway)
+            refused = await call(gateway, "DELETE", f"/api/sessions/{slug}")
+            assert (refused.status, refused.kind) == (503, "application/problem+json")
+            assert "GRANT DELETE" in refused.json["hint"]
+            assert (await show(gateway, slug))["status"] == "ENDED"
+            await owner.execute(f"GRANT DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+            assert await good(gateway, "DELETE", f"/api/sessions/{slug}") == {"success": True}
+    finally:
+        await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        await owner.close()

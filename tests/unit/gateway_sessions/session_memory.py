@@ -147,6 +147,9 @@ class MemorySessions:
                 del table[key]  # type: ignore[attr-defined]
         return rows.sessions.pop(session_id, None) is not None
 
+    async def delete_all(self) -> int:
+        return sum([await self.delete(session_id) for session_id in list(self._rows.sessions)])
+
 
 class MemoryParticipants:
     def __init__(self, rows: Rows, clock: HandClock) -> None:
