@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from support.gateway import Running, gateway_process
+from support.livekit import LivekitServer, needed_server, no_proxy
 
 from stt.local.server import LocalOptions, LocalServer
 
@@ -29,3 +30,13 @@ async def gateway(provider: LocalServer, database_url: str, tmp_path: Path) -> A
     ) as running:
         yield running
     assert not [session for session in provider.sessions.values() if session.open], "a provider session was left open"
+
+
+@pytest.fixture
+def livekit(tmp_path: Path) -> Iterator[LivekitServer]:
+    """A real media server."""
+    server = LivekitServer(needed_server(), tmp_path / "livekit.log")
+    with no_proxy():
+        server.start()
+        yield server
+        server.stop()

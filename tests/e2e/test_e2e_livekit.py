@@ -12,7 +12,7 @@ import soxr
 from aiohttp import web
 from support.browser import Page, needs_chromium, open_page, running_chromium
 from support.gateway import Running, gateway_process, words_in_order
-from support.livekit import KEY, SECRET, LivekitServer, needed_server, no_proxy
+from support.livekit import KEY, SECRET, LivekitServer
 from support.npm import installed
 
 from stt.local.scripted import speak
@@ -24,15 +24,6 @@ SAID = "alpha bravo charlie delta echo foxtrot golf hotel india juliet"
 RATE = 48_000
 
 pytestmark = pytest.mark.timeout(900)  # the first one may have to build the server
-
-
-@pytest.fixture
-def livekit(tmp_path: Path) -> Iterator[LivekitServer]:
-    server = LivekitServer(needed_server(), tmp_path / "livekit.log")
-    with no_proxy():
-        server.start()
-        yield server
-        server.stop()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import jwt
 import pytest
 from livekit import rtc
 from support.gateway import Running, gateway_process, words_in_order
-from support.livekit import KEY, SECRET, LivekitServer, Person, needed_server, no_proxy
+from support.livekit import KEY, SECRET, LivekitServer, Person
 
 from stt.local.server import LocalServer
 
@@ -25,15 +25,6 @@ ANNA = "alpha bravo charlie delta echo foxtrot golf hotel"
 GUS = "zero one two three four five six seven"
 # Billing records outlive their session, without a word of what was said.
 KEPT = {"usage_archive", "provider_session"}
-
-
-@pytest.fixture
-def livekit(tmp_path: Path) -> Iterator[LivekitServer]:
-    server = LivekitServer(needed_server(), tmp_path / "livekit.log")
-    with no_proxy():
-        server.start()
-        yield server
-        server.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 
 TOKEN = "console-test-token"
 CHROMIUM = Path("/usr/bin/chromium")
-_FLAGS = (
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -29,7 +29,6 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--remote-debugging-port=0",
 )
 
 
@@ -45,7 +44,7 @@ def needs_chromium() -> None:
 @contextmanager
 def running_chromium(folder: Path, *flags: str) -> Iterator[str]:
     """Start Chromium with `folder` as its profile. Yields the URL of its DevTools socket."""
-    command = [str(CHROMIUM), *_FLAGS, *flags, f"--user-data-dir={folder}", "about:blank"]
+    command = [str(CHROMIUM), *FLAGS, "--remote-debugging-port=0", *flags, f"--user-data-dir={folder}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         yield _devtools_url(process, folder / "DevToolsActivePort")

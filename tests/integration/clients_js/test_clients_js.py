@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from aiohttp import web
+from support import browser
 from support.cutter import cutting
 from support.gateway import TOKEN
 from support.scripted_gateway import World, scripted_gateway
@@ -207,18 +208,6 @@ async def test_a_gateway_that_restarts_is_come_back_to(database_url: str, tmp_pa
 
 # --- Chromium ---------------------------------------------------------------------------------------------
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
-
 
 class Pages:
     """A web app of its own origin, and what its page reports."""
@@ -258,7 +247,7 @@ async def pages() -> AsyncIterator[Pages]:
 async def browsing(chromium: str, folder: Path, url: str) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
         chromium,
-        *FLAGS,
+        *browser.FLAGS,
         f"--user-data-dir={folder / 'chromium'}",
         url,
         stdout=asyncio.subprocess.DEVNULL,

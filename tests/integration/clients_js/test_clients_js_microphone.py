@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 from aiohttp import web
+from support import browser
 from support.cutter import cutting
 from support.gateway import write_wav
 from support.scripted_gateway import World, scripted_gateway
@@ -29,15 +30,7 @@ SECRET = "a-secret-of-the-test-that-is-long-enough"
 LIVEKIT = {"livekit_api_key": "devkey", "livekit_api_secret": SECRET}
 WORDS = "alpha bravo charlie delta echo foxtrot golf hotel"
 FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
+    *browser.FLAGS,
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-device-for-media-stream",
 )

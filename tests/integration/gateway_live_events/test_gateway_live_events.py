@@ -21,22 +21,12 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from sse_client import STREAM, Event, Events, listening
+from support import browser
 from support.cutter import cutting
 from support.gateway import TOKEN
 from support.scripted_gateway import World, scripted_gateway
 
 HERE = Path(__file__).parent
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 
 
 def budgets(seed: int, cuts: int) -> Iterator[int]:
@@ -135,7 +125,7 @@ async def test_an_event_source_reads_on_after_cuts_and_stops_when_there_is_nothi
         query = urlencode({"gateway": cutter.url, "session": slug, "token": TOKEN})
         process = await asyncio.create_subprocess_exec(
             chromium,
-            *CHROMIUM_FLAGS,
+            *browser.FLAGS,
             f"--user-data-dir={tmp_path / 'chromium'}",
             f"{origin}/events.html?{query}",
             stdout=asyncio.subprocess.DEVNULL,
