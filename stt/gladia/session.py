@@ -367,7 +367,7 @@ class Session:
                 self._move(Event.UNCERTAIN, now)
             elif is_overdue:
                 self._move(Event.ABANDONED, now)
-            elif self._down_since is not None and now - self._down_since >= self._options.resume_deadline_s:
+            elif self._down_since is not None and now >= self._down_since + self._options.resume_deadline_s:
                 self._gone(now)
         if self.state is SessionState.FETCHING and now >= self._fetch_by:
             # With time left a successor can hear the rest again; at the deadline it is given up.
@@ -479,7 +479,7 @@ class Session:
     def _take_probe(self, now: float) -> bytes | str | None:
         if self._stop_at is not None and self._acked >= self._stop_at:
             return self._take_stop(now)  # all of it had arrived before the cut: only the end is missing
-        if self._probes and now - self._last_sent < self._options.probe_s:
+        if self._probes and now < self._last_sent + self._options.probe_s:
             return None
         # Each is of another size, so that an acknowledgement tells whose it is.
         probe = self._take_audio(self._probe_size(), now)
@@ -515,14 +515,14 @@ class Session:
         return self._until is None and not (self.state is SessionState.RESUMING and self._probes)
 
     def _take_rest(self, now: float) -> str | None:
-        if not self._may_rest or now - self._last_audio < self._options.rest_s:
+        if not self._may_rest or now < self._last_audio + self._options.rest_s:
             return None
         self.is_resting = True
         self.finish(self._cursor, now, now + self._options.resume_deadline_s)
         return self._take_stop(now)
 
     def _keepalive(self, now: float) -> str | None:
-        if now - self._last_sent < self._options.keepalive_s:
+        if now < self._last_sent + self._options.keepalive_s:
             return None
         self._last_sent = now
         return None if self.state is SessionState.FLUSHING else wire.KEEPALIVE
@@ -551,7 +551,7 @@ class Session:
         if self._stop_at is not None and now >= self._look_by:
             self._move(Event.UNCERTAIN, now)
             return True
-        if self._awaiting_since is not None and now - self._awaiting_since >= self._options.stall_s:
+        if self._awaiting_since is not None and now >= self._awaiting_since + self._options.stall_s:
             self._stalls += 1
             self._awaiting_since = None
             return True

@@ -168,6 +168,23 @@ def test_a_session_that_cannot_be_resumed_in_time_is_lost() -> None:
     assert 30.0 <= now <= 31.0
 
 
+def test_what_is_waited_for_has_come_when_the_wait_is_over() -> None:
+    """Sums and differences of times round differently: a wait that ends where it began would never end."""
+    for tenth in range(2000):
+        begin = 1000 + tenth * 0.1
+        one, _ = session(seconds=0.1, now=begin)
+        one.created("id", "ws://x", begin)
+        one.dropped(None, begin)
+        now = begin
+        while isinstance(step := one.step(now), Wait | Connect):
+            if isinstance(step, Wait):
+                assert step.until > now
+                now = step.until
+            else:
+                one.dropped(None, now)
+        assert one.state is SessionState.LOST
+
+
 def test_the_result_is_asked_for_until_patience_ends_and_then_the_rest_is_said_again() -> None:
     one, _ = streaming(seconds=0.1)
     one.finish(CHUNK, 0.0, 1000.0)
