@@ -97,7 +97,7 @@ class ParticipantView(msgspec.Struct, rename="camel"):
 
 
 class ParticipantList(msgspec.Struct):
-    """Who is there, the longest present first."""
+    """Who is there, the longest present first; with `all=1` also those who have left, `leftAt` says when."""
 
     participants: list[ParticipantView]
 

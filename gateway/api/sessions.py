@@ -78,7 +78,8 @@ class SessionsApi:
                   credential="user", parameters=(SLUG,), body=schemas.LeaveBody, needs_body=False,
                   answers={200: schemas.ParticipantView, **written}, tag=tag),
             Route("GET", "/api/sessions/{slug}/participants", self.participants, "Who is there", credential="user",
-                  parameters=(SLUG,), answers={200: schemas.ParticipantList, **base}, tag=tag),
+                  parameters=(SLUG, Parameter("all", "query", "1: also those who have left")),
+                  answers={200: schemas.ParticipantList, **base}, tag=tag),
             Route("POST", "/api/sessions/{slug}/transcription/start", self.transcribe, "Start transcribing a session "
                   "that is live; idempotent", credential="user", parameters=(SLUG,), body=schemas.SessionStartBody,
                   needs_body=False, answers={200: StartAnswer, 201: StartAnswer, **written, 402: problem, 409: problem,
@@ -144,7 +145,8 @@ class SessionsApi:
         return json_answer(views.participant(await self.attendees.leave(caller, _slug(request), body.identity)))
 
     async def participants(self, request: web.Request) -> web.Response:
-        there = await self.attendees.active(await self._known(request), _slug(request))
+        look = self.attendees.everybody if request.query.get("all") == "1" else self.attendees.active
+        there = await look(await self._known(request), _slug(request))
         return json_answer(schemas.ParticipantList([views.participant(one) for one in there]))
 
     # --- what is said -------------------------------------------------------------------------------------

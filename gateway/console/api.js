@@ -47,14 +47,14 @@ function unescaped(text) {
   }
 }
 
-/** Raises Problem. Returns the Response. */
-export async function request(path, options = {}) {
+/** Without a token as a guest. Raises Problem. Returns the Response. */
+export async function request(path, { token = memory.token, ...options } = {}) {
   let response;
   try {
-    const headers = { Authorization: `Bearer ${memory.token}`, ...options.headers };
+    const headers = { ...(token && { Authorization: `Bearer ${token}` }), ...options.headers };
     response = await fetch(path, { ...options, headers, cache: 'no-store' });
   } catch (error) {
-    if (error.name === 'TypeError' && !isHeaderText(memory.token)) {
+    if (error.name === 'TypeError' && !isHeaderText(token)) {
       throw new Problem(401, 'the token holds characters that no token has');
     }
     throw new Problem(0, 'the gateway does not answer; trying again');
@@ -66,10 +66,12 @@ export async function request(path, options = {}) {
 
 const isHeaderText = (text) => /^[\x20-\x7e]*$/.test(text);
 
-export const get = async (path) => (await request(path)).json();
+export const get = async (path, options) => (await request(path, options)).json();
 
-export const post = async (path, body) =>
-  (await request(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
+const JSON_BODY = { 'Content-Type': 'application/json' };
+
+export const post = async (path, body, options) =>
+  (await request(path, { ...options, method: 'POST', headers: JSON_BODY, body: JSON.stringify(body) })).json();
 
 /** Which recogniser answers and what is not ready; 503 carries the same body as 200. */
 export async function readiness() {
@@ -80,8 +82,13 @@ export async function readiness() {
 /** Fetch the transcript with the token in a header, where a plain link would have to show it, and save it. */
 export async function saveTranscript(slug, format) {
   const response = await request(`api/sessions/${encodeURIComponent(slug)}/transcript?format=${format}`);
+  await save(response, `${slug}.${format}`);
+}
+
+/** Save what was answered as a file. */
+export async function save(response, name) {
   const url = URL.createObjectURL(await response.blob());
-  const link = Object.assign(document.createElement('a'), { href: url, download: `${slug}.${format}` });
+  const link = Object.assign(document.createElement('a'), { href: url, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -32,3 +32,15 @@ export function clock(ms) {
 export const dollars = (usd) => `$${usd.toFixed(usd > 0 && usd < 0.01 ? 4 : 2)}`;
 
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
+
+/** Put what a field holds on the clipboard, and say so on the button. */
+export async function copy(field, button) {
+  try {
+    await navigator.clipboard.writeText(field.value);
+  } catch { // only secure pages have a clipboard
+    field.select();
+    document.execCommand('copy');
+  }
+  button.textContent = 'Copied';
+  setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+}

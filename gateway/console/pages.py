@@ -1,4 +1,4 @@
-"""The pages people see: the console at `/` and the readable API document at `/docs`. Static files, no build step."""
+"""The pages people see: live at `/`, `/sessions`, `/join` for guests, the API document at `/docs`. Static, no build."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from aiohttp.typedefs import Handler
 
 FILES: Final = {
     "/": ("index.html", "text/html"),
+    "/sessions": ("sessions.html", "text/html"),
+    "/join": ("join.html", "text/html"),
     "/docs": ("docs.html", "text/html"),
     "/console.css": ("console.css", "text/css"),
     "/console.js": ("console.js", "text/javascript"),
+    "/sessions.js": ("sessions.js", "text/javascript"),
+    "/remains.js": ("remains.js", "text/javascript"),
+    "/join.js": ("join.js", "text/javascript"),
     "/session.js": ("session.js", "text/javascript"),
     "/speak.js": ("speak.js", "text/javascript"),
     "/keys.js": ("keys.js", "text/javascript"),

@@ -2,7 +2,7 @@
 
 import { get, memory, post, saveTranscript } from './api.js';
 import { Captions } from './captions.js';
-import { byId, clock, count, dollars, make, say, sayState } from './dom.js';
+import { byId, clock, copy, count, dollars, make, say, sayState } from './dom.js';
 import { Voice } from './speak.js';
 import { TranscriptStream } from './transcript-stream.js';
 
@@ -216,17 +216,6 @@ async function speak() {
 async function stop() {
   const { finalsComplete } = await post('api/transcription/stop', { sessionSlug: shown.slug });
   if (!finalsComplete) captions.note('Some final lines may be missing: the provider did not confirm its end', 'bad');
-}
-
-async function copy(field, button) {
-  try {
-    await navigator.clipboard.writeText(field.value);
-  } catch { // only secure pages have a clipboard
-    field.select();
-    document.execCommand('copy');
-  }
-  button.textContent = 'Copied';
-  setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 }
 
 /** Run an action of a button; while it runs the button is off, and what went wrong stands in the transcript. */

@@ -70,6 +70,11 @@ class Attendees:
         session = await self._admission.session(caller, slug, What.VIEW)
         return await self._participants.of(session.id, active_only=True)
 
+    async def everybody(self, caller: Caller, slug: str) -> list[Participant]:
+        """Also those who have left."""
+        session = await self._admission.session(caller, slug, What.VIEW)
+        return await self._participants.of(session.id, active_only=False)
+
     # --- what the media server has seen --------------------------------------------------------------------
 
     async def came(self, room: str, identity: str, name: str | None) -> None:

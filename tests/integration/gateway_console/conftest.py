@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from support.browser import TOKEN, OpenPage, needs_chromium, open_page, running_chromium
+from support.gateway import write_wav
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
+from stt.local.scripted import speak
 from stt.local.server import LocalOptions, LocalServer
 
 
@@ -25,6 +27,21 @@ def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def browse(devtools: str) -> OpenPage:
     return partial(open_page, devtools)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[OpenPage]:
+    """A browser whose microphone says the same again and again."""
+    needs_chromium()
+    sound = write_wav(tmp_path / "microphone.wav", speak("alpha bravo charlie", lead_s=0.6, tail_s=0.9)[0])
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        "--autoplay-policy=no-user-gesture-required",
+        f"--use-file-for-fake-audio-capture={sound}",
+    )
+    with running_chromium(tmp_path / "chromium", *flags) as devtools:
+        yield partial(open_page, devtools)
 
 
 @pytest.fixture

@@ -5,38 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 import time
-import wave
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import jwt
 import pytest
-from support.browser import TOKEN, OpenPage, Page, needs_chromium, open_page, running_chromium
-from support.gateway import free_port, write_wav
+from support.browser import TOKEN, OpenPage
+from support.console import UNFILTERED, api, press, publishing, saved
+from support.gateway import free_port
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
-from stt.local.scripted import RATE, speak
 
 NASTY = '<script>window.broken=1</script><img src=x onerror="window.broken=1">'
-
-
-async def api(gateway: Gateway, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    async with (
-        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as http,
-        http.request(method, f"{gateway.http_url}{path}", json=body) as response,
-    ):
-        assert response.status < 300, await response.text()
-        answer: dict[str, Any] = await response.json()
-        return answer
 
 
 async def start(gateway: Gateway, **options: Any) -> tuple[str, str]:
@@ -45,25 +29,6 @@ async def start(gateway: Gateway, **options: Any) -> tuple[str, str]:
     body = {"sessionSlug": slug, "source": "rtmp", **options}
     started = await api(gateway, "POST", "/api/transcription/start", body)
     return slug, started["ingest"]["rtmpUrl"]
-
-
-@asynccontextmanager
-async def publishing(folder: Path, words: str, url: str, **pauses: Any) -> AsyncIterator[None]:
-    """Say `words` to the gateway while the block runs; leaving it waits for the end."""
-    file = folder / "speech.wav"
-    with wave.open(str(file), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(RATE)
-        out.writeframes(speak(words, lead_s=0.3, tail_s=0.7, **pauses)[0])
-    publisher = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway.cli.publish", str(file), url)
-    try:
-        yield
-        assert await publisher.wait() == 0
-    finally:
-        if publisher.returncode is None:
-            publisher.kill()
-            await publisher.wait()
 
 
 def texts(where: str) -> str:
@@ -107,18 +72,6 @@ async def test_speech_appears_grey_and_settles(gateway: Gateway, browse: OpenPag
         await page.until("!document.querySelector('#none').hidden")
         assert await page.run("window.broken") is None
         assert page.complaints == []
-
-
-async def saved(folder: Path, name: str) -> str:
-    """The content of a file that the browser saves."""
-    async with asyncio.timeout(10):
-        while not (content := "".join(await asyncio.to_thread(_read, folder, name))):
-            await asyncio.sleep(0.03)
-    return content
-
-
-def _read(folder: Path, name: str) -> list[str]:
-    return [file.read_text() for file in folder.glob(name)]
 
 
 async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
@@ -287,29 +240,6 @@ async def test_the_document_shows_every_operation(gateway: Gateway, browse: Open
 
 # --- the microphone -----------------------------------------------------------------------------------------
 
-# What people say is no noise to a browser's echo and noise filters; the tones of these tests are.
-UNFILTERED = """(() => {
-  const { mediaDevices } = navigator;
-  const ask = mediaDevices.getUserMedia.bind(mediaDevices);
-  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-  mediaDevices.getUserMedia = () => ask({ audio });
-})()"""
-
-
-@pytest.fixture
-def recorded(tmp_path: Path) -> Iterator[OpenPage]:
-    """A browser whose microphone says the same again and again."""
-    needs_chromium()
-    sound = write_wav(tmp_path / "microphone.wav", speak("alpha bravo charlie", lead_s=0.6, tail_s=0.9)[0])
-    flags = (
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        "--autoplay-policy=no-user-gesture-required",
-        f"--use-file-for-fake-audio-capture={sound}",
-    )
-    with running_chromium(tmp_path / "chromium", *flags) as devtools:
-        yield partial(open_page, devtools)
-
 
 async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded: OpenPage) -> None:
     """The button starts a transcription for it; the policy of the page allows the worklet; muted, nothing is sent."""
@@ -398,13 +328,6 @@ FIVE = """(async () => {
   captions.translation({ utteranceId: 'u1', targetLanguage: 'fr', text: 'Bonjour, budget.' });
 })()"""
 SHOWN = "[...document.querySelectorAll('#finals .row:not([hidden]) .text')].map((text) => text.textContent)"
-
-
-async def press(page: Page, key: str) -> None:
-    """A key as a keyboard sends it."""
-    text = {"text": key} if len(key) == 1 else {}
-    await page.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
-    await page.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
 
 async def test_search_finds_text_translations_and_names_also_in_lines_that_come_later(

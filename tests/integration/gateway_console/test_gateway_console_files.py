@@ -46,7 +46,14 @@ def test_what_a_page_names_is_served(name: str) -> None:
     assert wanted <= {*NAMES, "openapi.json"}
 
 
-def test_every_element_that_scripts_ask_for_exists() -> None:
-    scripts = "".join(content(name) for name in ("console.js", "session.js"))
-    asked = set(re.findall(r"byId\('([\w-]+)'\)", scripts))
-    assert asked and asked <= set(re.findall(r'\bid="([\w-]+)"', content("index.html")))
+@pytest.mark.parametrize(
+    ("page", "scripts"),
+    [
+        ("index.html", ("console.js", "session.js", "keys.js")),
+        ("sessions.html", ("sessions.js", "remains.js")),
+        ("join.html", ("join.js",)),
+    ],
+)
+def test_every_element_that_scripts_ask_for_exists(page: str, scripts: tuple[str, ...]) -> None:
+    asked = set(re.findall(r"byId\('([\w-]+)'\)", "".join(map(content, scripts))))
+    assert asked and asked <= set(re.findall(r'\bid="([\w-]+)"', content(page)))

@@ -1,0 +1,144 @@
+// The page behind a join link: a guest gives a name, reads along, and speaks where the session listens to browsers.
+// It knows no token but the guest's own, and shows nothing that a guest may not see.
+
+import { get, post, request } from './api.js';
+import { Captions } from './captions.js';
+import { byId, say, sayState } from './dom.js';
+import { Voice } from './speak.js';
+import { TranscriptStream } from './transcript-stream.js';
+
+const IDENTITY = 'gateway.guest';
+const NAME = 'gateway.guest-name';
+const ELSEWHERE = { livekit: 'its LiveKit room', rtmp: 'an encoder, over RTMP' };
+
+const invitation = new URLSearchParams(location.hash.slice(1)); // session, joinToken
+const slug = invitation.get('session') ?? '';
+const path = `api/sessions/${encodeURIComponent(slug)}`;
+let pass = null; // {token}: the LiveKit token of the room; null while outside
+let stream = null;
+
+const captions = new Captions({
+  pane: byId('pane'), finals: byId('finals'), partials: byId('partials'),
+  quiet: byId('quiet'), earlier: byId('earlier'), newest: byId('newest'), follower: byId('follow'), found: byId('found'),
+});
+const voice = new Voice({ section: byId('voice'), meter: byId('level'), told: byId('voice-state'), mute: byId('mute'), changed: showVoice });
+
+/** The same in this tab after a reload, unguessable for others. */
+function identity() {
+  const kept = sessionStorage.getItem(IDENTITY);
+  if (kept) return kept;
+  const random = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  sessionStorage.setItem(IDENTITY, `guest-${random}`);
+  return `guest-${random}`;
+}
+
+/** Get a token for the room, say that one is in it, and follow its captions. */
+async function join(name) {
+  const query = new URLSearchParams({ identity: identity(), name });
+  if (invitation.get('joinToken')) query.set('joinToken', invitation.get('joinToken'));
+  const { token } = await get(`${path}/token?${query}`, { token: '' });
+  await post(`${path}/participants/join`, { identity: identity(), name }, { token });
+  pass = { token };
+  sessionStorage.setItem(NAME, name);
+  byId('gate').hidden = true;
+  byId('call').hidden = byId('leave').hidden = false;
+  byId('pane').focus();
+  captions.clear();
+  stream = follow(token);
+}
+
+function follow(token) {
+  const opened = new TranscriptStream({ url: '.', session: slug, token, maxAttempts: Infinity });
+  const on = (type, hear) => opened.addEventListener(type, ({ detail }) => stream === opened && hear(detail));
+  on('open', ({ state, seq, restarted }) => {
+    tell('live', 'Connected');
+    captions.begin(seq, restarted);
+    showState(state);
+  });
+  on('partial', ({ data }) => captions.partial(data));
+  on('final', ({ seq, data }) => captions.final(seq, data));
+  on('translation', ({ data }) => captions.translation(data));
+  on('state', ({ data }) => {
+    showState(data.state);
+    if (data.state === 'stopped') captions.note(data.reason || 'The transcription has stopped');
+  });
+  on('gap', () => captions.note('Some lines are missing: they are not available any more', 'bad'));
+  on('close', ({ code, reason, willReconnect }) => {
+    const why = reason || (code === 1006 ? 'the connection was cut' : `close code ${code}`);
+    tell(willReconnect ? 'waiting' : 'over', willReconnect ? `Coming back: ${why}` : `Not live: ${why}`);
+  });
+  tell('connecting', 'Connecting …');
+  return opened;
+}
+
+function tell(phase, text) {
+  byId('line').dataset.phase = phase;
+  say(byId('line'), text);
+}
+
+function showState(state) {
+  sayState(byId('state'), state === 'idle' ? 'nothing is transcribed yet' : state);
+}
+
+function showVoice() {
+  byId('speak').ariaPressed = String(voice.isOn);
+  byId('speak').textContent = voice.isOn ? 'Stop speaking' : 'Use this microphone';
+}
+
+/** A transcription that does not run is started for browsers; one that listens to something else is left alone. */
+async function speak() {
+  if (voice.isOn) return voice.stop();
+  const { source } = await post(`${path}/transcription/start`, { source: 'websocket' }, pass);
+  if (source !== 'websocket') {
+    throw new Error(`This session listens to ${ELSEWHERE[source] ?? source}: a browser page cannot speak into it, only read along.`);
+  }
+  await voice.start(slug, pass.token, '', sessionStorage.getItem(NAME) ?? '');
+}
+
+async function leave() {
+  const { token } = pass;
+  goOut('You have left. Join again whenever you like.');
+  await post(`${path}/participants/leave`, {}, { token });
+}
+
+function goOut(why) {
+  pass = null;
+  voice.stop();
+  stream?.close();
+  stream = null;
+  byId('gate').hidden = false;
+  byId('call').hidden = byId('leave').hidden = true;
+  say(byId('refused'), why);
+}
+
+/** While it runs the button is off; what goes wrong stands in `where`. */
+async function attempt(button, where, action) {
+  button.disabled = true;
+  say(byId(where), '');
+  try {
+    await action();
+  } catch (error) {
+    say(byId(where), error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+byId('enter').addEventListener('submit', (event) => {
+  event.preventDefault();
+  attempt(event.submitter, 'refused', () => join(byId('who').value.trim()));
+});
+byId('speak').addEventListener('click', () => attempt(byId('speak'), 'failed', speak));
+byId('leave').addEventListener('click', () => attempt(byId('leave'), 'refused', leave));
+byId('follow').addEventListener('click', () => captions.follow());
+byId('search').addEventListener('input', ({ target }) => captions.search(target.value));
+addEventListener('pagehide', () => {
+  if (pass) request(`${path}/participants/leave`, { method: 'POST', keepalive: true, token: pass.token }).catch(() => {});
+});
+addEventListener('hashchange', () => location.reload()); // another invitation
+byId('who').value = sessionStorage.getItem(NAME) ?? '';
+if (!slug) {
+  say(byId('refused'), 'This link names no session. Ask for a complete one.');
+  byId('enter').querySelector('button').disabled = true;
+}
+byId('who').focus();

@@ -1,0 +1,109 @@
+// What remains of a session on screen: who was there, what was said, what came of it.
+
+import { Voices } from './captions.js';
+import { byId, clock, make, say, sayState } from './dom.js';
+
+const LINES = 2000; // in the page; files have all
+const METHODS = {
+  model: 'Written by a language model; the quotes are from the transcript.',
+  extractive: 'No language model is configured: these are sentences of the transcript, chosen by word statistics.',
+};
+const STAGES = {
+  PENDING: 'waits for its turn', RUNNING: 'being written', DONE: 'done', FAILED: 'failed', NONE: 'none yet',
+};
+
+const at = (moment) => new Date(moment).toLocaleTimeString([], { timeStyle: 'short' });
+
+/** `isOver`: then nobody is present, whatever was noted. */
+export function showPeople(people, isOver) {
+  byId('nobody').hidden = people.length > 0;
+  const present = people.filter((one) => !one.leftAt && !isOver);
+  say(byId('people-title'), people.length && !isOver ? `People · ${present.length} present` : 'People');
+  const ordered = [...present, ...people.filter((one) => !present.includes(one))];
+  byId('people').replaceChildren(...ordered.map((one) => {
+    const isHere = present.includes(one);
+    const since = isHere ? `since ${at(one.joinedAt)}` : `from ${at(one.joinedAt)}${one.leftAt ? ` to ${at(one.leftAt)}` : ''}`;
+    const row = make('li', {},
+      make('b', { textContent: one.name || one.identity, title: one.identity }),
+      make('span', { className: 'state', textContent: isHere ? 'present' : 'was there' }),
+      one.role === 'HOST' ? make('span', { className: 'badge', textContent: 'host' }) : null,
+      make('span', { className: 'hint', textContent: since }));
+    row.children[1].dataset.state = isHere ? 'LIVE' : '';
+    return row;
+  }));
+}
+
+/** The finals so far, in order; a few thousand lines at most. */
+export class Said {
+  #list; #voices = new Voices();
+  seq = 0;
+  epoch = null;
+
+  constructor(list) {
+    this.#list = list;
+    this.clear();
+  }
+
+  clear() {
+    this.#list.replaceChildren();
+    this.#voices.clear();
+    this.seq = 0;
+    this.epoch = null;
+    this.#settle();
+  }
+
+  /** An answer of `transcript?since=`. */
+  add({ epoch, finals }) {
+    if (this.epoch && epoch !== this.epoch) return this.clear(); // numbered anew: the next round reads it all
+    this.epoch = epoch;
+    for (const final of finals) {
+      if (final.seq <= this.seq) continue;
+      this.seq = final.seq;
+      if (this.#list.childElementCount < LINES) this.#list.append(this.#row(final));
+      else byId('rest').hidden = false;
+    }
+    this.#settle();
+  }
+
+  #row({ participantIdentity, participantName, text, language, startMs, startedAt }) {
+    const isSame = this.#list.lastElementChild?.dataset.who === participantIdentity;
+    const row = make('li', { className: isSame ? 'row final same' : 'row final' },
+      make('time', { textContent: clock(startMs), title: new Date(startedAt).toLocaleString() }),
+      make('span', { className: 'who', textContent: participantName || participantIdentity }),
+      make('p', { className: 'text', textContent: text, dir: 'auto', lang: language ?? '' }));
+    row.dataset.who = participantIdentity;
+    row.style.setProperty('--hue', this.#voices.hueOf(participantIdentity));
+    return row;
+  }
+
+  #settle() {
+    byId('quiet').hidden = this.#list.childElementCount > 0;
+    if (!this.seq) byId('rest').hidden = true;
+  }
+}
+
+/** `found`: as the API tells it; null while the session has none. */
+export function showAnalysis(found) {
+  const status = found?.status ?? 'NONE';
+  sayState(byId('analysis-state'), STAGES[status]);
+  byId('analysis-state').dataset.state = status;
+  say(byId('method'), status === 'DONE' ? METHODS[found.method] ?? '' : '');
+  const isTrouble = found?.reason && status !== 'DONE';
+  say(byId('reason'), isTrouble ? (status === 'FAILED' ? found.reason : `The last attempt failed: ${found.reason}`) : '');
+  byId('retry').hidden = status !== 'FAILED';
+  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter(Boolean).map((textContent) => make('p', { textContent, dir: 'auto' })));
+  list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && `by ${dueDate}`]);
+  list('risks', found?.risks ?? [], ({ severity, mitigation }) => [severity && `${severity} severity`, mitigation]);
+}
+
+function list(where, things, facts) {
+  byId(where).hidden = things.length === 0;
+  byId(where).querySelector('ul').replaceChildren(...things.map((one) => {
+    const told = facts(one).filter(Boolean).join(' · ');
+    const when = one.atMs === undefined ? '' : `${clock(one.atMs)} `;
+    return make('li', { className: one.severity ? `finding ${one.severity}` : 'finding' },
+      make('b', { textContent: one.title, dir: 'auto' }),
+      told ? make('span', { className: 'hint', textContent: told }) : null,
+      one.quote && one.quote !== one.title ? make('q', { textContent: one.quote, dir: 'auto', title: when && `said at ${when}` }) : null);
+  }));
+}

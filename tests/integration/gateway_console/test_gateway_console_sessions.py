@@ -1,0 +1,320 @@
+"""The sessions page and the page behind a join link, in a real browser on a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import pytest
+from support.browser import TOKEN, OpenPage, Page
+from support.chat_server import GOOD, KEY, MODEL, chat_server, refuses, says
+from support.console import UNFILTERED, api, press, publishing, saved
+
+from gateway.app import Gateway, open_gateway
+from gateway.settings import Settings
+
+USER_SECRET = "user-secret-of-at-least-thirty-two-bytes"
+NASTY = '<img src=x onerror="window.broken=1">'
+WORDS = ["alpha bravo charlie", "delta echo foxtrot"]
+SAID = "[...document.querySelectorAll('#finals .text')].map((text) => text.textContent)"
+
+
+def user(name: str) -> str:
+    claims = {"sub": name, "spaces": ["team"], "activeSpaceId": "team", "exp": time.time() + 600}
+    return jwt.encode(claims, USER_SECRET, algorithm="HS256")
+
+
+def text(selector: str) -> str:
+    return f"(document.querySelector('{selector}')?.textContent ?? '')"
+
+
+async def click(page: Page, selector: str) -> None:
+    await page.run(f"document.querySelector('{selector}').click()")
+
+
+async def create(page: Page, title: str) -> str:
+    """With the form of the page. Returns: the slug."""
+    await page.until("!document.querySelector('#console').hidden")
+    await page.run("document.querySelector('#new').open = true")
+    await page.run(f"document.querySelector('#title').value = {json.dumps(title)}")
+    await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
+    await page.until(f"{text('#name')} === {json.dumps(title)} && !document.querySelector('#session').hidden")
+    return str(await page.run(text("#slug")))
+
+
+async def join(gateway: Gateway, slug: str, identity: str, **more: Any) -> None:
+    await api(gateway, "POST", f"/api/sessions/{slug}/participants/join", {"identity": identity, **more})
+
+
+async def talked(gateway: Gateway, folder: Path) -> str:
+    """A session in which Anna has said WORDS over RTMP. Returns: the slug."""
+    slug = str((await api(gateway, "POST", "/api/sessions", {"title": "Weekly"}))["slug"])
+    await join(gateway, slug, "anna", name="Anna", role="HOST")
+    body = {"sessionSlug": slug, "source": "rtmp", "participantIdentity": "anna", "participantName": "Anna"}
+    url = (await api(gateway, "POST", "/api/transcription/start", body))["ingest"]["rtmpUrl"]
+    async with publishing(folder, " ".join(WORDS), url, pauses=(0, 0, 0.8)):
+        pass
+    async with asyncio.timeout(20):
+        while len((await api(gateway, "GET", f"/api/sessions/{slug}/transcript"))["finals"]) < len(WORDS):
+            await asyncio.sleep(0.05)
+    return slug
+
+
+async def test_a_session_is_created_and_its_people_come_and_go(gateway: Gateway, browse: OpenPage) -> None:
+    """Created with the form; the list and the page follow it through LIVE; markup in a name or title is text."""
+    async with browse() as page:
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}")
+        await page.until("!document.querySelector('#none').hidden")
+        assert TOKEN not in await page.run("location.href")
+        slug = await create(page, NASTY)
+        await page.until(f"{text('#list .state')} === 'created'")
+        assert await page.run(text("#list b")) == NASTY
+        assert await page.run("document.querySelector('#end').hidden"), "what has not begun cannot be ended"
+        assert not await page.run("document.querySelector('#nobody').hidden")
+
+        await join(gateway, slug, "anna", name="Anna", role="HOST")
+        await join(gateway, slug, "gus", name=NASTY)
+        await page.until(f"{text('#people-title')} === 'People · 2 present'")
+        await page.until(f"{text('#list .facts')}.startsWith('2\\u00a0people')")
+        assert await page.run(text("#list .state")) == await page.run(text("#state")) == "live"
+        names = "[...document.querySelectorAll('#people b')].map((name) => name.textContent)"
+        assert await page.run(names) == ["Anna", NASTY]
+        assert await page.run(text("#people .badge")) == "host"
+        assert await page.run("/^0:\\d\\d$/.test(document.querySelector('#duration').textContent)")
+        await api(gateway, "POST", f"/api/sessions/{slug}/participants/leave", {"identity": "anna"})
+        await page.until(f"{text('#people-title')} === 'People · 1 present'")
+        assert await page.run(names) == [NASTY, "Anna"], "who has left is shown after those who are there"
+        assert await page.run("document.querySelector('#live').href.endsWith('/#session=" + slug + "')")
+        assert await page.run("window.broken") is None
+        assert page.complaints == []
+
+
+async def test_a_session_ends_and_is_deleted_only_after_a_yes(
+    gateway: Gateway, browse: OpenPage, tmp_path: Path
+) -> None:
+    """Until then Esc and Cancel change nothing. Between them: transcript, analysis, files in every format."""
+    async with browse() as page:
+        slug = await talked(gateway, tmp_path)
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
+        await page.until(f"{SAID}.length === 2")
+        assert await page.run(SAID) == WORDS
+        assert await page.run(text("#finals .who")) == "Anna"
+
+        await click(page, "#end")
+        await page.until("document.querySelector('#confirm').open")
+        assert await page.run("document.activeElement.textContent") == "Cancel"
+        await page.call("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
+        await page.until("!document.querySelector('#confirm').open && !document.querySelector('#end').disabled")
+        assert (await api(gateway, "GET", f"/api/sessions/{slug}"))["status"] == "LIVE"
+        await click(page, "#end")
+        await page.until("document.querySelector('#confirm').open")
+        await click(page, "#confirm-yes")
+        await page.until(f"{text('#state')} === 'ended'", within_s=30)
+        assert await page.run("document.querySelector('#end').hidden && document.querySelector('#invite').hidden")
+        assert await page.run(text("#people-title")) == "People", "nobody is present any more"
+
+        await page.until(f"{text('#analysis-state')} === 'done'", within_s=30)
+        assert "No language model" in await page.run(text("#method"))
+        assert "alpha bravo charlie" in await page.run(text("#summary"))
+
+        folder = tmp_path / "saved"
+        folder.mkdir()
+        await page.save_downloads(folder)
+        for format in ("vtt", "srt", "txt", "json"):
+            await click(page, f"[data-format={format}]")
+            assert WORDS[0] in await saved(folder, f"{slug}.{format}"), format
+        await page.until("!document.querySelector('#document').hidden")
+        await click(page, "#document")
+        document = json.loads(await saved(folder, f"{slug}.document.json"))
+        assert [one["text"] for one in document["segments"]] == WORDS
+
+        await click(page, "#delete")
+        await page.until("document.querySelector('#confirm').open")
+        await click(page, "#confirm button")
+        await page.until("!document.querySelector('#confirm').open && !document.querySelector('#delete').disabled")
+        assert (await api(gateway, "GET", f"/api/sessions/{slug}"))["status"] == "ENDED"
+        await click(page, "#delete")
+        await click(page, "#confirm-yes")
+        await page.until(f"{text('#nothing')}.includes('deleted') && document.querySelector('#session').hidden")
+        await page.until("!document.querySelector('#none').hidden")
+        assert (await api(gateway, "GET", "/api/sessions"))["sessions"] == []
+        assert [one for one in page.complaints if "404" not in one] == []
+
+
+async def test_an_analysis_waits_fails_with_its_reason_and_is_tried_again(
+    settings: Settings, browse: OpenPage, tmp_path: Path
+) -> None:
+    findings = {**GOOD, "tasks": [{**GOOD["tasks"][0], "title": NASTY}]}
+    async with chat_server("hang", refuses(403, "The model is not for you."), says(findings)) as server:
+        chat: dict[str, Any] = {"analysis_url": server.url, "analysis_key": KEY, "analysis_model": MODEL}
+        server.script[0] = lambda body: "hang" if not server.hanging.is_set() else server.script[1]
+        async with open_gateway(replace(settings, analysis_workers=0, **chat)) as gateway:
+            slug = await talked(gateway, tmp_path)
+            await api(gateway, "POST", f"/api/sessions/{slug}/end")
+            async with browse() as page:
+                await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
+                await page.until(f"{text('#analysis-state')} === 'waits for its turn'")
+                assert await page.run("document.querySelector('#retry').hidden")
+        server.script = [refuses(403, "The model is not for you."), says(findings)]
+        async with open_gateway(replace(settings, **chat)) as gateway, browse() as page:
+            await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
+            await page.until("!document.querySelector('#retry').hidden", within_s=30)
+            assert await page.run(text("#analysis-state")) == "failed"
+            assert "not for you" in await page.run(text("#reason"))
+            await click(page, "#retry")
+            await page.until(f"{text('#analysis-state')} === 'done'", within_s=30)
+            assert await page.run("document.querySelector('#reason').hidden")
+            assert await page.run(text("#summary")) == "They agreed to ship on Friday."
+            assert await page.run(text("#tasks b")) == NASTY
+            assert await page.run(text("#tasks .hint")) == "Anna · by 2026-01-09"
+            assert await page.run(text("#tasks q")) == WORDS[0]
+            assert await page.run(text("#risks .finding.high b")) == "The migration is slow"
+            assert "language model" in await page.run(text("#method"))
+            assert await page.run("window.broken") is None
+            assert page.complaints == []
+
+
+@pytest.fixture
+def with_rooms(settings: Settings) -> Settings:
+    """A LiveKit server is named, so that guests get tokens; joins begin a transcription of browsers' microphones."""
+    return replace(
+        settings, livekit_url="ws://127.0.0.1:9", livekit_auto_start=False, join_starts="websocket",
+        jwt_secret=USER_SECRET,
+    )  # fmt: skip
+
+
+async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, recorded: OpenPage) -> None:
+    """A user creates a session that wants a join token and copies the link; whoever has it joins, is seen, is heard."""
+    async with open_gateway(with_rooms) as gateway, recorded() as host, recorded() as guest:
+        await host.open(f"{gateway.http_url}/sessions#token={user('anna')}")
+        await host.until("!document.querySelector('#console').hidden")
+        await host.run("document.querySelector('#closed').checked = true")
+        slug = await create(host, "Standup")
+        assert "told this once" in await host.run(text("#link-hint"))
+        await click(host, "#copy")
+        await host.until(f"{text('#copy')} === 'Copied'")
+        link = await host.run("document.querySelector('#link').value")
+        assert link.startswith(f"{gateway.http_url}/join#session={slug}&joinToken=")
+
+        await guest.open(f"{gateway.http_url}/join#session={slug}")
+        await guest.run(UNFILTERED)
+        await enter(guest, "Gus")
+        await guest.until("!document.querySelector('#refused').hidden")
+        assert not await guest.run("document.querySelector('#gate').hidden"), "in without the join token"
+        await guest.open("about:blank#")
+        await guest.open(link)
+        await guest.run(UNFILTERED)
+        await enter(guest, "Gus")
+        await guest.until("document.querySelector('#line').dataset.phase === 'live'")
+        await host.until(f"{text('#people-title')} === 'People · 1 present'")
+        assert await host.run(text("#people b")) == "Gus"
+
+        await click(guest, "#speak")
+        await guest.until("document.querySelector('#voice').dataset.state === 'live'")
+        await guest.until(f"{SAID}.includes('alpha bravo charlie')", within_s=30)
+        assert await guest.run(text("#finals .who")) == "Gus"
+        await host.until(f"{SAID}.includes('alpha bravo charlie')")
+        await click(guest, "#leave")
+        await guest.until("!document.querySelector('#gate').hidden")
+        await host.until(f"{text('#people-title')} === 'People · 0 present'")
+        assert [one for one in guest.complaints if "403" not in one] == []
+        assert host.complaints == []
+
+
+async def enter(page: Page, name: str) -> None:
+    await page.run(f"document.querySelector('#who').value = {json.dumps(name)}")
+    await page.run("document.querySelector('#enter').requestSubmit(document.querySelector('#enter button'))")
+
+
+async def test_the_join_page_says_what_it_cannot_do(gateway: Gateway, with_rooms: Settings, browse: OpenPage) -> None:
+    """No session in the link; no LiveKit server, so no tokens for guests; a session that listens to an encoder."""
+    async with browse() as page:
+        await page.open(f"{gateway.http_url}/join")
+        assert "names no session" in await page.run(text("#refused"))
+        slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
+        await page.open("about:blank#")
+        await page.open(f"{gateway.http_url}/join#session={slug}")
+        await enter(page, "Gus")
+        await page.until(f"{text('#refused')}.includes('LiveKit')")
+    async with open_gateway(replace(with_rooms, join_starts="rtmp")) as other, browse() as page:
+        slug = (await api(other, "POST", "/api/sessions", {}))["slug"]
+        await page.open(f"{other.http_url}/join#session={slug}")
+        await enter(page, "Gus")
+        await page.until(f"{text('#state')} === 'waiting'")
+        await click(page, "#speak")
+        await page.until("!document.querySelector('#failed').hidden")
+        assert "over RTMP" in await page.run(text("#failed"))
+        await page.open("about:blank#")  # closing the page is leaving
+        async with asyncio.timeout(20):
+            while (await api(other, "GET", f"/api/sessions/{slug}/participants"))["participants"]:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_refused_token_is_asked_for_again_and_a_refused_space_is_said(
+    with_rooms: Settings, browse: OpenPage
+) -> None:
+    async with open_gateway(with_rooms) as gateway, browse() as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {"title": "Weekly"}))["slug"]
+        await page.open(f"{gateway.http_url}/sessions#token=wrong&session={slug}")
+        await page.until("!document.querySelector('#refused').hidden")
+        await page.run(f"document.querySelector('#token').value = '{TOKEN}'")
+        await page.run("document.querySelector('#enter').requestSubmit()")
+        await page.until(f"{text('#name')} === 'Weekly'")
+        await page.run("document.querySelector('#space').value = 'nowhere'")
+        await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
+        await page.until("!document.querySelector('#create-refused').hidden")
+        await page.open(f"{gateway.http_url}/sessions#token={user('anna')}&session={slug}")
+        await page.until("!document.querySelector('#none').hidden")
+        assert await page.run("document.querySelector('#session').hidden"), "a session of another space"
+
+
+async def test_the_keyboard_goes_through_the_list(gateway: Gateway, browse: OpenPage) -> None:
+    async with browse() as page:
+        for title in ("one", "two", "three"):
+            await api(gateway, "POST", "/api/sessions", {"title": title})
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}")
+        await page.until("document.querySelectorAll('#list button').length === 3")
+        await page.run("document.activeElement.blur()")
+        for key, title in (("j", "three"), ("j", "two"), ("k", "three"), ("k", "one")):
+            await press(page, key)
+            await page.until(f"{text('#name')} === '{title}'")
+        await page.run("document.querySelector('#title').focus()")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("where", ["sessions", "join"])
+async def test_pages_fit_the_screen_and_ask_nobody_else(
+    with_rooms: Settings, browse: OpenPage, where: str, scheme: str, width: int
+) -> None:
+    async with open_gateway(with_rooms) as gateway, browse(scheme=scheme, width=width, height=800) as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {"title": "A title that is long enough to break"}))["slug"]
+        await join(gateway, slug, "a-very-long-identity-without-any-space-in-it-at-all-to-break-the-line")
+        if where == "sessions":
+            await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
+            await page.until("!document.querySelector('#session').hidden")
+        else:
+            await page.open(f"{gateway.http_url}/join#session={slug}")
+            await enter(page, "Gus")
+            await page.until("document.querySelector('#line').dataset.phase === 'live'")
+        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "only the pane scrolls"
+        outside = await page.run(
+            """[...document.querySelectorAll('button, input, a.button')].filter((one) => one.offsetParent)
+              .filter((one) => !one.closest('aside') && !one.matches('[type=checkbox]'))
+              .filter((one) => { const { left, right, height } = one.getBoundingClientRect();
+                return left < 0 || right > innerWidth || height < 24; }).map((one) => one.id || one.textContent)"""
+        )
+        assert outside == []
+        origins = await page.run(
+            "[...new Set(performance.getEntriesByType('resource').map(({ name }) => new URL(name).origin))]"
+        )
+        assert origins == [await page.run("location.origin")]
+        assert all(urlsplit(socket).netloc == urlsplit(gateway.http_url).netloc for socket in page.sockets)
+        assert page.complaints == []
