@@ -21,6 +21,14 @@ let rounds = 0; // a newer round of polling ends the older one
 
 const pathOf = (slug) => `api/sessions/${encodeURIComponent(slug)}`;
 const date = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+/** Shorter, for the list: the year only where it is another one. */
+function when(moment) {
+  const isThisYear = new Date(moment).getFullYear() === new Date().getFullYear();
+  return isThisYear
+    ? new Date(moment).toLocaleString([], { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' })
+    : date(moment);
+}
+
 const nameOf = ({ title, slug }) => title || slug;
 
 function lasted({ startedAt, endedAt }) {
@@ -102,7 +110,7 @@ function showList(sessions, counts) {
     const people = counts.get(one.slug);
     say(facts, [
       people != null && (people === 1 ? '1 person' : `${people} people`),
-      date(one.startedAt ?? one.createdAt),
+      when(one.startedAt ?? one.createdAt),
       one.startedAt && lasted(one),
     ].filter(Boolean).map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '));
     button.ariaCurrent = String(one.slug === shown?.slug);
@@ -209,8 +217,8 @@ function showView(view) {
   link.hash = `session=${encodeURIComponent(view.slug)}${key ? `&joinToken=${encodeURIComponent(key)}` : ''}`;
   if (byId('link').value !== link.href) byId('link').value = link.href;
   say(byId('link-hint'), key
-    ? 'The join token in it is told this once: copy the link before you leave this page.'
-    : 'Whoever has it enters a name and is in. Where the session asks for a join token, the link that was copied at its creation is needed.');
+    ? 'It holds the join token, which is told this once: copy it before you leave this page.'
+    : 'Whoever has it gives a name and is in. A session that wants its join token needs the link from when it was created.');
 }
 
 // --- what buttons do ------------------------------------------------------------------------------------------
