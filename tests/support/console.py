@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from support.browser import TOKEN, Page
 
-from gateway.app import Gateway
+from gateway.app.root import Gateway
 from stt.local.scripted import RATE, speak
 
 # What people say is no noise to a browser's echo and noise filters; the tones of these tests are.

@@ -16,7 +16,7 @@ from support.browser import TOKEN, OpenPage, Page
 from support.chat_server import GOOD, KEY, MODEL, chat_server, refuses, says
 from support.console import UNFILTERED, api, press, publishing, saved
 
-from gateway.app import Gateway, open_gateway
+from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
 
 USER_SECRET = "user-secret-of-at-least-thirty-two-bytes"

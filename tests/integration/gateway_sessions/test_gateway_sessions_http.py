@@ -112,7 +112,7 @@ async def test_a_session_from_its_creation_to_its_deletion(gateway: InProcess) -
     await good(gateway, "POST", f"{path}/participants/join", None, identity="gus", role="GUEST")
     there = await good(gateway, "GET", f"{path}/participants")
     assert [one["identity"] for one in there["participants"]] == ["anna", "gus"]
-    await good(gateway, "POST", f"{path}/participants/leave", identity="gus")
+    await good(gateway, "POST", f"{path}/participants/leave", TOKEN, identity="gus")
     assert [one["identity"] for one in (await good(gateway, "GET", f"{path}/participants"))["participants"]] == ["anna"]
     everybody = (await good(gateway, "GET", f"{path}/participants?all=1"))["participants"]
     assert [(one["identity"], bool(one["leftAt"])) for one in everybody] == [("anna", False), ("gus", True)]
