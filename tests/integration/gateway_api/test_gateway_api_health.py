@@ -135,5 +135,6 @@ async def test_what_goes_wrong_and_right_again_is_told_while_it_happens(
             await stopping
             assert stream.seqs == list(range(1, len(stream.seqs) + 1))
             finals = [one["data"]["text"] for one in stream.messages if one["type"] == "transcript.final"]
-            assert set(finals[:-1]) == {"alpha bravo"}, "the last one may be cut by the end"
+            words = " ".join(finals).split()  # a busy machine may make two utterances of one
+            assert words == ["alpha", "bravo"] * (len(words) // 2) + ["alpha"] * (len(words) % 2), finals
     await relay.cut()

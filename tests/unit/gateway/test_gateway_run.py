@@ -785,6 +785,27 @@ async def test_a_stop_that_loses_its_lease_does_not_claim_to_have_stopped() -> N
             await stopping
 
 
+async def test_words_of_a_former_owner_are_numbered_and_shown_when_the_run_stops() -> None:
+    """Not before: while it runs the numbers are its own."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.link.final("Mine.")
+        await until(lambda: len(there.records.kept(SLUG)) == 1)
+        [mine] = there.records.kept(SLUG)
+        lost = replace(mine.caption, utterance_id="old:1", text="Theirs.")
+        data = there.hub.encode(lost)
+        assert await there.records.keep_strays([replace(mine, seq=1, caption=lost, data=data)]) == 1
+        await asyncio.sleep(20)
+        assert len(there.records.kept(SLUG)) == 1
+        await there.service.stop(SLUG)
+        assert [final.caption.text for final in there.records.kept(SLUG)] == ["Mine.", "Theirs."]
+        assert [said["text"] for said in told(screen, "transcript.final")] == ["Mine.", "Theirs."]
+        assert there.hub.channel(SLUG).last_seq == 2
+
+
 async def test_a_deleted_session_ends_its_run() -> None:
     """By the next final at the latest; who waits for a stop learns that there is no such session."""
     async with replica() as there:
