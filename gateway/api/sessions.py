@@ -72,8 +72,8 @@ class SessionsApi:
                   answers={200: schemas.RoomPassView, **base, 409: problem, 429: problem}, tag=tag),
             Route("POST", "/api/sessions/{slug}/participants/join", self.join, "Somebody is in the room now; the first "
                   "join makes the session LIVE and begins its transcription", credential="guest", parameters=(SLUG,),
-                  body=schemas.JoinBody, answers={200: schemas.ParticipantView, **written, 409: problem, 429: problem},
-                  tag=tag),
+                  body=schemas.JoinBody, needs_body=False,
+                  answers={200: schemas.ParticipantView, **written, 409: problem, 429: problem}, tag=tag),
             Route("POST", "/api/sessions/{slug}/participants/leave", self.leave, "Somebody has left the room",
                   credential="user", parameters=(SLUG,), body=schemas.LeaveBody, needs_body=False,
                   answers={200: schemas.ParticipantView, **written}, tag=tag),
@@ -134,7 +134,7 @@ class SessionsApi:
     async def join(self, request: web.Request) -> web.Response:
         caller = await self._caller(request)
         await self.rates.join(caller, self._address(request))
-        body = await read_body(request, schemas.JoinBody)
+        body = await read_body(request, schemas.JoinBody, default=b"{}")
         role = None if body.role is None else Role(body.role)
         wanted = JoinRequest(body.identity, body.name, role, body.user_id, body.join_token)
         return json_answer(views.participant(await self.attendees.join(caller, _slug(request), wanted)))

@@ -114,7 +114,7 @@ async def open_database_url(settings: Settings, rooms: AsyncExitStack, failed: a
 
     watch.add_done_callback(tell)
     rooms.callback(watch.cancel)
-    log.info("embedded PostgreSQL runs", extra={"dataDir": str(settings.data_dir)})
+    log.info("embedded PostgreSQL runs", extra={"dataDir": str(settings.data_dir), "url": embedded.url})
     return embedded.url
 
 

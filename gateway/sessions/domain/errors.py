@@ -83,7 +83,7 @@ class CostCapReached(SessionError):
     hint = "raise costCapUsd, or create a new session"
 
     def __init__(self, slug: str, cap: float) -> None:
-        super().__init__(f"the transcriptions of {slug!r} have used up the cap of {cap:.2f} USD")
+        super().__init__(f"another minute for {slug!r} would cost more than the cap of {cap:g} USD")
 
 
 class NotFedByBrowsers(SessionError):

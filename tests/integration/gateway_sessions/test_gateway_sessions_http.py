@@ -228,7 +228,8 @@ async def test_without_a_livekit_server_there_are_no_passes(
         answer = await call(gateway, "GET", f"/api/sessions/{slug}/token")
         assert (answer.status, answer.json["title"]) == (503, "LiveKit is not configured")
         assert "LIVEKIT_URL" in answer.json["hint"]
-        await good(gateway, "POST", f"/api/sessions/{slug}/participants/join", identity="anna")
+        joined = await good(gateway, "POST", f"/api/sessions/{slug}/participants/join")  # the credential says who
+        assert joined["identity"] == "anna"
         assert await transcribed(gateway, slug) is None  # and no join begins what could not hear anything
 
 
