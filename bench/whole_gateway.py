@@ -1,6 +1,7 @@
 """What a session costs the whole gateway: one speech stream over TLS and ten watchers; CPU per session and second.
 
     PYTHONPATH=tests:. python bench/whole_gateway.py [--sessions 100] [--watchers 10] [--seconds 8] [--runs 3]
+    PYTHONPATH=tests:. python bench/whole_gateway.py --profile --runs 1     … and where it goes, by py-spy
 
 The same load on one layer after another, interleaved, so that the differences say what each layer costs:
 
@@ -21,13 +22,14 @@ import gc
 import json
 import os
 import random
+import shutil
 import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -46,10 +48,12 @@ from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import BEHIND_BYTES, Hub
 from gateway.live.places import Limits
+from gateway.sessions.domain.limits import Limits as NoLimits
 from gateway.sessions.domain.transcription import Claimed
 from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.transcriber import GladiaTranscriber
 from gateway.sessions.infra.voice import Voice, VoiceOptions
+from gateway.sessions.usecases.limits import LimitKeeper
 from gateway.sessions.usecases.ports import Records
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import RunOptions, World
@@ -294,7 +298,8 @@ async def whole(
     asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack, gate: str
 ) -> tuple[Any, Callable[[], int]]:
     clock = SystemClock()
-    records = cast(Records, MemoryRecords(clock))
+    memory = MemoryRecords(clock)
+    records = cast(Records, memory)
     hub = Hub(clock.now)
     recorder = Recorder(records, hub, clock)
     provider = await rooms.enter_async_context(Provider(ProviderOptions("bench", asked.speech)))
@@ -302,7 +307,8 @@ async def whole(
     transcriber = GladiaTranscriber(
         provider, "gladia", voice, process="bench", endpointing_s=None, maximum_utterance_s=None
     )
-    world = World(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"))
+    keeper = LimitKeeper(NoLimits(), memory.ledger, clock)
+    world = World(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"), keeper)
     service = Transcriptions(world, _Sources(pacer))
 
     async def checked(token: str | None) -> Access:
@@ -343,8 +349,8 @@ async def serve(asked: argparse.Namespace) -> None:
         print("ready", flush=True)
         await here.wait()
         await asyncio.sleep(3)
+        print("measuring", flush=True)
         cpu, began, chunks, events = cpu_s(), time.monotonic(), pacer.chunks, heard()
-        profile = Profile() if asked.profile else None
         await asyncio.sleep(asked.seconds)
         session_s = (pacer.chunks - chunks) / PER_S
         result = {
@@ -354,41 +360,64 @@ async def serve(asked: argparse.Namespace) -> None:
             "kept_up": session_s / asked.sessions / asked.seconds,
             "resident_mb": resident_bytes() / 1e6,
         }
-        if profile is not None:
-            profile.show()
         print(json.dumps(result), flush=True)
         assert not pacing.done()
         os._exit(0)
 
 
 class Profile:
-    """Where the time goes: a thread looks a thousand times a second which functions are under way."""
+    """Where the CPU time goes: `py-spy` looks at the server, from outside, which function is under way.
 
-    def __init__(self) -> None:
-        import threading
+    What C code does (TLS, the kernel's part of a send) counts for the Python function that called it, and for the
+    event loop when none did.
+    """
 
-        self._main = threading.main_thread().ident
-        self._seen: dict[str, int] = defaultdict(int)
-        self._total = 0
-        threading.Thread(target=self._look, daemon=True).start()
+    RATE = 400
 
-    def _look(self) -> None:
-        assert self._main is not None
-        while True:
-            time.sleep(0.001)
-            frame = sys._current_frames().get(self._main)
-            names = set()
-            self._total += 1
-            while frame is not None:
-                code = frame.f_code
-                names.add(f"{'/'.join(Path(code.co_filename).parts[-2:])}:{code.co_name}")
-                frame = frame.f_back
-            for name in names:
-                self._seen[name] += 1
+    def __init__(self, tool: str, folder: Path) -> None:
+        self._tool, self._file = tool, folder / "stacks"
+        self.shares: dict[str, dict[tuple[str, str], float]] = {}
 
-    def show(self) -> None:
-        for name, count in sorted(self._seen.items(), key=lambda item: -item[1])[:60]:
-            print(f"{count / self._total * 100:5.1f} %  {name}", file=sys.stderr)
+    def begin(self, pid: int, seconds: float) -> subprocess.Popen[bytes]:
+        order = ["record", "-p", pid, "-d", max(int(seconds), 1), "-r", self.RATE, "-o", self._file]
+        order += ["-f", "raw", "-F", "--full-filenames"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen([self._tool, *map(str, order)], **quiet)
+
+    def end(self, stack: str, looking: subprocess.Popen[bytes], us: float) -> None:
+        """`us`: what a session took a second, to be divided up."""
+        looking.wait(timeout=30)
+        seen: Counter[tuple[str, str]] = Counter()
+        for line in self._file.read_text().splitlines():
+            frames, _, count = line.rpartition(" ")
+            function, _, place = frames.rpartition(";")[2].rpartition(" (")
+            seen[room_of(place.rstrip(")")), function] += int(count)
+        self.shares[stack] = {what: us * count / seen.total() for what, count in seen.items()}
+
+    def show(self, stacks: list[str]) -> None:
+        by_room = {stack: Counter[str]() for stack in stacks}
+        for stack in stacks:
+            for (room, _), us in self.shares[stack].items():
+                by_room[stack][room] += us
+        last = by_room[stacks[-1]]
+        print(f"\n| µs a session-second | {' | '.join(stacks)} | most of it, in the last |")
+        for room, _ in last.most_common():
+            functions = Counter({name: us for (where, name), us in self.shares[stacks[-1]].items() if where == room})
+            most = ", ".join(f"{name} {us:.0f}" for name, us in functions.most_common(8))
+            print(f"| {room} | {' | '.join(f'{by_room[stack][room]:.0f}' for stack in stacks)} | {most} |")
+
+
+ROOMS = (
+    ("bench/", "load (bench)"), ("tests/unit", "records and track in memory"), ("gateway/live", "hub and lines"),
+    ("usecases/record", "recorder"), ("usecases/run", "run"), ("gateway/sessions/usecases", "other use cases"),
+    ("gateway/sessions/domain", "domain"), ("gateway/sessions/infra", "translators"), ("gateway/", "gateway, other"),
+    ("stt/gladia", "provider's link"), ("ingest/", "ingest"), ("aiohttp/", "aiohttp"),
+    ("asyncio/runners", "event loop: sockets, TLS, timers"), ("asyncio/", "asyncio"),
+)  # fmt: skip
+
+
+def room_of(path: str) -> str:
+    return next((room for part, room in ROOMS if f"/{part}" in path or path.startswith(part)), "Python")
 
 
 # --- the runs -----------------------------------------------------------------------------------------------
@@ -407,21 +436,27 @@ def certify(folder: Path) -> Path:
     return both
 
 
-def measure(machine: Machine, folder: Path, certificate: Path, stack: str, asked: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    machine: Machine, folder: Path, certificate: Path, stack: str, asked: argparse.Namespace, profile: Profile | None
+) -> dict[str, Any]:
     port, control, provider = free_ports(3)
     here = [sys.executable, __file__]
     with running([*here, "--speak", str(provider), "--certificate", str(certificate)], machine.crowd_core) as service:
         assert service.stdout is not None and service.stdout.readline() == "ready\n"
         command = [*here, "--stack", stack, "--port", str(port), "--control", str(control)]
         command += ["--speech", f"https://localhost:{provider}", "--sessions", str(asked.sessions)]
-        command += ["--seconds", str(asked.seconds), *(["--profile"] if asked.profile else [])]
+        command += ["--seconds", str(asked.seconds)]
         with running(command, machine.server_core, SSL_CERT_FILE=str(certificate)) as server:
             assert server.stdout is not None
             if server.stdout.readline() != "ready\n":
                 raise SystemExit(f"{stack} did not start")
             order = (port, control, asked.watchers * asked.sessions, asked.sessions, PATH, "spin=0")
             with running([str(folder / "fanout_watchers"), *map(str, order)], machine.crowd_core) as crowd:
+                assert server.stdout.readline() == "measuring\n"
+                looking = profile.begin(server.pid, asked.seconds) if profile is not None else None
                 result: dict[str, Any] = json.loads(server.communicate(timeout=120)[0])
+                if profile is not None and looking is not None:
+                    profile.end(stack, looking, result["ms"] * 1000)
                 result["crowd"] = json.loads(crowd.communicate(timeout=60)[0])
     return result
 
@@ -448,9 +483,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         machine, certificate = Machine(folder), certify(folder)
+        profile = Profile(tool, folder) if asked.profile and (tool := shutil.which("py-spy")) else None
+        if asked.profile and profile is None:
+            raise SystemExit("py-spy is needed for --profile")
         for _ in range(asked.runs):
             for stack in random.sample(stacks, len(stacks)):
-                run = measure(machine, folder, certificate, stack, asked)
+                run = measure(machine, folder, certificate, stack, asked, profile)
                 seen[stack].append(run)
                 print(f"  {stack}: {run}", file=sys.stderr, flush=True)
     print("| stack | ms CPU a session-second | over the first | sessions a core | events/s | p50 / p99 ms | MB |")
@@ -463,6 +501,8 @@ def main() -> None:
             f"| {stack} | {ms:.2f} | {ratio:.2f} | {1000 / ms:.0f} | {events:.1f} | "
             f"{middle['p50']:.1f} / {middle['p99']:.1f} | {memory:.0f} |"
         )
+    if profile is not None:
+        profile.show(stacks)
 
 
 if __name__ == "__main__":
