@@ -525,30 +525,26 @@ class GladiaLink:
     async def _speak(self, session: Session, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Send what the session has to send; give the connection up when the session says so."""
         wake = self._wake[session]
-        alarm = _Alarm(wake)
-        try:
-            while not socket.closed:
-                wake.clear()
-                now = self._clock()
-                if session.tick(now):
-                    _abort(socket)
-                    return
-                message = session.take(now)
-                if message is None:
-                    alarm.within(session.wake_at - now)
-                    await wake.wait()
-                    continue
+        while not socket.closed:
+            wake.clear()
+            now = self._clock()
+            if session.tick(now):
+                _abort(socket)
+                return
+            try:
                 # A peer that stops reading must not keep this task from looking at the time.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(max(session.wake_at - now, 0.01)):
-                        if isinstance(message, bytes):
-                            await socket.send_bytes(message)
-                        else:
-                            await socket.send_str(message)
-        except (aiohttp.ClientError, OSError):
-            return  # the reader sees the end of the connection and tells why
-        finally:
-            alarm.cancel()
+                async with asyncio.timeout(max(session.wake_at - now, 0.01)):
+                    message = session.take(now)
+                    if message is None:
+                        await wake.wait()
+                    elif isinstance(message, bytes):
+                        await socket.send_bytes(message)
+                    else:
+                        await socket.send_str(message)
+            except TimeoutError:
+                continue
+            except (aiohttp.ClientError, OSError):
+                return  # the reader sees the end of the connection and tells why
 
     async def _listen(self, session: Session, socket: aiohttp.ClientWebSocketResponse) -> int | None:
         """Read until the connection or the session ends. Returns the WebSocket close code, if there was one."""
@@ -590,33 +586,6 @@ class GladiaLink:
     def _tell(self, events: list[LinkEvent]) -> None:
         for event in events:
             self._listener(event)
-
-
-class _Alarm:
-    """Sets an event in time, or earlier: a time that moves on leaves the timer where it is.
-
-    With every chunk the time moves on; to set a timer and take it back ten times a second costs more than to be woken
-    once too often.
-    """
-
-    def __init__(self, event: asyncio.Event) -> None:
-        self._event = event
-        self._timer: asyncio.TimerHandle | None = None
-
-    def within(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        when = loop.time() + max(seconds, 0.01)
-        if self._timer is None or when < self._timer.when():
-            self.cancel()
-            self._timer = loop.call_at(when, self._ring)
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._event.set()
 
 
 def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
