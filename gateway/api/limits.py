@@ -19,7 +19,7 @@ _SPACE = Parameter("id", "path", "the space's id")
 Minutes = Annotated[float, msgspec.Meta(ge=0, le=10_000_000)]
 
 
-class SpaceLimitsBody(msgspec.Struct, rename="camel"):
+class SpaceLimitsBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A space's own limits, minutes of audio; 0 = no limit, null or absent = as the gateway's settings say."""
 
     transcription: bool | None = None

@@ -25,7 +25,7 @@ RTMP_APP: Final = "live"
 NO_AUDIO_AFTER_S: Final = 5.0
 _HINTS: Final = {
     "rtmp": "set GATEWAY_RTMP_PORT to a port",
-    "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp",
+    "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp or websocket",
 }
 
 

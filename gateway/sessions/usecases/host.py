@@ -29,6 +29,7 @@ class _Seen:
     host: str | None = None
     looked: bool = False
     feeding: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     quitted: set[str] = field(default_factory=set)
 
 
@@ -56,8 +57,10 @@ class Hosts:
     async def _look(self, run: Run) -> None:
         seen = self._seen.setdefault(_id(run), _Seen())
         feeding = [live.track.speaker.identity for live in run.tracks]
-        seen.quitted = (seen.quitted | seen.feeding) - set(feeding)
+        # Somebody may have come and gone between two looks.
+        seen.quitted = (seen.quitted | seen.feeding | (run.speakers - seen.known)) - set(feeding)
         seen.feeding = set(feeding)
+        seen.known |= run.speakers
         stored = await self._records.host(_id(run))
         present = await self._records.participants(run.claimed.session_id)
         if stored != seen.host:

@@ -19,6 +19,7 @@ from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, TranscriptionState, move
 from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
 from gateway.sessions.usecases.limits import READ_EVERY_S, LimitKeeper
+from gateway.sessions.usecases.outage import Outage
 from gateway.sessions.usecases.ports import (
     Annotation,
     AudioSource,
@@ -133,6 +134,7 @@ class Run:
         self.finished = asyncio.Event()
         self._speech = speech
         self._world = world
+        self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._meters = _Meters()
         self._cap_usd = cap_usd
@@ -172,6 +174,11 @@ class Run:
         options = self._world.options
         if not await self._world.records.renew(self.claimed.lease, options.owner, options.lease_s):
             self.abandon("another replica took over")
+
+    @property
+    def speakers(self) -> frozenset[str]:
+        """Identities of everybody whose audio has ever come in, this moment or long ago."""
+        return frozenset(self._meters.by_identity)
 
     @property
     def last_seq(self) -> int:
@@ -471,7 +478,7 @@ class Run:
                     try:
                         await self._checkpoint()
                     except RecordsUnavailable as error:
-                        log.warning("database: %s", error, extra={"session": self.claimed.slug})
+                        self._outage.noticed(error)
                         continue
                     rows = len(self._meters.by_identity)
                     checkpoint = clock.monotonic() + CHECKPOINT_S
@@ -502,7 +509,9 @@ class Run:
                     touched = now
             except RecordsUnavailable as error:
                 # The fence guards every write, so going on without a renewal can harm nobody.
-                log.warning("database: %s", error, extra={"session": self.claimed.slug})
+                self._outage.noticed(error)
+            else:
+                self._outage.over()
 
     def _look(self) -> None:
         """Derive the state and the health from the tracks."""

@@ -25,6 +25,7 @@ from gateway.sessions.domain.salvage import Kept, salvage
 from gateway.sessions.domain.speech import SpeechOptions
 from gateway.sessions.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.sessions.domain.usage import Usage, exceeds
+from gateway.sessions.usecases.outage import Outage
 from gateway.sessions.usecases.ports import AudioSources, RecordsUnavailable, SessionRecord, TranscriptionRecord
 from gateway.sessions.usecases.record import insist
 from gateway.sessions.usecases.run import Run, World
@@ -176,16 +177,31 @@ class Transcriptions:
         return Stopped(record, bool(record.finals_complete), usage)
 
     async def seen(self, slug: str) -> Seen:
-        """Raises: SessionNotFound, NeverStarted."""
-        session = await self._session(slug, None)
-        record = await self._world.records.transcription(session.slug)
+        """Without the database what runs here is still seen. Raises: SessionNotFound, NeverStarted."""
+        try:
+            session = await self._session(slug, None)
+            record = await self._world.records.transcription(session.slug)
+        except RecordsUnavailable:
+            run = self._runs.get(slug)
+            if run is None:
+                raise
+            return Seen(_record(run), run)
         if record is None:
             raise NeverStarted(slug)
         return Seen(record, self._runs.get(slug))
 
     async def all_seen(self) -> list[Seen]:
-        """Every transcription that is not stopped, on whatever replica."""
-        return [Seen(record, self._runs.get(record.slug)) for record in await self._world.records.running()]
+        """Every transcription that is not stopped, on whatever replica; without the database those that run here.
+
+        Raises: RecordsUnavailable when nothing runs here either.
+        """
+        try:
+            records = await self._world.records.running()
+        except RecordsUnavailable:
+            if not self._runs:
+                raise
+            return [Seen(_record(run), run) for run in self.runs]
+        return [Seen(record, self._runs.get(record.slug)) for record in records]
 
     async def usage(self, slug: str) -> list[Usage]:
         """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""
@@ -262,30 +278,17 @@ class Transcriptions:
             del self._runs[slug]
 
     def _shown(self, run: Run, *, created: bool) -> Started:
-        claimed = run.claimed
-        record = TranscriptionRecord(
-            id=claimed.lease.transcription_id,
-            session_id=claimed.session_id,
-            slug=claimed.slug,
-            source=claimed.source,
-            state=run.state,
-            started_at=claimed.started_at,
-            stopped_at=None,
-            stop_reason=None,
-            finals_complete=None,
-            stream_key=claimed.stream_key,
-            options=claimed.options,
-            last_seq=run.last_seq,
-        )
-        return Started(record, run.state.shown, created, run.source.ingest)
+        return Started(_record(run), run.state.shown, created, run.source.ingest)
 
     async def _adopt_for_ever(self) -> None:
+        outage = Outage("work of dead replicas waits")
         while True:
             await asyncio.sleep(ADOPT_EVERY_S)
             try:
                 await self._adopt()
+                outage.over()
             except RecordsUnavailable as error:
-                log.warning("database: %s", error)
+                outage.noticed(error)
 
     async def _adopt(self, *, own: bool = False) -> None:
         """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
@@ -321,6 +324,25 @@ class Transcriptions:
     def _lock(self, slug: str) -> asyncio.Lock:
         """One lock a session, gone when nobody holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
+
+
+def _record(run: Run) -> TranscriptionRecord:
+    """A run as the database would tell it."""
+    claimed = run.claimed
+    return TranscriptionRecord(
+        id=claimed.lease.transcription_id,
+        session_id=claimed.session_id,
+        slug=claimed.slug,
+        source=claimed.source,
+        state=run.state,
+        started_at=claimed.started_at,
+        stopped_at=None,
+        stop_reason=None,
+        finals_complete=None,
+        stream_key=claimed.stream_key,
+        options=claimed.options,
+        last_seq=run.last_seq,
+    )
 
 
 def _options(request: StartRequest) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from gateway.sessions.domain.errors import SessionError
 from gateway.sessions.usecases.closing import Closing
+from gateway.sessions.usecases.outage import Outage
 from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
 from gateway.sessions.usecases.session_ports import Duties, Ending, Endings, SessionRepository
 
@@ -104,14 +105,15 @@ class Upkeep:
 
     async def run(self) -> None:
         """A round every now and then, while this replica has the duty. Runs until cancelled."""
-        options = self._options
+        options, outage = self._options, Outage("upkeep waits")
         try:
             while True:
                 try:
                     if await self._duties.take(DUTY, options.owner, 3 * options.every_s):
                         await self.round()
+                    outage.over()
                 except RecordsUnavailable as error:
-                    log.warning("upkeep: database: %s", error)
+                    outage.noticed(error)
                 except Exception:
                     log.exception("upkeep failed; the next round is in %g s", options.every_s)
                 await asyncio.sleep(options.every_s)

@@ -138,6 +138,21 @@ async def test_when_the_host_leaves_the_next_is_told() -> None:
         assert changes(late) == [("anna", "first")], "whoever comes later is told as well"
 
 
+async def test_who_came_and_went_between_two_looks_is_no_host() -> None:
+    async with replica() as there, hosted(there):
+        await there.service.start(start("websocket"))
+        screen = await watch(there)
+        there.records.person(SLUG, "anna")  # the row of somebody who has only left the microphone
+        anna = there.source(SLUG).appear("anna")
+        await asyncio.sleep(LOOK_S / 10)
+        anna.hang_up()
+        await look()
+        assert changes(screen) == []
+        there.source(SLUG).appear("ben")
+        await look()
+        assert changes(screen) == [("ben", "first")]
+
+
 async def test_somebody_may_ask_for_it() -> None:
     async with replica() as there, hosted(there) as hosts:
         await there.service.start(start("websocket"))

@@ -853,6 +853,33 @@ async def test_a_database_outage_longer_than_the_lease_costs_nothing() -> None:
         await until(lambda: len(there.records.kept(SLUG)) == 11)
 
 
+async def test_an_outage_is_seen_from_outside_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever is woken at night can still ask what runs here, and finds the reason in no flood of lines."""
+    caplog.set_level("INFO")
+    async with replica() as there:
+        with pytest.raises(NeverStarted):
+            await there.service.seen(SLUG)
+        await there.service.start(start())
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.records.down = True
+        there.link.final("Kept on disk.")
+        await asyncio.sleep(60)
+        [seen] = await there.service.all_seen()
+        assert seen.record.slug == SLUG and seen.run is not None
+        assert any("database" in reason for reason in seen.run.health)
+        assert (await there.service.seen(SLUG)).run is seen.run
+        assert [used.identity for used in await there.service.usage(SLUG)] == ["anna"]
+        with pytest.raises(RecordsUnavailable):
+            await there.service.seen("elsewhere")
+        said = [record for record in caplog.records if "books" in record.getMessage()]
+        assert len(said) == 1
+        there.records.down = False
+        await asyncio.sleep(5)
+        said = [record for record in caplog.records if "books" in record.getMessage()]
+        assert [record.levelname for record in said] == ["WARNING", "INFO"]
+
+
 async def test_the_heir_of_a_dead_replica_goes_on_where_it_was() -> None:
     """Same stream key, same usage row, next number, same cap."""
     records = MemoryRecords(LoopClock())
