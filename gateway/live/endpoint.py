@@ -127,8 +127,6 @@ class LiveEndpoint:
             self.counts.refused["malformed"] += 1
             raise web.HTTPBadRequest(text=f"offer {SUBPROTOCOL} together with the token's subprotocol")
         try:
-            if is_socket:
-                handshake(request)
             since = _since(request)
             access = await self.check(token_of(request, offered))
             watched = await self._watching.session(request.query.get("session", ""))
@@ -137,6 +135,8 @@ class LiveEndpoint:
                 return web.Response(status=204)  # an EventSource comes back until it is told this
             if self._draining:
                 raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
+            if is_socket:
+                handshake(request)
             place = self._places.take(self.address(request), watched.slug)
         except Exception as error:
             reason, code = refusal(error)

@@ -36,12 +36,12 @@ FRIEND = "https://app.example.com"
 """The allowed origin."""
 
 
-def user_token(*spaces: str, lifetime_s: float = 600, secret: str = USER_SECRET, subject: str = "user-1") -> str:
+def user_token(*spaces: str, lifetime_s: float = 7200, secret: str = USER_SECRET, subject: str = "user-1") -> str:
     claims = {"sub": subject, "spaces": list(spaces), "exp": time.time() + lifetime_s}
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
-def room_token(room: str, lifetime_s: float = 600) -> str:
+def room_token(room: str, lifetime_s: float = 7200) -> str:
     """As LiveKit's server SDK makes it."""
     claims = {
         "iss": "livekit-key",
