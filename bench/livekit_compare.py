@@ -1,7 +1,7 @@
 """The same LiveKit room transcribed by the gateway and by LiveKit's own agents: what a track costs each.
 
-    python3 -m venv /tmp/agents && /tmp/agents/bin/pip install livekit-agents==1.7.0 livekit-plugins-gladia==1.7.0
-    PYTHONPATH=tests:. python bench/livekit_compare.py --agents /tmp/agents/bin/python \\
+    python3 -m venv .venv-agents && .venv-agents/bin/pip install livekit-agents==1.7.0 livekit-plugins-gladia==1.7.0
+    PYTHONPATH=tests:. python bench/livekit_compare.py --agents .venv-agents/bin/python \\
         --who gateway,agents,agents-without-vad [--tracks 1,10,25] [--seconds 15]
 
 One real livekit-server, speakers of one Go process (`tools/livekit-speakers`, one microphone a person, eight words and
