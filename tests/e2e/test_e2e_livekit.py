@@ -111,7 +111,9 @@ async def test_one_page_speaks_and_the_other_reads_it_twice(
         await anna.run("room.disconnect()")
         await gateway.stop(slug)
         transcript, captions = await lines(bob, "transcript"), await lines(bob, "captions")
-        assert not anna.complaints and not bob.complaints
+        # livekit-client warns of what it then mends itself, on a busy machine for example of a late ICE state.
+        mended = "detected connection state mismatch"
+        assert not [told for told in (*anna.complaints, *bob.complaints) if mended not in told]
     assert {who for who, _ in transcript} == {"Anna"} and {who for who, _ in captions} == {"anna"}
     assert max(words_in_order(SAID.split(), text.split()) for _, text in transcript) >= 0.8, transcript
     assert {text for _, text in captions} <= {text for _, text in transcript}
