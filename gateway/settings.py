@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.live.address import Network, parse_networks
@@ -269,7 +269,7 @@ class Settings:
     """The environment, checked. Times in seconds, money in USD."""
 
     database_url: str | None = field(default=None, repr=False)
-    database_tables: str = "auto"
+    database_tables: Literal["auto", "own", "external"] = "auto"
     auto_migrate: bool = True
     redis_url: str | None = field(default=None, repr=False)
     livekit_url: str | None = None
@@ -301,7 +301,7 @@ class Settings:
     spool_mb: int = 256
     blob_url: str | None = None
     blob_token: str | None = field(default=None, repr=False)
-    blob_access: str = "private"
+    blob_access: Literal["private", "public"] = "private"
     blob_api_url: str = "https://vercel.com/api/blob"
     s3_endpoint: str | None = None
     s3_region: str = "us-east-1"

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.app.parts import (
     CONNECT_S,
@@ -62,8 +62,9 @@ async def migrate_database(settings: Settings) -> tuple[list[str], list[str]]:
         async with AsyncExitStack() as rooms:
             failed = asyncio.get_running_loop().create_future()
             url = await open_database_url(settings, rooms, failed)
-            mode: Any = settings.database_tables
-            prepared = await prepare(parse_database_url(url), mode=mode, connect_timeout_s=CONNECT_S)
+            prepared = await prepare(
+                parse_database_url(url), mode=settings.database_tables, connect_timeout_s=CONNECT_S
+            )
     return prepared.applied, prepared.warnings
 
 
@@ -74,8 +75,9 @@ async def maintain(settings: Settings) -> dict[str, int]:
         async with AsyncExitStack() as rooms:
             failed = asyncio.get_running_loop().create_future()
             options = parse_database_url(await open_database_url(settings, rooms, failed))
-            mode: Any = settings.database_tables
-            prepared = await prepare(options, mode=mode, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S)
+            prepared = await prepare(
+                options, mode=settings.database_tables, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S
+            )
             database = await rooms.enter_async_context(open_pool(options, connect_timeout_s=CONNECT_S))
             records = PostgresRecords(database, clock)
             blobs = await rooms.enter_async_context(open_blobs(blob_options(settings)))
@@ -131,9 +133,10 @@ async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]
         yield "database", True, "embedded PostgreSQL (for anything kept, set DATABASE_URL)"
     else:
         try:
-            mode: Any = settings.database_tables
             options = parse_database_url(settings.database_url)
-            prepared = await prepare(options, mode=mode, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S)
+            prepared = await prepare(
+                options, mode=settings.database_tables, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S
+            )
             yield "database", True, "; ".join([f"tables are {prepared.ownership}", *prepared.warnings])
         except MigrationsPending as error:
             told = "its migrations will be applied at start" if settings.auto_migrate else str(error)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from gateway.sessions.domain.limits import Limits as SpendingLimits
@@ -212,7 +212,6 @@ def spending_limits(settings: Settings) -> SpendingLimits:
 
 
 def blob_options(settings: Settings) -> BlobOptions:
-    access: Any = settings.blob_access
     return BlobOptions(
         url=settings.blob_store,
         s3_endpoint=settings.s3_endpoint,
@@ -220,7 +219,7 @@ def blob_options(settings: Settings) -> BlobOptions:
         s3_key_id=settings.s3_key_id,
         s3_secret=settings.s3_secret,
         vercel_token=settings.blob_token,
-        vercel_access=access,
+        vercel_access=settings.blob_access,
         vercel_api_url=settings.blob_api_url,
     )
 

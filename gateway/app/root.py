@@ -154,7 +154,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     options = parse_database_url(database_url)
     prepared = await prepare(
         options,
-        mode=settings.database_tables,  # type: ignore[arg-type]
+        mode=settings.database_tables,
         allow_gateway_ddl=settings.auto_migrate,
         connect_timeout_s=CONNECT_S,
     )
