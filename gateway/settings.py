@@ -77,7 +77,8 @@ def _url(*schemes: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         try:
             parts = urlsplit(value)
-            good = parts.scheme in schemes and bool(parts.hostname or "host=" in parts.query)
+            place = parts.path if parts.scheme == "unix" else parts.hostname or "host=" in parts.query
+            good = parts.scheme in schemes and bool(place)
             _ = parts.port
         except ValueError:
             good = False
@@ -86,6 +87,13 @@ def _url(*schemes: str) -> Callable[[str], str]:
         return value.rstrip("/")
 
     return parse
+
+
+def _gateway_url(value: str) -> str:
+    url = _url("http", "https")(value)
+    if urlsplit(url).username is not None:
+        raise ValueError("must hold no user name; a gateway is asked with a token, WS_SERVER_TOKEN")
+    return url
 
 
 def _blob_url(value: str) -> str:
@@ -204,7 +212,7 @@ VARIABLES: Final = (
     Variable("GATEWAY_JOIN_STARTS", "join_starts", _choice("livekit", "rtmp", "websocket", "nothing"), "", "The source "
              "with which somebody's joining a session begins its transcription. Default: `livekit` when LIVEKIT_URL or "
              "WS_SERVER_URL is set, else `nothing`."),
-    Variable("WS_SERVER_URL", "ws_server_url", _url("http", "https"), "", "The gateway that transcribes sessions, if "
+    Variable("WS_SERVER_URL", "ws_server_url", _gateway_url, "", "The gateway that transcribes sessions, if "
              "it is another one: a session's start and stop go there. Without it, this one does."),
     Variable("WS_SERVER_TOKEN", "ws_server_token", _text, "", "A service token of that gateway. Default: the first of "
              "GATEWAY_API_TOKENS.", is_secret=True),
@@ -376,7 +384,7 @@ class Settings:
             try:
                 values[variable.field] = variable.parse(given) if given else None
             except ValueError as error:
-                shown = "" if variable.is_secret else f" (it is {given!r})"
+                shown = "" if variable.is_secret or "@" in given else f" (it is {given!r})"
                 problems.append(f"{variable.name} {error}{shown}")
                 values[variable.field] = None
         for name in ("api_tokens", "allowed_origins", "trusted_proxies"):

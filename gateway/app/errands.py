@@ -1,4 +1,4 @@
-"""What commands do that need no whole gateway: migrate, maintain, check, the local speech server."""
+"""What commands do that need no whole gateway: migrate, maintain, the local speech server."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from gateway.app.parts import (
     CONNECT_S,
     Place,
     StartFailed,
     blob_options,
-    chat_options,
-    livekit_server,
     open_database_url,
     remote_control,
     sessions_module,
@@ -23,18 +20,14 @@ from gateway.app.parts import (
 from gateway.live.hub import Hub
 from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.analysts import OfflineAnalyst
-from gateway.sessions.infra.chat import open_chat
 from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.documents import PostgresDocuments, open_blobs
 from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.usecases.analyse import (
     Analyses,
-    AnalysisImpossible,
     AnalysisOptions,
-    AnalysisTrouble,
 )
-from gateway.sessions.usecases.attend import RoomsUnavailable
 from gateway.sessions.usecases.erase import Eraser
 from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.local_control import NoControl
@@ -43,17 +36,11 @@ from gateway.sessions.usecases.retention import Retention, RetentionRefused
 from gateway.sessions.usecases.session_ports import TranscriptionControl
 from gateway.sessions.usecases.transcriptions import STOP_MARGIN_S
 from gateway.settings import Settings
-from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.ownership import Ownership
 from storage.postgres.pool import open_pool
-from storage.postgres.url import BadDatabaseUrl, parse_database_url
-from stt.errors import SttError
-from stt.gladia.client import Provider, ProviderOptions
+from storage.postgres.url import parse_database_url
 from stt.local.server import LocalOptions, LocalServer
-
-if TYPE_CHECKING:
-    pass
 
 
 async def migrate_database(settings: Settings) -> tuple[list[str], list[str]]:
@@ -124,49 +111,3 @@ async def open_speech_server(args: argparse.Namespace, faults: bytes | None) -> 
         with start_failures():
             server = await rooms.enter_async_context(LocalServer(options))
         yield server.url
-
-
-async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
-    """(part, whether it works, what to know or do), one after the other."""
-    yield "settings", True, f"engine {settings.engine}, data in {settings.data_dir}"
-    if settings.database_url is None:
-        yield "database", True, "embedded PostgreSQL (for anything kept, set DATABASE_URL)"
-    else:
-        try:
-            options = parse_database_url(settings.database_url)
-            prepared = await prepare(
-                options, mode=settings.database_tables, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S
-            )
-            yield "database", True, "; ".join([f"tables are {prepared.ownership}", *prepared.warnings])
-        except MigrationsPending as error:
-            told = "its migrations will be applied at start" if settings.auto_migrate else str(error)
-            yield "database", settings.auto_migrate, told
-        except (StorageError, BadDatabaseUrl) as error:
-            yield "database", False, str(error)
-    if settings.engine == "gladia":
-        options_ = ProviderOptions(api_key=settings.gladia_api_key or "", url=settings.gladia_api_url)
-        async with Provider(options_) as provider:
-            try:
-                await provider.check()
-                yield "speech provider", True, f"{settings.gladia_api_url} accepts the key"
-            except SttError as error:
-                yield "speech provider", False, str(error)
-    else:
-        yield "speech provider", True, f"offline recogniser {settings.engine}: English only, faulty text"
-    if settings.analysis_url is None:
-        yield "analysis", True, "no language model configured: summaries are extractive"
-    else:
-        async with open_chat(chat_options(settings, settings.analysis_url)) as chat:
-            try:
-                yield "analysis", True, await chat.check()
-            except (AnalysisTrouble, AnalysisImpossible) as error:
-                yield "analysis", False, str(error)
-    async with AsyncExitStack() as rooms:
-        livekit = await livekit_server(settings, rooms)
-        if livekit is None:
-            yield "LiveKit", True, "not configured"
-            return
-        try:
-            yield "LiveKit", True, f"{settings.livekit_url} accepts the key; {len(await livekit.rooms())} rooms now"
-        except RoomsUnavailable as error:
-            yield "LiveKit", False, str(error)

@@ -20,7 +20,7 @@ from gateway.sessions.infra.chat import ChatOptions, open_chat
 from gateway.sessions.infra.documents import BlobOptions
 from gateway.sessions.infra.instance import FolderInUse, own_instance
 from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_control
+from gateway.sessions.infra.remote_control import RemoteControl, RemoteOptions, open_remote_control
 from gateway.sessions.infra.voice import MARGIN_S
 from gateway.sessions.usecases.analyse import (
     Analyses,
@@ -166,7 +166,7 @@ def room_tokens(settings: Settings) -> RoomTokens | None:
     )
 
 
-async def remote_control(settings: Settings, rooms: AsyncExitStack) -> TranscriptionControl:
+async def remote_control(settings: Settings, rooms: AsyncExitStack) -> RemoteControl:
     options = RemoteOptions(
         settings.ws_server_url or "",
         settings.ws_server_token or next(iter(settings.api_tokens), ""),

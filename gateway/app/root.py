@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.api.analysis import AnalysisApi
 from gateway.api.host import HostApi
@@ -95,9 +95,6 @@ from storage.postgres.pool import open_pool
 from storage.postgres.url import parse_database_url
 from storage.redis.throttle import open_throttle
 from stt.gladia.client import Provider
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ RETRY_AFTER_S: Final = (0.2, 1.0)
 CONNECT_S: Final = 3.0
 ATTEMPT_S: Final = 5.0
 START_S: Final = 12.0  # all attempts together
+_ALIVE: Final = b'{"status":"ok"}'  # at /healthz
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,20 @@ class RemoteControl:
             raise _refused(answer)
         return True
 
+    async def check(self) -> None:
+        """Whether a gateway is there and takes our token. Raises: ControlUnavailable, ControlRefused."""
+        for path in ("healthz", "api/transcription"):
+            try:
+                answer = await self._ask("GET", path, ATTEMPT_S)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise ControlUnavailable(f"no answer from {self._options.url}: {_words(error)}") from error
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                raise _refused(answer)
+            if answer.status != HTTPStatus.OK or (path == "healthz" and answer.body != _ALIVE):
+                raise ControlRefused(
+                    f"{self._options.url}/{path} answers {answer.words}", "WS_SERVER_URL must name a gateway"
+                )
+
     async def _call(self, what: str, body: dict[str, str], within_s: float) -> _Answer:
         """Raises: ControlUnavailable when nothing but 503 was answered to several attempts."""
         why = "no answer in time"
@@ -116,24 +131,25 @@ class RemoteControl:
             async with asyncio.timeout(within_s):
                 for wait_s in (*self._options.retry_after_s, None):
                     try:
-                        answer = await self._post(what, body, min(within_s, max(ATTEMPT_S, within_s / 2)))
+                        each_s = min(within_s, max(ATTEMPT_S, within_s / 2))
+                        answer = await self._ask("POST", f"api/transcription/{what}", each_s, body)
                         if answer.status not in (502, 503, 504):
                             return answer
                         why = answer.words
                     except (aiohttp.ClientError, TimeoutError) as error:  # its own, not the one around
-                        why = f"{type(error).__name__}: {error}".rstrip(": ")
+                        why = _words(error)
                     if wait_s is not None:
                         await asyncio.sleep(wait_s)
         except TimeoutError:
             pass
         raise ControlUnavailable(f"the gateway at {self._options.url} did not {what} the transcription: {why}")
 
-    async def _post(self, what: str, body: dict[str, str], within_s: float) -> _Answer:
+    async def _ask(self, method: str, path: str, within_s: float, body: dict[str, str] | None = None) -> _Answer:
         """Raises: aiohttp.ClientError, TimeoutError."""
-        url = f"{self._options.url}/api/transcription/{what}"
         headers = {"Authorization": f"Bearer {self._options.token}"}
         timeout = aiohttp.ClientTimeout(total=within_s, connect=CONNECT_S)
-        async with self._http.post(url, json=body, headers=headers, timeout=timeout) as response:
+        url = f"{self._options.url}/{path}"
+        async with self._http.request(method, url, json=body, headers=headers, timeout=timeout) as response:
             return _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
 
 
@@ -153,6 +169,10 @@ def _begun(answer: bytes) -> Begun:
         told.started_at,
         None if ingest is None else Ingest(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url),
     )
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _refused(answer: _Answer) -> ControlRefused:

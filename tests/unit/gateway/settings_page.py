@@ -16,7 +16,8 @@ around a value are dropped. All wrong values are reported in one error, without 
 ends with exit code 2. An unknown variable that begins with `GATEWAY_` is noted in the log: it may be misspelt.
 
 At least one token in `GATEWAY_API_TOKENS` is needed; no default secret exists. (`gateway demo` makes one up.)
-`gateway check` reads the settings, tries the database and the provider, and says for each what to do.
+`gateway check` reads the settings and tries what they name (database, Redis, speech provider, language model, LiveKit,
+the gateway at `WS_SERVER_URL`), each with a deadline; every line is `ok` or says what to do, and none shows a secret.
 
 Flags take `true`, `yes`, `on`, `1` and their opposites. Variables marked *secret* are never logged.
 

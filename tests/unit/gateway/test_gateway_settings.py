@@ -101,6 +101,18 @@ def test_a_wrong_value_is_shown_unless_it_may_hold_a_secret(name: str) -> None:
     assert "hunter2" not in problem
 
 
+def test_a_gateway_is_asked_with_a_token_not_with_a_password() -> None:
+    """HTTP has one Authorization header, so a user name in the URL would break every call."""
+    [problem] = problems(**GOOD, WS_SERVER_URL="http://user:hunter2@gateway:8080")
+    assert problem.startswith("WS_SERVER_URL must hold no user name") and "hunter2" not in problem
+
+
+def test_redis_may_be_a_socket_of_this_machine() -> None:
+    assert Settings.from_env({**GOOD, "REDIS_URL": "unix:///run/redis.sock"}).redis_url == "unix:///run/redis.sock"
+    [problem] = problems(**GOOD, REDIS_URL="unix://")
+    assert problem.startswith("REDIS_URL must be a URL")
+
+
 def test_no_secret_is_in_what_settings_look_like() -> None:
     env = {
         **GOOD,

@@ -1,0 +1,113 @@
+"""`gateway check`: each part that the settings name, tried for real; what does not work says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
+
+from gateway.app.parts import CONNECT_S, chat_options, livekit_server, remote_control
+from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
+from gateway.sessions.infra.chat import open_chat
+from gateway.sessions.usecases.analyse import AnalysisImpossible, AnalysisTrouble
+from gateway.sessions.usecases.attend import RoomsUnavailable
+from gateway.settings import Settings
+from storage.postgres.errors import MigrationsPending, StorageError
+from storage.postgres.migrate import prepare
+from storage.postgres.url import BadDatabaseUrl, parse_database_url
+from storage.redis.throttle import RedisAway, open_throttle
+from stt.errors import SttError
+from stt.gladia.client import Provider, ProviderOptions
+
+Finding = tuple[bool, str]
+"""Whether it works, and what to know or do."""
+
+
+async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
+    """(part, whether it works, what to know or do), one after the other. No text holds a secret."""
+    yield "settings", True, f"engine {settings.engine}, data in {settings.data_dir}"
+    yield "database", *await _database(settings)
+    if settings.redis_url:
+        yield "Redis", *await _redis(settings.redis_url)
+    yield "speech provider", *await _provider(settings)
+    yield "analysis", *await _analysis(settings)
+    yield "LiveKit", *await _livekit(settings)
+    if settings.ws_server_url:
+        yield "transcribing gateway", *await _other_gateway(settings)
+
+
+async def _database(settings: Settings) -> Finding:
+    if settings.database_url is None:
+        return True, "embedded PostgreSQL (for anything kept, set DATABASE_URL)"
+    try:
+        prepared = await prepare(
+            parse_database_url(settings.database_url),
+            mode=settings.database_tables,
+            allow_gateway_ddl=False,
+            connect_timeout_s=CONNECT_S,
+        )
+    except MigrationsPending as error:
+        told = "its migrations will be applied at start" if settings.auto_migrate else str(error)
+        return settings.auto_migrate, told
+    except (StorageError, BadDatabaseUrl) as error:
+        return False, str(error)
+    return True, "; ".join([f"tables are {prepared.ownership}", *prepared.warnings])
+
+
+async def _redis(url: str) -> Finding:
+    """One request counted, as rate limits are: a server that only answers pings would not do."""
+    parts = urlsplit(url)  # its user, password and query stay here
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    try:
+        async with asyncio.timeout(CONNECT_S), open_throttle(url, answer_s=CONNECT_S) as throttle:
+            await throttle.take("gateway:check", 60_000_000)
+    except TimeoutError:
+        why = f"no answer within {CONNECT_S:g} s"
+    except RedisAway as error:
+        why = str(error).rstrip(".")
+    else:
+        return True, f"{place} counts requests for all replicas"
+    return False, f"{place}: {why}; check REDIS_URL, until then each replica counts requests for itself"
+
+
+async def _provider(settings: Settings) -> Finding:
+    if settings.engine != "gladia":
+        return True, f"offline recogniser {settings.engine}: English only, faulty text"
+    async with Provider(ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url)) as provider:
+        try:
+            await provider.check()
+        except SttError as error:
+            return False, str(error)
+    return True, f"{settings.gladia_api_url} accepts the key"
+
+
+async def _analysis(settings: Settings) -> Finding:
+    if settings.analysis_url is None:
+        return True, "no language model configured: summaries are extractive"
+    async with open_chat(chat_options(settings, settings.analysis_url)) as chat:
+        try:
+            return True, await chat.check()
+        except (AnalysisTrouble, AnalysisImpossible) as error:
+            return False, str(error)
+
+
+async def _livekit(settings: Settings) -> Finding:
+    async with AsyncExitStack() as rooms:
+        livekit = await livekit_server(settings, rooms)
+        if livekit is None:
+            return True, "not configured"
+        try:
+            return True, f"{settings.livekit_url} accepts the key; {len(await livekit.rooms())} rooms now"
+        except RoomsUnavailable as error:
+            return False, str(error)
+
+
+async def _other_gateway(settings: Settings) -> Finding:
+    async with AsyncExitStack() as rooms:
+        control = await remote_control(settings, rooms)
+        try:
+            await control.check()
+        except (ControlUnavailable, ControlRefused) as error:
+            return False, f"{error}; {error.hint}" if error.hint else str(error)
+    return True, f"{settings.ws_server_url} answers and accepts the token"

@@ -1,0 +1,106 @@
+"""`gateway check` on the neighbours of the sessions module: Redis, and the gateway that transcribes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+from aiohttp import web
+from integration.gateway_api.in_process import TOKEN, running
+from support.gateway import free_port
+from support.redis_server import RedisServer
+
+from gateway.app import checks
+from gateway.app.checks import check_parts
+from gateway.settings import Settings
+from stt.local.server import LocalServer
+
+PASSWORD = "a-password-that-nobody-may-read"
+OTHER = "transcribing gateway"
+
+
+async def found(**env: str) -> dict[str, tuple[bool, str]]:
+    settings = Settings.from_env({"GATEWAY_API_TOKENS": TOKEN, "GATEWAY_STT_ENGINE": "pocketsphinx", **env})
+    findings = {part: (fine, text) async for part, fine, text in check_parts(settings)}
+    assert not any(secret in text for _, text in findings.values() for secret in (PASSWORD, TOKEN))
+    return findings
+
+
+@asynccontextmanager
+async def something_that_listens(answer: str | None) -> AsyncIterator[int]:
+    """Says this to whoever connects, or nothing for ever. Yields: its port."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if answer is not None:
+            writer.write(answer.encode())
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_what_is_not_set_is_not_asked() -> None:
+    assert not {"Redis", OTHER} & (await found()).keys()
+
+
+async def test_redis_counts_or_says_what_to_do(redis_server: RedisServer) -> None:
+    fine, text = (await found(REDIS_URL=redis_server.url))["Redis"]
+    assert fine and redis_server.url in text
+    async with redis.asyncio.from_url(redis_server.url) as client:
+        await client.config_set("requirepass", PASSWORD)
+    fine, text = (await found(REDIS_URL=redis_server.url))["Redis"]
+    assert not fine and "AuthenticationError" in text and "check REDIS_URL" in text
+    place = redis_server.url.removeprefix("redis://")
+    for url in (f"redis://default:{PASSWORD}@{place}", f"redis://{place}?password={PASSWORD}"):
+        fine, text = (await found(REDIS_URL=url))["Redis"]
+        assert fine and text.startswith(redis_server.url), text
+    redis_server.stop()
+    fine, text = (await found(REDIS_URL=f"redis://default:{PASSWORD}@{place}"))["Redis"]
+    assert not fine and redis_server.url in text and "check REDIS_URL" in text
+
+
+@pytest.mark.parametrize("answer", [None, "HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_what_is_no_redis_is_said_in_bounded_time(answer: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "CONNECT_S", 0.3)
+    async with something_that_listens(answer) as port:
+        fine, text = (await found(REDIS_URL=f"redis://127.0.0.1:{port}"))["Redis"]
+    assert not fine and "check REDIS_URL" in text
+
+
+async def test_the_transcribing_gateway_answers_and_takes_the_token(
+    database_url: str, provider: LocalServer, tmp_path: Path
+) -> None:
+    async with running(database_url, provider, tmp_path) as gateway:
+        assert (await found(WS_SERVER_URL=gateway.url))[OTHER][0]
+        fine, text = (await found(WS_SERVER_URL=gateway.url, WS_SERVER_TOKEN="an-old-token"))[OTHER]
+    assert not fine and "WS_SERVER_TOKEN must be a service token" in text and "an-old-token" not in text
+
+
+async def test_a_transcribing_gateway_that_is_away_is_said() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    fine, text = (await found(WS_SERVER_URL=url))[OTHER]
+    assert not fine and f"no answer from {url}" in text and "look whether the gateway" in text
+
+
+async def test_another_web_server_is_no_gateway() -> None:
+    """Many answer 200 with a page to whatever is asked."""
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="<html>Welcome</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{any:.*}", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        fine, text = (await found(WS_SERVER_URL=f"http://127.0.0.1:{runner.addresses[0][1]}"))[OTHER]
+    finally:
+        await runner.cleanup()
+    assert not fine and "WS_SERVER_URL must name a gateway" in text
