@@ -60,6 +60,15 @@ def begins_by_itself(last: tuple[str, str | None] | None) -> bool:
     return last is None or (last[0] == TranscriptionState.STOPPED and last[1] in ROOM_REASONS)
 
 
+# Told while a transcription is STARTING only because of that, by the source of its start. Watchers read it: no key.
+NOBODY_YET: Final[Mapping[str, str]] = {
+    "rtmp": "nobody publishes yet: let an encoder send to ingest.rtmpUrl of the start's answer",
+    "livekit": "nobody publishes yet: join the room and switch a microphone on",
+    "websocket": "nobody publishes yet: send audio to ingest.websocketUrl of the start's answer, or use the console's "
+    "microphone",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """The body of `start`, checked."""

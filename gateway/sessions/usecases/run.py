@@ -16,7 +16,7 @@ from gateway.sessions.domain.captions import Caption, Numberer, Speaker, Utteran
 from gateway.sessions.domain.receipt import Listened
 from gateway.sessions.domain.salvage import Salvage
 from gateway.sessions.domain.speech import SpeechOptions
-from gateway.sessions.domain.transcription import Claimed, TranscriptionState, move
+from gateway.sessions.domain.transcription import NOBODY_YET, Claimed, TranscriptionState, move
 from gateway.sessions.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
 from gateway.sessions.usecases.limits import READ_EVERY_S, LimitKeeper
 from gateway.sessions.usecases.outage import Outage
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 BEAT_S: Final = 1.0
 CHECKPOINT_S: Final = 5.0  # the contract asks for ten; a crash forgets at most this much of the bill
 TOUCH_S: Final = 15.0
+NOBODY_AFTER_S: Final = 5.0
 # A cap is looked at once a second; two seconds of audio ahead is where the money must still be enough.
 CAP_AHEAD_S: Final = 2
 
@@ -141,6 +142,7 @@ class Run:
         self._allowance = world.limits.allowance(claimed.session_id, claimed.lease.transcription_id)
         self._spent_usd = spent_usd
         self._stop_asked = asyncio.Event()
+        self._overdue_at = world.clock.monotonic() + NOBODY_AFTER_S
         self._abandoned = False
         self._released = False
         self._health: tuple[str, ...] = ()
@@ -539,6 +541,8 @@ class Run:
         reasons += [live.trouble for live in self.tracks if live.trouble]
         if trouble := self.source.trouble():
             reasons.append(trouble)
+        elif self._is_unattended():
+            reasons.append(NOBODY_YET[self.claimed.source])
         if tuple(reasons) != self._health:
             self._health = tuple(reasons)
             self._say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
@@ -549,6 +553,11 @@ class Run:
         longest = self._world.options.maximum_s
         if longest and (self._world.clock.now() - self.claimed.started_at).total_seconds() >= longest:
             self.stop(f"maximum length of {longest:g} s reached")
+
+    def _is_unattended(self) -> bool:
+        """Nobody has come since the start, although there was time."""
+        alone = self.state is TranscriptionState.STARTING and not self.tracks
+        return alone and self._world.clock.monotonic() >= self._overdue_at
 
     def _seconds_sent(self) -> int:
         self._read_links()

@@ -39,7 +39,7 @@ from gateway.sessions.usecases.ports import (
     Translation,
     Withdrawn,
 )
-from gateway.sessions.usecases.run import CHECKPOINT_S, RunOptions
+from gateway.sessions.usecases.run import CHECKPOINT_S, NOBODY_AFTER_S, RunOptions
 
 SLUG = "abc"
 OPTIONS = RunOptions(owner="replica-1", drain_s=10, lease_s=30, cost_per_minute=0.01)
@@ -624,6 +624,39 @@ async def test_trouble_and_waiting_are_states_that_a_person_can_see() -> None:
         ]
         assert "WAITING" in there.records.states
         assert [error["message"] for error in told(screen, "error")] == ["no audio; add an audio track"]
+
+
+@pytest.mark.parametrize(
+    ("source", "todo"), [("rtmp", "let an encoder send to ingest.rtmpUrl"), ("websocket", "ingest.websocketUrl")]
+)
+async def test_that_nobody_publishes_yet_is_said_with_what_to_do(source: str, todo: str) -> None:
+    """After some seconds, so that who comes at once sees nothing of it; over as soon as somebody comes."""
+    async with replica() as there:
+        await there.service.start(start(source))
+        screen = await watch(there)
+        await asyncio.sleep(NOBODY_AFTER_S - 1)
+        assert not told(screen, "health")
+        await asyncio.sleep(3)
+        [said] = told(screen, "health")
+        assert said["status"] == "degraded" and said["reasons"][0].startswith("nobody publishes yet: ")
+        assert todo in said["reasons"][0] and "key-1" not in said["reasons"][0]
+        track = there.source(SLUG).appear("anna")
+        await asyncio.sleep(2)
+        assert told(screen, "health")[1:] == [{"status": "ok", "reasons": []}]
+        track.speak(1)
+        await until(lambda: told(screen, "session.state")[-1]["state"] == "running")
+        track.hang_up()
+        await asyncio.sleep(NOBODY_AFTER_S + 3)
+        assert len(told(screen, "health")) == 2  # a pause of somebody who was there is another thing
+
+
+async def test_what_the_source_knows_comes_before_that_nobody_publishes() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).complaint = "the room does not exist yet"
+        await asyncio.sleep(NOBODY_AFTER_S + 3)
+        assert [health["reasons"] for health in told(screen, "health")] == [["the room does not exist yet"]]
 
 
 async def test_a_provider_that_falls_mute_is_a_state_that_a_person_can_see() -> None:
