@@ -170,7 +170,7 @@ def _snake(names: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _utterance(heard: transcript.Utterance) -> Utterance:
-    words = tuple(SpokenWord(word.text, word.start, word.end) for word in heard.words)
+    words = tuple([SpokenWord(word.text, word.start, word.end) for word in heard.words])
     return Utterance(
         heard.id, heard.is_final, heard.text, heard.language, heard.start, heard.end, heard.confidence, words
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import structs
 from support.postgres import PostgresServer
 from unit.gateway.fakes import MemoryRecords
 
@@ -453,7 +454,7 @@ async def test_the_rest_can_be_written_at_any_time(shelf: Shelf) -> None:
         await shelf.records.touch(session.id)
         await shelf.records.provider_session(mine, "anna", ProviderSession("p", False, 0.0, "streaming"))
         await shelf.records.provider_session(mine, "anna", ProviderSession("p", True, 1.5, "closed"))
-        await shelf.records.keep_partials(session.id, [(replace(said, is_final=False), None)])
+        await shelf.records.keep_partials(session.id, [(structs.replace(said, is_final=False), None)])
         await shelf.end(session)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.sessions.domain.captions import Caption, Speaker, Word
@@ -53,6 +54,27 @@ async def test_entries_come_back_as_they_were_after_a_restart(tmp_path: Path) ->
         assert entries == [replace(kept, claimed=replace(kept.claimed, options={}, stream_key=None))]
         await journal.forget(mark)
         assert (len(journal), journal.size) == (0, 0)
+
+
+async def test_a_final_lies_on_the_disk_as_every_version_writes_it(tmp_path: Path) -> None:
+    """After an update the gateway reads what the former one could not store."""
+    async with open_journal(tmp_path, LIMIT) as journal:
+        await journal.append([final(1)])
+    async with open_spool(tmp_path, LIMIT) as spool:
+        [(_, record)] = await spool.peek(2)
+    words = [{"text": "Good", "start_ms": 10, "end_ms": 200}, {"text": "morning.", "start_ms": 210, "end_ms": 500}]
+    caption = {
+        "utterance_id": "p:1", "text": "Good morning.", "language": "en", "is_final": True,
+        "speaker": {"identity": "anna", "name": "Anna"}, "started_at": NOW, "ended_at": NOW, "start_ms": 10,
+        "end_ms": 500, "confidence": 0.97, "words": words,
+    }  # fmt: skip
+    assert msgspec.msgpack.decode(record) == [
+        "final/1",
+        {
+            "lease": {"transcription_id": "t", "fence": 3}, "session_id": "s", "epoch": "epoch1", "seq": 1,
+            "caption": caption, "participant_id": "participant", "data": b'{"text":"1"}',
+        },
+    ]  # fmt: skip
 
 
 async def test_no_stream_key_lies_on_the_disk(tmp_path: Path) -> None:

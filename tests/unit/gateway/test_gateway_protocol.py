@@ -30,6 +30,17 @@ def test_times_of_other_zones_are_shown_in_utc() -> None:
     assert timestamp(NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))) == "2026-01-05T10:00:03.120Z"
 
 
+@given(
+    st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31)),
+    st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+)
+def test_every_moment_is_shown_as_iso_8601_spells_it(moment: datetime, zone: timezone) -> None:
+    """Whatever was shown before in the same second."""
+    there = moment.replace(tzinfo=zone)
+    spelt = there.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert timestamp(there) == timestamp(there.astimezone(UTC)) == spelt
+
+
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
 def test_frames_of_every_length_are_read_by_a_client_library(size: int) -> None:
     """At both borders where the length field grows (RFC 6455, 5.2)."""

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from unit.gateway.fakes import FakeTransport, LoopClock, MemoryRecords, Replica
 from unit.gateway.frames import messages, seqs
@@ -828,7 +829,7 @@ async def test_words_of_a_former_owner_are_numbered_and_shown_when_the_run_stops
         there.link.final("Mine.")
         await until(lambda: len(there.records.kept(SLUG)) == 1)
         [mine] = there.records.kept(SLUG)
-        lost = replace(mine.caption, utterance_id="old:1", text="Theirs.")
+        lost = msgspec.structs.replace(mine.caption, utterance_id="old:1", text="Theirs.")
         data = there.hub.encode(lost)
         assert await there.records.keep_strays([replace(mine, seq=1, caption=lost, data=data)]) == 1
         await asyncio.sleep(20)
