@@ -62,8 +62,9 @@ class LiveOptions:
 class _Visit:
     """One watcher's stay. `code`: why it was ended here."""
 
-    __slots__ = ("_end", "code", "expiry", "line", "place", "slug", "watcher")
+    __slots__ = ("_end", "code", "ended", "expiry", "line", "place", "slug", "watcher")
     watcher: Watcher
+    ended: asyncio.Future[str]
 
     def __init__(self, line: Line, slug: str, place: Place, end: Callable[[_Visit, CloseCode], None]) -> None:
         self.line = line
@@ -219,7 +220,8 @@ class LiveEndpoint:
     def _begin(self, line: Line, slug: str, access: credentials.Access, place: Place) -> _Visit:
         loop = asyncio.get_running_loop()
         visit = _Visit(line, slug, place, self._end)
-        visit.watcher = self._hub.join(slug, line.transport, visit.close, line.framing)
+        visit.watcher = self._hub.join(slug, line.transport, visit.close, line.framing, line.descriptor)
+        visit.ended = line.listen(visit.watcher)
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
             visit.expiry = loop.call_later(left, visit.watcher.close, CloseCode.CREDENTIAL_REFUSED)
@@ -227,11 +229,11 @@ class LiveEndpoint:
         return visit
 
     async def _serve(self, visit: _Visit, watched: Watched, since: ResumePoint | None) -> None:
-        ended, why = visit.line.listen(visit.watcher), BY_WATCHER
+        why = BY_WATCHER
         try:
             await self._catch_up(visit, watched, since)
             del watched, since  # a watcher stays for hours, so what it no longer needs goes
-            why = await ended
+            why = await visit.ended
         except ConnectionError:
             pass  # the watcher has gone
         except Exception:

@@ -1,7 +1,7 @@
 """Who watches what: one channel a session, one bounded mailbox a watcher.
 
-Each event is encoded once, and framed once for each kind of connection; the fan-out writes that frame to every socket
-and never waits for one.
+Each event is encoded once, and framed once for each kind of connection; the fan-out gives that frame to every socket
+and never waits for one. Those who keep up are told in one call (audience.py), the others one by one.
 A watcher that falls behind keeps its finals in order and only the newest partial of each utterance, until its bound.
 """
 
@@ -15,8 +15,10 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from gateway.live import protocol
+from gateway.live.audience import APART, Audience
 from gateway.live.framing import Framing, Message, in_frame
 from gateway.live.protocol import CloseCode, ResumePoint
+from gateway.live.sending import SendAll, send_all
 from gateway.sessions.domain.captions import Caption
 from gateway.sessions.domain.transcription import Numbering
 
@@ -71,6 +73,7 @@ class Watcher:
     """
 
     __slots__ = (
+        "_audience",
         "_catching_up",
         "_close",
         "_closed",
@@ -79,10 +82,12 @@ class Watcher:
         "_ordered",
         "_partials",
         "_transport",
+        "descriptor",
         "framing",
         "is_current",
         "next_seq",
         "options",
+        "place",
         "send",
         "unsent",
     )
@@ -93,9 +98,13 @@ class Watcher:
         close: Callable[[CloseCode], None],
         options: HubOptions,
         counts: HubCounts,
+        audience: Audience[Watcher],
         framing: Framing = in_frame,
+        descriptor: int = APART,
     ) -> None:
         self.framing = framing
+        self.place = APART
+        self.descriptor = descriptor
         self.options = options
         # Live, and nothing waits: the next frame may go straight to `send` while `unsent()` is below BEHIND_BYTES.
         self.is_current = False
@@ -103,6 +112,7 @@ class Watcher:
         self.send = transport.write
         self.unsent = transport.get_write_buffer_size
         self._transport = transport
+        self._audience = audience
         self._close = close
         self._counts = counts
         # Lists, though they are read from the front: they are mostly empty, and an empty deque takes ten times as much.
@@ -125,6 +135,19 @@ class Watcher:
         """Nothing waits, neither history nor news."""
         return self._catching_up is None and not self.behind
 
+    def keeps_up(self, first_seq: int) -> bool:
+        return (
+            self.descriptor != APART
+            and self.is_current
+            and self.next_seq <= first_seq
+            and not self.unsent()
+            and not self.gone
+        )
+
+    def step_out(self) -> None:
+        """Before something else is written to its connection than what the hub writes."""
+        self._audience.step_out(self)
+
     @property
     def gone(self) -> bool:
         """Nothing that is written now would arrive."""
@@ -144,6 +167,10 @@ class Watcher:
         else:
             self._put(frame)
         self.is_current = self.is_live and not self.behind
+
+    def write_rest(self, rest: bytes, messages: int) -> None:
+        """Of frames whose beginning the socket has taken."""
+        self._write(rest, messages)
 
     def write_past(self, frames: list[bytes], next_seq: int) -> None:
         """History, in one write. Only while catching up; the caller waits for `unsent` to fall."""
@@ -182,6 +209,7 @@ class Watcher:
 
     def forget(self) -> None:
         """Take nothing more."""
+        self.step_out()
         self._closed, self.is_current = True, False
         self._ordered.clear()
         self._partials.clear()
@@ -239,17 +267,6 @@ class News:
         self.seq = seq
 
 
-class _Telling:
-    """News on their way to a crowd, and how far they have come."""
-
-    __slots__ = ("at", "crowd", "news")
-
-    def __init__(self, news: list[News], crowd: tuple[Watcher, ...]) -> None:
-        self.news = news
-        self.crowd = crowd
-        self.at = 0
-
-
 # Reads finals after a number from the database: [(seq, data)], in order, at most the given count.
 ReadPast = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
 
@@ -261,20 +278,19 @@ class Channel:
     slug: str
     options: HubOptions
     now: Callable[[], datetime]
+    audience: Audience[Watcher]
     epoch: str = protocol.NO_EPOCH
     last_seq: int = 0
     state: str = "idle"
     reason: str | None = None
     counts: HubCounts = field(default_factory=HubCounts)
-    watchers: set[Watcher] = field(default_factory=set)
     lagging: set[Watcher] = field(default_factory=set)
     recent: deque[tuple[int, Message]] = field(default_factory=deque)
     partials: dict[str, Message] = field(default_factory=dict)
     standing: dict[str, Message] = field(default_factory=dict)
-    _crowd: tuple[Watcher, ...] | None = None  # the watchers, until one comes or goes
     _outdated: set[Watcher] = field(default_factory=set)
-    _fresh: list[News] = field(default_factory=list)
-    _telling: _Telling | None = None
+    _fresh: list[News] = field(default_factory=list)  # to be told in the next round
+    _telling: list[News] = field(default_factory=list)  # in this one
     _is_due: bool = False
 
     # --- publishing: never waits ------------------------------------------------------------------------
@@ -313,7 +329,7 @@ class Channel:
         if numbering.epoch != self.epoch or (self.recent and numbering.last_seq > self.recent[-1][0]):
             self.recent.clear()  # another owner numbered on: memory would have a hole
         if numbering.last_seq > self.last_seq or self.epoch not in (protocol.NO_EPOCH, numbering.epoch):
-            self._outdated |= {watcher for watcher in self.watchers if watcher.is_live}
+            self._outdated |= {watcher for watcher in self.audience if watcher.is_live}
         self.epoch = numbering.epoch
         self.last_seq = max(numbering.last_seq, self.last_seq if self.recent else 0)
 
@@ -371,16 +387,12 @@ class Channel:
 
     @property
     def has_told_all(self) -> bool:
-        return not self._fresh and self._telling is None
-
-    def add(self, watcher: Watcher) -> None:
-        self.watchers.add(watcher)
-        self._crowd = None
+        return not self._fresh and not self._telling
 
     def remove(self, watcher: Watcher) -> None:
-        self._crowd = None
-        for those in (self.watchers, self.lagging, self._outdated):
-            those.discard(watcher)
+        self.audience.remove(watcher)
+        self.lagging.discard(watcher)
+        self._outdated.discard(watcher)
 
     def tell(self) -> None:
         """Everybody, now."""
@@ -389,7 +401,7 @@ class Channel:
 
     def _tell(self, news: News) -> None:
         """With the next turn of the event loop: what is published until then goes out in one write."""
-        if not self.watchers:
+        if not len(self.audience):
             return
         if len(self._fresh) >= FRESH:
             self._fresh = [one for one in self._fresh if not self._is_overtaken(one)]
@@ -411,17 +423,16 @@ class Channel:
 
     def _turn(self) -> None:
         """AT_ONCE watchers, so that a crowd does not hold up everything else."""
-        if self._telling is None:
-            if self._crowd is None:
-                self._crowd = tuple(self.watchers)
-            self._telling, self._fresh = _Telling(self._fresh, self._crowd), []
-        telling = self._telling
-        news = [one for one in telling.news if not self._is_overtaken(one)]
-        if news:
-            self._write(news, telling.crowd[telling.at : telling.at + AT_ONCE])
-        telling.at += AT_ONCE
-        if telling.at >= len(telling.crowd):
-            self._telling = None
+        if not self._telling:
+            self._telling, self._fresh = self._fresh, []
+            self.audience.begin(_first_seq(self._telling))
+        self._telling = [one for one in self._telling if not self._is_overtaken(one)]
+        if self._telling:
+            self._write(self._telling)
+            if not self.audience.is_told:
+                return
+        self._telling = []
+        self.audience.end()
 
     def _is_overtaken(self, news: News) -> bool:
         """A partial whose utterance has gone on."""
@@ -429,15 +440,24 @@ class Channel:
             return False
         return self.partials.get(news.utterance_id) is not news.message
 
-    def _write(self, news: list[News], crowd: tuple[Watcher, ...]) -> None:
-        """The hot path: for a watcher that keeps up, two calls into its transport."""
-        first_seq = next((one.seq for one in news if one.seq is not None), _ANY)
+    def _write(self, news: list[News]) -> None:
+        frames = [one.message.framed(in_frame) for one in news]
+        joined = frames[0] if len(frames) == 1 else b"".join(frames)
+        told, short = self.audience.tell_row(joined, AT_ONCE)
+        for watcher, sent in short:
+            watcher.write_rest(joined[sent:], len(news))
+        self.counts.delivered += (told - len(short)) * len(news)
+        if apart := self.audience.next_apart(AT_ONCE - told):
+            self._write_apart(news, apart)
+
+    def _write_apart(self, news: list[News], watchers: list[Watcher]) -> None:
+        first_seq = _first_seq(news)
         framing, frames, joined, direct = None, [], b"", 0
-        for watcher in crowd:
+        for watcher in watchers:
             if watcher.framing is not framing:
                 framing = watcher.framing
                 frames = [one.message.framed(framing) for one in news]
-                joined = frames[0] if len(frames) == 1 else b"".join(frames)
+                joined = b"".join(frames)
             try:
                 if watcher.is_current and watcher.next_seq <= first_seq and watcher.unsent() < BEHIND_BYTES:
                     watcher.send(joined)
@@ -474,11 +494,18 @@ class Channel:
         return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
 
 
+def _first_seq(news: list[News]) -> int:
+    return next((one.seq for one in news if one.seq is not None), _ANY)
+
+
 class Hub:
     """All channels of this process. Implements the use cases' `Live`."""
 
-    def __init__(self, now: Callable[[], datetime], options: HubOptions | None = None) -> None:
+    def __init__(
+        self, now: Callable[[], datetime], options: HubOptions | None = None, send_all: SendAll = send_all
+    ) -> None:
         self.options = options or HubOptions()
+        self._send_all = send_all
         self.counts = HubCounts()
         self._now = now
         self._channels: dict[str, Channel] = {}
@@ -487,7 +514,9 @@ class Hub:
     def channel(self, session_slug: str) -> Channel:
         found = self._channels.get(session_slug)
         if found is None:
-            found = self._channels[session_slug] = Channel(session_slug, self.options, self._now, counts=self.counts)
+            audience: Audience[Watcher] = Audience(self._send_all)
+            found = Channel(session_slug, self.options, self._now, audience, counts=self.counts)
+            self._channels[session_slug] = found
         return found
 
     def begin(self, session_slug: str, numbering: Numbering) -> None:
@@ -525,10 +554,16 @@ class Hub:
         transport: Transport,
         close: Callable[[CloseCode], None],
         framing: Framing = in_frame,
+        descriptor: int = APART,
     ) -> Watcher:
-        """Subscribe: from now on nothing is missed. `leave` must follow."""
-        watcher = Watcher(transport, close, self.options, self.counts, framing)
-        self.channel(session_slug).add(watcher)
+        """Subscribe: from now on nothing is missed. `leave` must follow.
+
+        `descriptor`: of the transport's socket, where frames may be written past the transport while that holds nothing
+        back. Until the socket is closed `Watcher.forget` must be called, and `step_out` before any other write.
+        """
+        audience = self.channel(session_slug).audience
+        watcher = Watcher(transport, close, self.options, self.counts, audience, framing, descriptor)
+        audience.add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1
         return watcher
@@ -541,7 +576,7 @@ class Hub:
 
     def watching(self, session_slug: str) -> int:
         found = self._channels.get(session_slug)
-        return len(found.watchers) if found else 0
+        return len(found.audience) if found else 0
 
     def idle(self) -> list[str]:
         """Sessions that are watched here but do not run here."""
@@ -552,7 +587,7 @@ class Hub:
         found = self._channels.get(session_slug)
         if found is None or not found.has_told_all:
             return found is None
-        watchers = list(found.watchers)
+        watchers = list(found.audience)
         for watcher in watchers:
             if watcher.has_all:
                 watcher.close(code)
@@ -565,13 +600,13 @@ class Hub:
             return
         found.recent.clear()
         found.partials.clear()
-        for watcher in list(found.watchers):
+        for watcher in list(found.audience):
             watcher.close(CloseCode.NO_SUCH_SESSION)
 
     def close_all(self, code: CloseCode) -> None:
         for channel in self._channels.values():
             channel.tell()
-            for watcher in list(channel.watchers):
+            for watcher in list(channel.audience):
                 watcher.close(code)
 
     async def sweep(self) -> None:
@@ -587,5 +622,5 @@ class Hub:
     def _forget(self, session_slug: str) -> None:
         """A channel lives as long as it has a run or a watcher; the past is in the database."""
         channel = self._channels.get(session_slug)
-        if channel is not None and not channel.watchers and session_slug not in self._held:
+        if channel is not None and not len(channel.audience) and session_slug not in self._held:
             del self._channels[session_slug]

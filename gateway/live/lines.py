@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import math
+import os
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final, Protocol
 from aiohttp import HttpVersion11, web
 
 from gateway.live import events, protocol
+from gateway.live.audience import APART
 from gateway.live.client_frames import ClientFrames, Misframed, Opcode, TooBig
 from gateway.live.framing import Framing, Message, in_frame
 from gateway.live.hub import BEHIND_BYTES, SWEEP_S, Watcher
@@ -44,6 +46,10 @@ class Line(Protocol):
 
     @property
     def framing(self) -> Framing: ...
+
+    @property
+    def descriptor(self) -> int:
+        """Of the socket, where frames may be written past the transport; APART where that will not do."""
 
     @property
     def due(self) -> float:
@@ -115,6 +121,15 @@ class SocketLine(asyncio.Protocol):
         former.connection_lost(None)
         return line
 
+    @property
+    def descriptor(self) -> int:
+        """Open until `connection_lost` has returned, in asyncio as in uvloop."""
+        raw = self.transport.get_extra_info("socket")
+        if raw is None or self.transport.get_extra_info("sslcontext") is not None or os.name == "nt":
+            return APART
+        descriptor: int = raw.fileno()
+        return descriptor
+
     def listen(self, watcher: Watcher) -> asyncio.Future[str]:
         """A watcher has nothing to say: text is ignored, binary is refused."""
         self._watcher = watcher
@@ -167,6 +182,8 @@ class SocketLine(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if not self._ended.done():
             self._ended.set_result(self._why)
+        if self._watcher is not None:
+            self._watcher.forget()  # the descriptor is somebody else's soon
         self._watcher = None
 
     def _frame(self, opcode: Opcode, payload: bytes) -> None:
@@ -188,6 +205,8 @@ class SocketLine(asyncio.Protocol):
             self._write(protocol.control_frame(Opcode.CLOSE, code.to_bytes(2, "big") + close_reason(why)))
 
     def _write(self, data: bytes) -> None:
+        if self._watcher is not None:
+            self._watcher.step_out()
         if not self.transport.is_closing():
             self.transport.write(data)
 
@@ -233,6 +252,7 @@ class EventLine:
     """Server-sent events. Only writing shows whether somebody is there: hence the comment now and then."""
 
     due = 0.0  # always: nobody else says that the connection is gone
+    descriptor = APART  # its transport is the HTTP library's
 
     def __init__(
         self, response: web.StreamResponse, transport: asyncio.Transport, times: Times, *, chunked: bool

@@ -666,6 +666,13 @@ class FakeTransport:
         if not self.stuck:
             self.read()
 
+    def send(self, data: bytes) -> int:
+        """Past the transport, into a kernel that takes little for a stuck reader. Returns: how much it took."""
+        assert not self.buffered, "bytes would overtake others"
+        taken = 0 if self.closing else min(len(data), 9) if self.stuck else len(data)
+        self.arrived += data[:taken]
+        return taken
+
     def read(self, size: int | None = None) -> None:
         taken = len(self.buffered) if size is None else size
         self.arrived += self.buffered[:taken]

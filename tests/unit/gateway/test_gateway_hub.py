@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from array import array
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from unit.gateway.fakes import FakeTransport
 from unit.gateway.frames import messages, seqs
 from unit.gateway.virtual_time import run_virtually
 
+from gateway.live.audience import APART
 from gateway.live.hub import AT_ONCE, BEHIND_BYTES, FRESH, PARTIALS, SWEEP_S, Hub, HubOptions, Watcher
 from gateway.live.protocol import CloseCode, ResumePoint
 from gateway.sessions.domain.transcription import Numbering
@@ -23,18 +25,27 @@ NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SLUG = "abc"
 
 
+@pytest.fixture(scope="module", params=["by transport", "by descriptor"], autouse=True)
+def way(request: pytest.FixtureRequest) -> None:
+    """Everything holds for watchers whose socket the hub writes to past their transport, too."""
+    Stage.has_descriptors = request.param == "by descriptor"
+
+
 class Stage:
     """A hub with one session, and the database behind it. `say` keeps first and shows then, as the recorder does."""
+
+    has_descriptors: ClassVar[bool]
 
     def __init__(self, *, last_seq: int = 0, epoch: str = "e1", **options: int) -> None:
         self.database = {seq: text(seq) for seq in range(1, last_seq + 1)}
         self.deleted: set[int] = set()
         self.reads: list[tuple[int, int]] = []
         self._options = HubOptions(**options)
+        self._transports: list[FakeTransport] = []
         self._begin(epoch, last_seq)
 
     def _begin(self, epoch: str, last_seq: int) -> None:
-        self.hub = Hub(lambda: NOW, self._options)
+        self.hub = Hub(lambda: NOW, self._options, self._send_all)
         self.hub.begin(SLUG, Numbering(epoch, NOW, last_seq))
         self.hub.set_state(SLUG, "running", None)
         self.channel = self.hub.channel(SLUG)
@@ -67,7 +78,15 @@ class Stage:
         self.channel.tell()
 
     def join(self, transport: FakeTransport, closed: list[CloseCode] | None = None) -> Watcher:
-        return self.hub.join(SLUG, transport, (closed if closed is not None else []).append)
+        self._transports.append(transport)
+        descriptor = len(self._transports) - 1 if self.has_descriptors else APART
+        close = (closed if closed is not None else []).append
+        return self.hub.join(SLUG, transport, close, descriptor=descriptor)
+
+    def _send_all(self, descriptors: array[int], begin: int, end: int, data: bytes) -> list[tuple[int, int]]:
+        told = [(index, descriptors[index]) for index in range(begin, end) if descriptors[index] != APART]
+        taken = [(index, self._transports[descriptor].send(data)) for index, descriptor in told]
+        return [(index, sent) for index, sent in taken if sent != len(data)]
 
     async def read(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         await asyncio.sleep(0)
@@ -417,6 +436,11 @@ class Writes(FakeTransport):
         super().write(data)
         self.pieces.append(data)
 
+    def send(self, data: bytes) -> int:
+        taken = super().send(data)
+        self.pieces.append(data[:taken])
+        return taken
+
 
 async def crowd(stage: Stage, count: int, *, stuck: int = 0) -> list[Writes]:
     """Live watchers who have seen everything so far; the first `stuck` of them read no more."""
@@ -583,6 +607,7 @@ steps = st.lists(
         st.tuples(st.just("turn"), st.integers(1, 3)),
         st.tuples(st.just("cut"), st.integers(0, 3000)),
         st.tuples(st.just("partial"), st.integers(1, 3)),
+        st.tuples(st.just("step out"), st.just(0)),
         st.tuples(st.just("restart"), st.integers(0, 3000)),
         st.tuples(st.just("delete"), st.integers(1, 4)),
     ),
@@ -626,6 +651,8 @@ async def _comes_back(plan: list[Step], recent_finals: int, before: int) -> None
                 stage.delete(amount)
             case "read":
                 browser.transport.read(amount)
+            case "step out":  # as for a ping
+                browser.watcher.step_out()
             case "turn":
                 for _ in range(amount):
                     await asyncio.sleep(0.02)

@@ -1,0 +1,3 @@
+from array import array
+
+def send_all(descriptors: array[int], begin: int, end: int, data: bytes, /) -> list[tuple[int, int]]: ...
