@@ -3,6 +3,8 @@
 #   docker run -e DATABASE_URL=… -e GLADIA_API_KEY=… -e GATEWAY_API_TOKENS=… -p 8080:8080 -p 1935:1935 transcription-gateway
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
+# For the C part of the fan-out; nothing of it stays in the image.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/gateway
 COPY requirements.lock ./
 RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements.lock

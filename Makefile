@@ -10,7 +10,7 @@ ARGS ?=
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(VENV)/runtime: requirements.lock pyproject.toml
+$(VENV)/runtime: requirements.lock pyproject.toml gateway/live/_sending.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing locked dependencies into $(VENV) ..." >&2
@@ -55,4 +55,4 @@ lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 		--extra embedded --extra build --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so
