@@ -17,6 +17,7 @@ from gateway.api.web import CrossOrigin
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub, HubOptions
+from gateway.live.sending import SendAll, send_all
 from gateway.sessions.domain.transcription import Numbering
 from gateway.sessions.usecases.ports import KeptFinal, Records, RecordsUnavailable, SessionRecord
 from gateway.sessions.usecases.watch import Watching
@@ -76,9 +77,9 @@ class Small:
 
 @asynccontextmanager
 async def small_endpoint(
-    options: LiveOptions | None = None, hub_options: HubOptions | None = None
+    options: LiveOptions | None = None, hub_options: HubOptions | None = None, send_all: SendAll = send_all
 ) -> AsyncIterator[Small]:
-    hub, records = Hub(lambda: NOW, hub_options), FewRecords()
+    hub, records = Hub(lambda: NOW, hub_options, send_all), FewRecords()
     secrets = Secrets((SERVICE,), USER_SECRET)
 
     async def checked(token: str | None) -> Access:
