@@ -1,6 +1,6 @@
 /** PCM to the gateway, across lost connections. See README.md. */
 
-import type { Closed, Disconnected, WebSocketLike } from './transcript-stream.js';
+import type { Closed, Disconnected, LineOptions, TargetOf, WebSocketLike } from './line.js';
 
 export type AudioErrorKind = 'token' | 'refused' | 'unavailable' | 'device';
 
@@ -16,38 +16,19 @@ export class AudioError extends Error {
   get isFinal(): boolean;
 }
 
-/** What this module uses of a WebSocket, beyond what a stream does. */
+/** What a sender uses of a WebSocket, beyond what a stream does. */
 export interface SendingWebSocket extends WebSocketLike {
   readonly bufferedAmount?: number;
   send(data: any): void;
 }
 
-export interface ConnectionOptions {
-  /** Where the gateway is: http(s) or ws(s), with a path if it is served under one. A page may give a relative one. */
-  url: string | URL;
-  /** The session's slug. */
-  session: string;
-  /** A LiveKit token of the room, a user token or a service token; or a function, asked at each connect. */
-  token: string | (() => string | Promise<string>);
+export interface ConnectionOptions extends LineOptions<SendingWebSocket> {
   /** Who speaks; by default whom the token names. */
   identity?: string;
   /** The speaker's name, where the token has none. */
   name?: string;
-  /** Stops it. */
-  signal?: AbortSignal;
-  /** Where there is no global one. */
-  WebSocket?: new (url: string, protocols: string[]) => SendingWebSocket;
-  /** Tries in a row without a connection before it gives up. Default 20, about four minutes. */
-  maxAttempts?: number;
-  /** First and longest delay between tries, milliseconds; doubling, half by chance. Default 500 and 15000. */
-  firstMs?: number;
-  longestMs?: number;
   /** Seconds of audio kept while there is no connection. Default 30. */
   keptS?: number;
-  /** Silence after which a connection counts as dead, milliseconds. Default 10000. */
-  quietMs?: number;
-  /** How long the gateway may take to answer the handshake, milliseconds. Default 10000. */
-  handshakeMs?: number;
 }
 
 export interface AudioSenderOptions extends ConnectionOptions {
@@ -64,22 +45,9 @@ export interface AudioEvents {
   error: CustomEvent<AudioError>;
 }
 
-export interface AudioTarget extends EventTarget {
-  addEventListener<Type extends keyof AudioEvents>(
-    type: Type,
-    listener: ((event: AudioEvents[Type]) => void) | { handleEvent(event: AudioEvents[Type]): void } | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener<Type extends keyof AudioEvents>(
-    type: Type,
-    listener: ((event: AudioEvents[Type]) => void) | { handleEvent(event: AudioEvents[Type]): void } | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
-}
+export interface AudioSender extends TargetOf<AudioEvents> {}
 
-export declare const AudioTarget: { new (): AudioTarget };
-
-export class AudioSender extends AudioTarget {
+export class AudioSender {
   constructor(options: AudioSenderOptions);
   readonly state: 'connecting' | 'live' | 'waiting' | 'stopping' | 'closed';
   /** Seconds of audio that the gateway has not acknowledged. */

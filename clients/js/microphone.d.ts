@@ -1,10 +1,9 @@
 /** The microphone of a page as a speaker of a session. See README.md. */
 
-import { AudioError, AudioTarget } from './audio-sender.js';
-import type { ConnectionOptions } from './audio-sender.js';
-import type { Closed } from './transcript-stream.js';
+import type { AudioEvents, ConnectionOptions } from './audio-sender.js';
+import type { Closed, TargetOf } from './line.js';
 
-export { AudioError };
+export { AudioError } from './audio-sender.js';
 
 export interface MicrophoneOptions extends ConnectionOptions {
   /** Which microphone, as `enumerateDevices` names it. */
@@ -17,7 +16,9 @@ export interface MicrophoneOptions extends ConnectionOptions {
   workletUrl?: string | URL;
 }
 
-export class Microphone extends AudioTarget {
+export interface Microphone extends TargetOf<AudioEvents> {}
+
+export class Microphone {
   constructor(options: MicrophoneOptions);
   readonly state: 'idle' | 'asking' | 'connecting' | 'live' | 'waiting' | 'stopping' | 'closed';
   /** Loudness of the last 40 ms, 0 to 1. */

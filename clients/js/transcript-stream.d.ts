@@ -1,5 +1,10 @@
 /** The live transcript of one session: every final exactly once and in order. See README.md. */
 
+import type { Closed, Disconnected, LineOptions, TargetOf } from './line.js';
+
+export { comesBack, delayBefore } from './line.js';
+export type { Closed, Disconnected, WebSocketLike } from './line.js';
+
 export interface Word {
   text: string;
   /** Milliseconds since the session's first sample. */
@@ -106,16 +111,6 @@ export interface Opened {
   restarted: boolean;
 }
 
-export interface Closed {
-  code: number;
-  reason: string;
-}
-
-/** One connection is over; `willReconnect` false: so is the stream. */
-export type Disconnected =
-  | (Closed & { willReconnect: true; delayMs: number })
-  | (Closed & { willReconnect: false });
-
 export type StreamErrorKind = 'reported' | 'malformed' | 'token' | 'refused' | 'unavailable';
 
 export class StreamError extends Error {
@@ -146,42 +141,16 @@ export interface StreamEvents {
   close: CustomEvent<Disconnected>;
 }
 
-/** What this module uses of a WebSocket; the browser's, Node's and that of the `ws` package have it. */
-export interface WebSocketLike {
-  onopen: ((event: any) => void) | null;
-  onmessage: ((event: any) => void) | null;
-  onerror: ((event: any) => void) | null;
-  onclose: ((event: any) => void) | null;
-  close(code?: number, reason?: string): void;
-}
-
-export interface StreamOptions {
-  /** Where the gateway is: http(s) or ws(s), with a path if it is served under one. A page may give a relative one. */
-  url: string | URL;
-  /** The session's slug. */
-  session: string;
-  /** A LiveKit token of the room, a user token or a service token; or a function, asked at each connect. */
-  token: string | (() => string | Promise<string>);
+export interface StreamOptions extends LineOptions {
   /** `position` of an earlier stream: only what came after it follows. */
   since?: string;
-  /** Closes the stream. */
-  signal?: AbortSignal;
-  /** Where there is no global one. */
-  WebSocket?: new (url: string, protocols: string[]) => WebSocketLike;
-  /** Tries in a row without a connection before the stream gives up. Default 20, about four minutes. */
-  maxAttempts?: number;
-  /** First and longest delay between tries, milliseconds; doubling, half by chance. Default 500 and 15000. */
-  firstMs?: number;
-  longestMs?: number;
   /** Messages waiting for a loop before the connection is put down until it has caught up. Default 1000. */
   queueLimit?: number;
-  /** Silence after which a connection counts as dead, milliseconds. Default 40000. */
-  quietMs?: number;
-  /** How long the gateway may take to answer the handshake, milliseconds. Default 10000. */
-  handshakeMs?: number;
 }
 
-export class TranscriptStream extends EventTarget implements AsyncIterable<Message> {
+export interface TranscriptStream extends TargetOf<StreamEvents> {}
+
+export class TranscriptStream implements AsyncIterable<Message> {
   constructor(options: StreamOptions);
   readonly state: 'connecting' | 'open' | 'waiting' | 'paused' | 'closed';
   /** `EPOCH:SEQ` of the last final delivered; empty before the first. */
@@ -191,25 +160,4 @@ export class TranscriptStream extends EventTarget implements AsyncIterable<Messa
   close(): void;
   /** Messages from now on. Ends when the session does or `close` is called; throws a StreamError when refused. */
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined, undefined>;
-  addEventListener<Type extends keyof StreamEvents>(
-    type: Type,
-    listener: ((event: StreamEvents[Type]) => void) | { handleEvent(event: StreamEvents[Type]): void } | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener<Type extends keyof StreamEvents>(
-    type: Type,
-    listener: ((event: StreamEvents[Type]) => void) | { handleEvent(event: StreamEvents[Type]): void } | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
 }
-
-/** Whether a close code asks to come back: all but 4500–4999. */
-export function comesBack(code: number): boolean;
-
-/** Milliseconds before try number `tries`, counted from 0; `chance` from 0 to 1. */
-export function delayBefore(
-  tries: number,
-  code: number,
-  options?: { firstMs?: number; longestMs?: number },
-  chance?: number,
-): number;

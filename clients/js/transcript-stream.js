@@ -1,21 +1,12 @@
 // The live transcript of one session. Every final comes exactly once and in order, whatever happens to the line.
 
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 15_000;
-const CROWDED_DELAY_MS = 5_000;
-const STEADY_MS = 10_000; // a connection that lasted so long was a good one: delays begin anew
-const ATTEMPTS = 20; // about four minutes
-const QUEUE_LIMIT = 1_000;
-const HANDSHAKE_MS = 10_000;
-const FAREWELL_MS = 50; // between an error and its close
-const QUIET_MS = 40_000; // the gateway says something every 15 s; after two silences the line is dead
+import { CUT, Line, tell } from './line.js';
 
-const SUBPROTOCOL = 'transcript.v1';
-const NORMAL = 1000;
-const TOO_MANY = 4029;
+export { comesBack, delayBefore } from './line.js';
+
+const QUEUE_LIMIT = 1_000;
+const QUIET_MS = 40_000; // the gateway says something every 15 s; after two silences the line is dead
 const SESSION_ENDED = 4510;
-/** What a subprotocol may consist of; other credentials go into the query. */
-export const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 const EVENTS = {
   'transcript.final': 'final',
@@ -28,17 +19,6 @@ const EVENTS = {
   gap: 'gap',
   error: 'error',
 };
-
-/** 4500–4999 mean: do not come back. Everything else, a cut line (1006) included, is worth another try. */
-export function comesBack(code) {
-  return code < 4500 || code > 4999;
-}
-
-/** Milliseconds before try number `tries` (from 0): doubling, half of it by chance, so that a crowd spreads out. */
-export function delayBefore(tries, code, { firstMs = FIRST_DELAY_MS, longestMs = LONGEST_DELAY_MS } = {}, chance = Math.random()) {
-  const most = Math.min(longestMs, firstMs * 2 ** Math.min(tries, 20));
-  return (code === TOO_MANY ? CROWDED_DELAY_MS : 0) + most * (0.5 + chance / 2);
-}
 
 /**
  * What went wrong. `kind`: `reported` (the gateway says that somebody has to mend something), `malformed` (a message
@@ -60,55 +40,43 @@ export class StreamError extends Error {
 }
 
 export class TranscriptStream extends EventTarget {
-  #options;
-  #WebSocket;
-  #state = 'connecting'; // connecting, open, waiting, paused, closed
-  #socket = null;
-  #retryTimer;
-  #quietTimer;
-  #tries = 0; // since the last steady connection: sets the delay
-  #failures = 0; // since the last hello: bounded
-  #greetedAt = null;
+  #line;
   #epoch = '';
   #seq = 0;
   #readers = new Set();
+  #queueLimit;
   #error = null;
-  #settle;
-
-  /** Resolves to `{code, reason}` when the stream is over for good; never rejects. */
-  closed = new Promise((resolve) => (this.#settle = resolve));
 
   constructor(options) {
     super();
-    const { url, session, token, since = '', signal, WebSocket = globalThis.WebSocket } = options;
-    if (!session) throw new TypeError('session: the slug of the session to follow is needed');
-    if (!token) throw new TypeError('token: a string, or a function that returns one (or a promise of one), is needed');
-    if (!WebSocket) {
-      throw new TypeError('this runtime has no WebSocket: pass one as the option WebSocket (on Node 20: the ws package)');
-    }
-    this.#WebSocket = WebSocket;
-    this.#options = {
-      ...options,
-      address: addressOf(url, 'api/realtime/transcribe'),
-      maxAttempts: options.maxAttempts ?? ATTEMPTS,
-      queueLimit: options.queueLimit ?? QUEUE_LIMIT,
-      quietMs: options.quietMs ?? QUIET_MS,
-      handshakeMs: options.handshakeMs ?? HANDSHAKE_MS,
-    };
-    if (since) [this.#epoch, this.#seq] = pointOf(since);
-    if (signal?.aborted) {
-      this.close();
-      return;
-    }
-    signal?.addEventListener('abort', this.#abort, { once: true });
-    globalThis.addEventListener?.('online', this.#online);
+    this.#line = new Line(this, options, {
+      path: 'api/realtime/transcribe',
+      subprotocol: 'transcript.v1',
+      quietMs: QUIET_MS,
+      what: 'stream',
+      Trouble: StreamError,
+      query: () => ({ beat: '1', since: this.position }), // a page cannot see pings: hence the beat that it asks for
+      opened: () => {},
+      heard: (text) => this.#receive(text),
+      ends: (code) => code === SESSION_ENDED,
+      farewell: 'closed by this side',
+      over: (error) => this.#over(error),
+      stop: () => this.close(),
+    });
+    this.#queueLimit = options.queueLimit ?? QUEUE_LIMIT;
+    if (options.since) [this.#epoch, this.#seq] = pointOf(options.since);
     globalThis.addEventListener?.('offline', this.#offline);
-    queueMicrotask(() => this.#connect()); // listeners are added first
+    this.#line.begin();
   }
 
   /** `connecting`, `open`, `waiting` (for the next try), `paused` (a loop is behind) or `closed`. */
   get state() {
-    return this.#state;
+    return this.#line.state;
+  }
+
+  /** Resolves to `{code, reason}` when the stream is over for good; never rejects. */
+  get closed() {
+    return this.#line.closed;
   }
 
   /** `EPOCH:SEQ` of the last final delivered, to be kept and passed as `since` later; empty before the first. */
@@ -118,133 +86,34 @@ export class TranscriptStream extends EventTarget {
 
   /** End it. Loops over the stream end quietly. */
   close() {
-    this.#finish(NORMAL, 'closed by this side', null);
+    this.#line.end();
   }
 
   [Symbol.asyncIterator]() {
-    return new Reader(this.#readers, this.#options.queueLimit, () => this.#relieved(), this.#state === 'closed' ? this.#error : undefined);
+    return new Reader(this.#readers, this.#queueLimit, () => this.#relieved(), this.state === 'closed' ? this.#error : undefined);
   }
 
-  // --- connection -----------------------------------------------------------------------------------------
-
-  async #connect() {
-    if (this.#state === 'closed') return;
-    this.#state = 'connecting';
-    clearTimeout(this.#retryTimer);
-    const attempt = (this.#socket = {}); // whatever comes of an earlier attempt is ignored
-    const { token, address, session } = this.#options;
-    let shown;
-    try {
-      shown = typeof token === 'function' ? await token() : token;
-      if (typeof shown !== 'string' || !shown) throw new TypeError('the token function returned no token');
-    } catch (cause) {
-      if (attempt === this.#socket) {
-        this.#tell('error', new StreamError('token', `no token: ${cause?.message ?? cause}`, { cause }));
-        this.#lost(1006, 'no token');
-      }
-      return;
-    }
-    if (attempt !== this.#socket) return;
-    const url = new URL(address);
-    url.searchParams.set('session', session);
-    url.searchParams.set('beat', '1');
-    if (this.position) url.searchParams.set('since', this.position);
-    const protocols = [SUBPROTOCOL];
-    if (HTTP_TOKEN.test(shown)) protocols.push(`bearer.${shown}`);
-    else url.searchParams.set('token', shown);
-    let socket;
-    try {
-      socket = new this.#WebSocket(url.href, protocols);
-    } catch (cause) { // a page served by https may not open ws://
-      this.#finish(1006, cause.message, new StreamError('unavailable', cause.message, { cause }));
-      return;
-    }
-    this.#socket = socket;
-    let trouble = '';
-    socket.onopen = () => this.#expect(this.#options.quietMs);
-    socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = ({ code, reason }) => this.#lost(code, reason || trouble);
-    socket.onerror = (event) => {
-      trouble = event.message ?? '';
-      this.#expect(FAREWELL_MS, trouble); // Node 20 tells no close of a handshake that failed
-    };
-    this.#expect(this.#options.handshakeMs, 'no answer to the handshake');
-  }
-
-  /** The line is gone, or never was. */
-  #lost(code, reason) {
-    this.#drop();
-    if (this.#state === 'closed') return;
-    if (code === SESSION_ENDED) return this.#finish(code, reason, null);
-    if (!comesBack(code)) {
-      return this.#finish(code, reason, new StreamError('refused', `the gateway refused the stream (${code}): ${reason}`, { code }));
-    }
-    if (this.#greetedAt !== null && performance.now() - this.#greetedAt >= STEADY_MS) this.#tries = 0;
-    this.#greetedAt = null;
-    this.#failures += 1;
-    if (this.#failures >= this.#options.maxAttempts) {
-      const text = `the gateway could not be reached in ${this.#failures} tries, or refuses the connection by its HTTP status`;
-      return this.#finish(code, reason, new StreamError('unavailable', reason ? `${text}: ${reason}` : text, { code }));
-    }
-    this.#state = 'waiting';
-    const delayMs = delayBefore(this.#tries++, code, this.#options);
-    this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
-    this.#tell('close', { code, reason, willReconnect: true, delayMs });
-  }
-
-  /** Forget the socket; nothing it still says is heard. */
-  #drop() {
-    clearTimeout(this.#quietTimer);
-    const socket = this.#socket;
-    this.#socket = null;
-    if (socket?.close) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.onerror = () => {}; // ws throws errors that nobody hears
-      socket.close(NORMAL);
-    }
-  }
-
-  #finish(code, reason, error) {
-    if (this.#state === 'closed') return;
-    this.#state = 'closed';
+  #over(error) {
     this.#error = error;
-    clearTimeout(this.#retryTimer);
-    this.#drop();
-    this.#options.signal?.removeEventListener('abort', this.#abort);
-    globalThis.removeEventListener?.('online', this.#online);
     globalThis.removeEventListener?.('offline', this.#offline);
     for (const reader of [...this.#readers]) reader.finish(error);
-    if (error) this.#tell('error', error);
-    this.#tell('close', { code, reason, willReconnect: false });
-    this.#settle({ code, reason });
   }
 
-  /** A line can die without a word, and a page cannot see pings: hence the `beat` that it asked for. */
-  #expect(withinMs, otherwise = 'nothing came for too long') {
-    clearTimeout(this.#quietTimer);
-    this.#quietTimer = setTimeout(() => this.#lost(1006, otherwise), withinMs);
-  }
-
-  #abort = () => this.close();
-  #online = () => {
-    if (this.#state === 'waiting') this.#connect();
-  };
   #offline = () => {
-    if (this.#state === 'open') this.#lost(1006, 'this machine is offline');
+    if (this.state === 'open') this.#line.lost(CUT, 'this machine is offline');
   };
 
   // --- messages -------------------------------------------------------------------------------------------
 
   #receive(text) {
-    this.#expect(this.#options.quietMs);
     let message;
     try {
       message = JSON.parse(text);
       if (typeof message?.type !== 'string') throw new SyntaxError('a message without a type');
       this.#read(message);
     } catch (cause) {
-      this.#tell('error', new StreamError('malformed', `a message could not be read: ${cause.message}`, { cause }));
-      this.#lost(1006, 'malformed message'); // and ask for it again
+      tell(this, 'error', new StreamError('malformed', `a message could not be read: ${cause.message}`, { cause }));
+      this.#line.lost(CUT, 'malformed message'); // and ask for it again
     }
   }
 
@@ -257,7 +126,7 @@ export class TranscriptStream extends EventTarget {
       case 'gap':
         return this.#gap(message, message.data.fromSeq, message.data.toSeq);
       case 'error':
-        this.#tell('error', new StreamError('reported', message.data.message, { data: message.data }));
+        tell(this, 'error', new StreamError('reported', message.data.message, { data: message.data }));
         return this.#queue(message);
       default: // unknown types are not for us
         if (Object.hasOwn(EVENTS, message.type)) this.#hand(message);
@@ -268,10 +137,8 @@ export class TranscriptStream extends EventTarget {
     const { epoch, data } = message;
     const had = this.#seq;
     if (!data.resumed && (epoch !== this.#epoch || data.seq < this.#seq)) this.#restart(epoch);
-    this.#state = 'open';
-    this.#failures = 0;
-    this.#greetedAt = performance.now();
-    this.#tell('open', { state: data.state, epoch, seq: data.seq, resumed: data.resumed, restarted: had > 0 && this.#seq === 0 });
+    this.#line.greeted();
+    tell(this, 'open', { state: data.state, epoch, seq: data.seq, resumed: data.resumed, restarted: had > 0 && this.#seq === 0 });
   }
 
   /** Another numbering: what came before says nothing about it. */
@@ -297,24 +164,18 @@ export class TranscriptStream extends EventTarget {
   }
 
   #hand(message) {
-    this.#tell(EVENTS[message.type], message);
+    tell(this, EVENTS[message.type], message);
     this.#queue(message);
   }
 
   #queue(message) {
     for (const reader of this.#readers) reader.put(message);
-    if (this.#state !== 'closed' && [...this.#readers].some((reader) => reader.isFull)) {
-      this.#drop(); // what comes meanwhile is asked for later: the position says from where
-      this.#state = 'paused';
-    }
+    // What comes meanwhile is asked for later: the position says from where.
+    if (this.state !== 'closed' && [...this.#readers].some((reader) => reader.isFull)) this.#line.pause();
   }
 
   #relieved() {
-    if (this.#state === 'paused' && [...this.#readers].every((reader) => reader.hasRoom)) this.#connect();
-  }
-
-  #tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    if ([...this.#readers].every((reader) => reader.hasRoom)) this.#line.resume();
   }
 }
 
@@ -388,23 +249,6 @@ class Reader {
     this.#error = null;
     return error;
   }
-}
-
-/** The WebSocket address of a path of the gateway at `url`. */
-export function addressOf(url, path) {
-  let address;
-  try {
-    address = new URL(url, globalThis.document?.baseURI);
-  } catch {
-    throw new TypeError(`url: ${url} is no address of a gateway, such as https://captions.example.org`);
-  }
-  if (!/^(https?|wss?):$/.test(address.protocol)) {
-    throw new TypeError(`url: it has to begin with http://, https://, ws:// or wss://, not ${address.protocol}`);
-  }
-  address.protocol = address.protocol.replace('http', 'ws');
-  address.pathname = `${address.pathname.replace(/\/$/, '')}/${path}`;
-  address.search = address.hash = '';
-  return address.href;
 }
 
 function pointOf(since) {

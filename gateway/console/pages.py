@@ -23,6 +23,7 @@ FILES: Final = {
     "/keys.js": ("keys.js", "text/javascript"),
     # The JavaScript client of clients/js, by symbolic links: the console is its first user.
     "/transcript-stream.js": ("transcript-stream.js", "text/javascript"),
+    "/line.js": ("line.js", "text/javascript"),
     "/microphone.js": ("microphone.js", "text/javascript"),
     "/audio-sender.js": ("audio-sender.js", "text/javascript"),
     "/pcm-worklet.js": ("pcm-worklet.js", "text/javascript"),

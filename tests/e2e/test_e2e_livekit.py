@@ -19,7 +19,7 @@ from stt.local.scripted import speak
 from stt.local.server import LocalServer
 
 PAGE = Path(__file__).parent / "livekit_page"
-CLIENT = Path(__file__).parents[2] / "clients" / "js" / "transcript-stream.js"
+CLIENT = Path(__file__).parents[2] / "clients" / "js"
 SAID = "alpha bravo charlie delta echo foxtrot golf hotel india juliet"
 RATE = 48_000
 
@@ -30,7 +30,8 @@ pytestmark = pytest.mark.timeout(900)  # the first one may have to build the ser
 async def origin() -> AsyncIterator[str]:
     """The app's web server."""
     client = installed(PAGE) / "livekit-client" / "dist" / "livekit-client.umd.js"
-    files = {"": PAGE / "index.html", client.name: client, CLIENT.name: CLIENT}
+    files = {"": PAGE / "index.html", client.name: client}
+    files |= {name: CLIENT / name for name in ("transcript-stream.js", "line.js")}
 
     async def serve(request: web.Request) -> web.FileResponse:
         return web.FileResponse(files[request.match_info["name"]])

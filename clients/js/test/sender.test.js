@@ -164,6 +164,14 @@ test('a gateway that says nothing is taken for dead', async () => {
   sender.stop();
 });
 
+test('an error without a close is a lost line', async () => {
+  const { sender, of, next, connected } = open();
+  (await next()).onerror({ message: 'Received network error or non-101 status code.' });
+  await connected();
+  assert.deepEqual(of('close').map(({ code, reason }) => [code, reason]), [[1006, 'Received network error or non-101 status code.']]);
+  sender.stop();
+});
+
 test('a token function is asked at each connect; when it fails it is asked again', async () => {
   const tokens = ['one', new Error('offline'), 'two'];
   const { sender, of, connected } = open({ token: () => {

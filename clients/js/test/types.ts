@@ -12,6 +12,7 @@ const stream = new TranscriptStream({
   WebSocket,
 });
 
+void (stream satisfies EventTarget);
 stream.addEventListener('final', ({ detail }) => {
   const seq: number = detail.seq;
   const name: string | null = detail.data.participantName;

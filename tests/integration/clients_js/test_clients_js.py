@@ -97,9 +97,9 @@ def budgets(seed: int, cuts: int) -> Iterator[int]:
 
 
 def test_the_client_keeps_its_promises_alone(node: str) -> None:
-    """The tests of the module itself, on sockets that the tests hold the other end of."""
+    """The tests of the modules themselves, on sockets that the tests hold the other end of."""
     done = subprocess.run(
-        [node, "--test", "test/stream.test.js"],
+        [node, "--test", "test/stream.test.js", "test/sender.test.js"],
         check=False,
         cwd=CLIENT,
         capture_output=True,
@@ -220,7 +220,7 @@ class Pages:
         return web.FileResponse(HERE / "page.html")
 
     async def client(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(CLIENT / "transcript-stream.js")
+        return web.FileResponse(CLIENT / request.match_info["name"])
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         self.reports.put_nowait(json.loads(await request.text()))
@@ -232,7 +232,7 @@ async def pages() -> AsyncIterator[Pages]:
     pages = Pages()
     app = web.Application()
     app.router.add_get("/page.html", pages.page)
-    app.router.add_get("/transcript-stream.js", pages.client)
+    app.router.add_get("/{name:transcript-stream.js|line.js}", pages.client)
     app.router.add_post("/report", pages.report)
     runner = web.AppRunner(app)
     await runner.setup()

@@ -59,7 +59,7 @@ async def pages() -> AsyncIterator[Pages]:
 
         app.router.add_get(f"/{path.name}", send)
 
-    for name in ("microphone.js", "audio-sender.js", "pcm-worklet.js", "transcript-stream.js"):
+    for name in ("microphone.js", "audio-sender.js", "line.js", "pcm-worklet.js"):
         file(CLIENT / name)
     file(HERE / "microphone.html")
     app.router.add_post("/report", pages.report)

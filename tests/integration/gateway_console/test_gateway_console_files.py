@@ -41,7 +41,7 @@ def test_scripts_put_text_in_as_text(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith((".html", ".js"))])
 def test_what_a_page_names_is_served(name: str) -> None:
     """Every script, sheet, picture and import is one of the served files."""
-    named = re.findall(r"(?:src|href)=\"([\w.]+\.\w+)\"|from '\./([\w.]+)'", content(name))
+    named = re.findall(r"(?:src|href)=\"([\w.-]+\.\w+)\"|(?:from|import) '\./([\w.-]+)'", content(name))
     wanted = {one or other for one, other in named}
     assert wanted <= {*NAMES, "openapi.json"}
 
