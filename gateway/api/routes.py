@@ -308,4 +308,4 @@ async def _write_json(
             parts.append(comma + b'{"seq":' + str(seq).encode() + b"," + data.lstrip()[1:])
             comma = b","
         await response.write(b"".join(parts))
-    await response.write(b"]}")
+    await response.write(b"]}\n")

@@ -141,7 +141,7 @@ async def test_a_transcript_comes_in_every_format(gateway: InProcess) -> None:
     slug = await told(gateway, TEXTS)
     base = f"/api/sessions/{slug}/transcript"
     whole = await gateway.call("GET", base)
-    assert whole.kind == "application/json"
+    assert whole.kind == "application/json" and whole.body.endswith(b"]}\n")  # a file of lines, as the others are
     assert whole.json["sessionSlug"] == slug
     assert [(one["seq"], one["text"]) for one in whole.json["finals"]] == list(enumerate(TEXTS, start=1))
     assert whole.json["finals"][0]["participantName"] == "Anna"
