@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.api import schemas, views
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route, document
-from gateway.api.web import json_answer, read_body
+from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.live import credentials
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
@@ -133,7 +133,7 @@ class Api:
     # --- transcription ------------------------------------------------------------------------------------
 
     async def start(self, request: web.Request) -> web.Response:
-        body = await read_body(request, schemas.StartBody)
+        body, warnings = await read_body_warned(request, schemas.StartBody)
         languages = [*([body.language] if body.language else []), *body.languages]
         targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
         answer = await self.transcriptions.start(
@@ -163,7 +163,7 @@ class Api:
                 participant_name=body.participant_name,
             )
         )
-        return json_answer(views.started(answer), 201 if answer.created else 200)
+        return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
     async def stop(self, request: web.Request) -> web.Response:
         body = await read_body(request, schemas.StopBody)

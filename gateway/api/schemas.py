@@ -55,6 +55,8 @@ class IngestView(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class StartAnswer(msgspec.Struct, rename="camel"):
+    """`warnings`: fields of the request that have no effect; absent when there are none."""
+
     transcription_id: str
     session_slug: str
     state: State
@@ -62,6 +64,7 @@ class StartAnswer(msgspec.Struct, rename="camel"):
     created: bool
     started_at: Moment
     ingest: IngestView | None = None
+    warnings: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StopBody(msgspec.Struct, rename="camel"):

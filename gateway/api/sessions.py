@@ -13,7 +13,7 @@ from gateway.api import views
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import StartAnswer
-from gateway.api.web import json_answer, read_body
+from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.live import credentials
 from gateway.live.address import Network, client_address
 from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
@@ -153,9 +153,9 @@ class SessionsApi:
 
     async def transcribe(self, request: web.Request) -> web.Response:
         caller = await self._known(request)
-        body = await read_body(request, schemas.SessionStartBody, default=b"{}")
+        body, warnings = await read_body_warned(request, schemas.SessionStartBody, default=b"{}")
         begun = await self.sessions.transcribe(caller, _slug(request), body.source)
-        return json_answer(views.begun(begun), 201 if begun.created else 200)
+        return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
 
     async def segments(self, request: web.Request) -> web.Response:
         said = await self.transcripts.of(await self._known(request), _slug(request))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
 from gateway.api import schemas, session_schemas
 from gateway.live.protocol import timestamp
 from gateway.sessions.domain.billing import Bill, balance
@@ -18,7 +20,7 @@ from gateway.sessions.usecases.session_ports import Begun
 from gateway.sessions.usecases.transcriptions import Seen, Started
 
 
-def started(answer: Started) -> schemas.StartAnswer:
+def started(answer: Started, warnings: list[str]) -> schemas.StartAnswer:
     return schemas.StartAnswer(
         transcription_id=answer.record.id,
         session_slug=answer.record.slug,
@@ -27,10 +29,11 @@ def started(answer: Started) -> schemas.StartAnswer:
         created=answer.created,
         started_at=timestamp(answer.record.started_at),
         ingest=_ingest(answer.record.source, answer.ingest),
+        warnings=warnings or msgspec.UNSET,
     )
 
 
-def begun(answer: Begun) -> schemas.StartAnswer:
+def begun(answer: Begun, warnings: list[str]) -> schemas.StartAnswer:
     return schemas.StartAnswer(
         transcription_id=answer.transcription_id,
         session_slug=answer.slug,
@@ -39,6 +42,7 @@ def begun(answer: Begun) -> schemas.StartAnswer:
         created=answer.created,
         started_at=timestamp(answer.started_at),
         ingest=_ingest(answer.source, answer.ingest),
+        warnings=warnings or msgspec.UNSET,
     )
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.api.warnings import warnings
 from gateway.sessions.domain.errors import WrongRequest
 
 log = logging.getLogger("gateway.access")
@@ -25,8 +26,18 @@ async def read_body(request: web.Request, kind: type[T], *, default: bytes = b"n
         return msgspec.json.decode(await request.read() or default, type=kind)
     except msgspec.ValidationError as error:
         raise WrongRequest(f"the request does not fit: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WrongRequest(f"the body is not JSON: {error}") from None
+
+
+async def read_body_warned(request: web.Request, kind: type[T], *, default: bytes = b"null") -> tuple[T, list[str]]:
+    """As `read_body`, with what to tell about fields that nothing reads."""
+    body = await read_body(request, kind, default=default)
+    try:
+        told = msgspec.json.decode(await request.read() or default)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return body, []  # such a field holds what is no JSON value, 1e999 for example
+    return body, warnings(told, body)
 
 
 def json_answer(value: object, status: int = 200) -> web.Response:

@@ -118,7 +118,8 @@ async def test_a_session_from_its_creation_to_its_deletion(gateway: InProcess) -
     assert [(one["identity"], bool(one["leftAt"])) for one in everybody] == [("anna", False), ("gus", True)]
     assert (await show(gateway, slug))["status"] == "LIVE"
     running = await until(lambda: transcribed(gateway, slug))
-    again = await call(gateway, "POST", f"{path}/transcription/start")
+    again = await call(gateway, "POST", f"{path}/transcription/start", sorce="rtmp")
+    assert again.json["warnings"][0].endswith("did you mean source?")
     assert (again.status, again.json["created"], again.json["transcriptionId"]) == (
         200, False, running["transcriptionId"]
     )  # fmt: skip
