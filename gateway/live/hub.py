@@ -495,7 +495,10 @@ class Channel:
 
 
 def _first_seq(news: list[News]) -> int:
-    return next((one.seq for one in news if one.seq is not None), _ANY)
+    for one in news:
+        if one.seq is not None:
+            return one.seq
+    return _ANY
 
 
 class Hub:
