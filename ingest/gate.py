@@ -9,18 +9,16 @@ the gate for good: silence costs money, a lost word costs trust.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import numpy as np
-
 from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Chunk
-from ingest.silence import FLOOR
+from ingest.silence import is_silent
 
 # The gate opens on so many frames of speech out of the last so many (10 ms each): a single click does not open it.
 _ENOUGH: Final = 3
 _LOOKED_AT: Final = 5
+_RECENT: Final = (1 << _LOOKED_AT) - 1
 
 
 class Detector(Protocol):
@@ -29,7 +27,7 @@ class Detector(Protocol):
     @property
     def frame_samples(self) -> int: ...
 
-    def is_speech(self, frame: bytes) -> bool: ...
+    def is_speech(self, frame: bytes, /) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Gate:
         self._hang_over = round(options.hang_over_s * SAMPLE_RATE)
         self._unsettled = round(options.settle_s * SAMPLE_RATE)  # samples the detector still has to hear
         self._held: deque[Chunk] = deque()  # not passed, and near enough to be the pre-roll of what comes
-        self._recent: deque[bool] = deque(maxlen=_LOOKED_AT)
+        self._recent = 0  # a bit for each of the last _LOOKED_AT frames: whether it was speech; the newest is 1
         self._part = b""  # of a frame, at the end of the last chunk
         self._next = 0  # where the last chunk ended
         self._open_until = -1
@@ -88,53 +86,47 @@ class Gate:
 
     def push(self, chunk: Chunk) -> list[Chunk]:
         """Take the track's next chunk. Returns: what goes on now, in order; the newest is last."""
-        self.counts.heard += chunk.samples
-        while self._held and self._held[0].end <= chunk.offset - self._pre_roll:
-            self._held.popleft()
-        if not self.counts.failures:
-            self._listen(chunk)
+        counts, held = self.counts, self._held
+        counts.heard += chunk.samples
+        while held and held[0].end <= chunk.offset - self._pre_roll:
+            held.popleft()
+        if not counts.failures:
+            try:
+                self._listen(chunk)
+            except Exception:  # whatever a detector may raise, the audio goes on
+                counts.failures += 1
         self._next = chunk.end
         was_open = self._is_open
-        self._is_open = bool(self.counts.failures) or chunk.offset < self._open_until
-        self._held.append(chunk)
+        self._is_open = bool(counts.failures) or chunk.offset < self._open_until
         if not self._is_open:
+            held.append(chunk)
             return []
-        self.counts.openings += not was_open
-        ready = list(self._held)
-        self._held.clear()
-        self.counts.passed += sum(one.samples for one in ready)
+        counts.openings += not was_open
+        ready = [*held, chunk]
+        held.clear()
+        counts.passed += sum([one.samples for one in ready])
         return ready
 
     def _listen(self, chunk: Chunk) -> None:
         """Move `_open_until` behind the speech in this chunk."""
-        try:
-            for end, is_speech in self._frames(chunk):
-                self._recent.append(is_speech)
-                if is_speech:
-                    self.counts.speech += self._detector.frame_samples
-                    if end <= self._open_until or sum(self._recent) >= _ENOUGH:
-                        self._open_until = end + self._hang_over
-        except Exception:  # whatever a detector may raise, the audio goes on
-            self.counts.failures += 1
-
-    def _frames(self, chunk: Chunk) -> Iterator[tuple[int, bool]]:
-        """(end on the track's clock, whether it is speech) of each whole frame."""
         if chunk.offset != self._next:
-            self._part = b""
-            self._recent.clear()
-        samples = np.frombuffer(chunk.pcm, "<i2")
-        if samples.max(initial=0) <= FLOOR and samples.min(initial=0) >= -FLOOR:
-            self._part = b""  # digital silence needs no detector
-            self._recent.clear()
+            self._part, self._recent = b"", 0
+        if is_silent(chunk.pcm):
+            self._part, self._recent = b"", 0  # digital silence needs no detector
             return
         pcm = self._part + chunk.pcm
-        whole = len(pcm) - len(pcm) % self._frame_bytes
+        frame, size, is_speech = self._detector.frame_samples, self._frame_bytes, self._detector.is_speech
+        whole = len(pcm) - len(pcm) % size
         self._part = pcm[whole:]
         end = chunk.end - len(pcm) // SAMPLE_BYTES
-        for at in range(0, whole, self._frame_bytes):
-            end += self._detector.frame_samples
-            is_speech = self._detector.is_speech(pcm[at : at + self._frame_bytes])
+        for at in range(0, whole, size):
+            end += frame
+            speaks = is_speech(pcm[at : at + size])
             if self._unsettled > 0:
-                self._unsettled -= self._detector.frame_samples
-                is_speech = False
-            yield end, is_speech
+                self._unsettled -= frame
+                speaks = False
+            self._recent = (self._recent << 1 | speaks) & _RECENT
+            if speaks:
+                self.counts.speech += frame
+                if end <= self._open_until or self._recent.bit_count() >= _ENOUGH:
+                    self._open_until = end + self._hang_over

@@ -6,11 +6,19 @@ from typing import Final
 
 import numpy as np
 
-from ingest.pcm import SAMPLE_RATE
+from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE
 
 # 16-bit units, -72 dBFS: a muted or starved track decodes to zeros, give or take the codec's rounding. The quietest
 # room through the quietest microphone is above it.
 FLOOR: Final = 8
+
+
+def is_silent(pcm: bytes) -> bool:
+    """Whether all of it (s16le) is digital silence."""
+    if max(memoryview(pcm).cast("h")[::100], default=0) > FLOOR:
+        return False  # audio says so at once, for a third of the price
+    samples = np.frombuffer(pcm, "<i2")
+    return bool(samples.max(initial=0) <= FLOOR and samples.min(initial=0) >= -FLOOR)
 
 
 class SilenceGate:
@@ -22,9 +30,8 @@ class SilenceGate:
 
     def passes(self, pcm: bytes) -> bool:
         """Whether this piece of the track (s16le) is to be heard."""
-        samples = np.frombuffer(pcm, "<i2")
-        if samples.max(initial=0) > FLOOR or samples.min(initial=0) < -FLOOR:
+        if not is_silent(pcm):
             self._left = self._hang_over
             return True
-        self._left, passes = max(0, self._left - len(samples)), self._left > 0
+        self._left, passes = max(0, self._left - len(pcm) // SAMPLE_BYTES), self._left > 0
         return passes

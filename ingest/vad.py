@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pocketsphinx import Vad
@@ -19,7 +20,4 @@ class WebRtcDetector:
     frame_samples: Final = round(_FRAME_S * SAMPLE_RATE)
 
     def __init__(self) -> None:
-        self._vad = Vad(_MODE, SAMPLE_RATE, _FRAME_S)
-
-    def is_speech(self, frame: bytes) -> bool:
-        return bool(self._vad.is_speech(frame))
+        self.is_speech: Callable[[bytes], bool] = Vad(_MODE, SAMPLE_RATE, _FRAME_S).is_speech

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.gate import Detector, Gate, GateOptions
 from ingest.pcm import CHUNK_SAMPLES, Chunk
+from ingest.silence import is_silent
 from ingest.vad import WebRtcDetector
 from stt.local.scripted import VOCABULARY, speak
 
@@ -96,6 +97,13 @@ def test_digital_silence_is_never_speech() -> None:
     gate = Gate(detector, OPTIONS)
     assert through(gate, chunks("0" * 500)) == []
     assert detector.asked == 0
+
+
+@given(st.integers(0, 400), st.dictionaries(st.integers(0, 399), st.integers(-12, 12), max_size=3))
+def test_silence_is_digital_when_no_sample_is_above_the_floor(size: int, loud: dict[int, int]) -> None:
+    """Wherever it lies, and on either side of zero."""
+    samples = [loud.get(at, 0) for at in range(size)]
+    assert is_silent(np.array(samples, "<i2").tobytes()) is all(-8 <= sample <= 8 for sample in samples)
 
 
 def test_frames_that_lie_across_two_chunks_are_heard() -> None:
