@@ -263,6 +263,11 @@ VARIABLES: Final = (
              "connections of one session."),
     Variable("GATEWAY_MAX_WATCHERS_PER_ADDRESS", "max_watchers_per_address", _whole(1, 1_000_000), "1000", "Stream "
              "connections from one address (of IPv6: from one /64)."),
+    Variable("GATEWAY_MAX_SENDERS", "max_senders", _whole(1, 1_000_000), "1000", "Audio connections in all."),
+    Variable("GATEWAY_MAX_SENDERS_PER_SESSION", "max_senders_per_session", _whole(1, 1_000_000), "200", "Audio "
+             "connections of one session."),
+    Variable("GATEWAY_MAX_SENDERS_PER_ADDRESS", "max_senders_per_address", _whole(1, 1_000_000), "100", "Audio "
+             "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_TRUSTED_PROXIES", "trusted_proxies", parse_networks, "", "Addresses or networks of the proxies "
              "in front, comma-separated: their X-Forwarded-For says who watches. Without it all who come through one "
              "count as one address."),
@@ -348,6 +353,9 @@ class Settings:
     max_watchers: int = 20_000
     max_watchers_per_session: int = 10_000
     max_watchers_per_address: int = 1_000
+    max_senders: int = 1_000
+    max_senders_per_session: int = 200
+    max_senders_per_address: int = 100
     trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "json"
     log_level: str = "info"

@@ -44,7 +44,7 @@ from gateway.app.parts import (
     start_failures,
 )
 from gateway.garbage import collect_garbage
-from gateway.live.audio import AudioEndpoint
+from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
@@ -225,7 +225,8 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     watching = Watching(records)
     endpoint = LiveEndpoint(hub, watching, check_credential, lambda: place.http_url, live_options)
     hosts = Hosts(records, hub, lambda: transcriptions.runs)
-    audio = AudioEndpoint(Feeding(records, sources), watching, check_credential, endpoint)
+    senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
+    audio = AudioEndpoint(Feeding(records, sources), watching, check_credential, endpoint, AudioOptions(senders))
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
     analyses = Analyses(
         PostgresAnalyses(database, clock),

@@ -54,7 +54,9 @@ class AudioCounts:
 
 @dataclass(frozen=True, slots=True)
 class AudioOptions:
-    """`heartbeat_s`: a sender that is silent for so long is asked whether it is there; half of it later it is not."""
+    """`limits`: of connections. `heartbeat_s`: a sender that is silent for so long is asked whether it is there; half
+    of it later it is not.
+    """
 
     limits: Limits = field(default_factory=lambda: Limits(1_000, 100, 200))
     heartbeat_s: float = 20.0

@@ -136,22 +136,22 @@ class LiveEndpoint:
                 return web.Response(status=204)  # an EventSource comes back until it is told this
             if self._draining:
                 raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
-            if is_socket:
-                handshake(request)
+            answer = handshake(request) if is_socket else None
             place = self._places.take(self.address(request), watched.slug)
         except Exception as error:
             reason, code = refusal(error)
             self.counts.refused[reason] += 1
             if not is_socket or origin is None or code is None:
                 raise
-            page = SocketLine.take_over(request, self._times)
+            page = SocketLine.take_over(request, handshake(request), self._times)
             await page.end(code, error.text or "" if isinstance(error, web.HTTPException) else str(error))
             return HandedOver()
         line: SocketLine | EventLine
         try:
-            line = (
-                SocketLine.take_over(request, self._times) if is_socket else await EventLine.open(request, self._times)
-            )
+            if answer is not None:
+                line = SocketLine.take_over(request, answer, self._times)
+            else:
+                line = await EventLine.open(request, self._times)
         except BaseException:
             place.leave()
             raise

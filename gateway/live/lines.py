@@ -106,12 +106,11 @@ class SocketLine(asyncio.Protocol):
         self.due = min(self._ping_at, self._beat_at)
 
     @classmethod
-    def take_over(cls, request: web.Request, times: Times) -> SocketLine:
-        """Answer the handshake. The request's handler has nothing to send any more: it returns `HandedOver`.
+    def take_over(cls, request: web.Request, answer: bytes, times: Times) -> SocketLine:
+        """Send the handshake's answer. The request's handler has nothing to send any more: it returns `HandedOver`.
 
-        Raises: ConnectionError when the watcher has gone already; HTTPBadRequest when this is no handshake.
+        Raises: ConnectionError when the watcher has gone already.
         """
-        answer = handshake(request)
         transport = transport_of(request)
         transport.write(answer)
         line = cls(transport, times, beats=request.query.get("beat") == "1")

@@ -19,6 +19,8 @@ from gateway.sessions.usecases.run import Run
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
+# A host who was the host before a restart has so long to come back, while there is somebody else.
+COME_BACK_LOOKS: Final = 30
 FED: Final = "websocket"
 
 
@@ -31,6 +33,7 @@ class _Seen:
     feeding: set[str] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
     quitted: set[str] = field(default_factory=set)
+    awaited: int = 0  # how many looks more the host of before a restart is waited for
 
 
 class Hosts:
@@ -66,8 +69,12 @@ class Hosts:
         if stored != seen.host:
             seen.host = stored
             seen.quitted.discard(stored or "")
+            seen.awaited = 0
             self._tell(run, seen, present, Reason.CLAIMED if seen.looked else Reason.KEPT)
+        if not seen.looked and seen.host is not None:
+            seen.awaited = COME_BACK_LOOKS
         seen.looked = True
+        self._await(seen, present)
         if run.state is TranscriptionState.STOPPING:
             return
         after = host_after(seen.host, present, feeding, seen.quitted)
@@ -76,6 +83,15 @@ class Hosts:
             reason = Reason.LEFT if seen.host is not None else Reason.FIRST
             seen.host = after
             self._tell(run, seen, present, reason)
+
+    def _await(self, seen: _Seen, present: Sequence[Participation]) -> None:
+        """Nobody saw a host leave who vanished while the gateway restarted: in the end it has quitted."""
+        if seen.host is None or seen.host in seen.feeding:
+            seen.awaited = 0
+        elif seen.awaited:
+            seen.awaited -= 1
+            if not seen.awaited and {person.identity for person in present} - {seen.host}:
+                seen.quitted.add(seen.host)
 
     def _tell(self, run: Run, seen: _Seen, present: Sequence[Participation], reason: Reason) -> None:
         names = {live.track.speaker.identity: live.track.speaker.name for live in run.tracks}

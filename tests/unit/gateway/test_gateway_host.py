@@ -16,7 +16,7 @@ from unit.gateway.test_gateway_run import SLUG, replica, start, told, watch
 
 from gateway.sessions.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent, SessionNotFound
 from gateway.sessions.domain.host import host_after, select_host
-from gateway.sessions.usecases.host import LOOK_S, Hosts
+from gateway.sessions.usecases.host import COME_BACK_LOOKS, LOOK_S, Hosts
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,36 @@ async def test_the_host_stays_over_a_restart() -> None:
         screen = await watch(again)
         await look()
         assert changes(screen) == [("ben", "kept")]
+
+
+async def test_a_host_who_vanished_during_a_restart_is_not_waited_for_for_ever() -> None:
+    async with replica() as there, hosted(there):
+        await there.service.start(start("websocket"))
+        there.records.person(SLUG, "anna")
+        there.source(SLUG).appear("anna")
+        await look()
+        there.records.person(SLUG, "ben")
+    async with replica(there.records) as again, hosted(again):
+        screen = await watch(again)
+        await asyncio.sleep((COME_BACK_LOOKS - 2) * LOOK_S)
+        assert changes(screen) == [("anna", "kept")]
+        await asyncio.sleep(4 * LOOK_S)
+        assert changes(screen) == [("anna", "kept"), ("ben", "left")]
+
+
+async def test_a_host_who_comes_back_after_a_restart_stays_the_host() -> None:
+    async with replica() as there, hosted(there):
+        await there.service.start(start("websocket"))
+        there.records.person(SLUG, "anna")
+        there.source(SLUG).appear("anna")
+        await look()
+        there.records.person(SLUG, "ben")
+    async with replica(there.records) as again, hosted(again):
+        screen = await watch(again)
+        await asyncio.sleep(COME_BACK_LOOKS / 2 * LOOK_S)
+        again.source(SLUG).appear("anna")
+        await asyncio.sleep(COME_BACK_LOOKS * LOOK_S)
+        assert changes(screen) == [("anna", "kept")]
 
 
 async def test_a_database_that_is_away_changes_no_host() -> None:
