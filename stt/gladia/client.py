@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import socket as stdlib_socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import aiohttp
 import msgspec
@@ -22,6 +20,7 @@ import msgspec
 from stt.errors import MalformedMessage, ProviderFull, ProviderRefused, ProviderUnavailable, SttError
 from stt.gladia import messages as wire
 from stt.gladia.breaker import Breaker
+from stt.gladia.conversation import Conversation
 from stt.gladia.link import Link, LinkCounts, LinkEvent
 from stt.gladia.places import NoLimit, Place, Places
 from stt.gladia.session import (
@@ -35,13 +34,12 @@ from stt.gladia.session import (
     SessionState,
     Wait,
 )
+from stt.gladia.socket import NoConnection, Socket, UpgradeRefused, connect
 
 log = logging.getLogger(__name__)
 
 DEFAULT_URL = "https://api.gladia.io"
-_LARGEST_MESSAGE = 16 * 1024 * 1024
-_CLOSE_S = 0.5  # for the provider's half of a close handshake
-_CLOSING = aiohttp.ClientWSTimeout(ws_close=_CLOSE_S)
+_OK = 1000
 _SEE_OFF_S = 10.0  # for ending a session that nobody uses, all attempts together
 _SEE_OFF_PAUSE_S = 0.3
 _PAGE = 50  # sessions in one answer of the list
@@ -81,6 +79,27 @@ class SessionReport:
     url: str = field(default="", repr=False)  # whoever has it can end the session: no log may show it
 
 
+class _Ending:
+    """Tells a session to stop, and listens whether that was heard."""
+
+    def __init__(self) -> None:
+        self.is_noted = False
+        self._socket: Socket | None = None
+
+    def opened(self, socket: Socket) -> None:
+        self._socket = socket
+        socket.send(wire.STOP)
+
+    def received(self, message: str | bytes) -> None:
+        with suppress(MalformedMessage):
+            if isinstance(wire.parse(message), wire.StopAcknowledged | wire.SessionEnded) and self._socket is not None:
+                self.is_noted = True
+                self._socket.leave()
+
+    def writable(self) -> None:
+        pass
+
+
 T = TypeVar("T")
 Listener = Callable[[LinkEvent], None]
 SessionListener = Callable[[SessionReport], None]
@@ -91,6 +110,7 @@ class Provider:
 
     def __init__(self, options: ProviderOptions, places: Places | None = None) -> None:
         self.options = options
+        self._base = options.url.rstrip("/") + "/"
         self.places: Places = places or NoLimit()
         self.breaker = Breaker(random.random)
         self.mine: set[str] = set()
@@ -101,7 +121,7 @@ class Provider:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            base_url=self.options.url.rstrip("/") + "/",
+            base_url=self._base,
             headers={"x-gladia-key": self.options.api_key},
             timeout=aiohttp.ClientTimeout(total=self.options.request_timeout_s),
             # One live socket per track: the pool must not be the limit.
@@ -238,12 +258,12 @@ class Provider:
                     try:
                         if await self._say_stop(url):
                             return True
-                    except aiohttp.WSServerHandshakeError as error:
+                    except UpgradeRefused as error:
                         # 403 is the answer for an ended session, and perhaps while our old connection lingers.
                         refusals += error.status < 500
                         if error.status in (404, 410) or refusals == 3:
                             return True
-                    except (aiohttp.ClientError, OSError, ValueError):
+                    except NoConnection:
                         pass
                     await asyncio.sleep(_SEE_OFF_PAUSE_S)
         log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
@@ -266,21 +286,18 @@ class Provider:
         try:
             async with asyncio.timeout(_SEE_OFF_S):
                 return await self._say_stop(f"v2/live?token={quote(session_id, safe='')}")
-        except (aiohttp.ClientError, OSError, ValueError):
+        except (UpgradeRefused, NoConnection, TimeoutError):
             return False
 
     async def _say_stop(self, url: str) -> bool:
         """Returns whether the provider has taken note."""
-        socket = await self.http.ws_connect(url, compress=0, max_msg_size=_LARGEST_MESSAGE, timeout=_CLOSING)
+        ending = _Ending()
+        socket = await connect(urljoin(self._base, url), ending)
         try:
-            await socket.send_str(wire.STOP)
-            async for message in socket:
-                with suppress(MalformedMessage):
-                    if isinstance(wire.parse(message.data), wire.StopAcknowledged | wire.SessionEnded):
-                        return True
-            return socket.close_code == aiohttp.WSCloseCode.OK
+            code = await socket.over()
+            return ending.is_noted or code == _OK
         finally:
-            await _close(socket)
+            await socket.close()
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -326,7 +343,8 @@ class GladiaLink:
         self._link = Link(provider.options.link, random.random)
         self._places: dict[Session, Place] = {}
         self._last_place: Place | None = None
-        self._wake: dict[Session, asyncio.Event] = {}  # one per session, set when it may have something to do
+        self._conversations: list[Conversation] = []
+        self._wake: dict[Session, asyncio.Event] = {}  # one per session, set when it need not wait any longer
         self._deadlines: set[asyncio.Timeout] = set()  # of requests under way, which the end of the track may shorten
         self._changed = asyncio.Event()  # sessions were added, or the track is finished
 
@@ -337,35 +355,42 @@ class GladiaLink:
         known = len(self._link.sessions)
         self._tell(self._link.audio(offset, pcm, self._clock()))
         if len(self._link.sessions) != known:
-            self._changed.set()
-        for wake in self._wake.values():
-            wake.set()
+            self._go_on()
+        else:
+            self._pump()
 
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
         self._link.leave_out(to)
-        for wake in self._wake.values():
-            wake.set()
+        self._pump()
 
     def renew(self) -> bool:
         """Let a new provider session hear again what has no final. False: there is none to replace now."""
         renewed = self._link.renew(self._clock())
-        self._changed.set()
-        for wake in self._wake.values():
-            wake.set()
+        self._go_on()
         return renewed
 
     def finish(self, flush_s: float) -> None:
         """No more audio comes; `run` returns when all finals are here, at the latest after `flush_s`."""
         now = self._clock()
         self._link.finish(now, now + flush_s)
-        self._changed.set()
-        for wake in self._wake.values():
-            wake.set()
+        self._go_on()
         loop = asyncio.get_running_loop()
         for timeout in self._deadlines:
             when = timeout.when()
             timeout.reschedule(min(loop.time() + flush_s, when if when is not None else inf))
+
+    def _pump(self) -> None:
+        """There may be something to send."""
+        for conversation in self._conversations:
+            conversation.pump()
+
+    def _go_on(self) -> None:
+        """There are other sessions than before, or other deadlines."""
+        self._changed.set()
+        for wake in self._wake.values():
+            wake.set()
+        self._pump()
 
     @property
     def state(self) -> str:
@@ -492,78 +517,31 @@ class GladiaLink:
 
     async def _converse(self, session: Session, url: str, within: float) -> None:
         """One connection: speak and listen until it is over, then tell the session why."""
+        conversation = Conversation(self._link, session, self._tell, self._clock)
+        self._conversations.append(conversation)
         try:
-            async with self._deadline(within):
-                socket = await self._provider.http.ws_connect(
-                    url,
-                    # Deflating audio costs 15 us a chunk and gains nothing.
-                    compress=0,
-                    heartbeat=20.0,
-                    max_msg_size=_LARGEST_MESSAGE,
-                    timeout=_CLOSING,
-                )
-        except aiohttp.WSServerHandshakeError as error:
-            log.info("provider session %s: upgrade answered with HTTP %d", session.id, error.status)
-            session.dropped(error.status, self._clock())
-            return
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.info("provider session %s: no connection: %s", session.id, str(error) or type(error).__name__)
-            session.dropped(None, self._clock())
-            return
-        self._tell(self._link.opened(session, self._clock()))
-        try:
-            async with asyncio.TaskGroup() as both:
-                speaking = both.create_task(self._speak(session, socket), name="stt-speak")
-                code = await self._listen(session, socket)
-                speaking.cancel()
-        finally:
-            await _close(socket)
-        if session.state in CONNECTED:
-            log.info("provider session %s: connection lost (code %s)", session.id, code)
-        session.dropped(code, self._clock())
-
-    async def _speak(self, session: Session, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Send what the session has to send; give the connection up when the session says so."""
-        wake = self._wake[session]
-        while not socket.closed:
-            wake.clear()
-            now = self._clock()
-            if session.tick(now):
-                _abort(socket)
+            try:
+                async with self._deadline(within):
+                    socket = await connect(url, conversation)
+            except UpgradeRefused as error:
+                log.info("provider session %s: %s", session.id, error)
+                session.dropped(error.status, self._clock())
+                return
+            except (NoConnection, TimeoutError) as error:
+                log.info("provider session %s: no connection: %s", session.id, str(error) or type(error).__name__)
+                session.dropped(None, self._clock())
                 return
             try:
-                # A peer that stops reading must not keep this task from looking at the time.
-                async with asyncio.timeout(max(session.wake_at - now, 0.01)):
-                    message = session.take(now)
-                    if message is None:
-                        await wake.wait()
-                    elif isinstance(message, bytes):
-                        await socket.send_bytes(message)
-                    else:
-                        await socket.send_str(message)
-            except TimeoutError:
-                continue
-            except (aiohttp.ClientError, OSError):
-                return  # the reader sees the end of the connection and tells why
-
-    async def _listen(self, session: Session, socket: aiohttp.ClientWebSocketResponse) -> int | None:
-        """Read until the connection or the session ends. Returns the WebSocket close code, if there was one."""
-        while session.state in CONNECTED:
-            message = await socket.receive()
-            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                code = socket.close_code
-                return None if code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE else code
-            try:
-                parsed = wire.parse(message.data)
-            except MalformedMessage as error:
-                self._link.malformed()
-                log.warning("provider session %s: %s", session.id, error)
-                continue
-            before = session.state
-            self._tell(self._link.received(session, parsed, self._clock()))
-            if session.state is not before:
-                self._wake[session].set()  # there may be something to send now
-        return None
+                code = await socket.over()
+            finally:
+                conversation.end()
+                await socket.close()
+        finally:
+            conversation.end()
+            self._conversations.remove(conversation)
+        if session.state in CONNECTED:
+            log.info("provider session %s: connection lost (%s)", session.id, socket.problem or f"code {code}")
+        session.dropped(code, self._clock())
 
     async def _sleep(self, session: Session, until: float) -> None:
         """Wait until then, or until the track is finished, which moves every deadline."""
@@ -586,22 +564,3 @@ class GladiaLink:
     def _tell(self, events: list[LinkEvent]) -> None:
         for event in events:
             self._listener(event)
-
-
-def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Cut the connection without a close frame, so that the provider keeps the session for a resume."""
-    transport_socket = socket.get_extra_info("socket")
-    if transport_socket is None:
-        return
-    # What asyncio and uvloop hand out differ in what they can do; both know their descriptor.
-    with suppress(OSError), stdlib_socket.socket(fileno=os.dup(transport_socket.fileno())) as raw:
-        raw.shutdown(stdlib_socket.SHUT_RDWR)
-
-
-async def _close(socket: aiohttp.ClientWebSocketResponse) -> None:
-    """Close in order, if the provider takes part in it soon."""
-    try:
-        async with asyncio.timeout(_CLOSE_S):
-            await socket.close(code=aiohttp.WSCloseCode.OK)
-    except TimeoutError:
-        _abort(socket)

@@ -530,16 +530,20 @@ class Session:
     @property
     def wake_at(self) -> float:
         """When `tick` or `take` has something to do although nothing happens."""
-        times = [self._last_sent + self._options.keepalive_s]
+        when = min(self._last_sent + self._options.keepalive_s, self.tick_at)
         if self._may_rest:
-            times.append(self._last_audio + self._options.rest_s)
+            when = min(when, self._last_audio + self._options.rest_s)
         if self.state is SessionState.RESUMING and self._probes:
-            times.append(self._last_sent + self._options.probe_s)
-        if self._awaiting_since is not None:
-            times.append(self._awaiting_since + self._options.stall_s)
+            when = min(when, self._last_sent + self._options.probe_s)
+        return when
+
+    @property
+    def tick_at(self) -> float:
+        """When `tick` has something to do."""
+        when = inf if self._awaiting_since is None else self._awaiting_since + self._options.stall_s
         if self._flush_by is not None:
-            times.append(self._look_by if self._stop_at is not None else self._flush_by)
-        return min(times)
+            when = min(when, self._look_by if self._stop_at is not None else self._flush_by)
+        return when
 
     def tick(self, now: float) -> bool:
         """Time passed on an open connection. True: cut it, without a close frame and without waiting."""

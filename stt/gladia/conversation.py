@@ -1,0 +1,111 @@
+"""One connection of a provider session: what the session has to send goes out, what the provider says goes to the link.
+
+No task and no timer for a chunk of audio: whoever brings one calls `pump`, and one timer looks at the deadlines. It is
+set for the earliest of them, and when that has moved on meanwhile it is set again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from math import inf
+
+from stt.errors import MalformedMessage
+from stt.gladia import messages as wire
+from stt.gladia.link import Link, LinkEvent
+from stt.gladia.session import CONNECTED, Session
+from stt.gladia.socket import Socket
+
+log = logging.getLogger(__name__)
+
+_SOONEST_S = 0.01
+"""A deadline that has passed without effect is looked at again after so long."""
+
+
+class Conversation:
+    """Receives what the session's socket brings, from the moment it is open. End it with `end`."""
+
+    def __init__(
+        self, link: Link, session: Session, tell: Callable[[list[LinkEvent]], None], clock: Callable[[], float]
+    ) -> None:
+        self.session = session
+        self._link = link
+        self._tell = tell
+        self._clock = clock
+        self._socket: Socket | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # of the timer, by our clock
+
+    def opened(self, socket: Socket) -> None:
+        self._socket = socket
+        self._tell(self._link.opened(self.session, self._clock()))
+        self.pump()
+
+    def received(self, message: str | bytes) -> None:
+        session = self.session
+        try:
+            parsed = wire.parse(message)
+        except MalformedMessage as error:
+            self._link.malformed()
+            log.warning("provider session %s: %s", session.id, error)
+            return
+        before = session.state
+        events = self._link.received(session, parsed, self._clock())
+        if events:
+            self._tell(events)
+        if session.state is before or self._socket is None:
+            return
+        if session.state in CONNECTED:
+            self.pump()  # there may be something to send now
+        else:
+            self._socket.leave()
+
+    def writable(self) -> None:
+        self.pump()
+
+    def pump(self) -> None:
+        """Send what there is to send, as far as the provider takes it; look when there is more to do."""
+        socket, session = self._socket, self.session
+        if socket is None:
+            return
+        try:
+            now = self._clock()
+            while socket.is_writable and (message := session.take(now)) is not None:
+                socket.send(message)
+            self._look_at(session.wake_at if socket.is_writable else session.tick_at, now)
+        except Exception as error:
+            socket.fail(error)
+
+    def end(self) -> None:
+        self._socket = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_at(self, when: float, now: float) -> None:
+        if self._timer is not None:
+            if when >= self._due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if when == inf:
+            return
+        self._due = when
+        self._timer = self._loop.call_later(max(when - now, _SOONEST_S), self._look)
+
+    def _look(self) -> None:
+        """Time has passed."""
+        self._timer = None
+        if self._socket is None:
+            return
+        try:
+            is_over = self.session.tick(self._clock())
+        except Exception as error:
+            self._socket.fail(error)
+            return
+        if is_over:
+            self._socket.abort()
+        else:
+            self.pump()
