@@ -29,13 +29,15 @@ def exceeds(cost: float, cap: float) -> bool:
 class Meter:
     """Counters of one participant in one transcription. They only grow.
 
-    `samples_sent` went to the provider (sent again counts again, since it is billed again).
+    `samples_sent` went to the provider (sent again counts again, since it is billed again). `cost_per_minute`: USD, as
+    it was when the meter began; a row has one price.
     """
 
     usage_id: str
     identity: str
     name: str | None
     started_at: datetime
+    cost_per_minute: float
     listened: Listened = field(default_factory=Listened)
     listened_before: Listened = field(default_factory=Listened)  # by tracks of this participant that have ended
     samples_sent: int = 0
@@ -89,7 +91,7 @@ class Usage:
         }
 
 
-def read(meter: Meter, cost_per_minute: float, gate: str = "off") -> Usage:
+def read(meter: Meter, gate: str = "off") -> Usage:
     seconds = whole_seconds(meter.samples_sent)
     minutes = started_minutes(seconds)
     return Usage(
@@ -103,8 +105,8 @@ def read(meter: Meter, cost_per_minute: float, gate: str = "off") -> Usage:
         transcripts_received=meter.finals + meter.partials,
         final_transcripts=meter.finals,
         partial_transcripts=meter.partials,
-        cost_per_minute=cost_per_minute,
-        total_cost=round(minutes * cost_per_minute, 6),
+        cost_per_minute=meter.cost_per_minute,
+        total_cost=round(minutes * meter.cost_per_minute, 6),
         errors_count=meter.errors,
         gate=gate,
         heard_s=_seconds(meter.listened.heard),

@@ -188,8 +188,7 @@ class Run:
 
     def usage(self) -> list[Usage]:
         self._read_links()
-        price, gate = self._world.options.cost_per_minute, self._world.transcriber.gate
-        return [read(meter, price, gate) for meter in self._meters.by_identity.values()]
+        return [read(meter, self._world.transcriber.gate) for meter in self._meters.by_identity.values()]
 
     @property
     def health(self) -> tuple[str, ...]:
@@ -566,11 +565,10 @@ class Run:
     def _cost_soon(self) -> float:
         """What the session will have cost in CAP_AHEAD_S seconds if every track goes on."""
         self._read_links()
-        minutes = sum(
-            started_minutes(whole_seconds(meter.samples_sent) + CAP_AHEAD_S)
+        return self._spent_usd + sum(
+            started_minutes(whole_seconds(meter.samples_sent) + CAP_AHEAD_S) * meter.cost_per_minute
             for meter in self._meters.by_identity.values()
         )
-        return self._spent_usd + minutes * self._world.options.cost_per_minute
 
     async def _checkpoint(self) -> None:
         reading = UsageToKeep(self.claimed, dict(self._meters.participants), tuple(self.usage()))
@@ -604,6 +602,7 @@ class Run:
                 speaker.identity,
                 speaker.name,
                 self._world.clock.now(),
+                self._world.options.cost_per_minute,
             )
         return meters[speaker.identity]
 
@@ -644,6 +643,7 @@ def _resumed(usage: Usage) -> Meter:
         usage.identity,
         None,
         usage.started_at,
+        usage.cost_per_minute,
         listened=listened,
         listened_before=listened,
         samples_sent=samples,

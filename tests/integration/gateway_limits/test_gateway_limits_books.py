@@ -54,9 +54,9 @@ class Books:
 
     async def metered(self, claimed: Claimed, seconds: int, identity: str = "anna") -> None:
         meter = Meter(
-            self.records.usage_id(claimed.lease, identity), identity, None, NOON, samples_sent=16_000 * seconds
+            self.records.usage_id(claimed.lease, identity), identity, None, NOON, 0.01, samples_sent=16_000 * seconds
         )
-        await self.records.save_usage(claimed, {}, [read(meter, 0.01)])
+        await self.records.save_usage(claimed, {}, [read(meter)])
 
     async def standing(self, claimed: Claimed, *, own: bool = False) -> Standing:
         found = await self.ledger.standing(claimed.session_id, claimed.lease.transcription_id if own else "", live_s=15)
@@ -145,8 +145,8 @@ async def test_the_bill_names_the_user_of_the_participant(books: Books) -> None:
     claimed = await books.claimed("one")
     joined = await Participants(books.db).join(claimed.session_id, "anna", "Anna", NOON, user_id="eve")
     assert joined is not None
-    meter = Meter(books.records.usage_id(claimed.lease, "anna"), "anna", None, NOON, samples_sent=16_000)
-    await books.records.save_usage(claimed, {"anna": joined.participant.id}, [read(meter, 0.01)])
+    meter = Meter(books.records.usage_id(claimed.lease, "anna"), "anna", None, NOON, 0.01, samples_sent=16_000)
+    await books.records.save_usage(claimed, {"anna": joined.participant.id}, [read(meter)])
     assert await books.db.pool.fetchval('SELECT "userId" FROM "TranscriptionUsage"') == "eve"
 
 

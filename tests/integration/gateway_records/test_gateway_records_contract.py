@@ -104,8 +104,10 @@ def final(claimed: Claimed, seq: int, utterance: str | None = None, participant:
 
 
 def used(shelf: Shelf, claimed: Claimed, seconds: int, identity: str = "anna", **more: object) -> Usage:
-    meter = Meter(shelf.records.usage_id(claimed.lease, identity), identity, None, BEGIN, samples_sent=seconds * 16_000)
-    return replace(read(meter, 0.01), **more)  # type: ignore[arg-type]
+    meter = Meter(
+        shelf.records.usage_id(claimed.lease, identity), identity, None, BEGIN, 0.01, samples_sent=seconds * 16_000
+    )
+    return replace(read(meter), **more)  # type: ignore[arg-type]
 
 
 async def numbers(shelf: Shelf, session: SessionRecord, after: int = 0, limit: int = 100) -> list[int]:

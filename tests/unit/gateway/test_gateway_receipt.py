@@ -17,7 +17,7 @@ RATE = 16_000
 
 def used(heard: float, sent: float, *, silent: float, kept: float, gate: str = "on", price: float = 0.6) -> Usage:
     listened = Listened(*(round(s * RATE) for s in (heard, heard / 4, silent, kept)))
-    return read(Meter("u", "anna", None, NOW, listened, samples_sent=round(sent * RATE)), price, gate)
+    return read(Meter("u", "anna", None, NOW, price, listened, samples_sent=round(sent * RATE)), gate)
 
 
 def test_what_was_heard_is_either_sent_or_saved() -> None:

@@ -915,7 +915,7 @@ async def test_an_outage_is_seen_from_outside_and_said_once(caplog: pytest.LogCa
 
 
 async def test_the_heir_of_a_dead_replica_goes_on_where_it_was() -> None:
-    """Same stream key, same usage row, next number, same cap."""
+    """Same stream key, same usage row at its own price, next number, same cap."""
     records = MemoryRecords(LoopClock())
     async with AsyncExitStack() as dead:
         line = Line(records)
@@ -929,7 +929,7 @@ async def test_the_heir_of_a_dead_replica_goes_on_where_it_was() -> None:
         await asyncio.sleep(CHECKPOINT_S + 2)
         [before] = await one.service.usage(SLUG)
         line.cut = True
-        async with replica(records, owner="replica-2", cost_per_minute=0.1) as two:
+        async with replica(records, owner="replica-2", cost_per_minute=5.0) as two:
             await asyncio.sleep(5)
             assert two.service.runs == []  # the lease has not run out yet
             await until(lambda: bool(two.service.runs), OPTIONS.lease_s + 11)

@@ -43,8 +43,10 @@ def test_a_cap_is_compared_as_people_count_money(cost: float, cap: float, above:
 
 def test_a_reading_has_the_columns_of_the_table() -> None:
     """Minutes are billed as begun; every transcript counts; the cost has no binary dust."""
-    meter = Meter("u", "anna", "Anna", NOW, samples_sent=61 * 16_000, chunks_sent=610, finals=3, partials=9, errors=1)
-    used = read(meter, 0.1)
+    meter = Meter(
+        "u", "anna", "Anna", NOW, 0.1, samples_sent=61 * 16_000, chunks_sent=610, finals=3, partials=9, errors=1
+    )
+    used = read(meter)
     assert used.shown() == {
         "participantIdentity": "anna",
         "durationSeconds": 61,
@@ -62,6 +64,6 @@ def test_a_reading_has_the_columns_of_the_table() -> None:
 
 @given(st.integers(0, 16_000 * 36_000), st.sampled_from([0.0, 0.01, 0.0068, 0.1, 1.5]))
 def test_the_cost_is_the_minutes_times_the_price(samples: int, price: float) -> None:
-    used = read(Meter("u", "anna", None, NOW, samples_sent=samples), price)
+    used = read(Meter("u", "anna", None, NOW, price, samples_sent=samples))
     assert used.duration_minutes == started_minutes(used.duration_seconds)
     assert used.total_cost == pytest.approx(used.duration_minutes * price, abs=1e-6)
