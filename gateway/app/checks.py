@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
-from gateway.app.parts import CONNECT_S, chat_options, livekit_server, remote_control
+from gateway.app.parts import CONNECT_S, chat_options, livekit_server
+from gateway.app.sessions import remote_control
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.sessions.infra.chat import open_chat
 from gateway.sessions.usecases.analyse import AnalysisImpossible, AnalysisTrouble

@@ -11,29 +11,22 @@ from gateway.app.parts import (
     CONNECT_S,
     Place,
     StartFailed,
-    blob_options,
     open_database_url,
-    remote_control,
-    sessions_module,
     start_failures,
 )
+from gateway.app.sessions import Service, open_sessions
 from gateway.live.hub import Hub
 from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.analysts import OfflineAnalyst
 from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.documents import PostgresDocuments, open_blobs
-from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.usecases.analyse import (
     Analyses,
     AnalysisOptions,
 )
-from gateway.sessions.usecases.erase import Eraser
-from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.local_control import NoControl
 from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.retention import Retention, RetentionRefused
-from gateway.sessions.usecases.session_ports import TranscriptionControl
+from gateway.sessions.usecases.retention import RetentionRefused
 from gateway.sessions.usecases.transcriptions import STOP_MARGIN_S
 from gateway.settings import Settings
 from storage.postgres.migrate import prepare
@@ -67,28 +60,23 @@ async def maintain(settings: Settings) -> dict[str, int]:
             )
             database = await rooms.enter_async_context(open_pool(options, connect_timeout_s=CONNECT_S))
             records = PostgresRecords(database, clock)
-            blobs = await rooms.enter_async_context(open_blobs(blob_options(settings)))
-            finaliser = Finaliser(PostgresDocuments(database), blobs, clock, Place(settings).document_url)
-            keepsakes = PostgresKeepsakes(database, clock)
-            control: TranscriptionControl = NoControl(records, settings.drain_s + STOP_MARGIN_S)
-            if settings.ws_server_url:
-                control = await remote_control(settings, rooms)
-            module = sessions_module(
-                settings,
-                database,
-                clock,
-                control,
-                records,
-                "maintain",
-                finaliser,
-                Analyses(PostgresAnalyses(database, clock), OfflineAnalyst(), clock, AnalysisOptions()),
-                Eraser(keepsakes, Hub(clock.now), finaliser, lambda session_id: None).erase,
+            service = Service(
+                owner="maintain",
+                database=database,
+                clock=clock,
+                records=records,
+                hub=Hub(clock.now),
+                place=Place(settings),
+                analyses=Analyses(PostgresAnalyses(database, clock), OfflineAnalyst(), clock, AnalysisOptions()),
+                control=NoControl(records, settings.drain_s + STOP_MARGIN_S),
+                session_gone=lambda session_id: None,
                 own_tables=prepared.ownership is Ownership.OWN,
             )
+            sessions = await open_sessions(settings, service, rooms)
             try:
-                done = await module.upkeep.round()
-                done["cleared"] = await Retention(keepsakes, finaliser, clock, settings.retention_days).sweep()
-                done["documents"] = await finaliser.work()
+                done = await sessions.module.upkeep.round()
+                done["cleared"] = await sessions.retention.sweep()
+                done["documents"] = await sessions.finaliser.work()
             except (RecordsUnavailable, RetentionRefused) as error:
                 raise StartFailed(str(error)) from error
     return done

@@ -9,34 +9,22 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from gateway.sessions.domain.limits import Limits as SpendingLimits
 from gateway.sessions.infra.analysts import ModelAnalyst, OfflineAnalyst
-from gateway.sessions.infra.assembly import SessionsModule, assemble
 from gateway.sessions.infra.chat import ChatOptions, open_chat
-from gateway.sessions.infra.documents import BlobOptions
 from gateway.sessions.infra.instance import FolderInUse, own_instance
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.infra.remote_control import RemoteControl, RemoteOptions, open_remote_control
 from gateway.sessions.infra.voice import MARGIN_S
 from gateway.sessions.usecases.analyse import (
-    Analyses,
     Analyst,
 )
-from gateway.sessions.usecases.closing import Erase
-from gateway.sessions.usecases.finalise import Finaliser
-from gateway.sessions.usecases.ports import Clock, JournalTrouble
-from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
-from gateway.sessions.usecases.transcriptions import STOP_MARGIN_S
-from gateway.sessions.usecases.upkeep import UpkeepOptions
+from gateway.sessions.usecases.ports import JournalTrouble
 from gateway.settings import Settings
 from ingest.errors import IngestError
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.errors import StorageError
-from storage.postgres.pool import Database
 from storage.postgres.url import BadDatabaseUrl
 from stt.errors import SttError
 from stt.gladia.client import ProviderOptions
@@ -152,75 +140,12 @@ async def livekit_server(settings: Settings, rooms: AsyncExitStack) -> LivekitSe
     return await rooms.enter_async_context(open_livekit(options))
 
 
-def room_tokens(settings: Settings) -> RoomTokens | None:
-    if settings.livekit_url is None:
-        return None
-    from gateway.sessions.infra.livekit_tokens import Keys
-    from gateway.sessions.infra.room_tokens import LivekitPasses
-
-    url = settings.livekit_public_url or settings.livekit_url
-    return LivekitPasses(
-        url.replace("http", "ws", 1) if url.startswith("http") else url,
-        Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
-        timedelta(hours=settings.room_token_hours),
-    )
-
-
-async def remote_control(settings: Settings, rooms: AsyncExitStack) -> RemoteControl:
-    options = RemoteOptions(
-        settings.ws_server_url or "",
-        settings.ws_server_token or next(iter(settings.api_tokens), ""),
-        stop_s=settings.drain_s + STOP_MARGIN_S,
-    )
-    return await rooms.enter_async_context(open_remote_control(options))
-
-
-def sessions_module(
-    settings: Settings,
-    database: Database,
-    clock: Clock,
-    control: TranscriptionControl,
-    records: PostgresRecords,
-    owner: str,
-    finaliser: Finaliser,
-    analyses: Analyses,
-    erase: Erase,
-    *,
-    own_tables: bool,
-) -> SessionsModule:
-    return assemble(
-        database,
-        clock,
-        control,
-        records,
-        room_tokens(settings),
-        UpkeepOptions(owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
-        join_starts=settings.join_source,
-        own_tables=own_tables,
-        follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
-        erase=erase,
-    )
-
-
 def spending_limits(settings: Settings) -> SpendingLimits:
     return SpendingLimits(
         settings.transcription,
         settings.session_minutes,
         settings.user_minutes_per_day,
         settings.space_minutes_per_day,
-    )
-
-
-def blob_options(settings: Settings) -> BlobOptions:
-    return BlobOptions(
-        url=settings.blob_store,
-        s3_endpoint=settings.s3_endpoint,
-        s3_region=settings.s3_region,
-        s3_key_id=settings.s3_key_id,
-        s3_secret=settings.s3_secret,
-        vercel_token=settings.blob_token,
-        vercel_access=settings.blob_access,
-        vercel_api_url=settings.blob_api_url,
     )
 
 

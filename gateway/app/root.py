@@ -32,17 +32,15 @@ from gateway.app.parts import (
     Place,
     StartFailed,
     analyst,
-    blob_options,
     decoder_threads,
     livekit_server,
     open_database_url,
     own_name,
     provider_options,
-    remote_control,
-    sessions_module,
     spending_limits,
     start_failures,
 )
+from gateway.app.sessions import Service, open_sessions
 from gateway.garbage import collect_garbage
 from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
@@ -53,9 +51,7 @@ from gateway.live.places import Limits
 from gateway.sessions.infra.analyses import PostgresAnalyses
 from gateway.sessions.infra.availability import available
 from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.documents import PostgresDocuments, open_blobs
 from gateway.sessions.infra.journal import open_journal
-from gateway.sessions.infra.keepsakes import PostgresKeepsakes
 from gateway.sessions.infra.ledger import PostgresLedger
 from gateway.sessions.infra.places import SharedPlaces
 from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
@@ -69,18 +65,14 @@ from gateway.sessions.usecases.analyse import (
     AnalysisOptions,
 )
 from gateway.sessions.usecases.attend import Attendance, WebhookRefused
-from gateway.sessions.usecases.erase import Eraser
 from gateway.sessions.usecases.feed import Feeding
-from gateway.sessions.usecases.finalise import Finaliser
 from gateway.sessions.usecases.host import Hosts
 from gateway.sessions.usecases.limits import LimitKeeper
 from gateway.sessions.usecases.local_control import LocalControl
 from gateway.sessions.usecases.ports import RecordsUnavailable
 from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.retention import Retention
 from gateway.sessions.usecases.run import Run, RunOptions, World
-from gateway.sessions.usecases.session_ports import TranscriptionControl
 from gateway.sessions.usecases.sweep import Sweeper
 from gateway.sessions.usecases.transcriptions import Transcriptions
 from gateway.sessions.usecases.upkeep import WATCH_S, stop_what_is_over
@@ -195,9 +187,6 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         maximum_s=settings.max_transcription_s,
     )
     place = Place(settings)
-    blobs = await rooms.enter_async_context(open_blobs(blob_options(settings)))
-    finaliser = Finaliser(PostgresDocuments(database), blobs, clock, place.document_url)
-    retention = Retention(PostgresKeepsakes(database, clock), finaliser, clock, settings.retention_days)
     decoders = rooms.enter_context(decoder_threads())
     livekit = await livekit_server(settings, rooms)
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
@@ -234,6 +223,20 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
         clock,
         AnalysisOptions(workers=settings.analysis_workers, attempts=settings.analysis_attempts),
     )
+    service = Service(
+        owner=owner,
+        database=database,
+        clock=clock,
+        records=records,
+        hub=hub,
+        place=place,
+        analyses=analyses,
+        control=LocalControl(transcriptions, records, settings.drain_s + WATCH_S + 3),
+        session_gone=transcriptions.session_gone,
+        own_tables=prepared.ownership is Ownership.OWN,
+    )
+    sessions = await open_sessions(settings, service, rooms)
+    module, finaliser, retention = sessions.module, sessions.finaliser, sessions.retention
     metrics = gateway_gauges(transcriptions, recorder, journal, hub, endpoint, rtmp, settings.engine)
     voice_gauges(metrics, voice)
     audio_gauges(metrics, audio)
@@ -249,21 +252,6 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
             reasons.append("the database does not answer")
         return reasons
 
-    control: TranscriptionControl = LocalControl(transcriptions, records, settings.drain_s + WATCH_S + 3)
-    if settings.ws_server_url:
-        control = await remote_control(settings, rooms)
-    module = sessions_module(
-        settings,
-        database,
-        clock,
-        control,
-        records,
-        owner,
-        finaliser,
-        analyses,
-        Eraser(PostgresKeepsakes(database, clock), hub, finaliser, transcriptions.session_gone).erase,
-        own_tables=prepared.ownership is Ownership.OWN,
-    )
     limiter: MemoryLimiter | RedisLimiter = MemoryLimiter(clock)
     if settings.redis_url:
         limiter = RedisLimiter(await rooms.enter_async_context(open_throttle(settings.redis_url)), clock)
