@@ -9,6 +9,7 @@ export class Problem extends Error {
   constructor(status, detail, hint) {
     super(hint ? `${detail} (${hint})` : detail);
     this.status = status;
+    this.detail = detail;
   }
 }
 

@@ -1,6 +1,6 @@
 // The transcript on screen: finals settled above, partials grey below, never more than LIMIT finals in the page.
 
-import { clock, count, make } from './dom.js';
+import { byId, clock, count, make } from './dom.js';
 
 const LIMIT = 500; // finals; with notes, ROWS
 const ROWS = 700;
@@ -38,31 +38,34 @@ export class Voices {
   }
 }
 
+/** The captions of a page that has `_captions.html` in it. */
 export class Captions {
-  #pane; #finals; #partials; #quiet; #earlier; #newest; #follower; #found;
+  #pane = byId('pane'); #finals = byId('finals'); #partials = byId('partials'); #quiet = byId('quiet');
+  #earlier = byId('earlier'); #newest = byId('newest'); #follower = byId('follow'); #found = byId('found');
   #rows = new Map(); // utteranceId → row on screen
   #early = new Map(); // utteranceId → translations whose utterance is not on screen yet
   #count = 0; #unseen = 0; #caughtUpAt = 0;
   #voices = new Voices();
   #last = 0; // the number of the last final
-  #pinned = true; #paused = false; #scrolling = false; #top = 0; #height = 0;
+  #pinned = true; #paused = false; #scrolling = false; #top = 0; #height = 0; #room = 0;
   #wanted = ''; #highlight = globalThis.Highlight ? new Highlight() : null; #ranges = new Map(); // row → its highlights
 
-  constructor({ pane, finals, partials, quiet, earlier, newest, follower, found }) {
-    this.#pane = pane;
-    this.#finals = finals;
-    this.#partials = partials;
-    this.#quiet = quiet;
-    this.#earlier = earlier;
-    this.#newest = newest;
-    this.#follower = follower;
-    this.#found = found;
+  constructor() {
     if (this.#highlight) CSS.highlights.set('found', this.#highlight);
-    pane.addEventListener('scroll', () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.#follow()).observe(pane);
-    newest.addEventListener('click', () => {
+    this.#pane.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    new ResizeObserver(() => this.#follow()).observe(this.#pane);
+    this.#newest.addEventListener('click', () => {
       this.follow(true);
-      pane.focus();
+      this.#pane.focus();
+    });
+    this.#follower.addEventListener('click', () => this.follow());
+    const search = byId('search');
+    search.addEventListener('input', () => this.search(search.value));
+    search.addEventListener('keydown', (event) => {
+      if (event.key !== 'Escape') return;
+      search.value = '';
+      this.search('');
+      this.#pane.focus();
     });
   }
 
@@ -257,8 +260,8 @@ export class Captions {
     } else if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) {
       this.#pinned = true;
       this.#unseen = 0;
-    } else if (scrollTop < this.#top && scrollHeight >= this.#height) {
-      this.#pinned = false; // upwards, and not because lines went away: that was the reader
+    } else if (scrollTop < this.#top && scrollHeight >= this.#height && clientHeight === this.#room) {
+      this.#pinned = false; // upwards, and not because lines went away or the pane grew: that was the reader
     }
     this.#look();
     this.#newest.hidden = this.#pinned;
@@ -269,5 +272,6 @@ export class Captions {
   #look() {
     this.#top = this.#pane.scrollTop;
     this.#height = this.#pane.scrollHeight;
+    this.#room = this.#pane.clientHeight;
   }
 }

@@ -1,75 +1,39 @@
-// The console: the token, the list of running transcriptions, the form that starts one.
+// The console: the list of running transcriptions, the form that starts one.
 
-import { Problem, get, memory, post, readFragment, readiness } from './api.js';
-import { byId, count, dollars, make, say, sayState } from './dom.js';
-import './keys.js';
-import { refresh, remember, show, shownSlug, speakNow } from './session.js';
+import { Problem, get, memory, post, readiness } from './api.js';
+import { byId, count, dollars, onSubmit, say } from './dom.js';
+import { Gate } from './gate.js';
+import { Items } from './items.js';
+import { listen } from './keys.js';
+import { captions, refresh, remember, show, shownSlug, speakNow, voice } from './session.js';
 
-const POLL_MS = 2000;
 const OFFLINE = ['pocketsphinx', 'sherpa-onnx'];
-const items = new Map(); // slug → its button in the list
+const items = new Items(choose);
 let steers = false;
-let polling = 0;
-let rounds = 0; // a newer round of polling ends the older one
 
-// --- the token ------------------------------------------------------------------------------------------------
-
-/** Try the token this tab has; ask for one when there is none or it is refused. */
-async function enter() {
-  readFragment();
-  if (!memory.token) return ask('');
-  try {
-    await poll();
-    steers = true;
-  } catch {
-    // A JWT (two dots) may be good for watching only; the stream will say.
-    if (memory.token.split('.').length !== 3) return ask('The gateway refused this token.');
-    steers = false;
-    readiness().then(showEngine).catch((error) => say(byId('trouble'), error.message));
-  }
-  byId('gate').hidden = true;
-  byId('console').hidden = byId('leave').hidden = false;
-  byId('running').hidden = byId('new').hidden = !steers;
-  choose(memory.session);
-}
-
-function ask(why) {
-  clearTimeout(polling);
-  rounds++;
-  memory.token = '';
-  const wanted = memory.session; // showing none forgets it, but after the right token it is wanted
-  show('', false);
-  memory.session = wanted;
-  byId('gate').hidden = false;
-  byId('console').hidden = byId('leave').hidden = true;
-  say(byId('trouble'), '');
-  say(byId('refused'), why);
-  byId('token').value = '';
-  byId('token').focus();
-}
-
-// --- the list -------------------------------------------------------------------------------------------------
-
-/** Every two seconds, unless nobody looks. Raises Problem when the token is refused. */
-async function poll() {
-  clearTimeout(polling);
-  const round = ++rounds;
-  try {
-    if (!document.hidden) await look();
-    say(byId('trouble'), '');
-  } catch (error) {
-    if (round !== rounds) return;
-    if (error instanceof Problem && error.status === 401) throw error;
-    say(byId('trouble'), error.message);
-  }
-  if (round === rounds) polling = setTimeout(pollOn, POLL_MS);
-}
-
-const pollOn = () => poll().catch(() => ask('The gateway refuses this token now.'));
+const gate = new Gate({
+  everyMs: 2000,
+  refusals: [401],
+  look,
+  show: choose,
+  admits: () => memory.token.split('.').length === 3, // a JWT may be good for watching only; the stream will say
+  enter(isRefused) {
+    steers = !isRefused;
+    if (isRefused) readiness().then(showEngine).catch((error) => say(byId('trouble'), error.message));
+    byId('running').hidden = byId('new').hidden = !steers;
+    choose(memory.session);
+  },
+});
 
 async function look() {
   const { transcriptions } = await get('api/transcription');
-  showList(transcriptions);
+  items.show(transcriptions.map((one) => ({
+    slug: one.sessionSlug,
+    name: one.sessionSlug,
+    state: one.state,
+    facts: [one.source, one.engine, count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
+    trouble: one.health.reasons.join('; '),
+  })), shownSlug());
   showEngine(await readiness());
   await refresh();
 }
@@ -83,41 +47,9 @@ function showEngine({ engine, reasons }) {
   if (reasons.length) throw new Problem(503, `Not ready: ${reasons.join('; ')}`);
 }
 
-function showList(transcriptions) {
-  const slugs = new Set(transcriptions.map((one) => one.sessionSlug));
-  for (const [slug, button] of items) {
-    if (!slugs.has(slug)) {
-      button.parentNode.remove();
-      items.delete(slug);
-    }
-  }
-  for (const one of transcriptions) {
-    const button = items.get(one.sessionSlug) ?? newItem(one.sessionSlug);
-    const [, state, facts, health] = button.children;
-    sayState(state, one.state);
-    const told = [one.source, one.engine, count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)];
-    say(facts, told.map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '));
-    say(health, one.health.reasons.join('; '));
-    button.ariaCurrent = String(one.sessionSlug === shownSlug());
-  }
-  byId('none').hidden = transcriptions.length > 0;
-}
-
-function newItem(slug) {
-  const button = make('button', { type: 'button' },
-    make('b', { textContent: slug }),
-    make('span', { className: 'state' }),
-    make('span', { className: 'facts' }),
-    make('span', { className: 'bad' }));
-  button.addEventListener('click', () => choose(slug));
-  byId('list').append(make('li', {}, button));
-  items.set(slug, button);
-  return button;
-}
-
 function choose(slug) {
   show(slug, steers);
-  for (const [other, button] of items) button.ariaCurrent = String(other === slug);
+  items.mark(slug);
 }
 
 // --- forms ----------------------------------------------------------------------------------------------------
@@ -142,40 +74,25 @@ async function create() {
   if (started.source === 'websocket') await speakNow();
 }
 
-byId('enter').addEventListener('submit', (event) => {
-  event.preventDefault();
-  memory.token = byId('token').value.trim();
-  enter();
-});
 byId('open').addEventListener('submit', (event) => {
   event.preventDefault();
   choose(byId('slug').value.trim());
   byId('slug').value = '';
 });
-byId('create').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const button = event.submitter;
-  button.disabled = true;
-  say(byId('create-refused'), '');
-  try {
-    await create();
-  } catch (error) {
-    say(byId('create-refused'), error.message);
-  } finally {
-    button.disabled = false;
-  }
-});
-byId('leave').addEventListener('click', () => {
-  memory.session = '';
-  ask('');
-});
+onSubmit(byId('create'), byId('create-refused'), create);
 byId('back').addEventListener('click', () => {
   const item = items.get(shownSlug());
   choose('');
   (item ?? byId('slug')).focus();
 });
-addEventListener('hashchange', enter);
-document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && steers && memory.token) pollOn();
+listen({
+  j: () => items.step(1),
+  k: () => items.step(-1),
+  '?': () => byId('help').showModal(),
+}, {
+  '/': () => byId('search').focus(),
+  f: () => captions.follow(),
+  m: () => voice.toggleMute(),
 });
-enter();
+byId('keys').addEventListener('click', () => byId('help').showModal());
+gate.enter();

@@ -15,9 +15,9 @@ export function say(element, text) {
   element.hidden = text === '';
 }
 
-/** A state as a coloured word. */
-export function sayState(element, state) {
-  say(element, state);
+/** A state as a coloured word; the word is the state unless it is told in others. */
+export function sayState(element, text, state = text) {
+  say(element, text);
   element.dataset.state = state;
 }
 
@@ -43,4 +43,25 @@ export async function copy(field, button) {
   }
   button.textContent = 'Copied';
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
+}
+
+/** Run what a button does; while it runs the button is off. `complain` gets what went wrong, and an empty text before. */
+export async function attempt(button, complain, action) {
+  button.disabled = true;
+  complain('');
+  try {
+    await action();
+  } catch (error) {
+    complain(error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+/** The same for the button that a form is sent with; what went wrong stands in the element `where`. */
+export function onSubmit(form, where, action) {
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    attempt(event.submitter, (text) => say(where, text), action);
+  });
 }

@@ -3,7 +3,7 @@
 
 import { get, post, request } from './api.js';
 import { Captions } from './captions.js';
-import { byId, say, sayState } from './dom.js';
+import { attempt, byId, onSubmit, say, sayState } from './dom.js';
 import { Voice } from './speak.js';
 import { TranscriptStream } from './transcript-stream.js';
 
@@ -16,12 +16,11 @@ const slug = invitation.get('session') ?? '';
 const path = `api/sessions/${encodeURIComponent(slug)}`;
 let pass = null; // {token}: the LiveKit token of the room; null while outside
 let stream = null;
+let state = '';
+let reasons = []; // why words are late
 
-const captions = new Captions({
-  pane: byId('pane'), finals: byId('finals'), partials: byId('partials'),
-  quiet: byId('quiet'), earlier: byId('earlier'), newest: byId('newest'), follower: byId('follow'), found: byId('found'),
-});
-const voice = new Voice({ section: byId('voice'), meter: byId('level'), told: byId('voice-state'), mute: byId('mute'), changed: showVoice });
+const captions = new Captions();
+const voice = new Voice();
 
 /** The same in this tab after a reload, unguessable for others. */
 function identity() {
@@ -50,17 +49,22 @@ async function join(name) {
 function follow(token) {
   const opened = new TranscriptStream({ url: '.', session: slug, token, maxAttempts: Infinity });
   const on = (type, hear) => opened.addEventListener(type, ({ detail }) => stream === opened && hear(detail));
-  on('open', ({ state, seq, restarted }) => {
+  on('open', (opening) => {
     tell('live', 'Connected');
-    captions.begin(seq, restarted);
-    showState(state);
+    captions.begin(opening.seq, opening.restarted);
+    reasons = []; // told again if it is still so
+    changeState(opening.state);
   });
   on('partial', ({ data }) => captions.partial(data));
   on('final', ({ seq, data }) => captions.final(seq, data));
   on('translation', ({ data }) => captions.translation(data));
   on('state', ({ data }) => {
-    showState(data.state);
+    changeState(data.state);
     if (data.state === 'stopped') captions.note(data.reason || 'The transcription has stopped');
+  });
+  on('health', ({ data }) => {
+    reasons = data.reasons;
+    showHealth();
   });
   on('gap', () => captions.note('Some lines are missing: they are not available any more', 'bad'));
   on('close', ({ code, reason, willReconnect }) => {
@@ -76,13 +80,16 @@ function tell(phase, text) {
   say(byId('line'), text);
 }
 
-function showState(state) {
+function changeState(now) {
+  state = now;
   sayState(byId('state'), state === 'idle' ? 'nothing is transcribed yet' : state);
+  showHealth();
 }
 
-function showVoice() {
-  byId('speak').ariaPressed = String(voice.isOn);
-  byId('speak').textContent = voice.isOn ? 'Stop speaking' : 'Use this microphone';
+/** That nobody speaks yet is nothing a reader could mend: the state says it. */
+function showHealth() {
+  const isSpeaking = ['running', 'waiting'].includes(state);
+  say(byId('health'), isSpeaking && reasons.length ? `Words may be late: ${reasons.join('; ')}` : '');
 }
 
 /** A transcription that does not run is started for browsers; one that listens to something else is left alone. */
@@ -111,27 +118,12 @@ function goOut(why) {
   say(byId('refused'), why);
 }
 
-/** While it runs the button is off; what goes wrong stands in `where`. */
-async function attempt(button, where, action) {
-  button.disabled = true;
-  say(byId(where), '');
-  try {
-    await action();
-  } catch (error) {
-    say(byId(where), error.message);
-  } finally {
-    button.disabled = false;
-  }
-}
+/** What goes wrong stands in the element of that name. */
+const into = (name) => (text) => say(byId(name), text);
 
-byId('enter').addEventListener('submit', (event) => {
-  event.preventDefault();
-  attempt(event.submitter, 'refused', () => join(byId('who').value.trim()));
-});
-byId('speak').addEventListener('click', () => attempt(byId('speak'), 'failed', speak));
-byId('leave').addEventListener('click', () => attempt(byId('leave'), 'refused', leave));
-byId('follow').addEventListener('click', () => captions.follow());
-byId('search').addEventListener('input', ({ target }) => captions.search(target.value));
+onSubmit(byId('enter'), byId('refused'), () => join(byId('who').value.trim()));
+byId('speak').addEventListener('click', () => attempt(byId('speak'), into('failed'), speak));
+byId('leave').addEventListener('click', () => attempt(byId('leave'), into('refused'), leave));
 addEventListener('pagehide', () => {
   if (pass) request(`${path}/participants/leave`, { method: 'POST', keepalive: true, token: pass.token }).catch(() => {});
 });

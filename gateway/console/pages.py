@@ -1,7 +1,11 @@
-"""The pages people see: live at `/`, `/sessions`, `/join` for guests, the API document at `/docs`. Static, no build."""
+"""The pages people see: live at `/`, `/sessions`, `/join` for guests, the API document at `/docs`. Static, no build.
+
+What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
+"""
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import Final
 
@@ -21,6 +25,8 @@ FILES: Final = {
     "/session.js": ("session.js", "text/javascript"),
     "/speak.js": ("speak.js", "text/javascript"),
     "/keys.js": ("keys.js", "text/javascript"),
+    "/gate.js": ("gate.js", "text/javascript"),
+    "/items.js": ("items.js", "text/javascript"),
     # The JavaScript client of clients/js, by symbolic links: the console is its first user.
     "/transcript-stream.js": ("transcript-stream.js", "text/javascript"),
     "/line.js": ("line.js", "text/javascript"),
@@ -33,6 +39,7 @@ FILES: Final = {
     "/docs.js": ("docs.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_PART: Final = re.compile(r"<!-- (_\w+\.html) -->")
 # Pages load nothing from elsewhere and are shown in no frame.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -42,7 +49,13 @@ _POLICY: Final = (
 
 def register(app: web.Application) -> None:
     for path, (name, kind) in FILES.items():
-        app.router.add_get(path, _page(files(__package__).joinpath(name).read_bytes(), kind))
+        app.router.add_get(path, _page(content(name).encode(), kind))
+
+
+def content(name: str) -> str:
+    """A file as it is served, its parts in their places."""
+    text = files(__package__).joinpath(name).read_text("utf-8")
+    return _PART.sub(lambda part: content(part[1]).rstrip(), text)
 
 
 def _page(body: bytes, kind: str) -> Handler:

@@ -85,8 +85,7 @@ export class Said {
 /** `found`: as the API tells it; null while the session has none. */
 export function showAnalysis(found) {
   const status = found?.status ?? 'NONE';
-  sayState(byId('analysis-state'), STAGES[status]);
-  byId('analysis-state').dataset.state = status;
+  sayState(byId('analysis-state'), STAGES[status], status);
   say(byId('method'), status === 'DONE' ? METHODS[found.method] ?? '' : '');
   const isTrouble = found?.reason && status !== 'DONE';
   say(byId('reason'), isTrouble ? (status === 'FAILED' ? found.reason : `The last attempt failed: ${found.reason}`) : '');

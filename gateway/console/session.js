@@ -2,17 +2,14 @@
 
 import { get, memory, post, saveTranscript } from './api.js';
 import { Captions } from './captions.js';
-import { byId, clock, copy, count, dollars, make, say, sayState } from './dom.js';
+import { attempt, byId, clock, copy, count, dollars, make, say, sayState } from './dom.js';
 import { Voice } from './speak.js';
 import { TranscriptStream } from './transcript-stream.js';
 
 const DELAYS = 9;
 
-export const captions = new Captions({
-  pane: byId('pane'), finals: byId('finals'), partials: byId('partials'),
-  quiet: byId('quiet'), earlier: byId('earlier'), newest: byId('newest'), follower: byId('follow'), found: byId('found'),
-});
-export const voice = new Voice({ section: byId('voice'), meter: byId('level'), told: byId('voice-state'), mute: byId('mute'), changed: showButtons });
+export const captions = new Captions();
+export const voice = new Voice(showButtons);
 const ingests = new Map(); // slug → {rtmpUrl, streamKey}, as far as this page has been told
 let shown = null; // {slug, stream, state, view, hasAudio, delays, from}
 let steers = false; // only service tokens start, stop and see the bill
@@ -172,10 +169,7 @@ function showButtons() {
   const active = ['starting', 'running', 'waiting', 'stopping'].includes(shown.state);
   const source = shown.view?.source ?? '';
   const overRtmp = (source || 'rtmp') === 'rtmp';
-  const speaks = voice.isOn;
-  byId('speak').hidden = !speaks && !(active ? !source || source === 'websocket' : steers && shown.state);
-  byId('speak').ariaPressed = String(speaks);
-  byId('speak').textContent = speaks ? 'Stop speaking' : 'Use this microphone';
+  byId('speak').hidden = !voice.isOn && !(active ? !source || source === 'websocket' : steers && shown.state);
   byId('stop').hidden = !steers || !active;
   byId('start').hidden = !steers || !shown.state || active;
   byId('key').hidden = !steers || !active || !overRtmp || ingests.has(shown.slug);
@@ -218,24 +212,13 @@ async function stop() {
   if (!finalsComplete) captions.note('Some final lines may be missing: the provider did not confirm its end', 'bad');
 }
 
-/** Run an action of a button; while it runs the button is off, and what went wrong stands in the transcript. */
+/** Run an action of a button; what goes wrong stands in the transcript. */
 function onClick(button, action) {
-  button.addEventListener('click', async () => {
-    button.disabled = true;
-    try {
-      await action();
-    } catch (error) {
-      captions.note(error.message, 'bad');
-    } finally {
-      button.disabled = false;
-    }
-  });
+  button.addEventListener('click', () => attempt(button, (text) => text && captions.note(text, 'bad'), action));
 }
 
 onClick(byId('start'), start);
 onClick(byId('speak'), speak);
-byId('follow').addEventListener('click', () => captions.follow());
-byId('search').addEventListener('input', ({ target }) => captions.search(target.value));
 onClick(byId('key'), start);
 onClick(byId('stop'), stop);
 for (const button of document.querySelectorAll('[data-format]')) {

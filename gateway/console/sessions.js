@@ -1,23 +1,22 @@
 // The sessions page: create one, invite people, end it, read what remains of it, delete it.
 
-import { Problem, get, memory, post, readFragment, request, save, saveTranscript } from './api.js';
-import { byId, clock, copy, make, say, sayState } from './dom.js';
+import { get, memory, post, request, save, saveTranscript } from './api.js';
+import { attempt, byId, clock, copy, count, onSubmit, say, sayState } from './dom.js';
+import { Gate } from './gate.js';
+import { Items } from './items.js';
+import { listen } from './keys.js';
 import { Said, showAnalysis, showPeople } from './remains.js';
 
-const POLL_MS = 3000;
 const PAGE = 50;
 const MOST = 1000; // the API lists no more
 const COUNTED = 20; // live sessions whose people are counted in the list
 const OPEN = ['CREATED', 'LIVE'];
-const WORDS = { CREATED: 'created', LIVE: 'live', ENDED: 'ended', EXPIRED: 'expired' };
 
-const items = new Map(); // slug → its button in the list
+const items = new Items(show);
 const invitations = new Map(); // slug → its join token, which only the answer of create tells
 const said = new Said(byId('finals'));
 let shown = null; // {slug, view, analysis}
 let listed = PAGE;
-let polling = 0;
-let rounds = 0; // a newer round of polling ends the older one
 
 const pathOf = (slug) => `api/sessions/${encodeURIComponent(slug)}`;
 const date = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
@@ -35,60 +34,32 @@ function lasted({ startedAt, endedAt }) {
   return startedAt ? clock((endedAt ? Date.parse(endedAt) : Date.now()) - Date.parse(startedAt)) : '–';
 }
 
-// --- the token ------------------------------------------------------------------------------------------------
-
-async function enter() {
-  readFragment();
-  if (!memory.token) return ask('');
-  try {
-    await poll();
-  } catch (error) {
-    return ask(error.message);
-  }
-  byId('gate').hidden = true;
-  byId('console').hidden = byId('leave').hidden = false;
-  if (memory.session) await show(memory.session);
-}
-
-function ask(why) {
-  clearTimeout(polling);
-  rounds++;
-  memory.token = '';
-  const wanted = memory.session;
-  show('');
-  memory.session = wanted;
-  byId('gate').hidden = false;
-  byId('console').hidden = byId('leave').hidden = true;
-  say(byId('trouble'), '');
-  say(byId('refused'), why);
-  byId('token').value = '';
-  byId('token').focus();
-}
+const gate = new Gate({
+  everyMs: 3000,
+  refusals: [401, 403],
+  look,
+  show,
+  admits: () => false,
+  enter: () => memory.session && show(memory.session),
+});
 
 // --- the list -------------------------------------------------------------------------------------------------
-
-/** Raises Problem when the token is refused. */
-async function poll() {
-  clearTimeout(polling);
-  const round = ++rounds;
-  try {
-    if (!document.hidden) await look();
-    say(byId('trouble'), '');
-  } catch (error) {
-    if (round !== rounds) return;
-    if (error instanceof Problem && [401, 403].includes(error.status)) throw error;
-    say(byId('trouble'), error.message);
-  }
-  if (round === rounds) polling = setTimeout(pollOn, POLL_MS);
-}
-
-const pollOn = () => poll().catch((error) => ask(error.message));
 
 async function look() {
   const { sessions } = await get(`api/sessions?limit=${listed}`);
   const live = sessions.filter(({ status }) => status === 'LIVE').slice(0, COUNTED);
   const counts = new Map(await Promise.all(live.map(async ({ slug }) => [slug, await present(slug)])));
-  showList(sessions, counts);
+  items.show(sessions.map((one) => ({
+    slug: one.slug,
+    name: nameOf(one),
+    state: one.status,
+    facts: [
+      counts.has(one.slug) && counts.get(one.slug) !== null && count(counts.get(one.slug), 'person', 'people'),
+      when(one.startedAt ?? one.createdAt),
+      one.startedAt && lasted(one),
+    ],
+  })), shown?.slug);
+  byId('older').hidden = sessions.length < listed || listed >= MOST;
   await refresh();
 }
 
@@ -96,46 +67,6 @@ async function look() {
 async function present(slug) {
   const { participants } = await get(`${pathOf(slug)}/participants`).catch(() => ({}));
   return participants?.length ?? null;
-}
-
-function showList(sessions, counts) {
-  const slugs = new Set(sessions.map(({ slug }) => slug));
-  for (const slug of items.keys()) if (!slugs.has(slug)) drop(slug);
-  sessions.forEach((one, place) => {
-    const button = items.get(one.slug) ?? newItem(one.slug);
-    if (byId('list').children[place] !== button.parentNode) byId('list').insertBefore(button.parentNode, byId('list').children[place] ?? null);
-    const [name, state, facts] = button.children;
-    say(name, nameOf(one));
-    showState(state, one.status);
-    const people = counts.get(one.slug);
-    say(facts, [
-      people != null && (people === 1 ? '1 person' : `${people} people`),
-      when(one.startedAt ?? one.createdAt),
-      one.startedAt && lasted(one),
-    ].filter(Boolean).map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '));
-    button.ariaCurrent = String(one.slug === shown?.slug);
-  });
-  byId('none').hidden = sessions.length > 0;
-  byId('older').hidden = sessions.length < listed || listed >= MOST;
-}
-
-function newItem(slug) {
-  const button = make('button', { type: 'button' },
-    make('b'), make('span', { className: 'state' }), make('span', { className: 'facts' }));
-  button.addEventListener('click', () => show(slug));
-  byId('list').append(make('li', {}, button));
-  items.set(slug, button);
-  return button;
-}
-
-function drop(slug) {
-  items.get(slug)?.parentNode.remove();
-  items.delete(slug);
-}
-
-function showState(element, status) {
-  sayState(element, WORDS[status] ?? status);
-  element.dataset.state = status;
 }
 
 // --- one session ----------------------------------------------------------------------------------------------
@@ -146,7 +77,7 @@ async function show(slug) {
   byId('console').dataset.view = slug ? 'session' : 'list';
   byId('nothing').hidden = Boolean(slug);
   byId('session').hidden = true; // until it is known
-  for (const [other, button] of items) button.ariaCurrent = String(other === slug);
+  items.mark(slug);
   say(byId('failed'), '');
   said.clear();
   document.title = 'Sessions · Transcription gateway';
@@ -182,7 +113,7 @@ async function refresh() {
 
 function gone(slug, why) {
   show('');
-  drop(slug);
+  items.drop(slug);
   say(byId('nothing').firstElementChild, why);
 }
 
@@ -200,7 +131,7 @@ function showView(view) {
   const isOpen = OPEN.includes(view.status);
   say(byId('name'), nameOf(view));
   document.title = `${nameOf(view)} · Transcription gateway`;
-  showState(byId('state'), view.status);
+  sayState(byId('state'), view.status.toLowerCase(), view.status);
   say(byId('slug'), view.slug);
   say(byId('since-title'), view.startedAt ? 'Started' : 'Created');
   say(byId('since'), date(view.startedAt ?? view.createdAt));
@@ -267,23 +198,18 @@ async function create() {
   byId('create').reset();
   byId('new').open = false;
   await show(slug);
-  await poll();
+  await gate.look();
 }
 
-/** Run an action of a button; while it runs the button is off, and what went wrong is said. */
+/** Run an action of a button, and show what came of it. */
 function onClick(button, action) {
-  button.addEventListener('click', async () => {
-    button.disabled = true;
-    say(byId('failed'), '');
+  button.addEventListener('click', () => {
     const now = shown;
-    try {
+    const complain = (text) => shown === now && say(byId('failed'), text);
+    attempt(button, complain, async () => {
       await action(now);
       await refresh();
-    } catch (error) {
-      if (shown === now) say(byId('failed'), error.message);
-    } finally {
-      button.disabled = false;
-    }
+    });
   });
 }
 
@@ -294,52 +220,16 @@ onClick(byId('document'), saveDocument);
 onClick(byId('copy'), () => copy(byId('link'), byId('copy')));
 onClick(byId('older'), () => {
   listed = Math.min(MOST, listed + PAGE);
-  return poll();
+  return gate.look();
 });
 for (const button of document.querySelectorAll('[data-format]')) {
   onClick(button, ({ slug }) => saveTranscript(slug, button.dataset.format));
 }
-byId('enter').addEventListener('submit', (event) => {
-  event.preventDefault();
-  memory.token = byId('token').value.trim();
-  enter();
-});
-byId('create').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const button = event.submitter;
-  button.disabled = true;
-  say(byId('create-refused'), '');
-  try {
-    await create();
-  } catch (error) {
-    say(byId('create-refused'), error.message);
-  } finally {
-    button.disabled = false;
-  }
-});
-byId('leave').addEventListener('click', () => {
-  memory.session = '';
-  ask('');
-});
+onSubmit(byId('create'), byId('create-refused'), create);
 byId('back').addEventListener('click', () => {
   const item = items.get(shown?.slug);
   show('');
   (item ?? byId('new').firstElementChild).focus();
 });
-addEventListener('keydown', (event) => {
-  const isTyping = event.target.closest?.('input, textarea, select');
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping || byId('confirm').open || byId('console').hidden) return;
-  const by = { j: 1, k: -1 }[event.key];
-  const buttons = [...byId('list').querySelectorAll('button')];
-  if (!by || !buttons.length) return;
-  event.preventDefault();
-  const place = buttons.findIndex((button) => button.ariaCurrent === 'true');
-  const next = buttons[place < 0 ? 0 : (place + by + buttons.length) % buttons.length];
-  next.focus();
-  next.click();
-});
-addEventListener('hashchange', enter);
-document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && memory.token) pollOn();
-});
-enter();
+listen({ j: () => items.step(1), k: () => items.step(-1) });
+gate.enter();

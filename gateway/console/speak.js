@@ -1,6 +1,6 @@
 // This browser as a speaker of the session on screen.
 
-import { say } from './dom.js';
+import { byId, say } from './dom.js';
 import { Microphone } from './microphone.js';
 
 const TOLD = {
@@ -11,18 +11,16 @@ const TOLD = {
   stopping: 'Sending the rest …',
 };
 
+/** Of a page that has `_voice.html` in it, and a button `speak`. */
 export class Voice {
-  #section; #meter; #told; #mute; #changed;
+  #section = byId('voice'); #meter = byId('level'); #told = byId('voice-state'); #mute = byId('mute'); #button = byId('speak');
+  #whenChanged;
   #microphone = null;
 
-  /** `changed()` is called when it goes on or off. */
-  constructor({ section, meter, told, mute, changed }) {
-    this.#section = section;
-    this.#meter = meter;
-    this.#told = told;
-    this.#mute = mute;
-    this.#changed = changed;
-    mute.addEventListener('click', () => this.toggleMute());
+  /** `whenChanged()` is called when it goes on or off. */
+  constructor(whenChanged = () => {}) {
+    this.#whenChanged = whenChanged;
+    this.#mute.addEventListener('click', () => this.toggleMute());
   }
 
   get isOn() {
@@ -57,6 +55,12 @@ export class Voice {
     this.#microphone = null; // the rest goes out by itself
     this.#show();
     this.#changed();
+  }
+
+  #changed() {
+    this.#button.ariaPressed = String(this.isOn);
+    this.#button.textContent = this.isOn ? 'Stop speaking' : 'Use this microphone';
+    this.#whenChanged();
   }
 
   toggleMute() {

@@ -192,6 +192,31 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         assert await page.run(texts("partials")) == [], "an empty partial takes the line back"
 
 
+async def test_a_pane_that_grows_goes_on_following(gateway: Gateway, browse: OpenPage) -> None:
+    """A panel above closes, or a phone is turned; the browser moves the few lines there are, then more come."""
+    async with browse(width=390, height=800) as page:
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session=nowhere")
+        await page.until("document.querySelector('#line').dataset.phase === 'over'")
+        await page.run(FIVE)
+        await page.run(
+            """(async () => {
+              const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+              const frames = async () => { await frame(); await frame(); await frame(); };
+              ingest.hidden = false;
+              ingest.open = true;
+              await frames();
+              window.scrolled = pane.scrollTop;
+              ingest.open = false;
+              await frame();
+              for (let seq = 6; seq <= 30; seq++) add(seq, 'anna', 'and so on');
+              await frames();
+            })()"""
+        )
+        assert await page.run("scrolled > 0"), "the lines fitted from the beginning"
+        assert await page.run("follow.textContent") == "Following", "nobody has scrolled"
+        await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2")
+
+
 async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPage) -> None:
     """Contrast of at least 4.5 (WCAG AA) in light and dark, for every voice and every grey."""
     script = """(() => {
@@ -223,6 +248,17 @@ async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPag
             await page.open(f"{gateway.http_url}/")
             await page.until("document.styleSheets.length === 1")
             assert await page.run(script) == []
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+async def test_the_document_is_read_without_scrolling_sideways(gateway: Gateway, browse: OpenPage, width: int) -> None:
+    async with browse(width=width, height=800) as page:
+        await page.open(f"{gateway.http_url}/docs")
+        await page.until("document.querySelector('.operation')")
+        await page.run("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+        wide = "[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)"
+        assert await page.run(f"{wide}.map((one) => one.textContent)") == []
+        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_the_document_shows_every_operation(gateway: Gateway, browse: OpenPage) -> None:
@@ -304,15 +340,21 @@ async def test_a_browser_without_a_microphone_says_so(gateway: Gateway, browse: 
 async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
     settings: Settings, browse: OpenPage, tmp_path: Path
 ) -> None:
-    """Somebody speaks and the provider cannot be reached: it is said, also to whoever comes later."""
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    async with open_gateway(replace(settings, gladia_api_url=nowhere, drain_s=1.0)) as gateway, browse() as page:
+    """Somebody speaks and the provider cannot be reached: it is said, also to whoever comes later, and to guests."""
+    broken = replace(
+        settings, gladia_api_url=f"http://127.0.0.1:{free_port()}", drain_s=1.0,
+        livekit_url="ws://127.0.0.1:9", livekit_auto_start=False,
+    )  # fmt: skip
+    async with open_gateway(broken) as gateway, browse() as page, browse() as guest:
         slug, url = await start(gateway)
         async with publishing(tmp_path, " ".join(["alpha bravo charlie delta"] * 8), url):
             await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
             await page.until("document.querySelector('#health').textContent.includes('provider')", within_s=30)
             await page.until("document.querySelector('#list .bad').textContent.includes('provider')")
             await page.until("!document.querySelector('#health').hidden")
+            await guest.open(f"{gateway.http_url}/join#session={slug}")
+            await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
+            await guest.until("document.querySelector('#health').textContent.startsWith('Words may be late: ')")
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -427,6 +469,11 @@ async def test_nothing_is_wider_than_the_screen_and_everything_can_be_touched(
         await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
         await page.until("!document.querySelector('#speak').hidden && !document.querySelector('#figures').hidden")
         await page.run(FIVE)
+        await page.run("add(36_000, 'ben', 'Ten hours.')")
+        assert await page.run(
+            """[...document.querySelectorAll('#finals .row')].every((row) =>
+                 row.querySelector('time').scrollWidth <= row.querySelector('time').clientWidth)"""
+        ), "a time runs into a name"
         assert await page.run("document.documentElement.scrollWidth <= innerWidth")
         assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "only the transcript scrolls"
         outside = await page.run(

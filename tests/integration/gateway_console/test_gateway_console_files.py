@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 
 import pytest
 
-from gateway.console.pages import FILES
+from gateway.console.pages import FILES, content
 
 NAMES = sorted(name for name, _ in FILES.values())
-
-
-def content(name: str) -> str:
-    return files("gateway.console").joinpath(name).read_text()
+CAPTIONS = ("captions.js", "speak.js")
+GATED = ("gate.js", "items.js")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,11 +46,14 @@ def test_what_a_page_names_is_served(name: str) -> None:
 @pytest.mark.parametrize(
     ("page", "scripts"),
     [
-        ("index.html", ("console.js", "session.js", "keys.js")),
-        ("sessions.html", ("sessions.js", "remains.js")),
-        ("join.html", ("join.js",)),
+        ("index.html", ("console.js", "session.js", "keys.js", *GATED, *CAPTIONS)),
+        ("sessions.html", ("sessions.js", "remains.js", "keys.js", *GATED)),
+        ("join.html", ("join.js", *CAPTIONS)),
     ],
 )
 def test_every_element_that_scripts_ask_for_exists(page: str, scripts: tuple[str, ...]) -> None:
     asked = set(re.findall(r"byId\('([\w-]+)'\)", "".join(map(content, scripts))))
-    assert asked and asked <= set(re.findall(r'\bid="([\w-]+)"', content(page)))
+    there = re.findall(r'\bid="([\w-]+)"', content(page))
+    assert asked and asked <= set(there)
+    assert len(there) == len(set(there)), "an id stands for two elements"
+    assert "<!--" not in content(page), "a part is not in its place"

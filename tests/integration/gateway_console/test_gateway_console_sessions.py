@@ -261,6 +261,7 @@ async def test_a_refused_token_is_asked_for_again_and_a_refused_space_is_said(
         slug = (await api(gateway, "POST", "/api/sessions", {"title": "Weekly"}))["slug"]
         await page.open(f"{gateway.http_url}/sessions#token=wrong&session={slug}")
         await page.until("!document.querySelector('#refused').hidden")
+        assert await page.run(text("#refused")) == "This token is refused: the token is not one of this gateway's."
         await page.run(f"document.querySelector('#token').value = '{TOKEN}'")
         await page.run("document.querySelector('#enter').requestSubmit()")
         await page.until(f"{text('#name')} === 'Weekly'")

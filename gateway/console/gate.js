@@ -1,0 +1,88 @@
+// What the pages that need a token share: they ask for it, look every few seconds, and ask again when it is refused.
+
+import { Problem, memory, readFragment } from './api.js';
+import { byId, say } from './dom.js';
+
+export class Gate {
+  #page;
+  #timer = 0;
+  #rounds = 0; // a newer round of looking ends the older one
+  #looks = false;
+
+  /**
+   * What a page says of itself: `look()` shows how things are, every `everyMs` while somebody looks; `refusals` are the
+   * statuses that mean the token, not the moment; `admits()`: whether a token that was refused comes in all the same, to a
+   * page that then does not look; `enter(isRefused)`: the page is on screen; `show(slug)`: one session, or none.
+   */
+  constructor(page) {
+    this.#page = page;
+    byId('enter').addEventListener('submit', (event) => {
+      event.preventDefault();
+      memory.token = byId('token').value.trim();
+      this.enter();
+    });
+    byId('leave').addEventListener('click', () => {
+      memory.session = '';
+      this.#ask('');
+    });
+    addEventListener('hashchange', () => this.enter());
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden && this.#looks) this.#again();
+    });
+  }
+
+  /** Try the token this tab has; ask for one when there is none or it is refused. */
+  async enter() {
+    readFragment();
+    if (!memory.token) return this.#ask('');
+    try {
+      await this.look();
+      this.#looks = true;
+    } catch (problem) {
+      if (!this.#page.admits()) return this.#refuse(problem);
+      this.#looks = false;
+    }
+    byId('gate').hidden = true;
+    byId('console').hidden = byId('leave').hidden = false;
+    await this.#page.enter(!this.#looks);
+  }
+
+  /** Look now, and go on. Raises Problem when the token is refused. */
+  async look() {
+    clearTimeout(this.#timer);
+    const round = ++this.#rounds;
+    try {
+      if (!document.hidden) await this.#page.look();
+      say(byId('trouble'), '');
+    } catch (error) {
+      if (round !== this.#rounds) return;
+      if (error instanceof Problem && this.#page.refusals.includes(error.status)) throw error;
+      say(byId('trouble'), error.message);
+    }
+    if (round === this.#rounds) this.#timer = setTimeout(() => this.#again(), this.#page.everyMs);
+  }
+
+  #again() {
+    this.look().catch((problem) => this.#refuse(problem));
+  }
+
+  #refuse({ detail }) {
+    this.#ask(`This token is refused: ${detail}.`);
+  }
+
+  #ask(why) {
+    clearTimeout(this.#timer);
+    this.#rounds++;
+    this.#looks = false;
+    memory.token = '';
+    const wanted = memory.session; // showing none forgets it, but after the right token it is wanted
+    this.#page.show('');
+    memory.session = wanted;
+    byId('gate').hidden = false;
+    byId('console').hidden = byId('leave').hidden = true;
+    say(byId('trouble'), '');
+    say(byId('refused'), why);
+    byId('token').value = '';
+    byId('token').focus();
+  }
+}
