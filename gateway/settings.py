@@ -167,6 +167,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_STT_MAX_SESSIONS", "stt_max_sessions", _whole(0, 1_000_000), "0", "Sessions that the provider "
              "account allows at once, over all gateways on this database; further tracks wait, with up to a minute of "
              "audio held. 0 = as many as the provider takes."),
+    Variable("GATEWAY_PROVIDER_DELETE", "provider_delete", _flag, "true", "When a session is deleted, or its time is "
+             "over (GATEWAY_RETENTION_DAYS), also delete what the speech provider keeps of it, audio included."),
     Variable("GATEWAY_VAD_MODE", "vad_mode", _choice("off", "shadow", "on"), "on", "Voice-activity gate: `on` sends "
              "speech and what is around it, `shadow` sends everything and says in the receipt what `on` would save, "
              "`off` sends everything. Music and very noisy microphones may need `off`."),
@@ -301,6 +303,7 @@ class Settings:
     stt_endpointing_s: float = 0.3
     stt_max_utterance_s: float = 15.0
     stt_max_sessions: int = 0
+    provider_delete: bool = True
     vad_mode: str = "on"
     stt_idle_s: float = 60.0
     stt_mute_s: float = 20.0

@@ -17,6 +17,7 @@ from gateway.sessions.usecases.analyse import (
     Analyses,
 )
 from gateway.sessions.usecases.finalise import Finaliser
+from gateway.sessions.usecases.provider_erasure import ErasureCounts
 from gateway.sessions.usecases.rates import Rates
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.retention import Retention
@@ -172,7 +173,9 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
     metrics.counter("analysis_seconds", "Time spent on them", plain(lambda: counts.seconds))
 
 
-def provider_gauges(metrics: Metrics, provider: Provider, places: SharedPlaces | None, counts: SweepCounts) -> None:
+def provider_gauges(
+    metrics: Metrics, provider: Provider, places: SharedPlaces | None, counts: SweepCounts, erasures: ErasureCounts
+) -> None:
     """The account at the speech provider."""
     metrics.gauge(
         "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
@@ -187,6 +190,14 @@ def provider_gauges(metrics: Metrics, provider: Provider, places: SharedPlaces |
     )
     metrics.counter(
         "provider_orphans_unended", "Attempts at that without success", plain(lambda: counts.orphans_unended)
+    )
+    metrics.counter(
+        "provider_erasures",
+        "Deletions of what the provider kept of deleted sessions, by outcome",
+        by(
+            "outcome",
+            lambda: [("erased", erasures.erased), ("failed", erasures.failed), ("given_up", erasures.given_up)],
+        ),
     )
     metrics.counter("provider_bills", "Bills read, one a provider session", plain(lambda: counts.billed))
     metrics.counter("provider_bills_missing", "Sessions without a bill", plain(lambda: counts.unbilled))

@@ -70,6 +70,7 @@ from gateway.sessions.usecases.host import Hosts
 from gateway.sessions.usecases.limits import LimitKeeper
 from gateway.sessions.usecases.local_control import LocalControl
 from gateway.sessions.usecases.ports import RecordsUnavailable
+from gateway.sessions.usecases.provider_erasure import ProviderErasure
 from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.run import Run, RunOptions, World
@@ -193,9 +194,11 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     sources = Sources(decoders, clock, lambda: place.rtmp_base, lambda: place.http_url, listen)
     keeper = LimitKeeper(spending_limits(settings), PostgresLedger(database, clock), clock)
     transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options, keeper), sources)
+    provider_account, books = GladiaAccount(provider), PostgresBooks(database, account, process)
+    erasure = ProviderErasure(provider_account, books, clock)
     sweeper = Sweeper(
-        GladiaAccount(provider),
-        PostgresBooks(database, account, process),
+        provider_account,
+        books,
         clock,
         owner=owner,
         process=process,
@@ -241,7 +244,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     voice_gauges(metrics, voice)
     audio_gauges(metrics, audio)
     analysis_gauges(metrics, analyses)
-    provider_gauges(metrics, provider, places, sweeper.counts)
+    provider_gauges(metrics, provider, places, sweeper.counts, erasure.counts)
     document_gauges(metrics, finaliser, retention)
 
     async def ready() -> list[str]:
@@ -329,6 +332,8 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     if attendance is not None:
         await rooms.enter_async_context(_background(attend=attendance.look_for_ever()))
     await rooms.enter_async_context(_background(sweeper=sweeper.run()))
+    if settings.provider_delete:
+        await rooms.enter_async_context(_background(erasure=erasure.run()))
     place.http_port = await serve_http(settings, api, metrics, rooms)
     rooms.push_async_callback(endpoint.close)
     rooms.push_async_callback(audio.close)

@@ -94,6 +94,18 @@ class ProviderSessions:
     async def audit_again(self, provider_session_id: str, at: datetime) -> None:
         await self._db.run("provider_session_audit_again", provider_session_id, at)
 
+    async def to_erase(self, now: datetime, again_at: datetime, limit: int) -> list[tuple[str, int]]:
+        """What is to be deleted at the provider: (id, attempts with this one). This caller's until `again_at`."""
+        records = await self._db.rows("provider_session_to_erase", self._account, now, again_at, limit)
+        return [(record["id"], record["erasures"]) for record in records]
+
+    async def erase_again(self, provider_session_id: str, at: datetime) -> None:
+        await self._db.run("provider_session_erase_again", provider_session_id, at)
+
+    async def erased(self, provider_session_id: str, at: datetime | None) -> None:
+        """It is gone there since then; None: it is tried no more."""
+        await self._db.run("provider_session_erased", provider_session_id, at)
+
     async def known(self, provider_session_ids: Sequence[str]) -> set[str]:
         """Those of them that have a row."""
         return {r["id"] for r in await self._db.rows("provider_session_known", list(provider_session_ids))}

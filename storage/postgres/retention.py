@@ -32,6 +32,7 @@ class Retention:
                 await link.run("retention_clear_analysis_reason", session_id)
                 await link.rows("document_remove", session_id, now)
                 await link.run("document_forget_url", session_id)
+                await link.run("provider_session_unwanted", session_id, now)
         return len(found)
 
     async def sweep_up(self, now: datetime, limit: int = 50) -> int:
@@ -48,6 +49,7 @@ class Retention:
 async def _forget(link: Link, session_id: str, now: datetime) -> None:
     await link.run("session_delete_transcriptions", session_id)
     await link.rows("document_remove", session_id, now)
+    await link.run("provider_session_unwanted", session_id, now)
     await link.run("session_delete_events", session_id)
     await link.run("session_delete_stream", session_id)
     await link.run("session_delete_analysis_job", session_id)

@@ -189,6 +189,7 @@ class Sessions:
                 await link.run("session_delete_participants", session_id)
                 await link.run("session_delete", session_id)
             await link.run("document_remove", session_id, now)  # the blob itself goes after this
+            await link.run("provider_session_unwanted", session_id, now)  # and so does what the provider keeps
             await link.run("session_delete_events", session_id)
             await link.run("session_delete_stream", session_id)
             await link.run("session_delete_analysis_job", session_id)

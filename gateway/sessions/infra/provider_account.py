@@ -7,6 +7,7 @@ from datetime import datetime
 
 from gateway.sessions.domain.captions import SpokenWord, Utterance
 from gateway.sessions.infra.availability import available
+from gateway.sessions.usecases.provider_erasure import Unwanted
 from gateway.sessions.usecases.sweep import AccountUnavailable, Found, Held, Listed, LooseEnd, Told
 from storage.postgres import provider_sessions
 from storage.postgres.pool import Database
@@ -37,6 +38,15 @@ class GladiaAccount:
 
     async def end_by_id(self, session_id: str) -> bool:
         return await self._provider.end_by_id(session_id)
+
+    async def erase(self, session_id: str) -> None:
+        try:
+            await self._provider.delete(session_id)
+        except ProviderRefused as error:
+            if error.status != 404:
+                raise AccountUnavailable(f"it answers HTTP {error.status}, {error.detail}") from error
+        except SttError as error:
+            raise AccountUnavailable(str(error)) from error
 
     async def told(self, session_id: str) -> Told | None:
         try:
@@ -96,6 +106,18 @@ class PostgresBooks:
     @available
     async def audit_again(self, session_id: str, at: datetime) -> None:
         await self._sessions.audit_again(session_id, at)
+
+    @available
+    async def to_erase(self, now: datetime, again_at: datetime, limit: int) -> Sequence[Unwanted]:
+        return [Unwanted(*found) for found in await self._sessions.to_erase(now, again_at, limit)]
+
+    @available
+    async def erase_again(self, session_id: str, at: datetime) -> None:
+        await self._sessions.erase_again(session_id, at)
+
+    @available
+    async def erased(self, session_id: str, at: datetime | None) -> None:
+        await self._sessions.erased(session_id, at)
 
     @available
     async def known(self, session_ids: Sequence[str]) -> set[str]:

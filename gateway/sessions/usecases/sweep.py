@@ -204,7 +204,7 @@ class Sweeper:
                 self._list_at = self._clock.monotonic() + LIST_EVERY_S
             except AccountUnavailable as error:
                 trouble = error  # what is in the books can be ended all the same
-        await _few_at_once([self._end(one) for one in await self._books.left_open(self._owner, BATCH)])
+        await few_at_once([self._end(one) for one in await self._books.left_open(self._owner, BATCH)])
         if self._swept is not None:
             await self._swept()
             self._swept = None
@@ -259,7 +259,7 @@ class Sweeper:
         """Read the provider's own account of sessions that are over; it comes a while after the end."""
         now = self._clock.now()
         due = await self._books.to_audit(now, now + timedelta(seconds=TAKEN_S), BATCH)
-        await _few_at_once([self._audit(one) for one in due])
+        await few_at_once([self._audit(one) for one in due])
 
     async def _audit(self, one: LooseEnd) -> None:
         try:
@@ -300,7 +300,7 @@ class Sweeper:
             )
 
 
-async def _few_at_once(works: Sequence[Awaitable[None]]) -> None:
+async def few_at_once(works: Sequence[Awaitable[None]]) -> None:
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(work: Awaitable[None]) -> None:

@@ -3,73 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from integration.gateway_api.in_process import TOKEN, InProcess, Relay, Stream, running
+from integration.gateway_api.in_process import TOKEN, Door, InProcess, Relay, Stream, running
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
-
-
-class Door:
-    """Stands between the gateway and the provider, and can be shut."""
-
-    def __init__(self, url: str) -> None:
-        self._port = urlsplit(url).port
-        self._is_open = asyncio.Event()
-        self._is_open.set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._carrying: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-        self.url = ""
-
-    async def __aenter__(self) -> Door:
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.shut()
-        for task in list(self._carrying):
-            task.cancel()
-        await asyncio.gather(*self._carrying, return_exceptions=True)
-
-    def shut(self) -> None:
-        self._is_open.clear()
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    def open(self) -> None:
-        self._is_open.set()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._carrying.add(task)
-        try:
-            if self._is_open.is_set():
-                below, above = await asyncio.open_connection("127.0.0.1", self._port)
-                self._writers |= {writer, above}
-                await asyncio.gather(self._copy(reader, above), self._copy(below, writer))
-                self._writers -= {above}
-        except asyncio.CancelledError:
-            pass  # asyncio's own callback cannot bear a cancelled task
-        finally:
-            self._carrying.discard(task)
-            self._writers.discard(writer)
-            writer.transport.abort()
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
 
 
 async def told(stream: Stream, reason: str) -> None:

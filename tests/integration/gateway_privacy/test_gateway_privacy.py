@@ -28,6 +28,7 @@ from gateway.sessions.usecases.record import Recorder
 from gateway.sessions.usecases.retention import Retention, RetentionRefused
 from storage.postgres.analyses import Analyses
 from storage.postgres.pool import Database, open_pool
+from storage.postgres.provider_sessions import ProviderSessions
 from storage.postgres.sessions import Sessions
 from storage.postgres.url import parse_database_url
 
@@ -257,6 +258,7 @@ async def test_words_are_removed_so_many_days_after_their_session_and_the_sessio
 
     keepsakes = PostgresKeepsakes(world.db, world.clock)
     retention = Retention(keepsakes, world.finaliser, world.clock, days=30)
+    provider_sessions = await heard_by_the_provider(world, old, young)
     world.clock.at = BEGIN + 29 * DAY
     assert await retention.sweep() == 0
     assert len(await world.places_of(SECRET)) == 5
@@ -267,6 +269,18 @@ async def test_words_are_removed_so_many_days_after_their_session_and_the_sessio
     assert row is not None and row.raw_transcript_blob_url is None and row.raw_transcript_ready_at is None
     assert await world.places_of("zeppelin") == EVERYWHERE
     assert await retention.sweep() == 0
+    assert await provider_sessions.to_erase(world.clock.now(), world.clock.now(), 9) == [("g-old", 1)]
+
+
+async def heard_by_the_provider(world: World, *sessions: SessionRecord) -> ProviderSessions:
+    """Each in one provider session, closed and billed."""
+    store = ProviderSessions(world.db, "account", "me/1")
+    for session in sessions:
+        name = f"g-{session.slug}"
+        await store.opened(name, "t", session.id, "anna", BEGIN)
+        await store.closed(name, BEGIN, 1.0, "closed")
+        await store.audited(name, 1.0)
+    return store
 
 
 async def test_why_an_analysis_failed_goes_with_the_words(world: World) -> None:
@@ -312,6 +326,7 @@ async def test_a_session_that_the_app_deletes_by_itself_leaves_nothing_with_us(w
     claimed = await world.claim(session)
     world.say(claimed, 1)
     await world.over(session, claimed)
+    provider_sessions = await heard_by_the_provider(world, session)
     for table, column in (
         ("SessionAnalysis", "sessionId"),
         ("TranscriptSegment", "videoSessionId"),
@@ -322,9 +337,11 @@ async def test_a_session_that_the_app_deletes_by_itself_leaves_nothing_with_us(w
     assert "gateway.transcript_event" in await world.places_of(SECRET)
     retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=0)
     assert await retention.sweep() == 0  # it may have been a moment ago
+    assert await provider_sessions.to_erase(world.clock.now(), world.clock.now(), 9) == []
     world.clock.at += DAY
     assert await retention.sweep() == 1
     assert await world.places_of(SECRET) == []
+    assert await provider_sessions.to_erase(world.clock.now(), world.clock.now(), 9) == [("g-abc12345", 1)]
 
 
 async def test_replicas_do_not_remove_at_the_same_time(world: World) -> None:

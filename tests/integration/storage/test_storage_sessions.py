@@ -301,6 +301,40 @@ async def test_provider_sessions_are_open_until_closed_and_then_billed(world: Wo
     assert await store.known(["g-1", "g-2"]) == {"g-1"}
 
 
+async def test_what_the_provider_keeps_of_a_deleted_session_is_queued_behind_its_bill(world: World) -> None:
+    """One that is closed and billed, one that runs on for a while, one of another account; what is wanted stays."""
+    store, other = ProviderSessions(world.db, "a", "us/1"), ProviderSessions(world.db, "b", "us/1")
+    for name in ("g-1", "g-2"):
+        await store.opened(name, world.run.id, world.session.id, "anna", NOW)
+    await other.opened("g-3", world.run.id, world.session.id, "anna", NOW)
+    await store.closed("g-1", NOW, 1.0, "closed")
+    await store.audited("g-1", 1.0)
+    assert await store.to_erase(LATER, LATER, 10) == []
+    assert await Sessions(world.db).delete(world.session.id, NOW)
+    again = LATER + timedelta(minutes=1)
+    assert await store.to_erase(LATER, again, 10) == [("g-1", 1)]
+    assert await store.to_erase(LATER, again, 10) == []  # it is taken
+    assert await store.to_erase(again, again, 10) == [("g-1", 2)]  # whoever took it has not come back
+    await store.erased("g-1", LATER)
+    await store.erase_again("g-1", NOW)  # too late
+    assert await store.to_erase(again, again, 10) == []
+
+    await store.closed("g-2", LATER, 1.0, "closed")
+    assert await store.to_erase(again, again, 10) == []
+    await store.audited("g-2", None)
+    assert await store.to_erase(again, again, 10) == [("g-2", 1)]
+    await store.erase_again("g-2", NOW)
+    assert await store.to_erase(NOW, again, 10) == [("g-2", 2)]
+    await store.erased("g-2", None)
+    assert await store.to_erase(again, again, 10) == []
+
+    await other.opened("g-4", world.run.id, world.session.id, "anna", NOW)  # noted after the deletion
+    for name in ("g-3", "g-4"):
+        await other.closed(name, NOW, 1.0, "closed")
+        await other.audited(name, 1.0)
+    assert sorted(await other.to_erase(again, again, 10)) == [("g-3", 1), ("g-4", 1)]
+
+
 async def test_a_session_is_left_open_when_its_process_does_not_answer_for_it(world: World) -> None:
     """Mine are my own affair, those of a living replica are its; a dead one's are the adopter's."""
     runs = Transcriptions(world.db)
