@@ -87,7 +87,8 @@ class Gate:
     def push(self, chunk: Chunk) -> list[Chunk]:
         """Take the track's next chunk. Returns: what goes on now, in order; the newest is last."""
         counts, held = self.counts, self._held
-        counts.heard += chunk.samples
+        samples = chunk.samples
+        counts.heard += samples
         while held and held[0].end <= chunk.offset - self._pre_roll:
             held.popleft()
         if not counts.failures:
@@ -95,7 +96,7 @@ class Gate:
                 self._listen(chunk)
             except Exception:  # whatever a detector may raise, the audio goes on
                 counts.failures += 1
-        self._next = chunk.end
+        self._next = chunk.offset + samples
         was_open = self._is_open
         self._is_open = bool(counts.failures) or chunk.offset < self._open_until
         if not self._is_open:
@@ -114,11 +115,11 @@ class Gate:
         if is_silent(chunk.pcm):
             self._part, self._recent = b"", 0  # digital silence needs no detector
             return
+        end = chunk.offset - len(self._part) // SAMPLE_BYTES
         pcm = self._part + chunk.pcm
         frame, size, is_speech = self._detector.frame_samples, self._frame_bytes, self._detector.is_speech
         whole = len(pcm) - len(pcm) % size
         self._part = pcm[whole:]
-        end = chunk.end - len(pcm) // SAMPLE_BYTES
         for at in range(0, whole, size):
             end += frame
             speaks = is_speech(pcm[at : at + size])

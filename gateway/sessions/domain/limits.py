@@ -107,9 +107,11 @@ def reached(
         return Reached(OFF_IN_SPACE if everywhere.transcription else OFF_HERE, daily=False, off=True)
     for rule in RULES:
         minutes = rule.allowed(limits)
+        if not minutes:
+            continue
         own = own_s - standing.own_before_s if rule.daily else own_s
         soon = rule.used_s(standing) + own + own_ahead_s + rule.live(standing) * others_ahead_s
-        if minutes and soon > minutes * 60:
+        if soon > minutes * 60:
             return Reached(rule.said.format(minutes), rule.daily)
     return None
 

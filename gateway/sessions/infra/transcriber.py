@@ -114,11 +114,6 @@ class GladiaTranscriber:
             metadata={**labels, "process": self._process},
         )
 
-        def listen(event: gladia.LinkEvent) -> None:
-            speech = _translate(event)
-            if speech is not None:
-                hear(speech)
-
         def note(session: SessionReport) -> None:
             report(
                 ProviderSession(
@@ -132,11 +127,13 @@ class GladiaTranscriber:
             )
 
         def open_link(first: Callable[[gladia.LinkEvent], None]) -> GladiaLink:
-            def both(event: gladia.LinkEvent) -> None:
+            def listen(event: gladia.LinkEvent) -> None:
                 first(event)
-                listen(event)
+                speech = _translate(event)
+                if speech is not None:
+                    hear(speech)
 
-            return self._provider.link(config, both, note)
+            return self._provider.link(config, listen, note)
 
         return self._voice.link(open_link, labels.get("identity", ""))
 

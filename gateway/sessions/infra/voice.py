@@ -93,34 +93,29 @@ class VoicedLink:
 
     def send(self, offset: int, pcm: bytes) -> None:
         chunk = Chunk(offset, pcm)
-        ready, speech = self._through_gate(chunk)
+        mine, total = self._gate.counts, self._voice.counts
+        speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
+        ready = self._gate.push(chunk)
+        speech, passed = mine.speech - speech, mine.passed - passed
+        total.heard += chunk.samples
+        total.speech += speech
+        total.withheld += chunk.samples - passed
+        total.openings += mine.openings - openings
+        if mine.failures != failures:
+            total.failures += 1
+            log.error("voice detection fails; all audio of this track is sent", extra={"identity": self._identity})
         if self._voice.options.gate != "on":
-            ready = [chunk]
-        for passed in ready:
-            self.link.send(passed.offset, passed.pcm)
+            ready, passed = [chunk], chunk.samples
+        for one in ready:
+            self.link.send(one.offset, one.pcm)
         if not ready:
             self.link.leave_out(self._gate.left_out_to)
         if self.link.state == "streaming":  # else it is known why there is no text
-            self._unanswered.sent(sum(passed.samples for passed in ready), speech)
-            self._look_after()
+            self._unanswered.sent(passed, speech)
+            if self._unanswered.may_renew():
+                self._renew()
 
-    def _through_gate(self, chunk: Chunk) -> tuple[list[Chunk], int]:
-        """What passes, and how much of this chunk is speech. Everything is counted."""
-        total, mine = self._voice.counts, self._gate.counts
-        speech, withheld, openings, failures = mine.speech, mine.withheld, mine.openings, mine.failures
-        ready = self._gate.push(chunk)
-        total.heard += chunk.samples
-        total.speech += mine.speech - speech
-        total.withheld += mine.withheld - withheld
-        total.openings += mine.openings - openings
-        total.failures += mine.failures - failures
-        if mine.failures != failures:
-            log.error("voice detection fails; all audio of this track is sent", extra={"identity": self._identity})
-        return ready, mine.speech - speech
-
-    def _look_after(self) -> None:
-        if not self._unanswered.may_renew():
-            return
+    def _renew(self) -> None:
         self._voice.counts.renewals += 1
         log.warning(
             "%.0f s of speech and no text: the provider session is renewed",

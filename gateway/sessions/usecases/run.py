@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -491,9 +490,9 @@ class Run:
         reading = clock.monotonic()
         touched = clock.monotonic()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_S):
-                    await self._noted.wait()
+            soon = asyncio.get_running_loop().call_later(BEAT_S, self._noted.set)
+            await self._noted.wait()
+            soon.cancel()
             self._noted.clear()
             now = clock.monotonic()
             try:
@@ -608,11 +607,12 @@ class Run:
 
     def _read_links(self) -> None:
         for meter in self._meters.by_identity.values():
-            lives = [live for live in self.tracks if live.meter is meter]
-            links = [live.link for live in lives]
-            meter.listened = sum(map(_listened, lives), meter.listened_before)
-            meter.samples_sent = meter.samples_sent_before + sum(link.sent_samples for link in links)
-            meter.chunks_sent = meter.chunks_sent_before + sum(link.messages_sent for link in links)
+            meter.listened = meter.listened_before
+            meter.samples_sent, meter.chunks_sent = meter.samples_sent_before, meter.chunks_sent_before
+        for live in self.tracks:
+            live.meter.listened += _listened(live)
+            live.meter.samples_sent += live.link.sent_samples
+            live.meter.chunks_sent += live.link.messages_sent
 
     def _move(self, after: TranscriptionState) -> None:
         if after is self.state:
