@@ -116,7 +116,7 @@ export class Captions {
     if (!said.text) {
       if (row) this.#drop(row);
     } else {
-      this.#write(row ?? this.#partials.appendChild(this.#row(said)), said, this.#partials);
+      this.#write(row ?? this.#partials.appendChild(this.#row(said)), said);
     }
     this.#settle();
   }
@@ -125,7 +125,8 @@ export class Captions {
     const row = this.#rows.get(said.utteranceId) ?? this.#row(said);
     row.classList.add('final');
     this.#finals.append(row);
-    this.#write(row, said, this.#finals);
+    this.#write(row, said);
+    nameBelow(row.previousElementSibling, row);
     this.#count++;
     this.#last = seq;
     if (!this.#pinned) this.#unseen++;
@@ -166,7 +167,7 @@ export class Captions {
     return row;
   }
 
-  #write(row, said, list) {
+  #write(row, said) {
     const [time, who, text] = row.children;
     time.textContent = clock(said.startMs);
     time.title = new Date(said.startedAt).toLocaleString();
@@ -174,8 +175,6 @@ export class Captions {
     text.textContent = said.text;
     this.#sift(row);
     if (said.language) text.lang = said.language;
-    const before = row.previousElementSibling ?? (list === this.#partials ? this.#finals.lastElementChild : null);
-    row.classList.toggle('same', before?.dataset.who === row.dataset.who);
   }
 
   #translate(row, { targetLanguage, text }) {
@@ -234,6 +233,7 @@ export class Captions {
   // --- scrolling: follow the speech until the reader scrolls up ----------------------------------------------
 
   #settle() {
+    for (const row of this.#partials.children) nameBelow(row.previousElementSibling ?? this.#finals.lastElementChild, row);
     this.#quiet.hidden = this.#finals.childElementCount + this.#partials.childElementCount > 0;
     this.#newest.hidden = this.#pinned;
     this.#newest.textContent = this.#unseen ? `${this.#unseen} new ↓` : 'Newest ↓';
@@ -274,4 +274,9 @@ export class Captions {
     this.#height = this.#pane.scrollHeight;
     this.#room = this.#pane.clientHeight;
   }
+}
+
+/** A row shows its speaker's name unless the one before it is the same speaker's. */
+function nameBelow(before, row) {
+  row.classList.toggle('same', before?.dataset.who === row.dataset.who);
 }

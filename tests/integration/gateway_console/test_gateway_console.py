@@ -397,6 +397,28 @@ async def test_search_finds_text_translations_and_names_also_in_lines_that_come_
         assert page.complaints == []
 
 
+async def test_words_under_way_never_stand_below_the_name_of_another(gateway: Gateway, browse: OpenPage) -> None:
+    """Two people speak at once: who says an unsettled line is said as soon as another's line comes between."""
+    async with browse() as page:
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session=nowhere")
+        await page.until("document.querySelector('#line').dataset.phase === 'over'")
+        await page.run(FIVE)
+        await page.run(
+            """window.begin = (utteranceId, participantIdentity) =>
+                 captions.partial({ utteranceId, participantIdentity, text: 'er', startMs: 6000, startedAt: 0 })"""
+        )
+        names = """[...document.querySelectorAll('#partials .who')]
+          .map((who) => (who.offsetWidth > 1 ? who.textContent : ''))"""
+        await page.run("begin('a', 'budgie'), begin('b', 'budgie'), begin('c', 'carl')")
+        assert await page.run(names) == ["", "", "carl"], "who spoke last goes on"
+        await page.run("add(6, 'ben', 'But.')")
+        assert await page.run(names) == ["budgie", "", "carl"]
+        await page.run("captions.note('Line 7 is missing')")
+        assert await page.run(names) == ["budgie", "", "carl"]
+        await page.run("captions.final(8, { utteranceId: 'a', participantIdentity: 'budgie', text: 'Er.', startMs: 1 })")
+        assert await page.run(names) == ["", "carl"]
+
+
 async def test_speakers_of_one_session_have_colours_far_apart(gateway: Gateway, browse: OpenPage) -> None:
     async with browse() as page:
         await page.open(f"{gateway.http_url}/")
