@@ -508,6 +508,22 @@ async def test_nothing_is_wider_than_the_screen_and_everything_can_be_touched(
         assert page.complaints == []
 
 
+async def test_a_phone_on_its_side_keeps_room_for_the_words(gateway: Gateway, browse: OpenPage) -> None:
+    """Also below the open panel that says where to send audio; then the session scrolls, and never the window."""
+    async with browse(width=844, height=390) as page:
+        slug, _ = await start(gateway)
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("!document.querySelector('#key').hidden")
+        await page.run(FIVE)
+        assert await page.run("pane.clientHeight >= 150"), await page.run("pane.clientHeight")
+        await page.run("key.click()")
+        await page.until("ingest.open && !ingest.hidden")
+        assert await page.run("pane.clientHeight >= 100"), await page.run("pane.clientHeight")
+        assert await page.run("document.documentElement.scrollHeight <= innerHeight")
+        await page.run("ingest.open = false")
+        await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2 && pane.clientHeight >= 150")
+
+
 async def test_the_page_asks_nobody_else_for_anything(gateway: Gateway, browse: OpenPage) -> None:
     async with browse() as page:
         slug, _ = await start(gateway)
