@@ -415,7 +415,9 @@ async def test_words_under_way_never_stand_below_the_name_of_another(gateway: Ga
         assert await page.run(names) == ["budgie", "", "carl"]
         await page.run("captions.note('Line 7 is missing')")
         assert await page.run(names) == ["budgie", "", "carl"]
-        await page.run("captions.final(8, { utteranceId: 'a', participantIdentity: 'budgie', text: 'Er.', startMs: 1 })")
+        await page.run(
+            "captions.final(8, { utteranceId: 'a', participantIdentity: 'budgie', text: 'Er.', startMs: 1 })"
+        )
         assert await page.run(names) == ["", "carl"]
 
 
