@@ -87,7 +87,7 @@ class Recorder:
         self._pending: defaultdict[str, set[object]] = defaultdict(set)  # transcription → what the database has not got
         self._arrived = asyncio.Event()
         self._fell_behind = asyncio.Event()
-        self._written = asyncio.Condition()
+        self._written = asyncio.Event()  # set for a moment, to wake everybody who waits
         self._attempts: set[asyncio.Task[Any]] = set()
         self._late: set[asyncio.Task[Kept]] = set()  # attempts that outlasted our patience
         self._participants: dict[tuple[str, str], str | None] = {}  # (session, identity), while catching up
@@ -135,18 +135,17 @@ class Recorder:
                 raise
             if kept is not None:
                 self._account([usage], kept)
-            await self._tell_written()
+            self._tell_written()
 
     async def room(self) -> None:
         """Wait while the queue is full."""
-        if self._waiting >= self._limit:
-            async with self._written:
-                await self._written.wait_for(lambda: self._waiting < self._limit)
+        while self._waiting >= self._limit:
+            await self._written.wait()
 
     async def settled(self, transcription_id: str) -> None:
         """Wait until everything of a transcription is in the database, and its finals with the watchers."""
-        async with self._written:
-            await self._written.wait_for(lambda: transcription_id not in self._pending)
+        while transcription_id in self._pending:
+            await self._written.wait()
 
     async def unsaved(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
         """Finals that people have seen and the database has not got, by number."""
@@ -202,7 +201,7 @@ class Recorder:
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
         if kept is not None:
             self._account([item.final for item in batch], kept)
-        await self._tell_written()
+        self._tell_written()
 
     async def _straight(self, work: Callable[[], Coroutine[Any, Any, Kept]]) -> Kept | None:
         """What became of it; None when the database has not taken it within our patience.
@@ -252,7 +251,7 @@ class Recorder:
                 if tries == 0:
                     log.warning("database: %s; trying again", error, exc_info=_unforeseen(error))
                 await backlog.add(())  # the disk may have room again
-                await self._tell_written()
+                self._tell_written()
                 await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
                 tries += 1
                 continue
@@ -284,7 +283,7 @@ class Recorder:
                 numbered,
             )
         self._account(entries, kept)
-        await self._tell_written()
+        self._tell_written()
         return len(entries)
 
     async def _with_participant(self, entry: Entry) -> Entry:
@@ -308,7 +307,8 @@ class Recorder:
         return attempt
 
     async def _store_waiting(self, batch: list[_Waiting]) -> Kept:
-        await asyncio.wait({item.participant for item in batch})  # unlike `gather`, leaves them alone when cancelled
+        if missing := {item.participant for item in batch if not item.participant.done()}:
+            await asyncio.wait(missing)  # unlike `gather`, leaves them alone when cancelled
         return await self._store([_placed(item) for item in batch])
 
     async def _store(self, entries: Sequence[Entry]) -> Kept:
@@ -336,9 +336,9 @@ class Recorder:
         for session_id in kept.gone:
             self.gone(session_id)
 
-    async def _tell_written(self) -> None:
-        async with self._written:
-            self._written.notify_all()
+    def _tell_written(self) -> None:
+        self._written.set()
+        self._written.clear()
 
 
 def _placed(item: _Waiting) -> FinalToKeep:
