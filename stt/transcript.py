@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(msgspec.Struct, frozen=True, gc=False):
     """`start` and `end` in seconds since the track's anchor; `text` keeps the provider's leading space."""
 
     text: str
@@ -15,8 +14,7 @@ class Word:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(msgspec.Struct, frozen=True, gc=False):
     """One stretch of speech. A final replaces every partial of the same `id` and never changes again.
 
     `id` is `<provider session id>:<the provider's id>`, because the latter restarts in every session.

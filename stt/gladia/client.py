@@ -356,12 +356,16 @@ class GladiaLink:
 
     def send(self, offset: int, pcm: bytes) -> None:
         """The track goes on at sample `offset` with 16 kHz mono s16le. Never waits: audio is held, bounded."""
-        known = len(self._link.sessions)
-        self._tell(self._link.audio(offset, pcm, self._clock()))
-        if len(self._link.sessions) != known:
+        link, now = self._link, self._clock()
+        known = len(link.sessions)
+        events = link.audio(offset, pcm, now)
+        if events:
+            self._tell(events)
+        if len(link.sessions) != known:
             self._go_on()
         else:
-            self._pump()
+            for conversation in self._conversations:
+                conversation.pump(now)
 
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
@@ -386,8 +390,9 @@ class GladiaLink:
 
     def _pump(self) -> None:
         """There may be something to send."""
+        now = self._clock()
         for conversation in self._conversations:
-            conversation.pump()
+            conversation.pump(now)
 
     def _go_on(self) -> None:
         """There are other sessions than before, or other deadlines."""

@@ -41,7 +41,7 @@ class Conversation:
     def opened(self, socket: Socket) -> None:
         self._socket = socket
         self._tell(self._link.opened(self.session, self._clock()))
-        self.pump()
+        self.pump(self._clock())
 
     def received(self, message: str | bytes) -> None:
         session = self.session
@@ -58,20 +58,19 @@ class Conversation:
         if session.state is before or self._socket is None:
             return
         if session.state in CONNECTED:
-            self.pump()  # there may be something to send now
+            self.pump(self._clock())  # there may be something to send now
         else:
             self._socket.leave()
 
     def writable(self) -> None:
-        self.pump()
+        self.pump(self._clock())
 
-    def pump(self) -> None:
+    def pump(self, now: float) -> None:
         """Send what there is to send, as far as the provider takes it; look when there is more to do."""
         socket, session = self._socket, self.session
         if socket is None:
             return
         try:
-            now = self._clock()
             while socket.is_writable and (message := session.take(now)) is not None:
                 socket.send(message)
             self._look_at(session.wake_at if socket.is_writable else session.tick_at, now)
@@ -108,4 +107,4 @@ class Conversation:
         if is_over:
             self._socket.abort()
         else:
-            self.pump()
+            self.pump(self._clock())

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
 from stt.gladia.retained import Retained, Span
@@ -19,30 +21,26 @@ from stt.gladia.session import SAMPLE_RATE, LinkOptions, Session, SessionState
 from stt.transcript import Utterance, Word
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(msgspec.Struct, frozen=True):
     """A partial or a final, on the track's clock."""
 
     utterance: Utterance
 
 
-@dataclass(frozen=True, slots=True)
-class Retracted:
+class Retracted(msgspec.Struct, frozen=True):
     """The partials of this utterance will get no final: their audio is heard again under another id."""
 
     utterance_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TranslationHeard:
+class TranslationHeard(msgspec.Struct, frozen=True):
     utterance_id: str
     original_language: str | None
     target_language: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotationHeard:
+class AnnotationHeard(msgspec.Struct, frozen=True):
     """`kind`: named_entity_recognition or sentiment_analysis.
 
     `results` as the provider sent them, except that `start` and `end` are seconds on the track's clock.
@@ -53,24 +51,21 @@ class AnnotationHeard:
     results: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechChanged:
+class SpeechChanged(msgspec.Struct, frozen=True):
     """The provider heard speech begin or end at `at` seconds on the track's clock."""
 
     speaking: bool
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class AudioGivenUp:
+class AudioGivenUp(msgspec.Struct, frozen=True):
     """Audio left the window before the provider had heard it: seconds on the track's clock."""
 
     start: float
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Complained:
+class Complained(msgspec.Struct, frozen=True):
     """The provider reported an error of its own."""
 
     about: str
@@ -100,12 +95,12 @@ _HELD = 1000
 """Messages kept while it is not known what the provider has; above it the oldest go, the result has them too."""
 
 
-@dataclass(slots=True)
-class _Name:
+class _Name(msgspec.Struct):
     """Who bears one of the provider's utterance ids at the moment."""
 
     generation: int
     resumes: int
+    spelt: str
     settled_to: float | None = None  # seconds of the session
 
 
@@ -120,12 +115,13 @@ class _Names:
         """The id to use, or None for a repeat of something already final. `start`: seconds of the session."""
         name = self.by_id.get(provider_id)
         if name is None:
-            name = self.by_id[provider_id] = _Name(1, resumes)
+            name = self.by_id[provider_id] = _Name(1, resumes, f"{self.session_id}:{provider_id}")
         elif name.resumes < resumes or (name.settled_to is not None and start >= name.settled_to - 0.001):
             name.generation, name.resumes, name.settled_to = name.generation + 1, resumes, None
+            name.spelt = f"{self.session_id}:{provider_id}.{name.generation}"
         elif name.settled_to is not None:
             return None
-        return self._spell(provider_id, name)
+        return name.spelt
 
     def settle(self, provider_id: str, end: float) -> None:
         self.by_id[provider_id].settled_to = end
@@ -134,15 +130,10 @@ class _Names:
         """Add-ons name the utterance in full or by its bare counter (both were seen)."""
         provider_id = f"{channel:02d}_{int(utterance_id):08d}" if utterance_id.isdecimal() else utterance_id
         name = self.by_id.get(provider_id)
-        return None if name is None else self._spell(provider_id, name)
-
-    def _spell(self, provider_id: str, name: _Name) -> str:
-        suffix = f".{name.generation}" if name.generation > 1 else ""
-        return f"{self.session_id}:{provider_id}{suffix}"
+        return None if name is None else name.spelt
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(msgspec.Struct, frozen=True, gc=False):
     """An utterance that has partials and no final: seconds of the track."""
 
     start: float
@@ -258,10 +249,10 @@ class Link:
 
     def received(self, session: Session, message: wire.Message, now: float) -> list[LinkEvent]:
         """A message came over the socket of `session`."""
+        if isinstance(message, wire.AudioAcknowledged):  # two of three are
+            session.acknowledged(message.begin, message.end, now)
+            return self._settle_resume(session)
         match message:
-            case wire.AudioAcknowledged(begin, end):
-                session.acknowledged(begin, end, now)
-                return self._settle_resume(session)
             case wire.AudioRefused(reason):
                 return self._complained("audio_chunk", reason) if session.turned_away(now) else []
             case wire.Complaint(about, text):
@@ -485,30 +476,41 @@ class Link:
     def _on_track(self, session: Session, message: wire.Transcribed, name: str, before: int | None) -> Utterance | None:
         """The utterance on the track's clock, without what is heard again anyway; None when nothing is left."""
         spoken = message.utterance
-        words: list[Word] = []
-        kept: list[Word] = []
-        for heard in spoken.words:
-            middle = _samples((heard.start + heard.end) / 2)
-            words.append(
-                Word(
-                    heard.word,
-                    self._at(session, heard.start, middle),
-                    self._at(session, max(heard.end, heard.start), middle),
-                    heard.confidence,
-                )
-            )
-            if self._counts(session, middle, before):
-                kept.append(words[-1])
-        middle = _samples((spoken.start + spoken.end) / 2)
-        if not spoken.text.strip() or (not words and not self._counts(session, middle, before)):
+        text = spoken.text.strip()
+        if not text:
             return None
+        if not spoken.words:
+            middle = _samples((spoken.start + spoken.end) / 2)
+            if not self._counts(session, middle, before):
+                return None
+            start = self._at(session, spoken.start, middle)
+            end = self._at(session, max(spoken.end, spoken.start), middle)
+            return Utterance(name, message.is_final, text, spoken.language, start, end, spoken.confidence)
+        words: list[Word] = []
+        kept = words if before is None and not session.has_superseded else []
+        latest = 0
+        since, newest = session.timeline.newest
+        for heard in spoken.words:  # many, and often: without calls that can be spared
+            middle = round((heard.start + heard.end) / 2 * SAMPLE_RATE)
+            shift = newest if middle >= since else session.timeline.shift(middle)
+            first = round(heard.start * SAMPLE_RATE) + shift
+            last = round(heard.end * SAMPLE_RATE) + shift
+            if first < 0:
+                first = 0
+            if last < first:
+                last = first
+            if last > latest:
+                latest = last
+            words.append(Word(heard.word, first / SAMPLE_RATE, last / SAMPLE_RATE, heard.confidence))
+            if kept is not words and self._counts(session, middle, before):
+                kept.append(words[-1])
         utterance = Utterance(
             name,
             message.is_final,
-            spoken.text.strip(),
+            text,
             spoken.language,
-            words[0].start if words else self._at(session, spoken.start, middle),
-            max(word.end for word in words) if words else self._at(session, max(spoken.end, spoken.start), middle),
+            words[0].start,
+            latest / SAMPLE_RATE,
             spoken.confidence,
             tuple(words),
         )
@@ -548,6 +550,8 @@ class Link:
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
         """Of what left the window, the part that the provider may not have is lost."""
+        if not spans:
+            return []
         confirmed = self._owner.confirmed if self._owner else 0
         return [
             event

@@ -21,8 +21,10 @@ KEEPALIVE: Final = '{"type":"audio_chunk","data":{"chunk":""}}'
 # Longer than any session; keeps arithmetic on what a confused provider sends within bounds.
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 
-# Acknowledgements are half of all messages, so they are told apart by prefix and read by a decoder of their own.
+# Nearly all messages are of two types, which are told by their prefix and read in one go. In another order of fields
+# they are understood as well.
 _ACK_PREFIX: Final = '{"type":"audio_chunk"'
+_TRANSCRIPT_PREFIX: Final = '{"type":"transcript"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,45 +200,41 @@ def error_text(body: bytes) -> str:
 # --- WebSocket messages ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AudioAcknowledged:
-    """Bytes of the session from `begin` to `end` (exclusive) were received, counted over the whole session."""
+class AudioAcknowledged(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Bytes of the session from `begin` to `end` (exclusive) were received, counted over the whole session.
+
+    On the wire a pair.
+    """
 
     begin: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class AudioRefused:
+class AudioRefused(msgspec.Struct, frozen=True):
     """The service takes no more audio in this session."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopAcknowledged:
+class StopAcknowledged(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Transcribed:
+class Transcribed(msgspec.Struct, frozen=True):
     id: str
     is_final: bool
     utterance: SpokenUtterance
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechStarted:
+class SpeechStarted(msgspec.Struct, frozen=True):
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechEnded:
+class SpeechEnded(msgspec.Struct, frozen=True):
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(msgspec.Struct, frozen=True):
     utterance_id: str
     channel: int
     original_language: str | None
@@ -244,8 +242,7 @@ class Translated:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True):
     """Named entities or sentiments, passed through as the provider sent them."""
 
     kind: str
@@ -253,28 +250,24 @@ class Noted:
     results: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Concluded:
+class Concluded(msgspec.Struct, frozen=True):
     """After the last final: everything once more."""
 
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(msgspec.Struct, frozen=True):
     """Nothing more will come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(msgspec.Struct, frozen=True):
     """The service reports an error of its own, in any of its three forms."""
 
     about: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """A type that this client has no use for, known or unknown."""
 
     type: str
@@ -297,7 +290,7 @@ Message = (
 
 
 class _AckData(msgspec.Struct, frozen=True):
-    byte_range: tuple[int, int]
+    byte_range: AudioAcknowledged
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -317,10 +310,8 @@ class _Envelope(msgspec.Struct, frozen=True):
     acknowledged: bool = True
 
 
-class _TranscriptData(msgspec.Struct, frozen=True):
-    id: str
-    is_final: bool
-    utterance: SpokenUtterance
+class _Transcript(msgspec.Struct, frozen=True):
+    data: Transcribed | None = None
 
 
 class _SpeechData(msgspec.Struct, frozen=True):
@@ -341,7 +332,8 @@ class _AnnotationData(msgspec.Struct, frozen=True):
 
 _ack = msgspec.json.Decoder(_Ack).decode
 _envelope = msgspec.json.Decoder(_Envelope).decode
-_transcript = msgspec.json.Decoder(_TranscriptData).decode
+_transcript = msgspec.json.Decoder(_Transcript).decode
+_transcribed = msgspec.json.Decoder(Transcribed).decode
 _speech = msgspec.json.Decoder(_SpeechData).decode
 _translation = msgspec.json.Decoder(_TranslationData).decode
 _annotation = msgspec.json.Decoder(_AnnotationData).decode
@@ -358,8 +350,11 @@ def parse(text: str | bytes) -> Message:
     Raises: MalformedMessage when it is not JSON, or a type we use lacks what we need.
     """
     try:
-        if isinstance(text, str) and text.startswith(_ACK_PREFIX):
-            return _read_ack(_ack(text))
+        if isinstance(text, str):
+            if text.startswith(_ACK_PREFIX):
+                return _read_ack(_ack(text))
+            if text.startswith(_TRANSCRIPT_PREFIX) and (found := _transcript(text).data) is not None:
+                return found
         envelope = _envelope(text)
         match envelope.type:
             case "audio_chunk":
@@ -367,8 +362,7 @@ def parse(text: str | bytes) -> Message:
             case _ if envelope.error is not None and bytes(envelope.data) == b"null":
                 return Complaint(envelope.type, envelope.error.message)
             case "transcript":
-                data = _transcript(envelope.data)
-                return Transcribed(data.id, data.is_final, data.utterance)
+                return _transcribed(envelope.data)
             case "speech_start":
                 return SpeechStarted(_speech(envelope.data).time)
             case "speech_end":
@@ -376,13 +370,13 @@ def parse(text: str | bytes) -> Message:
             case "stop_recording":
                 return StopAcknowledged() if envelope.acknowledged else Complaint("stop_recording", "refused")
             case "translation":
-                found = _translation(envelope.data)
+                said = _translation(envelope.data)
                 return Translated(
-                    str(found.utterance_id),
-                    found.translated_utterance.channel,
-                    found.original_language,
-                    found.target_language,
-                    found.translated_utterance.text.strip(),
+                    str(said.utterance_id),
+                    said.translated_utterance.channel,
+                    said.original_language,
+                    said.target_language,
+                    said.translated_utterance.text.strip(),
                 )
             case "named_entity_recognition" | "sentiment_analysis":
                 note = _annotation(envelope.data)
@@ -392,8 +386,8 @@ def parse(text: str | bytes) -> Message:
             case "end_session":
                 return SessionEnded()
             case "error":
-                said = _anything(envelope.data) or {}
-                return Complaint("error", str(said.get("message") or said.get("code") or "unspecified"))
+                told = _anything(envelope.data) or {}
+                return Complaint("error", str(told.get("message") or told.get("code") or "unspecified"))
             case other:
                 return Ignored(other)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -403,4 +397,4 @@ def parse(text: str | bytes) -> Message:
 def _read_ack(ack: _Ack) -> Message:
     if ack.data is None or not ack.acknowledged:
         return AudioRefused(ack.error.message if ack.error else "no reason given")
-    return AudioAcknowledged(*ack.data.byte_range)
+    return ack.data.byte_range

@@ -29,13 +29,10 @@ class Retained:
         self._pieces: list[bytes] = []
         self._held = 0
         self._forgotten = 0  # end of the newest piece that has left the window
+        self.end = 0
+        """Position after the newest sample; 0 before any audio came."""
         self.left_out_to = 0  # nothing before will come any more
         self.given_up_to = 0  # end of the newest piece that left because the window was full
-
-    @property
-    def end(self) -> int:
-        """Position after the newest sample; 0 before any audio came."""
-        return self._starts[-1] + len(self._pieces[-1]) // SAMPLE_BYTES if self._pieces else self._forgotten
 
     @property
     def start(self) -> int:
@@ -57,7 +54,9 @@ class Retained:
         self.left_out_to = offset
         self._starts.append(offset)
         self._pieces.append(pcm)
-        self._held += len(pcm) // SAMPLE_BYTES
+        samples = len(pcm) // SAMPLE_BYTES
+        self.end = offset + samples
+        self._held += samples
         lost: list[Span] = []
         while self._held > self._limit and len(self._pieces) > 1:
             start, piece = self._starts.pop(0), self._pieces.pop(0)
@@ -76,6 +75,8 @@ class Retained:
 
     def read(self, position: int, most: int) -> tuple[int, bytes] | None:
         """The first audio at or after `position`: (where it starts, up to `most` samples without a gap)."""
+        if position >= self.end:
+            return None
         index = bisect_right(self._starts, position) - 1
         if index < 0:
             index = 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from stt.transcript import Utterance, Word
 

@@ -265,6 +265,8 @@ class Session:
         self._not_before = now
         self._down_since: float | None = None
         self._awaiting_since: float | None = None
+        self._overlap = int(options.overlap_s * SAMPLE_RATE)
+        self._hush = int(options.hush_s * SAMPLE_RATE)
         self._born = now
         self._last_sent = now
         self._last_audio = now
@@ -312,14 +314,21 @@ class Session:
     @property
     def needs_from(self) -> int:
         """Position from which audio has to be sent again, should this session be cut or lost."""
-        return max(self.begin, self._heard_to - int(self._options.overlap_s * SAMPLE_RATE))
+        return max(self.begin, self._heard_to - self._overlap)
 
     @property
     def has_heard_all(self) -> bool:
         return self._until is not None and self._heard_to >= self._until
 
+    @property
+    def has_superseded(self) -> bool:
+        """Whether anything is superseded at all."""
+        return self._until is not None or bool(self._agains)
+
     def is_superseded(self, session: int) -> bool:
         """Whether what the provider hears at this session sample is heard again, or by another session."""
+        if not self.has_superseded:
+            return False
         position = self.timeline.to_track(session)
         if self._until is not None and position >= self._until:
             return True
@@ -445,6 +454,8 @@ class Session:
                 return self._keepalive(now)
 
     def _take_audio(self, most: int, now: float) -> bytes | None:
+        if self._cursor >= self._audio.end:
+            return None
         found = self._audio.read(self._cursor, most)
         if found is None or (self._until is not None and found[0] >= self._until):
             return None
@@ -503,7 +514,7 @@ class Session:
 
     def _take_hush(self, now: float) -> bytes | None:
         """The track is left out from here on, in mid-utterance: a provider that hears nothing would never end it."""
-        samples = int(self._options.hush_s * SAMPLE_RATE)
+        samples = self._hush
         if not self.awaits_final or self._audio.left_out_to - self._cursor < samples:
             return None
         self._cursor += samples

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+_NOWHERE = -(1 << 60)
+"""Where nothing was sent, everything lies at 0."""
+
 
 class Timeline:
     """Session samples to track samples, for one provider session. All positions in samples at 16 kHz."""
@@ -47,7 +50,19 @@ class Timeline:
 
         `within`: a sample of the same stretch. Ends are imprecise; the middle of a word tells where it belongs.
         """
-        if not self._session:
-            return 0
-        index = max(bisect_right(self._session, session if within is None else within) - 1, 0)
-        return max(self._track[index] + session - self._session[index], 0)
+        return max(session + self.shift(session if within is None else within), 0)
+
+    @property
+    def newest(self) -> tuple[int, int]:
+        """Where the newest stretch begins in the session, and its shift: most of what is asked for lies in it."""
+        return (self._session[-1], self._track[-1] - self._session[-1]) if self._session else (0, _NOWHERE)
+
+    def shift(self, session: int) -> int:
+        """What to add to a session sample of the stretch that this one lies in; what then is negative lies at 0."""
+        marks = self._session
+        if not marks:
+            return _NOWHERE
+        if session >= marks[-1]:
+            return self._track[-1] - marks[-1]
+        index = max(bisect_right(marks, session) - 1, 0)
+        return self._track[index] - marks[index]

@@ -12,7 +12,7 @@ from stt_gladia_line import CONFIG, Line
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.link import SpeechChanged
+from stt.gladia.link import LinkEvent, SpeechChanged
 from stt.gladia.messages import LiveConfig
 from stt.gladia.places import Place
 from stt.gladia.session import LinkOptions
@@ -539,6 +539,27 @@ async def test_a_cancelled_link_leaves_no_session_running(dial: Dial, plan: dict
     await line.provider.__aexit__(None, None, None)
     await line.all_ended()
     assert [report.id for report in line.reports if report.over] == [r.id for r in line.reports if not r.over]
+
+
+async def test_an_error_in_our_own_code_ends_the_link_and_surfaces(dial: Dial) -> None:
+    """Whoever hears an event fails, in a callback of the event loop: the link does not go on as if nothing were."""
+    line = await dial(None, QUICK)
+    heard: list[LinkEvent] = []
+
+    def fail(event: LinkEvent) -> None:
+        heard.append(event)
+        raise LookupError("of our own")
+
+    link = line.provider.link(CONFIG, fail, lambda report: None)
+    running = asyncio.create_task(link.run(), name="test-link")
+    pcm, _ = speak(SAID, lead_s=0.1)
+    link.send(0, pcm)
+    with pytest.raises(ExceptionGroup) as raised:
+        await running
+    assert raised.group_contains(LookupError, match="of our own")
+    assert len(heard) == 1
+    await line.provider.__aexit__(None, None, None)
+    await line.all_ended()
 
 
 async def test_a_session_that_was_given_up_at_the_deadline_is_ended_in_the_background(dial: Dial) -> None:
