@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -108,6 +109,14 @@ def test_the_client_keeps_its_promises_alone(node: str) -> None:
         env={"PATH": os.environ["PATH"]},
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_package_holds_what_its_modules_and_types_import() -> None:
+    packed = set(json.loads((CLIENT / "package.json").read_text())["files"])
+    for name in packed - {"README.md"}:
+        imported = re.findall(r"from '\./([\w-]+)\.js'", (CLIENT / name).read_text())
+        kind = "d.ts" if name.endswith(".d.ts") else "js"
+        assert {f"{module}.{kind}" for module in imported} <= packed, name
 
 
 async def test_a_program_hears_everything_as_it_is_said(world: World, node: str) -> None:
