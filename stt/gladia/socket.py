@@ -28,6 +28,7 @@ HEARTBEAT_S: Final = 20.0
 """A peer that was silent for so long is asked for a sign of life, which must come within half of it."""
 CLOSE_S: Final = 0.5
 """For the peer's half of a close handshake."""
+_MOST_SAID: Final = 200  # characters of an error; what a server writes may be in it
 _SECOND_ADDRESS_S: Final = 0.25  # a host with several addresses: the next one is tried after so long
 
 _TEXT, _BINARY = WSMsgType.TEXT, WSMsgType.BINARY
@@ -81,9 +82,8 @@ class Socket(WSListener):
         self._receiver = receiver
         self._transport: WSTransport | None = None
         self._over: asyncio.Future[int | None] = loop.create_future()
-        self._parts: list[bytes] = []  # of a message that comes in several frames
-        self._size = 0
-        self._kind = _TEXT
+        self._begun: WSMsgType | None = None  # a message that comes in several frames is under way
+        self._so_far = bytearray()
         self._is_cut = False
         self._is_alive = True  # something came since the last look
         self._silent = 0  # looks
@@ -157,7 +157,7 @@ class Socket(WSListener):
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise _Violation(WSCloseCode.PROTOCOL_ERROR, "reserved bits are set")
             kind = frame.msg_type
-            if kind is _TEXT and frame.fin and not self._size:
+            if kind is _TEXT and frame.fin and self._begun is None:
                 message: str | bytes | None = frame.get_payload_as_utf8_text()
             else:
                 message = self._unusual(transport, kind, frame)
@@ -195,7 +195,8 @@ class Socket(WSListener):
         """All that is not a text in one frame. Raises: _Violation, UnicodeDecodeError."""
         match kind:
             case WSMsgType.PING:
-                transport.send_pong(frame.get_payload_as_bytes())
+                if self.is_writable:  # else it is asked for more than it reads
+                    transport.send_pong(frame.get_payload_as_bytes())
                 return None
             case WSMsgType.PONG:
                 return None
@@ -205,22 +206,20 @@ class Socket(WSListener):
                 transport.send_close(frame.get_close_code() if code else WSCloseCode.OK)
                 transport.disconnect()
                 return None
-            case WSMsgType.CONTINUATION if not self._parts:
+            case WSMsgType.CONTINUATION if self._begun is None:
                 raise _Violation(WSCloseCode.PROTOCOL_ERROR, "the continuation of nothing")
-            case WSMsgType.TEXT | WSMsgType.BINARY if self._parts:
+            case WSMsgType.TEXT | WSMsgType.BINARY if self._begun is not None:
                 raise _Violation(WSCloseCode.PROTOCOL_ERROR, "a message within a message")
             case WSMsgType.TEXT | WSMsgType.BINARY:
-                self._kind = kind
-        self._parts.append(frame.get_payload_as_bytes())
-        self._size += len(self._parts[-1]) + 1  # empty parts count, too
-        if self._size > LARGEST_MESSAGE:
+                self._begun = kind
+        if len(self._so_far) + frame.payload_size > LARGEST_MESSAGE:
             raise _Violation(WSCloseCode.MESSAGE_TOO_BIG, f"a message of more than {LARGEST_MESSAGE} bytes")
+        self._so_far += frame.get_payload_as_memoryview()
         if not frame.fin:
             return None
-        whole = b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        return whole.decode() if self._kind is _TEXT else whole
+        whole, is_text = self._so_far, self._begun is _TEXT
+        self._so_far, self._begun = bytearray(), None
+        return whole.decode() if is_text else bytes(whole)
 
     def _violated(self, transport: WSTransport, code: WSCloseCode, what: str) -> None:
         self.problem = what
@@ -284,10 +283,12 @@ async def connect(url: str, receiver: Receiver) -> Socket:
     except picows.WSHandshakeError as error:
         status = _status(error)
         if status is None:
-            raise NoConnection(str(error)) from error
+            raise NoConnection(str(error)[:_MOST_SAID]) from error
         raise UpgradeRefused(status) from error
-    except (picows.WSError, OSError, ValueError, RuntimeError) as error:
-        raise NoConnection(str(error) or type(error).__name__) from error
+    except (OSError, RuntimeError) as error:  # TLS's errors are among the first; uvloop has some of the second
+        raise NoConnection(str(error)[:_MOST_SAID] or type(error).__name__) from error
+    except (picows.WSError, ValueError) as error:
+        raise NoConnection("not the address of a WebSocket") from error  # which may carry a credential
     except BaseException:
         if socket is not None:
             socket.abort()

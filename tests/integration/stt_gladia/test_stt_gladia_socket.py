@@ -44,10 +44,7 @@ class Peer:
     async def upgrade(self, behind: bytes = b"") -> None:
         """`behind`: what comes in the same packet."""
         self.head = await self.reader.readuntil(b"\r\n\r\n")
-        key = self.head.lower().split(b"sec-websocket-key: ")[1].split(b"\r\n")[0]
-        # Header values keep their case in the original.
-        at = self.head.lower().index(b"sec-websocket-key: ") + len(b"sec-websocket-key: ")
-        key = self.head[at : at + len(key)]
+        key = self.head.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
         accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
         self.writer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -408,17 +405,25 @@ async def test_whoever_breaks_the_protocol_is_left_with_a_reason(what: str) -> N
     assert codes == [code]
 
 
-async def test_empty_pieces_without_end_are_too_much_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGEST_MESSAGE", 1000)
-
+async def test_a_peer_that_pings_and_does_not_read_fills_no_memory() -> None:
     async def handle(peer: Peer) -> None:
         await peer.upgrade()
-        peer.writer.write(frame(TEXT, b"", first=0) + frame(0, b"", first=0) * 2000)
-        await rest(peer)
+        peer.writer.transport.pause_reading()
+        for _ in range(400):
+            peer.writer.write(frame(PING, bytes(125)) * 200)
+            await peer.writer.drain()
+        peer.writer.write(frame(TEXT, b"still there"))
+        await asyncio.Event().wait()
 
     async with serving(handle) as url:
-        socket = await connect(url, Ear())
-        assert await socket.over() == 1009
+        ear = Ear()
+        socket = await connect(url, ear)
+        while socket.is_writable:
+            socket.send(bytes(32_000))
+            await asyncio.sleep(0)
+        await ear.until(lambda: bool(ear.heard))
+        assert socket._transport is not None
+        assert socket._transport.underlying_transport.get_write_buffer_size() < 2 * UNSENT
         await socket.close()
 
 
@@ -502,12 +507,29 @@ async def test_a_redirect_is_followed_and_http_names_the_same_place() -> None:
     assert paths == [b"/live?token=hush", b"/other?token=hush"]
 
 
-async def test_the_credential_in_the_address_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["ws://127.0.0.1:9/?token=hush", "ftp://127.0.0.1/?token=hush", "/live?token=hush", "ws://[::1/?token=hush"],
+)
+async def test_the_credential_in_the_address_is_not_shown(caplog: pytest.LogCaptureFixture, url: str) -> None:
     with caplog.at_level(logging.DEBUG):
         await test_a_redirect_is_followed_and_http_names_the_same_place()
         with pytest.raises(NoConnection) as refused:
-            await connect("ws://127.0.0.1:9/?token=hush", Ear())
+            await connect(url, Ear())
     assert "hush" not in caplog.text + str(refused.value)
+
+
+@pytest.mark.parametrize("to", ["https://127.0.0.1/?token=hush", "http://127.0.0.1/?token=hush", "ws:?token=hush"])
+async def test_a_redirect_that_leads_nowhere_is_no_connection(to: str) -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.write(b"HTTP/1.1 307 There\r\nLocation: %b\r\n\r\n" % to.encode())
+        await rest(peer)
+
+    async with serving(handle) as url:
+        with pytest.raises((NoConnection, UpgradeRefused)) as refused:
+            await connect(url, Ear())
+    assert "hush" not in str(refused.value)
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------
