@@ -399,9 +399,9 @@ class Profile:
         for stack in stacks:
             for (room, _), us in self.shares[stack].items():
                 by_room[stack][room] += us
-        last = by_room[stacks[-1]]
+        rooms = sum(by_room.values(), Counter[str]())
         print(f"\n| µs a session-second | {' | '.join(stacks)} | most of it, in the last |")
-        for room, _ in last.most_common():
+        for room, _ in rooms.most_common():
             functions = Counter({name: us for (where, name), us in self.shares[stacks[-1]].items() if where == room})
             most = ", ".join(f"{name} {us:.0f}" for name, us in functions.most_common(8))
             print(f"| {room} | {' | '.join(f'{by_room[stack][room]:.0f}' for stack in stacks)} | {most} |")
