@@ -118,6 +118,7 @@ class SocketLine(asyncio.Protocol):
         transport.set_protocol(line)
         former.transport = None  # else it would close the connection, now that it loses it
         former.connection_lost(None)
+        transport.resume_reading()  # whoever said much before it had our answer is not read any more
         return line
 
     @property
@@ -194,6 +195,8 @@ class SocketLine(asyncio.Protocol):
                 self._write(protocol.control_frame(Opcode.PONG, payload))
         elif opcode is Opcode.CLOSE:
             self._frames = None
+            if self._watcher is not None:
+                self._watcher.forget()  # after the close frame nothing may follow
             if not self._has_said_close:
                 self._write(protocol.control_frame(Opcode.CLOSE, payload[:2]))
             self.transport.close()

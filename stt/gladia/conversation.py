@@ -55,7 +55,9 @@ class Conversation:
         events = self._link.received(session, parsed, self._clock())
         if events:
             self._tell(events)
-        if session.state is before or self._socket is None:
+        elif session.state is before:
+            return
+        if self._socket is None:
             return
         if session.state in CONNECTED:
             self.pump(self._clock())  # there may be something to send now

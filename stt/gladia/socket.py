@@ -131,7 +131,7 @@ class Socket(WSListener):
         except TimeoutError:
             pass
         except Exception as error:  # what the library found; it has closed the connection
-            self.problem = self.problem or str(error.args[-1])
+            self.problem = self.problem or str(error.args[-1] if error.args else error)
         finally:
             self.abort()
 
@@ -139,6 +139,9 @@ class Socket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        if self._is_cut:  # nobody waits for it any more
+            transport.disconnect(graceful=False)
+            return
         transport.underlying_transport.set_write_buffer_limits(UNSENT)
         self.is_writable = True
         self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
@@ -255,10 +258,13 @@ async def connect(url: str, receiver: Receiver) -> Socket:
     """
     socket: Socket | None = None
     dialled: stdlib_socket.socket | None = None
+    is_given_up = False  # an answer that has arrived already is read all the same
 
     def answered(request: picows.WSUpgradeRequest, response: picows.WSUpgradeResponse) -> Socket:
         nonlocal socket
         socket = Socket(receiver)
+        if is_given_up:
+            socket.abort()
         return socket
 
     async def dial(to: picows.WSParsedURL) -> stdlib_socket.socket:
@@ -290,6 +296,7 @@ async def connect(url: str, receiver: Receiver) -> Socket:
     except (picows.WSError, ValueError) as error:
         raise NoConnection("not the address of a WebSocket") from error  # which may carry a credential
     except BaseException:
+        is_given_up = True
         if socket is not None:
             socket.abort()
         elif dialled is not None:

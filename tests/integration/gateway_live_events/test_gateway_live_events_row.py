@@ -8,16 +8,18 @@ import os
 import socket
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 
 import aiohttp
 import pytest
-from small_endpoint import Small, small_endpoint
+from small_endpoint import SERVICE, Small, small_endpoint
 from sse_client import STREAM
 
 from gateway.live.audience import APART
 from gateway.live.endpoint import LiveOptions
 from gateway.live.hub import HubOptions
 from gateway.live.sending import in_python, send_all
+from gateway.sessions.usecases.ports import SessionRecord
 
 
 class Watched:
@@ -97,6 +99,29 @@ async def test_the_number_of_a_lost_connection_is_nobodys(sending: Callable[...,
                 assert heard == list(range(1, seq + 1))
                 assert os.fstat(number)  # taken again by somebody
             await small.watching(0)
+
+
+async def test_who_talks_before_the_answer_is_read_and_refused_not_kept() -> None:
+    """The HTTP library stops reading from a client that sends without waiting for its handshake."""
+    head = (
+        f"GET {STREAM}?session=one&token={SERVICE} HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with small_endpoint() as small:
+        found = small.records.session
+
+        async def slowly(slug: str) -> SessionRecord | None:
+            await asyncio.sleep(0.2)
+            return await found(slug)
+
+        small.records.session = slowly  # type: ignore[method-assign]
+        _, writer = await asyncio.open_connection("127.0.0.1", int(small.url.rpartition(":")[2]))
+        writer.write(head.encode() + (b"\x81\xe4\0\0\0\0" + b" " * 100) * 40_000)
+        await small.watching(1)
+        writer.close()
+        await small.watching(0)
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 def descriptor(small: Small, slug: str) -> int:

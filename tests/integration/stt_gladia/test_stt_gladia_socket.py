@@ -489,6 +489,24 @@ async def test_whoever_gives_up_waiting_leaves_no_connection_behind() -> None:
             await ended.wait()
 
 
+async def test_an_answer_that_comes_in_the_moment_of_giving_up_opens_nothing() -> None:
+    """It is read all the same; a session that has gone on must not hear of it."""
+    ear = Ear()
+    connecting: list[asyncio.Task[Socket]] = []
+
+    async def handle(peer: Peer) -> None:
+        await peer.upgrade()
+        connecting[0].cancel()
+        assert await peer.close_code() is None
+
+    async with serving(handle) as url:
+        connecting.append(asyncio.create_task(connect(url, ear)))
+        with pytest.raises(asyncio.CancelledError):
+            await connecting[0]
+        await asyncio.sleep(0.1)
+    assert ear.socket is None
+
+
 async def test_a_redirect_is_followed_and_http_names_the_same_place() -> None:
     paths: list[bytes] = []
 
