@@ -69,10 +69,8 @@ class Hosts:
         if stored != seen.host:
             seen.host = stored
             seen.quitted.discard(stored or "")
-            seen.awaited = 0
+            seen.awaited = 0 if seen.looked else COME_BACK_LOOKS
             self._tell(run, seen, present, Reason.CLAIMED if seen.looked else Reason.KEPT)
-        if not seen.looked and seen.host is not None:
-            seen.awaited = COME_BACK_LOOKS
         seen.looked = True
         self._await(seen, present)
         if run.state is TranscriptionState.STOPPING:
@@ -81,7 +79,7 @@ class Hosts:
         # Whoever was asked for meanwhile goes before our choice; the next look tells.
         if after != seen.host and await self._records.pass_host(_id(run), seen.host, after):
             reason = Reason.LEFT if seen.host is not None else Reason.FIRST
-            seen.host = after
+            seen.host, seen.awaited = after, 0
             self._tell(run, seen, present, reason)
 
     def _await(self, seen: _Seen, present: Sequence[Participation]) -> None:
