@@ -114,9 +114,9 @@ class Audience(Generic[M]):
         return now
 
     def _close_up(self) -> None:
-        self._row = [member for member in self._row if member is not None]
-        self._descriptors = array("i", [descriptor for descriptor in self._descriptors if descriptor != APART])
+        members = [member for member in self._row if member is not None]
+        for place, member in enumerate(members):
+            member.place = place
+        self._row = [*members]
+        self._descriptors = array("i", [member.descriptor for member in members])
         self._gaps = 0
-        for place, member in enumerate(self._row):
-            if member is not None:
-                member.place = place

@@ -168,15 +168,11 @@ class Watcher:
             self._put(frame)
         self.is_current = self.is_live and not self.behind
 
-    def write_rest(self, rest: bytes, messages: int) -> None:
-        """Of frames whose beginning the socket has taken."""
-        self._write(rest, messages)
-
     def write_past(self, frames: list[bytes], next_seq: int) -> None:
         """History, in one write. Only while catching up; the caller waits for `unsent` to fall."""
         self.next_seq = next_seq
         if not self.gone:
-            self._write(b"".join(frames), len(frames))
+            self.write(b"".join(frames), len(frames))
 
     def go_live(self, after: list[bytes]) -> None:
         """History is out: send what came meanwhile, then `after` (the partials on screen now)."""
@@ -195,11 +191,11 @@ class Watcher:
         sent = 0
         while sent < len(self._ordered) and self._has_room:
             self._held -= len(self._ordered[sent])
-            self._write(self._ordered[sent])
+            self.write(self._ordered[sent])
             sent += 1
         del self._ordered[:sent]
         while self._partials and not self._ordered and self._has_room:
-            self._write(self._partials.pop(next(iter(self._partials))))
+            self.write(self._partials.pop(next(iter(self._partials))))
         self.is_current = self.is_live and not self.behind
 
     def close(self, code: CloseCode) -> None:
@@ -225,7 +221,7 @@ class Watcher:
 
     def _partial(self, utterance_id: str, frame: bytes) -> None:
         if not self.behind and self._has_room:
-            self._write(frame)
+            self.write(frame)
             return
         self._counts.coalesced += utterance_id in self._partials
         self._partials[utterance_id] = frame
@@ -234,7 +230,7 @@ class Watcher:
 
     def _put(self, frame: bytes) -> None:
         if not self._ordered and self._has_room:
-            self._write(frame)
+            self.write(frame)
         else:
             self._ordered.append(frame)
             self._grow(len(frame))
@@ -243,7 +239,8 @@ class Watcher:
     def _has_room(self) -> bool:
         return self.gone or self.unsent() < BEHIND_BYTES
 
-    def _write(self, data: bytes, messages: int = 1) -> None:
+    def write(self, data: bytes, messages: int = 1) -> None:
+        """To the transport. `messages`: how many it ends."""
         # Between the loss of a connection and its `leave`; uvloop raises on a write to a closed transport.
         if not self._transport.is_closing():
             self.send(data)
@@ -441,11 +438,10 @@ class Channel:
         return self.partials.get(news.utterance_id) is not news.message
 
     def _write(self, news: list[News]) -> None:
-        frames = [one.message.framed(in_frame) for one in news]
-        joined = frames[0] if len(frames) == 1 else b"".join(frames)
+        joined = b"".join([one.message.framed(in_frame) for one in news])
         told, short = self.audience.tell_row(joined, AT_ONCE)
         for watcher, sent in short:
-            watcher.write_rest(joined[sent:], len(news))
+            watcher.write(joined[sent:], len(news))
         self.counts.delivered += (told - len(short)) * len(news)
         if apart := self.audience.next_apart(AT_ONCE - told):
             self._write_apart(news, apart)

@@ -364,13 +364,12 @@ class GladiaLink:
         if len(link.sessions) != known:
             self._go_on()
         else:
-            for conversation in self._conversations:
-                conversation.pump(now)
+            self._pump(now)
 
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
         self._link.leave_out(to)
-        self._pump()
+        self._pump(self._clock())
 
     def renew(self) -> bool:
         """Let a new provider session hear again what has no final. False: there is none to replace now."""
@@ -388,9 +387,8 @@ class GladiaLink:
             when = timeout.when()
             timeout.reschedule(min(loop.time() + flush_s, when if when is not None else inf))
 
-    def _pump(self) -> None:
+    def _pump(self, now: float) -> None:
         """There may be something to send."""
-        now = self._clock()
         for conversation in self._conversations:
             conversation.pump(now)
 
@@ -399,7 +397,7 @@ class GladiaLink:
         self._changed.set()
         for wake in self._wake.values():
             wake.set()
-        self._pump()
+        self._pump(self._clock())
 
     @property
     def state(self) -> str:
