@@ -29,10 +29,10 @@ from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
 from gateway.live.places import Limits
-from gateway.sessions.domain.captions import Caption, Speaker
-from gateway.sessions.domain.transcription import Numbering
-from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord
-from gateway.sessions.usecases.watch import Watching
+from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.usecases.records import KeptFinal, Records, SessionRecord
+from gateway.transcription.usecases.watch import Watching
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 TOKEN = "bench"

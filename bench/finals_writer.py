@@ -27,14 +27,15 @@ from pathlib import Path
 import msgspec
 import uvloop
 
+from gateway.app.system_clock import SystemClock
 from gateway.live.protocol import encode_caption
-from gateway.sessions.domain.captions import Caption, Speaker, Word
-from gateway.sessions.domain.transcription import Claimed
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.journal import SpoolJournal, open_journal
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.usecases.ports import FinalToKeep, Kept, RecordsUnavailable
-from gateway.sessions.usecases.record import Recorder
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.infra.journal import SpoolJournal, open_journal
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import FinalToKeep, Kept
 from storage import ids
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.finals import FinalRow, Finals

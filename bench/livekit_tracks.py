@@ -61,8 +61,8 @@ async def hear(url: str, room: str, tracks: int, seconds: float, others: dict[st
     from livekit import api
     from support.livekit import KEY, SECRET
 
-    from gateway.sessions.infra import livekit_tokens
-    from gateway.sessions.infra.livekit_tokens import Keys
+    from gateway.transcription.infra import livekit_tokens
+    from gateway.transcription.infra.livekit_tokens import Keys
     from ingest.livekit_room import LivekitRoom, RoomOptions
 
     async def exists() -> bool:

@@ -43,22 +43,22 @@ from fanout import Machine, free_ports, raise_file_limit, running
 from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
 from unit.gateway.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
 
+from gateway.app.system_clock import SystemClock
 from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import BEHIND_BYTES, Hub
 from gateway.live.places import Limits
-from gateway.sessions.domain.limits import Limits as NoLimits
-from gateway.sessions.domain.transcription import Claimed
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.transcriber import GladiaTranscriber
-from gateway.sessions.infra.voice import Voice, VoiceOptions
-from gateway.sessions.usecases.limits import LimitKeeper
-from gateway.sessions.usecases.ports import Records
-from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.run import RunOptions, World
-from gateway.sessions.usecases.transcriptions import StartRequest, Transcriptions
-from gateway.sessions.usecases.watch import Watching
+from gateway.transcription.domain.limits import Limits as NoLimits
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.infra.transcriber import GladiaTranscriber
+from gateway.transcription.infra.voice import Voice, VoiceOptions
+from gateway.transcription.usecases.limits import LimitKeeper
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.run import RunOptions, World
+from gateway.transcription.usecases.transcriptions import StartRequest, Transcriptions
+from gateway.transcription.usecases.watch import Watching
 from stt.gladia.client import Provider, ProviderOptions
 from stt.gladia.link import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
@@ -409,8 +409,9 @@ class Profile:
 
 ROOMS = (
     ("bench/", "load (bench)"), ("tests/unit", "records and track in memory"), ("gateway/live", "hub and lines"),
-    ("usecases/record", "recorder"), ("usecases/run", "run"), ("gateway/sessions/usecases", "other use cases"),
-    ("gateway/sessions/domain", "domain"), ("gateway/sessions/infra", "translators"), ("gateway/", "gateway, other"),
+    ("usecases/record", "recorder"), ("usecases/run", "run"), ("gateway/transcription/usecases", "other use cases"),
+    ("gateway/transcription/domain", "domain"), ("gateway/transcription/infra", "translators"),
+    ("gateway/", "gateway, other"),
     ("stt/gladia", "provider's link"), ("ingest/", "ingest"), ("aiohttp/", "aiohttp"),
     ("asyncio/runners", "event loop: sockets, TLS, timers"), ("asyncio/", "asyncio"),
 )  # fmt: skip

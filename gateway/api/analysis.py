@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
+from gateway.analysis.analyse import Analyses, AnalysisRecord
+from gateway.analysis.rules import Method, Risk, Task
 from gateway.api.errors import Problem
 from gateway.api.openapi import Route
 from gateway.api.schemas import Moment
@@ -17,10 +19,8 @@ from gateway.api.web import json_answer
 from gateway.live import credentials
 from gateway.live.protocol import timestamp
 from gateway.sessions.domain.access import What
-from gateway.sessions.domain.analysis import Method, Risk, Task
 from gateway.sessions.domain.video_session import VideoSession
 from gateway.sessions.usecases.admission import Admission
-from gateway.sessions.usecases.analyse import Analyses, AnalysisRecord
 
 
 class AnalysisView(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -11,13 +11,13 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from gateway import errors
+from gateway.archive.finalise import BlobsUnavailable
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.places import Crowded
 from gateway.live.protocol import CloseCode
-from gateway.sessions.domain import errors
-from gateway.sessions.usecases.attend import RoomsUnavailable, WebhookRefused
-from gateway.sessions.usecases.finalise import BlobsUnavailable
-from gateway.sessions.usecases.ports import RecordsUnavailable
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.usecases.attend import RoomsUnavailable, WebhookRefused
 
 log = logging.getLogger(__name__)
 

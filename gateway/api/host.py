@@ -15,8 +15,8 @@ from gateway.api.openapi import Parameter, Route
 from gateway.api.web import json_answer, read_body
 from gateway.live import credentials
 from gateway.live.credentials import Access, Forbidden
-from gateway.sessions.usecases.host import Hosts
-from gateway.sessions.usecases.watch import Watching
+from gateway.transcription.usecases.host import Hosts
+from gateway.transcription.usecases.watch import Watching
 
 _SLUG = Parameter("slug", "path", "the session's slug")
 

@@ -10,9 +10,9 @@ from aiohttp import web
 
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
-from gateway.sessions.domain.errors import WrongRequest
-from gateway.sessions.domain.limits import Limits, Overrides
-from gateway.sessions.usecases.limits import LimitKeeper, SpaceView
+from gateway.errors import WrongRequest
+from gateway.transcription.domain.limits import Limits, Overrides
+from gateway.transcription.usecases.limits import LimitKeeper, SpaceView
 
 _LONGEST_ID = 128
 _SPACE = Parameter("id", "path", "the space's id")

@@ -15,18 +15,18 @@ from gateway.api import schemas, views
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route, document
 from gateway.api.web import json_answer, read_body, read_body_warned
+from gateway.archive import export
+from gateway.archive.document import Document
+from gateway.errors import NeverStarted, NoDocument, SessionNotFound, WrongRequest
 from gateway.live import credentials
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
-from gateway.sessions.domain import export
-from gateway.sessions.domain.document import Document
-from gateway.sessions.domain.errors import NeverStarted, NoDocument, SessionNotFound, WrongRequest
-from gateway.sessions.domain.speech import SpeechOptions
-from gateway.sessions.domain.transcription import StartRequest
-from gateway.sessions.usecases.ports import KeptFinal, Records, SessionRecord, Transcriber
-from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.transcriptions import Transcriptions
+from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.transcription import StartRequest
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import KeptFinal, Records, SessionRecord, Transcriber
+from gateway.transcription.usecases.transcriptions import Transcriptions
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.sessions.domain.speech import Language, Share, TranslationStyle, VocabularyWord, Word
+from gateway.transcription.domain.speech import Language, Share, TranslationStyle, VocabularyWord, Word
 
 Slug = Annotated[str, Meta(min_length=1, max_length=128, description="the session's slug, also its room name")]
 Moment = Annotated[str, Meta(description="ISO 8601, UTC, milliseconds, Z")]

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.api.schemas import Moment
-from gateway.sessions.domain.speech import Language
+from gateway.transcription.domain.speech import Language
 
 Identity = Annotated[str, Meta(min_length=1, max_length=256, description="name in the room, unique in the session")]
 PersonName = Annotated[str, Meta(max_length=256)]

@@ -9,15 +9,15 @@ import msgspec
 
 from gateway.api import schemas, session_schemas
 from gateway.live.protocol import timestamp
-from gateway.sessions.domain.billing import Bill, balance
-from gateway.sessions.domain.receipt import receipt
-from gateway.sessions.domain.transcription import Ingest
-from gateway.sessions.domain.usage import Usage
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
-from gateway.sessions.usecases.ports import TranscriptionRecord
-from gateway.sessions.usecases.run import LiveTrack
-from gateway.sessions.usecases.session_ports import Begun
-from gateway.sessions.usecases.transcriptions import Seen, Started
+from gateway.sessions.usecases.ports import Begun
+from gateway.transcription.domain.billing import Bill, balance
+from gateway.transcription.domain.receipt import receipt
+from gateway.transcription.domain.transcription import Ingest
+from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.records import TranscriptionRecord
+from gateway.transcription.usecases.run import LiveTrack
+from gateway.transcription.usecases.transcriptions import Seen, Started
 
 
 def started(answer: Started, warnings: list[str]) -> schemas.StartAnswer:

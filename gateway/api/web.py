@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.api.warnings import warnings
-from gateway.sessions.domain.errors import WrongRequest
+from gateway.errors import WrongRequest
 
 log = logging.getLogger("gateway.access")
 T = TypeVar("T")

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
+from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
+from gateway.analysis.chat import open_chat
 from gateway.app.parts import CONNECT_S, chat_options, livekit_server
 from gateway.app.sessions import remote_control
-from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
-from gateway.sessions.infra.chat import open_chat
-from gateway.sessions.usecases.analyse import AnalysisImpossible, AnalysisTrouble
-from gateway.sessions.usecases.attend import RoomsUnavailable
+from gateway.errors import ControlRefused, ControlUnavailable
 from gateway.settings import Settings
+from gateway.transcription.usecases.attend import RoomsUnavailable
 from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.url import BadDatabaseUrl, parse_database_url

@@ -7,6 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from gateway.analysis.analyse import Analyses, AnalysisOptions
+from gateway.analysis.analysts import OfflineAnalyst
+from gateway.analysis.queue import PostgresAnalyses
 from gateway.app.parts import (
     CONNECT_S,
     Place,
@@ -15,20 +18,14 @@ from gateway.app.parts import (
     start_failures,
 )
 from gateway.app.sessions import Service, open_sessions
+from gateway.app.system_clock import SystemClock
+from gateway.archive.retention import RetentionRefused
 from gateway.live.hub import Hub
-from gateway.sessions.infra.analyses import PostgresAnalyses
-from gateway.sessions.infra.analysts import OfflineAnalyst
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.usecases.analyse import (
-    Analyses,
-    AnalysisOptions,
-)
-from gateway.sessions.usecases.local_control import NoControl
-from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.retention import RetentionRefused
-from gateway.sessions.usecases.transcriptions import STOP_MARGIN_S
+from gateway.outage import RecordsUnavailable
+from gateway.sessions.infra.local_control import NoControl
 from gateway.settings import Settings
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
 from storage.postgres.migrate import prepare
 from storage.postgres.ownership import Ownership
 from storage.postgres.pool import open_pool

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.analysis.analyse import Analyses
+from gateway.archive.finalise import Finaliser
+from gateway.archive.retention import Retention
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.assembly import SessionsModule
-from gateway.sessions.infra.journal import SpoolJournal
-from gateway.sessions.infra.places import SharedPlaces
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
-from gateway.sessions.infra.voice import Voice
-from gateway.sessions.usecases.analyse import (
-    Analyses,
-)
-from gateway.sessions.usecases.finalise import Finaliser
-from gateway.sessions.usecases.provider_erasure import ErasureCounts
 from gateway.sessions.usecases.rates import Rates
-from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.retention import Retention
-from gateway.sessions.usecases.run import Run
-from gateway.sessions.usecases.sweep import SweepCounts
-from gateway.sessions.usecases.transcriptions import Transcriptions
+from gateway.transcription.infra.journal import SpoolJournal
+from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.voice import Voice
+from gateway.transcription.usecases.provider_erasure import ErasureCounts
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.run import Run
+from gateway.transcription.usecases.sweep import SweepCounts
+from gateway.transcription.usecases.transcriptions import Transcriptions
 from ingest.rtmp.server import RtmpServer
 from stt.gladia.client import Provider
 

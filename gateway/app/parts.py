@@ -12,16 +12,14 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from gateway.sessions.domain.limits import Limits as SpendingLimits
-from gateway.sessions.infra.analysts import ModelAnalyst, OfflineAnalyst
-from gateway.sessions.infra.chat import ChatOptions, open_chat
-from gateway.sessions.infra.instance import FolderInUse, own_instance
-from gateway.sessions.infra.voice import MARGIN_S
-from gateway.sessions.usecases.analyse import (
-    Analyst,
-)
-from gateway.sessions.usecases.ports import JournalTrouble
+from gateway.analysis.analyse import Analyst
+from gateway.analysis.analysts import ModelAnalyst, OfflineAnalyst
+from gateway.analysis.chat import ChatOptions, open_chat
 from gateway.settings import Settings
+from gateway.transcription.domain.limits import Limits as SpendingLimits
+from gateway.transcription.infra.instance import FolderInUse, own_instance
+from gateway.transcription.infra.voice import MARGIN_S
+from gateway.transcription.usecases.records import JournalTrouble
 from ingest.errors import IngestError
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.errors import StorageError
@@ -32,7 +30,7 @@ from stt.gladia.session import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 if TYPE_CHECKING:
-    from gateway.sessions.infra.livekit_server import LivekitServer
+    from gateway.transcription.infra.livekit_server import LivekitServer
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +123,8 @@ async def livekit_server(settings: Settings, rooms: AsyncExitStack) -> LivekitSe
     """The LiveKit server, if there is one; its SDK takes half a second to load, and others need not wait for it."""
     if settings.livekit_url is None:
         return None
-    from gateway.sessions.infra.livekit_server import LivekitOptions, open_livekit
-    from gateway.sessions.infra.livekit_tokens import Keys
+    from gateway.transcription.infra.livekit_server import LivekitOptions, open_livekit
+    from gateway.transcription.infra.livekit_tokens import Keys
 
     options = LivekitOptions(
         settings.livekit_url,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gateway.analysis.analyse import Analyses, AnalysisOptions
+from gateway.analysis.queue import PostgresAnalyses
 from gateway.api.analysis import AnalysisApi
 from gateway.api.host import HostApi
 from gateway.api.limits import LimitsApi
@@ -41,6 +43,8 @@ from gateway.app.parts import (
     start_failures,
 )
 from gateway.app.sessions import Service, open_sessions
+from gateway.app.system_clock import SystemClock
+from gateway.availability import available
 from gateway.garbage import collect_garbage
 from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
@@ -48,37 +52,30 @@ from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
 from gateway.live.jwks import open_key_ring
 from gateway.live.places import Limits
-from gateway.sessions.infra.analyses import PostgresAnalyses
-from gateway.sessions.infra.availability import available
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.journal import open_journal
-from gateway.sessions.infra.ledger import PostgresLedger
-from gateway.sessions.infra.places import SharedPlaces
-from gateway.sessions.infra.provider_account import GladiaAccount, PostgresBooks
+from gateway.outage import RecordsUnavailable
+from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.infra.sources import Sources
-from gateway.sessions.infra.transcriber import GladiaTranscriber
-from gateway.sessions.infra.voice import MARGIN_S, Voice, VoiceOptions
-from gateway.sessions.usecases.analyse import (
-    Analyses,
-    AnalysisOptions,
-)
-from gateway.sessions.usecases.attend import Attendance, WebhookRefused
-from gateway.sessions.usecases.feed import Feeding
-from gateway.sessions.usecases.host import Hosts
-from gateway.sessions.usecases.limits import LimitKeeper
-from gateway.sessions.usecases.local_control import LocalControl
-from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.provider_erasure import ProviderErasure
 from gateway.sessions.usecases.rates import RateOptions, Rates
-from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.run import Run, RunOptions, World
-from gateway.sessions.usecases.sweep import Sweeper
-from gateway.sessions.usecases.transcriptions import Transcriptions
 from gateway.sessions.usecases.upkeep import WATCH_S, stop_what_is_over
-from gateway.sessions.usecases.watch import Watching
 from gateway.settings import Settings
+from gateway.transcription.infra.account import GladiaAccount, PostgresBooks
+from gateway.transcription.infra.journal import open_journal
+from gateway.transcription.infra.ledger import PostgresLedger
+from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.infra.sources import Sources
+from gateway.transcription.infra.transcriber import GladiaTranscriber
+from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
+from gateway.transcription.usecases.attend import Attendance, WebhookRefused
+from gateway.transcription.usecases.feed import Feeding
+from gateway.transcription.usecases.host import Hosts
+from gateway.transcription.usecases.limits import LimitKeeper
+from gateway.transcription.usecases.provider_erasure import ProviderErasure
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.run import Run, RunOptions, World
+from gateway.transcription.usecases.sweep import Sweeper
+from gateway.transcription.usecases.transcriptions import Transcriptions
+from gateway.transcription.usecases.watch import Watching
 from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.server import RtmpServer
 from storage.postgres.migrate import prepare

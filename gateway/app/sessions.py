@@ -7,22 +7,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gateway.analysis.analyse import Analyses
 from gateway.app.parts import Place
+from gateway.archive.deletions import PostgresKeepsakes
+from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
+from gateway.archive.erase import Eraser
+from gateway.archive.finalise import Finaliser
+from gateway.archive.retention import Retention
+from gateway.clock import Clock
 from gateway.live.hub import Hub
 from gateway.sessions.infra.assembly import SessionsModule, assemble
-from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
-from gateway.sessions.infra.keepsakes import PostgresKeepsakes
-from gateway.sessions.infra.records import PostgresRecords
 from gateway.sessions.infra.remote_control import RemoteControl, RemoteOptions, open_remote_control
-from gateway.sessions.usecases.analyse import Analyses
-from gateway.sessions.usecases.erase import Eraser
-from gateway.sessions.usecases.finalise import Finaliser
-from gateway.sessions.usecases.ports import Clock
-from gateway.sessions.usecases.retention import Retention
-from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
-from gateway.sessions.usecases.transcriptions import STOP_MARGIN_S
+from gateway.sessions.usecases.ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.upkeep import UpkeepOptions
 from gateway.settings import Settings
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
 from storage.postgres.pool import Database
 
 
@@ -86,8 +86,8 @@ async def remote_control(settings: Settings, rooms: AsyncExitStack) -> RemoteCon
 def _room_tokens(settings: Settings) -> RoomTokens | None:
     if settings.livekit_url is None:
         return None
-    from gateway.sessions.infra.livekit_tokens import Keys
     from gateway.sessions.infra.room_tokens import LivekitPasses
+    from gateway.transcription.infra.livekit_tokens import Keys
 
     url = settings.livekit_public_url or settings.livekit_url
     return LivekitPasses(

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from gateway.cli.client import Client
 from gateway.cli.livekit_local import LocalLivekit
-from gateway.sessions.infra import livekit_tokens
-from gateway.sessions.infra.livekit_tokens import Keys
+from gateway.transcription.infra import livekit_tokens
+from gateway.transcription.infra.livekit_tokens import Keys
 
 _THERE_S: Final = 20.0
 _LATENESS_S: Final = 20.0  # of a process that has its own sound to play

@@ -20,10 +20,10 @@ from gateway.live.endpoint import refusal, token_of
 from gateway.live.lines import CLOSE_S, close_reason, let_go, transport_of
 from gateway.live.places import Crowded, Limits, Places
 from gateway.live.protocol import CloseCode
-from gateway.sessions.domain.captions import Speaker
-from gateway.sessions.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
-from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.watch import Watched, Watching
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
+from gateway.transcription.usecases.watch import Watched, Watching
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.live.protocol import encode
-from gateway.sessions.usecases.feed import FeedStart
+from gateway.transcription.usecases.feed import FeedStart
 
 SUBPROTOCOL: Final = "audio.v1"
 IDENTITY_LIMIT: Final = 256

@@ -12,6 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.errors import SessionNotFound
 from gateway.live import credentials, events
 from gateway.live.address import Network, client_address
 from gateway.live.hub import SWEEP_S, Hub, Watcher
@@ -29,9 +30,8 @@ from gateway.live.lines import (
 )
 from gateway.live.places import Crowded, Limits, Place, Places
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
-from gateway.sessions.domain.errors import SessionNotFound
-from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.watch import Watched, Watching
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.usecases.watch import Watched, Watching
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from gateway.live.audience import APART, Audience
 from gateway.live.framing import Framing, Message, in_frame
 from gateway.live.protocol import CloseCode, ResumePoint
 from gateway.live.sending import SendAll, send_all
-from gateway.sessions.domain.captions import Caption
-from gateway.sessions.domain.transcription import Numbering
+from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.transcription import Numbering
 
 # Above this many bytes in user space a watcher counts as behind; the kernel holds about 40 kB more of its own,
 # because the endpoint sets TCP_NOTSENT_LOWAT.

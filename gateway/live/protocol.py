@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.sessions.domain.captions import Caption
-from gateway.sessions.domain.moment import timestamp as timestamp
+from gateway.moment import timestamp as timestamp
+from gateway.transcription.domain.captions import Caption
 
 SUBPROTOCOL: Final = "transcript.v1"
 _BEARER: Final = "bearer."

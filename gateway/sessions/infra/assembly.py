@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.sessions.infra.session_records import (
+from gateway.clock import Clock
+from gateway.sessions.infra.repositories import (
     PostgresDuties,
     PostgresEndings,
     PostgresParticipants,
@@ -15,9 +16,8 @@ from gateway.sessions.infra.session_records import (
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.attendees import Attendees
 from gateway.sessions.usecases.closing import Closing, Erase, FollowUp
-from gateway.sessions.usecases.ports import Clock
+from gateway.sessions.usecases.ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.server_transcription import History, ServerTranscription
-from gateway.sessions.usecases.session_ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.upkeep import Chore, Upkeep, UpkeepOptions
 from gateway.sessions.usecases.video_sessions import VideoSessions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from gateway.clock import Clock
 from gateway.sessions.domain.rate import Rate, take
-from gateway.sessions.usecases.ports import Clock
 from storage.redis.throttle import RedisAway, Throttle
 
 log = logging.getLogger(__name__)

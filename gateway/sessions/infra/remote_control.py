@@ -13,15 +13,9 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from gateway.sessions.domain.errors import (
-    ControlRefused,
-    ControlUnavailable,
-    LimitReached,
-    SessionNotFound,
-    SessionOver,
-)
-from gateway.sessions.domain.transcription import Ingest
-from gateway.sessions.usecases.session_ports import Begun
+from gateway.errors import ControlRefused, ControlUnavailable, LimitReached, SessionNotFound, SessionOver
+from gateway.sessions.usecases.ports import Begun
+from gateway.transcription.domain.transcription import Ingest
 
 RETRY_AFTER_S: Final = (0.2, 1.0)
 CONNECT_S: Final = 3.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gateway.sessions.infra import livekit_tokens
-from gateway.sessions.infra.livekit_tokens import Keys
+from gateway.transcription.infra import livekit_tokens
+from gateway.transcription.infra.livekit_tokens import Keys
 
 
 @dataclass(frozen=True, slots=True)

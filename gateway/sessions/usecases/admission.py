@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
-from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
-from gateway.sessions.domain.errors import (
+from gateway.errors import (
     CredentialNeeded,
     Denied,
     IdentityTaken,
@@ -16,8 +15,9 @@ from gateway.sessions.domain.errors import (
     SessionOver,
     WrongRequest,
 )
+from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
 from gateway.sessions.domain.video_session import RESERVED_IDENTITIES, VideoSession, is_over
-from gateway.sessions.usecases.session_ports import ParticipantRepository, SessionRepository
+from gateway.sessions.usecases.ports import ParticipantRepository, SessionRepository
 
 _SLUG_LIMIT = 128
 

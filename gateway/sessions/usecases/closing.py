@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import Final
 from weakref import WeakValueDictionary
 
-from gateway.sessions.domain.errors import SessionError, SessionNotFound, SessionNotLive, SessionOver
+from gateway.clock import Clock
+from gateway.errors import SessionError, SessionNotFound, SessionNotLive, SessionOver
+from gateway.outage import RecordsUnavailable
 from gateway.sessions.domain.video_session import SessionStatus, VideoSession, may_move
-from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
+from gateway.sessions.usecases.ports import Ending, Endings, SessionRepository
 from gateway.sessions.usecases.server_transcription import ServerTranscription
-from gateway.sessions.usecases.session_ports import Ending, Endings, SessionRepository
 
 log = logging.getLogger(__name__)
 

@@ -1,438 +1,180 @@
-"""What the use cases need from the world: only the methods they call. Adapters are in `gateway.sessions.infra`."""
+"""What the use cases around a video session need from the world. Adapters are in `gateway.sessions.infra`.
+
+Repositories only read and write; what must be atomic is one transaction. Every method may raise RecordsUnavailable.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-from gateway.sessions.domain.billing import Bill
-from gateway.sessions.domain.captions import Caption, Speaker, Utterance
-from gateway.sessions.domain.receipt import Listened
-from gateway.sessions.domain.speech import SpeechOptions
-from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
-from gateway.sessions.domain.usage import Usage
+from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
+from gateway.transcription.domain.transcription import Ingest
 
 
-class Clock(Protocol):
-    """Wall and monotonic time, handed in so that tests own both."""
-
-    def now(self) -> datetime:
-        """UTC, aware."""
-
-    def monotonic(self) -> float:
-        """Seconds."""
-
-
-# --- audio in -----------------------------------------------------------------------------------------------
-
-
-class AudioChunk(Protocol):
-    """16 kHz mono s16le; `offset` in samples since the track's anchor."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def pcm(self) -> bytes: ...
-    @property
-    def samples(self) -> int: ...
-
-
-class AudioTrack(Protocol):
-    """One speaker's audio from when it appears to when it ends."""
-
-    @property
-    def speaker(self) -> Speaker: ...
-
-    @property
-    def anchor(self) -> datetime | None:
-        """Wall time of sample 0; known from the first chunk on."""
-
-    def chunks(self) -> AsyncIterator[AudioChunk]:
-        """Raises: SourceTrouble when the audio cannot be used; the text says what to do."""
-
-    @property
-    def left_out(self) -> int:
-        """Samples of digital silence that the source has left out of the chunks by itself."""
-
-    def trouble(self) -> str | None:
-        """Why there is nothing to hear although somebody publishes, with what to do; None while all is well."""
-
-    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
-        """Show what was understood where the audio comes from, if it can be shown there. Never waits."""
-
-    def facts(self) -> Mapping[str, object]:
-        """Counters for the status page: gaps, decode errors and the like."""
-
-
-class SourceTrouble(Exception):
-    """A track's audio cannot be used."""
-
-
-class AudioSource(Protocol):
-    """Where one transcription's tracks come from."""
-
-    @property
-    def ingest(self) -> Ingest: ...
-
-    def tracks(self) -> AsyncIterator[AudioTrack]:
-        """Tracks as they appear; ends after `close`, or when there can be no more: then `trouble` says why."""
-
-    def trouble(self) -> str | None:
-        """Why no tracks can be had now, or ever again, with what to do; None while all is well."""
-
-    async def close(self, reason: str) -> None:
-        """Stop listening: every track ends, publishers are told."""
-
-
-class AudioSources(Protocol):
-    """Opens sources by name: `livekit`, `rtmp`, `websocket`."""
-
-    def refuse(self, kind: str) -> None:
-        """Raises: SourceUnavailable when this gateway takes no audio of that kind."""
-
-    def new_key(self, kind: str) -> str | None:
-        """A secret that a publisher shows, for the kinds that need one."""
-
-    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource: ...
-
-
-# --- speech to text -----------------------------------------------------------------------------------------
+class SlugTaken(Exception):
+    """Another session has that slug."""
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
-    utterance_id: str
-    original_language: str | None
-    target_language: str
-    text: str
+class NewSession:
+    """`join_token_sha256`: of the token that guests have to show; None when they need none."""
 
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """What else the provider found in an utterance. `kind`: namedEntities or sentiment.
-
-    `results` as the provider tells them, but `start` and `end` are seconds since the track's anchor.
-    """
-
-    utterance_id: str
-    kind: str
-    results: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
-    """The partials of this utterance get no final; their audio is heard again under another id."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechLost:
-    """Audio was given up before the provider could hear it: seconds on the track's clock."""
-
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderComplaint:
-    message: str
-
-
-Speech = Utterance | Translation | Annotation | Withdrawn | SpeechLost | ProviderComplaint
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSession:
-    """One session at the provider, reported when opened and when over."""
-
-    id: str
-    over: bool
-    seconds_sent: float
-    outcome: str
-    seconds_resent: float = 0.0
-    url: str = field(default="", repr=False)
-    """Carries the session's credential: for the books only."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkEnd:
-    """`complete`: no final can be missing. `refused`: why the provider would not work for us at all."""
-
-    complete: bool
-    refused: str | None
-
-
-class SpeechLink(Protocol):
-    """One track's way to the provider."""
-
-    def send(self, offset: int, pcm: bytes) -> None: ...
-    def finish(self, flush_s: float) -> None: ...
-    async def run(self) -> LinkEnd: ...
-
-    @property
-    def state(self) -> str:
-        """idle, creating, waiting, connecting, streaming, flushing, fetching."""
-
-    @property
-    def sent_samples(self) -> int: ...
-    @property
-    def messages_sent(self) -> int: ...
-    @property
-    def backlog_s(self) -> float: ...
-    @property
-    def listened(self) -> Listened:
-        """What of this track's chunks was speech, silent, and kept from the provider."""
-
-    @property
-    def is_mute(self) -> bool:
-        """Speech has gone to the provider for too long without any text coming back."""
-
-
-class Transcriber(Protocol):
-    @property
-    def engine(self) -> str:
-        """What is shown to people: `gladia`, `pocketsphinx`, …"""
-
-    @property
-    def trouble(self) -> str | None:
-        """Why the provider serves nobody now; None while it answers."""
-
-    @property
-    def gate(self) -> str:
-        """The mode of the voice-activity gate: off, shadow or on."""
-
-    async def refuse(self) -> None:
-        """Raises: ProviderRefusedKey when the provider is known to refuse us."""
-
-    def open(
-        self,
-        options: SpeechOptions,
-        labels: Mapping[str, str],
-        hear: Callable[[Speech], None],
-        report: Callable[[ProviderSession], None],
-    ) -> SpeechLink: ...
-
-
-# --- records ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
-    id: str
     slug: str
-    status: str  # CREATED, LIVE, ENDED, EXPIRED
     title: str | None
     space_id: str
-    created_at: datetime
+    created_by_user_id: str | None
+    join_token_sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Participation:
-    """Somebody who is in a session now. `role`: HOST, GUEST, or one that the app has added."""
+class Joining:
+    """`role` None: GUEST, or what it was. `trusted`: the identity is proven, or vouched for by the app."""
 
     identity: str
-    name: str | None
-    role: str
-    joined_at: datetime
-    user_id: str | None
+    name: str | None = None
+    role: str | None = None
+    user_id: str | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptionRecord:
-    """A transcription as the database knows it, running here, elsewhere or no more."""
+class Joined:
+    """`went_live`: this very join made the session LIVE."""
 
-    id: str
+    participant: Participant
+    went_live: bool
+
+
+class TablesOfTheApp(Exception):
+    """Emptying the tables is for development, on tables that the gateway made; these are the app's."""
+
+
+class SessionRepository(Protocol):
+    @property
+    def default_space(self) -> str:
+        """The space of a gateway without an app."""
+
+    async def create(self, new: NewSession) -> VideoSession:
+        """Status CREATED. Raises: SlugTaken; LookupError when there is no such space."""
+
+    async def by_slug(self, slug: str) -> VideoSession | None: ...
+    async def by_id(self, session_id: str) -> VideoSession | None: ...
+    async def listed(self, space_id: str | None, limit: int, before: str | None) -> list[VideoSession]:
+        """Newest first, without the expired; None: of all spaces. `before`: the slug of the last one seen."""
+
+    async def join_token_sha256(self, session_id: str) -> bytes | None: ...
+    async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
+        """LIVE → ENDED. Returns: whether this call made the move.
+
+        With `follow_up_at` an ending is noted with it, due then. With `inactive_since` only if nothing has happened
+        in the session since.
+        """
+
+    async def expire(self, session_id: str) -> bool:
+        """CREATED → EXPIRED. Returns: whether this call made the move."""
+
+    async def expire_created(self, before: datetime) -> list[VideoSession]:
+        """CREATED → EXPIRED for all created earlier. Returns: those."""
+
+    async def inactive(self, since: datetime, limit: int) -> list[VideoSession]:
+        """LIVE ones in which nothing has happened since, the quietest first."""
+
+    async def over(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them that are ended or expired."""
+
+    async def delete(self, session_id: str) -> bool:
+        """With all that belongs to it, in one transaction; usage is archived. Returns: whether it was there."""
+
+    async def delete_all(self) -> int:
+        """Every session, as `delete`: for development. Returns: how many. Raises: TablesOfTheApp."""
+
+
+class ParticipantRepository(Protocol):
+    async def enter(self, session_id: str, joining: Joining) -> Joined | None:
+        """Upsert by identity; CREATED becomes LIVE with it, and activity is noted.
+
+        Returns: None, and nothing has changed, when the session is over or gone, or the identity another user's.
+        """
+
+    async def leave(self, session_id: str, identity: str) -> bool:
+        """Returns: whether that participant was there."""
+
+    async def by_identity(self, session_id: str, identity: str) -> Participant | None: ...
+    async def of(self, session_id: str, *, active_only: bool) -> list[Participant]:
+        """The longest present first."""
+
+
+class TranscriptRepository(Protocol):
+    async def append(self, session_id: str, participant_id: str | None, segment: Segment) -> None:
+        """Insert or update by utterance; a final is never undone."""
+
+    async def of(self, session_id: str, *, finals_only: bool) -> list[Segment]:
+        """In spoken order."""
+
+    async def by_utterance(self, session_id: str, utterance_id: str) -> Segment | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What has to follow the end of a session and is not done. `attempts`: that failed so far."""
+
     session_id: str
+    attempts: int
+
+
+class Endings(Protocol):
+    async def pending(self, session_id: str) -> Ending | None: ...
+    async def due(self, limit: int) -> list[Ending]: ...
+    async def later(self, session_id: str, at: datetime) -> None:
+        """An attempt has failed; the next one is due then."""
+
+    async def done(self, session_id: str) -> None: ...
+
+
+class Duties(Protocol):
+    """Work that one replica at a time does for all."""
+
+    async def take(self, name: str, owner: str, for_s: float) -> bool:
+        """Take it or keep it for so long. Returns: False while another one has it."""
+
+    async def leave(self, name: str, owner: str) -> None: ...
+
+
+class RoomTokens(Protocol):
+    @property
+    def url(self) -> str:
+        """Where browsers reach the LiveKit server."""
+
+    def mint(self, room: str, identity: str, name: str | None) -> str:
+        """A token to join, publish and subscribe; valid for hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a start has led to, here or on another gateway. `state` in lower case."""
+
+    transcription_id: str
     slug: str
     source: str
     state: str
+    created: bool
     started_at: datetime
-    stopped_at: datetime | None
-    stop_reason: str | None
-    finals_complete: bool | None
-    stream_key: str | None
-    options: Mapping[str, Any]
-    last_seq: int
+    ingest: Ingest | None
 
 
-@dataclass(frozen=True, slots=True)
-class FinalToKeep:
-    """A numbered final with the bytes that watchers will see; one row and one event in the database."""
+class TranscriptionControl(Protocol):
+    """Start and stop transcribing: in this process, or on another gateway. Both are idempotent."""
 
-    lease: Lease
-    session_id: str
-    epoch: str
-    seq: int
-    caption: Caption
-    participant_id: str | None
-    data: bytes
+    async def start(self, slug: str, source: str) -> Begun:
+        """Raises: SessionError."""
+
+    async def stop(self, slug: str, reason: str) -> bool:
+        """Drained. Returns: whether nothing transcribes the session any more. Raises: SessionError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What became of a batch: everything not named here is in the database."""
-
-    fenced: frozenset[str]  # transcription ids whose lease has passed to somebody else
-    gone: frozenset[str]  # session ids that no longer exist
-
-
-@dataclass(frozen=True, slots=True)
-class KeptFinal:
-    """A final read back: `data` is the JSON that watchers see. `epoch`: whose number it has, while it is not stored."""
-
-    seq: int
-    data: bytes
-    epoch: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class NumberedFinal:
-    """A final that has just got a number, to be shown."""
-
-    seq: int
-    utterance_id: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class UsageToKeep:
-    """The meters of one transcription at one moment. Values are absolute, so a later one makes an earlier one moot."""
-
-    claimed: Claimed
-    participant_ids: Mapping[str, str | None]
-    usage: tuple[Usage, ...]
-
-
-Entry = FinalToKeep | UsageToKeep
-
-
-class JournalTrouble(Exception):
-    """The journal is full or its disk fails; nothing of the call was kept. The text says what to do."""
-
-
-class Journal(Protocol):
-    """Entries on disk, in order, until the database has them. Every method may raise JournalTrouble."""
-
-    def __len__(self) -> int: ...
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """All of them are on the disk when this returns, or none."""
-
-    async def oldest(self, count: int) -> tuple[list[Entry], int]:
-        """At most so many, and the mark to `forget` them by."""
-
-    async def forget(self, mark: int) -> None: ...
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        """Those that are not forgotten, by number."""
-
-
-class RecordsUnavailable(Exception):
-    """The database cannot be reached now; trying again can help."""
-
-
-class Records(Protocol):
-    """The database. Every method may raise RecordsUnavailable."""
-
-    async def create_session(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
-        """Raises: LookupError when there is no such space. Without a space the default one is used."""
-
-    async def session(self, slug: str) -> SessionRecord | None: ...
-    async def claim(
-        self,
-        session: SessionRecord,
-        source: str,
-        options: Mapping[str, Any],
-        stream_key: str | None,
-        owner: str,
-        lease_s: float,
-    ) -> tuple[Claimed | None, TranscriptionRecord]:
-        """Start a transcription unless one is running: then (None, that one).
-
-        Raises: SessionOver, SessionNotFound when the session has ended or gone at this very moment.
-        """
-
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> list[Claimed]:
-        """Take over every transcription whose owner is gone; with `own` also what this owner held before a restart.
-
-        One that was neither handed over (`release`) nor is our own begins a new epoch: its owner may have shown finals
-        that are on its disk only, under the numbers that come next.
-        """
-
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool: ...
-    async def release(self, lease: Lease, owner: str) -> None:
-        """Leave the transcription running for whoever adopts it; every final of it is in the database."""
-
-    async def set_state(self, lease: Lease, state: str) -> None: ...
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None: ...
-    async def transcription(self, slug: str) -> TranscriptionRecord | None:
-        """The newest of the session."""
-
-    async def running(self) -> list[TranscriptionRecord]: ...
-    async def host(self, transcription_id: str) -> str | None:
-        """Whose browser feeds it."""
-
-    async def set_host(self, transcription_id: str, identity: str) -> bool:
-        """Unless it has stopped. Returns: whether it is so now."""
-
-    async def pass_host(self, transcription_id: str, before: str | None, after: str | None) -> bool:
-        """Only while `before` is the host. Returns: whether it is so now."""
-
-    async def numbering(self, session_id: str) -> Numbering | None: ...
-    async def joined(self, session_id: str, speaker: Speaker) -> str:
-        """The participant's id; the first join makes the session LIVE."""
-
-    async def participants(self, session_id: str) -> list[Participation]:
-        """Who is in the session now, the longest present first."""
-
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept: ...
-    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
-        """Words that people have seen, of a transcription whose lease has passed to somebody else: kept without a
-        number, unless the new owner has that speaker's words of that time. Returns: how many."""
-
-    async def number_strays(self, session_id: str) -> list[NumberedFinal]:
-        """Give such words the next numbers of the session, unless a transcription of it is running: its owner counts
-        by itself, and asks again when it has stopped. Returns: them, in order."""
-
-    async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]: ...
-    def usage_id(self, lease: Lease, identity: str) -> str:
-        """Always the same for one participant of one transcription, so that an adopter continues the row."""
-
-    async def save_usage(
-        self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]
-    ) -> None: ...
-    async def usage(self, transcription_id: str) -> list[Usage]: ...
-    async def spent(self, session_id: str) -> float:
-        """Money metered so far in all transcriptions of the session, USD."""
-
-    async def touch(self, session_id: str) -> None:
-        """Speech counts as activity of the session."""
-
-    async def provider_session(self, claimed: Claimed, identity: str, session: ProviderSession) -> None: ...
-    async def bills(self, transcription_id: str) -> list[Bill]:
-        """Every provider session of it."""
-
-
-# --- live ---------------------------------------------------------------------------------------------------
-
-
-class LiveChannel(Protocol):
-    """The live stream of one session: everybody who watches it."""
-
-    def final(self, seq: int, utterance_id: str, data: bytes) -> None: ...
-    def partial(self, utterance_id: str, data: bytes) -> None: ...
-    def say(self, kind: str, data: bytes) -> None:
-        """An event that nobody needs to be replayed: session.state, health, translation."""
-
-
-class Live(Protocol):
-    def channel(self, session_slug: str) -> LiveChannel: ...
-    def begin(self, session_slug: str, numbering: Numbering) -> None:
-        """Say where the numbering stands, before the first final of a run."""
-
-    def set_state(self, session_slug: str, state: str, reason: str | None) -> None: ...
-    def encode(self, caption: Caption) -> bytes:
-        """The `data` of a transcript message."""
+class RateLimiter(Protocol):
+    async def wait_s(self, rate_name: str, per_minute: int, key: str) -> float:
+        """Count one request of that key. Returns: 0 when it is granted, else how long to wait."""

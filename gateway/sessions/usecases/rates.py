@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from gateway.errors import TooManyRequests
 from gateway.sessions.domain.access import Caller, Kind
-from gateway.sessions.domain.errors import TooManyRequests
-from gateway.sessions.usecases.session_ports import RateLimiter
+from gateway.sessions.usecases.ports import RateLimiter
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
-from gateway.sessions.domain.errors import SessionError
-from gateway.sessions.domain.transcription import begins_by_itself
-from gateway.sessions.usecases.ports import RecordsUnavailable, TranscriptionRecord
-from gateway.sessions.usecases.session_ports import Begun, TranscriptionControl
+from gateway.errors import SessionError
+from gateway.outage import RecordsUnavailable
+from gateway.sessions.usecases.ports import Begun, TranscriptionControl
+from gateway.transcription.domain.transcription import begins_by_itself
+from gateway.transcription.usecases.records import TranscriptionRecord
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.sessions.domain.access import Caller, What
 from gateway.sessions.domain.video_session import Segment
 from gateway.sessions.usecases.admission import Admission
-from gateway.sessions.usecases.session_ports import ParticipantRepository, TranscriptRepository
+from gateway.sessions.usecases.ports import ParticipantRepository, TranscriptRepository
 
 
 class Transcripts:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
-from gateway.sessions.domain.errors import SessionError
+from gateway.clock import Clock
+from gateway.errors import SessionError
+from gateway.outage import Outage, RecordsUnavailable
 from gateway.sessions.usecases.closing import Closing
-from gateway.sessions.usecases.outage import Outage
-from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
-from gateway.sessions.usecases.session_ports import Duties, Ending, Endings, SessionRepository
+from gateway.sessions.usecases.ports import Duties, Ending, Endings, SessionRepository
 
 log = logging.getLogger(__name__)
 

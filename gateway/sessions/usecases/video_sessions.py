@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
+from gateway.errors import NoRooms, NoSuchSpace, SessionNotFound
 from gateway.sessions.domain.access import Caller, Kind, What
-from gateway.sessions.domain.errors import NoRooms, NoSuchSpace, SessionNotFound
 from gateway.sessions.domain.video_session import VideoSession, new_slug
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.closing import Closing
+from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
 from gateway.sessions.usecases.server_transcription import ServerTranscription
-from gateway.sessions.usecases.session_ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
 
 log = logging.getLogger(__name__)
 

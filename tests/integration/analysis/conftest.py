@@ -11,8 +11,8 @@ import pytest
 from support.postgres import PostgresServer
 from unit.analysis.memory_queue import MemoryAnalyses
 
-from gateway.sessions.infra.analyses import PostgresAnalyses
-from gateway.sessions.usecases.analyse import AnalysisQueue
+from gateway.analysis.analyse import AnalysisQueue
+from gateway.analysis.queue import PostgresAnalyses
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.segments import NewSegment, Segments
 from storage.postgres.sessions import Participants, Sessions

@@ -16,7 +16,7 @@ from integration.gateway_api.in_process import TOKEN, InProcess, room_token, run
 from support.chat_server import KEY, MODEL, chat_server, refuses, says
 from support.gateway import Running, gateway_process
 
-from gateway.sessions.domain.summary import HEADINGS
+from gateway.analysis.summary import HEADINGS
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.url import parse_database_url
 from stt.local.server import LocalOptions, LocalServer

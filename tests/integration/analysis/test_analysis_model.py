@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 from support.chat_server import GOOD, KEY, MODEL, ChatServer, chat_server, refuses, says
 
-from gateway.sessions.domain.analysis import NOTHING_SAID, Conversation, Findings, Line, Risk, Task
-from gateway.sessions.infra.analysts import ModelAnalyst
-from gateway.sessions.infra.chat import ChatOptions, open_chat
-from gateway.sessions.usecases.analyse import AnalysisImpossible, AnalysisTrouble
+from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
+from gateway.analysis.analysts import ModelAnalyst
+from gateway.analysis.chat import ChatOptions, open_chat
+from gateway.analysis.rules import NOTHING_SAID, Conversation, Findings, Line, Risk, Task
 from stt.backoff import Backoff
 
 TALK = Conversation(

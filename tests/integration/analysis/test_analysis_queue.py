@@ -9,10 +9,10 @@ import pytest
 from integration.analysis.conftest import Shelf, spoken_session
 from support.postgres import PostgresServer
 
-from gateway.sessions.domain.analysis import AnalysisStatus, Conversation, Findings, Risk, Task
-from gateway.sessions.infra.analyses import PostgresAnalyses
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.usecases.analyse import Analyses, AnalysisOptions, AnalysisRecord
+from gateway.analysis.analyse import Analyses, AnalysisOptions, AnalysisRecord
+from gateway.analysis.queue import PostgresAnalyses
+from gateway.analysis.rules import AnalysisStatus, Conversation, Findings, Risk, Task
+from gateway.app.system_clock import SystemClock
 from storage.postgres.pool import open_pool
 from storage.postgres.sessions import Sessions
 from storage.postgres.transcriptions import NewTranscription, Transcriptions

@@ -18,12 +18,12 @@ import jwt
 from aiohttp import web
 
 from gateway.app.root import open_gateway
+from gateway.app.system_clock import SystemClock
 from gateway.live.protocol import encode_caption
-from gateway.sessions.domain.captions import Caption, Speaker, Word
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.usecases.ports import FinalToKeep, SessionRecord
 from gateway.settings import Settings
+from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.records import FinalToKeep, SessionRecord
 from storage.postgres.pool import open_pool
 from storage.postgres.sessions import Sessions
 from storage.postgres.url import parse_database_url

@@ -14,13 +14,13 @@ import jsonschema
 import pytest
 from unit.gateway import document_schema
 
+from gateway.archive.documents import PostgresDocuments, StoredBlobs
+from gateway.archive.finalise import BlobsUnavailable, Finaliser
+from gateway.errors import SessionNotFound
 from gateway.live.protocol import encode_caption
-from gateway.sessions.domain.captions import Caption, Speaker, Word
-from gateway.sessions.domain.errors import SessionNotFound
-from gateway.sessions.infra.documents import PostgresDocuments, StoredBlobs
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.usecases.finalise import BlobsUnavailable, Finaliser
-from gateway.sessions.usecases.ports import FinalToKeep, SessionRecord
+from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.records import FinalToKeep, SessionRecord
 from storage.blob.folder import FolderBlobs
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.segments import NewSegment, Segments

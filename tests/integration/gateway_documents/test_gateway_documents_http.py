@@ -11,9 +11,9 @@ import pytest
 from integration.gateway_api.in_process import Answer, InProcess, room_token, running, speech_server, user_token
 from unit.gateway import document_schema
 
-from gateway.sessions.infra.clock import SystemClock
-from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
-from gateway.sessions.usecases.finalise import Finaliser
+from gateway.app.system_clock import SystemClock
+from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
+from gateway.archive.finalise import Finaliser
 from storage.postgres.pool import open_pool
 from storage.postgres.url import parse_database_url
 from stt.local.server import LocalServer

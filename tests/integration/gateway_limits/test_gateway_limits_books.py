@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from integration.gateway_api.in_process import InProcess, running, speech_server
 
-from gateway.sessions.domain.limits import Overrides, Standing
-from gateway.sessions.domain.transcription import Claimed
-from gateway.sessions.domain.usage import Meter, read
-from gateway.sessions.infra.ledger import PostgresLedger
-from gateway.sessions.infra.records import PostgresRecords
+from gateway.transcription.domain.limits import Overrides, Standing
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.domain.usage import Meter, read
+from gateway.transcription.infra.ledger import PostgresLedger
+from gateway.transcription.infra.records import PostgresRecords
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.sessions import Participants, Sessions
 from storage.postgres.url import parse_database_url

@@ -29,8 +29,8 @@ from integration.gateway_api.in_process import (
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
-from gateway.sessions.usecases.feed import Feeding, FeedStart
-from gateway.sessions.usecases.watch import Watched
+from gateway.transcription.usecases.feed import Feeding, FeedStart
+from gateway.transcription.usecases.watch import Watched
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
 

@@ -18,9 +18,10 @@ from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub, HubOptions
 from gateway.live.sending import SendAll, send_all
-from gateway.sessions.domain.transcription import Numbering
-from gateway.sessions.usecases.ports import KeptFinal, Records, RecordsUnavailable, SessionRecord
-from gateway.sessions.usecases.watch import Watching
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.usecases.records import KeptFinal, Records, SessionRecord
+from gateway.transcription.usecases.watch import Watching
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SERVICE = "service"

@@ -19,7 +19,7 @@ from gateway.live.audience import APART
 from gateway.live.endpoint import LiveOptions
 from gateway.live.hub import HubOptions
 from gateway.live.sending import in_python, send_all
-from gateway.sessions.usecases.ports import SessionRecord
+from gateway.transcription.usecases.records import SessionRecord
 
 
 class Watched:

@@ -11,21 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from gateway.archive.deletions import PostgresKeepsakes
+from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
+from gateway.archive.erase import Eraser
+from gateway.archive.finalise import Finaliser
+from gateway.archive.retention import Retention, RetentionRefused
+from gateway.errors import DeletingRefused
 from gateway.live.hub import Hub
 from gateway.live.protocol import CloseCode, encode_caption
-from gateway.sessions.domain.captions import Caption, Speaker, Word
-from gateway.sessions.domain.errors import DeletingRefused
-from gateway.sessions.domain.transcription import Claimed
-from gateway.sessions.domain.usage import Meter, read
-from gateway.sessions.infra.documents import BlobOptions, PostgresDocuments, open_blobs
-from gateway.sessions.infra.journal import SpoolJournal, open_journal
-from gateway.sessions.infra.keepsakes import PostgresKeepsakes
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.usecases.erase import Eraser
-from gateway.sessions.usecases.finalise import Finaliser
-from gateway.sessions.usecases.ports import FinalToKeep, Kept, RecordsUnavailable, SessionRecord
-from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.retention import Retention, RetentionRefused
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.domain.usage import Meter, read
+from gateway.transcription.infra.journal import SpoolJournal, open_journal
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import FinalToKeep, Kept, SessionRecord
 from storage.postgres.analyses import Analyses
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.provider_sessions import ProviderSessions

@@ -13,16 +13,16 @@ from msgspec import structs
 from support.postgres import PostgresServer
 from unit.gateway.fakes import MemoryRecords
 
-from gateway.sessions.domain.captions import Caption, Speaker
-from gateway.sessions.domain.errors import SessionNotFound, SessionOver
-from gateway.sessions.domain.transcription import Claimed, Lease
-from gateway.sessions.domain.usage import Meter, Usage, read
-from gateway.sessions.infra.records import PostgresRecords
-from gateway.sessions.usecases.ports import (
+from gateway.errors import SessionNotFound, SessionOver
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.transcription import Claimed, Lease
+from gateway.transcription.domain.usage import Meter, Usage, read
+from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.records import (
     FinalToKeep,
     ProviderSession,
     Records,
-    RecordsUnavailable,
     SessionRecord,
     TranscriptionRecord,
 )

@@ -20,17 +20,17 @@ from unit.gateway_sessions.session_memory import (
     Rows,
 )
 
+from gateway.app.system_clock import SystemClock
 from gateway.sessions.domain.video_session import Segment, VideoSession
-from gateway.sessions.infra.clock import SystemClock
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
-from gateway.sessions.infra.session_records import (
+from gateway.sessions.infra.repositories import (
     PostgresDuties,
     PostgresEndings,
     PostgresParticipants,
     PostgresSessions,
     PostgresTranscripts,
 )
-from gateway.sessions.usecases.session_ports import (
+from gateway.sessions.usecases.ports import (
     Duties,
     Ending,
     Endings,

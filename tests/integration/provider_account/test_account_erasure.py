@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from integration.gateway_api.in_process import TOKEN, Door, InProcess, running, speech_server
 
-from gateway.sessions.infra.provider_account import GladiaAccount
-from gateway.sessions.usecases.sweep import AccountUnavailable
+from gateway.transcription.infra.account import GladiaAccount
+from gateway.transcription.usecases.sweep import AccountUnavailable
 from stt.gladia.client import Provider, ProviderOptions
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import speak

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.sessions.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
-from gateway.sessions.usecases.ports import LinkEnd
+from gateway.transcription.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
+from gateway.transcription.usecases.records import LinkEnd
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
 from stt.gladia.link import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from gateway.sessions.domain.analysis import AnalysisStatus, Conversation, Findings, Line, may_move
+from gateway.analysis.analyse import AnalysisRecord, Job
+from gateway.analysis.rules import AnalysisStatus, Conversation, Findings, Line, may_move
+from gateway.clock import Clock
+from gateway.outage import RecordsUnavailable
 from gateway.sessions.domain.video_session import VideoSession
-from gateway.sessions.usecases.analyse import AnalysisRecord, Job
-from gateway.sessions.usecases.ports import Clock, RecordsUnavailable
 
 
 @dataclass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sessions.domain.analysis import Line, Risk, Task
-from gateway.sessions.domain.cues import MOST, risks, tasks
+from gateway.analysis.cues import MOST, risks, tasks
+from gateway.analysis.rules import Line, Risk, Task
 
 ANNA, BOB = "Anna Smith", "Bob"
 

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.sessions.domain.analysis import (
-    MOVES,
-    AnalysisStatus,
-    Conversation,
-    Line,
-    Risk,
-    Task,
-    fitting,
-    may_move,
-    one_line,
-)
+from gateway.analysis.rules import MOVES, AnalysisStatus, Conversation, Line, Risk, Task, fitting, may_move, one_line
 
 S = AnalysisStatus
 ALLOWED = {

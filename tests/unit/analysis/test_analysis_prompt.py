@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sessions.domain import prompt
-from gateway.sessions.domain.analysis import Conversation, Line, Risk, Task
+from gateway.analysis import prompt
+from gateway.analysis.rules import Conversation, Line, Risk, Task
 
 LINES = (
     Line("Anna", "We ship on Friday.", "en", 1_000),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sessions.domain import cues
-from gateway.sessions.domain.analysis import NOTHING_SAID, Line
-from gateway.sessions.domain.summary import HEADINGS, sentences, summarise, words
+from gateway.analysis import cues
+from gateway.analysis.rules import NOTHING_SAID, Line
+from gateway.analysis.summary import HEADINGS, sentences, summarise, words
 
 STANDUP = [
     Line("Anna", "Good morning. How was the weekend?", "en", 0),

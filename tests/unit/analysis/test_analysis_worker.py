@@ -14,14 +14,9 @@ import pytest
 from unit.analysis.memory_queue import MemoryAnalyses
 from unit.gateway.virtual_time import run_virtually
 
-from gateway.sessions.domain.analysis import AnalysisStatus, Conversation, Findings
-from gateway.sessions.domain.errors import AnalysisNotFailed, NoAnalysis, SessionNotEnded, SessionNotFound
-from gateway.sessions.usecases.analyse import (
-    Analyses,
-    AnalysisImpossible,
-    AnalysisOptions,
-    AnalysisTrouble,
-)
+from gateway.analysis.analyse import Analyses, AnalysisImpossible, AnalysisOptions, AnalysisTrouble
+from gateway.analysis.rules import AnalysisStatus, Conversation, Findings
+from gateway.errors import AnalysisNotFailed, NoAnalysis, SessionNotEnded, SessionNotFound
 
 BEGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 S = AnalysisStatus

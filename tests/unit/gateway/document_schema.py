@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.sessions.domain.document import FORMAT, Document
+from gateway.archive.document import FORMAT, Document
 
 FILE = Path(__file__).parents[3] / "docs" / "transcript-document.schema.json"
 _TIMES = ("createdAt", "startedAt", "endedAt", "generatedAt", "origin", "joinedAt", "leftAt")

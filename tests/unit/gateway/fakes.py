@@ -12,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gateway.clock import Clock
+from gateway.errors import ProviderRefusedKey, SessionNotFound, SessionOver, SourceUnavailable
 from gateway.live.hub import Hub
-from gateway.sessions.domain.billing import Bill
-from gateway.sessions.domain.captions import Caption, Speaker, Utterance
-from gateway.sessions.domain.errors import ProviderRefusedKey, SessionNotFound, SessionOver, SourceUnavailable
-from gateway.sessions.domain.limits import Limits, Overrides, Standing
-from gateway.sessions.domain.receipt import Listened
-from gateway.sessions.domain.speech import SpeechOptions
-from gateway.sessions.domain.transcription import Claimed, Ingest, Lease, Numbering
-from gateway.sessions.domain.usage import Usage
-from gateway.sessions.usecases.limits import LimitKeeper
-from gateway.sessions.usecases.ports import (
-    Clock,
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.billing import Bill
+from gateway.transcription.domain.captions import Caption, Speaker, Utterance
+from gateway.transcription.domain.limits import Limits, Overrides, Standing
+from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, Numbering
+from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.limits import LimitKeeper
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import (
     FinalToKeep,
     Kept,
     KeptFinal,
@@ -31,14 +33,12 @@ from gateway.sessions.usecases.ports import (
     NumberedFinal,
     Participation,
     ProviderSession,
-    RecordsUnavailable,
     SessionRecord,
     Speech,
     TranscriptionRecord,
 )
-from gateway.sessions.usecases.record import Recorder
-from gateway.sessions.usecases.run import RunOptions, World
-from gateway.sessions.usecases.transcriptions import Transcriptions
+from gateway.transcription.usecases.run import RunOptions, World
+from gateway.transcription.usecases.transcriptions import Transcriptions
 
 BEGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 HANDED_OVER = datetime.fromtimestamp(0, UTC)

@@ -14,11 +14,11 @@ from unit.gateway.fakes import LoopClock, MemoryRecords
 from gateway.live import audio_protocol
 from gateway.live.audio_protocol import Gap, Stop, WrongMessage
 from gateway.live.credentials import Secrets, check
-from gateway.sessions.domain.captions import Speaker
-from gateway.sessions.domain.transcription import Ingest
-from gateway.sessions.infra.websocket_source import GRACE_S, SPEAKERS, WebsocketSource
-from gateway.sessions.usecases.feed import Feeding, FeedStart, IdentityRefused, NotTaken
-from gateway.sessions.usecases.ports import AudioTrack
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.transcription import Ingest
+from gateway.transcription.infra.websocket_source import GRACE_S, SPEAKERS, WebsocketSource
+from gateway.transcription.usecases.feed import Feeding, FeedStart, IdentityRefused, NotTaken
+from gateway.transcription.usecases.records import AudioTrack
 
 ANNA, BEN = Speaker("anna", "Anna"), Speaker("ben", None)
 SECRET = "room-secret-of-at-least-thirty-two-bytes"

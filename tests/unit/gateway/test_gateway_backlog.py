@@ -14,19 +14,12 @@ from unit.gateway.frames import messages, seqs
 from unit.gateway.virtual_time import run_virtually
 
 from gateway.live.hub import Hub
-from gateway.sessions.domain.captions import Caption, Speaker
-from gateway.sessions.domain.transcription import Claimed
-from gateway.sessions.domain.usage import Usage
-from gateway.sessions.usecases.ports import (
-    Entry,
-    FinalToKeep,
-    JournalTrouble,
-    Kept,
-    KeptFinal,
-    RecordsUnavailable,
-    UsageToKeep,
-)
-from gateway.sessions.usecases.record import Recorder
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import Entry, FinalToKeep, JournalTrouble, Kept, KeptFinal, UsageToKeep
 
 
 class SlowRecords(MemoryRecords):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sessions.domain.captions import Numberer, Speaker, SpokenWord, Utterance, Word, caption
+from gateway.transcription.domain.captions import Numberer, Speaker, SpokenWord, Utterance, Word, caption
 
 ORIGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 ANNA = Speaker("anna", "Anna")

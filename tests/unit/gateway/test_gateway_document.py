@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 from unit.gateway import document_schema
 
+from gateway.archive.document import CLOSING, Attendee, Head, Kept, key, opening, segment
 from gateway.live.protocol import encode_caption
-from gateway.sessions.domain.captions import Caption, Speaker, Word
-from gateway.sessions.domain.document import CLOSING, Attendee, Head, Kept, key, opening, segment
+from gateway.transcription.domain.captions import Caption, Speaker, Word
 
 BEGIN = datetime(2026, 1, 5, 10, 0, 0, 120_999, tzinfo=UTC)
 LATER = BEGIN + timedelta(minutes=30)

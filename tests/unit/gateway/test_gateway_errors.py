@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 
+from gateway import errors
 from gateway.api.errors import STATUS
-from gateway.sessions.domain import errors
 
 
 def test_every_error_has_a_status_and_a_title_of_its_own() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.gateway.subtitles import Cue, read_srt, read_vtt
 
-from gateway.sessions.domain.export import (
+from gateway.archive.export import (
     HELD_BACK,
     LINE_CHARACTERS,
     LINES_PER_CUE,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from unit.gateway.fakes import BEGIN, FakeTransport, Replica
 from unit.gateway.test_gateway_run import SLUG, replica, start, told, watch
 
-from gateway.sessions.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent, SessionNotFound
-from gateway.sessions.domain.host import host_after, select_host
-from gateway.sessions.usecases.host import COME_BACK_LOOKS, LOOK_S, Hosts
+from gateway.errors import NeverStarted, NotFedByBrowsers, NotPresent, SessionNotFound
+from gateway.transcription.domain.host import host_after, select_host
+from gateway.transcription.usecases.host import COME_BACK_LOOKS, LOOK_S, Hosts
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from unit.gateway.virtual_time import run_virtually
 from gateway.live.audience import APART
 from gateway.live.hub import AT_ONCE, BEHIND_BYTES, FRESH, PARTIALS, SWEEP_S, Hub, HubOptions, Watcher
 from gateway.live.protocol import CloseCode, ResumePoint
-from gateway.sessions.domain.transcription import Numbering
+from gateway.transcription.domain.transcription import Numbering
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SLUG = "abc"

@@ -6,7 +6,15 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from gateway.sessions.domain.limits import Limits, Overrides, Reached, Standing, effective, reached, until_tomorrow_s
+from gateway.transcription.domain.limits import (
+    Limits,
+    Overrides,
+    Reached,
+    Standing,
+    effective,
+    reached,
+    until_tomorrow_s,
+)
 
 ALL = Limits(True, session_minutes=10, user_minutes_per_day=20, space_minutes_per_day=30)
 SESSION = Reached("limit of 10 minutes for one session reached", daily=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway.sessions.infra.places import SharedPlaces
+from gateway.transcription.infra.provider_slots import SharedPlaces
 from storage.postgres.places import Asked, Turn
 
 

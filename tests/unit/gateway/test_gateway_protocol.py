@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 
 from gateway.live import protocol
 from gateway.live.protocol import CloseCode, ResumePoint, message, offered_token, parse_since, text_frame, timestamp
-from gateway.sessions.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.captions import Caption, Speaker, Word
 
 NOW = datetime(2026, 1, 5, 10, 0, 3, 120_000, UTC)
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 import pytest
 from unit.gateway.fakes import LoopClock
 
-from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.provider_erasure import MOST_ATTEMPTS, ProviderErasure, Unwanted
-from gateway.sessions.usecases.sweep import AccountUnavailable
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.usecases.provider_erasure import MOST_ATTEMPTS, ProviderErasure, Unwanted
+from gateway.transcription.usecases.sweep import AccountUnavailable
 
 
 @dataclass

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.sessions.domain.receipt import Listened, receipt
-from gateway.sessions.domain.unanswered import Unanswered
-from gateway.sessions.domain.usage import Meter, Usage, read
+from gateway.transcription.domain.mute import Unanswered
+from gateway.transcription.domain.receipt import Listened, receipt
+from gateway.transcription.domain.usage import Meter, Usage, read
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 RATE = 16_000

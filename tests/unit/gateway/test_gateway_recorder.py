@@ -12,10 +12,10 @@ from unit.gateway.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
 from unit.gateway.frames import seqs
 
 from gateway.live.hub import Hub
-from gateway.sessions.domain.captions import Caption, Speaker
-from gateway.sessions.domain.transcription import Claimed
-from gateway.sessions.usecases.ports import FinalToKeep
-from gateway.sessions.usecases.record import Recorder
+from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.records import FinalToKeep
 
 
 class Desk:

@@ -15,7 +15,7 @@ import pytest
 from unit.gateway.fakes import FakeTransport, LoopClock, MemoryRecords, Replica
 from unit.gateway.frames import messages, seqs
 
-from gateway.sessions.domain.errors import (
+from gateway.errors import (
     CostCapReached,
     LimitReached,
     NeverStarted,
@@ -27,20 +27,20 @@ from gateway.sessions.domain.errors import (
     SourceUnavailable,
     TranscriptionOff,
 )
-from gateway.sessions.domain.limits import Limits, Overrides
-from gateway.sessions.domain.receipt import Listened
-from gateway.sessions.domain.speech import SpeechOptions
-from gateway.sessions.domain.transcription import StartRequest, TranscriptionState
-from gateway.sessions.usecases.ports import (
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.limits import Limits, Overrides
+from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.transcription import StartRequest, TranscriptionState
+from gateway.transcription.usecases.records import (
     ProviderComplaint,
     ProviderSession,
-    RecordsUnavailable,
     SourceTrouble,
     SpeechLost,
     Translation,
     Withdrawn,
 )
-from gateway.sessions.usecases.run import CHECKPOINT_S, NOBODY_AFTER_S, RunOptions
+from gateway.transcription.usecases.run import CHECKPOINT_S, NOBODY_AFTER_S, RunOptions
 
 SLUG = "abc"
 OPTIONS = RunOptions(owner="replica-1", drain_s=10, lease_s=30, cost_per_minute=0.01)

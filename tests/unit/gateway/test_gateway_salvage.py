@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.sessions.domain.captions import SpokenWord, Utterance
-from gateway.sessions.domain.salvage import Kept, salvage
+from gateway.transcription.domain.captions import SpokenWord, Utterance
+from gateway.transcription.domain.salvage import Kept, salvage
 
 
 def heard(*texts: str) -> list[Utterance]:

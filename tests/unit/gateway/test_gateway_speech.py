@@ -7,8 +7,8 @@ from datetime import timedelta
 import msgspec
 
 from gateway.api.schemas import StartBody
-from gateway.sessions.domain.annotations import on_session
-from gateway.sessions.domain.speech import SpeechOptions, TranslationStyle, VocabularyWord
+from gateway.transcription.domain.annotations import on_session
+from gateway.transcription.domain.speech import SpeechOptions, TranslationStyle, VocabularyWord
 
 ALL = SpeechOptions(
     languages=("de", "en"),

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 import pytest
 from unit.gateway.fakes import BEGIN
 
-from gateway.sessions.domain.billing import Bill, balance, cause, differs
-from gateway.sessions.domain.captions import Utterance
-from gateway.sessions.usecases.ports import RecordsUnavailable
-from gateway.sessions.usecases.sweep import (
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.billing import Bill, balance, cause, differs
+from gateway.transcription.domain.captions import Utterance
+from gateway.transcription.usecases.sweep import (
     MOST_AUDITS,
     MOST_WAITS,
     AccountUnavailable,

@@ -6,12 +6,7 @@ import itertools
 
 import pytest
 
-from gateway.sessions.domain.transcription import (
-    IllegalMove,
-    Ingest,
-    TranscriptionState,
-    move,
-)
+from gateway.transcription.domain.transcription import IllegalMove, Ingest, TranscriptionState, move
 
 S = TranscriptionState
 ALLOWED = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sessions.domain.usage import Meter, exceeds, read, started_minutes, whole_seconds
+from gateway.transcription.domain.usage import Meter, exceeds, read, started_minutes, whole_seconds
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from gateway.live import events
 from gateway.live.framing import Framing, Message, in_frame
 from gateway.live.hub import BEHIND_BYTES, Hub, HubOptions, Watcher
 from gateway.live.protocol import CloseCode, ResumePoint
-from gateway.sessions.domain.transcription import Numbering
+from gateway.transcription.domain.transcription import Numbering
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from gateway.sessions.domain.errors import SessionError, SessionOver
+from gateway.errors import SessionError, SessionOver
 from gateway.sessions.domain.video_session import Participant, Role, Segment, SessionStatus, VideoSession, may_move
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.attendees import Attendees
 from gateway.sessions.usecases.closing import Closing
-from gateway.sessions.usecases.ports import TranscriptionRecord
+from gateway.sessions.usecases.ports import Begun, Ending, Joined, Joining, NewSession, SlugTaken
 from gateway.sessions.usecases.server_transcription import ServerTranscription
-from gateway.sessions.usecases.session_ports import Begun, Ending, Joined, Joining, NewSession, SlugTaken
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.upkeep import Upkeep, UpkeepOptions
 from gateway.sessions.usecases.video_sessions import VideoSessions
+from gateway.transcription.usecases.records import TranscriptionRecord
 
 BEGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sessions.domain.rate import Rate, take
-from gateway.sessions.domain.transcription import ROOM_EMPTY, ROOM_OVER, begins_by_itself
 from gateway.sessions.domain.video_session import MOVES, SLUG_LETTERS, SessionStatus, is_over, may_move, new_slug
+from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, begins_by_itself
 
 LEGAL = {("CREATED", "LIVE"), ("CREATED", "EXPIRED"), ("LIVE", "ENDED")}
 

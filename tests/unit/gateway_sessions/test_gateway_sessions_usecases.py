@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from unit.gateway_sessions.session_memory import BEGIN, Module
 
-from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
-from gateway.sessions.domain.errors import (
+from gateway.errors import (
     CostCapReached,
     CredentialNeeded,
     Denied,
@@ -26,11 +25,12 @@ from gateway.sessions.domain.errors import (
     SessionOver,
     WrongRequest,
 )
-from gateway.sessions.domain.transcription import ROOM_EMPTY
+from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
 from gateway.sessions.domain.video_session import Role, Segment, VideoSession
 from gateway.sessions.usecases.attendees import JoinRequest
 from gateway.sessions.usecases.upkeep import DUTY, stop_what_is_over
 from gateway.sessions.usecases.video_sessions import VideoSessions
+from gateway.transcription.domain.transcription import ROOM_EMPTY
 
 ANNA = Caller(Kind.USER, "anna", frozenset({"team"}), "team")
 BEN = Caller(Kind.USER, "ben", frozenset({"elsewhere"}), "elsewhere")

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from unit.gateway.fakes import LoopClock, MemoryRecords, Replica
 
-from gateway.sessions.domain.speech import SpeechOptions
-from gateway.sessions.domain.transcription import ROOM_EMPTY, ROOM_OVER, StartRequest
-from gateway.sessions.usecases.attend import Attendance, RoomEvent, RoomsUnavailable
+from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, StartRequest
+from gateway.transcription.usecases.attend import Attendance, RoomEvent, RoomsUnavailable
 
 SLUG = "abc"
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from gateway.sessions.infra import livekit_tokens
-from gateway.sessions.infra.livekit_tokens import Keys
+from gateway.transcription.infra import livekit_tokens
+from gateway.transcription.infra.livekit_tokens import Keys
 
 KEYS = Keys("key", "a-secret-of-the-tests-0123456789abcdef")
 

@@ -1,0 +1,52 @@
+"""What goes for good, in Postgres: behind the ports of `erase` and `retention`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from datetime import datetime
+
+import asyncpg
+
+from gateway.archive.retention import RetentionRefused
+from gateway.availability import available
+from gateway.clock import Clock
+from gateway.errors import DeletingRefused
+from storage.postgres.pool import Database
+from storage.postgres.retention import Retention
+from storage.postgres.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+
+class PostgresKeepsakes:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._clock = clock
+        self._sessions = Sessions(database)
+        self._retention = Retention(database)
+
+    @available
+    async def erase(self, session_id: str) -> bool:
+        try:
+            return await self._sessions.delete(session_id, self._clock.now())
+        except asyncpg.InsufficientPrivilegeError as error:
+            log.error("a session was not deleted: %s", error)
+            raise DeletingRefused from error
+
+    @available
+    async def clear(self, before: datetime, now: datetime) -> int:
+        return await _allowed(self._retention.clear(before, now))
+
+    @available
+    async def sweep_up(self, now: datetime) -> int:
+        return await _allowed(self._retention.sweep_up(now))
+
+
+async def _allowed(work: Awaitable[int]) -> int:
+    try:
+        return await work
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise RetentionRefused(
+            'transcripts are not removed: the role may not; GRANT DELETE ON "TranscriptSegment" and '
+            'UPDATE ON "SessionAnalysis" to it'
+        ) from error

@@ -1,0 +1,70 @@
+"""Transcriptions of this program, as a session starts and stops them: a direct call."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from gateway.errors import NeverStarted, NotReady, RunsElsewhere
+from gateway.sessions.usecases.ports import Begun
+from gateway.transcription.domain.transcription import StartRequest, TranscriptionState
+from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.transcriptions import Transcriptions, again
+
+LOOK_S: Final = 0.5
+
+
+class LocalControl:
+    """`patience_s`: how long another replica is awaited that runs it; it notices an ended session by itself."""
+
+    def __init__(self, transcriptions: Transcriptions, records: Records, patience_s: float) -> None:
+        self._transcriptions = transcriptions
+        self._records = records
+        self._patience_s = patience_s
+
+    async def start(self, slug: str, source: str) -> Begun:
+        """With the options of the session's last one, if that had the same source."""
+        last = await self._records.transcription(slug)
+        request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
+        started = await self._transcriptions.start(request)
+        record = started.record
+        return Begun(
+            record.id, record.slug, record.source, started.state, started.created, record.started_at, started.ingest
+        )
+
+    async def stop(self, slug: str, reason: str) -> bool:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                while True:
+                    try:
+                        await self._transcriptions.stop(slug, reason=reason)
+                    except RunsElsewhere:
+                        await asyncio.sleep(LOOK_S)
+                        continue
+                    return True
+        except NeverStarted:
+            return True
+        except TimeoutError:
+            return False
+
+
+class NoControl:
+    """For a process that transcribes nothing: it waits until those that do have stopped by themselves."""
+
+    def __init__(self, records: Records, patience_s: float) -> None:
+        self._records = records
+        self._patience_s = patience_s
+
+    async def start(self, slug: str, source: str) -> Begun:
+        raise NotReady("this process does not transcribe")
+
+    async def stop(self, slug: str, reason: str) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                while True:
+                    last = await self._records.transcription(slug)
+                    if last is None or last.state == TranscriptionState.STOPPED:
+                        return True
+                    await asyncio.sleep(LOOK_S)
+        return False

@@ -1,0 +1,46 @@
+"""What a dead process had sent to the provider, and did not live to keep: found in the provider's own record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.transcription.domain.captions import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A final of the same provider session that was stored, in its order. `start_ms`: on the session's clock."""
+
+    text: str
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """`utterances`: those without a final, on the provider's clock, whose zero lies at `begins_ms` on the session's."""
+
+    utterances: tuple[Utterance, ...]
+    begins_ms: int
+
+
+def salvage(kept: Sequence[Kept], heard: Sequence[Utterance], opened_ms: int) -> Salvage | None:
+    """What of `heard` (in order, seconds of the provider session) came behind the last kept final.
+
+    Finals come in order, so they are found in the record one behind the other; the last one also tells where the
+    provider's clock stands on ours. Without any the session's opening has to do (`opened_ms`): that is exact to about
+    half a second. Silence that was not sent behind the last final makes what follows it too early by so much.
+
+    Returns: None when a kept final is not in the record, so that nothing can be said.
+    """
+    at, begins_ms = 0, opened_ms
+    for final in kept:
+        words = final.text.split()
+        # Of a final, words may have been dropped that had been settled before: its end is what counts.
+        found = next((i for i in range(at, len(heard)) if heard[i].text.split()[-len(words) :] == words), None)
+        if found is None:
+            return None
+        spoken, dropped = heard[found], len(heard[found].text.split()) - len(words)
+        start = spoken.words[dropped].start if dropped < len(spoken.words) else spoken.start
+        at, begins_ms = found + 1, final.start_ms - round(start * 1000)
+    return Salvage(tuple(heard[at:]), begins_ms)

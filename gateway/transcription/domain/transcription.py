@@ -1,0 +1,126 @@
+"""A transcription: one run over one session, from start to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from gateway.transcription.domain.speech import SpeechOptions
+
+
+class TranscriptionState(StrEnum):
+    """Names as in the database; the API shows them in lower case."""
+
+    STARTING = "STARTING"  # accepted; no audio has come yet
+    RUNNING = "RUNNING"
+    WAITING = "WAITING"  # the provider's limit of concurrent sessions is reached; audio is held
+    STOPPING = "STOPPING"  # late finals are still awaited
+    STOPPED = "STOPPED"
+
+    @property
+    def shown(self) -> str:
+        return self.value.lower()
+
+
+_S = TranscriptionState
+MOVES: Final[Mapping[TranscriptionState, frozenset[TranscriptionState]]] = {
+    _S.STARTING: frozenset({_S.RUNNING, _S.WAITING, _S.STOPPING}),
+    _S.RUNNING: frozenset({_S.WAITING, _S.STOPPING}),
+    _S.WAITING: frozenset({_S.RUNNING, _S.STOPPING}),
+    _S.STOPPING: frozenset({_S.STOPPED}),
+    _S.STOPPED: frozenset(),
+}
+
+
+class IllegalMove(Exception):
+    """A move that the table does not list: a bug, never a warning."""
+
+
+def move(before: TranscriptionState, after: TranscriptionState) -> TranscriptionState:
+    """The new state. Staying where one is is no move and is allowed."""
+    if before is not after and after not in MOVES[before]:
+        raise IllegalMove(f"{before} → {after}")
+    return after
+
+
+# Reasons with which a call ends a transcription; the next people in the room begin a new one.
+ROOM_EMPTY: Final = "nobody was in the room any more"
+ROOM_OVER: Final = "the room has ended"
+ROOM_REASONS: Final = frozenset({ROOM_EMPTY, ROOM_OVER})
+
+
+def begins_by_itself(last: tuple[str, str | None] | None) -> bool:
+    """Whether people who come begin a transcription, given state and stop reason of the session's last one.
+
+    Not while one runs; nor after a person, a limit or the room's host has ended it: then only a start begins anew.
+    """
+    return last is None or (last[0] == TranscriptionState.STOPPED and last[1] in ROOM_REASONS)
+
+
+# Told while a transcription is STARTING only because of that, by the source of its start. Watchers read it: no key.
+NOBODY_YET: Final[Mapping[str, str]] = {
+    "rtmp": "nobody publishes yet: let an encoder send to ingest.rtmpUrl of the start's answer",
+    "livekit": "nobody publishes yet: join the room and switch a microphone on",
+    "websocket": "nobody publishes yet: send audio to ingest.websocketUrl of the start's answer, or use the console's "
+    "microphone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """The body of `start`, checked."""
+
+    session_slug: str
+    session_id: str | None = None
+    source: str = "livekit"
+    speech: SpeechOptions = field(default_factory=SpeechOptions)
+    cost_cap_usd: float | None = None
+    participant_identity: str | None = None
+    participant_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """Where the publisher sends its audio."""
+
+    rtmp_url: str | None = None
+    stream_key: str | None = None
+    websocket_url: str | None = None
+
+    def shown(self) -> dict[str, str]:
+        pairs = {"rtmpUrl": self.rtmp_url, "streamKey": self.stream_key, "websocketUrl": self.websocket_url}
+        return {name: value for name, value in pairs.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to transcribe: the writes of a run carry its fence, so that a stale owner's are refused."""
+
+    transcription_id: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """Where the numbering of a session's finals stands. `origin` is time zero of `startMs`."""
+
+    epoch: str
+    origin: datetime
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A transcription that this replica may run."""
+
+    lease: Lease
+    session_id: str
+    slug: str
+    source: str
+    options: Mapping[str, Any]
+    stream_key: str | None
+    started_at: datetime
+    numbering: Numbering

@@ -1,0 +1,58 @@
+"""Postgres behind the port of the limits."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from gateway.availability import available
+from gateway.clock import Clock
+from gateway.transcription.domain.limits import Overrides, Standing
+from storage.postgres.limits import Limits, SpaceLimits
+from storage.postgres.pool import Database
+
+
+class PostgresLedger:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._limits = Limits(database)
+        self._clock = clock
+
+    @available
+    async def standing(self, session_id: str, transcription_id: str, live_s: float) -> Standing | None:
+        row = await self._limits.standing(session_id, transcription_id, self._clock.now(), live_s)
+        if row is None:
+            return None
+        return Standing(
+            _overrides(row.limits),
+            row.session_seconds,
+            row.own_before,
+            row.user_seconds,
+            row.user_live,
+            row.space_seconds,
+            row.space_live,
+        )
+
+    @available
+    async def overrides(self, space_id: str) -> Overrides:
+        return _overrides(await self._limits.of_space(space_id))
+
+    @available
+    async def override(self, space_id: str, overrides: Overrides) -> None:
+        limits = SpaceLimits(
+            overrides.transcription,
+            overrides.session_minutes,
+            overrides.user_minutes_per_day,
+            overrides.space_minutes_per_day,
+        )
+        now = self._clock.now()
+        await self._limits.save(space_id, limits, now)
+        await self._limits.prune(now)
+
+    @available
+    async def spent_today(self, space_id: str) -> int:
+        return await self._limits.spent_by_space(space_id, self._clock.now().astimezone(UTC).date())
+
+
+def _overrides(limits: SpaceLimits) -> Overrides:
+    return Overrides(
+        limits.transcription, limits.session_minutes, limits.user_minutes_per_day, limits.space_minutes_per_day
+    )

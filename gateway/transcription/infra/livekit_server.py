@@ -1,0 +1,137 @@
+"""One LiveKit server: which rooms it has, what its webhooks say, and the tasks that stay in its rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+import jwt
+from google.protobuf.json_format import ParseError
+from livekit import api
+from livekit.protocol.models import ParticipantInfo
+
+from gateway.clock import Clock
+from gateway.transcription.infra import livekit_tokens
+from gateway.transcription.infra.livekit_source import LivekitSource
+from gateway.transcription.infra.livekit_tokens import Keys
+from gateway.transcription.usecases.attend import RoomEvent, RoomsUnavailable, WebhookRefused
+from ingest.errors import RoomTrouble
+from ingest.livekit_join import LEAVE_S
+from ingest.livekit_room import LivekitRoom, RoomOptions
+from ingest.livekit_visit import VisitOptions
+
+log = logging.getLogger(__name__)
+
+_ANSWER_S: Final = 5.0
+_MACHINES: Final = frozenset({ParticipantInfo.Kind.AGENT, ParticipantInfo.Kind.EGRESS})
+
+
+@dataclass(frozen=True, slots=True)
+class LivekitOptions:
+    """`hang_over_s`: silence that is still sent to the provider after speech, seconds."""
+
+    url: str
+    keys: Keys
+    screen_share: bool = False
+    captions: bool = True
+    empty_room_s: float = 60.0
+    hang_over_s: float = 0.8
+    unsubscribe_muted_s: float = 0.0
+
+
+class LivekitServer:
+    """Use inside `async with open_livekit()`."""
+
+    def __init__(self, options: LivekitOptions, service: api.LiveKitAPI, tasks: asyncio.TaskGroup) -> None:
+        self._options = options
+        self._service = service
+        self._tasks = tasks
+        self._verifier = api.TokenVerifier(options.keys.key, options.keys.secret)
+        self._receiver = api.WebhookReceiver(self._verifier)
+        self.spawned: set[asyncio.Task[None]] = set()
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.create_task(job)
+        self.spawned.add(task)
+        task.add_done_callback(self.spawned.discard)
+
+    # --- rooms --------------------------------------------------------------------------------------------
+
+    def listen(self, name: str, clock: Clock) -> LivekitSource:
+        """Everybody in a room; its task runs from now on."""
+        options = self._options
+        room = LivekitRoom(
+            name,
+            RoomOptions(
+                options.url.replace("http", "ws", 1) if options.url.startswith("http") else options.url,
+                VisitOptions(options.screen_share, options.captions, options.hang_over_s, options.unsubscribe_muted_s),
+                empty_s=options.empty_room_s,
+            ),
+            token=lambda identity: livekit_tokens.transcriber(options.keys, name, identity, captions=options.captions),
+            exists=lambda: self._exists(name),
+            spawn=self.spawn,
+            monotonic=clock.monotonic,
+            wall=clock.now,
+        )
+        self.spawn(room.run())
+        return LivekitSource(room)
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            return name in await self.rooms(name)
+        except RoomsUnavailable as error:
+            raise RoomTrouble(str(error)) from error
+
+    async def rooms(self, *names: str) -> dict[str, int]:
+        """Rooms (of these names, or all) and how many people are in each. Raises: RoomsUnavailable."""
+        url = self._options.url
+        try:
+            listed = await self._service.room.list_rooms(api.ListRoomsRequest(names=names))
+        except api.ServerError as error:
+            if error.status in (401, 403):
+                raise RoomsUnavailable(
+                    f"LiveKit at {url} refuses our key; check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+                ) from error
+            raise RoomsUnavailable(
+                f"LiveKit at {url} answers: {error.message or error.code}; check LIVEKIT_URL"
+            ) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RoomsUnavailable(f"LiveKit at {url} cannot be reached; check LIVEKIT_URL") from error
+        return {room.name: room.num_participants for room in listed.rooms}
+
+    # --- webhooks -----------------------------------------------------------------------------------------
+
+    def webhook(self, body: bytes, authorization: str) -> RoomEvent:
+        """What a webhook says, once its signature and its body's hash are checked. Raises: WebhookRefused."""
+        try:
+            event = self._receiver.receive(body.decode(), authorization)
+        except (jwt.PyJWTError, UnicodeDecodeError, ParseError) as error:
+            raise WebhookRefused("the webhook is not signed with our LiveKit key") from error
+        except Exception as error:  # the SDK raises bare exceptions for a missing or wrong hash
+            raise WebhookRefused(f"the webhook was not accepted: {error}") from error
+        machine = event.participant.kind in _MACHINES or event.participant.permission.hidden
+        person = event.participant
+        return RoomEvent(event.id, event.event, event.room.name, person.identity, not machine, person.name or None)
+
+
+@asynccontextmanager
+async def open_livekit(options: LivekitOptions) -> AsyncIterator[LivekitServer]:
+    """On leaving, rooms have to be closed already; joins that came too late get a moment to be undone."""
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
+    async with (
+        api.LiveKitAPI(options.url, options.keys.key, options.keys.secret, timeout=timeout, failover=False) as service,
+        asyncio.TaskGroup() as tasks,
+    ):
+        server = LivekitServer(options, service, tasks)
+        try:
+            yield server
+        finally:
+            if server.spawned:
+                _, late = await asyncio.wait(server.spawned, timeout=LEAVE_S + 1)
+                for task in late:
+                    task.cancel()

@@ -1,0 +1,210 @@
+"""Where audio comes from: `ingest`'s publishers and rooms behind the use cases' ports."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote
+
+from gateway.clock import Clock
+from gateway.errors import SourceUnavailable
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.transcription import Claimed, Ingest
+from gateway.transcription.infra.websocket_source import WebsocketSource
+from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
+from gateway.transcription.usecases.records import AudioChunk, AudioSource, AudioTrack, SourceTrouble
+from ingest.errors import IngestError
+from ingest.rtmp.publisher import Publisher
+from ingest.rtmp_track import RtmpTrack
+
+RTMP_APP: Final = "live"
+NO_AUDIO_AFTER_S: Final = 5.0
+_HINTS: Final = {
+    "rtmp": "set GATEWAY_RTMP_PORT to a port",
+    "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp or websocket",
+}
+
+
+class Sources:
+    """Opens sources by their name in `start`. Also the RTMP server's handler and the way in of WebSockets."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        clock: Clock,
+        rtmp_base: Callable[[], str | None],
+        http_base: Callable[[], str],
+        livekit: Callable[[str], AudioSource] | None = None,
+    ) -> None:
+        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
+
+        `livekit` listens in a room by name; None without a LiveKit server.
+        """
+        self._executor = executor
+        self._clock = clock
+        self._rtmp_base = rtmp_base
+        self._http_base = http_base
+        self._livekit = livekit
+        self._by_key: dict[str, RtmpSource] = {}
+        self._by_slug: dict[str, WebsocketSource] = {}
+
+    def refuse(self, kind: str) -> None:
+        available = {"rtmp": self._rtmp_base() is not None, "livekit": self._livekit is not None, "websocket": True}
+        if not available.get(kind):
+            raise SourceUnavailable(kind, _HINTS[kind])
+
+    def new_key(self, kind: str) -> str | None:
+        return secrets.token_urlsafe(18) if kind == "rtmp" else None
+
+    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
+        if claimed.source == "livekit":
+            return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
+        if claimed.source == "websocket":
+            return self._open_websocket(claimed.slug, speaker)
+        key = claimed.stream_key or ""
+        source = RtmpSource(self.ingest(claimed.source, key), speaker, self._executor, self._clock)
+        self._by_key[key] = source
+        source.on_close = lambda: self._by_key.pop(key, None)
+        return source
+
+    def ingest(self, kind: str, key: str | None) -> Ingest:
+        base = self._rtmp_base()
+        if kind != "rtmp" or not key or base is None:
+            return Ingest()
+        return Ingest(rtmp_url=f"{base}/{RTMP_APP}/{key}", stream_key=key)
+
+    def _open_websocket(self, slug: str, speaker: Speaker) -> WebsocketSource:
+        base = self._http_base().replace("http", "ws", 1)
+        ingest = Ingest(websocket_url=f"{base}/api/realtime/audio?session={quote(slug, safe='')}")
+        source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock)
+
+        def forget() -> None:
+            if self._by_slug.get(slug) is source:
+                del self._by_slug[slug]
+
+        source.on_close = forget
+        return source
+
+    def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
+        """Raises: NotTaken; ValueError when the format cannot be used."""
+        source = self._by_slug.get(slug)
+        if source is None:
+            raise NotTaken("no transcription takes audio over WebSocket here; start one with source websocket")
+        return source.enter(speaker, start, over)
+
+    # --- the RTMP server's handler ------------------------------------------------------------------------
+
+    async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
+        # Encoders with two fields put the whole rtmpUrl into the first and the key into the second.
+        return app in (RTMP_APP, f"{RTMP_APP}/{key}") and key in self._by_key
+
+    async def published(self, publisher: Publisher) -> None:
+        source = self._by_key.get(publisher.key)
+        if source is not None:
+            await source.publish(publisher)
+
+
+class NoSource:
+    """What is left of a source that this gateway has no longer: a transcription from before a change of settings."""
+
+    ingest = Ingest()
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def tracks(self) -> AsyncIterator[AudioTrack]:
+        return
+        yield
+
+    def trouble(self) -> str | None:
+        return self._why
+
+    async def close(self, reason: str) -> None:
+        """Nothing is open."""
+
+
+class RtmpSource:
+    """The publishes on one stream key, one after the other: each is a track of the same speaker."""
+
+    def __init__(self, ingest: Ingest, speaker: Speaker, executor: Executor, clock: Clock) -> None:
+        self.ingest = ingest
+        self.on_close: Callable[[], object] = lambda: None
+        self._speaker = speaker
+        self._executor = executor
+        self._clock = clock
+        self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
+        self._live: _Published | None = None
+        self._closed = False
+
+    async def publish(self, publisher: Publisher) -> None:
+        """One publish, from its start until its audio has been heard."""
+        if self._closed:
+            return
+        track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
+        self._live = published = _Published(publisher, track, self._speaker, self._clock)
+        self._coming.put_nowait(published)
+        await published.heard.wait()
+
+    async def tracks(self) -> AsyncIterator[_Published]:
+        while (published := await self._coming.get()) is not None:
+            yield published
+
+    def trouble(self) -> str | None:
+        """Why the last publish could not be used. An encoder that has not come yet is no trouble."""
+        return self._live.refused if self._live is not None else None
+
+    async def close(self, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self.on_close()
+        if self._live is not None:
+            self._live.publisher.close(reason)
+        self._coming.put_nowait(None)
+
+
+class _Published:
+    """One publish as a track."""
+
+    def __init__(self, publisher: Publisher, track: RtmpTrack, speaker: Speaker, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.monotonic()
+        self.refused: str | None = None
+        self.publisher = publisher
+        self.speaker = speaker
+        self.heard = asyncio.Event()
+        self._track = track
+
+    @property
+    def anchor(self) -> datetime | None:
+        return self._track.anchor
+
+    left_out = 0
+
+    async def chunks(self) -> AsyncIterator[AudioChunk]:
+        try:
+            async for chunk in self._track.chunks():
+                yield chunk
+        except IngestError as error:
+            self.refused = str(error)
+            self.publisher.close(self.refused)  # the encoder is told as well
+            raise SourceTrouble(self.refused) from error
+        finally:
+            self.heard.set()
+
+    def trouble(self) -> str | None:
+        overdue = self._clock.monotonic() - self._began >= NO_AUDIO_AFTER_S
+        if overdue and self.publisher.has_video and not self._track.stats.packets:
+            return "the publisher sends video but no audio; add an audio track (ffmpeg: -c:a aac)"
+        return None
+
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        """An encoder shows nothing."""
+
+    def facts(self) -> Mapping[str, object]:
+        return {"peer": self.publisher.peer, **asdict(self._track.stats)}

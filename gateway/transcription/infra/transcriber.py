@@ -1,0 +1,173 @@
+"""The speech provider behind the use cases' port: stt's words into the domain's."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.errors import ProviderRefusedKey
+from gateway.transcription.domain.captions import SpokenWord, Utterance
+from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.infra.voice import Voice, VoicedLink
+from gateway.transcription.usecases.records import (
+    Annotation,
+    ProviderComplaint,
+    ProviderSession,
+    Speech,
+    SpeechLost,
+    Translation,
+    Withdrawn,
+)
+from stt import transcript
+from stt.errors import ProviderRefused, SttError
+from stt.gladia import link as gladia
+from stt.gladia.client import GladiaLink, Provider, SessionReport
+from stt.gladia.messages import LiveConfig
+
+log = logging.getLogger(__name__)
+
+# How long a good answer about the key is believed before `start` asks again.
+_TRUST_S: Final = 60.0
+_KINDS: Final = {"named_entity_recognition": "namedEntities", "sentiment_analysis": "sentiment"}
+
+
+class GladiaTranscriber:
+    """One provider account. `engine` is what people are shown; `process` names this run of this replica."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        engine: str,
+        voice: Voice,
+        *,
+        process: str,
+        endpointing_s: float | None,
+        maximum_utterance_s: float | None,
+    ) -> None:
+        self._process = process
+        self._provider = provider
+        self._voice = voice
+        self._engine = engine
+        self._endpointing_s = endpointing_s
+        self._maximum_utterance_s = maximum_utterance_s
+        self._trusted_until = 0.0
+
+    @property
+    def engine(self) -> str:
+        return self._engine
+
+    @property
+    def trouble(self) -> str | None:
+        return self._provider.trouble
+
+    @property
+    def gate(self) -> str:
+        return self._voice.options.gate
+
+    async def refuse(self) -> None:
+        """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
+        if time.monotonic() < self._trusted_until:
+            return
+        try:
+            await self._provider.check()
+        except ProviderRefused as error:
+            if error.status in (401, 403):
+                raise ProviderRefusedKey(str(error)) from error
+            return  # an emulator without the list route says nothing about the key
+        except SttError as error:
+            log.warning("the speech provider could not be asked: %s", error)
+            return
+        self._trusted_until = time.monotonic() + _TRUST_S
+
+    def open(
+        self,
+        options: SpeechOptions,
+        labels: Mapping[str, str],
+        hear: Callable[[Speech], None],
+        report: Callable[[ProviderSession], None],
+    ) -> VoicedLink:
+        config = LiveConfig(
+            languages=options.languages,
+            code_switching=options.code_switching,
+            endpointing_s=_first(options.endpointing, self._endpointing_s),
+            maximum_utterance_s=_first(options.maximum_duration_without_endpointing, self._maximum_utterance_s),
+            # The provider's names are ours in another spelling.
+            custom_vocabulary=tuple(
+                word if isinstance(word, str) else msgspec.to_builtins(word) for word in options.custom_vocabulary
+            ),
+            vocabulary_intensity=options.vocabulary_intensity,
+            custom_spelling=options.custom_spelling,
+            translate_to=options.translate_to,
+            translation=_snake(msgspec.to_builtins(options.translation)) if options.translation else {},
+            named_entities=options.named_entities,
+            sentiment=options.sentiment,
+            speech_threshold=options.speech_threshold,
+            audio_enhancer=options.audio_enhancer,
+            model=options.model,
+            region=options.region,
+            # By these a session is known whose URL is not: see `usecases/sweep.py`.
+            metadata={**labels, "process": self._process},
+        )
+
+        def note(session: SessionReport) -> None:
+            report(
+                ProviderSession(
+                    session.id,
+                    session.over,
+                    session.seconds_sent,
+                    session.outcome,
+                    session.seconds_resent,
+                    session.url,
+                )
+            )
+
+        def open_link(first: Callable[[gladia.LinkEvent], None]) -> GladiaLink:
+            def listen(event: gladia.LinkEvent) -> None:
+                first(event)
+                speech = _translate(event)
+                if speech is not None:
+                    hear(speech)
+
+            return self._provider.link(config, listen, note)
+
+        return self._voice.link(open_link, labels.get("identity", ""))
+
+
+def _translate(event: gladia.LinkEvent) -> Speech | None:
+    match event:
+        case gladia.Heard(heard):
+            return _utterance(heard)
+        case gladia.Retracted(utterance_id):
+            return Withdrawn(utterance_id)
+        case gladia.TranslationHeard(utterance_id, original, target, text):
+            return Translation(utterance_id, original, target, text)
+        case gladia.AudioGivenUp(start, end):
+            return SpeechLost(start, end)
+        case gladia.Complained(about, message):
+            return ProviderComplaint(f"{about}: {message}")
+        case gladia.AnnotationHeard(kind, utterance_id, results):
+            found = tuple(one for one in results if isinstance(one, dict))
+            return Annotation(utterance_id, _KINDS.get(kind, kind), found)
+        case gladia.SpeechChanged():
+            return None
+
+
+def _first(asked: float | None, setting: float | None) -> float | None:
+    return setting if asked is None else asked
+
+
+def _snake(names: Mapping[str, Any]) -> dict[str, Any]:
+    """`contextAdaptation` → `context_adaptation`, of the keys."""
+    return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): value for name, value in names.items()}
+
+
+def _utterance(heard: transcript.Utterance) -> Utterance:
+    words = tuple([SpokenWord(word.text, word.start, word.end) for word in heard.words])
+    return Utterance(
+        heard.id, heard.is_final, heard.text, heard.language, heard.start, heard.end, heard.confidence, words
+    )

@@ -1,0 +1,169 @@
+"""The voice-activity gate before the provider: silence is not sent, and speech that brings no text is noticed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.transcription.domain.mute import Unanswered
+from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.usecases.records import LinkEnd
+from ingest.gate import Detector, Gate, GateOptions
+from ingest.pcm import Chunk
+from ingest.vad import WebRtcDetector
+from stt.gladia.client import GladiaLink
+from stt.gladia.link import Heard, LinkEvent
+
+log = logging.getLogger(__name__)
+
+SAMPLE_RATE: Final = 16_000
+# Silence beyond the provider's endpointing that it must hear to end an utterance.
+MARGIN_S: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceOptions:
+    """`gate`: off, shadow (measures only) or on. `hang_over_s` is the provider's endpointing and MARGIN_S.
+
+    `mute_s`: seconds of speech without any text after which the provider counts as mute; 0 = never.
+    """
+
+    gate: str = "on"
+    hang_over_s: float = 0.6
+    mute_s: float = 20.0
+
+
+@dataclass(slots=True)
+class VoiceCounts:
+    """Of all tracks since the process began. Samples and events."""
+
+    heard: int = 0
+    speech: int = 0
+    withheld: int = 0  # in shadow: would have been
+    sent_by_the_ended: int = 0
+    openings: int = 0
+    failures: int = 0
+    renewals: int = 0
+
+
+class Voice:
+    """Makes links with a gate before them, and counts over all of them."""
+
+    def __init__(self, options: VoiceOptions, detector: Callable[[], Detector] = WebRtcDetector) -> None:
+        self.options = options
+        self.counts = VoiceCounts()
+        self._detector = detector
+        self._open: set[VoicedLink] = set()
+
+    @property
+    def sent_samples(self) -> int:
+        """To the provider, by all tracks, audio sent again included."""
+        return self.counts.sent_by_the_ended + sum(link.sent_samples for link in self._open)
+
+    @property
+    def unanswered_s(self) -> float:
+        """Seconds of speech without any text, worst track."""
+        return max((link.unanswered_s for link in self._open), default=0.0)
+
+    def link(self, open_link: Callable[[Callable[[LinkEvent], None]], GladiaLink], identity: str) -> VoicedLink:
+        """`open_link` is given what is to hear every event before others do."""
+        voiced = VoicedLink(self, Gate(self._detector(), GateOptions(hang_over_s=self.options.hang_over_s)), identity)
+        voiced.link = open_link(voiced.hear)
+        self._open.add(voiced)
+        return voiced
+
+    def over(self, voiced: VoicedLink) -> None:
+        if voiced in self._open:
+            self._open.discard(voiced)
+            self.counts.sent_by_the_ended += voiced.sent_samples
+
+
+class VoicedLink:
+    """One track's way through the gate to the provider. `link` is set before any audio comes."""
+
+    link: GladiaLink
+
+    def __init__(self, voice: Voice, gate: Gate, identity: str) -> None:
+        self._voice = voice
+        self._gate = gate
+        self._identity = identity
+        self._unanswered = Unanswered(voice.options.mute_s)
+
+    def send(self, offset: int, pcm: bytes) -> None:
+        chunk = Chunk(offset, pcm)
+        mine, total = self._gate.counts, self._voice.counts
+        speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
+        ready = self._gate.push(chunk)
+        speech, passed = mine.speech - speech, mine.passed - passed
+        total.heard += chunk.samples
+        total.speech += speech
+        total.withheld += chunk.samples - passed
+        total.openings += mine.openings - openings
+        if mine.failures != failures:
+            total.failures += 1
+            log.error("voice detection fails; all audio of this track is sent", extra={"identity": self._identity})
+        if self._voice.options.gate != "on":
+            ready, passed = [chunk], chunk.samples
+        for one in ready:
+            self.link.send(one.offset, one.pcm)
+        if not ready:
+            self.link.leave_out(self._gate.left_out_to)
+        if self.link.state == "streaming":  # else it is known why there is no text
+            self._unanswered.sent(passed, speech)
+            if self._unanswered.may_renew():
+                self._renew()
+
+    def _renew(self) -> None:
+        self._voice.counts.renewals += 1
+        log.warning(
+            "%.0f s of speech and no text: the provider session is renewed",
+            self._unanswered.seconds,
+            extra={"identity": self._identity},
+        )
+        self.link.renew()
+
+    def hear(self, event: LinkEvent) -> None:
+        if isinstance(event, Heard):
+            self._unanswered.answered()
+
+    def finish(self, flush_s: float) -> None:
+        self.link.finish(flush_s)
+
+    async def run(self) -> LinkEnd:
+        try:
+            outcome = await self.link.run()
+        finally:
+            self._voice.over(self)
+        return LinkEnd(outcome.complete, str(outcome.failed) if outcome.failed else None)
+
+    @property
+    def state(self) -> str:
+        return self.link.state
+
+    @property
+    def sent_samples(self) -> int:
+        return self.link.sent_samples
+
+    @property
+    def messages_sent(self) -> int:
+        return self.link.messages_sent
+
+    @property
+    def backlog_s(self) -> float:
+        return self.link.backlog_s
+
+    @property
+    def listened(self) -> Listened:
+        mine = self._gate.counts
+        kept = mine.withheld if self._voice.options.gate == "on" else 0
+        return Listened(mine.heard, mine.speech, mine.withheld, kept)
+
+    @property
+    def unanswered_s(self) -> float:
+        return self._unanswered.seconds
+
+    @property
+    def is_mute(self) -> bool:
+        return self._unanswered.is_mute

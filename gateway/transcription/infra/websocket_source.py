@@ -1,0 +1,171 @@
+"""Audio over WebSockets behind the use cases' port: every identity is a speaker of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.transcription import Ingest
+from gateway.transcription.usecases.feed import FeedStart, NotTaken, Over
+from gateway.transcription.usecases.records import AudioChunk, AudioTrack
+from ingest.websocket_audio import PcmFormat, PcmTrack
+
+# How long a sender that was cut off may take to go on with its stream; its track waits for it.
+GRACE_S: Final = 15.0
+SPEAKERS: Final = 100
+
+
+class WebsocketSource:
+    """The senders of one transcription. A second connection of the same identity takes over from the first."""
+
+    def __init__(self, ingest: Ingest, speaker: Speaker, clock: Clock, grace_s: float = GRACE_S) -> None:
+        self.ingest = ingest
+        self.on_close: Callable[[], object] = lambda: None
+        self._speaker = speaker
+        self._clock = clock
+        self._grace_s = grace_s
+        self._coming: asyncio.Queue[_Sender | None] = asyncio.Queue()  # at most SPEAKERS, taken at once
+        self._senders: dict[str, _Sender] = {}  # by identity
+        self._closed = False
+
+    def enter(self, speaker: Speaker | None, start: FeedStart, over: Over) -> _Feed:
+        """Raises: NotTaken; ValueError when the format cannot be used."""
+        format = PcmFormat(start.sample_rate, start.channels)
+        if self._closed:
+            raise NotTaken("the transcription is stopping")
+        speaker = speaker or self._speaker
+        before = self._senders.get(speaker.identity)
+        if before is not None and before.goes_on(start.stream, format):
+            return before.connect(over)
+        if before is None and len(self._senders) >= SPEAKERS:
+            raise NotTaken(f"{SPEAKERS} speakers is the most for one transcription", come_back=True)
+        if before is not None:
+            before.end("another connection of this identity has taken over", taken_over=True)
+        track = PcmTrack(format, monotonic=self._clock.monotonic, wall=self._clock.now, age_s=start.age_s)
+        sender = _Sender(self, speaker, track, start.stream, self._grace_s)
+        self._senders[speaker.identity] = sender
+        self._coming.put_nowait(sender)
+        return sender.connect(over)
+
+    def gone(self, sender: _Sender) -> None:
+        if self._senders.get(sender.speaker.identity) is sender:
+            del self._senders[sender.speaker.identity]
+
+    async def tracks(self) -> AsyncIterator[AudioTrack]:
+        while (sender := await self._coming.get()) is not None:
+            yield sender
+
+    def trouble(self) -> str | None:
+        return None
+
+    async def close(self, reason: str) -> None:
+        if not self._closed:
+            self._closed = True
+            self.on_close()
+            for sender in list(self._senders.values()):
+                sender.end(reason)
+            self._coming.put_nowait(None)
+
+
+class _Feed:
+    """One connection of a sender; when another one has taken its place it does nothing any more."""
+
+    def __init__(self, sender: _Sender, over: Over) -> None:
+        self.over = over
+        self._sender = sender
+
+    @property
+    def taken(self) -> int:
+        return self._sender.track.taken
+
+    def put(self, pcm: bytes) -> None:
+        if self._sender.feed is self:
+            self._sender.track.feed(pcm)
+
+    def skip(self, seconds: float) -> None:
+        if self._sender.feed is self:
+            self._sender.track.skip(seconds)
+
+    async def room(self) -> None:
+        if self._sender.feed is self:
+            await self._sender.track.room()
+
+    def leave(self, *, for_good: bool) -> None:
+        if self._sender.feed is self:
+            self._sender.left(for_good=for_good)
+
+
+class _Sender:
+    """One identity's audio: a track for the transcription, and the feed of the connection that it has now."""
+
+    def __init__(
+        self, source: WebsocketSource, speaker: Speaker, track: PcmTrack, stream: str | None, grace_s: float
+    ) -> None:
+        self.speaker = speaker
+        self.track = track
+        self.feed: _Feed | None = None
+        self._source = source
+        self._stream = stream
+        self._grace_s = grace_s
+        self._waiting: asyncio.TimerHandle | None = None
+        self._ended = False
+        self._connections = 0
+
+    def goes_on(self, stream: str | None, format: PcmFormat) -> bool:
+        return not self._ended and stream is not None and stream == self._stream and format == self.track.format
+
+    def connect(self, over: Over) -> _Feed:
+        """A new connection of the stream; the old one may not have noticed yet that it is dead."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        before, self.feed = self.feed, _Feed(self, over)
+        if before is not None:
+            before.over("the same stream goes on over another connection", True)
+        self._connections += 1
+        return self.feed
+
+    def left(self, *, for_good: bool) -> None:
+        self.feed = None
+        if for_good or self._stream is None:
+            self.end("")
+        else:
+            self._waiting = asyncio.get_running_loop().call_later(self._grace_s, self.end, "")
+
+    def end(self, why: str, *, taken_over: bool = False) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self.track.end()
+        self._source.gone(self)
+        before, self.feed = self.feed, None
+        if before is not None:
+            before.over(why, taken_over)
+
+    # --- the track --------------------------------------------------------------------------------------------
+
+    left_out = 0
+
+    @property
+    def anchor(self) -> datetime | None:
+        return self.track.anchor
+
+    def chunks(self) -> AsyncIterator[AudioChunk]:
+        return self.track.chunks()
+
+    def trouble(self) -> str | None:
+        return None  # a muted microphone may be silent for as long as it likes
+
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        """The page reads the stream."""
+
+    def facts(self) -> Mapping[str, object]:
+        shown = {"connected": self.feed is not None, "connections": self._connections}
+        return shown | asdict(self.track.format) | asdict(self.track.stats)

@@ -1,0 +1,360 @@
+"""Finals go to the database, or to disk while the database is slow, and then to everybody who watches.
+
+One writer takes them from the queue, so that the order is the numbering's. Once something is on disk, everything newer
+goes there too, and a second task brings it to the database, oldest first, until nothing is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from gateway.clock import Clock
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.usecases.backlog import Backlog
+from gateway.transcription.usecases.records import (
+    Entry,
+    FinalToKeep,
+    Journal,
+    Kept,
+    KeptFinal,
+    Live,
+    Records,
+    UsageToKeep,
+)
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a database call until the database answers. The caller bounds it by cancelling."""
+    tries = 0
+    while True:
+        try:
+            return await call()
+        except RecordsUnavailable as error:
+            if tries == 0:
+                log.warning("database: %s; trying again", error)
+            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+            tries += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    final: FinalToKeep
+    slug: str
+    participant: asyncio.Future[str | None]
+
+
+class Recorder:
+    """A bounded queue in front of the database.
+
+    While one batch is written the next one gathers: a lone final is written at once, a burst in few statements. A batch
+    that the database has not taken after `patience_s` goes to the journal, and people see it. What neither takes is
+    held in memory, at most `limit` finals with the queue; then `room` makes the sources wait, which slows the
+    publishers instead of losing words.
+
+    Without a journal everybody waits for the database.
+    """
+
+    BATCH: Final = 200
+
+    def __init__(
+        self,
+        records: Records,
+        live: Live,
+        clock: Clock,
+        journal: Journal | None = None,
+        *,
+        limit: int = 5_000,
+        patience_s: float = 0.3,
+    ) -> None:
+        self._records = records
+        self._live = live
+        self._clock = clock
+        self._backlog = Backlog(journal) if journal is not None else None
+        self._limit = limit
+        self._patience_s = patience_s
+        self._queue: deque[_Waiting] = deque()
+        self._pending: defaultdict[str, set[object]] = defaultdict(set)  # transcription → what the database has not got
+        self._arrived = asyncio.Event()
+        self._fell_behind = asyncio.Event()
+        self._written = asyncio.Event()  # set for a moment, to wake everybody who waits
+        self._attempts: set[asyncio.Task[Any]] = set()
+        self._late: set[asyncio.Task[Kept]] = set()  # attempts that outlasted our patience
+        self._participants: dict[tuple[str, str], str | None] = {}  # (session, identity), while catching up
+        self._behind_since: float | None = None
+        self.fenced: Callable[[str], None] = lambda transcription_id: None
+        self.gone: Callable[[str], None] = lambda session_id: None
+        self.kept = 0
+        self.refused = 0
+        """Finals that were shown and then not taken, because the lease or the session had gone meanwhile."""
+
+    @property
+    def pending(self) -> int:
+        """Finals and meter readings that the database has not got."""
+        return sum(map(len, self._pending.values()))
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds since the database last took what it was given; 0 when it is not behind."""
+        return 0.0 if self._behind_since is None else self._clock.monotonic() - self._behind_since
+
+    @property
+    def trouble(self) -> str | None:
+        """Why finals are in memory only, while the database is behind; None while that is not so."""
+        return self._backlog.trouble if self._backlog is not None else None
+
+    def put(self, slug: str, final: FinalToKeep, participant: asyncio.Future[str | None]) -> None:
+        """Queue a final; never waits. `participant` resolves to the speaker's row."""
+        self._queue.append(_Waiting(final, slug, participant))
+        self._pending[final.lease.transcription_id].add(final.seq)
+        self._arrived.set()
+
+    async def checkpoint(self, usage: UsageToKeep) -> None:
+        """Keep meter readings as finals are kept. Raises: RecordsUnavailable when there is no journal."""
+        if self._backlog is None:
+            await self._store([usage])
+        elif usage.usage:
+            self._pending[usage.claimed.lease.transcription_id].add(_key(usage))
+            try:
+                kept = await self._straight(lambda: self._store([usage]))
+                if kept is None:
+                    await self._set_aside([usage])
+            except asyncio.CancelledError:
+                # Nobody waits for it: whoever goes away here reads the meters once more, and that reading says more.
+                self._account([usage], Kept(frozenset(), frozenset()))
+                raise
+            if kept is not None:
+                self._account([usage], kept)
+            self._tell_written()
+
+    async def room(self) -> None:
+        """Wait while the queue is full."""
+        while self._waiting >= self._limit:
+            await self._written.wait()
+
+    async def settled(self, transcription_id: str) -> None:
+        """Wait until everything of a transcription is in the database, and its finals with the watchers."""
+        while transcription_id in self._pending:
+            await self._written.wait()
+
+    async def unsaved(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+        """Finals that people have seen and the database has not got, by number."""
+        return [] if self._backlog is None else await self._backlog.finals(session_id, after, limit)
+
+    async def recover(self) -> int:
+        """Bring to the database what a former process left on disk. To be done before anything is numbered.
+
+        Returns: how many entries. The caller bounds it. Raises: JournalTrouble.
+        """
+        count = 0
+        backlog = self._backlog
+        while backlog is not None and len(backlog):
+            count += await insist(partial(self._catch_up, backlog))
+        return count
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._take(), name="take finals")
+                if self._backlog is not None:
+                    tasks.create_task(self._catch_up_for_ever(self._backlog), name="catch up")
+        finally:
+            for attempt in self._attempts:
+                attempt.cancel()
+            if self._attempts:  # a server that hangs may hold them until the pool is closed
+                await asyncio.wait(self._attempts, timeout=1)
+
+    # --- from the queue to the database or to disk --------------------------------------------------------
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._queue) + (self._backlog.held if self._backlog is not None else 0)
+
+    async def _take(self) -> None:
+        while True:
+            await self._arrived.wait()
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.BATCH))]
+            if not self._queue:
+                self._arrived.clear()
+            if batch:
+                await self._write(batch)
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        kept = await self._straight(lambda: self._store_waiting(batch))
+        if kept is None:
+            # The participants' rows may be what the database is slow with; they are asked for again when it answers.
+            await self._set_aside([_placed(item) for item in batch])
+        for item in batch:
+            final = item.final
+            if kept is None or not _is_dropped(final, kept):
+                self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
+        if kept is not None:
+            self._account([item.final for item in batch], kept)
+        self._tell_written()
+
+    async def _straight(self, work: Callable[[], Coroutine[Any, Any, Kept]]) -> Kept | None:
+        """What became of it; None when the database has not taken it within our patience.
+
+        It is not asked at all while something older waits.
+        """
+        if self._backlog is None:
+            self._behind_since = self._clock.monotonic()
+            kept = await insist(work)
+            self._behind_since = None
+            return kept
+        if len(self._backlog) or self._late:
+            return None
+        self._behind_since = self._behind_since or self._clock.monotonic()
+        attempt = self._attempt(work())
+        if not (await asyncio.wait({attempt}, timeout=self._patience_s))[0]:
+            self._late.add(attempt)  # never cancelled: it may still succeed, and a hung server cannot be told anyway
+            log.warning("the database has not answered for %g s; finals go to disk until it does", self._patience_s)
+            return None
+        error = attempt.exception()
+        if error is None:
+            self._behind_since = None
+            return attempt.result()
+        log.warning("database: %s; finals go to disk until it answers", error, exc_info=_unforeseen(error))
+        return None
+
+    async def _set_aside(self, entries: Sequence[Entry]) -> None:
+        assert self._backlog is not None  # noqa: S101 - `_straight` answers None only with a journal
+        await self._backlog.add(entries)
+        self._fell_behind.set()
+
+    # --- from disk to the database ------------------------------------------------------------------------
+
+    async def _catch_up_for_ever(self, backlog: Backlog) -> None:
+        tries = 0
+        while True:
+            await self._fell_behind.wait()
+            while self._late:
+                over, _ = await asyncio.wait(self._late)
+                self._late -= over
+                for late in over:
+                    late.exception()  # what it stored is stored again, which changes nothing
+            attempt = self._attempt(self._catch_up(backlog))
+            await asyncio.wait({attempt})
+            error = attempt.exception()
+            if error is not None:
+                if tries == 0:
+                    log.warning("database: %s; trying again", error, exc_info=_unforeseen(error))
+                await backlog.add(())  # the disk may have room again
+                self._tell_written()
+                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                tries += 1
+                continue
+            tries = 0
+            if not len(backlog):
+                self._fell_behind.clear()
+                self._behind_since = None
+                self._participants.clear()
+                log.warning("the database has everything again")
+
+    async def _catch_up(self, backlog: Backlog) -> int:
+        oldest = await backlog.oldest(self.BATCH)
+        entries = [await self._with_participant(entry) for entry in oldest.entries]
+        kept = await self._store(entries)
+        dropped = [entry for entry in entries if isinstance(entry, FinalToKeep) and _is_dropped(entry, kept)]
+        homeless = [final for final in dropped if final.session_id not in kept.gone]
+        strays = await self._records.keep_strays(homeless)
+        numbered = 0
+        for session_id in {final.session_id for final in homeless}:
+            numbered += len(await self._records.number_strays(session_id))
+        await backlog.done(oldest)
+        if dropped:
+            self.refused += len(dropped)
+            log.error(
+                "%d finals were shown but have lost their number, because the lease or the session had gone meanwhile; "
+                "the words of %d are kept, %d of them have a new number and the others get one when nobody transcribes",
+                len(dropped),
+                strays,
+                numbered,
+            )
+        self._account(entries, kept)
+        self._tell_written()
+        return len(entries)
+
+    async def _with_participant(self, entry: Entry) -> Entry:
+        """A final that was set aside before its speaker's row was known."""
+        if not isinstance(entry, FinalToKeep) or entry.participant_id is not None:
+            return entry
+        key = entry.session_id, entry.caption.speaker.identity
+        if key not in self._participants:
+            try:
+                self._participants[key] = await self._records.joined(entry.session_id, entry.caption.speaker)
+            except LookupError:  # the session was deleted, as `keep` will say
+                self._participants[key] = None
+        return replace(entry, participant_id=self._participants[key])
+
+    # --- the database -------------------------------------------------------------------------------------
+
+    def _attempt(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        attempt = asyncio.create_task(work, name="store")
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
+        return attempt
+
+    async def _store_waiting(self, batch: list[_Waiting]) -> Kept:
+        if missing := {item.participant for item in batch if not item.participant.done()}:
+            await asyncio.wait(missing)  # unlike `gather`, leaves them alone when cancelled
+        return await self._store([_placed(item) for item in batch])
+
+    async def _store(self, entries: Sequence[Entry]) -> Kept:
+        finals = [entry for entry in entries if isinstance(entry, FinalToKeep)]
+        kept = await self._records.keep(finals) if finals else Kept(frozenset(), frozenset())
+        for entry in entries:
+            if isinstance(entry, UsageToKeep):
+                await self._records.save_usage(entry.claimed, entry.participant_ids, entry.usage)
+        return kept
+
+    def _account(self, entries: Sequence[Entry], kept: Kept) -> None:
+        """The database has them, or will never take them."""
+        for entry in entries:
+            if isinstance(entry, FinalToKeep):
+                self.kept += not _is_dropped(entry, kept)
+                transcription_id = entry.lease.transcription_id
+            else:
+                transcription_id = entry.claimed.lease.transcription_id
+            if transcription_id in self._pending:
+                self._pending[transcription_id].discard(_key(entry))
+                if not self._pending[transcription_id]:
+                    del self._pending[transcription_id]
+        for transcription_id in kept.fenced:
+            self.fenced(transcription_id)
+        for session_id in kept.gone:
+            self.gone(session_id)
+
+    def _tell_written(self) -> None:
+        self._written.set()
+        self._written.clear()
+
+
+def _placed(item: _Waiting) -> FinalToKeep:
+    known = item.participant.done() and not item.participant.cancelled()
+    return replace(item.final, participant_id=item.participant.result() if known else None)
+
+
+def _is_dropped(final: FinalToKeep, kept: Kept) -> bool:
+    return final.lease.transcription_id in kept.fenced or final.session_id in kept.gone
+
+
+def _key(entry: Entry) -> object:
+    """What tells an entry from the others of its transcription, also after a way over the disk."""
+    return entry.seq if isinstance(entry, FinalToKeep) else entry.usage
+
+
+def _unforeseen(error: BaseException) -> BaseException | None:
+    """A bug is logged with its trace; trouble that may pass needs none. Neither may stop the captions."""
+    return None if isinstance(error, RecordsUnavailable) else error

@@ -1,0 +1,311 @@
+"""No provider session is left running, and none unbilled: whatever became of the process that opened it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from gateway.clock import Clock
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.billing import ORPHANED, cause, differs
+from gateway.transcription.domain.captions import Utterance
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY_S: Final = 5.0
+# Two lists are further apart than a POST may take: what is in both and in nobody's hands, nobody has.
+LIST_EVERY_S: Final = 60.0
+TAKEN_S: Final = 60.0
+"""So long an audit is this replica's; later another one tries."""
+FIRST_AGAIN_S: Final = 2.0
+LAST_AGAIN_S: Final = 300.0
+MOST_AUDITS: Final = 14  # about half an hour
+AUDITS_OF_NOTHING: Final = 5  # of one that the provider does not know, or that is over and has no bill: half a minute
+END_AGAIN_AT: Final = 3
+"""Audits after which a session that should have ended, and still runs, is told to stop once more."""
+LONGEST: Final = timedelta(hours=3, minutes=10)
+"""The provider ends every session at three hours."""
+MOST_WAITS: Final = 6  # sweeps
+AT_ONCE: Final = 8
+BATCH: Final = 50
+
+
+class AccountUnavailable(Exception):
+    """The provider gives no answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class LooseEnd:
+    """A session in the books that somebody has to see to. `url` carries its credential."""
+
+    id: str
+    transcription_id: str
+    identity: str
+    opened_at: datetime
+    seconds_sent: float = 0.0
+    seconds_resent: float = 0.0
+    outcome: str | None = None
+    url: str | None = field(default=None, repr=False)
+    audits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A session that runs at the provider. `labels`: what its POST was given."""
+
+    id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The provider's own account of a session. `heard`: in order, times in seconds of its own clock."""
+
+    is_over: bool
+    billing_seconds: float | None
+    heard: tuple[Utterance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A session that runs at the provider and stands in no book."""
+
+    id: str
+    transcription_id: str
+    session_id: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A transcription in the books. `owner` None: it is stopped."""
+
+    session_id: str
+    owner: str | None
+
+
+Salvage = Callable[[LooseEnd, Sequence[Utterance]], Awaitable[object]]
+"""Keep what an ended session had heard and its dead process had not kept."""
+
+
+class Account(Protocol):
+    """The provider, asked about sessions that no link carries. May raise AccountUnavailable."""
+
+    @property
+    def mine(self) -> Collection[str]:
+        """Sessions that links of this process carry, or are just ending."""
+
+    async def running(self) -> Sequence[Listed]: ...
+    async def end(self, url: str) -> bool:
+        """Whether the session has taken note, or is gone."""
+
+    async def end_by_id(self, session_id: str) -> bool: ...
+    async def told(self, session_id: str) -> Told | None:
+        """None: it knows no such session."""
+
+
+class Books(Protocol):
+    """The database. May raise RecordsUnavailable."""
+
+    async def left_open(self, owner: str, limit: int) -> Sequence[LooseEnd]:
+        """Sessions of processes that do not answer for them any more, in transcriptions of `owner` or of nobody."""
+
+    async def found(self, session: Found, now: datetime) -> None:
+        """Enter a session without a process."""
+
+    async def closed(self, session_id: str, now: datetime, outcome: str) -> None: ...
+    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[LooseEnd]: ...
+    async def audited(self, session_id: str, billing_seconds: float | None) -> None: ...
+    async def audit_again(self, session_id: str, at: datetime) -> None: ...
+    async def known(self, session_ids: Sequence[str]) -> set[str]: ...
+    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, Held]: ...
+
+
+@dataclass(slots=True)
+class SweepCounts:
+    """Seconds are those of sessions that both sides have counted."""
+
+    orphans_ended: int = 0
+    orphans_unended: int = 0
+    billed: int = 0
+    unbilled: int = 0
+    differing: int = 0
+    seconds_sent: float = 0.0
+    seconds_resent: float = 0.0
+    seconds_billed: float = 0.0
+
+
+def is_orphan(labels: Mapping[str, str], held: Held | None, *, owner: str, process: str, seen_before: bool) -> bool:
+    """Whether a session that runs at the provider, in no book and in nobody's hands here, is ours to end.
+
+    Of a living replica's transcriptions never. At once when it is ours and another process opened it: that one is dead
+    or has lost its lease. Otherwise when it was there in the list before, too: a POST may be under way.
+    """
+    is_own = labels.get("process") == process
+    if held is None:
+        return is_own and seen_before
+    if held.owner is not None and held.owner != owner:
+        return False
+    return seen_before or (held.owner == owner and not is_own)
+
+
+class Sweeper:
+    """`swept` is called once, when what a former process of this replica left has been ended.
+
+    `salvage` gets what an orphan has heard, once the provider tells it, and before the orphan is closed in the books.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        books: Books,
+        clock: Clock,
+        *,
+        owner: str,
+        process: str,
+        swept: Callable[[], Awaitable[object]] | None = None,
+        salvage: Salvage | None = None,
+    ) -> None:
+        self.counts = SweepCounts()
+        self._account = account
+        self._books = books
+        self._clock = clock
+        self._owner = owner
+        self._process = process
+        self._swept = swept
+        self._salvage = salvage
+        self._waits: dict[str, int] = {}  # sweeps that an ended session's record has been awaited for
+        self._listed: frozenset[str] = frozenset()
+        self._list_at = 0.0
+        self._trouble: str | None = None
+
+    async def run(self) -> None:
+        """For ever. Trouble with the database or the provider is said once, and waited out."""
+        while True:
+            try:
+                await self.sweep()
+                await self.audit()
+                self._trouble = None
+            except (RecordsUnavailable, AccountUnavailable) as error:
+                if self._trouble is None:
+                    log.warning("provider sessions cannot be swept now: %s", error)
+                self._trouble = str(error)
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def sweep(self) -> None:
+        """End what nobody answers for."""
+        trouble: AccountUnavailable | None = None
+        if self._clock.monotonic() >= self._list_at:
+            try:
+                await self._look_at_list()
+                self._list_at = self._clock.monotonic() + LIST_EVERY_S
+            except AccountUnavailable as error:
+                trouble = error  # what is in the books can be ended all the same
+        await few_at_once([self._end(one) for one in await self._books.left_open(self._owner, BATCH)])
+        if self._swept is not None:
+            await self._swept()
+            self._swept = None
+        if trouble is not None:
+            raise trouble
+
+    async def _look_at_list(self) -> None:
+        """Enter sessions whose POST got no answer, or whose process died before it had noted them."""
+        running = [one for one in await self._account.running() if "transcription" in one.labels]
+        known = await self._books.known([one.id for one in running])
+        strange = [one for one in running if one.id not in known and one.id not in self._account.mine]
+        held = await self._books.held([one.labels["transcription"] for one in strange])
+        for one in strange:
+            whose = held.get(one.labels["transcription"])
+            seen_before = one.id in self._listed
+            if is_orphan(one.labels, whose, owner=self._owner, process=self._process, seen_before=seen_before):
+                log.warning("a provider session runs that nobody carries", extra={"providerSession": one.id})
+                session_id = whose.session_id if whose is not None else ""
+                found = Found(one.id, one.labels["transcription"], session_id, one.labels.get("identity", ""))
+                await self._books.found(found, self._clock.now())
+        self._listed = frozenset(one.id for one in strange)
+
+    async def _end(self, orphan: LooseEnd) -> None:
+        try:
+            is_ended = await (self._account.end(orphan.url) if orphan.url else self._account.end_by_id(orphan.id))
+            told = await self._account.told(orphan.id)
+            is_over = told is None or told.is_over
+            if is_ended and not is_over and self._waits_for(orphan.id):
+                return  # what it heard is told a while after its end
+            if told is not None and told.heard and self._salvage is not None:
+                await self._salvage(orphan, told.heard)
+            is_ended = is_ended or is_over
+        except AccountUnavailable:
+            is_ended = False
+        now = self._clock.now()
+        if is_ended:
+            self.counts.orphans_ended += 1
+            log.info("a provider session that was left running has been ended", extra={"providerSession": orphan.id})
+        elif now - orphan.opened_at > LONGEST:
+            log.warning("a provider session has outlived its maximum duration", extra={"providerSession": orphan.id})
+        else:
+            self.counts.orphans_unended += 1
+            return
+        self._waits.pop(orphan.id, None)
+        await self._books.closed(orphan.id, now, ORPHANED)
+
+    def _waits_for(self, session_id: str) -> bool:
+        self._waits[session_id] = self._waits.get(session_id, 0) + 1
+        return self._waits[session_id] <= MOST_WAITS
+
+    async def audit(self) -> None:
+        """Read the provider's own account of sessions that are over; it comes a while after the end."""
+        now = self._clock.now()
+        due = await self._books.to_audit(now, now + timedelta(seconds=TAKEN_S), BATCH)
+        await few_at_once([self._audit(one) for one in due])
+
+    async def _audit(self, one: LooseEnd) -> None:
+        try:
+            told = await self._account.told(one.id)
+        except AccountUnavailable as error:
+            log.info("the bill of a session cannot be read: %s", error, extra={"providerSession": one.id})
+            told = Told(is_over=False, billing_seconds=None)
+        billed = told.billing_seconds if told is not None else None
+        is_running = told is not None and not told.is_over
+        if billed is None and one.audits < (MOST_AUDITS if is_running else AUDITS_OF_NOTHING):
+            if is_running and one.audits >= END_AGAIN_AT and one.url:
+                await self._account.end(one.url)
+            pause = min(FIRST_AGAIN_S * 2 ** (one.audits - 1), LAST_AGAIN_S)
+            await self._books.audit_again(one.id, self._clock.now() + timedelta(seconds=pause))
+            return
+        await self._books.audited(one.id, billed)
+        if billed is None:
+            self.counts.unbilled += 1
+            log.warning("the provider tells no bill for a session", extra={"providerSession": one.id})
+        else:
+            self._compare(one, billed)
+
+    def _compare(self, one: LooseEnd, billed: float) -> None:
+        self.counts.billed += 1
+        if one.outcome == ORPHANED:
+            return
+        self.counts.seconds_sent += one.seconds_sent
+        self.counts.seconds_resent += one.seconds_resent
+        self.counts.seconds_billed += billed
+        if differs(one.seconds_sent, billed):
+            self.counts.differing += 1
+            log.warning(
+                "the provider bills %.1f s of a session, %.1f s were sent: %s",
+                billed,
+                one.seconds_sent,
+                cause(one.seconds_sent, one.seconds_resent, billed),
+                extra={"providerSession": one.id, "transcription": one.transcription_id},
+            )
+
+
+async def few_at_once(works: Sequence[Awaitable[None]]) -> None:
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(work: Awaitable[None]) -> None:
+        async with room:
+            await work
+
+    await asyncio.gather(*(one(work) for work in works))

@@ -1,0 +1,64 @@
+"""What a watcher needs to know of a session: that it exists, where its numbering stands, what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import SessionNotFound
+from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.usecases.record import insist
+from gateway.transcription.usecases.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    session_id: str
+    slug: str
+    space_id: str
+    is_over: bool
+
+
+class Board(Protocol):
+    """Where the live state of sessions is shown."""
+
+    def runs_here(self, session_slug: str) -> bool: ...
+    def refresh(self, session_slug: str, numbering: Numbering | None, state: str) -> None: ...
+
+
+class Watching:
+    """Read-only."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def session(self, slug: str) -> Watched:
+        """Raises: SessionNotFound, RecordsUnavailable."""
+        session = await self._records.session(slug) if 0 < len(slug) <= 128 else None
+        if session is None:
+            raise SessionNotFound(slug[:128])
+        return Watched(session.id, session.slug, session.space_id, session.status in ("ENDED", "EXPIRED"))
+
+    async def refresh(self, watched: Watched, board: Board) -> None:
+        """Bring the board up to date on a session that does not run here. Raises: RecordsUnavailable."""
+        if board.runs_here(watched.slug):
+            return
+        record = await self._records.transcription(watched.slug)
+        numbering = await self._records.numbering(watched.session_id) if record is not None else None
+        if not board.runs_here(watched.slug):  # it may have started meanwhile
+            board.refresh(watched.slug, numbering, record.state.lower() if record is not None else "idle")
+
+    async def end(self, watched: Watched) -> tuple[str, int] | None:
+        """Epoch and number of the last final so far; None before the numbering began. Raises: RecordsUnavailable."""
+        numbering = await self._records.numbering(watched.session_id)
+        return (numbering.epoch, numbering.last_seq) if numbering is not None else None
+
+    def reader(self, watched: Watched) -> Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]:
+        """Reads the finals after a number, waiting for the database if it has to."""
+
+        async def read(after: int, limit: int) -> list[tuple[int, bytes]]:
+            finals = await insist(lambda: self._records.finals(watched.session_id, after, limit))
+            return [(final.seq, final.data) for final in finals]
+
+        return read
