@@ -31,7 +31,8 @@ from gateway.live.hub import Hub
 from gateway.live.places import Limits
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.records import KeptFinal, Records, SessionRecord
+from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.watch import Watching
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)

@@ -34,8 +34,9 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.journal import FinalToKeep
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import FinalToKeep, Kept
+from gateway.transcription.usecases.records import Kept
 from storage import ids
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.finals import FinalRow, Finals

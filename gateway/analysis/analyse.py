@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
+from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
 from gateway.analysis.rules import AnalysisStatus, Conversation, Findings, Method, Risk, Task, may_move
 from gateway.clock import Clock
-from gateway.errors import AnalysisNotFailed, NoAnalysis, SessionNotEnded, SessionNotFound
+from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable
+from gateway.sessions.domain.errors import SessionNotEnded
 from gateway.sessions.domain.video_session import VideoSession
 
 log = logging.getLogger(__name__)

@@ -11,45 +11,72 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from gateway import errors
+from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
+from gateway.archive.errors import DeletingRefused, NoDocument
 from gateway.archive.finalise import BlobsUnavailable
+from gateway.errors import SessionError, SessionNotFound, SessionOver, WrongRequest
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.places import Crowded
 from gateway.live.protocol import CloseCode
 from gateway.outage import RecordsUnavailable
+from gateway.sessions.domain.errors import (
+    ControlRefused,
+    ControlUnavailable,
+    CredentialNeeded,
+    Denied,
+    IdentityTaken,
+    NoRooms,
+    NoSuchParticipant,
+    NoSuchSpace,
+    SessionNotEnded,
+    SessionNotLive,
+    TooManyRequests,
+)
+from gateway.transcription.domain.errors import (
+    CostCapReached,
+    LimitReached,
+    NeverStarted,
+    NotFedByBrowsers,
+    NotPresent,
+    NotReady,
+    ProviderRefusedKey,
+    RunsElsewhere,
+    SourceUnavailable,
+    TranscriptionOff,
+)
 from gateway.transcription.usecases.attend import RoomsUnavailable, WebhookRefused
 
 log = logging.getLogger(__name__)
 
 STATUS: Final[dict[type[Exception], HTTPStatus]] = {
-    errors.SessionNotFound: HTTPStatus.NOT_FOUND,
-    errors.NeverStarted: HTTPStatus.NOT_FOUND,
-    errors.NoDocument: HTTPStatus.NOT_FOUND,
-    errors.SessionOver: HTTPStatus.CONFLICT,
-    errors.CostCapReached: HTTPStatus.PAYMENT_REQUIRED,
-    errors.TranscriptionOff: HTTPStatus.CONFLICT,
-    errors.LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.RunsElsewhere: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.NotFedByBrowsers: HTTPStatus.CONFLICT,
-    errors.NotPresent: HTTPStatus.CONFLICT,
-    errors.WrongRequest: HTTPStatus.BAD_REQUEST,
-    errors.SessionNotEnded: HTTPStatus.CONFLICT,
-    errors.NoAnalysis: HTTPStatus.NOT_FOUND,
-    errors.AnalysisNotFailed: HTTPStatus.CONFLICT,
-    errors.CredentialNeeded: HTTPStatus.UNAUTHORIZED,
-    errors.Denied: HTTPStatus.FORBIDDEN,
-    errors.SessionNotLive: HTTPStatus.CONFLICT,
-    errors.NoSuchSpace: HTTPStatus.BAD_REQUEST,
-    errors.NoSuchParticipant: HTTPStatus.NOT_FOUND,
-    errors.IdentityTaken: HTTPStatus.CONFLICT,
-    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.DeletingRefused: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.NoRooms: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.ControlUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    errors.ControlRefused: HTTPStatus.SERVICE_UNAVAILABLE,
+    SessionNotFound: HTTPStatus.NOT_FOUND,
+    NeverStarted: HTTPStatus.NOT_FOUND,
+    NoDocument: HTTPStatus.NOT_FOUND,
+    SessionOver: HTTPStatus.CONFLICT,
+    CostCapReached: HTTPStatus.PAYMENT_REQUIRED,
+    TranscriptionOff: HTTPStatus.CONFLICT,
+    LimitReached: HTTPStatus.TOO_MANY_REQUESTS,
+    RunsElsewhere: HTTPStatus.SERVICE_UNAVAILABLE,
+    SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotFedByBrowsers: HTTPStatus.CONFLICT,
+    NotPresent: HTTPStatus.CONFLICT,
+    WrongRequest: HTTPStatus.BAD_REQUEST,
+    SessionNotEnded: HTTPStatus.CONFLICT,
+    NoAnalysis: HTTPStatus.NOT_FOUND,
+    AnalysisNotFailed: HTTPStatus.CONFLICT,
+    CredentialNeeded: HTTPStatus.UNAUTHORIZED,
+    Denied: HTTPStatus.FORBIDDEN,
+    SessionNotLive: HTTPStatus.CONFLICT,
+    NoSuchSpace: HTTPStatus.BAD_REQUEST,
+    NoSuchParticipant: HTTPStatus.NOT_FOUND,
+    IdentityTaken: HTTPStatus.CONFLICT,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    DeletingRefused: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoRooms: HTTPStatus.SERVICE_UNAVAILABLE,
+    ControlUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    ControlRefused: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -81,9 +108,9 @@ async def problems(
     """Turn every error into one clear answer; only the unforeseen is logged with its stack."""
     try:
         return await handler(request)
-    except errors.SessionError as error:
+    except SessionError as error:
         answer = problem(STATUS[type(error)], error.title, str(error), error.hint)
-        if isinstance(error, errors.CredentialNeeded):
+        if isinstance(error, CredentialNeeded):
             answer.headers["WWW-Authenticate"] = "Bearer"
         if error.retry_after_s is not None:
             answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))

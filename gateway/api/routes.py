@@ -17,15 +17,19 @@ from gateway.api.openapi import Parameter, Route, document
 from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.archive import export
 from gateway.archive.document import Document
-from gateway.errors import NeverStarted, NoDocument, SessionNotFound, WrongRequest
+from gateway.archive.errors import NoDocument
+from gateway.errors import SessionNotFound, WrongRequest
 from gateway.live import credentials
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
+from gateway.transcription.domain.errors import NeverStarted
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
+from gateway.transcription.usecases.journal import KeptFinal
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import KeptFinal, Records, SessionRecord, Transcriber
+from gateway.transcription.usecases.records import Records, SessionRecord
+from gateway.transcription.usecases.speech import Transcriber
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 BODY_LIMIT: Final = 64 * 1024

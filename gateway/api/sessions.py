@@ -14,10 +14,11 @@ from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import StartAnswer
 from gateway.api.web import json_answer, read_body, read_body_warned
-from gateway.errors import CredentialNeeded, WrongRequest
+from gateway.errors import WrongRequest
 from gateway.live import credentials
 from gateway.live.address import Network, client_address
 from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
+from gateway.sessions.domain.errors import CredentialNeeded
 from gateway.sessions.domain.video_session import Role, Segment
 from gateway.sessions.usecases.attendees import Attendees, JoinRequest
 from gateway.sessions.usecases.rates import Rates

@@ -11,7 +11,7 @@ from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
 from gateway.analysis.chat import open_chat
 from gateway.app.parts import CONNECT_S, chat_options, livekit_server
 from gateway.app.sessions import remote_control
-from gateway.errors import ControlRefused, ControlUnavailable
+from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.settings import Settings
 from gateway.transcription.usecases.attend import RoomsUnavailable
 from storage.postgres.errors import MigrationsPending, StorageError

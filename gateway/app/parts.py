@@ -19,7 +19,7 @@ from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits as SpendingLimits
 from gateway.transcription.infra.instance import FolderInUse, own_instance
 from gateway.transcription.infra.voice import MARGIN_S
-from gateway.transcription.usecases.records import JournalTrouble
+from gateway.transcription.usecases.journal import JournalTrouble
 from ingest.errors import IngestError
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.errors import StorageError

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import asyncpg
 
+from gateway.archive.errors import DeletingRefused
 from gateway.archive.retention import RetentionRefused
 from gateway.availability import available
 from gateway.clock import Clock
-from gateway.errors import DeletingRefused
 from storage.postgres.pool import Database
 from storage.postgres.retention import Retention
 from storage.postgres.sessions import Sessions

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from gateway.errors import NeverStarted, NotReady, RunsElsewhere
 from gateway.sessions.usecases.ports import Begun
+from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
 from gateway.transcription.domain.transcription import StartRequest, TranscriptionState
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import Transcriptions, again

@@ -13,8 +13,10 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from gateway.errors import ControlRefused, ControlUnavailable, LimitReached, SessionNotFound, SessionOver
+from gateway.errors import SessionNotFound, SessionOver
+from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.sessions.usecases.ports import Begun
+from gateway.transcription.domain.errors import LimitReached
 from gateway.transcription.domain.transcription import Ingest
 
 RETRY_AFTER_S: Final = (0.2, 1.0)

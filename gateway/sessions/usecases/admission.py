@@ -5,17 +5,9 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
-from gateway.errors import (
-    CredentialNeeded,
-    Denied,
-    IdentityTaken,
-    SessionNotEnded,
-    SessionNotFound,
-    SessionNotLive,
-    SessionOver,
-    WrongRequest,
-)
+from gateway.errors import SessionNotFound, SessionOver, WrongRequest
 from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
+from gateway.sessions.domain.errors import CredentialNeeded, Denied, IdentityTaken, SessionNotEnded, SessionNotLive
 from gateway.sessions.domain.video_session import RESERVED_IDENTITIES, VideoSession, is_over
 from gateway.sessions.usecases.ports import ParticipantRepository, SessionRepository
 

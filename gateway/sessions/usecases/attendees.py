@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from gateway.errors import Denied, IdentityTaken, NoSuchParticipant, SessionNotFound, SessionOver
+from gateway.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.access import Caller, Kind, What, is_person
+from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticipant
 from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import Joining, ParticipantRepository, SessionRepository

@@ -10,8 +10,9 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from gateway.clock import Clock
-from gateway.errors import SessionError, SessionNotFound, SessionNotLive, SessionOver
+from gateway.errors import SessionError, SessionNotFound, SessionOver
 from gateway.outage import RecordsUnavailable
+from gateway.sessions.domain.errors import SessionNotLive
 from gateway.sessions.domain.video_session import SessionStatus, VideoSession, may_move
 from gateway.sessions.usecases.ports import Ending, Endings, SessionRepository
 from gateway.sessions.usecases.server_transcription import ServerTranscription

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from gateway.errors import TooManyRequests
 from gateway.sessions.domain.access import Caller, Kind
+from gateway.sessions.domain.errors import TooManyRequests
 from gateway.sessions.usecases.ports import RateLimiter
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from gateway.errors import NoRooms, NoSuchSpace, SessionNotFound
+from gateway.errors import SessionNotFound
 from gateway.sessions.domain.access import Caller, Kind, What
+from gateway.sessions.domain.errors import NoRooms, NoSuchSpace
 from gateway.sessions.domain.video_session import VideoSession, new_slug
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.closing import Closing

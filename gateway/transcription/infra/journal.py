@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.transcription.usecases.records import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.journal import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
 from storage.spool.errors import SpoolError
 from storage.spool.frames import Place
 from storage.spool.spool import Spool, open_spool

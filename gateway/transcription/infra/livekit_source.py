@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest
-from gateway.transcription.usecases.records import AudioChunk
+from gateway.transcription.usecases.audio import AudioChunk
 from ingest.livekit_room import LivekitRoom, RoomEnd
 from ingest.livekit_track import LivekitTrack
 

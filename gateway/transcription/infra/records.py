@@ -16,16 +16,15 @@ from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.journal import FinalToKeep, KeptFinal
 from gateway.transcription.usecases.records import (
-    FinalToKeep,
     Kept,
-    KeptFinal,
     NumberedFinal,
     Participation,
-    ProviderSession,
     SessionRecord,
     TranscriptionRecord,
 )
+from gateway.transcription.usecases.speech import ProviderSession
 from storage import ids
 from storage.postgres import errors, usage
 from storage.postgres.finals import FinalRow, Finals

@@ -12,12 +12,12 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.clock import Clock
-from gateway.errors import SourceUnavailable
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.errors import SourceUnavailable
 from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
+from gateway.transcription.usecases.audio import AudioChunk, AudioSource, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
-from gateway.transcription.usecases.records import AudioChunk, AudioSource, AudioTrack, SourceTrouble
 from ingest.errors import IngestError
 from ingest.rtmp.publisher import Publisher
 from ingest.rtmp_track import RtmpTrack

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.errors import ProviderRefusedKey
 from gateway.transcription.domain.captions import SpokenWord, Utterance
+from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.infra.voice import Voice, VoicedLink
-from gateway.transcription.usecases.records import (
+from gateway.transcription.usecases.speech import (
     Annotation,
     ProviderComplaint,
     ProviderSession,

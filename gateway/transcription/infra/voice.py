@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.transcription.domain.mute import Unanswered
 from gateway.transcription.domain.receipt import Listened
-from gateway.transcription.usecases.records import LinkEnd
+from gateway.transcription.usecases.speech import LinkEnd
 from ingest.gate import Detector, Gate, GateOptions
 from ingest.pcm import Chunk
 from ingest.vad import WebRtcDetector

@@ -11,8 +11,8 @@ from typing import Final
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import Ingest
+from gateway.transcription.usecases.audio import AudioChunk, AudioTrack
 from gateway.transcription.usecases.feed import FeedStart, NotTaken, Over
-from gateway.transcription.usecases.records import AudioChunk, AudioTrack
 from ingest.websocket_audio import PcmFormat, PcmTrack
 
 # How long a sender that was cut off may take to go on with its stream; its track waits for it.

@@ -8,8 +8,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from gateway.errors import SessionError, TranscriptionOff
+from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.errors import TranscriptionOff
 from gateway.transcription.domain.transcription import ROOM_OVER, StartRequest, begins_by_itself
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import Transcriptions, again

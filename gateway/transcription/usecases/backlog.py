@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.transcription.usecases.records import Entry, FinalToKeep, Journal, JournalTrouble, KeptFinal
+from gateway.transcription.usecases.journal import Entry, FinalToKeep, Journal, JournalTrouble, KeptFinal
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,13 @@ from typing import Final
 
 import msgspec
 
-from gateway.errors import NeverStarted, NotFedByBrowsers, NotPresent, SessionNotFound
+from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent
 from gateway.transcription.domain.host import Reason, host_after, select_host
 from gateway.transcription.domain.transcription import TranscriptionState
-from gateway.transcription.usecases.records import Live, Participation, Records
+from gateway.transcription.usecases.live import Live
+from gateway.transcription.usecases.records import Participation, Records
 from gateway.transcription.usecases.run import Run
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.clock import Clock
-from gateway.errors import LimitReached, TranscriptionOff
+from gateway.transcription.domain.errors import LimitReached, TranscriptionOff
 from gateway.transcription.domain.limits import (
     Limits,
     Overrides,

@@ -17,16 +17,9 @@ from typing import Any, Final, TypeVar
 from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.usecases.backlog import Backlog
-from gateway.transcription.usecases.records import (
-    Entry,
-    FinalToKeep,
-    Journal,
-    Kept,
-    KeptFinal,
-    Live,
-    Records,
-    UsageToKeep,
-)
+from gateway.transcription.usecases.journal import Entry, FinalToKeep, Journal, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.live import Live
+from gateway.transcription.usecases.records import Kept, Records
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

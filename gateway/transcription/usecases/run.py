@@ -19,25 +19,22 @@ from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import NOBODY_YET, Claimed, TranscriptionState, move
 from gateway.transcription.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
+from gateway.transcription.usecases.audio import AudioSource, AudioTrack, SourceTrouble
+from gateway.transcription.usecases.journal import FinalToKeep, UsageToKeep
 from gateway.transcription.usecases.limits import READ_EVERY_S, LimitKeeper
+from gateway.transcription.usecases.live import Live
 from gateway.transcription.usecases.record import Recorder, insist
-from gateway.transcription.usecases.records import (
+from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.speech import (
     Annotation,
-    AudioSource,
-    AudioTrack,
-    FinalToKeep,
     LinkEnd,
-    Live,
     ProviderComplaint,
     ProviderSession,
-    Records,
-    SourceTrouble,
     Speech,
     SpeechLink,
     SpeechLost,
     Transcriber,
     Translation,
-    UsageToKeep,
     Withdrawn,
 )
 

@@ -12,15 +12,17 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from gateway.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere, SessionNotFound, SessionOver
+from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import Outage, RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker, Utterance
+from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere
 from gateway.transcription.domain.salvage import Kept, salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
+from gateway.transcription.usecases.audio import AudioSources
 from gateway.transcription.usecases.record import insist
-from gateway.transcription.usecases.records import AudioSources, SessionRecord, TranscriptionRecord
+from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
 from gateway.transcription.usecases.run import Run, World
 from gateway.transcription.usecases.sweep import LooseEnd
 

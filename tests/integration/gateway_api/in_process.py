@@ -23,7 +23,8 @@ from gateway.live.protocol import encode_caption
 from gateway.settings import Settings
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.records import FinalToKeep, SessionRecord
+from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.records import SessionRecord
 from storage.postgres.pool import open_pool
 from storage.postgres.sessions import Sessions
 from storage.postgres.url import parse_database_url

@@ -20,7 +20,8 @@ from gateway.errors import SessionNotFound
 from gateway.live.protocol import encode_caption
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.records import FinalToKeep, SessionRecord
+from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.records import SessionRecord
 from storage.blob.folder import FolderBlobs
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.segments import NewSegment, Segments

@@ -20,7 +20,8 @@ from gateway.live.hub import Hub, HubOptions
 from gateway.live.sending import SendAll, send_all
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.records import KeptFinal, Records, SessionRecord
+from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.watch import Watching
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)

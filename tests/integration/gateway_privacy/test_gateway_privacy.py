@@ -14,9 +14,9 @@ import pytest
 from gateway.archive.deletions import PostgresKeepsakes
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
+from gateway.archive.errors import DeletingRefused
 from gateway.archive.finalise import Finaliser
 from gateway.archive.retention import Retention, RetentionRefused
-from gateway.errors import DeletingRefused
 from gateway.live.hub import Hub
 from gateway.live.protocol import CloseCode, encode_caption
 from gateway.outage import RecordsUnavailable
@@ -25,8 +25,9 @@ from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.domain.usage import Meter, read
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.journal import FinalToKeep
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import FinalToKeep, Kept, SessionRecord
+from gateway.transcription.usecases.records import Kept, SessionRecord
 from storage.postgres.analyses import Analyses
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.provider_sessions import ProviderSessions

@@ -19,13 +19,9 @@ from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.domain.usage import Meter, Usage, read
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.records import (
-    FinalToKeep,
-    ProviderSession,
-    Records,
-    SessionRecord,
-    TranscriptionRecord,
-)
+from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.records import Records, SessionRecord, TranscriptionRecord
+from gateway.transcription.usecases.speech import ProviderSession
 from storage.postgres.pool import connect, open_pool
 from storage.postgres.sessions import Sessions
 from storage.postgres.url import parse_database_url

@@ -15,10 +15,12 @@ from integration.gateway_api.in_process import TOKEN, running, speech_server
 from unit.gateway.fakes import LoopClock, MemoryRecords, Replica
 from unit.gateway_sessions.session_memory import FakeControl, HandClock, MemorySessions, Rows
 
-from gateway.errors import ControlRefused, ControlUnavailable, LimitReached, SessionNotFound, SessionOver
+from gateway.errors import SessionNotFound, SessionOver
+from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.sessions.infra.local_control import LocalControl, NoControl
 from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_control
 from gateway.sessions.usecases.ports import NewSession, TranscriptionControl
+from gateway.transcription.domain.errors import LimitReached
 
 SLUG = "abc12345"
 

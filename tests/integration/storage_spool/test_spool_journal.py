@@ -13,7 +13,7 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.infra.journal import open_journal
-from gateway.transcription.usecases.records import FinalToKeep, JournalTrouble, UsageToKeep
+from gateway.transcription.usecases.journal import FinalToKeep, JournalTrouble, UsageToKeep
 from storage.spool.spool import open_spool
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123_456, UTC)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
-from gateway.transcription.usecases.records import LinkEnd
+from gateway.transcription.usecases.speech import LinkEnd
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
 from stt.gladia.link import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig

@@ -15,8 +15,10 @@ from unit.analysis.memory_queue import MemoryAnalyses
 from unit.gateway.virtual_time import run_virtually
 
 from gateway.analysis.analyse import Analyses, AnalysisImpossible, AnalysisOptions, AnalysisTrouble
+from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
 from gateway.analysis.rules import AnalysisStatus, Conversation, Findings
-from gateway.errors import AnalysisNotFailed, NoAnalysis, SessionNotEnded, SessionNotFound
+from gateway.errors import SessionNotFound
+from gateway.sessions.domain.errors import SessionNotEnded
 
 BEGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 S = AnalysisStatus

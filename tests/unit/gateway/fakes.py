@@ -13,31 +13,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.clock import Clock
-from gateway.errors import ProviderRefusedKey, SessionNotFound, SessionOver, SourceUnavailable
+from gateway.errors import SessionNotFound, SessionOver
 from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker, Utterance
+from gateway.transcription.domain.errors import ProviderRefusedKey, SourceUnavailable
 from gateway.transcription.domain.limits import Limits, Overrides, Standing
 from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.journal import FinalToKeep, KeptFinal
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import (
-    FinalToKeep,
     Kept,
-    KeptFinal,
-    LinkEnd,
     NumberedFinal,
     Participation,
-    ProviderSession,
     SessionRecord,
-    Speech,
     TranscriptionRecord,
 )
 from gateway.transcription.usecases.run import RunOptions, World
+from gateway.transcription.usecases.speech import LinkEnd, ProviderSession, Speech
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 BEGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)

@@ -17,8 +17,8 @@ from gateway.live.credentials import Secrets, check
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.infra.websocket_source import GRACE_S, SPEAKERS, WebsocketSource
+from gateway.transcription.usecases.audio import AudioTrack
 from gateway.transcription.usecases.feed import Feeding, FeedStart, IdentityRefused, NotTaken
-from gateway.transcription.usecases.records import AudioTrack
 
 ANNA, BEN = Speaker("anna", "Anna"), Speaker("ben", None)
 SECRET = "room-secret-of-at-least-thirty-two-bytes"

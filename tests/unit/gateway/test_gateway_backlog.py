@@ -18,8 +18,9 @@ from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.journal import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Entry, FinalToKeep, JournalTrouble, Kept, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.records import Kept
 
 
 class SlowRecords(MemoryRecords):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from unit.gateway.fakes import BEGIN, FakeTransport, Replica
 from unit.gateway.test_gateway_run import SLUG, replica, start, told, watch
 
-from gateway.errors import NeverStarted, NotFedByBrowsers, NotPresent, SessionNotFound
+from gateway.errors import SessionNotFound
+from gateway.transcription.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent
 from gateway.transcription.domain.host import host_after, select_host
 from gateway.transcription.usecases.host import COME_BACK_LOOKS, LOOK_S, Hosts
 

@@ -14,8 +14,8 @@ from unit.gateway.frames import seqs
 from gateway.live.hub import Hub
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.journal import FinalToKeep
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import FinalToKeep
 
 
 class Desk:

@@ -15,32 +15,25 @@ import pytest
 from unit.gateway.fakes import FakeTransport, LoopClock, MemoryRecords, Replica
 from unit.gateway.frames import messages, seqs
 
-from gateway.errors import (
+from gateway.errors import SessionNotFound, SessionOver
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.errors import (
     CostCapReached,
     LimitReached,
     NeverStarted,
     NotReady,
     ProviderRefusedKey,
     RunsElsewhere,
-    SessionNotFound,
-    SessionOver,
     SourceUnavailable,
     TranscriptionOff,
 )
-from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.limits import Limits, Overrides
 from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest, TranscriptionState
-from gateway.transcription.usecases.records import (
-    ProviderComplaint,
-    ProviderSession,
-    SourceTrouble,
-    SpeechLost,
-    Translation,
-    Withdrawn,
-)
+from gateway.transcription.usecases.audio import SourceTrouble
 from gateway.transcription.usecases.run import CHECKPOINT_S, NOBODY_AFTER_S, RunOptions
+from gateway.transcription.usecases.speech import ProviderComplaint, ProviderSession, SpeechLost, Translation, Withdrawn
 
 SLUG = "abc"
 OPTIONS = RunOptions(owner="replica-1", drain_s=10, lease_s=30, cost_per_minute=0.01)

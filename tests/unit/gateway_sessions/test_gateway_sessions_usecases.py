@@ -10,26 +10,22 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from unit.gateway_sessions.session_memory import BEGIN, Module
 
-from gateway.errors import (
-    CostCapReached,
+from gateway.errors import SessionNotFound, SessionOver, WrongRequest
+from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
+from gateway.sessions.domain.errors import (
     CredentialNeeded,
     Denied,
     IdentityTaken,
     NoRooms,
     NoSuchParticipant,
     NoSuchSpace,
-    NotReady,
-    RunsElsewhere,
-    SessionNotFound,
     SessionNotLive,
-    SessionOver,
-    WrongRequest,
 )
-from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
 from gateway.sessions.domain.video_session import Role, Segment, VideoSession
 from gateway.sessions.usecases.attendees import JoinRequest
 from gateway.sessions.usecases.upkeep import DUTY, stop_what_is_over
 from gateway.sessions.usecases.video_sessions import VideoSessions
+from gateway.transcription.domain.errors import CostCapReached, NotReady, RunsElsewhere
 from gateway.transcription.domain.transcription import ROOM_EMPTY
 
 ANNA = Caller(Kind.USER, "anna", frozenset({"team"}), "team")
