@@ -41,7 +41,7 @@ import uvloop
 from aiohttp import ClientSession, TCPConnector, WSMsgType, web
 from fanout import Machine, free_ports, raise_file_limit, running
 from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
-from unit.gateway.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
+from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
 
 from gateway.app.system_clock import SystemClock
 from gateway.live import protocol
@@ -408,7 +408,7 @@ class Profile:
 
 
 ROOMS = (
-    ("bench/", "load (bench)"), ("tests/unit", "records and track in memory"), ("gateway/live", "hub and lines"),
+    ("bench/", "load (bench)"), ("tests/support", "records and track in memory"), ("gateway/live", "hub and lines"),
     ("usecases/record", "recorder"), ("usecases/run", "run"), ("gateway/transcription/usecases", "other use cases"),
     ("gateway/transcription/domain", "domain"), ("gateway/transcription/infra", "translators"),
     ("gateway/", "gateway, other"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.memory_queue import MemoryAnalyses
 from support.postgres import PostgresServer
-from unit.analysis.memory_queue import MemoryAnalyses
 
 from gateway.analysis.analyse import AnalysisQueue
 from gateway.analysis.queue import PostgresAnalyses

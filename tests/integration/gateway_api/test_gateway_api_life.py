@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.gateway_api.in_process import InProcess, Relay, room_token, running, user_token
-from unit.gateway.subtitles import read_srt, read_vtt
+from support.subtitles import read_srt, read_vtt
 
 from stt.local.server import LocalServer
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.gateway import document_schema
+from support import document_schema
 
 from gateway.archive.documents import PostgresDocuments, StoredBlobs
 from gateway.archive.finalise import BlobsUnavailable, Finaliser

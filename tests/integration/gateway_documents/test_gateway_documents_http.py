@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from integration.gateway_api.in_process import Answer, InProcess, room_token, running, speech_server, user_token
-from unit.gateway import document_schema
+from support import document_schema
 
 from gateway.app.system_clock import SystemClock
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs

@@ -15,7 +15,7 @@ import jwt
 import pytest
 from aiohttp import web
 from integration.gateway_live_events.small_endpoint import SERVICE, USER_SECRET, Small, small_endpoint
-from unit.gateway.frames import frames
+from support.frames import frames
 from websockets.frames import Close, Opcode
 
 from gateway.live.endpoint import LiveOptions

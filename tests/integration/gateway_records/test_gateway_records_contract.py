@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec import structs
+from support.fakes import MemoryRecords
 from support.postgres import PostgresServer
-from unit.gateway.fakes import MemoryRecords
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import RecordsUnavailable

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from support.redis_server import RedisServer
-from unit.gateway_sessions.session_memory import (
+from support.session_memory import (
     BEGIN,
     HandClock,
     MemoryDuties,

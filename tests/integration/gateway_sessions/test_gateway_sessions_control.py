@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from integration.gateway_api.in_process import TOKEN, running, speech_server
-from unit.gateway.fakes import LoopClock, MemoryRecords, Replica
-from unit.gateway_sessions.session_memory import FakeControl, HandClock, MemorySessions, Rows
+from support.fakes import LoopClock, MemoryRecords, Replica
+from support.session_memory import FakeControl, HandClock, MemorySessions, Rows
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable

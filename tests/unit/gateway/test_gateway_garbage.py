@@ -7,7 +7,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from unit.gateway.virtual_time import run_virtually
+from support.virtual_time import run_virtually
 
 from gateway.garbage import CLOSED, OLDEST_S, collect_garbage
 

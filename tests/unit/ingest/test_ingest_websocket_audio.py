@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.gateway.virtual_time import run_virtually
+from support.virtual_time import run_virtually
 
 from ingest.pcm import SAMPLE_RATE, Chunk
 from ingest.websocket_audio import AHEAD_S, HELD_CHUNKS, PcmFormat, PcmTrack

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
-from unit.gateway.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
-from unit.gateway.frames import seqs
+from support.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
+from support.frames import seqs
 
 from gateway.live.hub import Hub
 from gateway.transcription.domain.captions import Caption, Speaker

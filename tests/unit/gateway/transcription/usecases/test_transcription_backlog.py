@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
-from unit.gateway.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
-from unit.gateway.frames import messages, seqs
-from unit.gateway.virtual_time import run_virtually
+from support.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
+from support.frames import messages, seqs
+from support.virtual_time import run_virtually
 
 from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.gateway.frames import frames
+from support.frames import frames
 from websockets.frames import Opcode
 
 from gateway.live import protocol

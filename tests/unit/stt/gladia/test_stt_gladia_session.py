@@ -66,7 +66,7 @@ def test_every_state_is_reached_and_only_the_last_two_are_final() -> None:
 
 
 def test_the_table_in_the_documentation_is_the_table() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "provider-link.md").read_text()
+    text = (Path(__file__).parents[4] / "docs" / "provider-link.md").read_text()
     told = set(re.findall(r"^ +(\w+) --> (\w+): (\w+)$", text, re.MULTILINE))
     assert told == {(state.name, to.name, event.name) for (state, event), to in MOVES.items()}
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import pytest
-from unit.gateway.virtual_time import VirtualLoop
+from support.virtual_time import VirtualLoop
 
 
 def pytest_asyncio_loop_factories(

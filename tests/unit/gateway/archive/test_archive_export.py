@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.gateway.subtitles import Cue, read_srt, read_vtt
+from support.subtitles import Cue, read_srt, read_vtt
 
 from gateway.archive.export import (
     HELD_BACK,

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 
 import pytest
-from unit.gateway.fakes import LoopClock
+from support.fakes import LoopClock
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.usecases.provider_erasure import MOST_ATTEMPTS, ProviderErasure, Unwanted

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.gateway import document_schema
+from support import document_schema
 
 from gateway.archive.document import CLOSING, Attendee, Head, Kept, key, opening, segment
 from gateway.live.protocol import encode_caption

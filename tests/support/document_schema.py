@@ -1,4 +1,4 @@
-"""Writes docs/transcript-document.schema.json: `PYTHONPATH=$PWD:tests python -m unit.gateway.document_schema`."""
+"""Writes docs/transcript-document.schema.json: `PYTHONPATH=$PWD:tests python -m support.document_schema`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.archive.document import FORMAT, Document
 
-FILE = Path(__file__).parents[3] / "docs" / "transcript-document.schema.json"
+FILE = Path(__file__).parents[2] / "docs" / "transcript-document.schema.json"
 _TIMES = ("createdAt", "startedAt", "endedAt", "generatedAt", "origin", "joinedAt", "leftAt")
 
 

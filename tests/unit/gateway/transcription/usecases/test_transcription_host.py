@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.gateway.fakes import BEGIN, FakeTransport, Replica
-from unit.gateway.test_gateway_run import SLUG, replica, start, told, watch
+from support.fakes import BEGIN, FakeTransport, Replica
+from unit.gateway.transcription.usecases.test_transcription_run import SLUG, replica, start, told, watch
 
 from gateway.errors import SessionNotFound
 from gateway.transcription.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent

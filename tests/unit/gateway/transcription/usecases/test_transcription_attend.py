@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from unit.gateway.fakes import LoopClock, MemoryRecords, Replica
+from support.fakes import LoopClock, MemoryRecords, Replica
 
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, StartRequest

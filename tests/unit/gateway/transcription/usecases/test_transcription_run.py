@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from unit.gateway.fakes import FakeTransport, LoopClock, MemoryRecords, Replica
-from unit.gateway.frames import messages, seqs
+from support.fakes import FakeTransport, LoopClock, MemoryRecords, Replica
+from support.frames import messages, seqs
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import RecordsUnavailable

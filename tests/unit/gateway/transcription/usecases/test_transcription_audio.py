@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from unit.gateway.fakes import LoopClock, MemoryRecords
+from support.fakes import LoopClock, MemoryRecords
 
 from gateway.live import audio_protocol
 from gateway.live.audio_protocol import Gap, Stop, WrongMessage

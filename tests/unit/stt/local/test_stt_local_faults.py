@@ -83,5 +83,5 @@ def test_an_injection_is_due_once() -> None:
 
 @pytest.mark.parametrize("part", [Plan, Post, Refusal, SessionFaults, Cut, Acks, Finals, Inject])
 def test_every_switch_stands_in_the_docs(part: type[Any]) -> None:
-    docs = (Path(__file__).parents[3] / "docs" / "local-stt.md").read_text()
+    docs = (Path(__file__).parents[4] / "docs" / "local-stt.md").read_text()
     assert [name for name in part.__struct_fields__ if name not in docs] == []

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from unit.gateway_sessions.session_memory import BEGIN, Module
+from support.session_memory import BEGIN, Module
 
 from gateway.errors import SessionNotFound, SessionOver, WrongRequest
 from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
-from unit.gateway.fakes import BEGIN
+from support.fakes import BEGIN
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.billing import Bill, balance, cause, differs

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.gateway.fakes import FakeTransport
-from unit.gateway.frames import messages, seqs
-from unit.gateway.virtual_time import run_virtually
+from support.fakes import FakeTransport
+from support.frames import messages, seqs
+from support.virtual_time import run_virtually
 
 from gateway.live.audience import APART
 from gateway.live.hub import AT_ONCE, BEHIND_BYTES, FRESH, PARTIALS, SWEEP_S, Hub, HubOptions, Watcher
@@ -289,7 +289,7 @@ async def test_partials_of_one_utterance_coalesce_for_a_slow_watcher() -> None:
 
 def loosely(transport: FakeTransport) -> list[dict[str, Any]]:
     """Without the filler of the test."""
-    from unit.gateway.frames import frames
+    from support.frames import frames
 
     return [json.loads(frame.data) for frame in frames(bytes(transport.arrived)) if frame.data.strip()]
 

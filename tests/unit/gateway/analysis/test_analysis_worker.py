@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from unit.analysis.memory_queue import MemoryAnalyses
-from unit.gateway.virtual_time import run_virtually
+from support.memory_queue import MemoryAnalyses
+from support.virtual_time import run_virtually
 
 from gateway.analysis.analyse import Analyses, AnalysisImpossible, AnalysisOptions, AnalysisTrouble
 from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
