@@ -1,11 +1,16 @@
 # One command each. `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
+SHELL := /bin/bash
 BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check format bench soak lock clean
+
+# pip is silent for a minute or talks for pages: this is a line that counts.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
+COUNTED = awk '/^Collecting /{printf "\r  %3d packages, now %-40.40s", ++n, $$2; fflush()} /^Installing collected/{printf "\r  %3d packages found, now unpacking them %-20s\n", n, ""; fflush()} /^(ERROR|error)/{print; fflush()}' >&2
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -13,13 +18,14 @@ help: ## Show this list
 $(VENV)/runtime: requirements.lock pyproject.toml setup.py gateway/live/_sending.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing locked dependencies into $(VENV) ..." >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >&2
+	@echo "installing what the gateway needs into $(VENV); about a minute, once" >&2
+	@set -o pipefail; $(INSTALL) requirements.lock | $(COUNTED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . >&2
 	@touch $@
 
 $(VENV)/dev: $(VENV)/runtime requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock >&2
+	@echo "installing what checks and tests need; about a minute, once" >&2
+	@set -o pipefail; $(INSTALL) requirements-dev.lock | $(COUNTED)
 	@touch $@
 
 demo: $(VENV)/runtime ## Run the whole product on a bundled sample; ARGS='--once --json' passes options on
@@ -27,7 +33,7 @@ demo: $(VENV)/runtime ## Run the whole product on a bundled sample; ARGS='--once
 
 test: $(VENV)/dev ## Run every check and the whole test suite
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@tools/test.sh $(ARGS)
 
 unit: $(VENV)/dev ## Run the fast tests only
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(ARGS)

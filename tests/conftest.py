@@ -1,10 +1,13 @@
-"""Fixtures for every test: a real PostgreSQL."""
+"""Fixtures for every test: a real PostgreSQL; and the phases in which tests run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
 
+import jwt
 import pytest
 from hypothesis import settings
 from support.postgres import PostgresServer, running_postgres  # pytest puts this file's folder on the path
@@ -14,6 +17,50 @@ from storage.postgres.placement import EmbeddedFailed, bundled_binaries
 # A busy machine makes no example wrong.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+TESTS: Final = Path(__file__).parent
+
+# What plays audio in real time, drives a browser or kills databases: it shares its cores with nothing (`make test`).
+REALTIME: Final = (
+    "e2e",
+    "integration/clients_js",
+    "integration/gateway_console",
+    "integration/livekit",
+    "integration/nextjs",
+    "integration/storage_faults",
+    "integration/gateway_live_events/test_gateway_live_events.py",
+    "integration/ingest/test_ingest_rtmp_publishers.py",
+    "integration/provider_account/test_account_crash.py",
+    "integration/stt_local/test_stt_local_node_sdk.py",
+    "integration/stt_local/test_stt_local_pocketsphinx.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "realtime: needs the machine's cores for itself; see REALTIME in tests/conftest.py"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix().startswith(REALTIME):
+            item.add_marker(pytest.mark.realtime)
+
+
+def _encode_only_in_tests() -> None:
+    """A token that is made while modules are imported has grown old when its test runs, on a slow machine at least."""
+    encode = jwt.encode
+
+    def checked(payload: dict[str, Any], *args: Any, **more: Any) -> str:
+        if "exp" in payload and "PYTEST_CURRENT_TEST" not in os.environ:
+            raise RuntimeError("a token with a life span is made at import; make it in the test, or in a fixture")
+        return encode(payload, *args, **more)
+
+    jwt.encode = checked
+
+
+_encode_only_in_tests()
 
 
 @pytest.fixture(scope="session")

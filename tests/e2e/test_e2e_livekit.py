@@ -11,9 +11,9 @@ import pytest
 import soxr
 from aiohttp import web
 from support.browser import Page, needs_chromium, open_page, running_chromium
+from support.builds import npm_packages
 from support.gateway import Running, gateway_process, words_in_order
 from support.livekit import KEY, SECRET, LivekitServer
-from support.npm import installed
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(900)  # the first one may have to build the ser
 @pytest.fixture
 async def origin() -> AsyncIterator[str]:
     """The app's web server."""
-    client = installed(PAGE) / "livekit-client" / "dist" / "livekit-client.umd.js"
+    client = npm_packages(PAGE) / "livekit-client" / "dist" / "livekit-client.umd.js"
     files = {"": PAGE / "index.html", client.name: client}
     files |= {name: CLIENT / name for name in ("transcript-stream.js", "line.js")}
 

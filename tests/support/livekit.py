@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import shutil
 import socket
 import subprocess
-import sys
-import sysconfig
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from livekit import api, rtc
+from support.builds import CannotBuild, go_program
 from support.gateway import free_port
 
 from gateway.cli.livekit_local import NoLivekit, config, own_address
@@ -29,22 +27,18 @@ from stt.local.scripted import speak
 
 KEY = "devkey"
 SECRET = "a-secret-of-the-tests-0123456789abcdef"
-TOOLS = Path(__file__).parents[2] / "tools"
 SDK_RATE = 48_000
 
 
 def find_or_build() -> Path:
-    """`livekit-server` of the path; else the pinned one, built once into the virtual environment.
-
-    Building takes some minutes of CPU the first time. Raises: NoLivekit.
-    """
+    """`livekit-server` of the path; else the pinned one of `tools/`. Raises: CannotBuild."""
     found = shutil.which("livekit-server")
-    return Path(found) if found else _built("livekit-server")
+    return Path(found) if found else go_program("livekit-server")
 
 
 def find_or_build_speakers() -> Path:
-    """The crowd of `tools/livekit-speakers`. Raises: NoLivekit."""
-    return _built("livekit-speakers")
+    """The crowd of `tools/livekit-speakers`. Raises: CannotBuild."""
+    return go_program("livekit-speakers")
 
 
 def needed_server() -> Path:
@@ -52,34 +46,10 @@ def needed_server() -> Path:
     try:
         own_address()
         return find_or_build()
-    except NoLivekit as error:
+    except (NoLivekit, CannotBuild) as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
-
-
-def _built(tool: str) -> Path:
-    folder = TOOLS / tool
-    sources = b"".join((folder / name).read_bytes() for name in ("go.sum", "main.go") if (folder / name).exists())
-    built = Path(sys.prefix) / "share" / f"{tool}-{hashlib.sha256(sources).hexdigest()[:12]}"
-    if built.exists():
-        return built
-    candidates = [shutil.which("go"), f"{sysconfig.get_path('purelib')}/go/bin/go", "/usr/local/go/bin/go"]
-    failures = []
-    for go in dict.fromkeys(filter(None, candidates)):
-        if not Path(go).exists():
-            continue
-        done = subprocess.run(
-            [str(TOOLS / "build.sh"), tool, str(built)],
-            env={**os.environ, "GO": go},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            return built
-        failures.append(f"{go}: {done.stderr.strip()[-500:]}")
-    raise NoLivekit(f"no {tool} on the path, and it cannot be built: " + ("; ".join(failures) or "no Go here"))
 
 
 def _free_udp_port() -> int:

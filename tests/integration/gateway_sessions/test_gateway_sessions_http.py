@@ -9,8 +9,9 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def user(name: str, *spaces: str, active: str | None = None, **claims: object) -
     return jwt.encode(known, USER_SECRET, algorithm="HS256")
 
 
-ANNA = user("anna", "team", "other", active="team")
-BEN = user("ben", "elsewhere", active="elsewhere")
-MEMBER = user("mia", "team")
+# Made for each request: a token has a life span, and nobody knows how long after its import a module runs.
+Token = str | Callable[[], str] | None
+ANNA = partial(user, "anna", "team", "other", active="team")
+BEN = partial(user, "ben", "elsewhere", active="elsewhere")
+MEMBER = partial(user, "mia", "team")
 
 
 @pytest.fixture
@@ -47,17 +50,17 @@ async def gateway(database_url: str, provider: LocalServer, tmp_path: Path) -> A
         yield found
 
 
-async def call(gateway: InProcess, method: str, path: str, token: str | None = ANNA, **body: object) -> Answer:
-    return await gateway.call(method, path, body or None, token=token)
+async def call(gateway: InProcess, method: str, path: str, token: Token = ANNA, **body: object) -> Answer:
+    return await gateway.call(method, path, body or None, token=token() if callable(token) else token)
 
 
-async def good(gateway: InProcess, method: str, path: str, token: str | None = ANNA, **body: object) -> Any:
+async def good(gateway: InProcess, method: str, path: str, token: Token = ANNA, **body: object) -> Any:
     answer = await call(gateway, method, path, token, **body)
     assert answer.status < 300, answer
     return answer.json
 
 
-async def new(gateway: InProcess, token: str | None = ANNA, **body: object) -> str:
+async def new(gateway: InProcess, token: Token = ANNA, **body: object) -> str:
     slug: str = (await good(gateway, "POST", "/api/sessions", token, title="Standup", **body))["slug"]
     return slug
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 import jwt
 import pytest
+from support.builds import npm_packages
 from support.gateway import TOKEN
 from support.scripted_gateway import scripted_gateway
 from support.tools import needs
@@ -61,13 +61,7 @@ def packages() -> Path:
         if os.environ.get("CI") == "true":
             pytest.fail(f"node is {version}, Prisma needs 20.19")
         pytest.skip(f"node is {version}, Prisma needs 20.19")
-    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()
-    folder = HERE / "node_modules"
-    mark = folder / ".lock-hash"
-    if not mark.is_file() or mark.read_text() != lock:
-        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], HERE)
-        mark.write_text(lock)
-    return folder
+    return npm_packages(HERE)
 
 
 def run(command: list[str], folder: Path, **env: str) -> None:

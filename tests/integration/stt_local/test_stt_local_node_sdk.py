@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import pytest
 from stt_local_client import Serve
+from support.builds import CannotBuild, npm_packages
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -39,17 +40,8 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def npm(node: Path) -> list[str]:
-    """npm as a script for this Node: what wheels and some packages put on the path does not start."""
-    beside = node.resolve().parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    if beside.exists():
-        return [str(node), str(beside)]
-    found = shutil.which("npm")
-    return [found] if found else missing("npm is not installed, so the JavaScript SDK is not tried")
-
-
 @pytest.fixture(scope="session")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def talk() -> list[str]:
     """How to start talk.mjs, with the SDK installed as the lock file has it."""
     found = shutil.which("node")
     if found is None:
@@ -57,14 +49,11 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.lstrip("v").partition(".")[0]) < 20:
         missing(f"node is {version.strip()}, the JavaScript SDK needs 20")
-    folder = tmp_path_factory.mktemp("node_sdk")
-    for name in ("package.json", "package-lock.json", "talk.mjs"):
-        shutil.copy(HERE / name, folder)
-    command = [*npm(Path(found)), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        missing(f"the JavaScript SDK cannot be installed: {done.stderr[-500:]}")
-    return [found, str(folder / "talk.mjs")]
+    try:
+        npm_packages(HERE)
+    except CannotBuild as error:
+        missing(str(error))
+    return [found, str(HERE / "talk.mjs")]
 
 
 async def run(talk: list[str], server: LocalServer, folder: Path, **more: Any) -> dict[str, Any]:

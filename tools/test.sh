@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The whole test suite, in phases: what runs in real time, drives a browser or kills databases shares its cores with
+# nothing. Every phase runs, also after one that failed. Arguments go to each pytest.
+#
+#   tools/test.sh [-k word …]     from the checkout, with .venv made (`make test` does both)
+set -uo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+cores=$(getconf _NPROCESSORS_ONLN)
+failed=()
+
+phase() { # name, then pytest's arguments
+  echo "== $1 =="
+  local began=$SECONDS status=0
+  "$python" -m pytest "${@:2}" || status=$?
+  [ "$status" -eq 5 ] && status=0 # no test of this phase was asked for
+  echo "== $1: $((SECONDS - began)) s =="
+  [ "$status" -eq 0 ] || failed+=("$1")
+}
+
+echo "== what the tests build or fetch, once =="
+PYTHONPATH=tests "$python" -m support.builds || exit 1
+phase "unit" -n "$cores" --dist loadfile tests/unit "$@"
+phase "real neighbours" -n "$cores" --dist loadfile -m "not realtime" tests --ignore tests/unit "$@"
+phase "real time" -n "$(((cores + 1) / 2))" --dist loadfile -m realtime tests "$@"
+
+if [ "${#failed[@]}" -gt 0 ]; then
+  echo "failed: ${failed[*]}"
+  exit 1
+fi
