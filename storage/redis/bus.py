@@ -64,10 +64,7 @@ class Bus:
 
     def __init__(self, directory: Directory, listener: Listener, tasks: asyncio.TaskGroup) -> None:
         self.counters = Counters()
-        self.is_up = False
-        """Both ways, to every server. A Cluster that lost one server is down, although the other channels go on."""
-        self.why = "not connected yet"
-        """Why it is down; "" when it is up."""
+        self._was_up = False
         self._directory = directory
         self._listener = listener
         self._ended = False
@@ -81,6 +78,19 @@ class Bus:
         self._writing = tasks.create_task(self._publisher.run(), name="redis publisher")
 
     # --- for the owner --------------------------------------------------------------------------------------
+
+    @property
+    def is_up(self) -> bool:
+        """Both ways, to every server. A Cluster that lost one server is down, although the other channels go on."""
+        return not self.why
+
+    @property
+    def why(self) -> str:
+        """Why it is down, a sentence for a person without a secret; "" when it is up."""
+        links = [*self._publisher.links, *self._subscriber.links]
+        if not links:
+            return self._directory.why
+        return next((link.why for link in links if link.connection is None), "")
 
     def publish(self, channel: str, data: bytes, overtakes: str | None = None) -> None:
         """Put it in the outbox; it goes out within 10 ms when Redis answers.
@@ -145,14 +155,9 @@ class Bus:
         """A connection came or went: is the bus still up?"""
         if self._ended:
             return
-        links = [*self._publisher.links, *self._subscriber.links]
-        why = next((link.why for link in links if link.connection is None), "")
-        if not links:
-            why = self._directory.why or "not connected yet"
-        self.why = why
-        if self.is_up != (not why):
-            self.is_up = not why
-            self._tell(lambda: self._listener.changed(self.is_up, self.why))
+        if self._was_up != self.is_up:
+            self._was_up = self.is_up
+            self._tell(lambda: self._listener.changed(self._was_up, self.why))
 
     def _receivers(self, channel: str, number: int) -> None:
         try:

@@ -26,7 +26,7 @@ class Directory:
     def __init__(self, target: Target) -> None:
         """Raises: BadRedisUrl when a certificate file that the URL names cannot be used."""
         self.topology: Topology | None = None
-        self.why = "not asked yet"
+        self.why = "not connected yet"
         """What went wrong at the last look, "" when nothing."""
         self.place = target.place
         self._target = target

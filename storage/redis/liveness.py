@@ -41,9 +41,9 @@ class Watchdog:
         self._looked = now
         self._silent_s = 0.0 if heard else self._silent_s + passed
         self._since_ping_s += passed
-        if self._silent_s >= AWAY_S:
+        if self._silent_s >= AWAY_S - LOOK_S / 2:  # the look that is nearest to it
             return Verdict.CUT
-        if self._since_ping_s >= PING_S:
+        if self._since_ping_s >= PING_S - LOOK_S / 2:
             self._since_ping_s = 0.0
             return Verdict.PING
         return Verdict.WAIT

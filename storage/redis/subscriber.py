@@ -104,9 +104,9 @@ class _Server:
         if len(self._commands) == 1:  # all of this turn of the loop in one write
             asyncio.get_running_loop().call_soon(self._write)
 
-    def ask_again(self, channel: bytes) -> None:
-        """Subscribe if that was refused: neither is the channel live nor is an answer still to come."""
-        if channel not in self._state.live and not self._state.is_asked(channel):
+    def want(self, channel: bytes) -> None:
+        """Subscribe, unless that was done already; a subscription that was refused is asked for once more."""
+        if channel not in self._state.live and not self._state.is_coming(channel):
             self.ask(True, channel)
 
     def _write(self) -> None:
@@ -199,7 +199,7 @@ class Subscriber:
             subscription.node = node
         server = self._servers.get(node)
         if server is not None:
-            server.ask_again(subscription.raw)
+            server.want(subscription.raw)
 
     def _lose(self, subscription: Subscription) -> None:
         if subscription.is_live:

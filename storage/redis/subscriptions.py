@@ -31,11 +31,13 @@ class Subscriptions:
         """Channels whose news are heard, and meant to be."""
         self._asked: deque[tuple[bool, bytes]] = deque()
         self._pending: Counter[bytes] = Counter()
+        self._last: dict[bytes, bool] = {}  # what was asked last, of channels with an answer to come
 
     def ask(self, on: bool, channel: bytes) -> None:
         """A command was written: subscribe, or with `on` False unsubscribe; then nothing is heard any more at once."""
         self._asked.append((on, channel))
         self._pending[channel] += 1
+        self._last[channel] = on
         if not on:
             self.live.discard(channel)
 
@@ -60,9 +62,9 @@ class Subscriptions:
         on, channel = self._asked[0]
         return None if self._answered() or not on else channel
 
-    def is_asked(self, channel: bytes) -> bool:
-        """Whether an answer on this channel is still to come."""
-        return channel in self._pending
+    def is_coming(self, channel: bytes) -> bool:
+        """Whether the channel will be live unless its server says no."""
+        return self._last.get(channel, False)
 
     def _answered(self) -> bool:
         """The oldest command is answered. Returns: whether a later one on the same channel is not."""
@@ -70,5 +72,5 @@ class Subscriptions:
         self._pending[channel] -= 1
         if self._pending[channel]:
             return True
-        del self._pending[channel]
+        del self._pending[channel], self._last[channel]
         return False
