@@ -26,7 +26,6 @@ from storage.redis.errors import ServerError
 from storage.redis.publisher import Publisher
 from storage.redis.subscriber import Subscriber, Subscription
 from storage.redis.tasks import owned_tasks
-from storage.redis.topology import Topology
 from storage.redis.url import parse_redis_url
 
 FLUSH_S: Final = 0.5
@@ -165,9 +164,11 @@ class Bus:
         except Exception:
             log.exception("the number of receivers could not be dealt with")
 
-    def _adapt(self, topology: Topology) -> None:
-        self._publisher.adapt(topology)
-        self._subscriber.adapt(topology)
+    def _adapt(self) -> None:
+        topology = self._directory.topology
+        if topology is not None:
+            self._publisher.adapt(topology)
+            self._subscriber.adapt(topology)
         self.changed()
 
     def _tell(self, call: Callable[[], None]) -> None:

@@ -210,7 +210,7 @@ def _greeting(login: Login, database: int) -> Sequence[Command]:
 def _what_to_do(refused: ServerError) -> str:
     match refused.code:
         case "WRONGPASS" | "NOAUTH":
-            return f"{refused}; correct user and password in REDIS_URL"
+            return f"{str(refused).rstrip('.')}; correct user and password in REDIS_URL"
         case "LOADING":
             return "it is still reading its data from disk"
     return str(refused)

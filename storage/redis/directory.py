@@ -6,6 +6,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from storage.redis.connection import CONNECT_S, Connection, connect, tls_context
@@ -34,10 +35,10 @@ class Directory:
         self._sentinels = list(target.addresses)
         self._stale = asyncio.Event()
         self._ended = False
-        self._followers: list[Callable[[Topology], None]] = []
+        self._followers: list[Callable[[], None]] = []
 
-    def follow(self, told: Callable[[Topology], None]) -> None:
-        """`told` is called after each look that found something, be it the same; it must neither wait nor raise."""
+    def follow(self, told: Callable[[], None]) -> None:
+        """`told` is called after each look, whether it found something or not; it must neither wait nor raise."""
         self._followers.append(told)
 
     def doubt(self) -> None:
@@ -62,21 +63,18 @@ class Directory:
         while not self._ended:
             self._stale.clear()
             try:
-                self.topology = await self._look()
+                self.topology, self.why, attempt = await self._look(), "", 0
             except RedisAway as error:
-                self.why = str(error)
-                attempt += 1
+                self.why, attempt = str(error), attempt + 1
+            for told in self._followers:
+                told()
+            if attempt:
                 await asyncio.sleep(pause_s(attempt, random.random()))  # noqa: S311
                 continue
-            self.why, attempt = "", 0
-            for told in self._followers:
-                told(self.topology)
             await asyncio.sleep(APART_S)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._rest_s()):
                     await self._stale.wait()
-            except TimeoutError:
-                pass
 
     def _rest_s(self) -> float | None:
         is_fixed = not self._target.master and self.topology == lone(self._target.addresses[0])

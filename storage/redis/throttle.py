@@ -39,10 +39,10 @@ class _Server:
         self._owner = owner
 
     def opened(self, connection: Connection) -> None:
-        self._owner.changed.set()
+        self._owner.tried(failed=False)
 
     def closed(self, why: str) -> None:
-        """Whoever needs it waits, up to its deadline."""
+        self._owner.tried(failed=True)
 
 
 class Throttle:
@@ -50,10 +50,11 @@ class Throttle:
 
     def __init__(self, directory: Directory, tasks: asyncio.TaskGroup, answer_s: float) -> None:
         self.directory = directory
-        self.changed = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._failures = 0
         self._answer_s = answer_s
         self._servers: Links[_Server] = Links(tasks, lambda node: _Server(node, self))
-        directory.follow(lambda topology: self._servers.adapt(topology.nodes))
+        directory.follow(self._adapt)
         self._finding = tasks.create_task(directory.run(), name="redis directory")
 
     async def take(self, key: str, per_minute: int) -> float:
@@ -76,12 +77,27 @@ class Throttle:
         return int(replies[0]) / 1_000_000
 
     async def _connection(self, key: bytes) -> Connection:
+        """Waits for the attempt that is under way, or the next one. Raises: RedisAway when it has failed."""
+        failures = self._failures
         while True:
             server = self._server_of(key)
             if server is not None and server.link.connection is not None:
                 return server.link.connection
-            self.changed.clear()
-            await self.changed.wait()
+            if self._failures > failures:
+                raise RedisAway(self._why(key))
+            self._tried.clear()
+            await self._tried.wait()
+
+    def tried(self, *, failed: bool) -> None:
+        """A server was found, connected to, or not."""
+        self._failures += failed
+        self._tried.set()
+
+    def _adapt(self) -> None:
+        topology = self.directory.topology
+        if topology is not None:
+            self._servers.adapt(topology.nodes)
+        self.tried(failed=bool(self.directory.why))
 
     def _server_of(self, key: bytes) -> _Server | None:
         topology = self.directory.topology

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 _SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-_VERIFY: Final = ("required", "none")
+_VERIFY: Final = ("required", "optional", "none")  # as redis-py; a server always shows its certificate
 
 
 class BadRedisUrl(ValueError):
@@ -139,7 +139,7 @@ def _tls(options: dict[str, str]) -> Tls:
     if verify not in _VERIFY:
         raise BadRedisUrl(f"REDIS_URL has an ssl_cert_reqs that is none of {', '.join(_VERIFY)}")
     return Tls(
-        verify=verify == "required",
+        verify=verify != "none",
         check_hostname=options.get("ssl_check_hostname", "true").lower() in ("true", "1", "yes"),
         ca_file=options.get("ssl_ca_certs", ""),
         ca_folder=options.get("ssl_ca_path", ""),

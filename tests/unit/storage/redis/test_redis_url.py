@@ -61,7 +61,7 @@ def test_what_a_url_means(url: str, target: Target) -> None:
     ],
 )
 def test_a_bad_url_says_what_to_change_and_no_secret(url: str, hint: str) -> None:
-    with pytest.raises(BadRedisUrl, match=".") as refused:
+    with pytest.raises(BadRedisUrl) as refused:
         parse_redis_url(url)
     assert hint in str(refused.value) and "cret" not in str(refused.value)
 
