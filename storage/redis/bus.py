@@ -148,7 +148,11 @@ class Bus:
         now = asyncio.get_running_loop().time()
         if not why.moved and now - self._said_at >= _SAID_S:
             self._said_at = now
-            log.warning("Redis refuses news between replicas: %s; its user needs publish and subscribe", why)
+            log.warning(
+                "Redis refuses news between replicas: %s; its user needs publish, subscribe and all channels, "
+                "and a Cluster must be Redis 7 or newer",
+                why,
+            )
 
     def changed(self) -> None:
         """A connection came or went: is the bus still up?"""

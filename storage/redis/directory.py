@@ -48,6 +48,7 @@ class Directory:
     def end(self) -> None:
         """No further look: a lost cancellation must not keep `run` alive."""
         self._ended = True
+        self._stale.set()
 
     async def dial(self, node: Node) -> Connection:
         """Raises: RedisAway; then the directory looks again, too."""

@@ -124,9 +124,12 @@ class Publisher:
         """Until cancelled, or `end` was called."""
         while not self._ended:
             await self._news.wait()
-            while not any(link.connection for link in self.links):
+            if self._ended:
+                return
+            if not any(link.connection for link in self.links):
                 self._up.clear()
                 await self._up.wait()
+                continue
             self._news.clear()
             began = self._clock()
             batch = self._outbox.take(began, PIPELINE)
@@ -139,8 +142,10 @@ class Publisher:
             await asyncio.sleep(began + APART_S - self._clock())
 
     def end(self) -> None:
-        """Nothing more is sent."""
+        """Nothing more is sent, and `run` ends even when its cancellation should get lost."""
         self._ended = True
+        self._news.set()
+        self._up.set()
         self._servers.end()
 
     async def _send(self, batch: list[News]) -> None:

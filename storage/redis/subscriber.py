@@ -85,14 +85,13 @@ class _Server:
         self._commands: list[bytes] = []
 
     def opened(self, connection: Connection) -> None:
-        self._state = Subscriptions()
-        self._commands.clear()
         connection.listen(self._take)
         self._owner.opened(self, again=self._was_open)
         self._was_open = True
 
     def closed(self, why: str) -> None:
         self._state = Subscriptions()
+        self._commands.clear()
         self._owner.closed(self.node)
 
     def ask(self, on: bool, channel: bytes) -> None:

@@ -120,6 +120,19 @@ async def test_this_process_standing_still_is_not_the_servers_fault(server: Redi
         assert not notes.has("lost") and not notes.has("down")
 
 
+async def test_an_answer_that_came_while_this_process_stood_still_counts(server: RedisServer) -> None:
+    async with connected_bus(server.url) as (bus, notes):
+        await live(bus, CHANNEL)
+        server.freeze()
+        bus.publish(CHANNEL, b"x")
+        await until(lambda: bus.counters.pipelines == 1)
+        server.thaw()
+        time.sleep(1)  # noqa: ASYNC251
+        await until(lambda: notes.heard(CHANNEL) == [b"x"])
+        assert await bus.flush(20)
+        assert (bus.counters.published, bus.counters.unconfirmed) == (1, 0) and not notes.has("down")
+
+
 async def test_a_doubled_message_is_handed_on_as_it_came(server: RedisServer) -> None:
     """Something in between may double; the counter that the sender puts in is there for it."""
     async with connected_bus(server.url) as (bus, notes):

@@ -182,7 +182,7 @@ async def test_a_user_who_may_not_hear_is_asked_for_again(
     async with connected_bus(f"redis://app:pw@127.0.0.1:{server.port}") as (bus, notes):
         subscription = bus.subscribe("gw:{a}")
         bus.publish("gw:{a}", b"x")
-        await until(lambda: "needs publish and subscribe" in caplog.text and bus.counters.dropped)
+        await until(lambda: "needs publish, subscribe" in caplog.text and bus.counters.dropped)
         assert not subscription.is_live and bus.is_up
         assert server.ask("ACL", "SETUSER", "app", "allchannels") == "+OK\r\n"
         await live(bus, "gw:{a}")

@@ -22,6 +22,8 @@ class MemoryRedis:
     def __init__(self) -> None:
         self.is_there = True
         self.is_frozen = False
+        self.greets = False
+        """Whoever subscribes gets a message at once."""
         self.delay_s = 0.001
         self.dialled: list[float] = []
         self.pings: list[float] = []
@@ -68,6 +70,8 @@ class MemoryRedis:
                 case [b"SUBSCRIBE", channel]:
                     line.channels.add(channel)
                     line.say(pack((b"subscribe", channel, b"1")))
+                    if self.greets:
+                        line.say(pack((b"message", channel, b"welcome")))
                 case [b"UNSUBSCRIBE", channel]:
                     line.channels.discard(channel)
                     line.say(pack((b"unsubscribe", channel, b"1")))
