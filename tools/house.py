@@ -149,7 +149,8 @@ def rules(house: dict[str, Module]) -> Iterator[Rule]:
         [f"{lines} {name}" for lines, name in functions[:12]],
     )
 
-    explained = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    explained = page.partition("\n## Large classes\n")[2].partition("\n## ")[0]
     classes = sorted(
         (
             (_length(node), sum(isinstance(one, Function) for one in node.body), f"{module.name}:{node.name}")
@@ -164,7 +165,7 @@ def rules(house: dict[str, Module]) -> Iterator[Rule]:
         if (lines > CLASS_LINES or methods > CLASS_METHODS) and f"`{name.split(':')[1]}`" not in explained
     ]
     yield Rule(
-        f"classes of more than {CLASS_LINES} lines or {CLASS_METHODS} methods that docs/architecture.md does not name: "
+        f"classes of more than {CLASS_LINES} lines or {CLASS_METHODS} methods without a reason in docs/architecture.md: "
         f"{len(large)} (none)",
         not large,
         [f"{lines} lines, {methods} methods {name}" for lines, methods, name in (large or classes[:12])],
