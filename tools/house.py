@@ -165,7 +165,7 @@ def rules(house: dict[str, Module]) -> Iterator[Rule]:
         if (lines > CLASS_LINES or methods > CLASS_METHODS) and f"`{name.split(':')[1]}`" not in explained
     ]
     yield Rule(
-        f"classes of more than {CLASS_LINES} lines or {CLASS_METHODS} methods without a reason in docs/architecture.md: "
+        f"classes of more than {CLASS_LINES} lines or {CLASS_METHODS} methods without a reason in docs: "
         f"{len(large)} (none)",
         not large,
         [f"{lines} lines, {methods} methods {name}" for lines, methods, name in (large or classes[:12])],
