@@ -1,4 +1,4 @@
-"""How many may watch: in all, from one address, of one session. Pure."""
+"""How many may be connected at once: in all, from one address, to one session. Pure."""
 
 from __future__ import annotations
 
@@ -8,61 +8,69 @@ from dataclasses import dataclass
 from gateway.live.protocol import CloseCode
 
 
-class Crowded(Exception):
-    """No place for another watcher now. `code` says when to come back, `limit` which bound was met."""
+class NotAdmitted(Exception):
+    """No connection can be admitted now. `code` says when to come back; `reason` is a label of a metric."""
 
-    def __init__(self, code: CloseCode, text: str, limit: str) -> None:
+    def __init__(self, code: CloseCode, text: str, reason: str) -> None:
         self.code = code
-        self.limit = limit
+        self.reason = reason
         super().__init__(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """Connections at once. `per_address`: of one IPv4 address, or of one /64 of IPv6."""
+
     watchers: int = 20_000
     per_address: int = 1_000
     per_session: int = 10_000
 
 
-class Place:
-    """Taken until `leave`, which is called once, or until the end of its `with` block."""
+class Slot:
+    """One connection's share of the limits, held until `release` or the end of its `with` block."""
 
-    __slots__ = ("_address", "_places", "_slug")
+    __slots__ = ("_address", "_slots", "_slug")
 
-    def __init__(self, places: Places, address: str, slug: str) -> None:
-        self._places, self._address, self._slug = places, address, slug
+    def __init__(self, slots: Slots, address: str, slug: str) -> None:
+        self._slots, self._address, self._slug = slots, address, slug
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *error: object) -> None:
-        self.leave()
+        self.release()
 
-    def leave(self) -> None:
-        self._places.count(self._address, self._slug, -1)
+    def release(self) -> None:
+        """Give it back. To be called exactly once."""
+        self._slots.release(self._address, self._slug)
 
 
-class Places:
+class Slots:
+    """Counts the connections of one endpoint against its limits."""
+
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._taken = 0
         self._by_address: Counter[str] = Counter()
         self._by_session: Counter[str] = Counter()
 
-    def take(self, address: str, slug: str) -> Place:
-        """To be given back. Raises: Crowded."""
+    def take(self, address: str, slug: str) -> Slot:
+        """Raises: NotAdmitted, which names the first limit that is reached: all, session, address."""
         if self._taken >= self._limits.watchers:
-            raise Crowded(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
+            raise NotAdmitted(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
         if self._by_session[slug] >= self._limits.per_session:
-            raise Crowded(CloseCode.TOO_MANY, "too many connections of this session", "too_many_of_session")
+            raise NotAdmitted(CloseCode.TOO_MANY, "too many connections of this session", "too_many_of_session")
         if self._by_address[address] >= self._limits.per_address:
-            raise Crowded(CloseCode.TOO_MANY, f"too many connections from {address}", "too_many_from_address")
-        self.count(address, slug, 1)
-        return Place(self, address, slug)
+            raise NotAdmitted(CloseCode.TOO_MANY, f"too many connections from {address}", "too_many_from_address")
+        self._taken += 1
+        self._by_address[address] += 1
+        self._by_session[slug] += 1
+        return Slot(self, address, slug)
 
-    def count(self, address: str, slug: str, difference: int) -> None:
-        self._taken += difference
+    def release(self, address: str, slug: str) -> None:
+        """`Slot.release` calls it."""
+        self._taken -= 1
         for counter, key in ((self._by_address, address), (self._by_session, slug)):
-            counter[key] += difference
+            counter[key] -= 1
             if not counter[key]:
                 del counter[key]

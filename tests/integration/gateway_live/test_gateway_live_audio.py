@@ -29,6 +29,7 @@ from integration.gateway_api.in_process import (
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
+from gateway.live.door import DoorPolicy
 from gateway.transcription.usecases.feed import Feeding, FeedStart
 from gateway.transcription.usecases.watch import Watched
 from stt.local.scripted import speak
@@ -428,10 +429,6 @@ class Open:
     async def check(self, token: str | None) -> Access:
         return Access("service")
 
-    def check_origin(self, request: web.Request) -> None: ...
-    def address(self, request: web.Request) -> str:
-        return "here"
-
     def enter(self, slug: str, speaker: object, start: FeedStart, over: object) -> Taking:
         return self.feed
 
@@ -440,7 +437,7 @@ class Open:
 async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
-    made = AudioEndpoint(Feeding(door, door), door, door.check, door, options)
+    made = AudioEndpoint(Feeding(door, door), DoorPolicy(door, door.check, lambda: "http://own.example"), options)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
     runner = web.AppRunner(app)

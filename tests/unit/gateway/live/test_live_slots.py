@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway.live.places import Crowded, Limits, Places
 from gateway.live.protocol import CloseCode
+from gateway.live.slots import Limits, NotAdmitted, Slots
 
 
 @pytest.mark.parametrize(
@@ -19,25 +19,25 @@ from gateway.live.protocol import CloseCode
     ],
 )
 def test_each_limit_is_met_exactly_and_says_which_it_is(limits: Limits, then: tuple[str, str], limit: str) -> None:
-    places = Places(limits)
+    slots = Slots(limits)
     with ExitStack() as watching:
-        watching.enter_context(places.take("a", "one"))
-        watching.enter_context(places.take("a" if limit == "too_many_from_address" else "b", "one"))
-        with pytest.raises(Crowded) as refused:
-            places.take(*then)
-        assert (refused.value.code, refused.value.limit) == (CloseCode.TOO_MANY, limit)
-    with places.take(*then):
+        watching.enter_context(slots.take("a", "one"))
+        watching.enter_context(slots.take("a" if limit == "too_many_from_address" else "b", "one"))
+        with pytest.raises(NotAdmitted) as refused:
+            slots.take(*then)
+        assert (refused.value.code, refused.value.reason) == (CloseCode.TOO_MANY, limit)
+    with slots.take(*then):
         pass
 
 
-def test_others_have_their_own_places() -> None:
-    places = Places(Limits(9, 1, 1))
-    with places.take("a", "one"), places.take("b", "two"):
+def test_others_have_their_own_slots() -> None:
+    slots = Slots(Limits(9, 1, 1))
+    with slots.take("a", "one"), slots.take("b", "two"):
         pass
 
 
-def test_a_place_is_given_back_whatever_happens() -> None:
-    places = Places(Limits(1, 1, 1))
+def test_a_slot_is_given_back_whatever_happens() -> None:
+    slots = Slots(Limits(1, 1, 1))
     for _ in range(3):
-        with pytest.raises(ConnectionError), places.take("a", "one"):
+        with pytest.raises(ConnectionError), slots.take("a", "one"):
             raise ConnectionError
