@@ -144,7 +144,7 @@ async def problems(
         if error.status < 400:
             raise
         answer = problem(error.status, error.reason, error.text or error.reason)
-        for name in ("Allow", "Upgrade"):  # 405 and 426 have to say what would do
+        for name in ("Allow", "Upgrade", "Sec-WebSocket-Version"):  # they say what would do
             if name in error.headers:
                 answer.headers[name] = error.headers[name]
         return answer

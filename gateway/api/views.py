@@ -118,7 +118,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None) -> schemas.UsageView:
-    """One row for each of `used`, their totals, and what the gate saved. `billed` is null without `bills`."""
+    """One row for each of `used`, their totals, and what the gate saved. `billing` is null without `bills`."""
     rows = [
         schemas.UsageRowView(
             participant_identity=one.identity,

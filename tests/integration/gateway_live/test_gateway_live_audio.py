@@ -348,6 +348,21 @@ async def test_a_page_may_show_its_credential_as_a_subprotocol(gateway: InProces
         assert await Sender(socket).start() == {"type": "ready"}
 
 
+@pytest.mark.parametrize("offered", [(), ("transcript.v1",)])
+async def test_a_credential_is_offered_beside_the_subprotocol(
+    gateway: InProcess, offered: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else none of the offers could be chosen, and the HTTP library would write them to the log."""
+    slug = await started(gateway)
+    token = room_token(slug)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+        url = f"{gateway.url}/api/realtime/audio?session={slug}"
+        async with gateway.http.ws_connect(url, protocols=(*offered, f"bearer.{token}")):
+            pass
+    assert error.value.status == 400
+    assert token not in caplog.text
+
+
 # --- bad input ----------------------------------------------------------------------------------------------
 
 OK = '{"type":"start","sampleRate":16000,"channels":1}'

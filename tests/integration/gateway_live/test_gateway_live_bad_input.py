@@ -139,6 +139,7 @@ async def test_what_is_no_handshake_is_refused_by_http(changes: dict[str, str], 
         async with small.http.get(small.url + STREAM + "?session=one", headers=asked | changes) as answer:
             assert answer.status == 400
             assert hint in await answer.text()
+            assert answer.headers.get("Sec-WebSocket-Version") == ("13" if "version" in hint else None)
         assert small.endpoint.counts.refused == {"malformed": 1}
 
 
