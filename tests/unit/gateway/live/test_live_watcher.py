@@ -7,11 +7,12 @@ import asyncio
 import pytest
 from live_stage import SLUG, Stage, kinds_after_hello, of_kind, of_kind_loosely
 from support.fakes import FakeTransport
-from support.frames import seqs
+from support.frames import frames, seqs
 
+from gateway.live.audience import Audience
 from gateway.live.hub import SWEEP_S
-from gateway.live.protocol import CloseCode, ResumePoint
-from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS
+from gateway.live.protocol import CloseCode, Message, ResumePoint
+from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -155,3 +156,66 @@ async def test_a_lost_connection_is_not_written_to() -> None:
     async with asyncio.timeout(1):
         watcher = stage.join(lost)
         await stage.channel.catch_up(watcher, None, stage.read)
+
+
+# --- alone --------------------------------------------------------------------------------------------------
+
+
+def alone(transport: FakeTransport, closed: list[CloseCode], mailbox_bytes: int = 1_000) -> Watcher:
+    """A watcher without a channel, in its history."""
+    audience: Audience[Watcher] = Audience(lambda *_: [])
+    return Watcher(transport, closed.append, Bounds(mailbox_bytes), WatchCounts(), audience)
+
+
+def deliver(watcher: Watcher, text: str, *, seq: int | None = None, utterance_id: str = "") -> None:
+    update = Update(Message("any", text.encode()), utterance_id, seq)
+    watcher.deliver(update, update.message.framed(watcher.framing))
+
+
+def arrived(transport: FakeTransport) -> list[str]:
+    return [frame.data.decode() for frame in frames(bytes(transport.arrived))]
+
+
+def test_history_ends_with_the_finals_published_meanwhile_and_then_with_what_holds_now() -> None:
+    """A final that the history had is not sent again; partials and events of that time are in what holds now."""
+    transport = FakeTransport()
+    watcher = alone(transport, [])
+    deliver(watcher, "2", seq=2)
+    deliver(watcher, "partial", utterance_id="u4")
+    deliver(watcher, "3", seq=3)
+    deliver(watcher, "event")
+    watcher.write_history([Message("any", text).framed(watcher.framing) for text in (b"1", b"2")], next_seq=3)
+    assert (watcher.is_live, watcher.is_current, watcher.has_all) == (False, False, False)
+    watcher.go_live([Message("any", b"now").framed(watcher.framing)])
+    assert arrived(transport) == ["1", "2", "3", "now"]
+    assert (watcher.is_live, watcher.is_current, watcher.has_all) == (True, True, True)
+
+
+def test_what_is_held_goes_out_finals_and_events_first_and_partials_last() -> None:
+    transport = FakeTransport()
+    watcher = alone(transport, [])
+    watcher.go_live([])
+    transport.stuck = True
+    transport.write(bytes(BEHIND_BYTES))
+    for text, seq, utterance_id in (("a", None, "u1"), ("1", 1, "u0"), ("event", None, ""), ("b", None, "u1")):
+        deliver(watcher, text, seq=seq, utterance_id=utterance_id)
+    assert (watcher.behind, watcher.is_current) == (True, False)
+    transport.stuck = False
+    transport.read()
+    transport.arrived.clear()
+    watcher.flush()
+    assert arrived(transport) == ["1", "event", "b"]
+    assert (watcher.behind, watcher.is_current) == (False, True)
+
+
+def test_the_first_reason_to_close_stands_and_nothing_is_sent_after_it() -> None:
+    transport = FakeTransport()
+    closed: list[CloseCode] = []
+    watcher = alone(transport, closed)
+    watcher.go_live([])
+    for code in (CloseCode.SESSION_ENDED, CloseCode.DRAINING):
+        watcher.close(code)
+    watcher.stop()
+    deliver(watcher, "1", seq=1)
+    watcher.flush()
+    assert (closed, arrived(transport), watcher.gone) == ([CloseCode.SESSION_ENDED], [], True)
