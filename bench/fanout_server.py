@@ -28,7 +28,7 @@ from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
-from gateway.live.places import Limits
+from gateway.live.slots import Limits
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Numbering
 from gateway.transcription.usecases.journal import KeptFinal

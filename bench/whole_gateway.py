@@ -44,11 +44,12 @@ from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
 from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
 
 from gateway.app.system_clock import SystemClock
-from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
-from gateway.live.hub import BEHIND_BYTES, Hub
-from gateway.live.places import Limits
+from gateway.live.hub import Hub
+from gateway.live.slots import Limits
+from gateway.live.watcher import BEHIND_BYTES
+from gateway.live.websocket import text_frame
 from gateway.transcription.domain.limits import Limits as NoLimits
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.transcriber import GladiaTranscriber
@@ -188,7 +189,7 @@ class BareWatchers:
             "epoch": "k3f9", "seq": self.events, "ts": "2026-01-05T10:00:00.000Z",
             "data": {"text": text, "startMs": start, "endMs": end, "filler": "x" * 640},
         }  # fmt: skip
-        frame = protocol.text_frame(msgspec.json.encode(event))
+        frame = text_frame(msgspec.json.encode(event))
         for transport in self._transports[session]:
             if transport.get_write_buffer_size() < BEHIND_BYTES and not transport.is_closing():
                 transport.write(frame)

@@ -51,7 +51,7 @@ from gateway.live.credentials import NO_KEYS, Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
 from gateway.live.jwks import open_key_ring
-from gateway.live.places import Limits
+from gateway.live.slots import Limits
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
@@ -215,7 +215,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     endpoint = LiveEndpoint(hub, watching, check_credential, lambda: place.http_url, live_options)
     hosts = Hosts(records, hub, lambda: transcriptions.runs)
     senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
-    audio = AudioEndpoint(Feeding(records, sources), watching, check_credential, endpoint, AudioOptions(senders))
+    audio = AudioEndpoint(Feeding(records, sources), endpoint.policy, AudioOptions(senders))
     rtmp = RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources)
     analyses = Analyses(
         PostgresAnalyses(database, clock),

@@ -37,6 +37,7 @@ class Client:
         return json.loads(await self.text(method, path, body))
 
     async def text(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
+        """The answer's body. `body` is sent as JSON. Raises: ApiRefused."""
         try:
             async with self.http.request(method, self.url + path, json=body) as response:
                 text = await response.text()
@@ -146,6 +147,7 @@ def _problem(text: str, status: int) -> str:
 
 @asynccontextmanager
 async def connect(url: str, token: str) -> AsyncIterator[Client]:
+    """A client of the gateway at `url` for as long as the block lasts. Nothing is asked before the first call."""
     timeout = aiohttp.ClientTimeout(total=120)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:

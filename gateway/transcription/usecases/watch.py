@@ -20,7 +20,7 @@ class Watched:
     is_over: bool
 
 
-class Board(Protocol):
+class LiveState(Protocol):
     """Where the live state of sessions is shown."""
 
     def runs_here(self, session_slug: str) -> bool: ...
@@ -40,14 +40,14 @@ class Watching:
             raise SessionNotFound(slug[:128])
         return Watched(session.id, session.slug, session.space_id, session.status in ("ENDED", "EXPIRED"))
 
-    async def refresh(self, watched: Watched, board: Board) -> None:
-        """Bring the board up to date on a session that does not run here. Raises: RecordsUnavailable."""
-        if board.runs_here(watched.slug):
+    async def refresh(self, watched: Watched, live: LiveState) -> None:
+        """Bring the live state up to date on a session that does not run here. Raises: RecordsUnavailable."""
+        if live.runs_here(watched.slug):
             return
         record = await self._records.transcription(watched.slug)
         numbering = await self._records.numbering(watched.session_id) if record is not None else None
-        if not board.runs_here(watched.slug):  # it may have started meanwhile
-            board.refresh(watched.slug, numbering, record.state.lower() if record is not None else "idle")
+        if not live.runs_here(watched.slug):  # it may have started meanwhile
+            live.refresh(watched.slug, numbering, record.state.lower() if record is not None else "idle")
 
     async def end(self, watched: Watched) -> tuple[str, int] | None:
         """Epoch and number of the last final so far; None before the numbering began. Raises: RecordsUnavailable."""

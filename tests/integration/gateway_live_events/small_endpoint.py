@@ -16,8 +16,9 @@ from gateway.api.errors import problems
 from gateway.api.web import CrossOrigin
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
-from gateway.live.hub import Hub, HubOptions
+from gateway.live.hub import Hub
 from gateway.live.sending import SendAll, send_all
+from gateway.live.watcher import Bounds
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.transcription import Numbering
 from gateway.transcription.usecases.journal import KeptFinal
@@ -79,9 +80,9 @@ class Small:
 
 @asynccontextmanager
 async def small_endpoint(
-    options: LiveOptions | None = None, hub_options: HubOptions | None = None, send_all: SendAll = send_all
+    options: LiveOptions | None = None, bounds: Bounds | None = None, send_all: SendAll = send_all
 ) -> AsyncIterator[Small]:
-    hub, records = Hub(lambda: NOW, hub_options, send_all), FewRecords()
+    hub, records = Hub(lambda: NOW, bounds, send_all), FewRecords()
     secrets = Secrets((SERVICE,), USER_SECRET)
 
     async def checked(token: str | None) -> Access:

@@ -15,10 +15,10 @@ import pytest
 from small_endpoint import SERVICE, Small, small_endpoint
 from sse_client import STREAM
 
-from gateway.live.audience import APART
+from gateway.live.audience import NO_DESCRIPTOR
 from gateway.live.endpoint import LiveOptions
-from gateway.live.hub import HubOptions
 from gateway.live.sending import in_python, send_all
+from gateway.live.watcher import Bounds
 from gateway.transcription.usecases.records import SessionRecord
 
 
@@ -30,7 +30,7 @@ class Watched:
         self.short = 0
 
     def __call__(self, descriptors: array[int], begin: int, end: int, data: bytes) -> list[tuple[int, int]]:
-        self.told += sum(one != APART for one in descriptors[begin:end])
+        self.told += sum(one != NO_DESCRIPTOR for one in descriptors[begin:end])
         short = send_all(descriptors, begin, end, data)
         self.short += len(short)
         return short
@@ -62,7 +62,7 @@ async def test_pings_and_news_do_not_get_mixed_up() -> None:
 
 async def test_a_socket_that_is_full_gets_the_rest_through_its_transport() -> None:
     sending = Watched()
-    async with small_endpoint(hub_options=HubOptions(mailbox_bytes=10**9), send_all=sending) as small:
+    async with small_endpoint(bounds=Bounds(mailbox_bytes=10**9), send_all=sending) as small:
         small.begin()
         async with small.http.ws_connect(small.url + STREAM, params={"session": "one"}) as watcher:
             await small.watching(1)
