@@ -19,7 +19,7 @@ from storage.postgres.sessions import Sessions
 log = logging.getLogger(__name__)
 
 
-class PostgresKeepsakes:
+class PostgresDeletions:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._clock = clock
         self._sessions = Sessions(database)
