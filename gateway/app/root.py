@@ -68,7 +68,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
-    """The order of opening; closing, and so draining, goes the other way round."""
+    """The order of opening; closing, and so draining, goes the other way round.
+
+    Each part is entered by itself: inside a block that holds a TaskGroup, as `open_slots` does, the error of another
+    part's start would be wrapped into an ExceptionGroup.
+    """
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
     replica = await enter(open_replica(settings, failed))
