@@ -1,4 +1,4 @@
-"""Those who analyse: a language model behind a chat endpoint, or, without one, word statistics."""
+"""The two analysts: a language model behind a chat endpoint and, without one, word statistics."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ class ModelAnalyst:
 
 
 class OfflineAnalyst:
-    """No model, no network: see `domain.summary` and `domain.cues`."""
+    """No model, no network: see `summary` and `cues`."""
 
     async def analyse(self, conversation: Conversation) -> Findings:
+        """In a thread, since a long session takes seconds of CPU. Raises nothing of its own."""
         return await asyncio.to_thread(_extract, conversation)
 
 

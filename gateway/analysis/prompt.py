@@ -1,6 +1,6 @@
 """What a language model is asked, and what its answer must look like. Pure.
 
-What people said is data. It stands between two marks that nobody in the room can know, one utterance a line, each with
+What people said is data. It stands between two random marks that no speaker can know, one utterance a line, each with
 its number, so that no utterance can end the data or pass for another; and the model is told so. It has no tools and
 its answer only fills the fields below, so that words which do persuade it can do no more than spoil a summary.
 """

@@ -18,6 +18,8 @@ from storage.postgres.transcriptions import Transcriptions
 
 
 class PostgresAnalyses:
+    """The port AnalysisQueue, on `SessionAnalysis` and `gateway.analysis_job`; leases are measured by this clock."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._clock = clock
         self._analyses = Analyses(database)

@@ -158,8 +158,7 @@ class SessionsApi:
         return json_answer(views.participant(await self.attendees.leave(caller, _slug(request), body.identity)))
 
     async def participants(self, request: web.Request) -> web.Response:
-        """`GET …/participants`, for all who belong to the session: 200 with who is present; `all=1`: who ever was."""
-        look = self.attendees.everybody if request.query.get("all") == "1" else self.attendees.active
+        look = self.attendees.everyone if request.query.get("all") == "1" else self.attendees.active
         there = await look(await self._known(request), _slug(request))
         return json_answer(schemas.ParticipantList([views.participant(one) for one in there]))
 

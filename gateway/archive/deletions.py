@@ -1,4 +1,4 @@
-"""What goes for good, in Postgres: behind the ports of `erase` and `retention`."""
+"""Deletions in Postgres: behind the ports of `erase` and `retention`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from storage.postgres.sessions import Sessions
 log = logging.getLogger(__name__)
 
 
-class PostgresKeepsakes:
+class PostgresDeletions:
+    """SessionDeletion and TranscriptDeletion: each call is one transaction."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._clock = clock
         self._sessions = Sessions(database)
@@ -27,6 +29,7 @@ class PostgresKeepsakes:
 
     @available
     async def erase(self, session_id: str) -> bool:
+        """Usage rows are moved to `gateway.usage_archive`. Raises and returns: as SessionDeletion."""
         try:
             return await self._sessions.delete(session_id, self._clock.now())
         except asyncpg.InsufficientPrivilegeError as error:
@@ -35,10 +38,12 @@ class PostgresKeepsakes:
 
     @available
     async def clear(self, before: datetime, now: datetime) -> int:
+        """At most 50 sessions; 0 also while another replica clears."""
         return await _allowed(self._retention.clear(before, now))
 
     @available
     async def sweep_up(self, now: datetime) -> int:
+        """At most 50 sessions; 0 also while another replica clears."""
         return await _allowed(self._retention.sweep_up(now))
 
 

@@ -18,7 +18,7 @@ from gateway import logs
 from gateway.app.checks import check_parts
 from gateway.app.errands import maintain as run_maintenance
 from gateway.app.errands import migrate_database, open_speech_server
-from gateway.app.parts import StartFailed
+from gateway.app.failures import StartFailed
 from gateway.app.root import open_gateway
 from gateway.cli.client import Client, connect
 from gateway.settings import Settings, doubts

@@ -38,7 +38,7 @@ class AnalysisRow:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """An analysis that the caller has taken. Its writes are refused once somebody else has (`fence`)."""
+    """An analysis that the caller has taken. Its writes are refused once another worker has (`fence`)."""
 
     analysis_id: str
     session_id: str
@@ -57,6 +57,7 @@ class Analyses:
         return await self.by_session(session_id)
 
     async def by_session(self, session_id: str) -> AnalysisRow | None:
+        """None when it has none."""
         return _row(await self._db.row("analysis_by_session", session_id))
 
     async def take(self, now: datetime, lease_s: float) -> JobRow | None:

@@ -36,6 +36,7 @@ class FinalRow:
 
     @property
     def key(self) -> Key:
+        """Unique, whatever the epoch."""
         return self.session_id, self.seq
 
 
@@ -137,6 +138,7 @@ class Finals:
             seq = rows[-1].seq
 
     async def count(self, session_id: str) -> int:
+        """How many finals of the session have a number."""
         return int(await self._db.value("final_count", session_id))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from storage.postgres.pool import Database
 from storage.postgres.values import clean, finite, read
 
-# Days before yesterday matter to nobody; two more for whoever looks.
+# Limits need today and yesterday; one more day is left for an operator to look at.
 _KEPT: Final = timedelta(days=3)
 
 
@@ -42,10 +42,12 @@ class Limits:
         self._db = database
 
     async def of_space(self, space_id: str) -> SpaceLimits:
+        """What overrides the settings there; all None where nothing does."""
         record = await self._db.row("limits_of_space", clean(space_id))
         return SpaceLimits() if record is None else read(SpaceLimits, record)
 
     async def save(self, space_id: str, limits: SpaceLimits, now: datetime) -> None:
+        """Replaces all overrides of the space. Raises: ValueError for NaN or infinity."""
         minutes = (limits.session_minutes, limits.user_minutes_per_day, limits.space_minutes_per_day)
         numbers = [None if number is None else finite(number) for number in minutes]
         await self._db.run("limits_save", clean(space_id), limits.transcription, *numbers, now)

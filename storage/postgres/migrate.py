@@ -1,6 +1,6 @@
 """Brings a database to what this build needs, or says completely why that cannot be.
 
-Two sets of files `migrations/<set>/NNNN_name.sql`, forward only: `app` makes the app's tables where nobody else does,
+Two sets of files `migrations/<set>/NNNN_name.sql`, forward only: `app` makes the app's tables where Prisma does not,
 `gateway` makes what is ours. Each file runs in one transaction with its row in `gateway.migration`, under an advisory
 lock of that transaction: any number of processes may start at once, also through a transaction pooler.
 """
@@ -50,10 +50,12 @@ class Migration:
 
     @property
     def label(self) -> str:
+        """`set/NNNN_name`, for people."""
         return f"{self.set}/{self.version:04}_{self.name}"
 
     @property
     def checksum(self) -> str:
+        """SHA-256 of the text, hexadecimal; the history keeps it, so an applied file must never change."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
@@ -210,6 +212,7 @@ def unfit_history(history: Sequence[Applied], build: Sequence[Migration]) -> lis
 
 
 def next_pending(history: Sequence[Applied], build: Sequence[Migration], ownership: Ownership) -> Migration | None:
+    """The app's tables first, where they are ours; then by number. None when all is applied."""
     done = {(row.set, row.version) for row in history}
     sets = ("app", "gateway") if ownership is Ownership.OWN else ("gateway",)
     pending = [m for m in build if m.set in sets and (m.set, m.version) not in done]

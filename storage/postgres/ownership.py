@@ -16,7 +16,7 @@ Mode = Literal["auto", "own", "external"]
 
 class Ownership(StrEnum):
     OWN = "own"  # we made the app's tables and migrate them
-    EXTERNAL = "external"  # somebody else did: we check them and change nothing
+    EXTERNAL = "external"  # Prisma or an operator did: we check them and change nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Segments:
             outcome.gone.update(record["gone"])
 
     async def keep_strays(self, strays: Iterable[Stray]) -> int:
-        """Keep finals without a number, where nobody else has that speaker's words of that time. Returns: how many.
+        """Keep finals without a number, unless a final of that speaker and time is stored already. Returns: how many.
 
         They wait for a number: `Transcriptions.number_strays`. Raises: what `errors.retryable` is true for.
         """
@@ -123,6 +123,7 @@ class Segments:
         return [read(SegmentRow, r) for r in await self._db.rows("segment_by_session", session_id, finals_only)]
 
     async def by_utterance(self, session_id: str, utterance_id: str) -> SegmentRow | None:
+        """None when there is none."""
         record = await self._db.row("segment_by_utterance", session_id, clean(utterance_id))
         return None if record is None else read(SegmentRow, record)
 

@@ -17,7 +17,10 @@ from storage.postgres.segments import NewSegment, SegmentRow, Segments
 
 
 class PostgresSessions:
-    """`own_tables`: the app's tables are ours, so that spaces are made as signed tokens name them."""
+    """The port SessionRepository.
+
+    `own_tables`: our migrations made the app's tables, so spaces are added as signed tokens name them.
+    """
 
     def __init__(self, database: Database, clock: Clock, *, own_tables: bool) -> None:
         self._sessions = sessions.Sessions(database)
@@ -102,7 +105,7 @@ class PostgresSessions:
 
 
 class PostgresParticipants:
-    """`own_tables`: users are made as signed tokens name them."""
+    """The port ParticipantRepository. `own_tables`: users are made as signed tokens name them."""
 
     def __init__(self, database: Database, clock: Clock, *, own_tables: bool) -> None:
         self._participants = sessions.Participants(database)
@@ -139,6 +142,8 @@ class PostgresParticipants:
 
 
 class PostgresTranscripts:
+    """The port TranscriptRepository."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._segments = Segments(database)
         self._clock = clock
@@ -169,6 +174,8 @@ class PostgresTranscripts:
 
 
 class PostgresEndings:
+    """The port Endings, on `gateway.session_ending`."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._endings = sessions.Endings(database)
         self._clock = clock
@@ -193,6 +200,8 @@ class PostgresEndings:
 
 
 class PostgresDuties:
+    """The port Duties, on `gateway.duty`; leases are measured by this process's clock."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._duties = sessions.Duties(database)
         self._clock = clock

@@ -18,4 +18,5 @@ class LivekitPasses:
     lifetime: timedelta
 
     def mint(self, room: str, identity: str, name: str | None) -> str:
+        """A signed JWT, good from now for `lifetime`; the server is not asked."""
         return livekit_tokens.participant(self.keys, room, identity, name, self.lifetime)

@@ -28,6 +28,8 @@ class JoinRequest:
 
 
 class Attendees:
+    """Participants as the app lets them in, and as the media server sees them."""
+
     def __init__(
         self,
         sessions: SessionRepository,
@@ -41,7 +43,7 @@ class Attendees:
         self._transcription = transcription
 
     async def join(self, caller: Caller, slug: str, request: JoinRequest) -> Participant:
-        """upsertParticipantOnJoin. The first join makes the session LIVE; every join sees to its transcription.
+        """upsertParticipantOnJoin. The first join makes the session LIVE; each join sees to its transcription.
 
         Raises: IdentityTaken, and as `Admission.session`.
         """
@@ -56,7 +58,10 @@ class Attendees:
         return await self._enter(session, joining)
 
     async def leave(self, caller: Caller, slug: str, identity: str | None) -> Participant:
-        """markParticipantLeft, by oneself or by the app; idempotent."""
+        """markParticipantLeft, by the participant or by the app; idempotent.
+
+        Raises: NoSuchParticipant, Denied, and as `Admission.session`.
+        """
         session = await self._admission.session(caller, slug, What.LEAVE)
         chosen = identity or caller.id
         found = await self._participants.by_identity(session.id, chosen)
@@ -68,27 +73,31 @@ class Attendees:
         return await self._participants.by_identity(session.id, chosen) or found
 
     async def active(self, caller: Caller, slug: str) -> list[Participant]:
+        """Those who have joined and not left, the longest present first. Raises: as `Admission.session`."""
         session = await self._admission.session(caller, slug, What.VIEW)
         return await self._participants.of(session.id, active_only=True)
 
-    async def everybody(self, caller: Caller, slug: str) -> list[Participant]:
-        """Also those who have left."""
+    async def everyone(self, caller: Caller, slug: str) -> list[Participant]:
+        """As `active`, with those who have left."""
         session = await self._admission.session(caller, slug, What.VIEW)
         return await self._participants.of(session.id, active_only=False)
 
     # --- what the media server has seen --------------------------------------------------------------------
 
     async def came(self, room: str, identity: str, name: str | None) -> None:
-        """Somebody is in the room of that name, which may be no session's. Raises: RecordsUnavailable."""
+        """A participant is in the LiveKit room of that name, which may be no session's; idempotent.
+
+        Begins no transcription: `Attendance` does for rooms. Raises: RecordsUnavailable.
+        """
         session = await self._sessions.by_slug(room)
         if session is not None and not is_over(session.status):
             try:
                 await self._enter(session, Joining(identity, name or None, trusted=True), transcribe=False)
             except (SessionOver, SessionNotFound):
-                return  # at this very moment
+                return  # ended or deleted since it was read
 
     async def went(self, room: str, identity: str) -> None:
-        """Raises: RecordsUnavailable."""
+        """A participant has left the LiveKit room; as `came`."""
         session = await self._sessions.by_slug(room)
         if session is not None:
             await self._leave(session, identity)

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.transcription.usecases.journal import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
 from storage.spool.errors import SpoolError
-from storage.spool.frames import Place
+from storage.spool.frames import Offset
 from storage.spool.spool import Spool, open_spool
 
 
@@ -44,7 +44,7 @@ class SpoolJournal:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._numbers: defaultdict[str, dict[int, Place]] = defaultdict(dict)  # session → number → where
+        self._numbers: defaultdict[str, dict[int, Offset]] = defaultdict(dict)  # session → number → where
         self._order: deque[tuple[int, str, int]] = deque()  # position, session, number
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.archive.deletions import PostgresKeepsakes
+from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
 from gateway.archive.errors import DeletingRefused
@@ -157,7 +157,7 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
         recorder = Recorder(records, hub, clock, journal, patience_s=5)
         finaliser = Finaliser(PostgresDocuments(db), blobs, clock, lambda slug: f"https://gateway/{slug}")
         abandoned: list[str] = []
-        eraser = Eraser(PostgresKeepsakes(db, clock), hub, finaliser, abandoned.append)
+        eraser = Eraser(PostgresDeletions(db, clock), hub, finaliser, abandoned.append)
         writing = asyncio.create_task(recorder.run())
         yield World(db, records, clock, hub, journal, recorder, finaliser, eraser, tmp_path, abandoned)
         writing.cancel()
@@ -258,8 +258,8 @@ async def test_words_are_removed_so_many_days_after_their_session_and_the_sessio
     world.say(claimed, 1, word="zeppelin")
     await world.over(young, claimed, "zeppelin")
 
-    keepsakes = PostgresKeepsakes(world.db, world.clock)
-    retention = Retention(keepsakes, world.finaliser, world.clock, days=30)
+    deletions = PostgresDeletions(world.db, world.clock)
+    retention = Retention(deletions, world.finaliser, world.clock, days=30)
     provider_sessions = await heard_by_the_provider(world, old, young)
     world.clock.at = BEGIN + 29 * DAY
     assert await retention.sweep() == 0
@@ -297,7 +297,7 @@ async def test_why_an_analysis_failed_goes_with_the_words(world: World) -> None:
     assert await analyses.failed(job, f"answered 422: {SECRET}", world.clock.now())
     assert await world.places_of(SECRET) == ["gateway.analysis_job"]
     world.clock.at += 31 * DAY
-    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=30)
+    retention = Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=30)
     assert await retention.sweep() == 1
     assert await world.places_of(SECRET) == []
     assert await retention.sweep() == 0
@@ -309,7 +309,7 @@ async def test_without_a_limit_everything_is_kept(world: World) -> None:
     world.say(claimed, 1)
     await world.over(session, claimed)
     world.clock.at += 10_000 * DAY
-    assert await Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=0).sweep() == 0
+    assert await Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=0).sweep() == 0
     assert len(await world.places_of(SECRET)) == 5
 
 
@@ -319,7 +319,7 @@ async def test_what_is_still_transcribed_is_not_removed_however_old(world: World
     world.say(claimed, 1)
     await world.recorder.settled(claimed.lease.transcription_id)
     world.clock.at += 100 * DAY
-    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=1)
+    retention = Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=1)
     assert await retention.sweep() == 0
 
 
@@ -337,7 +337,7 @@ async def test_a_session_that_the_app_deletes_by_itself_leaves_nothing_with_us(w
     ):
         await world.db.pool.execute(f'DELETE FROM "{table}" WHERE "{column}" = $1', session.id)
     assert "gateway.transcript_event" in await world.places_of(SECRET)
-    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=0)
+    retention = Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=0)
     assert await retention.sweep() == 0  # it may have been a moment ago
     assert await provider_sessions.to_erase(world.clock.now(), world.clock.now(), 9) == []
     world.clock.at += DAY
@@ -354,7 +354,7 @@ async def test_replicas_do_not_remove_at_the_same_time(world: World) -> None:
         await world.recorder.settled(claimed.lease.transcription_id)
         await world.records.finish(claimed.lease, "stopped by request", True)
     world.clock.at += 10 * DAY
-    replicas = [Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, 1) for _ in range(4)]
+    replicas = [Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, 1) for _ in range(4)]
     counts = await asyncio.gather(*[replica.sweep() for replica in replicas])
     assert sum(counts) <= 60  # none twice
     assert sum(counts) + await replicas[0].sweep() == 60
@@ -376,11 +376,11 @@ async def test_a_role_that_may_not_delete_says_what_it_needs(world: World) -> No
             await world.db.pool.execute(f"GRANT {grant}")
         url = world.db.options.dsn.replace("postgres@", f"{role}@", 1)
         async with open_pool(parse_database_url(url)) as reader:
-            keepsakes = PostgresKeepsakes(reader, world.clock)
+            deletions = PostgresDeletions(reader, world.clock)
             with pytest.raises(RetentionRefused, match="GRANT DELETE"):
-                await keepsakes.clear(BEGIN + 100 * DAY, BEGIN + 101 * DAY)
+                await deletions.clear(BEGIN + 100 * DAY, BEGIN + 101 * DAY)
             with pytest.raises(DeletingRefused):
-                await keepsakes.erase(session.id)
+                await deletions.erase(session.id)
         assert await world.records.session("old") == session
         assert len(await world.records.finals(session.id, 0, 10)) == 1
     finally:

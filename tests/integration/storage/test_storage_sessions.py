@@ -136,14 +136,6 @@ async def test_inactive_sessions_are_the_live_ones_without_recent_activity(db: D
     assert await sessions.list_inactive(LATER) == []
 
 
-async def test_the_finalised_transcript_is_noted(db: Database, session: SessionRow) -> None:
-    assert await Sessions(db).set_transcript(session.id, "https://blob/x.json", 1234, LATER)
-    after = await Sessions(db).by_id(session.id)
-    assert after is not None
-    assert after.raw_transcript_blob_url == "https://blob/x.json"
-    assert (after.raw_transcript_size_bytes, after.raw_transcript_ready_at) == (1234, LATER)
-
-
 def usage(world: World, **changes: object) -> UsageRow:
     values: dict[str, object] = {
         "id": usage_id(world.run.id, "anna"),
@@ -249,14 +241,6 @@ async def test_usage_counters_only_grow_and_a_late_checkpoint_does_not_reopen(wo
     await store.save([usage(world, updated_at=later)])  # somebody continued the run
     [row] = await store.by_session(world.session.id)
     assert (row.ended_at, row.duration_seconds) == (None, 125)
-
-
-async def test_usage_of_a_crashed_owner_ends_at_its_last_checkpoint(world: World) -> None:
-    await Usage(world.db).save([usage(world)])
-    assert await Usage(world.db).close_open(world.run.id) == 1
-    assert await Usage(world.db).close_open(world.run.id) == 0
-    [row] = await Usage(world.db).by_transcription(world.run.id)
-    assert row.ended_at == LATER
 
 
 async def test_usage_outlives_a_missing_user_participant_or_session(world: World) -> None:

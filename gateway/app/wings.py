@@ -1,0 +1,25 @@
+"""The open wings, for what reaches over all of them: the running tasks, the HTTP side, the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.analysis.analyse import Analyses
+from gateway.app.live import LiveWing
+from gateway.app.provider import ProviderWing
+from gateway.app.replica import Replica
+from gateway.app.sessions import RateLimits, SessionsWing
+from gateway.app.transcription import TranscriptionWing
+from gateway.live.hub import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Wings:
+    replica: Replica
+    hub: Hub
+    speech: ProviderWing
+    transcription: TranscriptionWing
+    live: LiveWing
+    analyses: Analyses
+    sessions: SessionsWing
+    limits: RateLimits
