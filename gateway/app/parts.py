@@ -26,7 +26,7 @@ from storage.postgres.errors import StorageError
 from storage.postgres.url import BadDatabaseUrl
 from stt.errors import SttError
 from stt.gladia.client import ProviderOptions
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def open_database_url(settings: Settings, rooms: AsyncExitStack, failed: a
 
 async def provider_options(settings: Settings, rooms: AsyncExitStack) -> ProviderOptions:
     """Gladia, or the offline recogniser behind the same protocol. Which of them is never a matter of luck."""
-    link = LinkOptions(rest_s=settings.stt_idle_s, hush_s=settings.stt_endpointing_s + MARGIN_S)
+    link = LinkOptions(idle_s=settings.stt_idle_s, trailing_silence_s=settings.stt_endpointing_s + MARGIN_S)
     if settings.engine == "gladia":
         return ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url, link=link)
     key = secrets.token_urlsafe(16)

@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 from aiohttp import WSMsgType, web
 
 from stt.local import messages
-from stt.local.crew import Crew
 from stt.local.faults import Cut
 from stt.local.live import Live
 from stt.local.outbox import HangUp, Letter
+from stt.tasks import TaskOwner
 
 INBOX_LIMIT_BYTES: Final = 4 << 20  # behind that the socket is not read: TCP holds the client back
 CLOSE_S: Final = 1.0  # for the client's half of a close handshake
@@ -51,8 +51,8 @@ class Connection:
     Pings are answered by the reader, which never waits for the engine, so a busy engine costs acks but no connection.
     """
 
-    def __init__(self, live: Live, request: web.Request, crew: Crew) -> None:
-        self._live, self._request, self._crew = live, request, crew
+    def __init__(self, live: Live, request: web.Request, tasks: TaskOwner) -> None:
+        self._live, self._request, self._background = live, request, tasks
         faults = live.faults
         limit = faults.frame_limit_bytes or live.limits.frame_limit_bytes
         self._ws = web.WebSocketResponse(
@@ -104,7 +104,7 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         self._leave()
-        self._crew.start(self._hang_up(REPLACED), f"stt-replaced-{self._live.id}")
+        self._background.start(self._hang_up(REPLACED), f"stt-replaced-{self._live.id}")
 
     async def hang_up(self, code: int | None) -> None:
         """Close with `code`, or abort the TCP connection (None)."""

@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 from stt.local import messages
 from stt.local.audio import AudioDecoder
 from stt.local.callbacks import Callbacks
-from stt.local.crew import Crew
 from stt.local.faults import Inject, Script, SessionFaults
 from stt.local.messages import Message, Topic
 from stt.local.outbox import HangUp, Letter, Outbox
 from stt.local.recogniser import Engine, Event, Finished, Hear, Listening, Recogniser
 from stt.local.request import SessionConfig
 from stt.local.session import Phase, Session
+from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Live:
         faults: SessionFaults,
         limits: Limits,
         engine: Engine,
-        crew: Crew,
+        tasks: TaskOwner,
         tape: Tape | None,
     ) -> None:
         self.id, self.token, self.number = id_, token, number
@@ -87,7 +87,7 @@ class Live:
         self.messages: list[str] = []
         self.connections = 0
         self.socket: Socket | None = None
-        self._engine, self._crew, self._tape = engine, crew, tape
+        self._engine, self._tasks, self._tape = engine, tasks, tape
         self._decoder = AudioDecoder(config.encoding, config.sample_bytes, config.sample_rate, config.channels)
         self._recognisers: list[Recogniser] = []
         self._unfinished = config.channels
@@ -233,7 +233,7 @@ class Live:
         if self.session.accepts_audio:
             self.hear(self.session.stop())
             if not self.faults.ignore_stop:
-                self._crew.start(self._finish(), f"stt-finish-{self.id}")
+                self._tasks.start(self._finish(), f"stt-finish-{self.id}")
         return self.session.stopped(self.behind_s)
 
     def expire(self) -> None:
