@@ -211,11 +211,11 @@ class LocalServer:
             tape=self._archive.recorder,
         )
         self._archive.add(live)
-        if live.callbacks is not None and self._http is not None:
-            self._tasks.start(live.callbacks.deliver(self._http), f"stt-callbacks-{live.id}")
+        if live.delivery.callbacks is not None and self._http is not None:
+            self._tasks.start(live.delivery.callbacks.deliver(self._http), f"stt-callbacks-{live.id}")
             start = messages.lifecycle("start_session")
             if start.topic.wanted(config.callback):
-                live.callbacks.put(start.wire(live.id, live.created_at))
+                live.delivery.callbacks.put(start.wire(live.id, live.created_at))
         return live
 
     async def _list_or_upgrade(self, request: web.Request) -> web.StreamResponse:
