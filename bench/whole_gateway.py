@@ -61,7 +61,7 @@ from gateway.transcription.usecases.run import RunOptions, World
 from gateway.transcription.usecases.transcriptions import StartRequest, Transcriptions
 from gateway.transcription.usecases.watch import Watching
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import speak
 

@@ -13,7 +13,7 @@ from gateway.live.credentials import NO_KEYS, Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
-from gateway.live.places import Limits
+from gateway.live.slots import Limits
 from gateway.transcription.usecases.feed import Feeding
 from gateway.transcription.usecases.watch import Watching
 
@@ -46,7 +46,7 @@ async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub
         watching = Watching(transcription.records)
         feeding = Feeding(transcription.records, transcription.sources)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
-        audio = AudioEndpoint(feeding, watching, check_credential, endpoint, AudioOptions(senders))
+        audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
         yield LiveWing(secrets, check_credential, watching, endpoint, audio)
 
 

@@ -15,7 +15,7 @@ from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
 from storage.postgres.places import ProviderPlaces
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ async def open_provider(replica: Replica, slots: Slots) -> AsyncIterator[Provide
 @asynccontextmanager
 async def _engine(settings: Settings) -> AsyncIterator[ProviderOptions]:
     """Gladia, or the offline recogniser behind the same protocol; the settings alone decide which."""
-    link = LinkOptions(rest_s=settings.stt_idle_s, hush_s=settings.stt_endpointing_s + MARGIN_S)
+    link = LinkOptions(idle_s=settings.stt_idle_s, trailing_silence_s=settings.stt_endpointing_s + MARGIN_S)
     if settings.engine == "gladia":
         yield ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url, link=link)
         return

@@ -13,8 +13,10 @@ from math import inf
 
 from stt.errors import MalformedMessage
 from stt.gladia import messages as wire
-from stt.gladia.link import Link, LinkEvent
-from stt.gladia.session import CONNECTED, Session
+from stt.gladia.events import LinkEvent
+from stt.gladia.link import Link
+from stt.gladia.moves import CONNECTED
+from stt.gladia.session import Session
 from stt.gladia.socket import Socket
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class Conversation:
         try:
             parsed = wire.parse(message)
         except MalformedMessage as error:
-            self._link.malformed()
+            self._link.counts.malformed += 1
             log.warning("provider session %s: %s", session.id, error)
             return
         before = session.state

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Final
 
-SAMPLE_BYTES = 2
+SAMPLE_RATE: Final = 16_000
+SAMPLE_BYTES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

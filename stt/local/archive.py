@@ -99,7 +99,7 @@ class Archive:
             "post_session_metadata": live.debug,
             "file": file if recorded else None,
             "request_params": live.config.params,
-            "result": {**live.result, "messages": live.messages} if live.result and is_told else None,
+            "result": {**live.result, "messages": live.delivery.recorded} if live.result and is_told else None,
         }
 
     def wav(self, live: Live) -> bytes | None:

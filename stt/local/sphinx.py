@@ -14,7 +14,6 @@ from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, Final
 
-from stt.local.crew import Crew
 from stt.local.recogniser import (
     EngineUnavailable,
     Event,
@@ -45,6 +44,7 @@ from stt.local.sphinx_wire import (
     answer_decoder,
     pack,
 )
+from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ class SphinxEngine:
 
     def __init__(self, workers: int | None = None) -> None:
         count = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        self._crew = Crew()
-        self._workers = [_Worker(i, self._crew) for i in range(count)]
+        self._tasks = TaskOwner()
+        self._workers = [_Worker(i, self._tasks) for i in range(count)]
         self._channels = 0
 
     @property
@@ -89,7 +89,7 @@ class SphinxEngine:
             raise
 
     async def close(self) -> None:
-        await self._crew.close()
+        await self._tasks.cancel()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
 
     def open(self, listening: Listening, hear: Hear) -> Recogniser:
@@ -107,8 +107,8 @@ class SphinxEngine:
 class _Worker:
     """One worker process and the channels pinned to it. It is started again when it dies."""
 
-    def __init__(self, number: int, crew: Crew) -> None:
-        self.number, self._crew = number, crew
+    def __init__(self, number: int, tasks: TaskOwner) -> None:
+        self.number, self._tasks = number, tasks
         self.channels: dict[int, _Channel] = {}
         self._process: asyncio.subprocess.Process | None = None
         self.ready = False
@@ -136,7 +136,7 @@ class _Worker:
             why = answer.message if isinstance(answer, Broken) else "the worker process died"
             raise EngineUnavailable(f"PocketSphinx cannot be loaded: {why}; reinstall the package pocketsphinx")
         self.ready = True
-        self._crew.start(self._listen(), f"sphinx-worker-{self.number}")
+        self._tasks.start(self._listen(), f"sphinx-worker-{self.number}")
 
     async def stop(self) -> None:
         """End the process: the end of its input is its signal, a kill is the fallback."""

@@ -25,7 +25,7 @@ from gateway.transcription.usecases.speech import (
 )
 from stt import transcript
 from stt.errors import ProviderRefused, SttError
-from stt.gladia import link as gladia
+from stt.gladia import events as gladia
 from stt.gladia.client import GladiaLink, Provider, SessionReport
 from stt.gladia.messages import LiveConfig
 

@@ -14,7 +14,8 @@ from ingest.gate import Detector, Gate, GateOptions
 from ingest.pcm import Chunk
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
+from stt.gladia.moves import LinkState
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class VoicedLink:
             self.link.send(one.offset, one.pcm)
         if not ready:
             self.link.leave_out(self._gate.left_out_to)
-        if self.link.state == "streaming":  # else it is known why there is no text
+        if self.link.state is LinkState.STREAMING:  # else it is known why there is no text
             self._unanswered.sent(passed, speech)
             if self._unanswered.may_renew():
                 self._renew()

@@ -78,7 +78,7 @@ async def handshake(small: Small, *, window: int | None = None) -> AsyncIterator
     [
         ({"token": "wrong"}, 401, 4501, "credential"),
         ({"token": user_token(-60)}, 401, 4501, "credential"),
-        ({"token": user_token(space="elsewhere")}, 403, 4501, "forbidden"),
+        ({"token": user_token(10**9, "elsewhere")}, 403, 4501, "forbidden"),
         ({"session": "nowhere"}, 404, 4504, "no_session"),
         ({"since": "k3f9"}, 400, 4500, "malformed"),
         ({"since": "k3f9:-1"}, 400, 4500, "malformed"),

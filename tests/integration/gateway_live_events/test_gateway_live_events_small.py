@@ -94,7 +94,7 @@ async def test_the_accept_header_asks_for_events(accept: str) -> None:
     [
         ({"headers": {"Authorization": "Bearer wrong"}}, 401, "credential"),
         ({"headers": {"Authorization": f"Bearer {user_token(-60)}"}}, 401, "credential"),
-        ({"headers": {"Authorization": f"Bearer {user_token(spaces=('s2',))}"}}, 403, "forbidden"),
+        ({"headers": {"Authorization": f"Bearer {user_token(10**9, ('s2',))}"}}, 403, "forbidden"),
         ({"session": "nowhere"}, 404, "no_session"),
         ({"session": ""}, 404, "no_session"),
         ({"headers": {"Last-Event-ID": "42"}}, 400, "malformed"),

@@ -13,9 +13,9 @@ import pytest
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
 from gateway.transcription.usecases.speech import LinkEnd
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 from stt.transcript import Utterance
@@ -84,7 +84,7 @@ class Speaker:
 async def speaker(gate: str = "on", plan: dict[str, Any] | None = None, **link: Any) -> AsyncIterator[Speaker]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(LocalServer(LocalOptions(engine="scripted", faults=plan)))
-        options = LinkOptions(hush_s=ENDPOINTING_S + MARGIN_S, **link)
+        options = LinkOptions(trailing_silence_s=ENDPOINTING_S + MARGIN_S, **link)
         provider = await stack.enter_async_context(Provider(ProviderOptions("key", server.url, link=options)))
         made = Speaker(server, provider, gate)
         yield made
@@ -155,7 +155,7 @@ async def test_a_silent_track_opens_no_session() -> None:
 async def test_sessions_rest_change_and_return_under_the_gate() -> None:
     """Sessions are ended after three seconds of silence and changed after five of life, with cuts in between."""
     cut = {"cuts": [{"at_byte": 20_000}, {"at_byte": 50_000, "ack": "after"}], "max_duration_s": 12.0}
-    async with speaker(plan={"every": cut}, rest_s=3.0, roll_over_s=5.0, roll_over_grace_s=2.0) as anna:
+    async with speaker(plan={"every": cut}, idle_s=3.0, roll_over_s=5.0, roll_over_grace_s=2.0) as anna:
         await anna.say(TALK, PAUSES)
         end = await anna.finish()
         assert anna.lies_right(), anna.words
