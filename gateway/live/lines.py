@@ -316,7 +316,7 @@ def transport_of(request: web.Request) -> asyncio.Transport:
     """
     transport = request.transport
     if transport is None:
-        raise ConnectionResetError("the watcher has gone")
+        raise ConnectionResetError("the client has gone")
     raw = transport.get_extra_info("socket")
     for name, value in (
         ("TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT),  # the kernel holds little, so the backlog shows here

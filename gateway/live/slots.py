@@ -21,7 +21,7 @@ class NotAdmitted(Exception):
 class Limits:
     """Connections at once. `per_address`: of one IPv4 address, or of one /64 of IPv6."""
 
-    watchers: int = 20_000
+    total: int = 20_000
     per_address: int = 1_000
     per_session: int = 10_000
 
@@ -56,7 +56,7 @@ class Slots:
 
     def take(self, address: str, slug: str) -> Slot:
         """Raises: NotAdmitted, which names the first limit that is reached: all, session, address."""
-        if self._taken >= self._limits.watchers:
+        if self._taken >= self._limits.total:
             raise NotAdmitted(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
         if self._by_session[slug] >= self._limits.per_session:
             raise NotAdmitted(CloseCode.TOO_MANY, "too many connections of this session", "too_many_of_session")

@@ -343,7 +343,7 @@ async def test_a_database_that_is_away_ends_the_stream_for_now() -> None:
 @pytest.mark.parametrize(
     ("limits", "session", "counted"),
     [
-        (Limits(watchers=1), "two", "too_many"),
+        (Limits(total=1), "two", "too_many"),
         (Limits(per_address=1), "two", "too_many_from_address"),
         (Limits(per_session=1), "one", "too_many_of_session"),
     ],
