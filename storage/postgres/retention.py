@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from storage.postgres.pool import Database, Link
 from storage.postgres.values import naive
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database, Link
 
 # A session's row is there before its numbering; the app may still be at it in a transaction of its own.
 _SETTLED: Final = timedelta(hours=1)

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken
-from storage.postgres.pool import Database, Link, Record
 from storage.postgres.values import clean, clean_or_none, naive, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database, Link, Record
 
 DEFAULT_SPACE: Final = "default"
 """The one space of a gateway that runs without the app."""

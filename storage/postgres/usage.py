@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from storage import ids
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, finite, naive, naive_or_none, read, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 
 @dataclass(frozen=True, slots=True)
