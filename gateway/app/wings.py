@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Wings:
+    """Everything that is open. A new wing gets a field here and an opener in `root`."""
+
     replica: Replica
     hub: Hub
     speech: ProviderWing

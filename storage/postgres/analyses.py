@@ -60,6 +60,8 @@ class JobRow:
 
 
 class Analyses:
+    """The queue and its results. Each change is one statement."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

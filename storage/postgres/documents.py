@@ -48,6 +48,8 @@ class HeadRows:
 
 
 class Documents:
+    """`gateway.document`: one row a session and place. Each change is one statement or transaction."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

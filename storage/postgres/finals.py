@@ -72,6 +72,8 @@ class Appended:
 
 
 class Finals:
+    """Stores and reads numbered finals. Reading needs no lease; storing does."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

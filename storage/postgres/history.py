@@ -11,6 +11,8 @@ from storage.postgres.ownership import Ownership
 
 @dataclass(frozen=True, slots=True)
 class Migration:
+    """One file `migrations/<set>/NNNN_name.sql`."""
+
     set: str
     version: int
     name: str

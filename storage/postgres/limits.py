@@ -40,6 +40,8 @@ class StandingRow:
 
 
 class Limits:
+    """Each method is one statement."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

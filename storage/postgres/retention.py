@@ -15,6 +15,8 @@ _SETTLED: Final = timedelta(hours=1)
 
 
 class Retention:
+    """One replica at a time deletes: a transaction-level advisory lock, which the others do not wait for."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

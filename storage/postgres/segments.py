@@ -66,6 +66,8 @@ class Upserted:
 
 
 class Segments:
+    """Segments without a number of their own: the app's, partials, and stray finals. Numbered ones: `Finals`."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

@@ -66,6 +66,8 @@ class Joined:
 
 
 class Sessions:
+    """The app's `VideoSession` and `Space`. A move of the state is one conditional UPDATE."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
@@ -244,6 +246,8 @@ class Duties:
 
 
 class Participants:
+    """The app's `Participant`: one row an identity and session."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

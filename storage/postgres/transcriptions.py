@@ -35,6 +35,8 @@ class TranscriptionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewTranscription:
+    """What a start asks for."""
+
     session_id: str
     session_slug: str
     source: str
@@ -68,6 +70,8 @@ class TranscriptionRow:
 
 
 class Transcriptions:
+    """Runs and their leases. `fence` in a call must be the row's, else nothing is written."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

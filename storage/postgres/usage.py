@@ -61,6 +61,8 @@ def usage_id(transcription_id: str, identity: str) -> str:
 
 
 class Usage:
+    """`TranscriptionUsage` with our meters beside it (`gateway.transcription_usage`)."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionsModule:
+    """The use cases, and the repositories that they share."""
+
     repository: PostgresSessions
     participants: PostgresParticipants
     admission: Admission
