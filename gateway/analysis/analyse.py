@@ -74,7 +74,7 @@ class Analyst(Protocol):
 
 
 class AnalysisQueue(Protocol):
-    """The durable queue, shared by all replicas. Every method may raise RecordsUnavailable; a change is one statement.
+    """The durable queue of all replicas. Each change is one statement; every method may raise RecordsUnavailable.
 
     A job is leased. Writes carry its fence, and are refused once another worker has taken the job or the session was
     deleted: then they return False. A write repeated after RecordsUnavailable may find that it has been done, and

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.analysis import cues, prompt
 from gateway.analysis.analyse import AnalysisImpossible
-from gateway.analysis.chat import Chat
 from gateway.analysis.rules import NOTHING_SAID, Conversation, Findings
 from gateway.analysis.summary import summarise
+
+if TYPE_CHECKING:
+    from gateway.analysis.chat import Chat
 
 _PARTS: Final = 100
 _NOTES_PER_JOIN: Final = 4

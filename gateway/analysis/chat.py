@@ -62,6 +62,8 @@ class _Again(Exception):
 
 
 class Chat:
+    """One endpoint and model. Use `open_chat`."""
+
     def __init__(self, options: ChatOptions, http: aiohttp.ClientSession) -> None:
         self._options = options
         self._http = http

@@ -25,6 +25,8 @@ _LINE_LIMIT: Final = 4_000
 
 
 class FoundTask(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A task as the model answers it. `line`: number of the utterance, from 1."""
+
     title: str
     assignee: str | None
     due_date: str | None
@@ -32,6 +34,8 @@ class FoundTask(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class FoundRisk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A risk as the model answers it. `line`: number of the utterance, from 1."""
+
     title: str
     severity: Severity
     mitigation: str | None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from gateway.analysis.analyse import AnalysisRecord, Job
 from gateway.analysis.rules import AnalysisStatus, Conversation, Findings, Line, Method, Risk, Task, fitting
 from gateway.availability import available
 from gateway.clock import Clock
 from storage.postgres.analyses import Analyses, AnalysisRow, JobRow
-from storage.postgres.pool import Database
 from storage.postgres.segments import Segments
 from storage.postgres.sessions import Sessions
 from storage.postgres.transcriptions import Transcriptions
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 
 class PostgresAnalyses:

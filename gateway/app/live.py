@@ -23,6 +23,8 @@ CheckCredential = Callable[[str | None], Awaitable[Access]]
 
 @dataclass(frozen=True, slots=True)
 class LiveWing:
+    """`check_credential` says what a token allows, over every kind of token that this gateway takes."""
+
     secrets: Secrets
     check_credential: CheckCredential
     watching: Watching

@@ -44,6 +44,8 @@ async def open_slots(replica: Replica) -> AsyncIterator[Slots]:
 
 @dataclass(frozen=True, slots=True)
 class ProviderWing:
+    """`voice`: the gate of all tracks, with its counts. `transcriber`: the port of the transcription wing."""
+
     provider: Provider
     slots: Slots
     voice: Voice

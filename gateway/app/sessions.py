@@ -43,6 +43,8 @@ class Transcribing:
 
 @dataclass(frozen=True, slots=True)
 class SessionsWing:
+    """`finaliser` makes and removes transcript documents; `retention` removes transcripts whose time is over."""
+
     module: SessionsModule
     finaliser: Finaliser
     retention: Retention
@@ -92,6 +94,8 @@ async def open_control(settings: Settings) -> AsyncIterator[RemoteControl]:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
+    """`limiter` counts for `rates`; it says whether Redis is away."""
+
     rates: Rates
     limiter: MemoryLimiter | RedisLimiter
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
+    """The port Clock, on the machine's clocks."""
+
     def now(self) -> datetime:
         """UTC, aware. May jump when the machine's clock is set."""
         return datetime.now(UTC)

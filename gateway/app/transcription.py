@@ -47,6 +47,8 @@ _RECOVER_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionWing:
+    """Parts that other wings, the API or the metrics need; nothing of it runs before `running.stages`."""
+
     records: PostgresRecords
     journal: SpoolJournal
     recorder: Recorder

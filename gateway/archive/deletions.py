@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -12,9 +13,11 @@ from gateway.archive.errors import DeletingRefused
 from gateway.archive.retention import RetentionRefused
 from gateway.availability import available
 from gateway.clock import Clock
-from storage.postgres.pool import Database
 from storage.postgres.retention import Retention
 from storage.postgres.sessions import Sessions
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,8 @@ _PLAIN: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Attendee:
+    """A participant's row, as the head of the document needs it."""
+
     id: str
     identity: str
     name: str | None

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from gateway.archive.document import Attendee, Head, StoredFinal
@@ -18,7 +18,9 @@ from storage.blob.store import BlobError
 from storage.blob.store import Blobs as Store
 from storage.blob.vercel import API_URL, VercelOptions, open_vercel
 from storage.postgres import documents
-from storage.postgres.pool import Database
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 VERCEL: Final = "vercel:"
 

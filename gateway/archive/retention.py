@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.archive.finalise import Finaliser
 from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
+
+if TYPE_CHECKING:
+    from gateway.archive.finalise import Finaliser
 
 log = logging.getLogger(__name__)
 

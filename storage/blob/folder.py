@@ -20,6 +20,8 @@ _ABANDONED_S: Final = 600.0
 
 
 class FolderBlobs:
+    """The store Blobs, in one folder; made when the first document is put."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from storage.postgres.pool import Database
 from storage.postgres.sessions import ParticipantRow, Participants, SessionRow, Sessions
 from storage.postgres.transcriptions import TranscriptionRow, Transcriptions
 from storage.postgres.values import naive, read, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 PAGE: Final = 500
 
@@ -46,6 +48,8 @@ class HeadRows:
 
 
 class Documents:
+    """`gateway.document`: one row a session and place. Each change is one statement or transaction."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from storage.postgres.pool import Database
 from storage.postgres.values import clean, finite, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 # Limits need today and yesterday; one more day is left for an operator to look at.
 _KEPT: Final = timedelta(days=3)
@@ -38,6 +40,8 @@ class StandingRow:
 
 
 class Limits:
+    """Each method is one statement."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

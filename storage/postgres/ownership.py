@@ -15,6 +15,8 @@ Mode = Literal["auto", "own", "external"]
 
 
 class Ownership(StrEnum):
+    """Whose the app's tables are."""
+
     OWN = "own"  # we made the app's tables and migrate them
     EXTERNAL = "external"  # Prisma or an operator did: we check them and change nothing
 

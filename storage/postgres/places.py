@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from storage.postgres.pool import Database
 from storage.postgres.values import clean, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 
 @dataclass(frozen=True, slots=True)

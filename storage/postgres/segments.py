@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from storage import ids
 from storage.postgres.errors import row_is_to_blame
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_json, clean_or_none, naive, naive_or_none, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Upserted:
 
 
 class Segments:
+    """Segments without a number of their own: the app's, partials, and stray finals. Numbered ones: `Finals`."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken
-from storage.postgres.pool import Database, Link, Record
 from storage.postgres.values import clean, clean_or_none, naive, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database, Link, Record
 
 DEFAULT_SPACE: Final = "default"
 """The one space of a gateway that runs without the app."""
@@ -64,6 +66,8 @@ class Joined:
 
 
 class Sessions:
+    """The app's `VideoSession` and `Space`. A move of the state is one conditional UPDATE."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
@@ -242,6 +246,8 @@ class Duties:
 
 
 class Participants:
+    """The app's `Participant`: one row an identity and session."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

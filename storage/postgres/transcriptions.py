@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from storage import ids
 from storage.postgres.errors import SessionOver
-from storage.postgres.pool import Database
 from storage.postgres.values import clean, clean_or_none, json_bytes, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 # The lease of a run that its owner has handed over, with everything stored.
 _HANDED_OVER: Final = datetime.fromtimestamp(0, UTC)
@@ -33,6 +35,8 @@ class TranscriptionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewTranscription:
+    """What a start asks for."""
+
     session_id: str
     session_slug: str
     source: str
@@ -66,6 +70,8 @@ class TranscriptionRow:
 
 
 class Transcriptions:
+    """Runs and their leases. `fence` in a call must be the row's, else nothing is written."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from storage import ids
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, finite, naive, naive_or_none, read, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ def usage_id(transcription_id: str, identity: str) -> str:
 
 
 class Usage:
+    """`TranscriptionUsage` with our meters beside it (`gateway.transcription_usage`)."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 

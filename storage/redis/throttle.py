@@ -28,6 +28,8 @@ class RedisAway(Exception):
 
 
 class Throttle:
+    """Use `open_throttle`."""
+
     def __init__(self, client: Any) -> None:
         self._client = client
         self._take = client.register_script(_TAKE)

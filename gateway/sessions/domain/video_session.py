@@ -63,6 +63,8 @@ class VideoSession:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
+    """The app's row. `role` is a Role, or a label that the app has added since; `left_at` is None while present."""
+
     id: str
     session_id: str
     user_id: str | None

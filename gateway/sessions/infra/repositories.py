@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -12,8 +13,10 @@ from gateway.clock import Clock
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.sessions.usecases.ports import Ending, Joined, Joining, NewSession, SlugTaken, TablesOfTheApp
 from storage.postgres import errors, sessions
-from storage.postgres.pool import Database
 from storage.postgres.segments import NewSegment, SegmentRow, Segments
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 
 class PostgresSessions:

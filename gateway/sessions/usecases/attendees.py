@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.access import Caller, Kind, What, is_person
@@ -11,7 +12,9 @@ from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticip
 from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import Joining, ParticipantRepository, SessionRepository
-from gateway.sessions.usecases.server_transcription import ServerTranscription
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.server_transcription import ServerTranscription
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from gateway.clock import Clock
@@ -15,7 +15,9 @@ from gateway.outage import RecordsUnavailable
 from gateway.sessions.domain.errors import SessionNotLive
 from gateway.sessions.domain.video_session import SessionStatus, VideoSession, may_move
 from gateway.sessions.usecases.ports import Ending, Endings, SessionRepository
-from gateway.sessions.usecases.server_transcription import ServerTranscription
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.server_transcription import ServerTranscription
 
 log = logging.getLogger(__name__)
 

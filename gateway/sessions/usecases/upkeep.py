@@ -7,13 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.clock import Clock
 from gateway.errors import SessionError
 from gateway.outage import Outage, RecordsUnavailable
-from gateway.sessions.usecases.closing import Closing
 from gateway.sessions.usecases.ports import Duties, Ending, Endings, SessionRepository
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.closing import Closing
 
 log = logging.getLogger(__name__)
 

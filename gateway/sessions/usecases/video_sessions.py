@@ -7,16 +7,18 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import SessionNotFound
 from gateway.sessions.domain.access import Caller, Kind, What
 from gateway.sessions.domain.errors import NoRooms, NoSuchSpace
 from gateway.sessions.domain.video_session import VideoSession, new_slug
 from gateway.sessions.usecases.admission import Admission
-from gateway.sessions.usecases.closing import Closing
 from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
-from gateway.sessions.usecases.server_transcription import ServerTranscription
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.closing import Closing
+    from gateway.sessions.usecases.server_transcription import ServerTranscription
 
 log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ class HandClock:
 
 
 class Door:
-    """A folder whose door can be shut, and on whose threshold somebody can be held up."""
+    """A folder that can be made to fail, and in which one write can be held up."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -239,7 +239,7 @@ async def test_a_session_deleted_while_its_document_is_written_leaves_none(world
     await world.door.writing.wait()
     await Sessions(world.db).delete(world.session.id, world.clock.now())
     another = Finaliser(PostgresDocuments(world.db), world.door, world.clock, str)
-    await another.work()  # removes what is not there yet, and remembers that somebody may still write it
+    await another.work()  # removes what is not there yet, and remembers that a replica may still write it
     assert await world.rows_left() == 1
     world.door.held.set()
     await writing
@@ -256,7 +256,7 @@ async def test_a_document_in_a_former_store_is_not_taken_for_removed(world: Worl
     moved = Finaliser(PostgresDocuments(world.db), Door(tmp_path / "elsewhere"), world.clock, str)
     await moved.finalise(world.session.id)
     await moved.remove(world.session.id)
-    assert len(world.door.files()) == await world.rows_left() == 1  # remembered for whoever opens that store
+    assert len(world.door.files()) == await world.rows_left() == 1  # remembered for a replica with that store
     await world.finaliser.work()
     assert world.door.files() == []
     assert await world.rows_left() == 0

@@ -238,7 +238,7 @@ async def test_usage_counters_only_grow_and_a_late_checkpoint_does_not_reopen(wo
     assert (row.duration_seconds, row.duration_minutes, row.total_cost, row.errors_count) == (125, 3, 0.03, 1)
     assert (row.ended_at, row.updated_at) == (LATER, LATER)
     later = LATER + timedelta(minutes=1)
-    await store.save([usage(world, updated_at=later)])  # somebody continued the run
+    await store.save([usage(world, updated_at=later)])  # another owner continued the run
     [row] = await store.by_session(world.session.id)
     assert (row.ended_at, row.duration_seconds) == (None, 125)
 
@@ -298,7 +298,7 @@ async def test_what_the_provider_keeps_of_a_deleted_session_is_queued_behind_its
     again = LATER + timedelta(minutes=1)
     assert await store.to_erase(LATER, again, 10) == [("g-1", 1)]
     assert await store.to_erase(LATER, again, 10) == []  # it is taken
-    assert await store.to_erase(again, again, 10) == [("g-1", 2)]  # whoever took it has not come back
+    assert await store.to_erase(again, again, 10) == [("g-1", 2)]  # the replica that took it has died
     await store.erased("g-1", LATER)
     await store.erase_again("g-1", NOW)  # too late
     assert await store.to_erase(again, again, 10) == []
@@ -358,7 +358,7 @@ async def test_places_of_a_dead_process_come_back(world: World) -> None:
     dead, alive = ProviderPlaces(world.db, "a", "dead/1"), ProviderPlaces(world.db, "a", "alive/1")
     await dead.turn(1, [Asked("a", None, False)], [], 0.0)
     assert (await alive.turn(1, [Asked("b", None, False)], [], 60)).granted == {"b"}
-    # It lives after all, and still has its session: it comes back above the limit, and nobody else is let in.
+    # It lives after all, and still has its session: it comes back above the limit, and no other gets one.
     assert (await dead.turn(1, [Asked("a", None, True)], [], 60)).granted == {"a"}
     again = ProviderPlaces(world.db, "a", "dead/2")
     assert await again.drop_former("dead") == 1
@@ -548,7 +548,7 @@ async def test_a_stray_gives_way_to_what_the_new_owner_heard_of_the_same_speaker
 
 
 async def test_whoever_begins_while_strays_are_numbered_goes_on_behind_them(world: World) -> None:
-    """And the other order: strays wait for whoever is just beginning, and leave the numbering to it."""
+    """And the other order: strays wait for a run that is just beginning, and leave the numbering to it."""
     runs = Transcriptions(world.db)
     strays = [NewSegment(world.session.id, None, f"old:{n}", "words", None, True, NOW, NOW, NOW) for n in (1, 2)]
     assert await runs.finish(world.run.id, world.run.fence, NOW, "stopped", True)

@@ -22,7 +22,7 @@ NEW = NewTranscription("s1", "slug", "rtmp", {"languages": ["ru", "en"], "note":
 
 @pytest.fixture
 async def open_db(db: Database) -> Database:
-    """With two sessions that nobody has joined."""
+    """With two sessions without participants."""
     await db.pool.execute(OPEN)
     return db
 
