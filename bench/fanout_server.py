@@ -31,7 +31,7 @@ from gateway.live.hub import Hub
 from gateway.live.places import Limits
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.journal import StoredFinal
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.watch import Watching
 
@@ -78,7 +78,7 @@ class _Few:
     async def numbering(self, session_id: str) -> None:
         return None
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         return []
 
 

@@ -34,9 +34,9 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Kept
+from gateway.transcription.usecases.records import StoreOutcome
 from storage import ids
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.finals import FinalRow, Finals
@@ -108,7 +108,7 @@ class _Records(PostgresRecords):
 
     away = False
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def keep(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
         if self.away:
             raise RecordsUnavailable("away")
         return await super().keep(finals)
@@ -144,7 +144,7 @@ class _Desk:
         words = tuple(Word(word, 0, 9) for word in TEXT.split())
         said = Caption(f"bench:{seq:08}", TEXT, "en", True, Speaker("anna", "Anna"), now, now, 0, 9, 0.9, words)
         self.given[seq] = time.perf_counter()
-        final = FinalToKeep(
+        final = FinalToStore(
             self.claimed.lease,
             self.claimed.session_id,
             self.claimed.numbering.epoch,

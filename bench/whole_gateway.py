@@ -56,7 +56,7 @@ from gateway.transcription.infra.voice import Voice, VoiceOptions
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
-from gateway.transcription.usecases.run import RunOptions, World
+from gateway.transcription.usecases.run import RunContext, RunOptions
 from gateway.transcription.usecases.transcriptions import StartRequest, Transcriptions
 from gateway.transcription.usecases.watch import Watching
 from stt.gladia.client import Provider, ProviderOptions
@@ -308,8 +308,8 @@ async def whole(
         provider, "gladia", voice, process="bench", endpointing_s=None, maximum_utterance_s=None
     )
     keeper = LimitKeeper(NoLimits(), memory.ledger, clock)
-    world = World(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"), keeper)
-    service = Transcriptions(world, _Sources(pacer))
+    context = RunContext(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"), keeper)
+    service = Transcriptions(context, _Sources(pacer))
 
     async def checked(token: str | None) -> Access:
         return check(token, Secrets((TOKEN,)))

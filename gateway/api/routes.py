@@ -26,7 +26,7 @@ from gateway.live.hub import Hub
 from gateway.transcription.domain.errors import NeverStarted
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.journal import StoredFinal
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.speech import Transcriber
@@ -247,7 +247,7 @@ class Api:
         access.check_session(session.slug, session.space_id)
         return session
 
-    async def _pages(self, session_id: str, first: list[KeptFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def _pages(self, session_id: str, first: list[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
         page = first
         while page:
             yield [(final.seq, final.data) for final in page]

@@ -15,7 +15,7 @@ from gateway.sessions.infra.assembly import SessionsModule
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
 from gateway.sessions.usecases.rates import Rates
 from gateway.transcription.infra.journal import SpoolJournal
-from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.infra.voice import Voice
 from gateway.transcription.usecases.provider_erasure import ErasureCounts
 from gateway.transcription.usecases.record import Recorder
@@ -172,7 +172,7 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
 
 
 def provider_gauges(
-    metrics: Metrics, provider: Provider, places: SharedPlaces | None, counts: SweepCounts, erasures: ErasureCounts
+    metrics: Metrics, provider: Provider, places: SharedSlots | None, counts: SweepCounts, erasures: ErasureCounts
 ) -> None:
     """The account at the speech provider."""
     metrics.gauge(

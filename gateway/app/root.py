@@ -58,10 +58,10 @@ from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
 from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.upkeep import WATCH_S, stop_what_is_over
 from gateway.settings import Settings
-from gateway.transcription.infra.account import GladiaAccount, PostgresBooks
+from gateway.transcription.infra.account import GladiaAccount, PostgresSessionLedger
 from gateway.transcription.infra.journal import open_journal
 from gateway.transcription.infra.ledger import PostgresLedger
-from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.infra.records import PostgresRecords
 from gateway.transcription.infra.sources import Sources
 from gateway.transcription.infra.transcriber import GladiaTranscriber
@@ -72,7 +72,7 @@ from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.run import Run, RunOptions, World
+from gateway.transcription.usecases.run import Run, RunContext, RunOptions
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from gateway.transcription.usecases.watch import Watching
@@ -156,9 +156,9 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     records = PostgresRecords(database, clock, account, process)
 
     table = ProviderPlaces(database, account, process)
-    places: SharedPlaces | None = None
+    places: SharedSlots | None = None
     if settings.stt_max_sessions:
-        places = SharedPlaces(table, settings.stt_max_sessions, settings.lease_s)
+        places = SharedSlots(table, settings.stt_max_sessions, settings.lease_s)
         await rooms.enter_async_context(places.serving())
     provider = await rooms.enter_async_context(Provider(await provider_options(settings, rooms), places))
     voice = Voice(VoiceOptions(settings.vad_mode, settings.stt_endpointing_s + MARGIN_S, settings.stt_mute_s))
@@ -190,8 +190,10 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
     sources = Sources(decoders, clock, lambda: place.rtmp_base, lambda: place.http_url, listen)
     keeper = LimitKeeper(spending_limits(settings), PostgresLedger(database, clock), clock)
-    transcriptions = Transcriptions(World(records, recorder, hub, transcriber, clock, run_options, keeper), sources)
-    provider_account, books = GladiaAccount(provider), PostgresBooks(database, account, process)
+    transcriptions = Transcriptions(
+        RunContext(records, recorder, hub, transcriber, clock, run_options, keeper), sources
+    )
+    provider_account, books = GladiaAccount(provider), PostgresSessionLedger(database, account, process)
     erasure = ProviderErasure(provider_account, books, clock)
     sweeper = Sweeper(
         provider_account,

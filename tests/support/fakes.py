@@ -1,4 +1,4 @@
-"""The world of a transcription in memory: database, provider, sources, clock.
+"""The context of a transcription in memory: database, provider, sources, clock.
 
 `MemoryRecords` passes the same contract suite as the real database: tests/integration/gateway_records.
 """
@@ -24,17 +24,17 @@ from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.journal import FinalToKeep, KeptFinal
+from gateway.transcription.usecases.journal import FinalToStore, StoredFinal
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import (
-    Kept,
     NumberedFinal,
     Participation,
     SessionRecord,
+    StoreOutcome,
     TranscriptionRecord,
 )
-from gateway.transcription.usecases.run import RunOptions, World
+from gateway.transcription.usecases.run import RunContext, RunOptions
 from gateway.transcription.usecases.speech import LinkEnd, ProviderSession, Speech
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
@@ -95,7 +95,7 @@ class MemoryRecords:
         self.provider_sessions: dict[str, ProviderSession] = {}
         self.saves: list[tuple[datetime, tuple[Usage, ...]]] = []
         self.states: list[str] = []
-        self.strays: list[FinalToKeep] = []
+        self.strays: list[FinalToStore] = []
         self._clock = clock
         self._ids = itertools.count(1)
         self._sessions: dict[str, SessionRecord] = {}
@@ -103,7 +103,7 @@ class MemoryRecords:
         self._present: dict[tuple[str, str], Participation] = {}
         self._rows: dict[str, _Row] = {}
         self._streams: dict[str, _Stream] = {}
-        self._events: dict[str, dict[int, FinalToKeep]] = {}
+        self._events: dict[str, dict[int, FinalToStore]] = {}
         self._usage: dict[str, tuple[str, str, Usage]] = {}  # usage id → session, transcription, usage
         self.ledger = MemoryLedger(self)
 
@@ -327,7 +327,7 @@ class MemoryRecords:
 
     # finals
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def keep(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
         await self._answer()
         self.keeps += 1
         fenced, gone = set(), set()
@@ -345,9 +345,9 @@ class MemoryRecords:
                 events[final.seq] = final
                 stream = self._streams[final.session_id]
                 stream.last_seq = max(stream.last_seq, final.seq)
-        return Kept(frozenset(fenced), frozenset(gone))
+        return StoreOutcome(frozenset(fenced), frozenset(gone))
 
-    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
+    async def keep_strays(self, finals: Sequence[FinalToStore]) -> int:
         await self._answer()
         known = {kept.caption.utterance_id for events in self._events.values() for kept in events.values()}
         known |= {stray.caption.utterance_id for stray in self.strays}
@@ -374,12 +374,12 @@ class MemoryRecords:
         await self._answer()
         self.partials |= {said.utterance_id: (said, participant) for said, participant in captions}
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         await self._answer()
         events = self._events.get(session_id, {})
-        return [KeptFinal(seq, events[seq].data) for seq in sorted(events) if seq > after][:limit]
+        return [StoredFinal(seq, events[seq].data) for seq in sorted(events) if seq > after][:limit]
 
-    def kept(self, slug: str) -> list[FinalToKeep]:
+    def kept(self, slug: str) -> list[FinalToStore]:
         """In the order of their numbers."""
         events = self._events.get(self._sessions[slug].id, {})
         return [events[seq] for seq in sorted(events)]
@@ -544,7 +544,7 @@ class FakeSources:
         self._clock = clock
         self._keys = itertools.count(1)
 
-    def refuse(self, kind: str) -> None:
+    def require(self, kind: str) -> None:
         if kind not in ("rtmp", "websocket"):
             raise SourceUnavailable(kind, "use source rtmp")
 
@@ -626,7 +626,7 @@ class FakeTranscriber:
         self.flush_s = 0.0
         self.last_words: tuple[str, ...] = ()
 
-    async def refuse(self) -> None:
+    async def check_key(self) -> None:
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise ProviderRefusedKey(self.refusal)
@@ -734,8 +734,10 @@ class Replica:
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
-        world = World(self.records, self.recorder, self.hub, self.transcriber, self.clock, self.options, self.keeper)
-        self.service = Transcriptions(world, self.sources)
+        context = RunContext(
+            self.records, self.recorder, self.hub, self.transcriber, self.clock, self.options, self.keeper
+        )
+        self.service = Transcriptions(context, self.sources)
 
     def source(self, slug: str) -> FakeSource:
         return self.sources.opened[slug]

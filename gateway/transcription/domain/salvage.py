@@ -9,7 +9,7 @@ from gateway.transcription.domain.captions import Utterance
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredUtterance:
     """A final of the same provider session that was stored, in its order. `start_ms`: on the session's clock."""
 
     text: str
@@ -24,7 +24,7 @@ class Salvage:
     begins_ms: int
 
 
-def salvage(kept: Sequence[Kept], heard: Sequence[Utterance], opened_ms: int) -> Salvage | None:
+def salvage(kept: Sequence[StoredUtterance], heard: Sequence[Utterance], opened_ms: int) -> Salvage | None:
     """What of `heard` (in order, seconds of the provider session) came behind the last kept final.
 
     Finals come in order, so they are found in the record one behind the other; the last one also tells where the

@@ -8,7 +8,14 @@ from datetime import datetime
 from gateway.availability import available
 from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.usecases.provider_erasure import Unwanted
-from gateway.transcription.usecases.sweep import AccountUnavailable, Found, Held, Listed, LooseEnd, Told
+from gateway.transcription.usecases.sweep import (
+    AccountUnavailable,
+    ListedSession,
+    OrphanSession,
+    ProviderReport,
+    TranscriptionOwner,
+    UnreconciledSession,
+)
 from storage.postgres import provider_sessions
 from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
@@ -26,12 +33,12 @@ class GladiaAccount:
     def mine(self) -> Collection[str]:
         return self._provider.mine
 
-    async def running(self) -> Sequence[Listed]:
+    async def running(self) -> Sequence[ListedSession]:
         try:
             listed = await self._provider.running()
         except SttError as error:
             raise AccountUnavailable(str(error)) from error
-        return [Listed(one.id, _texts(one.custom_metadata)) for one in listed]
+        return [ListedSession(one.id, _texts(one.custom_metadata)) for one in listed]
 
     async def end(self, url: str) -> bool:
         return await self._provider.end(url)
@@ -48,7 +55,7 @@ class GladiaAccount:
         except SttError as error:
             raise AccountUnavailable(str(error)) from error
 
-    async def told(self, session_id: str) -> Told | None:
+    async def told(self, session_id: str) -> ProviderReport | None:
         try:
             found = await self._provider.result(session_id)
         except ProviderRefused as error:
@@ -61,7 +68,7 @@ class GladiaAccount:
         is_over = found.status in ("done", "error")
         utterances = found.result.utterances if found.result is not None and is_over else ()
         ordered = sorted(utterances, key=lambda one: one.start)
-        return Told(is_over, billed, tuple(_utterance(session_id, i, one) for i, one in enumerate(ordered)))
+        return ProviderReport(is_over, billed, tuple(_utterance(session_id, i, one) for i, one in enumerate(ordered)))
 
 
 def _utterance(session_id: str, index: int, spoken: SpokenUtterance) -> Utterance:
@@ -76,7 +83,7 @@ def _texts(labels: Mapping[str, object] | None) -> dict[str, str]:
     return {key: value for key, value in (labels or {}).items() if isinstance(value, str)}
 
 
-class PostgresBooks:
+class PostgresSessionLedger:
     """`account`, `process`: as in `ProviderSessions`."""
 
     def __init__(self, database: Database, account: str, process: str) -> None:
@@ -84,11 +91,11 @@ class PostgresBooks:
         self._transcriptions = Transcriptions(database)
 
     @available
-    async def left_open(self, owner: str, limit: int) -> Sequence[LooseEnd]:
+    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
         return [_loose(row) for row in await self._sessions.left_open(owner, limit)]
 
     @available
-    async def found(self, session: Found, now: datetime) -> None:
+    async def found(self, session: OrphanSession, now: datetime) -> None:
         await self._sessions.found(session.id, session.transcription_id, session.session_id, session.identity, now)
 
     @available
@@ -96,7 +103,7 @@ class PostgresBooks:
         await self._sessions.closed(session_id, now, 0.0, outcome)
 
     @available
-    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[LooseEnd]:
+    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[UnreconciledSession]:
         return [_loose(row) for row in await self._sessions.to_audit(now, again_at, limit)]
 
     @available
@@ -124,13 +131,13 @@ class PostgresBooks:
         return await self._sessions.known(session_ids)
 
     @available
-    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, Held]:
+    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, TranscriptionOwner]:
         found = await self._transcriptions.owners(transcription_ids)
-        return {id_: Held(session_id, owner) for id_, (session_id, owner) in found.items()}
+        return {id_: TranscriptionOwner(session_id, owner) for id_, (session_id, owner) in found.items()}
 
 
-def _loose(row: provider_sessions.LooseEnd) -> LooseEnd:
-    return LooseEnd(
+def _loose(row: provider_sessions.LooseEnd) -> UnreconciledSession:
+    return UnreconciledSession(
         row.id,
         row.transcription_id,
         row.identity,

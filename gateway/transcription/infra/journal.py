@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, StoredFinal, UsageToStore
 from storage.spool.errors import SpoolError
 from storage.spool.frames import Place
 from storage.spool.spool import Spool, open_spool
@@ -20,11 +20,11 @@ from storage.spool.spool import Spool, open_spool
 
 # A tag that this build does not know was written by a newer one.
 class _Final(msgspec.Struct, tag="final/1", array_like=True):
-    final: FinalToKeep
+    final: FinalToStore
 
 
 class _Usage(msgspec.Struct, tag="usage/1", array_like=True):
-    usage: UsageToKeep
+    usage: UsageToStore
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -64,7 +64,7 @@ class SpoolJournal:
         with _trouble():
             places = await self._spool.append([_record(entry) for entry in entries])
         for entry, place in zip(entries, places, strict=True):
-            if isinstance(entry, FinalToKeep):
+            if isinstance(entry, FinalToStore):
                 self._numbers[entry.session_id][entry.seq] = place
                 self._order.append((place.position, entry.session_id, entry.seq))
 
@@ -84,7 +84,7 @@ class SpoolJournal:
         with _trouble():
             await self._spool.forget(mark)
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         if session_id not in self._numbers:
             return []
         numbers = self._numbers[session_id]
@@ -95,8 +95,8 @@ class SpoolJournal:
         for seq, place in places.items():
             # What is missing was forgotten while we read: the database has it.
             entry = _entry(records[place.position]) if place.position in records else None
-            if isinstance(entry, FinalToKeep):
-                found.append(KeptFinal(seq, entry.data, entry.epoch))
+            if isinstance(entry, FinalToStore):
+                found.append(StoredFinal(seq, entry.data, entry.epoch))
         return found
 
 
@@ -113,7 +113,7 @@ async def open_journal(folder: Path, limit_bytes: int) -> AsyncIterator[SpoolJou
 
 
 def _record(entry: Entry) -> bytes:
-    if isinstance(entry, FinalToKeep):
+    if isinstance(entry, FinalToStore):
         return _encode(_Final(entry))
     # What the usage rows need of the claim, and none of its secrets.
     return _encode(_Usage(replace(entry, claimed=replace(entry.claimed, options={}, stream_key=None))))

@@ -30,7 +30,7 @@ class _Shared(Place):
         self.senior = senior
 
 
-class SharedPlaces:
+class SharedSlots:
     """At most `limit` over all replicas; who asked first is first. One task talks to the database, for all tracks.
 
     While the database is away, what is held stays held, and a place that comes back goes to the next in this process,

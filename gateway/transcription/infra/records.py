@@ -16,12 +16,12 @@ from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.journal import FinalToKeep, KeptFinal
+from gateway.transcription.usecases.journal import FinalToStore, StoredFinal
 from gateway.transcription.usecases.records import (
-    Kept,
     NumberedFinal,
     Participation,
     SessionRecord,
+    StoreOutcome,
     TranscriptionRecord,
 )
 from gateway.transcription.usecases.speech import ProviderSession
@@ -42,11 +42,11 @@ from storage.postgres.transcriptions import (
 log = logging.getLogger(__name__)
 
 
-Unsaved = Callable[[str, int, int], Awaitable[list[KeptFinal]]]
+Unsaved = Callable[[str, int, int], Awaitable[list[StoredFinal]]]
 """Finals that are shown and not stored yet: (session id, after, limit), by number."""
 
 
-async def _none_unsaved(session_id: str, after: int, limit: int) -> list[KeptFinal]:
+async def _none_unsaved(session_id: str, after: int, limit: int) -> list[StoredFinal]:
     return []
 
 
@@ -192,7 +192,7 @@ class PostgresRecords:
     # --- finals -------------------------------------------------------------------------------------------
 
     @_available
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def keep(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
         now = self._clock.now()
         appended = await self._finals.append(
             [
@@ -220,10 +220,10 @@ class PostgresRecords:
             log.error("final %s: its number belongs to another utterance", key)
         for session_id in appended.gone:
             log.warning("finals of a deleted session were dropped", extra={"sessionId": session_id})
-        return Kept(frozenset(appended.fenced), frozenset(appended.gone))
+        return StoreOutcome(frozenset(appended.fenced), frozenset(appended.gone))
 
     @_available
-    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
+    async def keep_strays(self, finals: Sequence[FinalToStore]) -> int:
         now = self._clock.now()
         return await self._segments.keep_strays(
             Stray(
@@ -268,16 +268,16 @@ class PostgresRecords:
         )
 
     @_available
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         # Asked first: a final that is stored meanwhile is then in both answers, not in none.
         unsaved = await self.unsaved(session_id, after, limit)
         stored = await self._finals.since(session_id, after, limit)
         if not unsaved:
-            return [KeptFinal(row.seq, row.data) for row in stored]
+            return [StoredFinal(row.seq, row.data) for row in stored]
         # When somebody else has begun a numbering of its own, theirs are no numbers any more.
         stream = await self._transcriptions.by_session(session_id)
         valid = {final.seq: final for final in unsaved if stream is not None and final.epoch == stream.epoch}
-        merged = valid | {row.seq: KeptFinal(row.seq, row.data) for row in stored}
+        merged = valid | {row.seq: StoredFinal(row.seq, row.data) for row in stored}
         return [merged[seq] for seq in sorted(merged)[:limit]]
 
     # --- usage --------------------------------------------------------------------------------------------

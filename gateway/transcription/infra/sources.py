@@ -53,7 +53,7 @@ class Sources:
         self._by_key: dict[str, RtmpSource] = {}
         self._by_slug: dict[str, WebsocketSource] = {}
 
-    def refuse(self, kind: str) -> None:
+    def require(self, kind: str) -> None:
         available = {"rtmp": self._rtmp_base() is not None, "livekit": self._livekit is not None, "websocket": True}
         if not available.get(kind):
             raise SourceUnavailable(kind, _HINTS[kind])

@@ -69,7 +69,7 @@ class GladiaTranscriber:
     def gate(self) -> str:
         return self._voice.options.gate
 
-    async def refuse(self) -> None:
+    async def check_key(self) -> None:
         """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
         if time.monotonic() < self._trusted_until:
             return

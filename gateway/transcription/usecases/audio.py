@@ -71,7 +71,7 @@ class AudioSource(Protocol):
 class AudioSources(Protocol):
     """Opens sources by name: `livekit`, `rtmp`, `websocket`."""
 
-    def refuse(self, kind: str) -> None:
+    def require(self, kind: str) -> None:
         """Raises: SourceUnavailable when this gateway takes no audio of that kind."""
 
     def new_key(self, kind: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, Journal, JournalTrouble, KeptFinal
+from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, JournalTrouble, StoredFinal
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Backlog:
         except JournalTrouble as error:
             log.warning("after a crash some finals will be stored again, which changes nothing: %s", error)
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         """Those of a session, by number."""
         found = {}
         try:
@@ -87,8 +87,8 @@ class Backlog:
         except JournalTrouble as error:
             log.error("finals on disk cannot be read: %s", error)
         for entry in self._held:
-            if isinstance(entry, FinalToKeep) and entry.session_id == session_id and entry.seq > after:
-                found[entry.seq] = KeptFinal(entry.seq, entry.data, entry.epoch)
+            if isinstance(entry, FinalToStore) and entry.session_id == session_id and entry.seq > after:
+                found[entry.seq] = StoredFinal(entry.seq, entry.data, entry.epoch)
         return [found[seq] for seq in sorted(found)[:limit]]
 
     async def _append(self, entries: list[Entry]) -> None:

@@ -12,7 +12,7 @@ from gateway.transcription.domain.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class FinalToKeep:
+class FinalToStore:
     """A numbered final with the bytes that watchers will see; one row and one event in the database."""
 
     lease: Lease
@@ -25,7 +25,7 @@ class FinalToKeep:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFinal:
+class StoredFinal:
     """A final read back: `data` is the JSON that watchers see. `epoch`: whose number it has, while it is not stored."""
 
     seq: int
@@ -34,7 +34,7 @@ class KeptFinal:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageToKeep:
+class UsageToStore:
     """The meters of one transcription at one moment. Values are absolute, so a later one makes an earlier one moot."""
 
     claimed: Claimed
@@ -42,7 +42,7 @@ class UsageToKeep:
     usage: tuple[Usage, ...]
 
 
-Entry = FinalToKeep | UsageToKeep
+Entry = FinalToStore | UsageToStore
 
 
 class JournalTrouble(Exception):
@@ -61,5 +61,5 @@ class Journal(Protocol):
         """At most so many, and the mark to `forget` them by."""
 
     async def forget(self, mark: int) -> None: ...
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         """Those that are not forgotten, by number."""

@@ -9,40 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
-from gateway.outage import RecordsUnavailable
+from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.transcription.usecases.backlog import Backlog
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, Journal, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, StoredFinal, UsageToStore
 from gateway.transcription.usecases.live import Live
-from gateway.transcription.usecases.records import Kept, Records
+from gateway.transcription.usecases.records import Records, StoreOutcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-
-
-async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a database call until the database answers. The caller bounds it by cancelling."""
-    tries = 0
-    while True:
-        try:
-            return await call()
-        except RecordsUnavailable as error:
-            if tries == 0:
-                log.warning("database: %s; trying again", error)
-            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
-            tries += 1
-
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    final: FinalToKeep
+    final: FinalToStore
     slug: str
     participant: asyncio.Future[str | None]
 
@@ -82,7 +67,7 @@ class Recorder:
         self._fell_behind = asyncio.Event()
         self._written = asyncio.Event()  # set for a moment, to wake everybody who waits
         self._attempts: set[asyncio.Task[Any]] = set()
-        self._late: set[asyncio.Task[Kept]] = set()  # attempts that outlasted our patience
+        self._late: set[asyncio.Task[StoreOutcome]] = set()  # attempts that outlasted our patience
         self._participants: dict[tuple[str, str], str | None] = {}  # (session, identity), while catching up
         self._behind_since: float | None = None
         self.fenced: Callable[[str], None] = lambda transcription_id: None
@@ -106,13 +91,13 @@ class Recorder:
         """Why finals are in memory only, while the database is behind; None while that is not so."""
         return self._backlog.trouble if self._backlog is not None else None
 
-    def put(self, slug: str, final: FinalToKeep, participant: asyncio.Future[str | None]) -> None:
+    def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None]) -> None:
         """Queue a final; never waits. `participant` resolves to the speaker's row."""
         self._queue.append(_Waiting(final, slug, participant))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
 
-    async def checkpoint(self, usage: UsageToKeep) -> None:
+    async def checkpoint(self, usage: UsageToStore) -> None:
         """Keep meter readings as finals are kept. Raises: RecordsUnavailable when there is no journal."""
         if self._backlog is None:
             await self._store([usage])
@@ -124,7 +109,7 @@ class Recorder:
                     await self._set_aside([usage])
             except asyncio.CancelledError:
                 # Nobody waits for it: whoever goes away here reads the meters once more, and that reading says more.
-                self._account([usage], Kept(frozenset(), frozenset()))
+                self._account([usage], StoreOutcome(frozenset(), frozenset()))
                 raise
             if kept is not None:
                 self._account([usage], kept)
@@ -140,7 +125,7 @@ class Recorder:
         while transcription_id in self._pending:
             await self._written.wait()
 
-    async def unsaved(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def unsaved(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         """Finals that people have seen and the database has not got, by number."""
         return [] if self._backlog is None else await self._backlog.finals(session_id, after, limit)
 
@@ -152,7 +137,7 @@ class Recorder:
         count = 0
         backlog = self._backlog
         while backlog is not None and len(backlog):
-            count += await insist(partial(self._catch_up, backlog))
+            count += await until_database_answers(partial(self._catch_up, backlog))
         return count
 
     async def run(self) -> None:
@@ -196,14 +181,14 @@ class Recorder:
             self._account([item.final for item in batch], kept)
         self._tell_written()
 
-    async def _straight(self, work: Callable[[], Coroutine[Any, Any, Kept]]) -> Kept | None:
+    async def _straight(self, work: Callable[[], Coroutine[Any, Any, StoreOutcome]]) -> StoreOutcome | None:
         """What became of it; None when the database has not taken it within our patience.
 
         It is not asked at all while something older waits.
         """
         if self._backlog is None:
             self._behind_since = self._clock.monotonic()
-            kept = await insist(work)
+            kept = await until_database_answers(work)
             self._behind_since = None
             return kept
         if len(self._backlog) or self._late:
@@ -245,7 +230,7 @@ class Recorder:
                     log.warning("database: %s; trying again", error, exc_info=_unforeseen(error))
                 await backlog.add(())  # the disk may have room again
                 self._tell_written()
-                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
                 tries += 1
                 continue
             tries = 0
@@ -259,7 +244,7 @@ class Recorder:
         oldest = await backlog.oldest(self.BATCH)
         entries = [await self._with_participant(entry) for entry in oldest.entries]
         kept = await self._store(entries)
-        dropped = [entry for entry in entries if isinstance(entry, FinalToKeep) and _is_dropped(entry, kept)]
+        dropped = [entry for entry in entries if isinstance(entry, FinalToStore) and _is_dropped(entry, kept)]
         homeless = [final for final in dropped if final.session_id not in kept.gone]
         strays = await self._records.keep_strays(homeless)
         numbered = 0
@@ -281,7 +266,7 @@ class Recorder:
 
     async def _with_participant(self, entry: Entry) -> Entry:
         """A final that was set aside before its speaker's row was known."""
-        if not isinstance(entry, FinalToKeep) or entry.participant_id is not None:
+        if not isinstance(entry, FinalToStore) or entry.participant_id is not None:
             return entry
         key = entry.session_id, entry.caption.speaker.identity
         if key not in self._participants:
@@ -299,23 +284,23 @@ class Recorder:
         attempt.add_done_callback(self._attempts.discard)
         return attempt
 
-    async def _store_waiting(self, batch: list[_Waiting]) -> Kept:
+    async def _store_waiting(self, batch: list[_Waiting]) -> StoreOutcome:
         if missing := {item.participant for item in batch if not item.participant.done()}:
             await asyncio.wait(missing)  # unlike `gather`, leaves them alone when cancelled
         return await self._store([_placed(item) for item in batch])
 
-    async def _store(self, entries: Sequence[Entry]) -> Kept:
-        finals = [entry for entry in entries if isinstance(entry, FinalToKeep)]
-        kept = await self._records.keep(finals) if finals else Kept(frozenset(), frozenset())
+    async def _store(self, entries: Sequence[Entry]) -> StoreOutcome:
+        finals = [entry for entry in entries if isinstance(entry, FinalToStore)]
+        kept = await self._records.keep(finals) if finals else StoreOutcome(frozenset(), frozenset())
         for entry in entries:
-            if isinstance(entry, UsageToKeep):
+            if isinstance(entry, UsageToStore):
                 await self._records.save_usage(entry.claimed, entry.participant_ids, entry.usage)
         return kept
 
-    def _account(self, entries: Sequence[Entry], kept: Kept) -> None:
+    def _account(self, entries: Sequence[Entry], kept: StoreOutcome) -> None:
         """The database has them, or will never take them."""
         for entry in entries:
-            if isinstance(entry, FinalToKeep):
+            if isinstance(entry, FinalToStore):
                 self.kept += not _is_dropped(entry, kept)
                 transcription_id = entry.lease.transcription_id
             else:
@@ -334,18 +319,18 @@ class Recorder:
         self._written.clear()
 
 
-def _placed(item: _Waiting) -> FinalToKeep:
+def _placed(item: _Waiting) -> FinalToStore:
     known = item.participant.done() and not item.participant.cancelled()
     return replace(item.final, participant_id=item.participant.result() if known else None)
 
 
-def _is_dropped(final: FinalToKeep, kept: Kept) -> bool:
+def _is_dropped(final: FinalToStore, kept: StoreOutcome) -> bool:
     return final.lease.transcription_id in kept.fenced or final.session_id in kept.gone
 
 
 def _key(entry: Entry) -> object:
     """What tells an entry from the others of its transcription, also after a way over the disk."""
-    return entry.seq if isinstance(entry, FinalToKeep) else entry.usage
+    return entry.seq if isinstance(entry, FinalToStore) else entry.usage
 
 
 def _unforeseen(error: BaseException) -> BaseException | None:

@@ -11,7 +11,7 @@ from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.journal import FinalToKeep, KeptFinal
+from gateway.transcription.usecases.journal import FinalToStore, StoredFinal
 from gateway.transcription.usecases.speech import ProviderSession
 
 
@@ -55,7 +55,7 @@ class TranscriptionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoreOutcome:
     """What became of a batch: everything not named here is in the database."""
 
     fenced: frozenset[str]  # transcription ids whose lease has passed to somebody else
@@ -125,8 +125,8 @@ class Records(Protocol):
     async def participants(self, session_id: str) -> list[Participation]:
         """Who is in the session now, the longest present first."""
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept: ...
-    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
+    async def keep(self, finals: Sequence[FinalToStore]) -> StoreOutcome: ...
+    async def keep_strays(self, finals: Sequence[FinalToStore]) -> int:
         """Words that people have seen, of a transcription whose lease has passed to somebody else: kept without a
         number, unless the new owner has that speaker's words of that time. Returns: how many."""
 
@@ -135,7 +135,7 @@ class Records(Protocol):
         by itself, and asks again when it has stopped. Returns: them, in order."""
 
     async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]: ...
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]: ...
     def usage_id(self, lease: Lease, identity: str) -> str:
         """Always the same for one participant of one transcription, so that an adopter continues the row."""
 

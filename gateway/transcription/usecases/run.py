@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.clock import Clock
-from gateway.outage import Outage, RecordsUnavailable
+from gateway.outage import Outage, RecordsUnavailable, until_database_answers
 from gateway.transcription.domain.annotations import on_session
 from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
 from gateway.transcription.domain.receipt import Listened
@@ -20,10 +20,10 @@ from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import NOBODY_YET, Claimed, TranscriptionState, move
 from gateway.transcription.domain.usage import Meter, Usage, exceeds, read, started_minutes, whole_seconds
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack, SourceTrouble
-from gateway.transcription.usecases.journal import FinalToKeep, UsageToKeep
+from gateway.transcription.usecases.journal import FinalToStore, UsageToStore
 from gateway.transcription.usecases.limits import READ_EVERY_S, LimitKeeper
 from gateway.transcription.usecases.live import Live
-from gateway.transcription.usecases.record import Recorder, insist
+from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.speech import (
     Annotation,
@@ -64,7 +64,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class RunContext:
     """What every run is given."""
 
     records: Records
@@ -115,7 +115,7 @@ class Run:
         claimed: Claimed,
         speech: SpeechOptions,
         source: AudioSource,
-        world: World,
+        context: RunContext,
         *,
         earlier: list[Usage] | None = None,
         cap_usd: float | None = None,
@@ -129,15 +129,15 @@ class Run:
         self.tracks: list[LiveTrack] = []
         self.finished = asyncio.Event()
         self._speech = speech
-        self._world = world
+        self._context = context
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._meters = _Meters()
         self._cap_usd = cap_usd
-        self._allowance = world.limits.allowance(claimed.session_id, claimed.lease.transcription_id)
+        self._allowance = context.limits.allowance(claimed.session_id, claimed.lease.transcription_id)
         self._spent_usd = spent_usd
         self._stop_asked = asyncio.Event()
-        self._overdue_at = world.clock.monotonic() + NOBODY_AFTER_S
+        self._overdue_at = context.clock.monotonic() + NOBODY_AFTER_S
         self._abandoned = False
         self._released = False
         self._health: tuple[str, ...] = ()
@@ -168,8 +168,8 @@ class Run:
 
     async def renew(self) -> None:
         """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        options = self._world.options
-        if not await self._world.records.renew(self.claimed.lease, options.owner, options.lease_s):
+        options = self._context.options
+        if not await self._context.records.renew(self.claimed.lease, options.owner, options.lease_s):
             self.abandon("another replica took over")
 
     @property
@@ -183,7 +183,7 @@ class Run:
 
     def usage(self) -> list[Usage]:
         self._read_links()
-        return [read(meter, self._world.transcriber.gate) for meter in self._meters.by_identity.values()]
+        return [read(meter, self._context.transcriber.gate) for meter in self._meters.by_identity.values()]
 
     @property
     def health(self) -> tuple[str, ...]:
@@ -194,8 +194,8 @@ class Run:
 
     async def run(self) -> None:
         """Transcribe until stopped, then drain, settle the books and end. Never raises but on cancellation."""
-        slug, world = self.claimed.slug, self._world
-        world.live.begin(slug, self.claimed.numbering)
+        slug, context = self.claimed.slug, self._context
+        context.live.begin(slug, self.claimed.numbering)
         self._show_state()
         log.info("transcription started", extra={"session": slug, "transcription": self.claimed.lease.transcription_id})
         try:
@@ -222,7 +222,7 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
-            self._world.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
+            self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
 
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
@@ -233,21 +233,21 @@ class Run:
         """Everything said is in the database, then the books are closed."""
         if self.state is not TranscriptionState.STOPPING:
             self._move(TranscriptionState.STOPPING)
-        records, lease = self._world.records, self.claimed.lease
+        records, lease = self._context.records, self.claimed.lease
         if self._abandoned:
-            await insist(self._keep_provider_notes)  # they are ours whoever has the lease
+            await until_database_answers(self._keep_provider_notes)  # they are ours whoever has the lease
         else:
-            await insist(self._keep_notes)
+            await until_database_answers(self._keep_notes)
             if self._released:
                 await self._close_meters()
-                await insist(lambda: records.release(lease, self._world.options.owner))
+                await until_database_answers(lambda: records.release(lease, self._context.options.owner))
             else:
-                now = self._world.clock.now()
+                now = self._context.clock.now()
                 for meter in self._meters.by_identity.values():
                     meter.ended_at = now
                 await self._close_meters()
                 complete = self.counts.finals_complete
-                await insist(lambda: records.finish(lease, self.reason or "stopped", complete))
+                await until_database_answers(lambda: records.finish(lease, self.reason or "stopped", complete))
                 await self._number_strays()
         self.state = move(self.state, TranscriptionState.STOPPED)
         if not self._released:
@@ -260,23 +260,23 @@ class Run:
 
     async def _close_meters(self) -> None:
         """The last reading; then nothing of this run is missing in the database."""
-        await insist(self._checkpoint)
-        await self._world.recorder.settled(self.claimed.lease.transcription_id)
+        await until_database_answers(self._checkpoint)
+        await self._context.recorder.settled(self.claimed.lease.transcription_id)
 
     async def _number_strays(self) -> None:
         """Words of a former owner that came back while we numbered: only now is their number sure."""
-        channel = self._world.live.channel(self.claimed.slug)
-        for final in await insist(lambda: self._world.records.number_strays(self.claimed.session_id)):
+        channel = self._context.live.channel(self.claimed.slug)
+        for final in await until_database_answers(lambda: self._context.records.number_strays(self.claimed.session_id)):
             channel.final(final.seq, final.utterance_id, final.data)
 
     # --- one track ----------------------------------------------------------------------------------------
 
     async def _track(self, track: AudioTrack) -> None:
         """source → chunks → provider, until the track ends; then its last finals."""
-        speaker, world = track.speaker, self._world
+        speaker, context = track.speaker, self._context
         meter = self._meter(speaker)
         participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        link = world.transcriber.open(
+        link = context.transcriber.open(
             self._speech,
             {"transcription": self.claimed.lease.transcription_id, "identity": speaker.identity[:200]},
             lambda speech: self._hear(live, speech),
@@ -290,7 +290,7 @@ class Run:
                 tasks.create_task(self._join(live), name=f"join {speaker.identity}")
                 tasks.create_task(self._listen(live), name=f"listen {speaker.identity}")
                 await self._pump(live)
-                link.finish(world.options.drain_s)
+                link.finish(context.options.drain_s)
         finally:
             # Only this track's own: another one of the same participant may still run, after a takeover for example.
             meter.listened_before += _listened(live)
@@ -309,7 +309,7 @@ class Run:
         self._noted.set()
 
     async def _pump(self, live: LiveTrack) -> None:
-        recorder, link = self._world.recorder, live.link
+        recorder, link = self._context.recorder, live.link
         try:
             async for chunk in live.track.chunks():
                 if self.state is TranscriptionState.STARTING:
@@ -336,7 +336,9 @@ class Run:
         """The speaker's row, made in the background so that a slow database holds up no audio."""
         speaker = live.track.speaker
         try:
-            participant = await insist(lambda: self._world.records.joined(self.claimed.session_id, speaker))
+            participant = await until_database_answers(
+                lambda: self._context.records.joined(self.claimed.session_id, speaker)
+            )
         except LookupError:
             participant = None  # the session was deleted; its finals are dropped by the writer
         self._meters.participants[speaker.identity] = participant
@@ -396,17 +398,17 @@ class Run:
             self.counts.repeated += 1
             return False
         self.counts.finals += 1
-        self.counts.last_final_at = self._world.clock.monotonic()
-        final = FinalToKeep(
+        self.counts.last_final_at = self._context.clock.monotonic()
+        final = FinalToStore(
             self.claimed.lease,
             self.claimed.session_id,
             self.claimed.numbering.epoch,
             seq,
             said,
             None,
-            self._world.live.encode(said),
+            self._context.live.encode(said),
         )
-        self._world.recorder.put(self.claimed.slug, final, participant)
+        self._context.recorder.put(self.claimed.slug, final, participant)
         return True
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
@@ -439,19 +441,19 @@ class Run:
         )
 
     def _show_partial(self, said: Caption, live: LiveTrack) -> None:
-        self._world.live.channel(self.claimed.slug).partial(said.utterance_id, self._world.live.encode(said))
+        self._context.live.channel(self.claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
         live.track.caption(said.utterance_id, said.text, is_final=False)
-        if self._world.options.store_partials:
+        if self._context.options.store_partials:
             known = live.participant.result() if live.participant.done() else None
             self._partials[said.utterance_id] = (said, known)
 
     def _withdraw(self, live: LiveTrack, utterance_id: str) -> None:
         """An empty partial takes the unsettled words off the screens."""
-        now = self._world.clock.now()
+        now = self._context.clock.now()
         since = now - self.claimed.numbering.origin
         at_ms = max(0, since // timedelta(milliseconds=1))
         empty = Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
-        self._world.live.channel(self.claimed.slug).partial(utterance_id, self._world.live.encode(empty))
+        self._context.live.channel(self.claimed.slug).partial(utterance_id, self._context.live.encode(empty))
         live.track.caption(utterance_id, "", is_final=False)
         self._partials.pop(utterance_id, None)
 
@@ -462,7 +464,7 @@ class Run:
 
         The books are kept beside it, because the database may be slow.
         """
-        clock = self._world.clock
+        clock = self._context.clock
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_books(), name=f"books {self.claimed.slug}")
             checkpoint = clock.monotonic() + CHECKPOINT_S
@@ -481,7 +483,7 @@ class Run:
 
     async def _keep_books(self) -> None:
         """Once a second: what may be late in the database; every third of the lease: its renewal."""
-        clock, options = self._world.clock, self._world.options
+        clock, options = self._context.clock, self._context.options
         renewal = clock.monotonic() + options.lease_s / 3
         reading = clock.monotonic()
         touched = clock.monotonic()
@@ -501,7 +503,7 @@ class Run:
                 await self._keep_notes()
                 spoken_at = self.counts.last_final_at
                 if spoken_at is not None and spoken_at > touched and now - touched >= TOUCH_S:
-                    await self._world.records.touch(self.claimed.session_id)
+                    await self._context.records.touch(self.claimed.session_id)
                     touched = now
             except RecordsUnavailable as error:
                 # The fence guards every write, so going on without a renewal can harm nobody.
@@ -518,14 +520,14 @@ class Run:
             if live.trouble is None and (trouble := live.track.trouble()):
                 self._trouble(live, trouble)
         reasons = []
-        if (trouble := self._world.transcriber.trouble) and self.tracks:
+        if (trouble := self._context.transcriber.trouble) and self.tracks:
             reasons.append(trouble)
         if waiting:
             reasons.append("the provider's concurrent sessions are all in use; audio is held")
         if any(live.link.state in ("creating", "connecting") and live.link.backlog_s > 3 for live in self.tracks):
             reasons.append("the connection to the speech provider is being restored")
-        if self._world.recorder.behind_s > 2:
-            where = "in memory only" if self._world.recorder.trouble else "on disk"
+        if self._context.recorder.behind_s > 2:
+            where = "in memory only" if self._context.recorder.trouble else "on disk"
             reasons.append(f"the database is behind; finals are kept {where}")
         reasons += [
             f"{live.track.speaker.identity} speaks and no text comes: the provider is mute, or it is only noise"
@@ -544,14 +546,14 @@ class Run:
             self.stop(f"cost cap of {self._cap_usd:.2f} USD reached")
         if found := self._allowance.reached(self._seconds_sent(), len(self.tracks)):
             self.stop(found.reason)
-        longest = self._world.options.maximum_s
-        if longest and (self._world.clock.now() - self.claimed.started_at).total_seconds() >= longest:
+        longest = self._context.options.maximum_s
+        if longest and (self._context.clock.now() - self.claimed.started_at).total_seconds() >= longest:
             self.stop(f"maximum length of {longest:g} s reached")
 
     def _is_unattended(self) -> bool:
         """Nobody has come since the start, although there was time."""
         alone = self.state is TranscriptionState.STARTING and not self.tracks
-        return alone and self._world.clock.monotonic() >= self._overdue_at
+        return alone and self._context.clock.monotonic() >= self._overdue_at
 
     def _seconds_sent(self) -> int:
         self._read_links()
@@ -566,12 +568,12 @@ class Run:
         )
 
     async def _checkpoint(self) -> None:
-        reading = UsageToKeep(self.claimed, dict(self._meters.participants), tuple(self.usage()))
-        await self._world.recorder.checkpoint(reading)
+        reading = UsageToStore(self.claimed, dict(self._meters.participants), tuple(self.usage()))
+        await self._context.recorder.checkpoint(reading)
 
     async def _keep_notes(self) -> None:
         """What may be a second late in the database: state, provider sessions, partials."""
-        records = self._world.records
+        records = self._context.records
         if self._stored_state is not self.state and not (self._abandoned or self._released):
             state = self.state
             await records.set_state(self.claimed.lease, state)
@@ -584,7 +586,7 @@ class Run:
     async def _keep_provider_notes(self) -> None:
         while self._provider_notes:
             identity, session = self._provider_notes[0]
-            await self._world.records.provider_session(self.claimed, identity, session)
+            await self._context.records.provider_session(self.claimed, identity, session)
             del self._provider_notes[0]
 
     # --- small things -------------------------------------------------------------------------------------
@@ -593,11 +595,11 @@ class Run:
         meters = self._meters.by_identity
         if speaker.identity not in meters:
             meters[speaker.identity] = Meter(
-                self._world.records.usage_id(self.claimed.lease, speaker.identity),
+                self._context.records.usage_id(self.claimed.lease, speaker.identity),
                 speaker.identity,
                 speaker.name,
-                self._world.clock.now(),
-                self._world.options.cost_per_minute,
+                self._context.clock.now(),
+                self._context.options.cost_per_minute,
             )
         return meters[speaker.identity]
 
@@ -618,10 +620,10 @@ class Run:
 
     def _show_state(self) -> None:
         reason = self.reason if self.state in (TranscriptionState.STOPPING, TranscriptionState.STOPPED) else None
-        self._world.live.set_state(self.claimed.slug, self.state.shown, reason)
+        self._context.live.set_state(self.claimed.slug, self.state.shown, reason)
 
     def _say(self, kind: str, data: dict[str, object]) -> None:
-        self._world.live.channel(self.claimed.slug).say(kind, msgspec.json.encode(data))
+        self._context.live.channel(self.claimed.slug).say(kind, msgspec.json.encode(data))
 
 
 def _listened(live: LiveTrack) -> Listened:

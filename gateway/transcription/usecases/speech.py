@@ -114,7 +114,7 @@ class Transcriber(Protocol):
     def gate(self) -> str:
         """The mode of the voice-activity gate: off, shadow or on."""
 
-    async def refuse(self) -> None:
+    async def check_key(self) -> None:
         """Raises: ProviderRefusedKey when the provider is known to refuse us."""
 
     def open(

@@ -39,7 +39,7 @@ class AccountUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LooseEnd:
+class UnreconciledSession:
     """A session in the books that somebody has to see to. `url` carries its credential."""
 
     id: str
@@ -54,7 +54,7 @@ class LooseEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedSession:
     """A session that runs at the provider. `labels`: what its POST was given."""
 
     id: str
@@ -62,7 +62,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProviderReport:
     """The provider's own account of a session. `heard`: in order, times in seconds of its own clock."""
 
     is_over: bool
@@ -71,7 +71,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class OrphanSession:
     """A session that runs at the provider and stands in no book."""
 
     id: str
@@ -81,14 +81,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class TranscriptionOwner:
     """A transcription in the books. `owner` None: it is stopped."""
 
     session_id: str
     owner: str | None
 
 
-Salvage = Callable[[LooseEnd, Sequence[Utterance]], Awaitable[object]]
+Salvage = Callable[[UnreconciledSession, Sequence[Utterance]], Awaitable[object]]
 """Keep what an ended session had heard and its dead process had not kept."""
 
 
@@ -99,30 +99,30 @@ class Account(Protocol):
     def mine(self) -> Collection[str]:
         """Sessions that links of this process carry, or are just ending."""
 
-    async def running(self) -> Sequence[Listed]: ...
+    async def running(self) -> Sequence[ListedSession]: ...
     async def end(self, url: str) -> bool:
         """Whether the session has taken note, or is gone."""
 
     async def end_by_id(self, session_id: str) -> bool: ...
-    async def told(self, session_id: str) -> Told | None:
+    async def told(self, session_id: str) -> ProviderReport | None:
         """None: it knows no such session."""
 
 
-class Books(Protocol):
+class SessionLedger(Protocol):
     """The database. May raise RecordsUnavailable."""
 
-    async def left_open(self, owner: str, limit: int) -> Sequence[LooseEnd]:
+    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
         """Sessions of processes that do not answer for them any more, in transcriptions of `owner` or of nobody."""
 
-    async def found(self, session: Found, now: datetime) -> None:
+    async def found(self, session: OrphanSession, now: datetime) -> None:
         """Enter a session without a process."""
 
     async def closed(self, session_id: str, now: datetime, outcome: str) -> None: ...
-    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[LooseEnd]: ...
+    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[UnreconciledSession]: ...
     async def audited(self, session_id: str, billing_seconds: float | None) -> None: ...
     async def audit_again(self, session_id: str, at: datetime) -> None: ...
     async def known(self, session_ids: Sequence[str]) -> set[str]: ...
-    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, Held]: ...
+    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, TranscriptionOwner]: ...
 
 
 @dataclass(slots=True)
@@ -139,7 +139,9 @@ class SweepCounts:
     seconds_billed: float = 0.0
 
 
-def is_orphan(labels: Mapping[str, str], held: Held | None, *, owner: str, process: str, seen_before: bool) -> bool:
+def is_orphan(
+    labels: Mapping[str, str], held: TranscriptionOwner | None, *, owner: str, process: str, seen_before: bool
+) -> bool:
     """Whether a session that runs at the provider, in no book and in nobody's hands here, is ours to end.
 
     Of a living replica's transcriptions never. At once when it is ours and another process opened it: that one is dead
@@ -162,7 +164,7 @@ class Sweeper:
     def __init__(
         self,
         account: Account,
-        books: Books,
+        books: SessionLedger,
         clock: Clock,
         *,
         owner: str,
@@ -224,11 +226,11 @@ class Sweeper:
             if is_orphan(one.labels, whose, owner=self._owner, process=self._process, seen_before=seen_before):
                 log.warning("a provider session runs that nobody carries", extra={"providerSession": one.id})
                 session_id = whose.session_id if whose is not None else ""
-                found = Found(one.id, one.labels["transcription"], session_id, one.labels.get("identity", ""))
+                found = OrphanSession(one.id, one.labels["transcription"], session_id, one.labels.get("identity", ""))
                 await self._books.found(found, self._clock.now())
         self._listed = frozenset(one.id for one in strange)
 
-    async def _end(self, orphan: LooseEnd) -> None:
+    async def _end(self, orphan: UnreconciledSession) -> None:
         try:
             is_ended = await (self._account.end(orphan.url) if orphan.url else self._account.end_by_id(orphan.id))
             told = await self._account.told(orphan.id)
@@ -262,12 +264,12 @@ class Sweeper:
         due = await self._books.to_audit(now, now + timedelta(seconds=TAKEN_S), BATCH)
         await few_at_once([self._audit(one) for one in due])
 
-    async def _audit(self, one: LooseEnd) -> None:
+    async def _audit(self, one: UnreconciledSession) -> None:
         try:
             told = await self._account.told(one.id)
         except AccountUnavailable as error:
             log.info("the bill of a session cannot be read: %s", error, extra={"providerSession": one.id})
-            told = Told(is_over=False, billing_seconds=None)
+            told = ProviderReport(is_over=False, billing_seconds=None)
         billed = told.billing_seconds if told is not None else None
         is_running = told is not None and not told.is_over
         if billed is None and one.audits < (MOST_AUDITS if is_running else AUDITS_OF_NOTHING):
@@ -283,7 +285,7 @@ class Sweeper:
         else:
             self._compare(one, billed)
 
-    def _compare(self, one: LooseEnd, billed: float) -> None:
+    def _compare(self, one: UnreconciledSession, billed: float) -> None:
         self.counts.billed += 1
         if one.outcome == ORPHANED:
             return

@@ -13,18 +13,17 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.outage import Outage, RecordsUnavailable
+from gateway.outage import Outage, RecordsUnavailable, until_database_answers
 from gateway.transcription.domain.captions import Speaker, Utterance
 from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere
-from gateway.transcription.domain.salvage import Kept, salvage
+from gateway.transcription.domain.salvage import StoredUtterance, salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
 from gateway.transcription.usecases.audio import AudioSources
-from gateway.transcription.usecases.record import insist
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
-from gateway.transcription.usecases.run import Run, World
-from gateway.transcription.usecases.sweep import LooseEnd
+from gateway.transcription.usecases.run import Run, RunContext
+from gateway.transcription.usecases.sweep import UnreconciledSession
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +59,16 @@ class Seen:
 class Transcriptions:
     """Owns every run of this replica. Use inside `async with serving()`."""
 
-    def __init__(self, world: World, sources: AudioSources) -> None:
-        self._world = world
+    def __init__(self, context: RunContext, sources: AudioSources) -> None:
+        self._context = context
         self._sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: asyncio.TaskGroup | None = None
         self._run_tasks: set[asyncio.Task[None]] = set()
         self._draining = False
-        self._world.recorder.fenced = self._lease_lost
-        self._world.recorder.gone = self.session_gone
+        self._context.recorder.fenced = self._lease_lost
+        self._context.recorder.gone = self.session_gone
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -77,7 +76,7 @@ class Transcriptions:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await insist(lambda: self._adopt(own=True))
+            await until_database_answers(lambda: self._adopt(own=True))
             adopting = tasks.create_task(self._adopt_for_ever(), name="adopt")
             try:
                 yield
@@ -87,7 +86,7 @@ class Transcriptions:
                 for run in self.runs:
                     run.release()
                 if self._run_tasks:
-                    _, late = await asyncio.wait(self._run_tasks, timeout=self._world.options.drain_s + STOP_MARGIN_S)
+                    _, late = await asyncio.wait(self._run_tasks, timeout=self._context.options.drain_s + STOP_MARGIN_S)
                     for task in late:
                         task.cancel()
 
@@ -121,20 +120,20 @@ class Transcriptions:
                 return self._shown(running, created=False)
             if session.status in ("ENDED", "EXPIRED"):
                 raise SessionOver(session.slug, session.status)
-            self._sources.refuse(request.source)
-            await self._world.transcriber.refuse()
-            await self._world.limits.admit(session.id)
-            spent = await self._world.records.spent(session.id)
+            self._sources.require(request.source)
+            await self._context.transcriber.check_key()
+            await self._context.limits.admit(session.id)
+            spent = await self._context.records.spent(session.id)
             cap = request.cost_cap_usd
-            if cap is not None and exceeds(spent + self._world.options.cost_per_minute, cap):
+            if cap is not None and exceeds(spent + self._context.options.cost_per_minute, cap):
                 raise CostCapReached(session.slug, cap)
-            claimed, record = await self._world.records.claim(
+            claimed, record = await self._context.records.claim(
                 session,
                 request.source,
                 _options(request),
                 self._sources.new_key(request.source),
-                self._world.options.owner,
-                self._world.options.lease_s,
+                self._context.options.owner,
+                self._context.options.lease_s,
             )
             if claimed is None:
                 return Started(record, record.state.lower(), False, Ingest(stream_key=record.stream_key))
@@ -149,7 +148,7 @@ class Transcriptions:
         """
         async with self._lock(slug):
             session = await self._session(slug, None)
-            record = await self._world.records.transcription(session.slug)
+            record = await self._context.records.transcription(session.slug)
             if record is None:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
@@ -163,19 +162,19 @@ class Transcriptions:
             if not wait:
                 return None
             await self._until_finished(run)
-            record = await self._world.records.transcription(slug)
+            record = await self._context.records.transcription(slug)
             if record is None:
                 raise SessionNotFound(slug)  # it was deleted meanwhile
             if record.state != TranscriptionState.STOPPED:
                 raise RunsElsewhere(slug)  # our lease was lost meanwhile
-        usage = await self._world.records.usage(record.id)
+        usage = await self._context.records.usage(record.id)
         return Stopped(record, bool(record.finals_complete), usage)
 
     async def seen(self, slug: str) -> Seen:
         """Without the database what runs here is still seen. Raises: SessionNotFound, NeverStarted."""
         try:
             session = await self._session(slug, None)
-            record = await self._world.records.transcription(session.slug)
+            record = await self._context.records.transcription(session.slug)
         except RecordsUnavailable:
             run = self._runs.get(slug)
             if run is None:
@@ -191,7 +190,7 @@ class Transcriptions:
         Raises: RecordsUnavailable when nothing runs here either.
         """
         try:
-            records = await self._world.records.running()
+            records = await self._context.records.running()
         except RecordsUnavailable:
             if not self._runs:
                 raise
@@ -203,16 +202,16 @@ class Transcriptions:
         seen = await self.seen(slug)
         if seen.run is not None and not seen.run.finished.is_set():
             return seen.run.usage()
-        return await self._world.records.usage(seen.record.id)
+        return await self._context.records.usage(seen.record.id)
 
-    async def salvage(self, orphan: LooseEnd, heard: Sequence[Utterance]) -> None:
+    async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         """Go on with what the provider heard from a dead process: what has no final gets one, if its run is here."""
         found = (run for run in self.runs if run.claimed.lease.transcription_id == orphan.transcription_id)
         run = next(found, None)
         if run is None or run.finished.is_set():
             return
-        records, session_id = self._world.records, run.claimed.session_id
-        kept: list[Kept] = []
+        records, session_id = self._context.records, run.claimed.session_id
+        kept: list[StoredUtterance] = []
         name: str | None = None
         after = 0
         while page := await records.finals(session_id, after, _PAGE):
@@ -222,7 +221,7 @@ class Transcriptions:
                 if said["participantIdentity"] == orphan.identity:
                     name = said["participantName"]
                 if said["utteranceId"].startswith(f"{orphan.id}:"):
-                    kept.append(Kept(said["text"], said["startMs"]))
+                    kept.append(StoredUtterance(said["text"], said["startMs"]))
         opened = orphan.opened_at - run.claimed.numbering.origin
         missing = salvage(kept, heard, round(opened.total_seconds() * 1000))
         if missing is None:
@@ -236,13 +235,13 @@ class Transcriptions:
 
     async def _until_finished(self, run: Run) -> None:
         try:
-            async with asyncio.timeout(self._world.options.drain_s + STOP_MARGIN_S):
+            async with asyncio.timeout(self._context.options.drain_s + STOP_MARGIN_S):
                 await run.finished.wait()
         except TimeoutError:
             raise NotReady("the transcription is stopping, but the database does not answer") from None
 
     async def _session(self, slug: str, session_id: str | None) -> SessionRecord:
-        session = await self._world.records.session(slug)
+        session = await self._context.records.session(slug)
         if session is None or (session_id is not None and session.id != session_id):
             raise SessionNotFound(slug)
         return session
@@ -254,7 +253,7 @@ class Transcriptions:
             claimed,
             SpeechOptions.read(options),
             self._sources.open(claimed, speaker),
-            self._world,
+            self._context,
             earlier=earlier,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
@@ -287,7 +286,7 @@ class Transcriptions:
 
     async def _adopt(self, *, own: bool = False) -> None:
         """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
-        records, options = self._world.records, self._world.options
+        records, options = self._context.records, self._context.options
         for run in self.runs:
             # After a long outage our own leases have run out too, and adopting them would fence our own runs.
             if not run.finished.is_set():

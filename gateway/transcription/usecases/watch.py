@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import SessionNotFound
+from gateway.outage import until_database_answers
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.record import insist
 from gateway.transcription.usecases.records import Records
 
 
@@ -58,7 +58,7 @@ class Watching:
         """Reads the finals after a number, waiting for the database if it has to."""
 
         async def read(after: int, limit: int) -> list[tuple[int, bytes]]:
-            finals = await insist(lambda: self._records.finals(watched.session_id, after, limit))
+            finals = await until_database_answers(lambda: self._records.finals(watched.session_id, after, limit))
             return [(final.seq, final.data) for final in finals]
 
         return read

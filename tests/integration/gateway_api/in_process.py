@@ -23,7 +23,7 @@ from gateway.live.protocol import encode_caption
 from gateway.settings import Settings
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import SessionRecord
 from storage.postgres.pool import open_pool
 from storage.postgres.sessions import Sessions
@@ -200,7 +200,7 @@ class Shelf:
             anna = Speaker("anna", "Anna")
             said = Caption(f"p:{seq}", text, "en", True, anna, at, at, 2000 * seq, 2000 * seq + 1500, 0.9, words)
             epoch = claimed.numbering.epoch
-            finals.append(FinalToKeep(claimed.lease, session.id, epoch, seq, said, None, encode_caption(said)))
+            finals.append(FinalToStore(claimed.lease, session.id, epoch, seq, said, None, encode_caption(said)))
         for at_ in range(0, len(finals), 200):
             await self.records.keep(finals[at_ : at_ + 200])
         if finish:

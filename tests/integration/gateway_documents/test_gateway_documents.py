@@ -20,7 +20,7 @@ from gateway.errors import SessionNotFound
 from gateway.live.protocol import encode_caption
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import SessionRecord
 from storage.blob.folder import FolderBlobs
 from storage.postgres.pool import Database, open_pool
@@ -102,7 +102,7 @@ class World:
             said = Caption(f"p:{seq}", text, "en", True, anna, at, at, 1000 * seq, 1000 * seq + 500, 0.9, words)
             epoch = claimed.numbering.epoch
             data = encode_caption(said)
-            finals.append(FinalToKeep(claimed.lease, self.session.id, epoch, seq, said, participant, data))
+            finals.append(FinalToStore(claimed.lease, self.session.id, epoch, seq, said, participant, data))
         await self.records.keep(finals)
         await self.records.finish(claimed.lease, "stopped by request", True)
 

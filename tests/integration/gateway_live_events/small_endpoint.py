@@ -20,7 +20,7 @@ from gateway.live.hub import Hub, HubOptions
 from gateway.live.sending import SendAll, send_all
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.journal import StoredFinal
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.watch import Watching
 
@@ -53,8 +53,8 @@ class FewRecords:
     async def numbering(self, session_id: str) -> Numbering | None:
         return None
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        return [KeptFinal(seq, data) for seq, data in enumerate(self.kept, 1) if after < seq <= after + limit]
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
+        return [StoredFinal(seq, data) for seq, data in enumerate(self.kept, 1) if after < seq <= after + limit]
 
 
 @dataclass

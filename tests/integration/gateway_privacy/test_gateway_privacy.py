@@ -25,7 +25,7 @@ from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.domain.usage import Meter, read
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Kept, SessionRecord
 from storage.postgres.analyses import Analyses
@@ -56,7 +56,7 @@ class Records(PostgresRecords):
 
     away = False
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def keep(self, finals: Sequence[FinalToStore]) -> Kept:
         if self.away:
             raise RecordsUnavailable("switched off by the test")
         return await super().keep(finals)
@@ -107,7 +107,7 @@ class World:
             at = BEGIN + timedelta(seconds=seq)
             words = (Word(word, 1000 * seq, 1000 * seq + 500),)
             said = Caption(f"p:{seq}", word, "en", True, ANNA, at, at, 1000 * seq, 1000 * seq + 500, 0.9, words)
-            final = FinalToKeep(
+            final = FinalToStore(
                 claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, None, encode_caption(said)
             )
             self.recorder.put(claimed.slug, final, participant)

@@ -19,7 +19,7 @@ from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.domain.usage import Meter, Usage, read
 from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import Records, SessionRecord, TranscriptionRecord
 from gateway.transcription.usecases.speech import ProviderSession
 from storage.postgres.pool import connect, open_pool
@@ -91,12 +91,12 @@ async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
         )
 
 
-def final(claimed: Claimed, seq: int, utterance: str | None = None, participant: str | None = None) -> FinalToKeep:
+def final(claimed: Claimed, seq: int, utterance: str | None = None, participant: str | None = None) -> FinalToStore:
     at = BEGIN + timedelta(seconds=seq)
     text = f"Number {seq}."
     said = Caption(utterance or f"p:{seq}", text, "en", True, ANNA, at, at, seq * 1000, seq * 1000, 0.9, ())
     data = json.dumps({"text": text, "utteranceId": said.utterance_id}).encode()
-    return FinalToKeep(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, participant, data)
+    return FinalToStore(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, participant, data)
 
 
 def used(shelf: Shelf, claimed: Claimed, seconds: int, identity: str = "anna", **more: object) -> Usage:

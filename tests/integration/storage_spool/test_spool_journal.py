@@ -13,25 +13,25 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.infra.journal import open_journal
-from gateway.transcription.usecases.journal import FinalToKeep, JournalTrouble, UsageToKeep
+from gateway.transcription.usecases.journal import FinalToStore, JournalTrouble, UsageToStore
 from storage.spool.spool import open_spool
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123_456, UTC)
 LIMIT = 1_000_000
 
 
-def final(seq: int, session: str = "s", text: str = "Good morning.") -> FinalToKeep:
+def final(seq: int, session: str = "s", text: str = "Good morning.") -> FinalToStore:
     words = (Word("Good", 10, 200), Word("morning.", 210, 500))
     said = Caption(f"p:{seq}", text, "en", True, Speaker("anna", "Anna"), NOW, NOW, 10, 500, 0.97, words)
-    return FinalToKeep(Lease("t", 3), session, "epoch1", seq, said, "participant", b'{"text":"%d"}' % seq)
+    return FinalToStore(Lease("t", 3), session, "epoch1", seq, said, "participant", b'{"text":"%d"}' % seq)
 
 
-def reading(seconds: int) -> UsageToKeep:
+def reading(seconds: int) -> UsageToStore:
     claimed = Claimed(
         Lease("t", 3), "s", "abc", "rtmp", {"costCapUsd": 1}, "the-stream-key", NOW, Numbering("epoch1", NOW, 7)
     )
     used = Usage("u", "anna", NOW, None, seconds, 1, 10, 3, 1, 2, 0.01, 0.01, 0)
-    return UsageToKeep(claimed, {"anna": "participant", "bob": None}, (used,))
+    return UsageToStore(claimed, {"anna": "participant", "bob": None}, (used,))
 
 
 def on_disk(folder: Path) -> bytes:

@@ -18,9 +18,9 @@ from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, StoredFinal, UsageToStore
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Kept
+from gateway.transcription.usecases.records import StoreOutcome
 
 
 class SlowRecords(MemoryRecords):
@@ -40,7 +40,7 @@ class SlowRecords(MemoryRecords):
         async with self.slow_usage:
             await super().save_usage(claimed, participant_ids, usage)
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def keep(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
         self.batches.append([final.seq for final in finals])
         await asyncio.sleep(self.slow_s)
         if self.broken:
@@ -71,7 +71,7 @@ class MemoryJournal:
         for entry in entries:
             self.entries.append((self._next, entry))
             self._next += 1
-            if isinstance(entry, FinalToKeep):
+            if isinstance(entry, FinalToStore):
                 self.appended.append(entry.seq)
 
     async def oldest(self, count: int) -> tuple[list[Entry], int]:
@@ -83,11 +83,11 @@ class MemoryJournal:
         await asyncio.sleep(0)
         self.entries = [(at, entry) for at, entry in self.entries if at > mark]
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         found = {
-            entry.seq: KeptFinal(entry.seq, entry.data, entry.epoch)
+            entry.seq: StoredFinal(entry.seq, entry.data, entry.epoch)
             for _, entry in self.entries
-            if isinstance(entry, FinalToKeep) and entry.session_id == session_id and entry.seq > after
+            if isinstance(entry, FinalToStore) and entry.session_id == session_id and entry.seq > after
         }
         return [found[seq] for seq in sorted(found)[:limit]]
 
@@ -134,18 +134,18 @@ class Desk:
     async def _nothing(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         return []
 
-    def final(self, seq: int) -> FinalToKeep:
+    def final(self, seq: int) -> FinalToStore:
         at = BEGIN + timedelta(seconds=seq)
         said = Caption(f"{self.life}:{seq}", f"Number {seq}.", "en", True, Speaker("anna", None), at, at, 0, 0, 0.9, ())
-        return FinalToKeep(self.claimed.lease, self.claimed.session_id, "e", seq, said, None, self.hub.encode(said))
+        return FinalToStore(self.claimed.lease, self.claimed.session_id, "e", seq, said, None, self.hub.encode(said))
 
     def put(self, *numbers: int) -> None:
         for seq in numbers:
             self.recorder.put("abc", self.final(seq), self.participant)
 
-    def reading(self, seconds: int) -> UsageToKeep:
+    def reading(self, seconds: int) -> UsageToStore:
         used = Usage("u", "anna", BEGIN, None, seconds, 1, seconds, 0, 0, 0, 0.01, 0.01, 0)
-        return UsageToKeep(self.claimed, {"anna": None}, (used,))
+        return UsageToStore(self.claimed, {"anna": None}, (used,))
 
     async def settled(self) -> None:
         await asyncio.wait_for(self.recorder.settled(self.claimed.lease.transcription_id), 1_000)

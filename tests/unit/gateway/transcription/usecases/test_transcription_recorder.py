@@ -14,7 +14,7 @@ from support.frames import seqs
 from gateway.live.hub import Hub
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
 
 
@@ -58,7 +58,7 @@ class Desk:
             at = BEGIN + timedelta(seconds=seq)
             said = Caption(f"p:{seq}", f"Number {seq}.", "en", True, Speaker("anna", None), at, at, 0, 0, 0.9, ())
             data = self.hub.encode(said)
-            final = FinalToKeep(claimed.lease, claimed.session_id, "e", seq, said, None, data)
+            final = FinalToStore(claimed.lease, claimed.session_id, "e", seq, said, None, data)
             self.recorder.put(claimed.slug, final, self.participant)
 
     @property
