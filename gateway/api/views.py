@@ -16,7 +16,7 @@ from gateway.transcription.domain.receipt import receipt
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.usecases.records import TranscriptionRecord
-from gateway.transcription.usecases.run import LiveTrack
+from gateway.transcription.usecases.track import LiveTrack
 from gateway.transcription.usecases.transcriptions import Seen, Started
 
 

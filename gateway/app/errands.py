@@ -24,7 +24,7 @@ from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.infra.local_control import NoControl
 from gateway.settings import Settings
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
 from storage.postgres.migrate import prepare
 from storage.postgres.ownership import Ownership
@@ -56,7 +56,7 @@ async def maintain(settings: Settings) -> dict[str, int]:
                 options, mode=settings.database_tables, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S
             )
             database = await rooms.enter_async_context(open_pool(options, connect_timeout_s=CONNECT_S))
-            records = PostgresRecords(database, clock)
+            records = postgres_records(database, clock)
             service = Service(
                 owner="maintain",
                 database=database,

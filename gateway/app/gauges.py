@@ -83,7 +83,7 @@ def gateway_gauges(
         "Audio waiting to be sent to the provider, worst track",
         plain(lambda: max((live.link.backlog_s for run in runs() for live in run.tracks), default=0)),
     )
-    metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.kept))
+    metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.stored))
     metrics.gauge("finals_pending", "Finals and meter readings not in the database", plain(lambda: recorder.pending))
     metrics.counter(
         "finals_refused",

@@ -44,7 +44,7 @@ from gateway.app.parts import (
 )
 from gateway.app.sessions import Service, open_sessions
 from gateway.app.system_clock import SystemClock
-from gateway.availability import available
+from gateway.availability import DatabaseProbe, available
 from gateway.garbage import collect_garbage
 from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
@@ -58,21 +58,24 @@ from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
 from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.upkeep import WATCH_S, stop_what_is_over
 from gateway.settings import Settings
-from gateway.transcription.infra.account import GladiaAccount, PostgresSessionLedger
+from gateway.transcription.infra.account import GladiaAccount
 from gateway.transcription.infra.journal import open_journal
-from gateway.transcription.infra.ledger import PostgresLedger
+from gateway.transcription.infra.ledger import PostgresUsageLedger
+from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
 from gateway.transcription.infra.provider_slots import SharedSlots
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.infra.sources import Sources
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
 from gateway.transcription.usecases.attend import Attendance, WebhookRefused
+from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.feed import Feeding
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.run import Run, RunContext, RunOptions
+from gateway.transcription.usecases.run import Run
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from gateway.transcription.usecases.watch import Watching
@@ -153,7 +156,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     process = f"{owner}/{secrets.token_hex(4)}"
     # Keys are rotated and the offline recogniser's port changes: neither names the account.
     account = settings.gladia_api_url if settings.engine == "gladia" else f"{settings.engine} of {owner}"
-    records = PostgresRecords(database, clock, account, process)
+    records = postgres_records(database, clock, account, process)
 
     table = ProviderPlaces(database, account, process)
     places: SharedSlots | None = None
@@ -174,7 +177,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     hub = Hub(clock.now)
     journal = await rooms.enter_async_context(open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000))
     recorder = Recorder(records, hub, clock, journal)
-    records.unsaved = recorder.unsaved
+    finals = FinalReader(records, recorder.unstored)
     await _recover(recorder)
     run_options = RunOptions(
         owner=owner,
@@ -189,15 +192,15 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     livekit = await livekit_server(settings, rooms)
     listen = (lambda room: livekit.listen(room, clock)) if livekit else None
     sources = Sources(decoders, clock, lambda: place.rtmp_base, lambda: place.http_url, listen)
-    keeper = LimitKeeper(spending_limits(settings), PostgresLedger(database, clock), clock)
+    keeper = LimitKeeper(spending_limits(settings), PostgresUsageLedger(database, clock), clock)
     transcriptions = Transcriptions(
         RunContext(records, recorder, hub, transcriber, clock, run_options, keeper), sources
     )
-    provider_account, books = GladiaAccount(provider), PostgresSessionLedger(database, account, process)
-    erasure = ProviderErasure(provider_account, books, clock)
+    provider_account, ledger = GladiaAccount(provider), PostgresSessionLedger(database, account, process)
+    erasure = ProviderErasure(provider_account, ledger, clock)
     sweeper = Sweeper(
         provider_account,
-        books,
+        ledger,
         clock,
         owner=owner,
         process=process,
@@ -213,7 +216,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
 
     limits = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
     live_options = LiveOptions(settings.allowed_origins, limits, settings.trusted_proxies)
-    watching = Watching(records)
+    watching = Watching(records, finals)
     endpoint = LiveEndpoint(hub, watching, check_credential, lambda: place.http_url, live_options)
     hosts = Hosts(records, hub, lambda: transcriptions.runs)
     senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
@@ -246,10 +249,12 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     provider_gauges(metrics, provider, places, sweeper.counts, erasure.counts)
     document_gauges(metrics, finaliser, retention)
 
+    probe = DatabaseProbe(database)
+
     async def ready() -> list[str]:
         reasons = ["shutting down"] if transcriptions.draining else []
         try:
-            await records.ping()
+            await probe.ping()
         except RecordsUnavailable:
             reasons.append("the database does not answer")
         return reasons
@@ -283,6 +288,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     api = Api(
         transcriptions,
         records,
+        finals,
         recorder,
         transcriber,
         hub,

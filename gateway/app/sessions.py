@@ -21,7 +21,7 @@ from gateway.sessions.infra.remote_control import RemoteControl, RemoteOptions, 
 from gateway.sessions.usecases.ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.upkeep import UpkeepOptions
 from gateway.settings import Settings
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
 from storage.postgres.pool import Database
 
@@ -37,7 +37,7 @@ class Service:
     owner: str
     database: Database
     clock: Clock
-    records: PostgresRecords
+    records: Records
     hub: Hub
     place: Place
     analyses: Analyses
@@ -63,7 +63,7 @@ async def open_sessions(settings: Settings, service: Service, rooms: AsyncExitSt
         database,
         clock,
         await remote_control(settings, rooms) if settings.ws_server_url else service.control,
-        service.records,
+        service.records.transcriptions,
         _room_tokens(settings),
         UpkeepOptions(service.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
         join_starts=settings.join_source,

@@ -22,7 +22,7 @@ BEGINNINGS: Final = 1_000
 
 
 class History(Protocol):
-    async def transcription(self, slug: str) -> TranscriptionRecord | None:
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
         """The session's newest. Raises: RecordsUnavailable."""
 
 
@@ -105,5 +105,5 @@ class ServerTranscription:
                     return
 
     async def _last(self, slug: str) -> tuple[str, str | None] | None:
-        record = await self._history.transcription(slug)
+        record = await self._history.newest(slug)
         return None if record is None else (record.state, record.stop_reason)

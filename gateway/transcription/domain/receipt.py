@@ -14,18 +14,21 @@ class Listened:
     """Samples of one track or participant.
 
     `heard` came from the source, digital silence included. `speech`: what the voice detector calls so. `silent`: what
-    the gate takes for no part of speech. `kept`: what was kept from the provider: all of `silent` when the gate is on,
-    else what the source itself left out.
+    the gate takes for no part of speech. `withheld`: what was not sent to the provider: all of `silent` when the gate
+    is on, else what the source itself left out.
     """
 
     heard: int = 0
     speech: int = 0
     silent: int = 0
-    kept: int = 0
+    withheld: int = 0
 
     def __add__(self, other: Listened) -> Listened:
         return Listened(
-            self.heard + other.heard, self.speech + other.speech, self.silent + other.silent, self.kept + other.kept
+            self.heard + other.heard,
+            self.speech + other.speech,
+            self.silent + other.silent,
+            self.withheld + other.withheld,
         )
 
 
@@ -41,7 +44,7 @@ class Metered(Protocol):
     @property
     def silent_s(self) -> float: ...
     @property
-    def kept_s(self) -> float: ...
+    def withheld_s(self) -> float: ...
     @property
     def duration_seconds(self) -> int: ...
     @property
@@ -69,7 +72,7 @@ def receipt(used: Iterable[Metered]) -> Receipt:
     """Saved is never more than what was not sent: audio sent twice after a cut eats up savings."""
     rows = list(used)
     prices = [row.cost_per_minute / 60 for row in rows]
-    saved = [min(row.kept_s, max(row.heard_s - row.duration_seconds, 0.0)) for row in rows]
+    saved = [min(row.withheld_s, max(row.heard_s - row.duration_seconds, 0.0)) for row in rows]
     saveable = [had if row.gate == "on" else row.silent_s for row, had in zip(rows, saved, strict=True)]
     return Receipt(
         gate=rows[-1].gate if rows else "off",

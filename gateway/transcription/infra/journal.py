@@ -12,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, StoredFinal, UsageToStore
+from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, UsageToStore
 from storage.spool.errors import SpoolError
 from storage.spool.frames import Place
 from storage.spool.spool import Spool, open_spool
@@ -84,7 +85,7 @@ class SpoolJournal:
         with _trouble():
             await self._spool.forget(mark)
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> Sequence[UnstoredFinal]:
         if session_id not in self._numbers:
             return []
         numbers = self._numbers[session_id]
@@ -96,7 +97,7 @@ class SpoolJournal:
             # What is missing was forgotten while we read: the database has it.
             entry = _entry(records[place.position]) if place.position in records else None
             if isinstance(entry, FinalToStore):
-                found.append(StoredFinal(seq, entry.data, entry.epoch))
+                found.append(UnstoredFinal(seq, entry.data, entry.epoch))
         return found
 
 
@@ -121,10 +122,10 @@ def _record(entry: Entry) -> bytes:
 
 def _entry(record: bytes) -> Entry:
     try:
-        kept = _decode(record)
+        spooled = _decode(record)
     except msgspec.DecodeError as error:
         raise JournalTrouble(
             f"the spool holds something that this version cannot read ({error}); "
             "start the version that wrote it once more, until the spool is empty"
         ) from error
-    return kept.final if isinstance(kept, _Final) else kept.usage
+    return spooled.final if isinstance(spooled, _Final) else spooled.usage

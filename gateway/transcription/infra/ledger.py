@@ -11,7 +11,7 @@ from storage.postgres.limits import Limits, SpaceLimits
 from storage.postgres.pool import Database
 
 
-class PostgresLedger:
+class PostgresUsageLedger:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._limits = Limits(database)
         self._clock = clock

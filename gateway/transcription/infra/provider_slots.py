@@ -21,7 +21,7 @@ POLL_S: Final = 0.5
 LAST_WORD_S: Final = 2.0
 
 
-class _Shared(Place):
+class _ProviderSlot(Place):
     """`id`: of its row. `senior`: the row whose turn it inherits, if that one still stands."""
 
     def __init__(self, went_back: Callable[[Place], None], senior: str | None) -> None:
@@ -48,14 +48,14 @@ class SharedSlots:
         self._limit = limit
         self._lease_s = lease_s
         self._clock = clock
-        self._places: dict[Place, _Shared] = {}  # oldest first
+        self._places: dict[Place, _ProviderSlot] = {}  # oldest first
         self._returned: list[str] = []
         self._changed = asyncio.Event()
         self._good_until = 0.0
         self._is_cut_off = False
 
     def ask(self, senior: Place | None) -> Place:
-        place = _Shared(self._went_back, senior.id if isinstance(senior, _Shared) else None)
+        place = _ProviderSlot(self._went_back, senior.id if isinstance(senior, _ProviderSlot) else None)
         self._places[place] = place
         self._changed.set()
         return place

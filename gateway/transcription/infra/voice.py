@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
 from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.usecases.speech import LinkEnd
@@ -110,7 +111,7 @@ class VoicedLink:
             self.link.send(one.offset, one.pcm)
         if not ready:
             self.link.leave_out(self._gate.left_out_to)
-        if self.link.state == "streaming":  # else it is known why there is no text
+        if self.link.state == LinkState.STREAMING:  # else it is known why there is no text
             self._unanswered.sent(passed, speech)
             if self._unanswered.may_renew():
                 self._renew()
@@ -139,8 +140,8 @@ class VoicedLink:
         return LinkEnd(outcome.complete, str(outcome.failed) if outcome.failed else None)
 
     @property
-    def state(self) -> str:
-        return self.link.state
+    def state(self) -> LinkState:
+        return LinkState(self.link.state)
 
     @property
     def sent_samples(self) -> int:
@@ -157,8 +158,8 @@ class VoicedLink:
     @property
     def listened(self) -> Listened:
         mine = self._gate.counts
-        kept = mine.withheld if self._voice.options.gate == "on" else 0
-        return Listened(mine.heard, mine.speech, mine.withheld, kept)
+        withheld = mine.withheld if self._voice.options.gate == "on" else 0
+        return Listened(mine.heard, mine.speech, mine.withheld, withheld)
 
     @property
     def unanswered_s(self) -> float:

@@ -32,8 +32,8 @@ class Desk:
 
     @asynccontextmanager
     async def at_work(self, *, resolved: bool = True) -> AsyncIterator[None]:
-        session = await self.records.create_session("abc", None, None)
-        claimed, _ = await self.records.claim(session, "rtmp", {}, None, "me", 30)
+        session = await self.records.sessions.create("abc", None, None)
+        claimed, _ = await self.records.leases.claim(session, "rtmp", {}, None, "me", 30)
         assert claimed is not None
         self.claimed = claimed
         self.hub.begin("abc", claimed.numbering)
@@ -63,7 +63,7 @@ class Desk:
 
     @property
     def kept(self) -> list[int]:
-        return [final.seq for final in self.records.kept("abc")]
+        return [final.seq for final in self.records.stored("abc")]
 
     @property
     def shown(self) -> list[int]:
@@ -80,8 +80,8 @@ async def test_a_final_is_kept_and_then_shown() -> None:
         desk.participant.set_result("participant-7")
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
         assert (desk.kept, desk.shown) == ([1], [1])
-        assert desk.records.kept("abc")[0].participant_id == "participant-7"
-        assert (desk.recorder.kept, desk.recorder.pending) == (1, 0)
+        assert desk.records.stored("abc")[0].participant_id == "participant-7"
+        assert (desk.recorder.stored, desk.recorder.pending) == (1, 0)
 
 
 async def test_nothing_is_shown_before_it_is_kept() -> None:
@@ -106,7 +106,7 @@ async def test_a_burst_is_written_in_few_statements() -> None:
     async with desk.at_work():
         desk.put(*range(1, 3 * Recorder.BATCH + 1))
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
-        assert desk.records.keeps == 3
+        assert desk.records.finals.calls == 3
         assert desk.shown == list(range(1, 3 * Recorder.BATCH + 1))
 
 
@@ -132,7 +132,7 @@ async def test_a_stale_owners_finals_are_dropped_and_it_is_told() -> None:
     """Another replica took over: what we would write is refused, and no watcher sees it."""
     desk = Desk()
     told: list[str] = []
-    desk.recorder.fenced = told.append
+    desk.recorder.on_fenced = told.append
     async with desk.at_work():
         desk.put(1)
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
@@ -148,10 +148,10 @@ async def test_finals_of_a_deleted_session_are_dropped() -> None:
     """And do not hold up those of others in the same batch."""
     desk = Desk()
     told: list[str] = []
-    desk.recorder.gone = desk.recorder.fenced = told.append
+    desk.recorder.on_gone = desk.recorder.on_fenced = told.append
     async with desk.at_work():
-        other = await desk.records.create_session("other", None, None)
-        claimed, _ = await desk.records.claim(other, "rtmp", {}, None, "me", 30)
+        other = await desk.records.sessions.create("other", None, None)
+        claimed, _ = await desk.records.leases.claim(other, "rtmp", {}, None, "me", 30)
         assert claimed is not None
         desk.records.down = True
         desk.put(1)
