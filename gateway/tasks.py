@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Tasks:
     """The background tasks of one owner, who closes them before it goes.
 
-    An error that nobody else hears of is logged, once. Others do when a task belongs to a `group`, which it cancels as
+    An error that no one else hears of is logged, once. Others do when a task belongs to a `group`, which it cancels as
     any task of a group does, or when the owner reads every outcome itself (`log_errors=False`).
     """
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.transcription.domain.captions import Speaker
-from gateway.transcription.domain.receipt import SAMPLE_RATE, Listened
-from gateway.transcription.domain.usage import Usage, started_minutes, whole_seconds
+from gateway.transcription.domain.usage import SAMPLE_RATE, Listened, Usage, started_minutes, whole_seconds
 
 
 @dataclass(slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
-from gateway.transcription.domain.receipt import SAMPLE_RATE
+SAMPLE_RATE: Final = 16_000
 
 
 def whole_seconds(samples: int) -> int:
@@ -22,6 +24,29 @@ def started_minutes(seconds: int) -> int:
 def exceeds(cost: float, cap: float) -> bool:
     """Whether money is above a cap. Sums of binary fractions are not exact: 0.1 + 0.2 is not above 0.3."""
     return round(cost - cap, 6) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """Samples of one track or participant.
+
+    `heard` came from the source, digital silence included. `speech`: what the voice detector calls so. `silent`: what
+    the gate takes for no part of speech. `withheld`: what was not sent to the provider: all of `silent` when the gate
+    is on, else what the source itself left out.
+    """
+
+    heard: int = 0
+    speech: int = 0
+    silent: int = 0
+    withheld: int = 0
+
+    def __add__(self, other: Listened) -> Listened:
+        return Listened(
+            self.heard + other.heard,
+            self.speech + other.speech,
+            self.silent + other.silent,
+            self.withheld + other.withheld,
+        )
 
 
 class Usage(msgspec.Struct, frozen=True, rename={"withheld_s": "kept_s"}):

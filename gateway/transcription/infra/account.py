@@ -16,6 +16,8 @@ from stt.gladia.messages import SpokenUtterance
 
 
 class GladiaAccount:
+    """Gladia's REST interface. Its errors become AccountUnavailable; HTTP 404 means that there is no such session."""
+
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class PostgresFinalRecords:
+    """One statement a method, unless it says otherwise."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._finals = Finals(database)
         self._segments = Segments(database)
@@ -42,7 +44,6 @@ class PostgresFinalRecords:
 
     @available
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
-        """One statement."""
         now = self._clock.now()
         return await self._segments.keep_strays(
             Stray(
@@ -61,7 +62,7 @@ class PostgresFinalRecords:
 
     @available
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
-        """One statement; a row that is final already stays as it is."""
+        """A row that is final already stays as it is."""
         now = self._clock.now()
         await self._segments.upsert(
             _segment(session_id, participant_id, said, now) for said, participant_id in captions
@@ -69,7 +70,6 @@ class PostgresFinalRecords:
 
     @available
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
-        """One statement."""
         return [StoredFinal(row.seq, row.data) for row in await self._finals.since(session_id, after, limit)]
 
 

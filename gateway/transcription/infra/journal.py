@@ -1,4 +1,4 @@
-"""The spool behind the use cases' port: finals and usage as records on disk."""
+"""The spool as a `Journal`: finals and meter readings as records on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postgres behind the port of the limits."""
+"""What was used and may be used, in PostgreSQL, behind `UsageLedger`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from storage.postgres.pool import Database
 
 
 class PostgresUsageLedger:
+    """Days are those of UTC, by the given clock."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._limits = Limits(database)
         self._clock = clock

@@ -58,7 +58,7 @@ class LivekitServer:
     # --- rooms --------------------------------------------------------------------------------------------
 
     def listen(self, name: str, clock: Clock) -> LivekitSource:
-        """Everybody in a room; its task runs from now on."""
+        """The source of a room's participants; its task runs from now on."""
         options = self._options
         room = LivekitRoom(
             name,

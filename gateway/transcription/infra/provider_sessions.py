@@ -19,7 +19,7 @@ from storage.postgres.transcriptions import Transcriptions
 
 
 class PostgresProviderSessionRecords:
-    """`account`, `process`: as in `ProviderSessions`."""
+    """Rows of the sessions that this process opens. `account`, `process`: as in `ProviderSessions`."""
 
     def __init__(self, database: Database, clock: Clock, account: str, process: str) -> None:
         self._sessions = ProviderSessions(database, account, process)
@@ -27,6 +27,7 @@ class PostgresProviderSessionRecords:
 
     @available
     async def note(self, claimed: Claimed, identity: str, session: ProviderSession) -> None:
+        """A row for one that is open, figures and outcome for one that is over."""
         now = self._clock.now()
         if session.over:
             sent, resent = session.seconds_sent, session.seconds_resent
@@ -37,7 +38,7 @@ class PostgresProviderSessionRecords:
             )
 
     @available
-    async def bills(self, transcription_id: str) -> list[Bill]:
+    async def bills(self, transcription_id: str) -> Sequence[Bill]:
         return [
             Bill(
                 row.id,
@@ -54,7 +55,8 @@ class PostgresProviderSessionRecords:
 
 
 class PostgresSessionLedger:
-    """`account`, `process`: as in `ProviderSessions`."""
+    """Rows of all processes, one statement a method; also the `ErasureQueue`. `account`, `process`: as in
+    `ProviderSessions`."""
 
     def __init__(self, database: Database, account: str, process: str) -> None:
         self._sessions = ProviderSessions(database, account, process)
@@ -70,6 +72,7 @@ class PostgresSessionLedger:
 
     @available
     async def close(self, session_id: str, now: datetime, outcome: str) -> None:
+        """With no seconds sent: a dead process has not told how many."""
         await self._sessions.closed(session_id, now, 0.0, outcome)
 
     @available

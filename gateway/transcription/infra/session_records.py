@@ -17,6 +17,8 @@ from storage.postgres.sessions import Participants, SessionRow, Sessions
 
 
 class PostgresSessionRecords:
+    """One statement a method, but for `create` and `join`."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._sessions = Sessions(database)
         self._participants = Participants(database)
@@ -39,7 +41,6 @@ class PostgresSessionRecords:
 
     @available
     async def by_slug(self, slug: str) -> SessionRecord | None:
-        """One statement."""
         row = await self._sessions.by_slug(slug)
         return None if row is None else _session(row)
 

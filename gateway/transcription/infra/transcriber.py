@@ -1,4 +1,4 @@
-"""The speech provider behind the use cases' port: stt's words into the domain's."""
+"""The speech provider's client as a `Transcriber`: its events become the domain's words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ _KINDS: Final = {"named_entity_recognition": "namedEntities", "sentiment_analysi
 
 
 class GladiaTranscriber:
-    """One provider account. `engine` is what people are shown; `process` names this run of this replica."""
+    """One provider account. `engine` is what people are shown; `process` names this run of this replica.
+
+    `endpointing_s`, `maximum_utterance_s`: for transcriptions that ask for none; None: the provider's choice.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class GladiaTranscriber:
         hear: Callable[[Speech], None],
         report: Callable[[ProviderSession], None],
     ) -> VoicedLink:
+        """The link has the voice gate before it; `hear` is called after the gate has noticed the event."""
         config = self._config(options, labels)
 
         def note(session: SessionReport) -> None:

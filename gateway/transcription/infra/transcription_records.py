@@ -53,7 +53,6 @@ class PostgresLeases:
 
     @available
     async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
-        """One statement."""
         return await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, lease_s, self._clock.now())
 
     @available
@@ -63,19 +62,19 @@ class PostgresLeases:
 
     @available
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
-        """One statement."""
         stored = transcriptions.TranscriptionState(state.value)
         await self._transcriptions.set_state(lease.transcription_id, lease.fence, stored)
 
     @available
     async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
-        """One statement."""
         await self._transcriptions.finish(
             lease.transcription_id, lease.fence, self._clock.now(), reason, finals_complete
         )
 
 
 class PostgresTranscriptionRecords:
+    """One statement a method, but for `newest`."""
+
     def __init__(self, database: Database) -> None:
         self._transcriptions = Transcriptions(database)
         self._sessions = Sessions(database)
@@ -89,33 +88,32 @@ class PostgresTranscriptionRecords:
 
     @available
     async def active(self) -> Sequence[TranscriptionRecord]:
-        """One statement."""
         return [_record(row) for row in await self._transcriptions.list(active_only=True)]
 
     @available
     async def numbering(self, session_id: str) -> Numbering | None:
-        """One statement; `last_seq` is that of the last stored final."""
+        """`last_seq` is that of the last stored final; those on disk have later ones."""
         row = await self._transcriptions.by_session(session_id)
         return None if row is None else Numbering(row.epoch, row.origin, row.last_seq)
 
 
 class PostgresHostRecords:
+    """The column `host`; one statement a method."""
+
     def __init__(self, database: Database) -> None:
         self._transcriptions = Transcriptions(database)
 
     @available
     async def current(self, transcription_id: str) -> str | None:
-        """One statement, as each of these."""
         return await self._transcriptions.host(transcription_id)
 
     @available
     async def appoint(self, transcription_id: str, identity: str) -> bool:
-        """Whatever the host was before."""
         return await self._transcriptions.set_host(transcription_id, identity)
 
     @available
     async def replace(self, transcription_id: str, before: str | None, after: str | None) -> bool:
-        """Compare and set."""
+        """Compare and set, in the statement itself."""
         return await self._transcriptions.pass_host(transcription_id, before, after)
 
 

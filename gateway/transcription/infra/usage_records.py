@@ -15,6 +15,8 @@ from storage.postgres.usage import UsageRow
 
 
 class PostgresUsageRecords:
+    """One statement a method. Counters of a row only grow."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._rows = rows.Usage(database)
         self._clock = clock
@@ -25,18 +27,16 @@ class PostgresUsageRecords:
 
     @available
     async def save(self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]) -> None:
-        """One statement. Of two writers the one with the newer clock decides whether the row is open."""
+        """Of two writers the one with the newer clock decides whether the row is open."""
         now = self._clock.now()
         await self._rows.save([_row(claimed, participant_ids.get(one.identity), one, now) for one in usage])
 
     @available
     async def of_transcription(self, transcription_id: str) -> Sequence[Usage]:
-        """One statement."""
         return [_usage(row) for row in await self._rows.by_transcription(transcription_id)]
 
     @available
     async def spent(self, session_id: str) -> float:
-        """One statement."""
         return sum(row.total_cost for row in await self._rows.by_session(session_id))
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
-from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.speech import LinkEnd
 from ingest.gate import Detector, Gate, GateOptions
 from ingest.pcm import Chunk
@@ -19,7 +19,6 @@ from stt.gladia.link import Heard, LinkEvent
 
 log = logging.getLogger(__name__)
 
-SAMPLE_RATE: Final = 16_000
 # Silence beyond the provider's endpointing that it must hear to end an utterance.
 MARGIN_S: Final = 0.3
 
@@ -76,6 +75,7 @@ class Voice:
         return voiced
 
     def over(self, voiced: VoicedLink) -> None:
+        """A link has ended: its counters are added to the totals, once."""
         if voiced in self._open:
             self._open.discard(voiced)
             self.counts.sent_by_the_ended += voiced.sent_samples
@@ -93,6 +93,7 @@ class VoicedLink:
         self._unanswered = Unanswered(voice.options.mute_s)
 
     def send(self, offset: int, pcm: bytes) -> None:
+        """Through the gate; in shadow and off mode everything is sent, and the gate only counts."""
         chunk = Chunk(offset, pcm)
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
@@ -126,6 +127,7 @@ class VoicedLink:
         self.link.renew()
 
     def hear(self, event: LinkEvent) -> None:
+        """A transcript has come: the provider is not mute."""
         if isinstance(event, Heard):
             self._unanswered.answered()
 
@@ -163,6 +165,7 @@ class VoicedLink:
 
     @property
     def unanswered_s(self) -> float:
+        """Seconds of speech since the last transcript."""
         return self._unanswered.seconds
 
     @property

@@ -71,7 +71,7 @@ class TranscriptionRecord:
 
     @property
     def is_stopped(self) -> bool:
-        """It has ended for good, and nobody owns it."""
+        """It has ended for good, and has no owner."""
         return self.state is TranscriptionState.STOPPED
 
 

@@ -51,7 +51,7 @@ class Said:
         self.counts = SaidCounts()
         self.partials: dict[str, tuple[Caption, str | None]] = {}
         """The newest partial of each utterance without a final, with its speaker's row; empty unless
-        `store_partials`. Whoever stores them clears it."""
+        `store_partials`. The bookkeeping stores and clears them."""
         self._claimed = claimed
         self._context = context
         self._meters = meters

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.domain.link_state import LinkState
-from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.usage import Listened
 
 
 @dataclass(frozen=True, slots=True)

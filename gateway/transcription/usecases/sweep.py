@@ -103,7 +103,7 @@ class Account(Protocol):
         """Sessions that links of this process carry, or are just ending."""
 
     async def running(self) -> Sequence[ListedSession]:
-        """Everything that runs in the account, whoever opened it. Raises: AccountUnavailable."""
+        """Everything that runs in the account, of whatever replica. Raises: AccountUnavailable."""
 
     async def end(self, url: str) -> bool:
         """End a session through its own address. Returns: whether it has taken note, or is gone. Raises nothing."""

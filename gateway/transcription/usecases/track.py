@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
-from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioTrack
 from gateway.transcription.usecases.speech import LinkEnd, SpeechLink
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.link_state import LinkState
-from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.speech import LinkEnd, ProviderSession, Speech
 
 

@@ -11,8 +11,7 @@ from msgspec import structs
 
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.meters import Meter, Meters, Reading, read, resumed
-from gateway.transcription.domain.receipt import Listened
-from gateway.transcription.domain.usage import started_minutes
+from gateway.transcription.domain.usage import Listened, started_minutes
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 RATE = 16_000

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.mute import Unanswered
-from gateway.transcription.domain.receipt import Listened, receipt
-from gateway.transcription.domain.usage import Usage
+from gateway.transcription.domain.receipt import receipt
+from gateway.transcription.domain.usage import Listened, Usage
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 RATE = 16_000

@@ -390,6 +390,23 @@ async def test_a_lease_that_was_lost_meanwhile_is_told() -> None:
         assert [stray.seq for stray in desk.records.tables.strays] == [1, 2]  # the words stay, without their numbers
 
 
+async def test_a_session_that_the_app_has_deleted_meanwhile_is_told() -> None:
+    """Its words are no strays: there is no session that they could be numbered in."""
+    desk = Desk()
+    gone: list[str] = []
+    desk.recorder.on_gone = gone.append
+    async with desk.at_work():
+        desk.records.down = True
+        desk.put(1, 2)
+        await asyncio.sleep(1)
+        desk.records.delete_session_in_app("abc")
+        desk.records.down = False
+        await desk.settled()
+        assert gone == [desk.claimed.session_id]
+        assert (desk.recorder.refused, desk.recorder.stored, len(desk.journal)) == (2, 0, 0)
+        assert desk.records.tables.strays == []
+
+
 async def test_meter_readings_go_the_same_way() -> None:
     """On disk while the database is away; of several the latest counts, and `settled` waits for it."""
     desk = Desk()

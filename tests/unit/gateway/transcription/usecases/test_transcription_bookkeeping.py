@@ -16,8 +16,8 @@ from support.transcribing import OPTIONS, SLUG, replica, start, told, until, wat
 from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
-from gateway.transcription.domain.receipt import Listened
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.bookkeeping import CHECKPOINT_S
 from gateway.transcription.usecases.speech import ProviderSession
 
@@ -194,6 +194,20 @@ async def test_a_deleted_session_ends_its_run() -> None:
         with pytest.raises(SessionNotFound):
             await stopping
         assert there.service.runs == []
+
+
+async def test_a_session_that_the_app_deletes_ends_its_run_with_the_next_final() -> None:
+    """The lease is still good, so only the refused final tells."""
+    async with replica() as there:
+        await there.service.start(start())
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.records.delete_session_in_app(SLUG)
+        await asyncio.sleep(60)
+        assert there.source(SLUG).closed is None
+        there.link.final("Nobody keeps this.")
+        await until(lambda: not there.service.runs, 1)
+        assert there.source(SLUG).closed == "the session was deleted"
 
 
 async def test_a_deleted_session_ends_its_run_in_silence_too() -> None:

@@ -144,11 +144,14 @@ async def test_a_stale_owners_finals_are_dropped_and_it_is_told() -> None:
         assert desk.recorder.pending == 0
 
 
-async def test_finals_of_a_deleted_session_are_dropped() -> None:
-    """And do not hold up those of others in the same batch."""
+@pytest.mark.parametrize("by_app", [False, True], ids=["by us", "by the app"])
+async def test_finals_of_a_deleted_session_are_refused_and_its_run_is_told(by_app: bool) -> None:
+    """They do not hold up those of others in the same batch. What we delete has no lease left; what the app deletes
+    has, and so the session is named."""
     desk = Desk()
-    told: list[str] = []
-    desk.recorder.on_gone = desk.recorder.on_fenced = told.append
+    fenced: list[str] = []
+    gone: list[str] = []
+    desk.recorder.on_fenced, desk.recorder.on_gone = fenced.append, gone.append
     async with desk.at_work():
         other = await desk.records.sessions.create("other", None, None)
         claimed, _ = await desk.records.leases.claim(other, "rtmp", {}, None, "me", 30)
@@ -156,13 +159,17 @@ async def test_finals_of_a_deleted_session_are_dropped() -> None:
         desk.records.down = True
         desk.put(1)
         desk.put(1, claimed=claimed)
-        desk.records.delete_session("other")
+        if by_app:
+            desk.records.delete_session_in_app("other")
+        else:
+            desk.records.delete_session("other")
         await asyncio.sleep(3)
         desk.records.down = False
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
         await desk.recorder.settled(claimed.lease.transcription_id)
         assert desk.kept == desk.shown == [1]
-        assert told == [claimed.lease.transcription_id]
+        assert fenced == ([] if by_app else [claimed.lease.transcription_id])
+        assert gone == ([claimed.session_id] if by_app else [])
 
 
 async def test_settled_waits_for_its_own_transcription_only() -> None:
