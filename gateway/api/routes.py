@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,9 +24,10 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.errors import NeverStarted
+from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.speech import Transcriber
@@ -44,6 +45,7 @@ class Api:
 
     transcriptions: Transcriptions
     records: Records
+    finals: FinalReader
     recorder: Recorder
     transcriber: Transcriber
     hub: Hub
@@ -209,7 +211,7 @@ class Api:
         """`GET /api/transcription/{slug}/usage`, for services: 200 with rows, totals and the provider's bills; 404."""
         slug = request.match_info["slug"]
         seen = await self.transcriptions.seen(slug)
-        bills = await self.records.bills(seen.record.id)
+        bills = await self.records.provider_sessions.bills(seen.record.id)
         return json_answer(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
 
     # --- sessions -----------------------------------------------------------------------------------------
@@ -231,8 +233,8 @@ class Api:
                 "Cache-Control": "no-store",
             }
         )
-        first = await self.records.finals(session.id, after, _PAGE)  # an error must come before the first byte
-        numbering = await self.records.numbering(session.id)
+        first = await self.finals.since(session.id, after, _PAGE)  # an error must come before the first byte
+        numbering = await self.records.transcriptions.numbering(session.id)
         await response.prepare(request)
         pages = self._pages(session.id, first)
         if kind == "json":
@@ -258,17 +260,17 @@ class Api:
 
     async def _readable_session(self, request: web.Request) -> SessionRecord:
         access = await self.endpoint.policy.check(_token(request))
-        session = await self.records.session(request.match_info["slug"])
+        session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
         access.check_session(session.slug, session.space_id)
         return session
 
-    async def _pages(self, session_id: str, first: list[KeptFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def _pages(self, session_id: str, first: Sequence[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
         page = first
         while page:
             yield [(final.seq, final.data) for final in page]
-            page = await self.records.finals(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
+            page = await self.finals.since(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
 
     # --- LiveKit ------------------------------------------------------------------------------------------
 

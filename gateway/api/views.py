@@ -19,7 +19,7 @@ from gateway.transcription.domain.usage import Usage
 if TYPE_CHECKING:
     from gateway.sessions.usecases.ports import Begun
     from gateway.transcription.usecases.records import TranscriptionRecord
-    from gateway.transcription.usecases.run import LiveTrack
+    from gateway.transcription.usecases.track import LiveTrack
     from gateway.transcription.usecases.transcriptions import Seen, Started
 
 _SAMPLE_RATE: Final = 16_000

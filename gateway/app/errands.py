@@ -21,7 +21,7 @@ from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.infra.local_control import NoControl
 from gateway.settings import Settings
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
 from storage.postgres.migrate import prepare
 from storage.postgres.ownership import Ownership
@@ -62,7 +62,7 @@ async def maintain(settings: Settings) -> dict[str, int]:
 async def _upkeep(replica: Replica) -> dict[str, int]:
     """Raises: StartFailed."""
     clock, database = replica.clock, replica.database
-    records = PostgresRecords(database, clock)
+    records = postgres_records(database, clock)
     control = NoControl(records, replica.settings.drain_s + STOP_MARGIN_S)
     transcribing = Transcribing(records, Hub(clock.now), control, session_gone=lambda session_id: None)
     analyses = Analyses(PostgresAnalyses(database, clock), OfflineAnalyst(), clock, AnalysisOptions())

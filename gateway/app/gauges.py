@@ -81,7 +81,7 @@ def transcription_gauges(metrics: Metrics, transcriptions: Transcriptions) -> No
 
 def recorder_gauges(metrics: Metrics, recorder: Recorder, journal: SpoolJournal) -> None:
     """Finals and meter readings on their way to the database, and on disk while it does not take them."""
-    metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.kept))
+    metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.stored))
     metrics.gauge("finals_pending", "Finals and meter readings not in the database", plain(lambda: recorder.pending))
     metrics.counter(
         "finals_refused",

@@ -18,11 +18,13 @@ from gateway.api.web import CrossOrigin, access_log, no_server_header
 from gateway.app.gauges import gateway_metrics
 from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
+from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.usecases.attendees import Attendees
 from gateway.transcription.usecases.attend import WebhookRefused
+from storage.postgres.pool import Database
 
 
 @asynccontextmanager
@@ -50,13 +52,14 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
     return Api(
         transcriptions=transcription.transcriptions,
         records=transcription.records,
+        finals=transcription.finals,
         recorder=transcription.recorder,
         transcriber=wings.speech.transcriber,
         hub=wings.hub,
         endpoint=live.endpoint,
         audio=live.audio,
         secrets=live.secrets,
-        ready=_readiness(transcription),
+        ready=_readiness(transcription, wings.replica.database),
         metrics=None if wings.replica.settings.metrics_port else metrics.text,
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
@@ -78,12 +81,14 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
     )
 
 
-def _readiness(transcription: TranscriptionWing) -> Callable[[], Awaitable[list[str]]]:
+def _readiness(transcription: TranscriptionWing, database: Database) -> Callable[[], Awaitable[list[str]]]:
+    probe = DatabaseProbe(database)
+
     async def ready() -> list[str]:
         """Why this replica should get no requests now; an empty list when it should."""
         reasons = ["shutting down"] if transcription.transcriptions.draining else []
         try:
-            await transcription.records.ping()
+            await probe.ping()
         except RecordsUnavailable:
             reasons.append("the database does not answer")
         return reasons

@@ -45,7 +45,7 @@ async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub
         watchers = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies)
-        watching = Watching(transcription.records)
+        watching = Watching(transcription.records, transcription.finals)
         feeding = Feeding(transcription.records, transcription.sources)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.app.replica import Replica
 from gateway.settings import Settings
-from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
 from storage.postgres.places import ProviderPlaces
@@ -26,7 +26,7 @@ class Slots:
     """`shared`: None where GATEWAY_STT_MAX_SESSIONS sets no limit; then a session needs no slot."""
 
     table: ProviderPlaces
-    shared: SharedPlaces | None
+    shared: SharedSlots | None
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def open_slots(replica: Replica) -> AsyncIterator[Slots]:
     if not settings.stt_max_sessions:
         yield Slots(table, None)
         return
-    shared = SharedPlaces(table, settings.stt_max_sessions, settings.lease_s)
+    shared = SharedSlots(table, settings.stt_max_sessions, settings.lease_s)
     async with shared.serving():
         yield Slots(table, shared)
 

@@ -22,7 +22,7 @@ from gateway.sessions.usecases.ports import RoomTokens, TranscriptionControl
 from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.upkeep import UpkeepOptions
 from gateway.settings import Settings
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
 from storage.redis.throttle import open_throttle
 
@@ -35,7 +35,7 @@ class Transcribing:
     id of a session that was deleted: its run ends and writes nothing more.
     """
 
-    records: PostgresRecords
+    records: Records
     hub: Hub
     control: TranscriptionControl
     session_gone: Callable[[str], None]
@@ -69,7 +69,7 @@ async def open_sessions(
             database,
             clock,
             control,
-            transcribing.records,
+            transcribing.records.transcriptions,
             _room_tokens(settings),
             UpkeepOptions(replica.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
             join_starts=settings.join_source,

@@ -20,17 +20,20 @@ from gateway.availability import available
 from gateway.live.hub import Hub
 from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits
-from gateway.transcription.infra.account import GladiaAccount, PostgresBooks
+from gateway.transcription.infra.account import GladiaAccount
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
-from gateway.transcription.infra.ledger import PostgresLedger
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.infra.ledger import PostgresUsageLedger
+from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
+from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.infra.sources import Sources
 from gateway.transcription.usecases.attend import Attendance
+from gateway.transcription.usecases.context import RunContext, RunOptions
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.run import RunOptions, World
+from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from ingest.rtmp.options import RtmpOptions
@@ -49,7 +52,8 @@ _RECOVER_S: Final = 60.0
 class TranscriptionWing:
     """Parts that other wings, the API or the metrics need; nothing of it runs before `running.stages`."""
 
-    records: PostgresRecords
+    records: Records
+    finals: FinalReader
     journal: SpoolJournal
     recorder: Recorder
     sources: Sources
@@ -73,7 +77,7 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
     that it continues. Raises: JournalTrouble, StartFailed.
     """
     settings, clock, addresses = replica.settings, replica.clock, replica.addresses
-    records = PostgresRecords(replica.database, clock, replica.account, replica.process)
+    records = postgres_records(replica.database, clock, replica.account, replica.process)
     async with (
         _open_recorder(replica, records, hub) as (journal, recorder),
         _decoder_threads() as decoders,
@@ -81,13 +85,14 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
     ):
         listen = (lambda room: livekit.listen(room, clock)) if livekit else None
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
-        keeper = LimitKeeper(_limits(settings), PostgresLedger(replica.database, clock), clock)
+        keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
-        world = World(records, recorder, hub, speech.transcriber, clock, options, keeper)
-        transcriptions = Transcriptions(world, sources)
+        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper)
+        transcriptions = Transcriptions(context, sources)
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
+            finals=FinalReader(records, recorder.unstored),
             journal=journal,
             recorder=recorder,
             sources=sources,
@@ -105,14 +110,11 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
 
 
 @asynccontextmanager
-async def _open_recorder(
-    replica: Replica, records: PostgresRecords, hub: Hub
-) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
+async def _open_recorder(replica: Replica, records: Records, hub: Hub) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
     """The spool, and the recorder on it once everything that it kept is in the database."""
     settings = replica.settings
     async with open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000) as journal:
         recorder = Recorder(records, hub, replica.clock, journal)
-        records.unsaved = recorder.unsaved
         await _recover(recorder)
         yield journal, recorder
 
@@ -163,14 +165,14 @@ def _provider_upkeep(
 ) -> tuple[Sweeper, ProviderErasure]:
     """What is seen to at the provider behind the runs: sessions left open, bills, deletions."""
     account = GladiaAccount(speech.provider)
-    books = PostgresBooks(replica.database, replica.account, replica.process)
+    ledger = PostgresSessionLedger(replica.database, replica.account, replica.process)
     sweeper = Sweeper(
         account,
-        books,
+        ledger,
         replica.clock,
         owner=replica.owner,
         process=replica.process,
         swept=partial(available(speech.slots.table.drop_former), replica.owner),
         salvage=transcriptions.salvage,
     )
-    return sweeper, ProviderErasure(account, books, replica.clock)
+    return sweeper, ProviderErasure(account, ledger, replica.clock)

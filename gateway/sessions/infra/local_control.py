@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.sessions.usecases.ports import Begun
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
-from gateway.transcription.domain.transcription import StartRequest, TranscriptionState
+from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import Transcriptions, again
 
@@ -25,7 +25,7 @@ class LocalControl:
 
     async def start(self, slug: str, source: str) -> Begun:
         """With the options of the session's last one, if that had the same source."""
-        last = await self._records.transcription(slug)
+        last = await self._records.transcriptions.newest(slug)
         request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
         started = await self._transcriptions.start(request)
         record = started.record
@@ -66,8 +66,8 @@ class NoControl:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
                 while True:
-                    last = await self._records.transcription(slug)
-                    if last is None or last.state == TranscriptionState.STOPPED:
+                    last = await self._records.transcriptions.newest(slug)
+                    if last is None or last.is_stopped:
                         return True
                     await asyncio.sleep(LOOK_S)
         return False

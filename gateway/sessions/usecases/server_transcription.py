@@ -24,8 +24,8 @@ BEGINNINGS: Final = 1_000
 class History(Protocol):
     """Which transcriptions there have been."""
 
-    async def transcription(self, slug: str) -> TranscriptionRecord | None:
-        """The session's newest, running or stopped; None when it never had one. Raises: RecordsUnavailable."""
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
+        """The session's, running or stopped; None when it never had one. Raises: RecordsUnavailable."""
 
 
 class ServerTranscription:
@@ -112,5 +112,5 @@ class ServerTranscription:
                     return
 
     async def _last(self, slug: str) -> tuple[str, str | None] | None:
-        record = await self._history.transcription(slug)
+        record = await self._history.newest(slug)
         return None if record is None else (record.state, record.stop_reason)

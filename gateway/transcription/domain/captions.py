@@ -1,6 +1,6 @@
 """What was said: from an utterance on a track's clock to a numbered caption on the session's clock.
 
-A caption and its words are made for every partial of everybody who speaks: structs cost a tenth of frozen dataclasses.
+A caption and its words are made for every partial of every speaker: structs cost a tenth of frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Utterance(msgspec.Struct, frozen=True):
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """Frozen when the track begins: a name change in mid-utterance does not move words to somebody else."""
+    """Frozen when the track begins: a name change in mid-utterance does not move words to another name."""
 
     identity: str
     name: str | None
 
 
 class Caption(msgspec.Struct, frozen=True):
-    """One partial or final as everybody sees it. `started_at`/`ended_at` are wall-clock, UTC."""
+    """One partial or final as watchers see it. `started_at`/`ended_at` are wall-clock, UTC."""
 
     utterance_id: str
     text: str
@@ -103,6 +103,7 @@ class Numberer:
 
     @property
     def last(self) -> int:
+        """The number given last."""
         return self._last
 
     def number(self, utterance_id: str) -> int | None:
@@ -116,4 +117,5 @@ class Numberer:
         return self._last
 
     def is_settled(self, utterance_id: str) -> bool:
+        """It has a number, so a partial of it comes too late."""
         return utterance_id in self._seen

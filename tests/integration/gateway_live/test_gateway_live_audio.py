@@ -291,9 +291,9 @@ async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProce
 
 async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
     async with gateway.records() as shelf, asyncio.timeout(10):
-        session = await shelf.records.session(slug)
+        session = await shelf.records.sessions.by_slug(slug)
         assert session is not None
-        while identity not in [person.identity for person in await shelf.records.participants(session.id)]:
+        while identity not in [person.identity for person in await shelf.records.sessions.present(session.id)]:
             await asyncio.sleep(0.05)
 
 

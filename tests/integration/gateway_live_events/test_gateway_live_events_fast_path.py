@@ -108,13 +108,13 @@ async def test_who_talks_before_the_answer_is_read_and_refused_not_kept() -> Non
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     async with small_endpoint() as small:
-        found = small.records.session
+        found = small.records.by_slug
 
         async def slowly(slug: str) -> SessionRecord | None:
             await asyncio.sleep(0.2)
             return await found(slug)
 
-        small.records.session = slowly  # type: ignore[method-assign]
+        small.records.by_slug = slowly  # type: ignore[method-assign]
         _, writer = await asyncio.open_connection("127.0.0.1", int(small.url.rpartition(":")[2]))
         writer.write(head.encode() + (b"\x81\xe4\0\0\0\0" + b" " * 100) * 40_000)
         await small.watching(1)

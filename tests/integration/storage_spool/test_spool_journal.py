@@ -13,25 +13,25 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.infra.journal import open_journal
-from gateway.transcription.usecases.journal import FinalToKeep, JournalTrouble, UsageToKeep
+from gateway.transcription.usecases.journal import FinalToStore, JournalTrouble, UsageToStore
 from storage.spool.spool import open_spool
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123_456, UTC)
 LIMIT = 1_000_000
 
 
-def final(seq: int, session: str = "s", text: str = "Good morning.") -> FinalToKeep:
+def final(seq: int, session: str = "s", text: str = "Good morning.") -> FinalToStore:
     words = (Word("Good", 10, 200), Word("morning.", 210, 500))
     said = Caption(f"p:{seq}", text, "en", True, Speaker("anna", "Anna"), NOW, NOW, 10, 500, 0.97, words)
-    return FinalToKeep(Lease("t", 3), session, "epoch1", seq, said, "participant", b'{"text":"%d"}' % seq)
+    return FinalToStore(Lease("t", 3), session, "epoch1", seq, said, "participant", b'{"text":"%d"}' % seq)
 
 
-def reading(seconds: int) -> UsageToKeep:
+def reading(seconds: int) -> UsageToStore:
     claimed = Claimed(
         Lease("t", 3), "s", "abc", "rtmp", {"costCapUsd": 1}, "the-stream-key", NOW, Numbering("epoch1", NOW, 7)
     )
-    used = Usage("u", "anna", NOW, None, seconds, 1, 10, 3, 1, 2, 0.01, 0.01, 0)
-    return UsageToKeep(claimed, {"anna": "participant", "bob": None}, (used,))
+    used = Usage("u", "anna", NOW, None, seconds, 1, 10, 3, 1, 2, 0.01, 0.01, 0, withheld_s=2.5)
+    return UsageToStore(claimed, {"anna": "participant", "bob": None}, (used,))
 
 
 def on_disk(folder: Path) -> bytes:
@@ -75,6 +75,21 @@ async def test_a_final_lies_on_the_disk_as_every_version_writes_it(tmp_path: Pat
             "caption": caption, "participant_id": "participant", "data": b'{"text":"1"}',
         },
     ]  # fmt: skip
+
+
+async def test_a_reading_lies_on_the_disk_as_every_version_writes_it(tmp_path: Path) -> None:
+    async with open_journal(tmp_path, LIMIT) as journal:
+        await journal.append([reading(5)])
+    async with open_spool(tmp_path, LIMIT) as spool:
+        [(_, record)] = await spool.peek(2)
+    used = {
+        "id": "u", "identity": "anna", "started_at": NOW, "ended_at": None, "duration_seconds": 5,
+        "duration_minutes": 1, "audio_chunks_sent": 10, "transcripts_received": 3, "final_transcripts": 1,
+        "partial_transcripts": 2, "cost_per_minute": 0.01, "total_cost": 0.01, "errors_count": 0, "gate": "off",
+        "heard_s": 0.0, "speech_s": 0.0, "silent_s": 0.0, "kept_s": 2.5,
+    }  # fmt: skip
+    tag, entry = msgspec.msgpack.decode(record)
+    assert (tag, entry["usage"], entry["participant_ids"]) == ("usage/1", [used], {"anna": "participant", "bob": None})
 
 
 async def test_no_stream_key_lies_on_the_disk(tmp_path: Path) -> None:

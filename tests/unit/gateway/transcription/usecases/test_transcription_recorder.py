@@ -14,7 +14,7 @@ from support.frames import seqs
 from gateway.live.hub import Hub
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
 
 
@@ -32,8 +32,8 @@ class Desk:
 
     @asynccontextmanager
     async def at_work(self, *, resolved: bool = True) -> AsyncIterator[None]:
-        session = await self.records.create_session("abc", None, None)
-        claimed, _ = await self.records.claim(session, "rtmp", {}, None, "me", 30)
+        session = await self.records.sessions.create("abc", None, None)
+        claimed, _ = await self.records.leases.claim(session, "rtmp", {}, None, "me", 30)
         assert claimed is not None
         self.claimed = claimed
         self.hub.begin("abc", claimed.numbering)
@@ -58,12 +58,12 @@ class Desk:
             at = BEGIN + timedelta(seconds=seq)
             said = Caption(f"p:{seq}", f"Number {seq}.", "en", True, Speaker("anna", None), at, at, 0, 0, 0.9, ())
             data = self.hub.encode(said)
-            final = FinalToKeep(claimed.lease, claimed.session_id, "e", seq, said, None, data)
+            final = FinalToStore(claimed.lease, claimed.session_id, "e", seq, said, None, data)
             self.recorder.put(claimed.slug, final, self.participant)
 
     @property
     def kept(self) -> list[int]:
-        return [final.seq for final in self.records.kept("abc")]
+        return [final.seq for final in self.records.stored("abc")]
 
     @property
     def shown(self) -> list[int]:
@@ -80,8 +80,8 @@ async def test_a_final_is_kept_and_then_shown() -> None:
         desk.participant.set_result("participant-7")
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
         assert (desk.kept, desk.shown) == ([1], [1])
-        assert desk.records.kept("abc")[0].participant_id == "participant-7"
-        assert (desk.recorder.kept, desk.recorder.pending) == (1, 0)
+        assert desk.records.stored("abc")[0].participant_id == "participant-7"
+        assert (desk.recorder.stored, desk.recorder.pending) == (1, 0)
 
 
 async def test_nothing_is_shown_before_it_is_kept() -> None:
@@ -106,7 +106,7 @@ async def test_a_burst_is_written_in_few_statements() -> None:
     async with desk.at_work():
         desk.put(*range(1, 3 * Recorder.BATCH + 1))
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
-        assert desk.records.keeps == 3
+        assert desk.records.finals.calls == 3
         assert desk.shown == list(range(1, 3 * Recorder.BATCH + 1))
 
 
@@ -132,7 +132,7 @@ async def test_a_stale_owners_finals_are_dropped_and_it_is_told() -> None:
     """Another replica took over: what we would write is refused, and no watcher sees it."""
     desk = Desk()
     told: list[str] = []
-    desk.recorder.fenced = told.append
+    desk.recorder.on_fenced = told.append
     async with desk.at_work():
         desk.put(1)
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
@@ -144,25 +144,32 @@ async def test_a_stale_owners_finals_are_dropped_and_it_is_told() -> None:
         assert desk.recorder.pending == 0
 
 
-async def test_finals_of_a_deleted_session_are_dropped() -> None:
-    """And do not hold up those of others in the same batch."""
+@pytest.mark.parametrize("by_app", [False, True], ids=["by us", "by the app"])
+async def test_finals_of_a_deleted_session_are_refused_and_its_run_is_told(by_app: bool) -> None:
+    """They do not hold up those of others in the same batch. What we delete has no lease left; what the app deletes
+    has, and so the session is named."""
     desk = Desk()
-    told: list[str] = []
-    desk.recorder.gone = desk.recorder.fenced = told.append
+    fenced: list[str] = []
+    gone: list[str] = []
+    desk.recorder.on_fenced, desk.recorder.on_gone = fenced.append, gone.append
     async with desk.at_work():
-        other = await desk.records.create_session("other", None, None)
-        claimed, _ = await desk.records.claim(other, "rtmp", {}, None, "me", 30)
+        other = await desk.records.sessions.create("other", None, None)
+        claimed, _ = await desk.records.leases.claim(other, "rtmp", {}, None, "me", 30)
         assert claimed is not None
         desk.records.down = True
         desk.put(1)
         desk.put(1, claimed=claimed)
-        desk.records.delete_session("other")
+        if by_app:
+            desk.records.delete_session_in_app("other")
+        else:
+            desk.records.delete_session("other")
         await asyncio.sleep(3)
         desk.records.down = False
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
         await desk.recorder.settled(claimed.lease.transcription_id)
         assert desk.kept == desk.shown == [1]
-        assert told == [claimed.lease.transcription_id]
+        assert fenced == ([] if by_app else [claimed.lease.transcription_id])
+        assert gone == ([claimed.session_id] if by_app else [])
 
 
 async def test_settled_waits_for_its_own_transcription_only() -> None:
