@@ -35,7 +35,7 @@ _MICROPHONES: Final = frozenset({rtc.TrackSource.SOURCE_MICROPHONE, rtc.TrackSou
 class VisitOptions:
     """`hang_over_s`: silence that still goes to the provider, so that it hears the end of an utterance.
 
-    `unsubscribe_muted_s`: a track muted for so long is not received until it is unmuted, seconds; 0 = always received.
+    `unsubscribe_muted_s`: a track muted for this many seconds is not received until it is unmuted; 0 = always.
     Receiving it again takes up to 0.6 s, in which words are lost.
     """
 
@@ -47,9 +47,10 @@ class VisitOptions:
 
 @dataclass(slots=True, eq=False)
 class _Hearing:
-    """A publication that is wanted. `pump` is None while it rests: muted, and past its hang-over.
+    """A publication that is wanted. `pump` is None while it rests: muted beyond its hang-over, its stream closed.
 
-    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: its next step there.
+    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: the timer of the next
+    step of a muted track, which is to rest or to be unsubscribed.
     """
 
     publication: rtc.RemoteTrackPublication

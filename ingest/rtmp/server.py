@@ -83,6 +83,7 @@ class RtmpServer:
     # From here to `blame`: for connections, which live and die with their server (see connection.Host).
 
     def admit(self, connection: Connection) -> bool:
+        """Take a new connection in. False, counted: too many in all or from its address, or the server is closing."""
         options, address = self.options, connection.address
         if (
             self._closing
@@ -98,6 +99,7 @@ class RtmpServer:
         return True
 
     def forget(self, connection: Connection) -> None:
+        """Its socket is gone. Harmless for one that was not admitted."""
         if connection in self._connections:
             self._connections.discard(connection)
             self.counters.open -= 1
@@ -106,12 +108,14 @@ class RtmpServer:
                 del self._addresses[connection.address]
 
     def begin(self, connection: Connection, publisher: Publisher, query: str) -> None:
+        """Check the key of a publish and see it through, in a task that this server owns."""
         work = self._publish(connection, publisher, query)
         task = asyncio.get_running_loop().create_task(work, name=f"rtmp-publish {publisher.peer}")
         self._publishes.add(task)
         task.add_done_callback(self._publishes.discard)
 
     def blame(self, peer: str, reason: str, message: str) -> None:
+        """Count a broken rule by its reason, and log it with the message."""
         errors = self.counters.protocol_errors
         errors[reason] = errors.get(reason, 0) + 1
         logger.warning("rtmp connection from %s closed: %s", peer, message, extra={"reason": reason})

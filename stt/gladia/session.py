@@ -183,9 +183,9 @@ class Session:
 
     def fetched(self, found: wire.SessionResult | None, now: float) -> None:
         """The answer to Fetch, or None when there was none."""
-        if found is None or found.status in ("queued", "processing", ""):
+        if found is None or found.is_running:
             self._patience.retry_later(now)
-        elif found.status == "done" and found.result is not None and self.judge(found.result, now):
+        elif found.final_result is not None and self.judge(found.final_result, now):
             self._move(Event.ENDED, now)
         else:
             self._move(Event.CUT_SHORT, now)
