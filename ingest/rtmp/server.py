@@ -14,7 +14,7 @@ from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.publisher import Publisher, PublishHandler
 
 logger = logging.getLogger(__name__)
-_GOODBYE_S = 1.0
+_HANG_UP_S = 1.0
 
 
 class RtmpServer:
@@ -67,11 +67,11 @@ class RtmpServer:
             self._deadlines.cancel()
             await _ended({self._deadlines}, self.options.handler_grace_s)
         # Those who were just told why get a moment to read it; they leave by themselves.
-        goodbyes = [asyncio.ensure_future(connection.gone.wait()) for connection in self._connections]
-        if goodbyes:
-            await asyncio.wait(goodbyes, timeout=_GOODBYE_S)
-        for goodbye in goodbyes:
-            goodbye.cancel()
+        hang_ups = [asyncio.ensure_future(connection.gone.wait()) for connection in self._connections]
+        if hang_ups:
+            await asyncio.wait(hang_ups, timeout=_HANG_UP_S)
+        for hang_up in hang_ups:
+            hang_up.cancel()
         leaving = list(self._connections)
         for connection in leaving:
             connection.abort()

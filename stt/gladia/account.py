@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_URL: Final = "https://api.gladia.io"
 _OK: Final = 1000
-_SEE_OFF_S: Final = 10.0  # for ending a session that no link holds, all attempts together
-_SEE_OFF_PAUSE_S: Final = 0.3
+_END_S: Final = 10.0  # for ending a session that no link holds, all attempts together
+_END_PAUSE_S: Final = 0.3
 _PAGE: Final = 50  # sessions in one answer of the list
 _MAX_PAGES: Final = 20
 
@@ -169,14 +169,14 @@ class Account:
             f"the speech provider has not answered {self.breaker.failures} times in a row; it is asked again and again"
         )
 
-    def see_off(self, created: wire.SessionCreated, place: Place | None = None) -> None:
+    def end_in_background(self, created: wire.SessionCreated, place: Place | None = None) -> None:
         """End a session that no link holds any more, in the background: left alone it may cost money for hours.
 
         `place` is given back when that is done.
         """
-        self._background.start(self._see_off(created, place.share() if place else None), "stt-see-off")
+        self._background.start(self._end_and_give_back(created, place.share() if place else None), "stt-end")
 
-    async def _see_off(self, created: wire.SessionCreated, place: Place | None) -> None:
+    async def _end_and_give_back(self, created: wire.SessionCreated, place: Place | None) -> None:
         try:
             await self.end(created.url)
         finally:
@@ -215,13 +215,13 @@ class Account:
             if place is not None:
                 place.give_back()
         else:
-            await self._see_off(created, place)
+            await self._end_and_give_back(created, place)
 
     async def end(self, url: str) -> bool:
         """Tell a session to stop, on its socket's URL, until it takes note or is gone. False after 10 s in vain."""
         refusals = 0
         with suppress(TimeoutError):
-            async with asyncio.timeout(_SEE_OFF_S):
+            async with asyncio.timeout(_END_S):
                 while True:
                     try:
                         if await self._say_stop(url):
@@ -233,7 +233,7 @@ class Account:
                             return True
                     except NoConnection:
                         pass
-                    await asyncio.sleep(_SEE_OFF_PAUSE_S)
+                    await asyncio.sleep(_END_PAUSE_S)
         log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
         return False
 
@@ -256,7 +256,7 @@ class Account:
         except SttError:
             return False
         try:
-            async with asyncio.timeout(_SEE_OFF_S):
+            async with asyncio.timeout(_END_S):
                 return await self._say_stop(f"v2/live?token={quote(session_id, safe='')}")
         except (UpgradeRefused, NoConnection, TimeoutError):
             return False

@@ -214,7 +214,7 @@ class GladiaLink:
             if session.provider_end is not ProviderEnd.OPEN:
                 self._provider.mine.discard(session.id)
             else:
-                self._provider.see_off(wire.SessionCreated(session.id, session.url), place)
+                self._provider.end_in_background(wire.SessionCreated(session.id, session.url), place)
         if place is not None:
             place.give_back()
 
