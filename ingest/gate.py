@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Chunk
 from ingest.silence import is_silent
 
-# The gate opens on so many frames of speech out of the last so many (10 ms each): a single click does not open it.
+# The gate opens on _ENOUGH frames of speech out of the last _LOOKED_AT (10 ms each): a single click does not open it.
 _ENOUGH: Final = 3
 _LOOKED_AT: Final = 5
 _RECENT: Final = (1 << _LOOKED_AT) - 1
@@ -25,9 +25,11 @@ class Detector(Protocol):
     """Tells speech from the rest, one frame after the other."""
 
     @property
-    def frame_samples(self) -> int: ...
+    def frame_samples(self) -> int:
+        """Length of a frame in samples of 16 kHz."""
 
-    def is_speech(self, frame: bytes, /) -> bool: ...
+    def is_speech(self, frame: bytes, /) -> bool:
+        """Whether the next frame of the track (s16le) is speech. It may raise: the gate then stays open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class GateCounts:
 
     @property
     def withheld(self) -> int:
+        """Samples that did not pass, or not yet: the newest may still pass as pre-roll."""
         return self.heard - self.passed
 
 
@@ -77,6 +80,7 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
+        """Whether the last chunk passed."""
         return self._is_open
 
     @property

@@ -35,7 +35,7 @@ _MICROPHONES: Final = frozenset({rtc.TrackSource.SOURCE_MICROPHONE, rtc.TrackSou
 class VisitOptions:
     """`hang_over_s`: silence that still goes to the provider, so that it hears the end of an utterance.
 
-    `unsubscribe_muted_s`: a track muted for so long is not received until it is unmuted, seconds; 0 = always received.
+    `unsubscribe_muted_s`: a track muted for this many seconds is not received until it is unmuted; 0 = always.
     Receiving it again takes up to 0.6 s, in which words are lost.
     """
 
@@ -47,9 +47,10 @@ class VisitOptions:
 
 @dataclass(slots=True, eq=False)
 class _Hearing:
-    """A publication that is wanted. `pump` is None while it rests: muted, and past its hang-over.
+    """A publication that is wanted. `pump` is None while it rests: muted beyond its hang-over, its stream closed.
 
-    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: its next step there.
+    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: the timer of the next
+    step of a muted track, which is to rest or to be unsubscribed.
     """
 
     publication: rtc.RemoteTrackPublication
@@ -115,7 +116,7 @@ class Visit:
 
     def _connect_events(self) -> None:
         room = self.room
-        room.on("track_published", self._consider)
+        room.on("track_published", self._subscribe_if_wanted)
         room.on("track_subscribed", self._subscribed)
         room.on("track_unsubscribed", lambda track, publication, participant: self._unsubscribed(publication.sid))
         room.on("track_unpublished", lambda publication, participant: self._lost(publication.sid))
@@ -137,7 +138,7 @@ class Visit:
         while True:
             for publication, participant in self._publications():
                 if publication.track is None:
-                    self._consider(publication, participant)
+                    self._subscribe_if_wanted(publication, participant)
                 elif publication.sid not in self._hearings:
                     self._subscribed(publication.track, publication, participant)
                 elif publication.muted != self._hearings[publication.sid].track.stats.muted:
@@ -152,7 +153,7 @@ class Visit:
             for publication in participant.track_publications.values():
                 yield publication, participant
 
-    def _consider(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
+    def _subscribe_if_wanted(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
         """Subscribe to what is wanted: a person's microphone, or by option the sound of a shared screen."""
         wanted = publication.source in _MICROPHONES or (
             self._options.screen_share and publication.source == rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO
@@ -214,7 +215,7 @@ class Visit:
         if (hearing := self._hearings.get(sid)) is None:
             return
         hearing.track.stats.muted = muted
-        _stay(hearing)
+        _cancel_timer(hearing)
         if muted and hearing.pump is not None:
             self._later(hearing, self._options.hang_over_s + REST_S, self._rest)
         elif not muted and hearing.pump is None:
@@ -287,14 +288,14 @@ class Visit:
             self._captions.put(RoomCaption(identity, track_sid, segment_id, text, is_final))
 
 
-def _stay(hearing: _Hearing) -> None:
+def _cancel_timer(hearing: _Hearing) -> None:
     if hearing.quieter is not None:
         hearing.quieter.cancel()
         hearing.quieter = None
 
 
 def _end(hearing: _Hearing, linger_s: float = 0.0) -> None:
-    _stay(hearing)
+    _cancel_timer(hearing)
     if hearing.pump is None:
         hearing.track.end()
     elif linger_s:

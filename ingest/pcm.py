@@ -25,6 +25,7 @@ class Chunk:
 
     @property
     def samples(self) -> int:
+        """Length of `pcm`."""
         return len(self.pcm) // SAMPLE_BYTES
 
     @property
@@ -61,7 +62,10 @@ class Chunker:
         return [self._take(len(self._held))] if self._held else []
 
     def skip(self, samples: int) -> list[Chunk]:
-        """Leave a gap of `samples` on the clock. Returns the short chunk that stood before it, if any."""
+        """Leave a gap of `samples` on the clock. Returns the short chunk that stood before it, if any.
+
+        Raises: ValueError when `samples` is negative.
+        """
         if samples < 0:
             raise ValueError("the track's clock never runs backwards")
         before = self.flush()

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_URL: Final = "https://api.gladia.io"
 _OK: Final = 1000
-_SEE_OFF_S: Final = 10.0  # for ending a session that no link holds, all attempts together
-_SEE_OFF_PAUSE_S: Final = 0.3
+_END_S: Final = 10.0  # for ending a session that no link holds, all attempts together
+_END_PAUSE_S: Final = 0.3
 _PAGE: Final = 50  # sessions in one answer of the list
 _MAX_PAGES: Final = 20
 
@@ -71,7 +71,10 @@ class _Ending:
 
 
 class Account:
-    """One provider account: what its links share. `places` says how many sessions it may have open."""
+    """One provider account: what its links share. `places` says how many sessions it may have open.
+
+    Use it inside `async with`; leaving it waits for sessions that are being ended, 10 s for each at most.
+    """
 
     def __init__(self, options: ProviderOptions, places: Places | None = None) -> None:
         self.options = options
@@ -79,7 +82,7 @@ class Account:
         self.places: Places = places or NoLimit()
         self.breaker = Breaker(random.random)
         self.mine: set[str] = set()
-        """Sessions that this process opened and has not seen to their end."""
+        """Ids of sessions that this process opened and that may still run at the provider."""
         self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
         self._http: aiohttp.ClientSession | None = None
         self._background = TaskOwner()
@@ -97,13 +100,13 @@ class Account:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Sessions that are being ended get their time; all of it is bounded."""
         await self._background.drain()
         if self._http is not None:
             await self._http.close()
 
     @property
     def http(self) -> aiohttp.ClientSession:
+        """The account's connection pool. Raises: RuntimeError outside `async with`."""
         if self._http is None:
             raise RuntimeError("Provider is used inside `async with`")
         return self._http
@@ -111,7 +114,7 @@ class Account:
     async def create(self, config: wire.LiveConfig, place: Place | None = None) -> wire.SessionCreated:
         """POST /v2/live. When this is cancelled on the way, the session that may come of it is ended.
 
-        While the provider answers nobody, callers wait their turn: one at a time tries for all.
+        While no request of this account is answered, callers wait their turn: one at a time tries for all.
         Raises: ProviderRefused, ProviderFull, ProviderUnavailable.
         """
         await self._turn()
@@ -123,6 +126,7 @@ class Account:
             raise
 
     async def _turn(self) -> None:
+        """Wait until the circuit breaker lets this caller try."""
         clock = asyncio.get_running_loop().time
         while (pause := self.breaker.ask(clock())) > 0:
             with suppress(TimeoutError):
@@ -158,18 +162,21 @@ class Account:
 
     @property
     def trouble(self) -> str | None:
-        """Why no session can be had, when that is not a single track's misfortune."""
+        """Why no session can be opened, when requests of all tracks fail; None otherwise."""
         if not self.breaker.is_open:
             return None
         return (
             f"the speech provider has not answered {self.breaker.failures} times in a row; it is asked again and again"
         )
 
-    def see_off(self, created: wire.SessionCreated, place: Place | None = None) -> None:
-        """End a session that nobody uses any more, in the background: left alone it may cost money for hours."""
-        self._background.start(self._see_off(created, place.share() if place else None), "stt-see-off")
+    def end_in_background(self, created: wire.SessionCreated, place: Place | None = None) -> None:
+        """End a session that no link holds any more, in the background: left alone it may cost money for hours.
 
-    async def _see_off(self, created: wire.SessionCreated, place: Place | None) -> None:
+        `place` is given back when that is done.
+        """
+        self._background.start(self._end_and_give_back(created, place.share() if place else None), "stt-end")
+
+    async def _end_and_give_back(self, created: wire.SessionCreated, place: Place | None) -> None:
         try:
             await self.end(created.url)
         finally:
@@ -194,7 +201,7 @@ class Account:
         return found
 
     async def result(self, session_id: str) -> wire.SessionResult:
-        """GET /v2/live/{id}. Raises as `create`."""
+        """GET /v2/live/{id}: status, and once it is `done` the whole transcript. Raises as `create`."""
         return await self._call("GET", f"v2/live/{session_id}", wire.parse_result)
 
     async def check(self) -> None:
@@ -208,13 +215,13 @@ class Account:
             if place is not None:
                 place.give_back()
         else:
-            await self._see_off(created, place)
+            await self._end_and_give_back(created, place)
 
     async def end(self, url: str) -> bool:
-        """Tell a session to stop, until it takes note or is gone. False after ten seconds in vain."""
+        """Tell a session to stop, on its socket's URL, until it takes note or is gone. False after 10 s in vain."""
         refusals = 0
         with suppress(TimeoutError):
-            async with asyncio.timeout(_SEE_OFF_S):
+            async with asyncio.timeout(_END_S):
                 while True:
                     try:
                         if await self._say_stop(url):
@@ -226,7 +233,7 @@ class Account:
                             return True
                     except NoConnection:
                         pass
-                    await asyncio.sleep(_SEE_OFF_PAUSE_S)
+                    await asyncio.sleep(_END_PAUSE_S)
         log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
         return False
 
@@ -235,7 +242,7 @@ class Account:
         await self._call("DELETE", f"v2/live/{session_id}", bytes)
 
     async def end_by_id(self, session_id: str) -> bool:
-        """End a session whose URL nobody knows, because the answer to its POST was lost. False: not this time.
+        """End a session whose URL was lost with the answer to its POST. False: not this time.
 
         No route for that is documented. DELETE may be refused while it runs; then its id is tried for its token, which
         one of the provider's own examples shows to be equal.
@@ -249,13 +256,13 @@ class Account:
         except SttError:
             return False
         try:
-            async with asyncio.timeout(_SEE_OFF_S):
+            async with asyncio.timeout(_END_S):
                 return await self._say_stop(f"v2/live?token={quote(session_id, safe='')}")
         except (UpgradeRefused, NoConnection, TimeoutError):
             return False
 
     async def _say_stop(self, url: str) -> bool:
-        """Returns whether the provider has taken note."""
+        """Whether the provider has taken note. Raises: UpgradeRefused, NoConnection."""
         ending = _Ending()
         socket = await connect(urljoin(self._base, url), ending)
         try:

@@ -112,7 +112,7 @@ class GladiaLink:
         self._pump(self._clock())
 
     def renew(self) -> bool:
-        """Let a new provider session hear again what has no final. False: there is none to replace now."""
+        """Replace the provider session by one that hears again what has no final. False: there is none to replace."""
         renewed = self._link.renew(self._clock())
         self._go_on()
         return renewed
@@ -208,13 +208,13 @@ class GladiaLink:
         self._changed.set()
 
     def _let_go(self, session: Session) -> None:
-        """Nothing of a session stays behind: neither at the provider, nor its place."""
+        """Leave nothing of a session behind: neither a session that runs at the provider, nor its place."""
         place = self._places.pop(session, None)
         if session.id is not None:
             if session.provider_end is not ProviderEnd.OPEN:
                 self._provider.mine.discard(session.id)
             else:
-                self._provider.see_off(wire.SessionCreated(session.id, session.url), place)
+                self._provider.end_in_background(wire.SessionCreated(session.id, session.url), place)
         if place is not None:
             place.give_back()
 

@@ -126,7 +126,7 @@ class Feed:
         self.cursor = max(self.needs_from, self._audio.start)
 
     def audio(self, most: int, now: float) -> bytes | None:
-        """The next audio, at most so many samples of s16le; None while there is none."""
+        """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
         if self.cursor >= self._audio.end:
             return None
         found = self._audio.read(self.cursor, most)

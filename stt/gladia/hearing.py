@@ -58,8 +58,8 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
-class _Ear:
-    """What one session has said so far. `resumes`: those whose consequences have been drawn."""
+class _Transcript:
+    """What one session has said so far. `resumes`: those whose older utterances have been retracted."""
 
     names: Names
     open: dict[str, _Open] = field(default_factory=dict)
@@ -82,20 +82,20 @@ class Hearing:
         self._seam = Seam()
         self._settled_to = 0.0  # seconds: the end of the last final
         self._seam_to = 0.0  # words that begin before may have been settled already
-        self._ears: dict[Session, _Ear] = {}
+        self._transcripts: dict[Session, _Transcript] = {}
 
     # --- what a session says ------------------------------------------------------------------------------
 
     def said(self, session: Session, message: wire.Transcribed | AddOn) -> list[LinkEvent]:
         """A transcript or an add-on, which is held while the place of its audio is not known."""
-        ear = self._ear(session)
+        transcript = self._transcript(session)
         if session.feed.resume.placing is not Placing.PLACED:
             if not isinstance(message, wire.Transcribed) or message.is_final:
-                ear.held.append(message)
+                transcript.held.append(message)
             return []
         if isinstance(message, wire.Transcribed):
-            return self._transcribed(session, ear, message)
-        return _add_on(session, ear, message)
+            return self._transcribed(session, transcript, message)
+        return _add_on(session, transcript, message)
 
     def speech(self, session: Session, seconds: float, *, speaking: bool) -> list[LinkEvent]:
         """Speech began or ended at this second of the session."""
@@ -108,7 +108,9 @@ class Hearing:
         """All that the session heard, once more: what was withheld or lost on the way comes to light."""
         is_whole = session.judge(result, now)
         before = None if is_whole else max(session.feed.needs_from, self._audio.start)
-        return self.settle_resume(session) + self._release(session, self._ear(session), result.utterances, before)
+        return self.settle_resume(session) + self._release(
+            session, self._transcript(session), result.utterances, before
+        )
 
     # --- what happens to a session ------------------------------------------------------------------------
 
@@ -118,22 +120,22 @@ class Hearing:
 
     def settle_resume(self, session: Session) -> list[LinkEvent]:
         """Once it is known what the provider still has, its older utterances are done with: they are heard again."""
-        ear = self._ear(session)
+        transcript = self._transcript(session)
         resume = session.feed.resume
-        if resume.placed == ear.resumes:
+        if resume.placed == transcript.resumes:
             return []
-        ear.resumes = resume.placed
+        transcript.resumes = resume.placed
         self._seam_to = self._settled_to
         session.awaits_final = False
         again_from = resume.superseded[-1].resent_from
-        return self._retract(ear, again_from) + self._release(session, ear, (), None)
+        return self._retract(transcript, again_from) + self._release(session, transcript, (), None)
 
     def over(self, session: Session, again_from: int | None) -> list[LinkEvent]:
         """The session is over. `again_from`: where a successor begins to hear the track again, None: nowhere."""
-        ear = self._ears.pop(session, None)
-        if ear is None:
+        transcript = self._transcripts.pop(session, None)
+        if transcript is None:
             return []
-        return self._release(session, ear, (), again_from) + self._retract(ear, again_from)
+        return self._release(session, transcript, (), again_from) + self._retract(transcript, again_from)
 
     def forget(self) -> None:
         """Drop audio that no session needs again."""
@@ -147,18 +149,24 @@ class Hearing:
 
     # --- transcripts and add-ons --------------------------------------------------------------------------
 
-    def _ear(self, session: Session) -> _Ear:
-        ear = self._ears.get(session)
-        if ear is None:
-            ear = self._ears[session] = _Ear(Names(session.id or ""))
-        return ear
+    def _transcript(self, session: Session) -> _Transcript:
+        transcript = self._transcripts.get(session)
+        if transcript is None:
+            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""))
+        return transcript
 
     def _transcribed(
-        self, session: Session, ear: _Ear, message: wire.Transcribed, *, before: int | None = None, late: bool = False
+        self,
+        session: Session,
+        transcript: _Transcript,
+        message: wire.Transcribed,
+        *,
+        before: int | None = None,
+        late: bool = False,
     ) -> list[LinkEvent]:
         """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
         spoken = message.utterance
-        name = ear.names.of(message.id, spoken.start, session.feed.resume.placed)
+        name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed)
         if name is None:
             return []
         utterance = _on_track(session, message, name, before)
@@ -172,12 +180,12 @@ class Hearing:
             if utterance is None:
                 return []
             self.counts.partials += 1
-            ear.open[name] = _Open(utterance.start, utterance.end)
+            transcript.open[name] = _Open(utterance.start, utterance.end)
             session.awaits_final = True
             return [Heard(utterance)]
-        ear.names.settle(message.id, spoken.end)
-        was_open = ear.open.pop(name, None)
-        session.awaits_final = bool(ear.open)
+        transcript.names.settle(message.id, spoken.end)
+        was_open = transcript.open.pop(name, None)
+        session.awaits_final = bool(transcript.open)
         self.losses_in_a_row = 0
         if utterance is not None:
             if before is None:
@@ -191,43 +199,43 @@ class Hearing:
         return [Heard(utterance)]
 
     def _release(
-        self, session: Session, ear: _Ear, result: tuple[wire.SpokenUtterance, ...], before: int | None
+        self, session: Session, transcript: _Transcript, result: tuple[wire.SpokenUtterance, ...], before: int | None
     ) -> list[LinkEvent]:
         """Messages held back, and the result's utterances, in the order in which they were spoken."""
-        finals = [message for message in ear.held if isinstance(message, wire.Transcribed)]
-        add_ons = [message for message in ear.held if not isinstance(message, wire.Transcribed)]
-        ear.held.clear()
+        finals = [message for message in transcript.held if isinstance(message, wire.Transcribed)]
+        add_ons = [message for message in transcript.held if not isinstance(message, wire.Transcribed)]
+        transcript.held.clear()
         finals += [wire.Transcribed(f"result_{index:08d}", True, spoken) for index, spoken in enumerate(result)]
         finals.sort(key=lambda final: final.utterance.start)
         events: list[LinkEvent] = []
         for final in finals:
-            events += self._transcribed(session, ear, final, before=before, late=True)
+            events += self._transcribed(session, transcript, final, before=before, late=True)
         for add_on in add_ons:
-            events += _add_on(session, ear, add_on)
+            events += _add_on(session, transcript, add_on)
         return events
 
-    def _retract(self, ear: _Ear, again_from: int | None) -> list[LinkEvent]:
+    def _retract(self, transcript: _Transcript, again_from: int | None) -> list[LinkEvent]:
         """Open utterances get no final; what of them cannot be heard again is lost."""
         events: list[LinkEvent] = []
-        for name, was in ear.open.items():
+        for name, was in transcript.open.items():
             events.append(Retracted(name))
             start, end = _samples(was.start), min(_samples(was.end), self._audio.given_up_to)
             if start < end and again_from is not None:
                 events += self.give_up(Span(start, end))
-        ear.open.clear()
+        transcript.open.clear()
         return events
 
 
-def _add_on(session: Session, ear: _Ear, message: AddOn) -> list[LinkEvent]:
+def _add_on(session: Session, transcript: _Transcript, message: AddOn) -> list[LinkEvent]:
     """A translation or an annotation of an utterance; nothing when that utterance was never heard."""
     match message:
         case wire.Translated(utterance_id, channel, original, target, text):
-            name = ear.names.known(utterance_id, channel)
+            name = transcript.names.known(utterance_id, channel)
             if name is None or original == target or not text:
                 return []
             return [TranslationHeard(name, original, target, text)]
         case wire.Noted(kind, utterance_id, results):
-            name = ear.names.known(utterance_id, 0)
+            name = transcript.names.known(utterance_id, 0)
             placed = tuple(_placed(session, result) for result in results)
             return [] if name is None else [AnnotationHeard(kind, name, placed)]
 

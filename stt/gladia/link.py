@@ -165,7 +165,7 @@ class Link:
         self._metered.add(feed.metered)
         is_heard = session.provider_end is ProviderEnd.COMPLETE or feed.has_heard_all
         is_over = self._finish_by is not None and now >= self._finish_by
-        # An idle track has time to say again what nobody confirmed.
+        # An idle track has time to send again what the provider did not confirm.
         is_lost = session.state is SessionState.LOST or (session.is_idle and not is_heard and not is_over)
         again_from = max(feed.needs_from, self._audio.start) if is_lost else None
         events = self._hearing.over(session, again_from)
@@ -205,7 +205,7 @@ class Link:
         return session
 
     def _succeed(self, lost: Session, at: int, now: float) -> None:
-        """Send again what has no final yet."""
+        """Begin a session that hears the track again from sample `at` on, unless that is pointless or too late."""
         if lost.feed.has_heard_all or lost.is_replaced:
             return
         if lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES:
@@ -224,7 +224,7 @@ class Link:
         self._hand_over(session, now)
 
     def _hand_over(self, session: Session, now: float) -> None:
-        """What has no final yet is for the next session; the old one only has to be stopped."""
+        """A new session begins with the audio that has no final yet; the old one only has to be stopped."""
         at = max(session.feed.needs_from, self._audio.start)
         session.replace(at, now, now + self._options.resume_deadline_s)
         self._begin(at, now)

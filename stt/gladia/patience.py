@@ -18,7 +18,7 @@ class Patience:
         self.not_before = now
         """The next request is not due before."""
         self.flush_by: float | None = None
-        self.look_by = 0.0
+        self.fetch_from = 0.0
         """From here until `flush_by` the result is read over REST, should the socket have told no end."""
         self.fetch_by = 0.0
         self.down_since: float | None = None
@@ -32,7 +32,7 @@ class Patience:
     def finish(self, now: float, flush_by: float) -> None:
         """Everything should be over by `flush_by`, or by an earlier deadline that was set before."""
         self.flush_by = flush_by if self.flush_by is None else min(self.flush_by, flush_by)
-        self.look_by = self.flush_by - min(1.0, max(self.flush_by - now, 0.0) / 4)
+        self.fetch_from = self.flush_by - min(1.0, max(self.flush_by - now, 0.0) / 4)
 
     def is_overdue(self, now: float) -> bool:
         """Whether the time to flush is up."""
@@ -50,7 +50,7 @@ class Patience:
         """When there is something to do outside a connection."""
         times = [self.not_before]
         if self.flush_by is not None:
-            times.append(self.look_by if stop_was_sent else self.flush_by)
+            times.append(self.fetch_from if stop_was_sent else self.flush_by)
         if self.down_since is not None:
             times.append(self.down_since + self._options.resume_deadline_s)
         return min(times)

@@ -156,7 +156,7 @@ class Session:
         if self.state is SessionState.CREATING and is_overdue:
             self._move(Event.ABANDONED, now)
         elif self.state is SessionState.CONNECTING:
-            if self._stop_at is not None and now >= self._patience.look_by:
+            if self._stop_at is not None and now >= self._patience.fetch_from:
                 self._move(Event.UNCERTAIN, now)
             elif is_overdue:
                 self._move(Event.ABANDONED, now)
@@ -183,9 +183,9 @@ class Session:
 
     def fetched(self, found: wire.SessionResult | None, now: float) -> None:
         """The answer to Fetch, or None when there was none."""
-        if found is None or found.status in ("queued", "processing", ""):
+        if found is None or found.is_running:
             self._patience.retry_later(now)
-        elif found.status == "done" and found.result is not None and self.judge(found.result, now):
+        elif found.final_result is not None and self.judge(found.final_result, now):
             self._move(Event.ENDED, now)
         else:
             self._move(Event.CUT_SHORT, now)
@@ -270,7 +270,7 @@ class Session:
         awaiting_since, patience = self.feed.awaiting_since, self._patience
         when = inf if awaiting_since is None else awaiting_since + self._options.stall_s
         if patience.flush_by is not None:
-            when = min(when, patience.look_by if self._stop_at is not None else patience.flush_by)
+            when = min(when, patience.fetch_from if self._stop_at is not None else patience.flush_by)
         return when
 
     def tick(self, now: float) -> bool:
@@ -280,7 +280,7 @@ class Session:
         if self._patience.is_overdue(now):
             self._move(Event.ABANDONED, now)
             return True
-        if self._stop_at is not None and now >= self._patience.look_by:
+        if self._stop_at is not None and now >= self._patience.fetch_from:
             self._move(Event.UNCERTAIN, now)
             return True
         awaiting_since = self.feed.awaiting_since

@@ -63,9 +63,9 @@ class Channels:
             longest_s=self._config.longest_s,
             partials=self._config.socket.partials or self._config.callback.partials,
         )
-        return self._engine.open(listening, self._ear(channel))
+        return self._engine.open(listening, self._listener(channel))
 
-    def _ear(self, channel: int) -> Hear:
+    def _listener(self, channel: int) -> Hear:
         def hear(event: Event) -> None:
             self._hear(channel, event)
             if isinstance(event, Finished):

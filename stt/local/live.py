@@ -120,12 +120,11 @@ class Live:
 
     @property
     def faults(self) -> SessionFaults:
-        """The plan in force. Setting it changes the plan of a running session from here on."""
+        """The plan in force. A new one counts its ordinals anew; what already happened does not happen again."""
         return self.script.faults
 
     @faults.setter
     def faults(self, faults: SessionFaults) -> None:
-        """Change the plan of a running session; what already happened does not happen again by itself."""
         self.script = self.delivery.script = Script(faults)
         self.session.faults = faults
         self._timer.cancel()

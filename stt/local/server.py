@@ -39,7 +39,7 @@ class LocalOptions:
     """`api_key` None: any key is accepted, but one must be there. `workers` None: one per core.
 
     `engine`: "pocketsphinx", "scripted", or an engine of one's own. `max_sessions`: open ones, above it 429.
-    `record_limit_bytes`: recorded audio kept in memory over all sessions, 0 records nothing. `public_url`: what the
+    `record_limit_bytes`: recorded audio in memory over all sessions, 0 records nothing. `public_url`: what the
     returned WebSocket URLs start with (ws://...), None: the host the client asked.
     """
 
@@ -86,11 +86,11 @@ class LocalServer:
 
     @property
     def faults(self) -> Plan:
+        """The plan in force. A new one holds for open sessions too, and its ordinals count anew."""
         return self._plan
 
     @faults.setter
     def faults(self, plan: Plan | dict[str, Any] | bytes | str | None) -> None:
-        """Replace the plan, also for open sessions, and count its ordinals anew."""
         self._plan = parse_plan(plan)
         self._posts = 0
         for live in self.sessions.values():

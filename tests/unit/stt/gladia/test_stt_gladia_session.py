@@ -1,17 +1,13 @@
-"""One provider session: the table of its moves, what it does next, and where its patience ends."""
+"""One provider session: what it does next, and where its patience ends."""
 
 from __future__ import annotations
-
-import itertools
-import re
-from pathlib import Path
 
 import pytest
 
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia import messages as wire
-from stt.gladia.moves import CONNECTED, MOVES, OVER, Event, OutOfOrder, ProviderEnd, SessionState, move
+from stt.gladia.moves import CONNECTED, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing
 from stt.gladia.retained import Retained
@@ -34,29 +30,6 @@ def streaming(options: LinkOptions = OPTIONS, seconds: float = 0.0) -> tuple[Ses
     one.created("id", "ws://x", 0.0)
     one.opened(0.0)
     return one, audio
-
-
-# --- the table --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(SessionState, Event)), ids=lambda x: x.name)
-def test_a_move_is_in_the_table_or_out_of_order(state: SessionState, event: Event) -> None:
-    if (state, event) in MOVES:
-        assert move(state, event) is MOVES[state, event]
-    else:
-        with pytest.raises(OutOfOrder, match=f"{event.name} in state {state.name}"):
-            move(state, event)
-
-
-def test_every_state_is_reached_and_only_the_last_two_are_final() -> None:
-    assert set(MOVES.values()) | {SessionState.CREATING} == set(SessionState)
-    assert {state for state, _ in MOVES} == set(SessionState) - OVER
-
-
-def test_the_table_in_the_documentation_is_the_table() -> None:
-    text = (Path(__file__).parents[4] / "docs" / "provider-link.md").read_text()
-    told = set(re.findall(r"^ +(\w+) --> (\w+): (\w+)$", text, re.MULTILINE))
-    assert told == {(state.name, to.name, event.name) for (state, event), to in MOVES.items()}
 
 
 @pytest.mark.parametrize("state", sorted(CONNECTED, key=lambda state: state.name), ids=lambda state: state.name)
