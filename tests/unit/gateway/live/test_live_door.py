@@ -42,6 +42,8 @@ class Entry:
         self.sessions = Sessions()
 
         async def checked(token: str | None) -> Access:
+            if token == "stranger":
+                return Access("user-1", spaces=frozenset({"another"}))
             return check(token, Secrets(("service",)))
 
         policy = DoorPolicy(
@@ -82,9 +84,10 @@ async def test_the_rungs_come_in_order() -> None:
     for expected, mend in (
         (WrongOrigin, {"Origin": "https://friend.example"}),
         (WrongOffer, {"Sec_WebSocket_Protocol": "transcript.v1, bearer.x"}),
-        (CredentialRefused, {"token": "service"}),
+        (CredentialRefused, {"token": "stranger"}),
         (RecordsUnavailable, {}),
         (SessionNotFound, {"session": "abc"}),
+        (Forbidden, {"token": "service"}),
     ):
         with pytest.raises(expected):
             await entry.climb(asking(**wrong))
