@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -382,12 +381,11 @@ class Settings:
         return None if source == "nothing" else source
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None, *, needs_token: bool = True) -> Settings:
+    def from_env(cls, env: Mapping[str, str], *, needs_token: bool = True) -> Settings:
         """Read and check everything.
 
         Raises: WrongSettings with every problem, none of the secrets.
         """
-        env = os.environ if env is None else env
         values: dict[str, Any] = {}
         problems: list[str] = []
         for variable in VARIABLES:

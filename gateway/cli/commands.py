@@ -50,7 +50,7 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
 
 async def serve(args: argparse.Namespace) -> int:
     """Until a signal. Raises: WrongSettings, StartFailed, and what has ended a task that must not end."""
-    settings = Settings.from_env()
+    settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     for doubt in doubts(settings, os.environ):
         log.warning("%s", doubt)
@@ -65,7 +65,7 @@ async def serve(args: argparse.Namespace) -> int:
 
 async def migrate(args: argparse.Namespace) -> int:
     """Prints what was applied on standard output, warnings on standard error. Needs no API token."""
-    settings = Settings.from_env(needs_token=False)
+    settings = Settings.from_env(os.environ, needs_token=False)
     logs.configure(settings.log_format, settings.log_level)
     applied, warnings = await migrate_database(settings)
     for warning in warnings:
@@ -76,7 +76,7 @@ async def migrate(args: argparse.Namespace) -> int:
 
 async def maintain(args: argparse.Namespace) -> int:
     """One round of upkeep; prints how many of each kind were dealt with. Needs no API token."""
-    settings = Settings.from_env(needs_token=False)
+    settings = Settings.from_env(os.environ, needs_token=False)
     logs.configure(settings.log_format, settings.log_level)
     done = await run_maintenance(settings)
     print(", ".join(f"{name} {count}" for name, count in done.items()))
@@ -98,7 +98,7 @@ async def stt(args: argparse.Namespace) -> int:
 
 async def check(args: argparse.Namespace) -> int:
     """One line a part on standard output. FAILED when a part has to be mended; notes alone do not count."""
-    settings = Settings.from_env()
+    settings = Settings.from_env(os.environ)
     logs.configure("text", "error")
     good = True
     async for part, fine, text in check_parts(settings):

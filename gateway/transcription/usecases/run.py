@@ -107,7 +107,9 @@ class Run:
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
         """Take over the finals of a process that died before it had stored them; too late once this run is ending."""
         if not self._is_abandoned and not self.state.is_ending:
-            self._said.salvage(speaker, participant_id, found)
+            participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            participant.set_result(participant_id)
+            self._said.salvage(speaker, participant, found)
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,6 +25,9 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +90,9 @@ class Said:
                 self.counts.complaints += 1
                 log.warning("the provider complains: %s", message, extra={"session": self._claimed.slug})
 
-    def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
-        """Number what a dead process had sent to the provider and not stored."""
+    def salvage(self, speaker: Speaker, participant: asyncio.Future[str | None], found: Salvage) -> None:
+        """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""
         begins = self._origin + timedelta(milliseconds=found.begins_ms)
-        participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        participant.set_result(participant_id)
         for utterance in found.utterances:
             said = caption(utterance, speaker, begins, self._origin)
             if said.text and self._final(said, participant):

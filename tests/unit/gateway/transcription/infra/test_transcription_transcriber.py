@@ -21,7 +21,7 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from stt import transcript
-from stt.gladia import link
+from stt.gladia import events
 from stt.gladia.client import Provider, SessionReport
 from stt.gladia.messages import LiveConfig
 
@@ -30,11 +30,11 @@ class FakeProvider:
     """Opens one link, and hands out what it was given."""
 
     config: LiveConfig
-    say: Callable[[link.LinkEvent], None]
+    say: Callable[[events.LinkEvent], None]
     note: Callable[[SessionReport], None]
 
     def link(
-        self, config: LiveConfig, say: Callable[[link.LinkEvent], None], note: Callable[[SessionReport], None]
+        self, config: LiveConfig, say: Callable[[events.LinkEvent], None], note: Callable[[SessionReport], None]
     ) -> object:
         self.config, self.say, self.note = config, say, note
         return object()
@@ -70,22 +70,22 @@ SPOKEN = transcript.Utterance(
     ("event", "speech"),
     [
         (
-            link.Heard(SPOKEN),
+            events.Heard(SPOKEN),
             Utterance("p:1", True, "Good morning.", "en", 1.0, 2.0, 0.9, (SpokenWord("Good", 1.0, 1.4),)),
         ),
-        (link.Retracted("p:1"), Withdrawn("p:1")),
-        (link.TranslationHeard("p:1", "en", "de", "Guten Morgen."), Translation("p:1", "en", "de", "Guten Morgen.")),
-        (link.AudioGivenUp(1.0, 2.5), SpeechLost(1.0, 2.5)),
-        (link.Complained("audio_chunk", "too long"), ProviderComplaint("audio_chunk: too long")),
+        (events.Retracted("p:1"), Withdrawn("p:1")),
+        (events.TranslationHeard("p:1", "en", "de", "Guten Morgen."), Translation("p:1", "en", "de", "Guten Morgen.")),
+        (events.AudioGivenUp(1.0, 2.5), SpeechLost(1.0, 2.5)),
+        (events.Complained("audio_chunk", "too long"), ProviderComplaint("audio_chunk: too long")),
         (
-            link.AnnotationHeard("named_entity_recognition", "p:1", ({"text": "Anna"}, "no object")),
+            events.AnnotationHeard("named_entity_recognition", "p:1", ({"text": "Anna"}, "no object")),
             Annotation("p:1", "namedEntities", ({"text": "Anna"},)),
         ),
-        (link.AnnotationHeard("sentiment_analysis", "p:1", ()), Annotation("p:1", "sentiment", ())),
-        (link.SpeechChanged(True, 1.0), None),
+        (events.AnnotationHeard("sentiment_analysis", "p:1", ()), Annotation("p:1", "sentiment", ())),
+        (events.SpeechChanged(True, 1.0), None),
     ],
 )
-def test_every_event_becomes_what_a_run_hears(event: link.LinkEvent, speech: Speech | None) -> None:
+def test_every_event_becomes_what_a_run_hears(event: events.LinkEvent, speech: Speech | None) -> None:
     opened = Opened()
     opened.provider.say(event)
     assert opened.heard == ([speech] if speech is not None else [])
