@@ -20,7 +20,7 @@ from stt.gladia.retained import SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
 MAX_TAIL_RETRIES: Final = 3
-"""Sessions lost in a row at the end of an idle track's audio: then that end is left without a final until it goes on."""
+"""Sessions lost in a row at the end of an idle track's audio: then that end has no final until the track goes on."""
 
 
 class Link:
