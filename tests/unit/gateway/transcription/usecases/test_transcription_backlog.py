@@ -10,7 +10,8 @@ from datetime import timedelta
 
 import pytest
 from support.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
-from support.fakes.ports import MemoryFinalRecords, MemoryUsageRecords
+from support.fakes.accounts import MemoryUsageRecords
+from support.fakes.ports import MemoryFinalRecords
 from support.fakes.tables import Tables
 from support.frames import messages, seqs
 from support.virtual_time import run_virtually
