@@ -38,11 +38,12 @@ test: $(VENV)/dev ## Run every check and the whole test suite
 unit: $(VENV)/dev ## Run the fast tests only
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(ARGS)
 
-check: $(VENV)/dev ## Lint, types, import arrows
+check: $(VENV)/dev ## Lint, types, import arrows, the figures of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/house.py --check
 
 format: $(VENV)/dev ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format .

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "integration" / "st
 from stt_gladia_clock import run
 
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer

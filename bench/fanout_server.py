@@ -28,10 +28,11 @@ from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
-from gateway.live.places import Limits
+from gateway.live.slots import Limits
 from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.watch import Watching
 
@@ -67,18 +68,21 @@ class Server(Protocol):
 
 
 class _Few:
-    """Records of sessions that have said nothing yet."""
+    """Records of sessions that have said nothing yet: every port that a watcher needs."""
 
-    async def session(self, slug: str) -> SessionRecord | None:
+    def __init__(self) -> None:
+        self.sessions = self.transcriptions = self.finals = self
+
+    async def by_slug(self, slug: str) -> SessionRecord | None:
         return SessionRecord(slug, slug, "LIVE", None, "s1", START)
 
-    async def transcription(self, slug: str) -> None:
+    async def newest(self, slug: str) -> None:
         return None
 
     async def numbering(self, session_id: str) -> None:
         return None
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def since(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
         return []
 
 
@@ -116,7 +120,10 @@ class Gateway:
             return check(token, secrets)
 
         options = LiveOptions(limits=Limits(10**9, 10**9, 10**9))
-        endpoint = LiveEndpoint(self.hub, Watching(cast(Records, _Few())), checked, lambda: "http://bench", options)
+        records = cast(Records, _Few())
+        endpoint = LiveEndpoint(
+            self.hub, Watching(records, FinalReader(records)), checked, lambda: "http://bench", options
+        )
         app = web.Application()
         app.router.add_get("/api/realtime/transcribe", endpoint.watch)
         async with asyncio.TaskGroup() as tasks, _site(app, port):

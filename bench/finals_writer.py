@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,11 +32,12 @@ from gateway.live.protocol import encode_caption
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.infra.final_records import PostgresFinalRecords
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
-from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.infra.records import postgres_records
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Kept
+from gateway.transcription.usecases.records import Records, StoreOutcome
 from storage import ids
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.finals import FinalRow, Finals
@@ -89,7 +90,7 @@ async def sustained(db: Database, rate: int, seconds: float) -> None:
 async def drained(db: Database, count: int) -> None:
     """What an outage has left on disk goes to the database, a batch of 200 a statement."""
     async with _desk(db) as desk:
-        desk.records.away = True
+        desk.finals.away = True
         for _ in range(count):
             desk.put()
             if len(desk.given) % 200 == 0:
@@ -97,28 +98,29 @@ async def drained(db: Database, count: int) -> None:
         while len(desk.journal) < count:
             await asyncio.sleep(0.01)
         began, cpu = time.perf_counter(), time.process_time()
-        desk.records.away = False
+        desk.finals.away = False
         await desk.recorder.settled(desk.transcription_id)
         took, used = time.perf_counter() - began, time.process_time() - cpu
         print(f"spool of {count:,}: {count / took:,.0f} finals/s drained, {count / used:,.0f} per CPU second")
 
 
-class _Records(PostgresRecords):
+class _Finals(PostgresFinalRecords):
     """`away`: the database takes nothing."""
 
     away = False
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def store(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
         if self.away:
             raise RecordsUnavailable("away")
-        return await super().keep(finals)
+        return await super().store(finals)
 
 
 @dataclass
 class _Desk:
     """A recorder with everything real behind it, and a stopwatch in front."""
 
-    records: _Records
+    records: Records
+    finals: _Finals
     journal: SpoolJournal
     claimed: Claimed
     participant: asyncio.Future[str | None]
@@ -144,7 +146,7 @@ class _Desk:
         words = tuple(Word(word, 0, 9) for word in TEXT.split())
         said = Caption(f"bench:{seq:08}", TEXT, "en", True, Speaker("anna", "Anna"), now, now, 0, 9, 0.9, words)
         self.given[seq] = time.perf_counter()
-        final = FinalToKeep(
+        final = FinalToStore(
             self.claimed.lease,
             self.claimed.session_id,
             self.claimed.numbering.epoch,
@@ -158,15 +160,16 @@ class _Desk:
 
 @asynccontextmanager
 async def _desk(db: Database) -> AsyncIterator[_Desk]:
-    records = _Records(db, SystemClock())
-    session = await records.create_session(None, None, None)
-    claimed, _ = await records.claim(session, "livekit", {}, None, "bench", 3600)
+    finals = _Finals(db, SystemClock())
+    records = replace(postgres_records(db, SystemClock()), finals=finals)
+    session = await records.sessions.create(None, None, None)
+    claimed, _ = await records.leases.claim(session, "livekit", {}, None, "bench", 3600)
     assert claimed is not None
     participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-    participant.set_result(await records.joined(session.id, Speaker("anna", "Anna")))
+    participant.set_result(await records.sessions.join(session.id, Speaker("anna", "Anna")))
     with _folder() as folder:
         async with open_journal(folder / "spool", 2**30) as journal:
-            desk = _Desk(records, journal, claimed, participant)
+            desk = _Desk(records, finals, journal, claimed, participant)
             writing = asyncio.create_task(desk.recorder.run())
             try:
                 yield desk

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 import uvloop
 
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer

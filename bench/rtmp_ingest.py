@@ -22,8 +22,11 @@ import av
 import numpy as np
 import uvloop
 
-from ingest.rtmp import Publisher, RtmpOptions, RtmpServer, amf0
+from ingest.rtmp import amf0
 from ingest.rtmp.chunk_stream import Message, write
+from ingest.rtmp.options import RtmpOptions
+from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.server import RtmpServer
 from ingest.rtmp_track import RtmpTrack
 
 AUDIO_RATE, FRAME_SAMPLES = 48_000, 1_024

@@ -34,7 +34,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import uvloop
@@ -44,23 +44,24 @@ from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
 from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
 
 from gateway.app.system_clock import SystemClock
-from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
-from gateway.live.hub import BEHIND_BYTES, Hub
-from gateway.live.places import Limits
+from gateway.live.hub import Hub
+from gateway.live.slots import Limits
+from gateway.live.watcher import BEHIND_BYTES
+from gateway.live.websocket import text_frame
 from gateway.transcription.domain.limits import Limits as NoLimits
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import Voice, VoiceOptions
+from gateway.transcription.usecases.context import RunContext, RunOptions
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Records
-from gateway.transcription.usecases.run import RunOptions, World
 from gateway.transcription.usecases.transcriptions import StartRequest, Transcriptions
 from gateway.transcription.usecases.watch import Watching
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import speak
 
@@ -188,7 +189,7 @@ class BareWatchers:
             "epoch": "k3f9", "seq": self.events, "ts": "2026-01-05T10:00:00.000Z",
             "data": {"text": text, "startMs": start, "endMs": end, "filler": "x" * 640},
         }  # fmt: skip
-        frame = protocol.text_frame(msgspec.json.encode(event))
+        frame = text_frame(msgspec.json.encode(event))
         for transport in self._transports[session]:
             if transport.get_write_buffer_size() < BEHIND_BYTES and not transport.is_closing():
                 transport.write(frame)
@@ -298,8 +299,7 @@ async def whole(
     asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack, gate: str
 ) -> tuple[Any, Callable[[], int]]:
     clock = SystemClock()
-    memory = MemoryRecords(clock)
-    records = cast(Records, memory)
+    records = MemoryRecords(clock)
     hub = Hub(clock.now)
     recorder = Recorder(records, hub, clock)
     provider = await rooms.enter_async_context(Provider(ProviderOptions("bench", asked.speech)))
@@ -307,21 +307,23 @@ async def whole(
     transcriber = GladiaTranscriber(
         provider, "gladia", voice, process="bench", endpointing_s=None, maximum_utterance_s=None
     )
-    keeper = LimitKeeper(NoLimits(), memory.ledger, clock)
-    world = World(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"), keeper)
-    service = Transcriptions(world, _Sources(pacer))
+    keeper = LimitKeeper(NoLimits(), records.ledger, clock)
+    context = RunContext(records, recorder, hub, transcriber, clock, RunOptions(owner="bench"), keeper)
+    service = Transcriptions(context, _Sources(pacer))
 
     async def checked(token: str | None) -> Access:
         return check(token, Secrets((TOKEN,)))
 
     options = LiveOptions(limits=Limits(10**9, 10**9, 10**9))
-    endpoint = LiveEndpoint(hub, Watching(records), checked, lambda: "http://bench", options)
+    endpoint = LiveEndpoint(
+        hub, Watching(records, FinalReader(records, recorder.unstored)), checked, lambda: "http://bench", options
+    )
     tasks = await rooms.enter_async_context(asyncio.TaskGroup())
     for job in (recorder.run(), hub.sweep(), endpoint.beat(), endpoint.end_finished()):
         tasks.create_task(job)
     await rooms.enter_async_context(service.serving())
     for session in range(asked.sessions):
-        await records.create_session(f"s{session}", None, None)
+        await records.sessions.create(f"s{session}", None, None)
         await service.start(StartRequest(f"s{session}", source="rtmp"))
     return endpoint.watch, lambda: sum(run.counts.partials + run.counts.finals for run in service.runs)
 

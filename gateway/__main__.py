@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Final
 
-from gateway.app.parts import StartFailed
+from gateway.app.failures import StartFailed
 from gateway.app.root import event_loop_factory
 from gateway.cli import commands, demo
 from gateway.cli.client import ApiRefused

@@ -11,7 +11,7 @@ class SessionError(Exception):
     title: ClassVar[str] = "Request refused"
     hint: str | None = None
     passing: ClassVar[bool] = False
-    """The same request, repeated after a pause, may succeed without anybody changing anything."""
+    """The same request, repeated after a pause, may succeed without a change by the caller or an operator."""
     retry_after_s: float | None = None
     """When the same request may be answered otherwise."""
 

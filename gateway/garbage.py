@@ -1,4 +1,4 @@
-"""When memory is looked through for what nobody refers to any more: by plan, not whenever Python thinks so."""
+"""Full garbage collections at planned moments, instead of whenever CPython's allocation counters trigger one."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line, for machines."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Keys `ts`, `level`, `logger`, `message`, the facts given as `extra`, and `exception` with its trace."""
         line: dict[str, object] = {
             "ts": _time(record),
             "level": record.levelname.lower(),
@@ -40,6 +41,7 @@ class TextFormatter(logging.Formatter):
     """For people."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line; a trace, if there is one, follows on lines of its own."""
         facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
         text = f"{_time(record)} {record.levelname.lower():7} {record.name}: {record.getMessage()}{facts}"
         text = text.replace("\r", "\\r").replace("\n", "\\n")  # what others named must not look like a line of ours

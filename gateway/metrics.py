@@ -21,12 +21,15 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def counter(self, name: str, meaning: str, read: Read) -> None:
+        """`name` without `gateway_` and `_total`. The number that `read` gives must never fall."""
         self._readers.append((f"gateway_{name}", meaning, True, read))
 
     def gauge(self, name: str, meaning: str, read: Read) -> None:
+        """`name` without `gateway_`. The number that `read` gives may rise and fall."""
         self._readers.append((f"gateway_{name}", meaning, False, read))
 
     def collect(self) -> Iterator[Metric]:
+        """Calls every reader, in the order of registration; a family without samples is empty."""
         for name, meaning, is_counter, read in self._readers:
             samples = list(read())
             labels = list(samples[0][0]) if samples else []
@@ -36,6 +39,7 @@ class Metrics(Collector):
             yield family
 
     def text(self) -> bytes:
+        """The exposition in Prometheus' text format, UTF-8."""
         return generate_latest(self._registry)
 
 

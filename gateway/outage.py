@@ -1,19 +1,44 @@
-"""A database outage is one line in the log at its beginning and one at its end, however often it is noticed."""
+"""The database does not answer: the error for it, waiting for its end, and one log line at either end of an outage."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# Pauses between attempts, seconds; the last one is repeated.
+RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class RecordsUnavailable(Exception):
-    """The database cannot be reached now; trying again can help."""
+    """The database cannot be reached now. The same call may succeed later; whether this one took effect is unknown."""
+
+
+async def until_database_answers(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a database call until it raises no RecordsUnavailable, with pauses of RETRY_S.
+
+    There is no deadline: the caller sets one by cancelling. `call` has to be repeatable.
+    """
+    tries = 0
+    while True:
+        try:
+            return await call()
+        except RecordsUnavailable as error:
+            if tries == 0:
+                log.warning("database: %s; trying again", error)
+            await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
+            tries += 1
 
 
 class Outage:
-    """What one task that asks the database again and again knows of it. `work`: what waits meanwhile."""
+    """One task's view of an outage: however many of its calls fail, the log has one line at the start, one at the end.
+
+    `work`: what waits meanwhile, as the subject of a sentence. `facts`: fields of both log lines.
+    """
 
     def __init__(self, work: str, **facts: str) -> None:
         self._work: Final = work
@@ -21,11 +46,13 @@ class Outage:
         self._lasts = False
 
     def noticed(self, error: Exception) -> None:
+        """A call has failed."""
         if not self._lasts:
             self._lasts = True
             log.warning("database: %s; %s until it answers", error, self._work, extra=self._facts)
 
     def over(self) -> None:
+        """A call has succeeded."""
         if self._lasts:
             self._lasts = False
             log.info("database: it answers again; %s no longer", self._work, extra=self._facts)

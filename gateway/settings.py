@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -140,19 +139,19 @@ VARIABLES: Final = (
              "watchers may show."),
     Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
     Variable("GATEWAY_LIVEKIT_AUTO_START", "livekit_auto_start", _flag, "true", "Begin a session's transcription when "
-             "people are in its room, as webhooks tell and a look every 15 s finds. One that somebody has stopped "
+             "people are in its room, as webhooks tell and a look every 15 s finds. One that was stopped by request "
              "waits for the next `start`."),
     Variable("GATEWAY_LIVEKIT_CAPTIONS", "livekit_captions", _flag, "true", "Send captions into the room, as text "
              "streams on `lk.transcription`."),
     Variable("GATEWAY_LIVEKIT_SCREEN_SHARE", "livekit_screen_share", _flag, "false", "Also transcribe the sound of "
              "shared screens."),
     Variable("GATEWAY_LIVEKIT_UNSUBSCRIBE_MUTED_S", "livekit_unsubscribe_muted_s", _number(0, 86_400), "0", "A "
-             "microphone muted for so long is not even received until it is unmuted, seconds; 0 = always received. "
+             "microphone muted for this time is not received until it is unmuted, seconds; 0 = always received. "
              "Saves little (docs/livekit.md) and costs up to 0.6 s of words after unmuting."),
-    Variable("GATEWAY_EMPTY_ROOM_S", "empty_room_s", _number(0, 86_400), "60", "A LiveKit room without people for so "
-             "long ends its transcription, seconds; 0 = never."),
+    Variable("GATEWAY_EMPTY_ROOM_S", "empty_room_s", _number(0, 86_400), "60", "A LiveKit room without people for "
+             "this time ends its transcription, seconds; 0 = never."),
     Variable("GATEWAY_MAX_TRANSCRIPTION_S", "max_transcription_s", _number(0, 604_800), "43200", "A transcription is "
-             "stopped after so long, seconds; 0 = never."),
+             "stopped after this time, seconds; 0 = never."),
     Variable("GLADIA_API_KEY", "gladia_api_key", _text, "", "Key of the speech provider. Without it (and without "
              "GATEWAY_STT_ENGINE) the offline recogniser is used, which is shown wherever the engine is shown.",
              is_secret=True),
@@ -192,7 +191,7 @@ VARIABLES: Final = (
              "`documents` in the data directory."),
     Variable("BLOB_READ_WRITE_TOKEN", "blob_token", _vercel_token, "", "Token of a Vercel Blob store.", is_secret=True),
     Variable("GATEWAY_BLOB_ACCESS", "blob_access", _choice("private", "public"), "private", "How the Vercel Blob "
-             "store was made. A document in a public one is open to whoever has its URL, which nobody can guess."),
+             "store was made. A document in a public one is open to all who have its URL, which cannot be guessed."),
     Variable("VERCEL_BLOB_API_URL", "blob_api_url", _url("http", "https"), "https://vercel.com/api/blob", "Base URL of "
              "Vercel Blob's API."),
     Variable("GATEWAY_S3_ENDPOINT", "s3_endpoint", _url("http", "https"), "", "An S3-compatible server, "
@@ -212,16 +211,16 @@ VARIABLES: Final = (
     Variable("GATEWAY_ROOM_TOKEN_HOURS", "room_token_hours", _number(0.1, 24), "6", "How long a LiveKit token for a "
              "session's room is good, hours."),
     Variable("GATEWAY_JOIN_STARTS", "join_starts", _choice("livekit", "rtmp", "websocket", "nothing"), "", "The source "
-             "with which somebody's joining a session begins its transcription. Default: `livekit` when LIVEKIT_URL or "
+             "with which a join begins a session's transcription. Default: `livekit` when LIVEKIT_URL or "
              "WS_SERVER_URL is set, else `nothing`."),
     Variable("WS_SERVER_URL", "ws_server_url", _gateway_url, "", "The gateway that transcribes sessions, if "
              "it is another one: a session's start and stop go there. Without it, this one does."),
     Variable("WS_SERVER_TOKEN", "ws_server_token", _text, "", "A service token of that gateway. Default: the first of "
              "GATEWAY_API_TOKENS.", is_secret=True),
-    Variable("GATEWAY_INACTIVE_MINUTES", "inactive_minutes", _number(0, 525_600), "30", "A session in which nobody has "
-             "joined or spoken for so long is ended, minutes; 0 = never."),
-    Variable("GATEWAY_EXPIRE_HOURS", "expire_hours", _number(0, 8_760), "24", "A session that nobody has joined so "
-             "long after it was created expires, hours; 0 = never."),
+    Variable("GATEWAY_INACTIVE_MINUTES", "inactive_minutes", _number(0, 525_600), "30", "A session without a join or "
+             "speech for this time is ended, minutes; 0 = never."),
+    Variable("GATEWAY_EXPIRE_HOURS", "expire_hours", _number(0, 8_760), "24", "A session that no participant joins "
+             "within this time of its creation expires, hours; 0 = never."),
     Variable("GATEWAY_UPKEEP_S", "upkeep_s", _number(0.1, 3_600), "30", "How often sessions are looked at for the two, "
              "seconds; one replica does it for all. `gateway maintain` does it once."),
     Variable("GATEWAY_CREATE_PER_MINUTE", "create_per_minute", _whole(0, 1_000_000), "10", "Sessions that one user may "
@@ -271,8 +270,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_MAX_SENDERS_PER_ADDRESS", "max_senders_per_address", _whole(1, 1_000_000), "100", "Audio "
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_TRUSTED_PROXIES", "trusted_proxies", parse_networks, "", "Addresses or networks of the proxies "
-             "in front, comma-separated: their X-Forwarded-For says who watches. Without it all who come through one "
-             "count as one address."),
+             "in front, comma-separated: their X-Forwarded-For names the client's address. Without it all clients "
+             "behind one count as one address."),
     Variable("GATEWAY_LOG_FORMAT", "log_format", _choice("json", "text"), "json", "Shape of the log lines."),
     Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
              "logged."),
@@ -382,12 +381,11 @@ class Settings:
         return None if source == "nothing" else source
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None, *, needs_token: bool = True) -> Settings:
+    def from_env(cls, env: Mapping[str, str], *, needs_token: bool = True) -> Settings:
         """Read and check everything.
 
         Raises: WrongSettings with every problem, none of the secrets.
         """
-        env = os.environ if env is None else env
         values: dict[str, Any] = {}
         problems: list[str] = []
         for variable in VARIABLES:
@@ -441,7 +439,7 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
     if (settings.analysis_key or settings.analysis_model) and not settings.analysis_url:
         found.append("GATEWAY_ANALYSIS_URL is not set, so sessions are analysed without a language model")
     if (settings.jwks_url or "").startswith("http:") and urlsplit(settings.jwks_url).hostname not in _LOOPBACK:
-        found.append("GATEWAY_JWKS_URL is not https: who can change its answers can sign in as anybody")
+        found.append("GATEWAY_JWKS_URL is not https: an attacker who can change its answers can sign in as any user")
     if settings.join_starts == "livekit" and not (settings.livekit_url or settings.ws_server_url):
         found.append("GATEWAY_JOIN_STARTS is livekit, but LIVEKIT_URL is not set: joins begin no transcription")
     known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL"}

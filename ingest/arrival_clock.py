@@ -8,7 +8,7 @@ from ingest.pcm import SAMPLE_RATE
 
 BEHIND_S: Final = 0.5  # less than this is buffering
 SUSTAINED_S: Final = 2.0
-CATCHING_UP_S: Final = 0.1  # falling by as much, it is a backlog that is being worked off
+CATCHING_UP_S: Final = 0.1  # a delay that falls by this much is a backlog that is being worked off
 
 
 class ArrivalClock:
@@ -48,6 +48,6 @@ class ArrivalClock:
         return gap
 
     def skip(self, samples: int) -> None:
-        """Leave a gap that somebody knows of."""
+        """Leave a gap of known length."""
         self.position += samples
         self._late_since = None

@@ -29,6 +29,7 @@ class CaptionQueue:
         self._next_partial: dict[str, float] = {}  # by speaker
 
     def put(self, caption: RoomCaption) -> None:
+        """Let it wait for `take`. Dropped when the final of its segment waits already."""
         held = self._waiting.get(caption.segment_id)
         if held is not None and held.is_final and not caption.is_final:
             return  # a late partial never replaces a final

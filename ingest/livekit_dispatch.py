@@ -1,4 +1,4 @@
-"""Audio frames of the LiveKit SDK straight to the stream that wants them, instead of past everybody's filter.
+"""Audio frames of the LiveKit SDK straight to the stream that wants them, instead of past every stream's filter.
 
 The SDK tests every native event against the filter of every live stream: with N streams that is N² tests a frame time,
 holding a lock and the interpreter. Here the frames of attached streams are looked up by their handle; everything else

@@ -25,9 +25,9 @@ class JoinTimedOut(RoomTrouble):
 async def join(room: rtc.Room, url: str, token: str, timeout_s: float, spawn: Spawn) -> None:
     """Connect `room`, subscribing to nothing.
 
-    A join must never be cancelled: when the native half of it succeeds later and finds nobody waiting, the SDK ends the
-    whole process (python-sdks#784). So one that takes too long is left to a task of its own, which `spawn` has to keep,
-    and leaves the room as soon as it is in.
+    A join must never be cancelled: when the native half of it succeeds later and finds no caller waiting, the SDK ends
+    the whole process (python-sdks#784). So one that takes too long is left to a task of its own, which `spawn` has to
+    hold, and leaves the room as soon as it is in.
 
     Raises: RoomTrouble.
     """

@@ -48,7 +48,7 @@ ENDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RoomOptions:
-    """Times in seconds. `empty_s`: a room without people for so long is left; 0 = never.
+    """Times in seconds. `empty_s`: a room in which no person has been for this long is left; 0 = never.
 
     `retry_first_s` doubles with every failed try up to `retry_ceiling_s`.
     `look_s`: how often a room that does not exist is looked for.
@@ -101,11 +101,11 @@ class LivekitRoom:
     # --- from outside -------------------------------------------------------------------------------------
 
     async def next_track(self) -> LivekitTrack | None:
-        """The next track somebody publishes; None when there will be no more. Call it from one task."""
+        """The next track that is published and heard; None when there will be no more. Call it from one task."""
         return await self._coming.get()
 
     def trouble(self) -> str | None:
-        """Why nobody is heard, or why the room was left; None while all is well."""
+        """Why participants are not heard, or why the room was left; None while all is well."""
         if self.ended is not None:
             return self.ended.value
         return self._trouble or (self._visit.trouble() if self._visit is not None else None)
@@ -141,7 +141,7 @@ class LivekitRoom:
                 failures = 0 if self._monotonic() - joined > self._options.retry_ceiling_s else failures + 1
             except RoomTrouble as trouble:
                 failures += 1
-                self._lonely_since = None  # nobody knows who is there
+                self._lonely_since = None  # it is unknown who is there
                 self._note(str(trouble))
             if failures:
                 longest = min(self._options.retry_ceiling_s, self._options.retry_first_s * 2 ** min(failures - 1, 16))
@@ -188,7 +188,7 @@ class LivekitRoom:
         return visit.gone.result() if visit.gone.done() else None
 
     def _count_people(self, people: int) -> float | None:
-        """Seconds until a room with so many people is to be left; it is left when they have passed."""
+        """Seconds until the room is to be left with this many people in it, None: not at all. At 0 its end is set."""
         if people or not self._options.empty_s:
             self._lonely_since = None
             return None

@@ -13,21 +13,22 @@ from ingest.arrival_clock import ArrivalClock
 from ingest.pcm import SAMPLE_RATE, Chunk, Chunker
 from ingest.silence import SilenceGate
 
-# Chunks nobody has taken yet: half a minute. A consumer that far behind loses the oldest, counted.
+# Chunks that wait for the consumer: half a minute. One that far behind loses the oldest, counted.
 HELD_CHUNKS: Final = 300
 
 
 class Captioned(Protocol):
     """Where captions of a track go."""
 
-    def caption(self, identity: str, track_sid: str, segment_id: str, text: str, *, is_final: bool) -> None: ...
+    def caption(self, identity: str, track_sid: str, segment_id: str, text: str, *, is_final: bool) -> None:
+        """Show `text` as said by `identity` on this track. Never waits; a later call with the id replaces it."""
 
 
 @dataclass(slots=True)
 class LivekitTrackStats:
-    """`silent_samples`: left out because nobody spoke. `dropped_chunks`: lost because nobody took them in time.
+    """`silent_samples`: left out as silence. `dropped_chunks`: lost because the consumer was too far behind.
 
-    `resting`: muted for so long that the server does not even send it.
+    `resting`: muted beyond its hang-over, and its stream closed.
     """
 
     heard_samples: int = 0
@@ -72,7 +73,7 @@ class LivekitTrack:
         self._ended = False
 
     def feed(self, pcm: bytes) -> None:
-        """Whole samples, 16 kHz mono s16le, as they arrive."""
+        """Take whole samples, 16 kHz mono s16le, as they arrive; never waits."""
         samples = len(pcm) // 2
         now = self._monotonic()
         if self.anchor is None:

@@ -13,7 +13,8 @@ from typing import Final
 from livekit import rtc
 
 from ingest import livekit_dispatch
-from ingest.livekit_captions import CaptionQueue, RoomCaption
+from ingest.livekit_caption_sender import CaptionSender
+from ingest.livekit_captions import RoomCaption
 from ingest.livekit_join import leave
 from ingest.livekit_track import LivekitTrack
 from ingest.pcm import SAMPLE_RATE
@@ -21,11 +22,9 @@ from ingest.pcm import SAMPLE_RATE
 log = logging.getLogger(__name__)
 
 FRAME_MS: Final = 100  # ten events a second and track; the SDK's own default of 10 ms makes a hundred
-CAPTION_TOPIC: Final = "lk.transcription"
 LINGER_S: Final = 0.3  # after the end is signalled: what the jitter buffer and the last frame still hold
-SEND_S: Final = 5.0
-INSIST_S: Final = 5.0
-REST_S: Final = 2.0  # muted beyond the hang-over
+RECONCILE_S: Final = 5.0  # between two comparisons of what is published with what is heard
+REST_S: Final = 2.0  # muted for this long beyond the hang-over, a stream is closed
 _REASON_S: Final = 1.0  # between "disconnected" and why
 
 _MACHINES: Final = frozenset({rtc.ParticipantKind.PARTICIPANT_KIND_EGRESS, rtc.ParticipantKind.PARTICIPANT_KIND_AGENT})
@@ -36,7 +35,7 @@ _MICROPHONES: Final = frozenset({rtc.TrackSource.SOURCE_MICROPHONE, rtc.TrackSou
 class VisitOptions:
     """`hang_over_s`: silence that still goes to the provider, so that it hears the end of an utterance.
 
-    `unsubscribe_muted_s`: a track muted for so long is not received until it is unmuted, seconds; 0 = always received.
+    `unsubscribe_muted_s`: a track muted for this many seconds is not received until it is unmuted; 0 = always.
     Receiving it again takes up to 0.6 s, in which words are lost.
     """
 
@@ -48,9 +47,10 @@ class VisitOptions:
 
 @dataclass(slots=True, eq=False)
 class _Hearing:
-    """A publication that is wanted. `pump` is None while it rests: muted, and past its hang-over.
+    """A publication that is wanted. `pump` is None while it rests: muted beyond its hang-over, its stream closed.
 
-    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: its next step there.
+    Muted tracks yield zeros like any others; a resting one costs a quarter of that. `quieter`: the timer of the next
+    step of a muted track, which is to rest or to be unsubscribed.
     """
 
     publication: rtc.RemoteTrackPublication
@@ -73,9 +73,7 @@ class Visit:
         self.room = rtc.Room()
         self.gone: asyncio.Future[rtc.DisconnectReason.ValueType] = asyncio.get_running_loop().create_future()
         self.changed = asyncio.Event()
-        """Somebody came or went."""
-        self.captions = CaptionQueue()
-        self.captions_failed = 0
+        """Set when a participant came or went."""
         self._found = found
         self._options = options
         self._monotonic = monotonic
@@ -83,7 +81,7 @@ class Visit:
         self._tasks: asyncio.TaskGroup | None = None  # while listening
         self._hearings: dict[str, _Hearing] = {}  # by publication sid
         self._refused: dict[str, str] = {}  # publication sid → why it is not heard
-        self._caption_put = asyncio.Event()
+        self._captions = CaptionSender(self.room, monotonic=monotonic)
         self._reconnected = asyncio.Event()
         self._connect_events()
 
@@ -92,22 +90,23 @@ class Visit:
         return len([one for one in self.room.remote_participants.values() if one.kind not in _MACHINES])
 
     def trouble(self) -> str | None:
+        """Why one of the tracks is not heard; None when all that are wanted are."""
         return next(iter(self._refused.values()), None)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """After joining: hear everybody until the end of the block, then close every stream and leave."""
+        """After joining: hear every participant until the end of the block, then close every stream and leave."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                captioning = tasks.create_task(self._send_captions(), name="livekit-captions")
-                insisting = tasks.create_task(self._insist(), name="livekit-subscriptions")
+                captioning = tasks.create_task(self._captions.run(), name="livekit-captions")
+                reconciling = tasks.create_task(self._reconcile(), name="livekit-subscriptions")
                 try:
                     yield
                 finally:
                     self._tasks = None
                     captioning.cancel()
-                    insisting.cancel()
+                    reconciling.cancel()
                     for hearing in self._hearings.values():
                         _end(hearing)
         finally:
@@ -117,7 +116,7 @@ class Visit:
 
     def _connect_events(self) -> None:
         room = self.room
-        room.on("track_published", self._consider)
+        room.on("track_published", self._subscribe_if_wanted)
         room.on("track_subscribed", self._subscribed)
         room.on("track_unsubscribed", lambda track, publication, participant: self._unsubscribed(publication.sid))
         room.on("track_unpublished", lambda publication, participant: self._lost(publication.sid))
@@ -130,33 +129,32 @@ class Visit:
         room.on("reconnected", self._reconnected.set)
         room.on("disconnected", self._disconnected)
 
-    async def _insist(self) -> None:
-        """Ask for what was there before us, of which no event tells, and again for what was asked in vain.
+    async def _reconcile(self) -> None:
+        """Subscribe to what was published before we joined, of which no event tells, and again where it was in vain.
 
-        The SDK loses a request made while it reconnects: after a full reconnect that would be everybody's. An unmuting
-        that was missed would leave somebody unheard as well.
+        The SDK loses a request made while it reconnects: after a full reconnect that would be every track's. An
+        unmuting that was missed would leave a participant unheard as well.
         """
         while True:
             for publication, participant in self._publications():
                 if publication.track is None:
-                    self._consider(publication, participant)
+                    self._subscribe_if_wanted(publication, participant)
                 elif publication.sid not in self._hearings:
                     self._subscribed(publication.track, publication, participant)
                 elif publication.muted != self._hearings[publication.sid].track.stats.muted:
                     self._muted(publication.sid, publication.muted)
             self._reconnected.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(INSIST_S):
+                async with asyncio.timeout(RECONCILE_S):
                     await self._reconnected.wait()
 
     def _publications(self) -> Iterator[tuple[rtc.RemoteTrackPublication, rtc.RemoteParticipant]]:
-        """What was there before us: no event tells of it."""
         for participant in self.room.remote_participants.values():
             for publication in participant.track_publications.values():
                 yield publication, participant
 
-    def _consider(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
-        """Subscribe to what somebody says."""
+    def _subscribe_if_wanted(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
+        """Subscribe to what is wanted: a person's microphone, or by option the sound of a shared screen."""
         wanted = publication.source in _MICROPHONES or (
             self._options.screen_share and publication.source == rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO
         )
@@ -217,7 +215,7 @@ class Visit:
         if (hearing := self._hearings.get(sid)) is None:
             return
         hearing.track.stats.muted = muted
-        _stay(hearing)
+        _cancel_timer(hearing)
         if muted and hearing.pump is not None:
             self._later(hearing, self._options.hang_over_s + REST_S, self._rest)
         elif not muted and hearing.pump is None:
@@ -253,7 +251,7 @@ class Visit:
         self._refused[sid] = why
 
     def _left(self, participant: rtc.RemoteParticipant) -> None:
-        self.captions.forget(participant.identity)
+        self._captions.forget(participant.identity)
         self.changed.set()
 
     def _state_changed(self, state: rtc.ConnectionState.ValueType) -> None:
@@ -285,52 +283,19 @@ class Visit:
     # --- captions -----------------------------------------------------------------------------------------
 
     def caption(self, identity: str, track_sid: str, segment_id: str, text: str, *, is_final: bool) -> None:
+        """Show in the room what `identity` said (see `Captioned`). Without effect once the connection is over."""
         if self._options.captions and not self.gone.done():
-            self.captions.put(RoomCaption(identity, track_sid, segment_id, text, is_final))
-            self._caption_put.set()
-
-    async def _send_captions(self) -> None:
-        while True:
-            caption = self.captions.take(self._monotonic())
-            if caption is not None:
-                await self._send(caption)
-                continue
-            self._caption_put.clear()
-            try:
-                async with asyncio.timeout(self.captions.wait_s(self._monotonic())):
-                    await self._caption_put.wait()
-            except TimeoutError:
-                continue
-
-    async def _send(self, caption: RoomCaption) -> None:
-        """One text stream a version, as LiveKit's own agents do it; the speaker is its sender."""
-        try:
-            async with asyncio.timeout(SEND_S):
-                writer = await self.room.local_participant.stream_text(
-                    topic=CAPTION_TOPIC,
-                    sender_identity=caption.identity,
-                    attributes={
-                        "lk.segment_id": caption.segment_id,
-                        "lk.transcribed_track_id": caption.track_sid,
-                        "lk.transcription_final": "true" if caption.is_final else "false",
-                    },
-                )
-                await writer.write(caption.text)
-                await writer.aclose()
-        except (TimeoutError, rtc.StreamError) as error:
-            if not self.captions_failed:
-                log.warning("a caption could not be sent into the room: %s", error or "no answer")
-            self.captions_failed += 1
+            self._captions.put(RoomCaption(identity, track_sid, segment_id, text, is_final))
 
 
-def _stay(hearing: _Hearing) -> None:
+def _cancel_timer(hearing: _Hearing) -> None:
     if hearing.quieter is not None:
         hearing.quieter.cancel()
         hearing.quieter = None
 
 
 def _end(hearing: _Hearing, linger_s: float = 0.0) -> None:
-    _stay(hearing)
+    _cancel_timer(hearing)
     if hearing.pump is None:
         hearing.track.end()
     elif linger_s:

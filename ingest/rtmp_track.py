@@ -48,6 +48,7 @@ class RtmpTrack:
 
     @property
     def stats(self) -> TrackStats:
+        """Since the track began; the same object at every call."""
         return self._assembler.stats
 
     async def chunks(self) -> AsyncIterator[Chunk]:

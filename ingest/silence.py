@@ -1,4 +1,4 @@
-"""Tells digital silence, which nobody has to hear or pay for, from audio. Pure."""
+"""Tells digital silence, which need not be sent nor paid for, from audio. Pure."""
 
 from __future__ import annotations
 

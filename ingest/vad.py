@@ -15,7 +15,7 @@ _FRAME_S: Final = 0.01
 
 
 class WebRtcDetector:
-    """Says of 10 ms whether somebody speaks. It learns the noise of its track, so every track has its own."""
+    """Says of a frame of 10 ms whether it is speech. It learns the noise of its track, so every track has its own."""
 
     frame_samples: Final = round(_FRAME_S * SAMPLE_RATE)
 

@@ -18,9 +18,9 @@ from ingest.resample import Resampler
 
 SAMPLE_RATES: Final = range(8_000, 48_001)
 CHANNELS: Final = range(1, 3)
-# How far the audio may run ahead of the time it takes to speak it: jitter, and what a page had kept during a cut.
+# How far the audio may run ahead of the time it takes to speak it: jitter, and what a page had buffered during a cut.
 AHEAD_S: Final = 5.0
-# Chunks nobody has taken yet; then no more is read from the sender.
+# Chunks that wait for the consumer; then no more is read from the sender.
 HELD_CHUNKS: Final = 100
 
 
@@ -40,6 +40,7 @@ class PcmFormat:
 
     @property
     def frame_bytes(self) -> int:
+        """Bytes of one sample of each channel."""
         return self.channels * SAMPLE_BYTES
 
 
@@ -82,7 +83,7 @@ class PcmTrack:
         self._chunker = Chunker()
         self._held: deque[Chunk] = deque()
         self._news = asyncio.Event()  # for the consumer
-        self._moved = asyncio.Event()  # for whoever waits in `room`
+        self._moved = asyncio.Event()  # for the reader that waits in `room`
         self._ended = False
 
     def feed(self, pcm: bytes) -> None:
@@ -114,7 +115,7 @@ class PcmTrack:
         self._hold(chunks + self._chunker.push(ready))
 
     def skip(self, seconds: float) -> None:
-        """The sender recorded nothing for so long (it was muted): a gap at once, not after a while of doubt.
+        """The sender recorded nothing for this long (it was muted): a gap at once, not after a while of doubt.
 
         No longer than the time that has passed, so that saying it twice does no harm.
         """
@@ -129,7 +130,7 @@ class PcmTrack:
         self._hold(self._chunker.push(before) + self._chunker.skip(gap))
 
     async def room(self) -> None:
-        """Wait until more may be read: nobody hears faster than people speak, and nothing is kept without a bound."""
+        """Wait until more may be read: at most AHEAD_S ahead of real time, and with HELD_CHUNKS waiting at most."""
         waited = False
         while not self._ended:
             ahead_s = self._clock.position / SAMPLE_RATE - (self._monotonic() - self._began)

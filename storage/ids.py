@@ -18,6 +18,7 @@ _BLOCK: Final = 36**4
 
 
 def cuid() -> str:
+    """A new one. Ids of one process sort by the order in which they were made."""
     return "c" + _base36(time.time_ns() // 1_000_000, 8) + _base36(next(_counter), 4) + _fingerprint + _noise(8)
 
 
@@ -32,7 +33,7 @@ def epoch() -> str:
 
 
 def derived(*parts: str) -> str:
-    """A cuid-shaped id that the same parts always give: whoever continues the work finds the same row."""
+    """A cuid-shaped id that the same parts always give: a replica that continues the work finds the same row."""
     digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
     return "c" + _base36(int.from_bytes(digest), 24)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,9 @@ def _encode_only_in_tests() -> None:
     encode = jwt.encode
 
     def checked(payload: dict[str, Any], *args: Any, **more: Any) -> str:
-        if "exp" in payload and "PYTEST_CURRENT_TEST" not in os.environ:
+        expiry = payload.get("exp")
+        lives = isinstance(expiry, int | float) and 0 < expiry - time.time() < 86_400
+        if lives and "PYTEST_CURRENT_TEST" not in os.environ:
             raise RuntimeError("a token with a life span is made at import; make it in the test, or in a fixture")
         return encode(payload, *args, **more)
 

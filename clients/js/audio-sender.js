@@ -88,7 +88,7 @@ export class AudioSender extends EventTarget {
     this.#flush();
   }
 
-  /** So many frames are left out, because the microphone was muted for example; what follows was spoken later by so much. */
+  /** `frames` are left out, because the microphone was muted for example; what follows was spoken later by as many. */
   skip(frames) {
     this.#gapMs += (frames / this.#options.sampleRate) * 1000;
   }
@@ -108,7 +108,7 @@ export class AudioSender extends EventTarget {
   #greet() {
     const { sampleRate, channels } = this.#options;
     const start = { type: 'start', sampleRate, channels, stream: this.#stream };
-    // A gateway that does not know the stream has to be told how old the first sample is that it gets.
+    // A gateway that does not know the stream needs the age of the first sample that it gets.
     if (this.#blocks.length) start.ageMs = Math.min(60_000, Math.round(performance.now() - this.#blocks[0].at));
     this.#line.send(JSON.stringify(start));
   }

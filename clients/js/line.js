@@ -51,7 +51,7 @@ export class Line {
    * `path`, `subprotocol` of the gateway's endpoint; `what` it is and the class of its errors, `Trouble`;
    * `quietMs`: silence after which a connection is dead, unless the options say;
    * `query()`: what the address asks for, at each connect; `opened()`: the handshake is through; `heard(text)`;
-   * `ends(code)`: whether a close with it is an end without an error, told as `farewell` when nobody gives a reason;
+   * `ends(code)`: whether a close with it is an end without an error, reported as `farewell` when no reason is given;
    * `over(error)`: for good; `stop()`: the signal is given.
    */
   constructor(owner, options, use) {

@@ -21,9 +21,9 @@ const EVENTS = {
 };
 
 /**
- * What went wrong. `kind`: `reported` (the gateway says that somebody has to mend something), `malformed` (a message
- * could not be read), `token` (the token function failed), `refused` (a close code from 4500: final), `unavailable`
- * (too many tries in a row: final).
+ * What went wrong. `kind`: `reported` (the gateway says that an operator or the participant has to mend something),
+ * `malformed` (a message could not be read), `token` (the token function failed), `refused` (a close code from 4500:
+ * final), `unavailable` (too many tries in a row: final).
  */
 export class StreamError extends Error {
   constructor(kind, text, { code, data, cause } = {}) {

@@ -1,4 +1,4 @@
-"""Ended sessions are analysed, each by whichever replica is free; what fails is tried again, then kept as failed."""
+"""Workers that analyse ended sessions. Any replica may take one; a failed attempt is repeated, then kept as FAILED."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AnalysisTrouble(Exception):
 
 
 class AnalysisImpossible(Exception):
-    """Trying again cannot help before somebody changes something. The text says what."""
+    """Trying again cannot help before a setting or the transcript changes. The text says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +67,55 @@ class AnalysisRecord:
 
 
 class Analyst(Protocol):
+    """Makes findings of what was said."""
+
     async def analyse(self, conversation: Conversation) -> Findings:
-        """Raises: AnalysisTrouble, AnalysisImpossible."""
+        """May take minutes, may be cancelled, and may be repeated. Raises: AnalysisTrouble, AnalysisImpossible."""
 
 
 class AnalysisQueue(Protocol):
-    """The durable queue. Every method may raise RecordsUnavailable; writes of a job say whether it still was ours."""
+    """The durable queue of all replicas. Each change is one statement; every method may raise RecordsUnavailable.
 
-    async def session_status(self, session_id: str) -> str | None: ...
+    A job is leased. Writes carry its fence, and are refused once another worker has taken the job or the session was
+    deleted: then they return False. A write repeated after RecordsUnavailable may find that it has been done, and
+    returns False too.
+    """
+
+    async def session_status(self, session_id: str) -> str | None:
+        """Of the app's row, a SessionStatus or a label that the app has added since; None: no such session."""
+
     async def ensure(self, session_id: str) -> AnalysisRecord | None:
-        """One PENDING analysis for an ENDED session; an existing one stays. None for any other session."""
+        """See to one PENDING analysis of an ENDED session; an existing one stays, in whatever state. May be repeated.
 
-    async def find(self, session_id: str) -> AnalysisRecord | None: ...
+        Returns: the analysis; None for a session that is not ENDED or not there.
+        """
+
+    async def find(self, session_id: str) -> AnalysisRecord | None:
+        """The session's analysis as it stands; None when it has none."""
+
     async def take(self, lease_s: float) -> Job | None:
-        """The oldest that is due, or whose worker is lost."""
+        """The oldest that is due or whose lease has run out: now RUNNING and this caller's for `lease_s`.
 
-    async def renew(self, job: Job, lease_s: float) -> bool: ...
-    async def conversation(self, session_id: str) -> Conversation: ...
-    async def done(self, job: Job, findings: Findings) -> bool: ...
-    async def failed(self, job: Job, reason: str) -> bool: ...
-    async def put_back(self, job: Job, reason: str | None, due_at: datetime, *, counts: bool = True) -> bool: ...
+        Returns: None when there is none. Of several calls at once, no two get the same.
+        """
+
+    async def renew(self, job: Job, lease_s: float) -> bool:
+        """The job is the caller's for `lease_s` from now. False when another worker has taken it: stop."""
+
+    async def conversation(self, session_id: str) -> Conversation:
+        """All finals stored by now, in spoken order; empty for a session without any."""
+
+    async def done(self, job: Job, findings: Findings) -> bool:
+        """RUNNING → DONE with its findings, in one statement. Returns: False, with nothing written, as `renew`."""
+
+    async def failed(self, job: Job, reason: str) -> bool:
+        """RUNNING → FAILED; `reason` is for people. Returns: False, with nothing written, as `renew`."""
+
+    async def put_back(self, job: Job, reason: str | None, due_at: datetime, *, counts: bool = True) -> bool:
+        """RUNNING → PENDING, due at `due_at`. Without `counts` the attempt is not counted. Returns: as `failed`."""
+
     async def retry(self, session_id: str) -> bool:
-        """FAILED → PENDING, with all attempts before it."""
+        """FAILED → PENDING, due now, with no attempt counted. Returns: whether this call made the move."""
 
     async def counts(self) -> Mapping[str, int]:
         """How many are PENDING, RUNNING and FAILED, in all replicas."""
@@ -134,6 +161,8 @@ _LOST: Final = _Outcome("lost", logging.WARNING, "analysis was taken over or del
 
 
 class Analyses:
+    """The use cases (`schedule`, `find`, `retry`) and the workers (`work`) on one queue."""
+
     def __init__(
         self,
         queue: AnalysisQueue,
@@ -152,7 +181,7 @@ class Analyses:
     # --- asked for ----------------------------------------------------------------------------------------
 
     async def schedule(self, session_id: str) -> None:
-        """See to it that an ended session is analysed; repeating it changes nothing.
+        """Put an ended session into the queue; repeating it changes nothing.
 
         Raises: SessionNotFound, SessionNotEnded, RecordsUnavailable.
         """
@@ -183,7 +212,7 @@ class Analyses:
     # --- worked off ---------------------------------------------------------------------------------------
 
     async def work(self) -> None:
-        """Analyse what waits, until cancelled; what is then in hand goes back into the queue at once."""
+        """Analyse what is due, `workers` at a time, until cancelled; what is in progress is put back then."""
         if not self._options.workers:
             return
         free = asyncio.Semaphore(self._options.workers)
@@ -203,7 +232,7 @@ class Analyses:
                 worker.add_done_callback(lambda _: free.release())
 
     async def _take(self) -> Job | None:
-        """What keeps the queue from being read is said once, when it begins."""
+        """The next job. An error is logged once, when it begins, and looks like an empty queue."""
         try:
             job = await self._queue.take(self._options.lease_s)
         except RecordsUnavailable as error:
@@ -275,7 +304,7 @@ class Analyses:
         return _PUT_BACK if await self._queue.put_back(job, reason, due_at) else _LOST
 
     async def _holding(self, job: Job) -> Findings:
-        """The analysis, made while the lease is renewed. Raises: _LeaseLost when somebody else has it now."""
+        """The analysis, made while the lease is renewed. Raises: _LeaseLost when the lease could not be kept."""
         working = asyncio.create_task(self._analysed(job), name="analysis")
         holding = asyncio.create_task(self._hold(job), name="analysis-lease")
         try:
@@ -313,7 +342,7 @@ class Analyses:
 
 
 class _LeaseLost(Exception):
-    """Somebody else may work on the job now."""
+    """Another worker may have the job now."""
 
 
 def _trace(error: Exception) -> str:

@@ -1,17 +1,19 @@
-"""Those who analyse: a language model behind a chat endpoint, or, without one, word statistics."""
+"""The two analysts: a language model behind a chat endpoint and, without one, word statistics."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.analysis import cues, prompt
 from gateway.analysis.analyse import AnalysisImpossible
-from gateway.analysis.chat import Chat
 from gateway.analysis.rules import NOTHING_SAID, Conversation, Findings
 from gateway.analysis.summary import summarise
+
+if TYPE_CHECKING:
+    from gateway.analysis.chat import Chat
 
 _PARTS: Final = 100
 _NOTES_PER_JOIN: Final = 4
@@ -67,9 +69,10 @@ class ModelAnalyst:
 
 
 class OfflineAnalyst:
-    """No model, no network: see `domain.summary` and `domain.cues`."""
+    """No model, no network: see `summary` and `cues`."""
 
     async def analyse(self, conversation: Conversation) -> Findings:
+        """In a thread, since a long session takes seconds of CPU. Raises nothing of its own."""
         return await asyncio.to_thread(_extract, conversation)
 
 

@@ -62,6 +62,8 @@ class _Again(Exception):
 
 
 class Chat:
+    """One endpoint and model. Use `open_chat`."""
+
     def __init__(self, options: ChatOptions, http: aiohttp.ClientSession) -> None:
         self._options = options
         self._http = http
@@ -140,6 +142,7 @@ class Chat:
 
 @asynccontextmanager
 async def open_chat(options: ChatOptions) -> AsyncIterator[Chat]:
+    """Requests are made inside the block, each within `timeout_s`. Nothing is asked of the server yet."""
     timeout = aiohttp.ClientTimeout(total=options.timeout_s, connect=min(10.0, options.timeout_s))
     async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
         yield Chat(options, http)

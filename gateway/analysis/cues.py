@@ -28,7 +28,7 @@ _PROMISE: Final = _any(  # the speaker will do it
     r"обновлю|уточню|добавлю|возьму)\b",
     r"\b(?:сделаю|подготовлю|отправлю|проверю|напишу|пришлю|займусь|исправлю|уточню)\b",
 )
-_DUTY: Final = _any(  # somebody is to do it
+_DUTY: Final = _any(  # another person, or the group, is to do it
     r"\b(?:we|you|they|he|she)(?:['’]ll| will)? (?:need|have) to\b",
     r"\b(?:we|you) (?:must|should|ought to)\b",
     r"\blet['’]s (?!see\b|say\b|start\b|begin\b|go\b)\w+",
@@ -74,10 +74,12 @@ _QUESTION_ASKS: Final = _any(
 
 
 def tasks(lines: Sequence[Line]) -> tuple[Task, ...]:
+    """In spoken order, at most MOST; a sentence said twice is one task."""
     return tuple(_tasks(lines))[:MOST]
 
 
 def risks(lines: Sequence[Line]) -> tuple[Risk, ...]:
+    """In spoken order, at most MOST; a sentence said twice is one risk."""
     return tuple(_risks(lines))[:MOST]
 
 

@@ -1,6 +1,6 @@
 """What a language model is asked, and what its answer must look like. Pure.
 
-What people said is data. It stands between two marks that nobody in the room can know, one utterance a line, each with
+What people said is data. It stands between two random marks that no speaker can know, one utterance a line, each with
 its number, so that no utterance can end the data or pass for another; and the model is told so. It has no tools and
 its answer only fills the fields below, so that words which do persuade it can do no more than spoil a summary.
 """
@@ -25,6 +25,8 @@ _LINE_LIMIT: Final = 4_000
 
 
 class FoundTask(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A task as the model answers it. `line`: number of the utterance, from 1."""
+
     title: str
     assignee: str | None
     due_date: str | None
@@ -32,6 +34,8 @@ class FoundTask(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class FoundRisk(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A risk as the model answers it. `line`: number of the utterance, from 1."""
+
     title: str
     severity: Severity
     mitigation: str | None

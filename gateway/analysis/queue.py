@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from gateway.analysis.analyse import AnalysisRecord, Job
 from gateway.analysis.rules import AnalysisStatus, Conversation, Findings, Line, Method, Risk, Task, fitting
 from gateway.availability import available
 from gateway.clock import Clock
 from storage.postgres.analyses import Analyses, AnalysisRow, JobRow
-from storage.postgres.pool import Database
 from storage.postgres.segments import Segments
 from storage.postgres.sessions import Sessions
 from storage.postgres.transcriptions import Transcriptions
 
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
+
 
 class PostgresAnalyses:
+    """The port AnalysisQueue, on `SessionAnalysis` and `gateway.analysis_job`; leases are measured by this clock."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._clock = clock
         self._analyses = Analyses(database)

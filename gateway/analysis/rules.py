@@ -21,7 +21,7 @@ class AnalysisStatus(StrEnum):
     PENDING = "PENDING"  # waits for a worker, or for its next attempt
     RUNNING = "RUNNING"
     DONE = "DONE"
-    FAILED = "FAILED"  # its reason is kept; somebody may ask for a retry
+    FAILED = "FAILED"  # its reason is kept; a service or the creator may ask for a retry
 
 
 _S = AnalysisStatus
@@ -34,6 +34,7 @@ MOVES: Final[Mapping[AnalysisStatus, frozenset[AnalysisStatus]]] = {
 
 
 def may_move(before: AnalysisStatus, after: AnalysisStatus) -> bool:
+    """Whether the table lists the move. Staying is no move."""
     return after in MOVES[before]
 
 
@@ -96,6 +97,7 @@ NOTHING_SAID: Final = "No speech was transcribed in this session."
 
 
 def main_language(lines: Sequence[Line]) -> str | None:
+    """Two- or three-letter code, in lower case, of the language with most letters; None where none is known."""
     spoken: Counter[str] = Counter()
     for line in lines:
         if line.language:

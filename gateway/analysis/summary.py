@@ -44,6 +44,7 @@ class Sentence:
 
 
 def sentences(lines: Sequence[Line]) -> list[Sentence]:
+    """In spoken order, with single spaces; a line without punctuation is one sentence."""
     return [
         Sentence(number, text)
         for number, line in enumerate(lines)

@@ -17,7 +17,7 @@ from gateway.api.schemas import Moment
 from gateway.api.sessions import SLUG, caller_of
 from gateway.api.web import json_answer
 from gateway.live import credentials
-from gateway.live.protocol import timestamp
+from gateway.moment import timestamp
 from gateway.sessions.domain.access import What
 from gateway.sessions.domain.video_session import VideoSession
 from gateway.sessions.usecases.admission import Admission
@@ -48,6 +48,7 @@ class AnalysisApi:
     check: Callable[[str | None], Awaitable[credentials.Access]]
 
     def routes(self) -> list[Route]:
+        """For `Api.more`."""
         problems: dict[int, type | None] = {401: Problem, 403: Problem, 404: Problem, 503: Problem}
         return [
             Route("GET", "/api/sessions/{slug}/analysis", self.show, "Summary, tasks and risks of an ended session",
@@ -58,10 +59,12 @@ class AnalysisApi:
         ]  # fmt: skip
 
     async def show(self, request: web.Request) -> web.Response:
+        """`GET /api/sessions/{slug}/analysis`, for members of the session: 200, or 404 before the session has ended."""
         session = await self._session(request, What.VIEW)
         return _answer(session, await self.analyses.find(session), 200)
 
     async def retry(self, request: web.Request) -> web.Response:
+        """`POST …/analysis/retry`, for the session's creator and services: 202, or 409 unless the analysis failed."""
         session = await self._session(request, What.RETRY_ANALYSIS)
         return _answer(session, await self.analyses.retry(session), 202)
 

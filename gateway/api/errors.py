@@ -16,8 +16,8 @@ from gateway.archive.errors import DeletingRefused, NoDocument
 from gateway.archive.finalise import BlobsUnavailable
 from gateway.errors import SessionError, SessionNotFound, SessionOver, WrongRequest
 from gateway.live.credentials import CredentialRefused, Forbidden
-from gateway.live.places import Crowded
 from gateway.live.protocol import CloseCode
+from gateway.live.slots import NotAdmitted
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.domain.errors import (
     ControlRefused,
@@ -91,11 +91,13 @@ class Problem(msgspec.Struct):
 
 
 def problem(status: int, title: str, detail: str, hint: str | None = None) -> web.Response:
+    """`detail` says what happened this time, `hint` what to do; both are shown to the caller."""
     told = Problem(type="about:blank", title=title, status=status, detail=detail, hint=hint or msgspec.UNSET)
     return web.Response(body=msgspec.json.encode(told), status=status, content_type="application/problem+json")
 
 
 def unauthorized(error: CredentialRefused) -> web.Response:
+    """401 with the `WWW-Authenticate` that RFC 9110 asks for."""
     response = problem(401, "Credential refused", str(error), "send Authorization: Bearer <service token>")
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -125,7 +127,7 @@ async def problems(
         )
     except RoomsUnavailable as error:
         return problem(503, "LiveKit unavailable", str(error))
-    except Crowded as error:
+    except NotAdmitted as error:
         status = 429 if error.code is CloseCode.TOO_MANY else 503
         answer = problem(status, "No place now", str(error))
         answer.headers["Retry-After"] = "5"
@@ -142,12 +144,12 @@ async def problems(
         if error.status < 400:
             raise
         answer = problem(error.status, error.reason, error.text or error.reason)
-        for name in ("Allow", "Upgrade"):  # 405 and 426 have to say what would do
+        for name in ("Allow", "Upgrade", "Sec-WebSocket-Version"):  # they say what would do
             if name in error.headers:
                 answer.headers[name] = error.headers[name]
         return answer
     except ConnectionError:
-        return web.Response(status=400)  # the client has gone, so nobody reads this
+        return web.Response(status=400)  # the client has gone: this reaches no one
     except Exception:
         log.exception("request failed", extra={"method": request.method, "path": request.path})
         return problem(500, "Internal error", "the gateway failed; its log has the details")

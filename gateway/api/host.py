@@ -41,6 +41,7 @@ class HostApi:
     check: Callable[[str | None], Awaitable[Access]]
 
     def routes(self) -> list[Route]:
+        """For `Api.more`."""
         return [
             Route("POST", "/api/sessions/{slug}/transcription/host", self.appoint,
                   "Make a participant the host of a transcription that is fed by browsers",
@@ -50,12 +51,16 @@ class HostApi:
         ]  # fmt: skip
 
     async def appoint(self, request: web.Request) -> web.Response:
+        """`POST /api/sessions/{slug}/transcription/host`, for any credential of the session. 200 with the host.
+
+        409 when the transcription is not fed by browsers, or the participant is not present.
+        """
         access = await self.check(credentials.bearer(request.headers.get("Authorization", "")))
         watched = await self.watching.session(request.match_info["slug"])
         access.check_session(watched.slug, watched.space_id)
         body = await read_body(request, HostBody, default=b"{}")
         if access.room is not None:
-            # A guest may become the host, and may stop being it; nobody else's business.
+            # A LiveKit token is a guest's: it may make its own participant the host, and may hand over from it.
             mine = body.identity or await self.hosts.current(watched.slug)
             if mine != access.subject:
                 raise Forbidden("a LiveKit token makes its own participant the host, or hands over when it is")

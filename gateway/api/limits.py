@@ -48,9 +48,12 @@ class SpaceLimitsView(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class LimitsApi:
+    """What spaces may use; both operations are for services."""
+
     keeper: LimitKeeper
 
     def routes(self) -> list[Route]:
+        """For `Api.more`."""
         problems: dict[int, type | None] = {400: Problem, 401: Problem, 503: Problem}
         return [
             Route("GET", "/api/spaces/{id}/limits", self.show, "What a space may use, and has used today",
@@ -61,10 +64,12 @@ class LimitsApi:
         ]  # fmt: skip
 
     async def show(self, request: web.Request) -> web.Response:
+        """`GET /api/spaces/{id}/limits`: 200, also for a space without limits of its own."""
         space_id = _space(request)
         return _answer(space_id, await self.keeper.space(space_id))
 
     async def change(self, request: web.Request) -> web.Response:
+        """`PUT /api/spaces/{id}/limits`: replaces the space's own limits as a whole; 200 with what is in force now."""
         space_id = _space(request)
         try:
             body = msgspec.json.decode(await request.read() or b"null", type=SpaceLimitsBody)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,9 +24,10 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.errors import NeverStarted
+from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.speech import Transcriber
@@ -44,6 +45,7 @@ class Api:
 
     transcriptions: Transcriptions
     records: Records
+    finals: FinalReader
     recorder: Recorder
     transcriber: Transcriber
     hub: Hub
@@ -119,6 +121,7 @@ class Api:
         return [*own, *self.more]
 
     def register(self, app: web.Application) -> None:
+        """Route every operation. Those for services are guarded here; other handlers check the credential."""
         for route in self.routes():
             handler = route.handler
             if route.credential == "service":
@@ -137,6 +140,10 @@ class Api:
     # --- transcription ------------------------------------------------------------------------------------
 
     async def start(self, request: web.Request) -> web.Response:
+        """`POST /api/transcription/start`, for services: 201 when it is new, 200 when it runs already.
+
+        404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
+        """
         body, warnings = await read_body_warned(request, schemas.StartBody)
         languages = [*([body.language] if body.language else []), *body.languages]
         targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
@@ -170,6 +177,10 @@ class Api:
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
     async def stop(self, request: web.Request) -> web.Response:
+        """`POST /api/transcription/stop`, for services: 200 once it is drained; 202 at once with `wait: false`.
+
+        404 when the session was never transcribed. May be repeated.
+        """
         body = await read_body(request, schemas.StopBody)
         stopped = await self.transcriptions.stop(body.session_slug, wait=body.wait)
         if stopped is None:
@@ -178,6 +189,7 @@ class Api:
         return json_answer(schemas.StopAnswer("stopped", stopped.finals_complete, used))
 
     async def running(self, request: web.Request) -> web.Response:
+        """`GET /api/transcription`, for services: 200 with those that are not stopped, on all replicas."""
         seen = await self.transcriptions.all_seen()
         shown = []
         for one in seen:
@@ -186,6 +198,7 @@ class Api:
         return json_answer(schemas.TranscriptionList(shown))
 
     async def show(self, request: web.Request) -> web.Response:
+        """`GET /api/transcription/{slug}`, for services: 200 with the session's last one; 404 when there was none."""
         return json_answer(await self._view(request.match_info["slug"]))
 
     async def _view(self, slug: str) -> schemas.TranscriptionView:
@@ -195,14 +208,19 @@ class Api:
         return views.transcription(seen, engine, self.hub.watching(slug), used, self.recorder.behind_s)
 
     async def usage(self, request: web.Request) -> web.Response:
+        """`GET /api/transcription/{slug}/usage`, for services: 200 with rows, totals and the provider's bills; 404."""
         slug = request.match_info["slug"]
         seen = await self.transcriptions.seen(slug)
-        bills = await self.records.bills(seen.record.id)
+        bills = await self.records.provider_sessions.bills(seen.record.id)
         return json_answer(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
 
     # --- sessions -----------------------------------------------------------------------------------------
 
     async def transcript(self, request: web.Request) -> web.StreamResponse:
+        """`GET /api/sessions/{slug}/transcript`, for any credential of the session: 200, streamed page by page.
+
+        406 for an unknown `format`, 400 for a `since` that is no number.
+        """
         kind = request.query.get("format", "json")
         if kind not in export.CONTENT_TYPES:
             raise web.HTTPNotAcceptable(text=f"format must be one of {', '.join(export.CONTENT_TYPES)}")
@@ -215,8 +233,8 @@ class Api:
                 "Cache-Control": "no-store",
             }
         )
-        first = await self.records.finals(session.id, after, _PAGE)  # an error must come before the first byte
-        numbering = await self.records.numbering(session.id)
+        first = await self.finals.since(session.id, after, _PAGE)  # an error must come before the first byte
+        numbering = await self.records.transcriptions.numbering(session.id)
         await response.prepare(request)
         pages = self._pages(session.id, first)
         if kind == "json":
@@ -232,6 +250,7 @@ class Api:
         return response
 
     async def finalised(self, request: web.Request) -> web.Response:
+        """`GET /api/sessions/{slug}/document`, for any credential of the session: 200; 404 while there is none."""
         session = await self._readable_session(request)
         found = await self.document(session.id)
         if found is None:
@@ -240,40 +259,45 @@ class Api:
         return web.Response(body=found, headers=headers)
 
     async def _readable_session(self, request: web.Request) -> SessionRecord:
-        access = await self.endpoint.check(_token(request))
-        session = await self.records.session(request.match_info["slug"])
+        access = await self.endpoint.policy.check(_token(request))
+        session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
         access.check_session(session.slug, session.space_id)
         return session
 
-    async def _pages(self, session_id: str, first: list[KeptFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def _pages(self, session_id: str, first: Sequence[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
         page = first
         while page:
             yield [(final.seq, final.data) for final in page]
-            page = await self.records.finals(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
+            page = await self.finals.since(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
 
     # --- LiveKit ------------------------------------------------------------------------------------------
 
     async def livekit_webhook(self, request: web.Request) -> web.Response:
+        """`POST /api/livekit/webhook`, signed by the LiveKit server: 200 also for events that mean nothing here."""
         await self.webhook(await request.read(), request.headers.get("Authorization", ""))
         return web.Response()
 
     # --- operation ----------------------------------------------------------------------------------------
 
     async def health(self, request: web.Request) -> web.Response:
+        """`GET /healthz`, for all: 200 as long as the event loop runs."""
         return json_answer(schemas.Health("ok"))
 
     async def readiness(self, request: web.Request) -> web.Response:
+        """`GET /readyz`, for all: 200, or 503 with the reasons."""
         reasons = await self.ready()
         status = schemas.Ready("not ready" if reasons else "ready", self.transcriber.engine, reasons)
         return json_answer(status, 503 if reasons else 200)
 
     async def prometheus(self, request: web.Request) -> web.Response:
+        """`GET /metrics`, for services: 200 with the text format of Prometheus."""
         text = self.metrics() if self.metrics else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def openapi(self, request: web.Request) -> web.Response:
+        """`GET /openapi.json`, for all: 200."""
         return json_answer(document(self.routes(), metadata.version("transcription-gateway"), self.public_url()))
 
 

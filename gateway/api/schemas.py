@@ -133,7 +133,7 @@ class BillingView(msgspec.Struct, rename="camel"):
 class ReceiptView(msgspec.Struct, rename="camel"):
     """What the voice-activity gate spared, all participants together. Money at the price of a minute, in USD.
 
-    `secondsHeard`: audio that came in. `secondsSaved`: what of it was not sent, because nobody spoke.
+    `secondsHeard`: audio that came in. `secondsSaved`: what of it was not sent, because it was silence.
     `secondsSaveable`: what it saves when it is on, so that `shadow` shows what `on` would bring.
     """
 

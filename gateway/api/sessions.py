@@ -42,6 +42,7 @@ class SessionsApi:
     trusted_proxies: tuple[Network, ...] = ()
 
     def routes(self) -> tuple[Route, ...]:
+        """For `Api.more`."""
         problem = Problem
         base = {400: problem, 401: problem, 403: problem, 404: problem, 503: problem}
         written = {**base, 413: problem}
@@ -71,11 +72,11 @@ class SessionsApi:
                   Parameter("name", "query", "name to be shown", _WORD),
                   Parameter("joinToken", "query", "for guests, where the session requires it", _WORD)),
                   answers={200: schemas.RoomPassView, **base, 409: problem, 429: problem}, tag=tag),
-            Route("POST", "/api/sessions/{slug}/participants/join", self.join, "Somebody is in the room now; the first "
-                  "join makes the session LIVE and begins its transcription", credential="guest", parameters=(SLUG,),
-                  body=schemas.JoinBody, needs_body=False,
+            Route("POST", "/api/sessions/{slug}/participants/join", self.join, "A participant is in the room; the "
+                  "first join makes the session LIVE and begins its transcription", credential="guest",
+                  parameters=(SLUG,), body=schemas.JoinBody, needs_body=False,
                   answers={200: schemas.ParticipantView, **written, 409: problem, 429: problem}, tag=tag),
-            Route("POST", "/api/sessions/{slug}/participants/leave", self.leave, "Somebody has left the room",
+            Route("POST", "/api/sessions/{slug}/participants/leave", self.leave, "A participant has left the room",
                   credential="user", parameters=(SLUG,), body=schemas.LeaveBody, needs_body=False,
                   answers={200: schemas.ParticipantView, **written}, tag=tag),
             Route("GET", "/api/sessions/{slug}/participants", self.participants, "Who is there", credential="user",
@@ -95,6 +96,7 @@ class SessionsApi:
     # --- sessions -----------------------------------------------------------------------------------------
 
     async def create(self, request: web.Request) -> web.Response:
+        """`POST /api/sessions`, for services and members of the space: 201 with the slug; 429 above the rate."""
         caller = await self._known(request)
         await self.rates.create(caller, self._address(request))
         body = await read_body(request, schemas.NewSession)
@@ -102,6 +104,7 @@ class SessionsApi:
         return json_answer(schemas.SessionCreated(made.session.slug, made.join_token), 201)
 
     async def listed(self, request: web.Request) -> web.Response:
+        """`GET /api/sessions`, for services and members of the space: 200, newest first; 429 above the rate."""
         caller = await self._known(request)
         await self.rates.list(caller, self._address(request))
         limit = request.query.get("limit", str(LISTED))
@@ -111,17 +114,24 @@ class SessionsApi:
         return json_answer(schemas.SessionList([views.session(one) for one in found]))
 
     async def show(self, request: web.Request) -> web.Response:
+        """`GET /api/sessions/{slug}`, for all who belong to the session: 200."""
         return json_answer(views.session(await self.sessions.get(await self._known(request), _slug(request))))
 
     async def delete(self, request: web.Request) -> web.Response:
+        """`DELETE /api/sessions/{slug}`, for the creator and services: 200 once all of it is gone, else 503."""
         await self.sessions.delete(await self._known(request), _slug(request))
         return json_answer(schemas.Deleted())
 
     async def end(self, request: web.Request) -> web.Response:
+        """`POST …/end`, for participants, the creator and services: 200 once its transcription is drained.
+
+        May be repeated; 409 for a session that was never live.
+        """
         await self.sessions.end(await self._known(request), _slug(request))
         return json_answer(schemas.Ended())
 
     async def token(self, request: web.Request) -> web.Response:
+        """`GET …/token`, for all who may join, guests too: 200 with a LiveKit token; 429 above the rate."""
         caller = await self._caller(request)
         await self.rates.join(caller, self._address(request))
         identity, name, join_token = (_word(request, key) for key in ("identity", "name", "joinToken"))
@@ -133,6 +143,7 @@ class SessionsApi:
     # --- people -------------------------------------------------------------------------------------------
 
     async def join(self, request: web.Request) -> web.Response:
+        """`POST …/participants/join`, for all who may join, guests too: 200 with the row; 409 when it is over."""
         caller = await self._caller(request)
         await self.rates.join(caller, self._address(request))
         body = await read_body(request, schemas.JoinBody, default=b"{}")
@@ -141,28 +152,35 @@ class SessionsApi:
         return json_answer(views.participant(await self.attendees.join(caller, _slug(request), wanted)))
 
     async def leave(self, request: web.Request) -> web.Response:
+        """`POST …/participants/leave`, for participants and services: 200 with the row; 404 without one."""
         caller = await self._known(request)
         body = await read_body(request, schemas.LeaveBody, default=b"{}")
         return json_answer(views.participant(await self.attendees.leave(caller, _slug(request), body.identity)))
 
     async def participants(self, request: web.Request) -> web.Response:
-        look = self.attendees.everybody if request.query.get("all") == "1" else self.attendees.active
+        look = self.attendees.everyone if request.query.get("all") == "1" else self.attendees.active
         there = await look(await self._known(request), _slug(request))
         return json_answer(schemas.ParticipantList([views.participant(one) for one in there]))
 
     # --- what is said -------------------------------------------------------------------------------------
 
     async def transcribe(self, request: web.Request) -> web.Response:
+        """`POST …/transcription/start`, for members, participants and services: 201 when it is new, 200 when it runs.
+
+        409 unless the session is live; 402 and 429 say which limit forbids it.
+        """
         caller = await self._known(request)
         body, warnings = await read_body_warned(request, schemas.SessionStartBody, default=b"{}")
         begun = await self.sessions.transcribe(caller, _slug(request), body.source)
         return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
 
     async def segments(self, request: web.Request) -> web.Response:
+        """`GET …/segments`, for all who belong to the session: 200 with the app's rows."""
         said = await self.transcripts.of(await self._known(request), _slug(request))
         return json_answer(schemas.SegmentList([views.segment(one) for one in said]))
 
     async def append(self, request: web.Request) -> web.Response:
+        """`POST …/segments`, for services: 200 with the row as it is stored; a final is not undone by a partial."""
         caller = await self._known(request)
         body = await read_body(request, schemas.SegmentBody)
         segment = Segment(
@@ -179,14 +197,14 @@ class SessionsApi:
     # --- who asks -----------------------------------------------------------------------------------------
 
     async def _caller(self, request: web.Request) -> Caller:
-        """Nobody's request is a guest's; a wrong credential is refused, not ignored. Raises: CredentialRefused."""
+        """A request without a credential is a guest's; a wrong one is refused. Raises: CredentialRefused."""
         shown = request.headers.get("Authorization")
         if shown is None:
             return GUEST
         return caller_of(await self.check(credentials.bearer(shown)))
 
     async def _known(self, request: web.Request) -> Caller:
-        """Anybody but a guest. Raises: CredentialNeeded, CredentialRefused."""
+        """The caller, who must not be a guest. Raises: CredentialNeeded, CredentialRefused."""
         caller = await self._caller(request)
         if caller.kind is Kind.GUEST:
             raise CredentialNeeded("a credential is needed for this")

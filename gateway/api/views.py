@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gateway.api import schemas, session_schemas
-from gateway.live.protocol import timestamp
+from gateway.moment import timestamp
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
-from gateway.sessions.usecases.ports import Begun
 from gateway.transcription.domain.billing import Bill, balance
 from gateway.transcription.domain.receipt import receipt
-from gateway.transcription.domain.transcription import Ingest
+from gateway.transcription.domain.transcription import Ingest, TranscriptionState
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.records import TranscriptionRecord
-from gateway.transcription.usecases.run import LiveTrack
-from gateway.transcription.usecases.transcriptions import Seen, Started
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.ports import Begun
+    from gateway.transcription.usecases.records import TranscriptionRecord
+    from gateway.transcription.usecases.track import LiveTrack
+    from gateway.transcription.usecases.transcriptions import Seen, Started
+
+_SAMPLE_RATE: Final = 16_000
+_STATES: Final[Mapping[str, schemas.State]] = {
+    TranscriptionState.STARTING: "starting",
+    TranscriptionState.RUNNING: "running",
+    TranscriptionState.WAITING: "waiting",
+    TranscriptionState.STOPPING: "stopping",
+    TranscriptionState.STOPPED: "stopped",
+}
 
 
 def started(answer: Started, warnings: list[str]) -> schemas.StartAnswer:
+    """Of `POST /api/transcription/start`. `warnings`: of fields without effect; left out when there are none."""
     return schemas.StartAnswer(
         transcription_id=answer.record.id,
         session_slug=answer.record.slug,
@@ -34,6 +47,7 @@ def started(answer: Started, warnings: list[str]) -> schemas.StartAnswer:
 
 
 def begun(answer: Begun, warnings: list[str]) -> schemas.StartAnswer:
+    """The same of a start by a participant, which may have gone to another gateway."""
     return schemas.StartAnswer(
         transcription_id=answer.transcription_id,
         session_slug=answer.slug,
@@ -53,6 +67,7 @@ def _ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
 
 
 def session(found: VideoSession) -> session_schemas.SessionView:
+    """The app's row without its secrets."""
     return session_schemas.SessionView(
         id=found.id,
         slug=found.slug,
@@ -71,6 +86,7 @@ def session(found: VideoSession) -> session_schemas.SessionView:
 
 
 def participant(found: Participant) -> session_schemas.ParticipantView:
+    """The app's row; `leftAt` is null while the participant is present."""
     return session_schemas.ParticipantView(
         id=found.id,
         video_session_id=found.session_id,
@@ -84,6 +100,7 @@ def participant(found: Participant) -> session_schemas.ParticipantView:
 
 
 def segment(found: Segment) -> session_schemas.SegmentView:
+    """The app's row of one utterance; `endedAt` is null while it is not final."""
     return session_schemas.SegmentView(
         utterance_id=found.utterance_id,
         text=found.text,
@@ -101,6 +118,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None) -> schemas.UsageView:
+    """One row for each of `used`, their totals, and what the gate saved. `billing` is null without `bills`."""
     rows = [
         schemas.UsageRowView(
             participant_identity=one.identity,
@@ -133,6 +151,7 @@ def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bi
 
 
 def billing(bills: Sequence[Bill]) -> schemas.BillingView:
+    """What the provider billed beside what was sent to it, in seconds, of each provider session and in all."""
     total = balance(bills)
     return schemas.BillingView(
         sent_seconds=round(total.sent, 3),
@@ -185,6 +204,10 @@ def _gate(mode: str) -> schemas.Gate:
 def transcription(
     seen: Seen, engine: str, watchers: int, used: Sequence[Usage], behind_s: float
 ) -> schemas.TranscriptionView:
+    """`watchers`: on this replica. `behind_s`: for how long the database has not had everything.
+
+    Of a transcription that does not run here tracks and lag are empty, and the state is the database's.
+    """
     record, run = seen.record, seen.run
     running = run is not None and not run.finished.is_set()
     reasons = list(run.health) if run is not None else []
@@ -219,22 +242,13 @@ def _track(live: LiveTrack) -> schemas.TrackView:
         participant_identity=live.track.speaker.identity,
         participant_name=live.track.speaker.name,
         provider=live.link.state,
-        seconds_heard=round(live.link.listened.heard / 16_000, 3),
-        seconds_sent=round(live.link.sent_samples / 16_000, 3),
+        seconds_heard=round(live.link.listened.heard / _SAMPLE_RATE, 3),
+        seconds_sent=round(live.link.sent_samples / _SAMPLE_RATE, 3),
         backlog_seconds=round(live.link.backlog_s, 3),
         facts=dict(live.track.facts()),
     )
 
 
 def _state(state: str) -> schemas.State:
-    match state.lower():
-        case "starting":
-            return "starting"
-        case "running":
-            return "running"
-        case "waiting":
-            return "waiting"
-        case "stopping":
-            return "stopping"
-        case _:
-            return "stopped"
+    """In either case of its letters; a word that another version of the gateway uses counts as stopped."""
+    return _STATES.get(state.upper(), "stopped")

@@ -1,4 +1,4 @@
-"""Fields of a body that nothing reads: most are misspelt, so whoever sent them is told."""
+"""Fields of a body that nothing reads: most are misspelt, so the caller is told."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ async def read_body_warned(request: web.Request, kind: type[T], *, default: byte
 
 
 def json_answer(value: object, status: int = 200) -> web.Response:
+    """`value`: whatever msgspec encodes, such as the structs of `schemas`."""
     return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
@@ -51,6 +52,7 @@ class CrossOrigin:
         self._allowed = allowed
 
     def register(self, app: web.Application) -> None:
+        """Preflights are answered, and every answer is marked, refusals and streams too. To be called once."""
         app.middlewares.append(self._preflight())
         app.on_response_prepare.append(self._permit)  # streamed answers are prepared by their handler
 
@@ -79,6 +81,7 @@ class CrossOrigin:
 
 
 async def no_server_header(request: web.Request, response: web.StreamResponse) -> None:
+    """A signal handler for `on_response_prepare`: no version of aiohttp and Python is shown, no type is guessed."""
     response.headers["Server"] = "gateway"
     response.headers["X-Content-Type-Options"] = "nosniff"
 
@@ -100,4 +103,5 @@ class _AccessLog(AbstractAccessLogger):
 
 
 def access_log() -> type[AbstractAccessLogger]:
+    """What `web.AppRunner` takes as `access_log_class`."""
     return _AccessLog

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
 from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
 from gateway.analysis.chat import open_chat
-from gateway.app.parts import CONNECT_S, chat_options, livekit_server
-from gateway.app.sessions import remote_control
+from gateway.app.analysis import chat_options
+from gateway.app.database import CONNECT_S
+from gateway.app.livekit import open_livekit_server
+from gateway.app.sessions import open_control
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.settings import Settings
 from gateway.transcription.usecases.attend import RoomsUnavailable
@@ -94,8 +95,7 @@ async def _analysis(settings: Settings) -> Finding:
 
 
 async def _livekit(settings: Settings) -> Finding:
-    async with AsyncExitStack() as rooms:
-        livekit = await livekit_server(settings, rooms)
+    async with open_livekit_server(settings) as livekit:
         if livekit is None:
             return True, "not configured"
         try:
@@ -105,8 +105,7 @@ async def _livekit(settings: Settings) -> Finding:
 
 
 async def _other_gateway(settings: Settings) -> Finding:
-    async with AsyncExitStack() as rooms:
-        control = await remote_control(settings, rooms)
+    async with open_control(settings) as control:
         try:
             await control.check()
         except (ControlUnavailable, ControlRefused) as error:

@@ -1,89 +1,87 @@
-"""Every number an operator may want at night, read from the parts by the name it has in docs/metrics.md."""
+"""Every number an operator may want at night, read from the wings by the name it has in docs/metrics.md.
+
+One function a subject: it registers readers, and a scrape calls them. A new part brings its own function and a line in
+`gateway_metrics`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.analysis.analyse import Analyses
-from gateway.archive.finalise import Finaliser
-from gateway.archive.retention import Retention
-from gateway.live.audio import AudioEndpoint
-from gateway.live.endpoint import LiveEndpoint
-from gateway.live.hub import Hub
+from gateway.analysis.rules import AnalysisStatus
 from gateway.metrics import Metrics, by, plain
-from gateway.sessions.infra.assembly import SessionsModule
-from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
-from gateway.sessions.usecases.rates import Rates
-from gateway.transcription.infra.journal import SpoolJournal
-from gateway.transcription.infra.provider_slots import SharedPlaces
-from gateway.transcription.infra.voice import Voice
-from gateway.transcription.usecases.provider_erasure import ErasureCounts
-from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.run import Run
-from gateway.transcription.usecases.sweep import SweepCounts
-from gateway.transcription.usecases.transcriptions import Transcriptions
-from ingest.rtmp.server import RtmpServer
-from stt.gladia.client import Provider
+from gateway.sessions.infra.rate_limits import RedisLimiter
+from gateway.transcription.domain.transcription import TranscriptionState
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Iterator
+
+    from gateway.analysis.analyse import Analyses
+    from gateway.app.provider import Slots
+    from gateway.app.sessions import RateLimits
+    from gateway.app.wings import Wings
+    from gateway.archive.finalise import Finaliser
+    from gateway.archive.retention import Retention
+    from gateway.live.audio import AudioEndpoint
+    from gateway.live.endpoint import LiveEndpoint
+    from gateway.live.hub import Hub
+    from gateway.sessions.infra.assembly import SessionsModule
+    from gateway.transcription.infra.journal import SpoolJournal
+    from gateway.transcription.infra.voice import Voice
+    from gateway.transcription.usecases.provider_erasure import ErasureCounts
+    from gateway.transcription.usecases.record import Recorder
+    from gateway.transcription.usecases.sweep import SweepCounts
+    from gateway.transcription.usecases.transcriptions import Transcriptions
+    from ingest.rtmp.server import RtmpServer
+    from stt.gladia.client import Provider
 
 
-def sessions_gauges(
-    metrics: Metrics, module: SessionsModule, rates: Rates, limiter: MemoryLimiter | RedisLimiter
-) -> None:
-    transcription, closing = module.transcription, module.closing
-    metrics.counter("requests_limited", "Requests refused for being too many, by kind", by("kind", rates.refused.items))
-    metrics.gauge(
-        "rate_limits_alone",
-        "1 while REDIS_URL is set and does not answer, so that each replica counts for itself",
-        plain(lambda: isinstance(limiter, RedisLimiter) and limiter.away),
-    )
-    metrics.gauge(
-        "sessions_beginning", "Sessions whose transcription is being begun", plain(lambda: transcription.beginning)
-    )
-    metrics.counter(
-        "sessions_not_begun", "Joins after which no transcription could be begun", plain(lambda: transcription.refused)
-    )
-    metrics.counter(
-        "session_endings_failed", "Attempts to complete a session's end that failed", plain(lambda: closing.failed)
-    )
-
-
-def gateway_gauges(
-    transcriptions: Transcriptions,
-    recorder: Recorder,
-    journal: SpoolJournal,
-    hub: Hub,
-    endpoint: LiveEndpoint,
-    rtmp: RtmpServer,
-    engine: str,
-) -> Metrics:
-    """Every number an operator may want at night, by the name it has in docs/metrics.md."""
+def gateway_metrics(wings: Wings) -> Metrics:
+    """All of them, in the order of the exposition."""
+    transcription, sessions = wings.transcription, wings.sessions
     metrics = Metrics()
-
-    def runs() -> list[Run]:
-        return transcriptions.runs
-
+    engine = wings.replica.settings.engine
     metrics.gauge("info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]))
+    transcription_gauges(metrics, transcription.transcriptions)
+    recorder_gauges(metrics, transcription.recorder, transcription.journal)
+    watcher_gauges(metrics, wings.hub, wings.live.endpoint)
+    rtmp_gauges(metrics, transcription.rtmp)
+    voice_gauges(metrics, wings.speech.voice)
+    audio_gauges(metrics, wings.live.audio)
+    analysis_gauges(metrics, wings.analyses)
+    provider_gauges(metrics, wings.speech.provider, wings.speech.slots)
+    provider_upkeep_gauges(metrics, transcription.sweeper.counts, transcription.erasure.counts)
+    document_gauges(metrics, sessions.finaliser, sessions.retention)
+    sessions_gauges(metrics, sessions.module, wings.limits)
+    return metrics
+
+
+def transcription_gauges(metrics: Metrics, transcriptions: Transcriptions) -> None:
+    """Runs and tracks of this replica."""
+
+    def by_state() -> Iterator[tuple[str, float]]:
+        for state in TranscriptionState:
+            if state is not TranscriptionState.STOPPED:
+                yield state.shown, sum(run.state is state for run in transcriptions.runs)
+
     metrics.gauge(
         "transcriptions",
         "Transcriptions on this replica, by state",
-        by(
-            "state",
-            lambda: [
-                (state, len([run for run in runs() if run.state.shown == state]))
-                for state in ("starting", "running", "waiting", "stopping")
-            ],
-        ),
+        by("state", by_state),
     )
-    metrics.gauge("tracks", "Tracks being transcribed", plain(lambda: sum(len(run.tracks) for run in runs())))
+    metrics.gauge(
+        "tracks", "Tracks being transcribed", plain(lambda: sum(len(run.tracks) for run in transcriptions.runs))
+    )
     metrics.gauge(
         "provider_backlog_seconds",
         "Audio waiting to be sent to the provider, worst track",
-        plain(lambda: max((live.link.backlog_s for run in runs() for live in run.tracks), default=0)),
+        plain(lambda: max((live.link.backlog_s for run in transcriptions.runs for live in run.tracks), default=0)),
     )
-    metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.kept))
+
+
+def recorder_gauges(metrics: Metrics, recorder: Recorder, journal: SpoolJournal) -> None:
+    """Finals and meter readings on their way to the database, and on disk while it does not take them."""
+    metrics.counter("finals_kept", "Finals written to the database", plain(lambda: recorder.stored))
     metrics.gauge("finals_pending", "Finals and meter readings not in the database", plain(lambda: recorder.pending))
     metrics.counter(
         "finals_refused",
@@ -99,12 +97,20 @@ def gateway_gauges(
         "1 while the disk refuses what the database has not taken",
         plain(lambda: bool(recorder.trouble)),
     )
+
+
+def watcher_gauges(metrics: Metrics, hub: Hub, endpoint: LiveEndpoint) -> None:
+    """Streams of transcripts to browsers and programs."""
     metrics.gauge("watchers", "Open streams", plain(lambda: hub.counts.watchers))
     metrics.counter("watcher_connections", "Streams ever opened", plain(lambda: hub.counts.connected))
     metrics.counter("messages_delivered", "Messages written to watchers", plain(lambda: hub.counts.delivered))
     metrics.counter("partials_coalesced", "Partials skipped for slow watchers", plain(lambda: hub.counts.coalesced))
     metrics.counter("watchers_refused", "Streams refused, by reason", by("reason", endpoint.counts.refused.items))
     metrics.counter("watchers_closed", "Streams ended, by reason", by("reason", endpoint.counts.closed.items))
+
+
+def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
+    """The RTMP listener and its publishers; bytes are those of messages."""
     counters = rtmp.counters
     metrics.gauge("rtmp_publishing", "RTMP publishers now", plain(lambda: counters.publishing))
     metrics.counter("rtmp_connections", "RTMP connections", plain(lambda: counters.connections))
@@ -118,10 +124,10 @@ def gateway_gauges(
         "Connections closed for breaking the protocol or a limit",
         by("reason", counters.protocol_errors.items),
     )
-    return metrics
 
 
 def voice_gauges(metrics: Metrics, voice: Voice) -> None:
+    """What the voice-activity gate has heard and withheld, over all tracks; seconds of audio at 16 kHz."""
     metrics.counter("audio_heard_seconds", "Audio that came in", plain(lambda: voice.counts.heard / 16_000))
     metrics.counter("speech_seconds", "Speech in it", plain(lambda: voice.counts.speech / 16_000))
     metrics.counter("audio_sent_seconds", "Audio sent to the provider", plain(lambda: voice.sent_samples / 16_000))
@@ -141,6 +147,7 @@ def voice_gauges(metrics: Metrics, voice: Voice) -> None:
 
 
 def audio_gauges(metrics: Metrics, audio: AudioEndpoint) -> None:
+    """Connections that bring audio over WebSockets."""
     counts = audio.counts
     metrics.gauge("audio_connections", "Open connections that bring audio", plain(lambda: audio.connections))
     metrics.counter("audio_bytes", "Audio taken over WebSockets", plain(lambda: counts.bytes))
@@ -149,6 +156,7 @@ def audio_gauges(metrics: Metrics, audio: AudioEndpoint) -> None:
 
 
 def document_gauges(metrics: Metrics, finaliser: Finaliser, retention: Retention) -> None:
+    """Transcript documents, and transcripts removed because their time was over."""
     counts = finaliser.counts
     metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
     metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
@@ -157,12 +165,13 @@ def document_gauges(metrics: Metrics, finaliser: Finaliser, retention: Retention
 
 
 def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
+    """The queue of ended sessions: of all replicas by state, of this process by outcome."""
     counts = analyses.counts
-    states = ("pending", "running", "failed")
+    states = (AnalysisStatus.PENDING, AnalysisStatus.RUNNING, AnalysisStatus.FAILED)
     metrics.gauge(
         "analyses",
         "Analyses in the database that are not done, by state",
-        by("state", lambda: [(state, counts.waiting.get(state.upper(), 0)) for state in states]),
+        by("state", lambda: [(state.lower(), counts.waiting.get(state, 0)) for state in states]),
     )
     metrics.gauge("analyses_here", "Analyses that this process works on", plain(lambda: counts.running))
     metrics.counter(
@@ -171,18 +180,21 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
     metrics.counter("analysis_seconds", "Time spent on them", plain(lambda: counts.seconds))
 
 
-def provider_gauges(
-    metrics: Metrics, provider: Provider, places: SharedPlaces | None, counts: SweepCounts, erasures: ErasureCounts
-) -> None:
-    """The account at the speech provider."""
+def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
+    """The account at the speech provider: its circuit breaker, and sessions and slots in use."""
+    shared = slots.shared
     metrics.gauge(
         "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
     )
     metrics.gauge("provider_sessions", "Provider sessions this replica has open", plain(lambda: len(provider.mine)))
-    metrics.gauge("provider_places_held", "Places in use on all replicas", plain(lambda: places.held if places else 0))
+    metrics.gauge("provider_places_held", "Places in use on all replicas", plain(lambda: shared.held if shared else 0))
     metrics.gauge(
-        "provider_places_waiting", "Tracks waiting on all replicas", plain(lambda: places.waiting if places else 0)
+        "provider_places_waiting", "Tracks waiting on all replicas", plain(lambda: shared.waiting if shared else 0)
     )
+
+
+def provider_upkeep_gauges(metrics: Metrics, counts: SweepCounts, erasures: ErasureCounts) -> None:
+    """What is seen to at the provider behind the runs: sessions left open, bills, deletions."""
     metrics.counter(
         "provider_orphans_ended", "Provider sessions ended for a dead process", plain(lambda: counts.orphans_ended)
     )
@@ -213,4 +225,26 @@ def provider_gauges(
                 ("billed", counts.seconds_billed),
             ],
         ),
+    )
+
+
+def sessions_gauges(metrics: Metrics, module: SessionsModule, limits: RateLimits) -> None:
+    """The sessions module: requests refused, transcriptions begun by joins, ends completed."""
+    transcription, closing, limiter = module.transcription, module.closing, limits.limiter
+    metrics.counter(
+        "requests_limited", "Requests refused for being too many, by kind", by("kind", limits.rates.refused.items)
+    )
+    metrics.gauge(
+        "rate_limits_alone",
+        "1 while REDIS_URL is set and does not answer, so that each replica counts for itself",
+        plain(lambda: isinstance(limiter, RedisLimiter) and limiter.away),
+    )
+    metrics.gauge(
+        "sessions_beginning", "Sessions whose transcription is being begun", plain(lambda: transcription.beginning)
+    )
+    metrics.counter(
+        "sessions_not_begun", "Joins after which no transcription could be begun", plain(lambda: transcription.refused)
+    )
+    metrics.counter(
+        "session_endings_failed", "Attempts to complete a session's end that failed", plain(lambda: closing.failed)
     )

@@ -2,46 +2,145 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
+from gateway.api.analysis import AnalysisApi
 from gateway.api.errors import problems
+from gateway.api.host import HostApi
+from gateway.api.limits import LimitsApi
+from gateway.api.openapi import Route
 from gateway.api.routes import BODY_LIMIT, Api
+from gateway.api.sessions import SessionsApi
 from gateway.api.web import CrossOrigin, access_log, no_server_header
+from gateway.app.gauges import gateway_metrics
+from gateway.app.transcription import TranscriptionWing
+from gateway.app.wings import Wings
+from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.outage import RecordsUnavailable
+from gateway.sessions.usecases.attendees import Attendees
+from gateway.transcription.usecases.attend import WebhookRefused
+from storage.postgres.pool import Database
 
-if TYPE_CHECKING:
-    pass
+
+@asynccontextmanager
+async def open_http(wings: Wings) -> AsyncIterator[None]:
+    """Connections are taken until the end of the block; there senders and watchers are told to come back (4000).
+
+    From the start of the block the gateway's own addresses hold the port that was bound. Raises: OSError.
+    """
+    settings, live = wings.replica.settings, wings.live
+    metrics = gateway_metrics(wings)
+    async with AsyncExitStack() as listeners:
+        app = _application(wings, _api(wings, metrics))
+        port = await listeners.enter_async_context(_listening(app, settings.http_host, settings.http_port))
+        if settings.metrics_port:
+            page = _metrics_page(metrics)
+            await listeners.enter_async_context(_listening(page, settings.http_host, settings.metrics_port))
+        wings.replica.addresses.http_bound(port)
+        listeners.push_async_callback(live.endpoint.close)
+        listeners.push_async_callback(live.audio.close)
+        yield
 
 
-async def serve_http(settings: Settings, api: Api, metrics: Metrics, rooms: AsyncExitStack) -> int:
+def _api(wings: Wings, metrics: Metrics) -> Api:
+    transcription, live = wings.transcription, wings.live
+    return Api(
+        transcriptions=transcription.transcriptions,
+        records=transcription.records,
+        finals=transcription.finals,
+        recorder=transcription.recorder,
+        transcriber=wings.speech.transcriber,
+        hub=wings.hub,
+        endpoint=live.endpoint,
+        audio=live.audio,
+        secrets=live.secrets,
+        ready=_readiness(transcription, wings.replica.database),
+        metrics=None if wings.replica.settings.metrics_port else metrics.text,
+        public_url=wings.replica.addresses.http_url,
+        webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
+        document=wings.sessions.finaliser.document,
+        more=_more_routes(wings),
+    )
+
+
+def _more_routes(wings: Wings) -> tuple[Route, ...]:
+    """Operations of the wings whose handlers have modules of their own."""
+    live, module, transcription = wings.live, wings.sessions.module, wings.transcription
+    check, proxies = live.check_credential, wings.replica.settings.trusted_proxies
+    sessions = SessionsApi(module.sessions, module.attendees, module.transcripts, wings.limits.rates, check, proxies)
+    return (
+        *sessions.routes(),
+        *AnalysisApi(wings.analyses, module.admission, check).routes(),
+        *HostApi(transcription.hosts, live.watching, check).routes(),
+        *LimitsApi(transcription.keeper).routes(),
+    )
+
+
+def _readiness(transcription: TranscriptionWing, database: Database) -> Callable[[], Awaitable[list[str]]]:
+    probe = DatabaseProbe(database)
+
+    async def ready() -> list[str]:
+        """Why this replica should get no requests now; an empty list when it should."""
+        reasons = ["shutting down"] if transcription.transcriptions.draining else []
+        try:
+            await probe.ping()
+        except RecordsUnavailable:
+            reasons.append("the database does not answer")
+        return reasons
+
+    return ready
+
+
+def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> Callable[[bytes, str], Awaitable[None]]:
+    """A signed event goes to the session's participants first, then to its transcription."""
+
+    async def webhook(body: bytes, authorization: str) -> None:
+        """Raises: WebhookRefused, RecordsUnavailable, RoomsUnavailable."""
+        if transcription.livekit is None:
+            raise WebhookRefused("this gateway has no LiveKit server; set LIVEKIT_URL and its keys")
+        event = transcription.livekit.webhook(body, authorization)
+        if event.of_person and event.kind == "participant_joined":
+            await attendees.came(event.room, event.identity, event.name)
+        elif event.of_person and event.kind == "participant_left":
+            await attendees.went(event.room, event.identity)
+        if transcription.attendance is not None:
+            await transcription.attendance.told(event)
+
+    return webhook
+
+
+def _application(wings: Wings, api: Api) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
-    CrossOrigin(settings.allowed_origins).register(app)
+    CrossOrigin(wings.replica.settings.allowed_origins).register(app)
     app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
     register_pages(app)
-    port = await _listen(app, settings.http_host, settings.http_port, rooms)
-    if settings.metrics_port:
-        side = web.Application()
-
-        async def scrape(request: web.Request) -> web.Response:
-            return web.Response(body=metrics.text(), content_type="text/plain")
-
-        side.router.add_get("/metrics", scrape)
-        await _listen(side, settings.http_host, settings.metrics_port, rooms)
-    return port
+    return app
 
 
-async def _listen(app: web.Application, host: str, port: int, rooms: AsyncExitStack) -> int:
+def _metrics_page(metrics: Metrics) -> web.Application:
+    async def scrape(request: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), content_type="text/plain")
+
+    app = web.Application()
+    app.router.add_get("/metrics", scrape)
+    return app
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Yields the port, which the system has chosen where 0 is asked for. Raises: OSError."""
     runner = web.AppRunner(app, access_log_class=access_log(), shutdown_timeout=5.0, handle_signals=False)
     await runner.setup()
-    rooms.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, host, port, backlog=4096)
-    await site.start()
-    bound: int = runner.addresses[0][1]
-    return bound
+    try:
+        await web.TCPSite(runner, host, port, backlog=4096).start()
+        bound: int = runner.addresses[0][1]
+        yield bound
+    finally:
+        await runner.cleanup()

@@ -1,86 +1,126 @@
-"""The sessions module and all that follows a session's end, wired once: for the whole gateway and for `maintain`."""
+"""The sessions and archive wings, with what follows a session's end: for the whole gateway and for `maintain`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from gateway.analysis.analyse import Analyses
-from gateway.app.parts import Place
-from gateway.archive.deletions import PostgresKeepsakes
+from gateway.app.replica import Replica
+from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
 from gateway.archive.finalise import Finaliser
 from gateway.archive.retention import Retention
-from gateway.clock import Clock
 from gateway.live.hub import Hub
 from gateway.sessions.infra.assembly import SessionsModule, assemble
+from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
 from gateway.sessions.infra.remote_control import RemoteControl, RemoteOptions, open_remote_control
 from gateway.sessions.usecases.ports import RoomTokens, TranscriptionControl
+from gateway.sessions.usecases.rates import RateOptions, Rates
 from gateway.sessions.usecases.upkeep import UpkeepOptions
 from gateway.settings import Settings
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import STOP_MARGIN_S
-from storage.postgres.pool import Database
+from storage.redis.throttle import open_throttle
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What a process has already when it opens its sessions.
+class Transcribing:
+    """What sessions need of the transcriptions in this process.
 
-    `control` starts and stops transcriptions here, unless WS_SERVER_URL names another gateway; `session_gone` tells
-    them that a session was deleted.
+    `control` starts and stops them, unless WS_SERVER_URL names another gateway that does. `session_gone` is told the
+    id of a session that was deleted: its run ends and writes nothing more.
     """
 
-    owner: str
-    database: Database
-    clock: Clock
-    records: PostgresRecords
+    records: Records
     hub: Hub
-    place: Place
-    analyses: Analyses
     control: TranscriptionControl
     session_gone: Callable[[str], None]
-    own_tables: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Sessions:
+class SessionsWing:
+    """`finaliser` makes and removes transcript documents; `retention` removes transcripts whose time is over."""
+
     module: SessionsModule
     finaliser: Finaliser
     retention: Retention
 
 
-async def open_sessions(settings: Settings, service: Service, rooms: AsyncExitStack) -> Sessions:
-    """Raises: what the blob store's options make it raise."""
-    database, clock = service.database, service.clock
-    blobs = await rooms.enter_async_context(open_blobs(_blob_options(settings)))
-    finaliser = Finaliser(PostgresDocuments(database), blobs, clock, service.place.document_url)
-    keepsakes = PostgresKeepsakes(database, clock)
-    module = assemble(
-        database,
-        clock,
-        await remote_control(settings, rooms) if settings.ws_server_url else service.control,
-        service.records,
-        _room_tokens(settings),
-        UpkeepOptions(service.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
-        join_starts=settings.join_source,
-        own_tables=service.own_tables,
-        follow_ups={"document": finaliser.finalise, "analysis": service.analyses.schedule},
-        erase=Eraser(keepsakes, service.hub, finaliser, service.session_gone).erase,
-    )
-    return Sessions(module, finaliser, Retention(keepsakes, finaliser, clock, settings.retention_days))
+@asynccontextmanager
+async def open_sessions(
+    replica: Replica, analyses: Analyses, transcribing: Transcribing
+) -> AsyncIterator[SessionsWing]:
+    """Sessions, and what follows their end: first the document, then the analysis.
+
+    Raises: ValueError for a blob store's URL or token that cannot be used.
+    """
+    settings, database, clock = replica.settings, replica.database, replica.clock
+    async with (
+        open_blobs(_blob_options(settings)) as blobs,
+        _open_control(settings, transcribing.control) as control,
+    ):
+        finaliser = Finaliser(PostgresDocuments(database), blobs, clock, replica.addresses.document_url)
+        deletions = PostgresDeletions(database, clock)
+        module = assemble(
+            database,
+            clock,
+            control,
+            transcribing.records.transcriptions,
+            _room_tokens(settings),
+            UpkeepOptions(replica.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
+            join_starts=settings.join_source,
+            own_tables=replica.own_tables,
+            follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
+            erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
+        )
+        yield SessionsWing(module, finaliser, Retention(deletions, finaliser, clock, settings.retention_days))
 
 
-async def remote_control(settings: Settings, rooms: AsyncExitStack) -> RemoteControl:
+@asynccontextmanager
+async def open_control(settings: Settings) -> AsyncIterator[RemoteControl]:
+    """The gateway at WS_SERVER_URL, over its HTTP API. Nothing is asked of it yet."""
     options = RemoteOptions(
         settings.ws_server_url or "",
         settings.ws_server_token or next(iter(settings.api_tokens), ""),
         stop_s=settings.drain_s + STOP_MARGIN_S,
     )
-    return await rooms.enter_async_context(open_remote_control(options))
+    async with open_remote_control(options) as control:
+        yield control
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """`limiter` counts for `rates`; it says whether Redis is away."""
+
+    rates: Rates
+    limiter: MemoryLimiter | RedisLimiter
+
+
+@asynccontextmanager
+async def open_rates(replica: Replica) -> AsyncIterator[RateLimits]:
+    """Counted over all replicas where REDIS_URL is set, else in this process."""
+    settings = replica.settings
+    options = RateOptions(settings.create_per_minute, settings.list_per_minute, settings.join_per_minute)
+    if not settings.redis_url:
+        memory = MemoryLimiter(replica.clock)
+        yield RateLimits(Rates(memory, options), memory)
+        return
+    async with open_throttle(settings.redis_url) as throttle:
+        shared = RedisLimiter(throttle, replica.clock)
+        yield RateLimits(Rates(shared, options), shared)
+
+
+@asynccontextmanager
+async def _open_control(settings: Settings, here: TranscriptionControl) -> AsyncIterator[TranscriptionControl]:
+    if not settings.ws_server_url:
+        yield here
+        return
+    async with open_control(settings) as elsewhere:
+        yield elsewhere
 
 
 def _room_tokens(settings: Settings) -> RoomTokens | None:

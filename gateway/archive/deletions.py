@@ -1,10 +1,11 @@
-"""What goes for good, in Postgres: behind the ports of `erase` and `retention`."""
+"""Deletions in Postgres: behind the ports of `erase` and `retention`."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -12,14 +13,18 @@ from gateway.archive.errors import DeletingRefused
 from gateway.archive.retention import RetentionRefused
 from gateway.availability import available
 from gateway.clock import Clock
-from storage.postgres.pool import Database
 from storage.postgres.retention import Retention
 from storage.postgres.sessions import Sessions
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 log = logging.getLogger(__name__)
 
 
-class PostgresKeepsakes:
+class PostgresDeletions:
+    """SessionDeletion and TranscriptDeletion: each call is one transaction."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._clock = clock
         self._sessions = Sessions(database)
@@ -27,6 +32,7 @@ class PostgresKeepsakes:
 
     @available
     async def erase(self, session_id: str) -> bool:
+        """Usage rows are moved to `gateway.usage_archive`. Raises and returns: as SessionDeletion."""
         try:
             return await self._sessions.delete(session_id, self._clock.now())
         except asyncpg.InsufficientPrivilegeError as error:
@@ -35,10 +41,12 @@ class PostgresKeepsakes:
 
     @available
     async def clear(self, before: datetime, now: datetime) -> int:
+        """At most 50 sessions; 0 also while another replica clears."""
         return await _allowed(self._retention.clear(before, now))
 
     @available
     async def sweep_up(self, now: datetime) -> int:
+        """At most 50 sessions; 0 also while another replica clears."""
         return await _allowed(self._retention.sweep_up(now))
 
 

@@ -18,6 +18,8 @@ _PLAIN: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Attendee:
+    """A participant's row, as the head of the document needs it."""
+
     id: str
     identity: str
     name: str | None
@@ -48,8 +50,8 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """One final as it is kept. `heard` is the event's JSON; None for a segment that did not come from the gateway."""
+class StoredFinal:
+    """One final as it is stored. `heard` is the event's JSON; None for a segment that the app has written itself."""
 
     utterance_id: str
     participant_id: str | None
@@ -134,7 +136,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def opening(head: Head, now: datetime) -> bytes:
-    """Everything up to the first segment; segments joined by commas and `CLOSING` follow."""
+    """The document as JSON up to its first segment; segments joined by commas and `CLOSING` follow. `now`: made at."""
     attendees = [
         Participant(
             one.id,
@@ -172,26 +174,26 @@ def opening(head: Head, now: datetime) -> bytes:
 CLOSING: Final = b"]}"
 
 
-def segment(kept: Kept, origin: datetime) -> bytes:
-    """`origin`: time zero of the session's clock, for what does not bring its own times."""
-    heard = _heard(kept.heard) if kept.heard is not None else _Heard()
-    start = heard.start_ms if heard.start_ms is not None else _ms(kept.started_at - origin)
-    end = heard.end_ms if heard.end_ms is not None else _ms((kept.ended_at or kept.started_at) - origin)
+def segment(stored: StoredFinal, origin: datetime) -> bytes:
+    """One final as JSON. `origin`: time zero of `startMs`, for a segment whose event does not tell its times."""
+    heard = _heard(stored.heard) if stored.heard is not None else _Heard()
+    start = heard.start_ms if heard.start_ms is not None else _ms(stored.started_at - origin)
+    end = heard.end_ms if heard.end_ms is not None else _ms((stored.ended_at or stored.started_at) - origin)
     return _encode(
         Segment(
-            kept.seq,
-            kept.utterance_id,
-            kept.participant_id,
-            kept.identity or heard.participant_identity,
-            kept.name or heard.participant_name,
-            kept.text,
-            kept.language,
-            timestamp(kept.started_at),
-            _moment(kept.ended_at),
+            stored.seq,
+            stored.utterance_id,
+            stored.participant_id,
+            stored.identity or heard.participant_identity,
+            stored.name or heard.participant_name,
+            stored.text,
+            stored.language,
+            timestamp(stored.started_at),
+            _moment(stored.ended_at),
             start,
             max(end, start),
             heard.confidence,
-            heard.words if heard.text == kept.text else [],
+            heard.words if heard.text == stored.text else [],
         )
     )
 

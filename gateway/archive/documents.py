@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from gateway.archive.document import Attendee, Head, Kept
+from gateway.archive.document import Attendee, Head, StoredFinal
 from gateway.archive.finalise import Blobs, BlobsUnavailable, Due
 from gateway.availability import available
 from storage.blob.folder import FolderBlobs
@@ -18,7 +18,9 @@ from storage.blob.store import BlobError
 from storage.blob.store import Blobs as Store
 from storage.blob.vercel import API_URL, VercelOptions, open_vercel
 from storage.postgres import documents
-from storage.postgres.pool import Database
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 VERCEL: Final = "vercel:"
 
@@ -38,7 +40,7 @@ class BlobOptions:
 
 
 class StoredBlobs:
-    """A store's troubles in the use cases' words."""
+    """A store's BlobError as BlobsUnavailable, its text unchanged. Otherwise each call is the store's own."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -89,6 +91,8 @@ async def open_blobs(options: BlobOptions) -> AsyncIterator[Blobs]:
 
 
 class PostgresDocuments:
+    """The port Documents, on `gateway.document` and the app's rows."""
+
     def __init__(self, database: Database) -> None:
         self._rows = documents.Documents(database)
 
@@ -118,10 +122,10 @@ class PostgresDocuments:
             finals_complete=run.finals_complete if run else None,
         )
 
-    async def segments(self, session_id: str) -> AsyncIterator[Sequence[Kept]]:
+    async def segments(self, session_id: str) -> AsyncIterator[Sequence[StoredFinal]]:
         last: documents.SegmentRow | None = None
         while rows := await self._page(session_id, last):
-            yield [_kept(row) for row in rows]
+            yield [_stored(row) for row in rows]
             last = rows[-1]
 
     @available
@@ -158,8 +162,8 @@ class PostgresDocuments:
         return await self._rows.key(session_id, place)
 
 
-def _kept(row: documents.SegmentRow) -> Kept:
-    return Kept(
+def _stored(row: documents.SegmentRow) -> StoredFinal:
+    return StoredFinal(
         row.utterance_id,
         row.participant_id,
         row.identity,

@@ -217,7 +217,7 @@ class SrtWriter(_InTime):
 
 
 def _with_name(name: str, lines: tuple[str, ...]) -> tuple[str, ...]:
-    """The name before a cue that goes on after somebody else's, where there is room for it."""
+    """The speaker's name before a cue that follows another speaker's, where there is room for it."""
     first = f"{name}: {lines[0]}"
     if len(first) <= LINE_CHARACTERS:
         return (first, *lines[1:])
@@ -236,11 +236,13 @@ class TextWriter:
         self._count = 0
 
     def write(self, spoken: SpokenLine) -> str:
+        """The line of the earliest final that waits, once more than HELD_BACK do; else an empty text."""
         self._count += 1
         heappush(self._finals, (spoken.start_ms, self._count, spoken))
         return self._line() if len(self._finals) > HELD_BACK else ""
 
     def finish(self) -> str:
+        """The rest of the file."""
         return "".join(self._line() for _ in range(len(self._finals)))
 
     def _line(self) -> str:
@@ -250,6 +252,7 @@ class TextWriter:
 
 
 def writer(kind: Literal["vtt", "srt", "txt"]) -> VttWriter | SrtWriter | TextWriter:
+    """A fresh writer for one file: `head`, then `write` once a final in order of `seq`, then `finish`."""
     match kind:
         case "vtt":
             return VttWriter()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from gateway.archive.document import CLOSING, Head, Kept, key, opening, segment
+from gateway.archive.document import CLOSING, Head, StoredFinal, key, opening, segment
 from gateway.clock import Clock
 from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/json"
 LOOK_EVERY_S: Final = 15.0
-# Nobody writes longer than this; afterwards a document that was begun counts as abandoned.
+# Longer than any write takes; afterwards a document that was begun counts as abandoned, and another replica writes it.
 _BUSY: Final = timedelta(minutes=3)
 _AGAIN_S: Final = (15, 60, 300, 900, 3600)
 _BATCH: Final = 20
@@ -34,55 +34,78 @@ class BlobsUnavailable(Exception):
 
 
 class Blobs(Protocol):
+    """A store of documents by key. Each call may be repeated, and the last one counts."""
+
     @property
     def place(self) -> str:
-        """Which store this is."""
+        """Which store this is, without secrets; rows remember it, since a document is only where it was put."""
 
     async def put(self, key: str, data: bytes, content_type: str) -> str | None:
         """Whole or not at all; replaces. Returns: the URL, if the store has one. Raises: BlobsUnavailable."""
 
     async def get(self, key: str) -> bytes | None:
-        """Raises: BlobsUnavailable."""
+        """The whole document; None when there is none of that key. Raises: BlobsUnavailable."""
 
     async def delete(self, key: str) -> None:
-        """One that is not there changes nothing. Raises: BlobsUnavailable."""
+        """Gone on return; one that is not there changes nothing. Raises: BlobsUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What somebody has to do, and nobody else does before `until`."""
+    """A document to write or, with `removing`, to delete: by this caller alone before `until`."""
 
     session_id: str
     key: str
     until: datetime
     removing: bool
     tries: int
+    """Attempts so far, of which the last may be this one: how long to wait for the next."""
 
 
 class Documents(Protocol):
-    """The database's side. Every method may raise RecordsUnavailable."""
+    """The database's side: one row a session and place says what is to be done about its document.
 
-    async def head(self, session_id: str) -> Head | None: ...
-    def segments(self, session_id: str) -> AsyncIterator[Sequence[Kept]]:
-        """In spoken order, in pages."""
+    Each change is one statement or transaction. Every method may be repeated, and may raise RecordsUnavailable.
+    """
+
+    async def head(self, session_id: str) -> Head | None:
+        """The session, its participants and its numbering as they stand now; None when it was deleted."""
+
+    def segments(self, session_id: str) -> AsyncIterator[Sequence[StoredFinal]]:
+        """All finals in spoken order, in pages; each page sees what is stored by then."""
 
     async def want(self, session_id: str, place: str, key: str, now: datetime, until: datetime) -> str | None:
-        """The key to write under before `until`; None when the session is being erased."""
+        """Note that a document is wanted and that this caller writes it before `until`.
+
+        Returns: the key to write under, `key` or that of an earlier call; None when the session is being erased.
+        """
 
     async def take(self, place: str, now: datetime, until: datetime, limit: int) -> list[Due]:
-        """What is due; nobody else gets it before `until`."""
+        """What is due; no other caller gets it before `until`."""
 
     async def ready(self, due: Due, place: str, began: datetime, url: str, size_bytes: int, now: datetime) -> bool:
-        """False when the session is gone or being erased."""
+        """The document written is that of everything stored before `began`; what was wanted since is still due.
 
-    async def later(self, session_id: str, place: str, when: datetime) -> None: ...
-    async def remove(self, session_id: str, now: datetime) -> None: ...
-    async def removed(self, session_id: str, place: str, now: datetime) -> bool: ...
-    async def key(self, session_id: str, place: str) -> str | None: ...
+        Returns: False when the session is gone or being erased; then the blob has to go.
+        """
+
+    async def later(self, session_id: str, place: str, when: datetime) -> None:
+        """The attempt failed; it is due again at `when`."""
+
+    async def remove(self, session_id: str, now: datetime) -> None:
+        """From now on every document of the session is to be deleted, and the app's columns are empty."""
+
+    async def removed(self, session_id: str, place: str, now: datetime) -> bool:
+        """The blob is gone, and with True the row too. False while a write begun before may still be going on."""
+
+    async def key(self, session_id: str, place: str) -> str | None:
+        """Under which key a finished document lies there; None when there is none."""
 
 
 @dataclass(slots=True)
 class FinaliseCounts:
+    """Of this process, for the metrics. `failed`: attempts, which are repeated."""
+
     made: int = 0
     removed: int = 0
     failed: int = 0
@@ -99,7 +122,7 @@ class Finaliser:
         self.counts = FinaliseCounts()
 
     async def finalise(self, session_id: str) -> bool:
-        """Make the session's document, or make it anew. To be called when everything said is in the database.
+        """Make the session's document, or make it anew. To be called when all finals are in the database.
 
         Returns: whether it is there now; else it will be made as soon as the store answers.
         Raises: SessionNotFound, RecordsUnavailable.
@@ -140,7 +163,7 @@ class Finaliser:
                 return done
 
     async def run(self, every_s: float = LOOK_EVERY_S) -> None:
-        """Look for what is due, until cancelled."""
+        """Do what is due every `every_s` seconds, until cancelled."""
         while True:
             try:
                 await self.work()
@@ -193,5 +216,5 @@ class Finaliser:
         await self._blobs.delete(due.key)
         if await self._documents.removed(due.session_id, self._blobs.place, self._clock.now()):
             self.counts.removed += 1
-        else:  # somebody who began before the removal may still be writing; then it is deleted once more
+        else:  # a replica that began before the removal may still be writing; then it is deleted once more
             await self._documents.later(due.session_id, self._blobs.place, self._clock.now() + _BUSY)

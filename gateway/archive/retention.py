@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.archive.finalise import Finaliser
 from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
+
+if TYPE_CHECKING:
+    from gateway.archive.finalise import Finaliser
 
 log = logging.getLogger(__name__)
 
@@ -21,33 +23,43 @@ class RetentionRefused(Exception):
     """The database does not let us delete. The text says what to do."""
 
 
-class Keepsakes(Protocol):
-    """Both in small transactions, by one replica at a time. Raise RecordsUnavailable or RetentionRefused."""
+class TranscriptDeletion(Protocol):
+    """Each call is one transaction over a limited number of sessions, so it is repeated until it returns 0.
+
+    One replica at a time deletes; the others' calls return 0. Raise RecordsUnavailable or RetentionRefused, with
+    nothing deleted by that call.
+    """
 
     async def clear(self, before: datetime, now: datetime) -> int:
-        """Remove what was said in sessions over since before a moment. Returns: how many sessions."""
+        """Delete the transcripts, analyses and documents of sessions that were over before a moment.
+
+        The sessions, their participants and usage stay. Returns: of how many sessions.
+        """
 
     async def sweep_up(self, now: datetime) -> int:
-        """Remove what is ours of sessions that the app has deleted by itself."""
+        """Delete the gateway's own rows of sessions that the app has deleted by itself. Returns: of how many."""
 
 
 class Retention:
-    """`days`: how long what was said is kept after its session was over; 0 = for ever."""
+    """`days`: how long a transcript is kept after its session was over; 0 = for ever."""
 
-    def __init__(self, keepsakes: Keepsakes, finaliser: Finaliser, clock: Clock, days: int) -> None:
-        self._keepsakes = keepsakes
+    def __init__(self, deletion: TranscriptDeletion, finaliser: Finaliser, clock: Clock, days: int) -> None:
+        self._deletion = deletion
         self._finaliser = finaliser
         self._clock = clock
         self._days = days
         self.cleared = 0
 
     async def sweep(self) -> int:
-        """Remove all that is due. Returns: of how many sessions. Raises: RecordsUnavailable, RetentionRefused."""
+        """Delete all that is due; idempotent. Returns: of how many sessions.
+
+        Raises: RecordsUnavailable, RetentionRefused.
+        """
         now = self._clock.now()
-        count = await _all(lambda: self._keepsakes.sweep_up(now))
+        count = await _all(lambda: self._deletion.sweep_up(now))
         if self._days:
             before = now - timedelta(days=self._days)
-            count += await _all(lambda: self._keepsakes.clear(before, now))
+            count += await _all(lambda: self._deletion.clear(before, now))
         if count:
             log.info("transcripts of %d sessions were removed", count)
             self.cleared += count
@@ -55,7 +67,7 @@ class Retention:
         return count
 
     async def run(self, every_s: float = LOOK_EVERY_S) -> None:
-        """Until cancelled."""
+        """Sweep every `every_s` seconds until cancelled; an error of one sweep is logged and ends none."""
         while True:
             try:
                 await self.sweep()
@@ -67,7 +79,7 @@ class Retention:
 
 
 async def _all(some: Callable[[], Awaitable[int]]) -> int:
-    """In portions, until nothing is left."""
+    """Repeat until nothing is left. Returns: how many in all."""
     total = 0
     while count := await some():
         total += count

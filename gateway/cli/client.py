@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import aiohttp
 
-SESSION_ENDED: Final = 4510
+from gateway.live.protocol import CloseCode, StreamState
+
 RECONNECT_S: Final = 60.0
 
 
@@ -37,6 +38,7 @@ class Client:
         return json.loads(await self.text(method, path, body))
 
     async def text(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
+        """The answer's body. `body` is sent as JSON. Raises: ApiRefused."""
         try:
             async with self.http.request(method, self.url + path, json=body) as response:
                 text = await response.text()
@@ -89,11 +91,11 @@ class Client:
                         cut_at = None
                         yield message
                         if message["type"] == "hello":
-                            ends_at = message["data"]["seq"] if message["data"]["state"] == "stopped" else None
+                            ends_at = message["data"]["seq"] if _says_stopped(message) else None
                         if message["type"] == "transcript.final":
                             since = f"{message['epoch']}:{message['seq']}"
                         seen = int(since.rpartition(":")[2]) if since else 0
-                        if _has_stopped(message) or (ends_at is not None and seen >= ends_at):
+                        if has_stopped(message) or (ends_at is not None and seen >= ends_at):
                             return
                     return  # closed for good
             except (StreamCut, ApiRefused) as error:
@@ -124,15 +126,20 @@ async def _messages(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[di
         elif message.type is aiohttp.WSMsgType.CLOSING:
             break
     code = socket.close_code or 1006
-    if code == SESSION_ENDED:
+    if code == CloseCode.SESSION_ENDED:
         return
     if code < 4500:
         raise StreamCut(reason or f"code {code}")
     raise ApiRefused(f"the stream was closed for good: {reason or code}")
 
 
-def _has_stopped(message: dict[str, Any]) -> bool:
-    return bool(message["type"] == "session.state" and message["data"]["state"] == "stopped")
+def has_stopped(message: dict[str, Any]) -> bool:
+    """Whether a message of the stream says that the transcription stops now, with all finals out before it."""
+    return message["type"] == "session.state" and _says_stopped(message)
+
+
+def _says_stopped(message: dict[str, Any]) -> bool:
+    return bool(message["data"]["state"] == StreamState.STOPPED)
 
 
 def _problem(text: str, status: int) -> str:
@@ -146,6 +153,7 @@ def _problem(text: str, status: int) -> str:
 
 @asynccontextmanager
 async def connect(url: str, token: str) -> AsyncIterator[Client]:
+    """A client of the gateway at `url` for as long as the block lasts. Nothing is asked before the first call."""
     timeout = aiohttp.ClientTimeout(total=120)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:

@@ -18,7 +18,7 @@ from gateway import logs
 from gateway.app.checks import check_parts
 from gateway.app.errands import maintain as run_maintenance
 from gateway.app.errands import migrate_database, open_speech_server
-from gateway.app.parts import StartFailed
+from gateway.app.failures import StartFailed
 from gateway.app.root import open_gateway
 from gateway.cli.client import Client, connect
 from gateway.settings import Settings, doubts
@@ -49,7 +49,8 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
 
 
 async def serve(args: argparse.Namespace) -> int:
-    settings = Settings.from_env()
+    """Until a signal. Raises: WrongSettings, StartFailed, and what has ended a task that must not end."""
+    settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     for doubt in doubts(settings, os.environ):
         log.warning("%s", doubt)
@@ -63,7 +64,8 @@ async def serve(args: argparse.Namespace) -> int:
 
 
 async def migrate(args: argparse.Namespace) -> int:
-    settings = Settings.from_env(needs_token=False)
+    """Prints what was applied on standard output, warnings on standard error. Needs no API token."""
+    settings = Settings.from_env(os.environ, needs_token=False)
     logs.configure(settings.log_format, settings.log_level)
     applied, warnings = await migrate_database(settings)
     for warning in warnings:
@@ -73,7 +75,8 @@ async def migrate(args: argparse.Namespace) -> int:
 
 
 async def maintain(args: argparse.Namespace) -> int:
-    settings = Settings.from_env(needs_token=False)
+    """One round of upkeep; prints how many of each kind were dealt with. Needs no API token."""
+    settings = Settings.from_env(os.environ, needs_token=False)
     logs.configure(settings.log_format, settings.log_level)
     done = await run_maintenance(settings)
     print(", ".join(f"{name} {count}" for name, count in done.items()))
@@ -81,6 +84,7 @@ async def maintain(args: argparse.Namespace) -> int:
 
 
 async def stt(args: argparse.Namespace) -> int:
+    """The local speech server until a signal. Raises: StartFailed."""
     logs.configure("text", "info")
     try:
         faults = Path(args.faults).read_bytes() if args.faults else None  # noqa: ASYNC240 - nothing runs yet
@@ -93,7 +97,8 @@ async def stt(args: argparse.Namespace) -> int:
 
 
 async def check(args: argparse.Namespace) -> int:
-    settings = Settings.from_env()
+    """One line a part on standard output. FAILED when a part has to be mended; notes alone do not count."""
+    settings = Settings.from_env(os.environ)
     logs.configure("text", "error")
     good = True
     async for part, fine, text in check_parts(settings):
@@ -116,6 +121,7 @@ async def _client(args: argparse.Namespace) -> AsyncIterator[Client]:
 
 
 async def start(args: argparse.Namespace) -> int:
+    """Prints the start's answer. With `--create` SLUG is the title of a new session. Raises: ApiRefused."""
     async with _client(args) as client:
         slug = args.slug
         if args.create:
@@ -126,6 +132,7 @@ async def start(args: argparse.Namespace) -> int:
 
 
 async def stop(args: argparse.Namespace) -> int:
+    """Prints the stop's answer."""
     async with _client(args) as client:
         _show(
             await client.call("POST", "/api/transcription/stop", {"sessionSlug": args.slug, "wait": not args.no_wait})
@@ -134,18 +141,21 @@ async def stop(args: argparse.Namespace) -> int:
 
 
 async def status(args: argparse.Namespace) -> int:
+    """Prints one transcription, or all that are not stopped."""
     async with _client(args) as client:
         _show(await client.call("GET", f"/api/transcription/{args.slug}" if args.slug else "/api/transcription"))
     return DONE
 
 
 async def export(args: argparse.Namespace) -> int:
+    """Writes the transcript to standard output as it came."""
     async with _client(args) as client:
         sys.stdout.write(await client.text("GET", f"/api/sessions/{args.slug}/transcript?format={args.format}"))
     return DONE
 
 
 async def tail(args: argparse.Namespace) -> int:
+    """Prints the stream until the transcription has stopped or the session has ended."""
     async with _client(args) as client:
         screen = Screen(sys.stdout)
         async for message in client.follow(args.slug, args.since):
@@ -165,6 +175,7 @@ class Screen:
         self._partial = False
 
     def show(self, message: dict[str, Any]) -> None:
+        """One message of the live stream; types that are not known are left out."""
         kind, data = message["type"], message["data"]
         match kind:
             case "transcript.final":

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gateway import logs
 from gateway.app.root import Gateway, open_gateway
-from gateway.cli.client import Client, connect
+from gateway.cli.client import Client, connect, has_stopped
 from gateway.cli.commands import DONE, FAILED, Screen, stop_signals
 from gateway.cli.demo_room import RoomFailed, people, until_heard
 from gateway.cli.livekit_local import LocalLivekit, NoLivekit, running
@@ -167,7 +167,7 @@ async def _watch(messages: Any, finals: list[dict[str, Any]], screen: Screen) ->
         if message["type"] == "transcript.final":
             wanted = {name: data[name] for name in ("text", "startMs", "endMs", "participantIdentity")}
             finals.append({"seq": message["seq"]} | wanted)
-        if message["type"] == "session.state" and data["state"] == "stopped":
+        if has_stopped(message):
             return
 
 

@@ -46,7 +46,7 @@ class _Speaker:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Everybody of the cast, in the room."""
+    """All of CAST, in the room."""
 
     speakers: list[_Speaker]
 
@@ -65,7 +65,7 @@ class People:
 
 @asynccontextmanager
 async def people(livekit: LocalLivekit, sample: Path, slug: str) -> AsyncIterator[People]:
-    """Everybody in the room with an open microphone, silent. Raises: RoomFailed."""
+    """All of CAST in the room with an open microphone, silent, until the block ends. Raises: RoomFailed."""
     async with AsyncExitStack() as processes:
         speakers = [await processes.enter_async_context(_speaker(livekit, sample, slug, part)) for part in CAST]
         try:

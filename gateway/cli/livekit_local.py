@@ -24,7 +24,7 @@ class NoLivekit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LocalLivekit:
-    """One that answers."""
+    """A server that answers. `key` and `secret` sign its tokens."""
 
     url: str
     key: str
@@ -74,14 +74,14 @@ def config(port: int, udp_port: int, key: str, secret: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def running(log: Path) -> AsyncIterator[LocalLivekit]:
-    """Until the end of the block; its output goes to `log`. Raises: NoLivekit."""
+    """A server on free ports until the end of the block; its output goes to `log`. Raises: NoLivekit."""
     program = find()
     port, udp_port = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
     server = LocalLivekit(f"ws://127.0.0.1:{port}", "demo", secrets.token_urlsafe(32))
     body = json.dumps(config(port, udp_port, server.key, server.secret))  # JSON is YAML
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
-        # By its environment, because everybody may read a command line.
+        # By its environment, because every user of the machine can read a command line.
         process = await asyncio.create_subprocess_exec(
             str(program), env={"LIVEKIT_CONFIG": body}, stdout=out, stderr=out, start_new_session=True
         )
@@ -90,7 +90,7 @@ async def running(log: Path) -> AsyncIterator[LocalLivekit]:
         yield server
     finally:
         if process.returncode is None:
-            process.kill()  # a polite end waits for everybody to leave
+            process.kill()  # SIGTERM waits for all participants to leave
         await process.wait()
 
 

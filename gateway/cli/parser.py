@@ -13,6 +13,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
 
 
 def parser() -> argparse.ArgumentParser:
+    """Its result has `command`, and the options of that command under their own names."""
     top = argparse.ArgumentParser(
         prog="gateway", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -47,6 +47,7 @@ def publish(file: Path, url: str, stop: threading.Event, *, tail_s: float = 0.5)
 
 
 def main() -> None:
+    """For `python -m`: until the file's end, SIGTERM or SIGINT. Exits with 1 and one line when refused."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -29,6 +29,7 @@ def _frames(file: str, from_s: float, to_s: float) -> list[rtc.AudioFrame]:
 
 
 async def speak(file: str, from_s: float, to_s: float, url: str) -> None:
+    """See the module. Raises: what the LiveKit SDK raises when the room cannot be joined."""
     lines = iter(sys.stdin.readline, "")
     room, source = rtc.Room(), rtc.AudioSource(_RATE, 1, queue_size_ms=100)
     sound = _frames(file, from_s, to_s)

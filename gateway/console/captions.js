@@ -101,7 +101,7 @@ export class Captions {
     this.#settle();
   }
 
-  /** A connection begins: partials of the last one are void; finals follow up to `seq`, and nobody reads those out. */
+  /** A connection begins: partials of the last one are void; finals up to `seq` follow and are not announced. */
   begin(seq, restarted) {
     if (restarted) this.clear();
     for (const row of [...this.#partials.children]) this.#drop(row);
@@ -146,7 +146,7 @@ export class Captions {
     this.#settle();
   }
 
-  /** Something about the transcript that nobody said: a gap, a change of state, an error. */
+  /** Something about the transcript, not of it: a gap, a change of state, an error. */
   note(text, kind = '') {
     this.#finals.append(make('li', { className: `note ${kind}`, textContent: text }));
     this.#trim();

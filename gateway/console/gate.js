@@ -10,7 +10,7 @@ export class Gate {
   #looks = false;
 
   /**
-   * What a page says of itself: `look()` shows how things are, every `everyMs` while somebody looks; `refusals` are the
+   * What a page says of itself: `look()` shows how things are, every `everyMs` while the page is visible; `refusals` are the
    * statuses that mean the token, not the moment; `admits()`: whether a token that was refused comes in all the same, to a
    * page that then does not look; `enter(isRefused)`: the page is on screen; `show(slug)`: one session, or none.
    */

@@ -86,7 +86,7 @@ function changeState(now) {
   showHealth();
 }
 
-/** That nobody speaks yet is nothing a reader could mend: the state says it. */
+/** That no audio comes yet is nothing a guest could mend: the state says it. */
 function showHealth() {
   const isSpeaking = ['running', 'waiting'].includes(state);
   say(byId('health'), isSpeaking && reasons.length ? `Words may be late: ${reasons.join('; ')}` : '');

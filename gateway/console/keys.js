@@ -1,4 +1,4 @@
-// Shortcuts: single letters, only where nobody is typing.
+// Shortcuts: single letters, only while no text field has the focus.
 
 import { byId } from './dom.js';
 

@@ -48,6 +48,7 @@ _POLICY: Final = (
 
 
 def register(app: web.Application) -> None:
+    """Route every page and file. They are read once, here."""
     for path, (name, kind) in FILES.items():
         app.router.add_get(path, _page(content(name).encode(), kind))
 

@@ -14,7 +14,7 @@ const STAGES = {
 
 const at = (moment) => new Date(moment).toLocaleTimeString([], { timeStyle: 'short' });
 
-/** `isOver`: then nobody is present, whatever was noted. */
+/** `isOver`: then no participant is present, whatever was noted. */
 export function showPeople(people, isOver) {
   byId('nobody').hidden = people.length > 0;
   const present = people.filter((one) => !one.leftAt && !isOver);
@@ -82,7 +82,7 @@ export class Said {
   }
 }
 
-/** `found`: as the API tells it; null while the session has none. */
+/** `found`: as the API answers it; null while the session has none. */
 export function showAnalysis(found) {
   const status = found?.status ?? 'NONE';
   sayState(byId('analysis-state'), STAGES[status], status);

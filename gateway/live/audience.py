@@ -1,9 +1,11 @@
-"""The watchers of one session: those in the row, who are told in one call, and those apart, told one by one.
+"""The watchers of one session: those on the fast path are written to in one call, the others one by one. Pure.
 
-In the row stands who keeps up: its connection holds nothing back, so that news go to its socket by number, past its
-transport. Whoever gives its transport something to write steps out first, else bytes would overtake others; it is
-taken in again when a round of news begins and its transport is empty. A round goes over everybody once, in turns: what
-happens between two of them leaves nobody out and tells nobody twice.
+On the fast path is a watcher whose transport buffers nothing, so that frames can go to its socket by descriptor, past
+the transport. Before anything is written to that transport the watcher has to leave the fast path, else bytes would
+overtake others; it is taken back when a round begins and its transport is empty.
+
+A round delivers one batch of messages to every watcher. It is done in slices, with the event loop between them:
+whatever happens between two slices, no watcher is left out and none gets the batch twice.
 """
 
 from __future__ import annotations
@@ -11,112 +13,130 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from gateway.live.sending import SendAll
+if TYPE_CHECKING:
+    from gateway.live.sending import SendAll
 
-APART: Final = -1
+NO_DESCRIPTOR: Final = -1
+"""Of a connection whose frames must go through its transport; `SendAll` passes it over."""
+BUFFERED: Final = -1
+"""`Member.fast_index` of one that is not on the fast path."""
 
 
 class Member(Protocol):
-    """`place`: in the row, or APART; the audience keeps it. `descriptor`: of its socket, open while it is here."""
+    """`fast_index`: its position on the fast path, or BUFFERED; only the audience sets it.
 
-    place: int
+    `descriptor`: of its socket, which stays open while it is a member; or NO_DESCRIPTOR.
+    """
+
+    fast_index: int
     descriptor: int
 
     def keeps_up(self, first_seq: int) -> bool:
-        """Whether its connection holds nothing back, and news from that final on are new to it."""
+        """Whether it may be on the fast path: its transport buffers nothing, and it lacks no final before `first_seq`.
+
+        Asked of every buffered member when a round begins. Must not call the audience.
+        """
 
 
 M = TypeVar("M", bound=Member)
 
 
 class Audience(Generic[M]):
-    __slots__ = ("_apart", "_at", "_descriptors", "_due", "_end", "_gaps", "_row", "_send_all")
+    """Iterating over it gives every member; `len` counts them."""
+
+    __slots__ = ("_buffered", "_descriptors", "_due", "_fast", "_fast_end", "_fast_next", "_gaps", "_send_all")
 
     def __init__(self, send_all: SendAll) -> None:
         self._send_all = send_all
-        self._row: list[M | None] = []  # None: a gap that somebody left
-        self._descriptors = array("i")  # of the row; APART in a gap
+        self._fast: list[M | None] = []  # None: a gap, left by a member that has left the fast path
+        self._descriptors = array("i")  # of `_fast`; NO_DESCRIPTOR in a gap
         self._gaps = 0
-        self._apart: dict[M, None] = {}
-        # the round under way
-        self._at = self._end = 0  # of the row is told, is to be told
-        self._due: list[M] = []  # apart, not told yet
+        self._buffered: dict[M, None] = {}
+        # the round under way: what of `_fast` is to be written to, and which of `_buffered`
+        self._fast_next = self._fast_end = 0
+        self._due: list[M] = []
 
     def __len__(self) -> int:
-        return len(self._row) - self._gaps + len(self._apart)
+        return len(self._fast) - self._gaps + len(self._buffered)
 
     def __iter__(self) -> Iterator[M]:
-        return chain((member for member in self._row if member is not None), self._apart)
+        return chain((member for member in self._fast if member is not None), self._buffered)
 
     def add(self, member: M) -> None:
-        """It is not told what the round under way tells."""
-        member.place = APART
-        self._apart[member] = None
+        """It gets nothing of the round under way."""
+        member.fast_index = BUFFERED
+        self._buffered[member] = None
 
     def remove(self, member: M) -> None:
-        self.step_out(member)
-        self._apart.pop(member, None)
+        """It gets nothing more. May be repeated."""
+        self.leave_fast_path(member)
+        self._buffered.pop(member, None)
 
-    def step_out(self, member: M) -> None:
-        """Its connection holds something back from now on, or is closed."""
-        place, member.place = member.place, APART
-        if place == APART:
+    def leave_fast_path(self, member: M) -> None:
+        """To be called before its transport is given something to buffer, and before its descriptor is closed.
+
+        What the round under way still owes it is delivered through its transport. May be repeated.
+        """
+        index, member.fast_index = member.fast_index, BUFFERED
+        if index == BUFFERED:
             return
-        self._row[place], self._descriptors[place] = None, APART
+        self._fast[index], self._descriptors[index] = None, NO_DESCRIPTOR
         self._gaps += 1
-        self._apart[member] = None
-        if self._at <= place < self._end:
+        self._buffered[member] = None
+        if self._fast_next <= index < self._fast_end:
             self._due.append(member)
 
     # --- a round ----------------------------------------------------------------------------------------
 
     def begin(self, first_seq: int) -> None:
-        """Everybody who is here is to be told news, whose first final has that number."""
-        if self._gaps * 4 > len(self._row):
-            self._close_up()
-        for member in [one for one in self._apart if one.keeps_up(first_seq)]:
-            del self._apart[member]
-            member.place = len(self._row)
-            self._row.append(member)
+        """A round begins for all who are members now. `first_seq`: the number of the batch's first final."""
+        if self._gaps * 4 > len(self._fast):
+            self._close_gaps()
+        for member in [one for one in self._buffered if one.keeps_up(first_seq)]:
+            del self._buffered[member]
+            member.fast_index = len(self._fast)
+            self._fast.append(member)
             self._descriptors.append(member.descriptor)
-        self._at, self._end = 0, len(self._row)
-        self._due = list(self._apart)
+        self._fast_next, self._fast_end = 0, len(self._fast)
+        self._due = list(self._buffered)
 
     @property
-    def is_told(self) -> bool:
-        return self._at >= self._end and not self._due
+    def is_served(self) -> bool:
+        """Whether the round has reached all who were members when it began."""
+        return self._fast_next >= self._fast_end and not self._due
 
     def end(self) -> None:
-        """Nothing is to be told any more."""
-        self._at = self._end = 0
+        """The round is over, also for those whom it has not reached: nothing of it is worth delivering any more."""
+        self._fast_next = self._fast_end = 0
         self._due = []
 
-    def tell_row(self, data: bytes, most: int) -> tuple[int, list[tuple[M, int]]]:
-        """Send it to the next of the row, without waiting.
+    def send_fast(self, data: bytes, most: int) -> tuple[int, list[tuple[M, int]]]:
+        """Write `data` to the next `most` sockets of the fast path, without waiting.
 
-        Returns: how many that were, and those who took only so many bytes of it; these have stepped out.
+        Returns: to how many, and (member, bytes taken) of those whose socket did not take all; these have left the fast
+        path, and the rest of `data` is to be written to their transports before anything else is.
         """
-        begin, self._at = self._at, min(self._at + most, self._end)
-        gaps = self._descriptors[begin : self._at].count(APART) if self._gaps else 0
+        begin, self._fast_next = self._fast_next, min(self._fast_next + most, self._fast_end)
+        gaps = self._descriptors[begin : self._fast_next].count(NO_DESCRIPTOR) if self._gaps else 0
         short = []
-        for index, sent in self._send_all(self._descriptors, begin, self._at, data):
-            member = self._row[index]
+        for index, sent in self._send_all(self._descriptors, begin, self._fast_next, data):
+            member = self._fast[index]
             if member is not None:
-                self.step_out(member)
+                self.leave_fast_path(member)
                 short.append((member, sent))
-        return self._at - begin - gaps, short
+        return self._fast_next - begin - gaps, short
 
-    def next_apart(self, most: int) -> list[M]:
-        """Of those apart, the next to be told."""
+    def next_buffered(self, most: int) -> list[M]:
+        """The next members, at most so many, to whom the caller has to deliver the batch itself."""
         now, self._due = self._due[:most], self._due[most:]
         return now
 
-    def _close_up(self) -> None:
-        members = [member for member in self._row if member is not None]
-        for place, member in enumerate(members):
-            member.place = place
-        self._row = [*members]
+    def _close_gaps(self) -> None:
+        members = [member for member in self._fast if member is not None]
+        for index, member in enumerate(members):
+            member.fast_index = index
+        self._fast = [*members]
         self._descriptors = array("i", [member.descriptor for member in members])
         self._gaps = 0

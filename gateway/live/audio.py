@@ -1,4 +1,4 @@
-"""Audio in over WebSockets: who may speak, and the life of one sender's connection."""
+"""Audio in over WebSockets: the life of one sender's connection, from the door to its end."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import aiohttp
 from aiohttp import web
 
-from gateway.live import audio_protocol, credentials
+from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
-from gateway.live.endpoint import refusal, token_of
-from gateway.live.lines import CLOSE_S, close_reason, let_go, transport_of
-from gateway.live.places import Crowded, Limits, Places
+from gateway.live.door import Door, DoorPolicy
+from gateway.live.lines import CLOSE_S, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
+from gateway.live.slots import Limits
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
-from gateway.transcription.usecases.watch import Watched, Watching
+from gateway.transcription.usecases.watch import Watched
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +31,9 @@ MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
 
 
-class Doorway(Protocol):
-    """What senders have in common with watchers: which pages may come, and where a request comes from."""
-
-    def check_origin(self, request: web.Request) -> None:
-        """Raises: Forbidden."""
-
-    def address(self, request: web.Request) -> str: ...
-
-
 @dataclass(slots=True)
 class AudioCounts:
-    """`refused` and `closed` by reason: fixed words, fit for a metric's label."""
+    """Since the process began. `refused` and `closed` by reason: fixed words, fit for a metric's label."""
 
     connected: int = 0
     messages: int = 0
@@ -54,8 +44,8 @@ class AudioCounts:
 
 @dataclass(frozen=True, slots=True)
 class AudioOptions:
-    """`limits`: of connections. `heartbeat_s`: a sender that is silent for so long is asked whether it is there; half
-    of it later it is not.
+    """`limits`: of connections. `heartbeat_s`: a sender that has sent nothing for that long is pinged, and given up
+    when it has not answered half of that later. `start_s`: how long it may take to send its first message.
     """
 
     limits: Limits = field(default_factory=lambda: Limits(1_000, 100, 200))
@@ -66,53 +56,40 @@ class AudioOptions:
 class AudioEndpoint:
     """Owns every sender's connection. `close` ends them all."""
 
-    def __init__(
-        self,
-        feeding: Feeding,
-        watching: Watching,
-        check: Callable[[str | None], Awaitable[credentials.Access]],
-        doorway: Doorway,
-        options: AudioOptions | None = None,
-    ) -> None:
+    def __init__(self, feeding: Feeding, policy: DoorPolicy, options: AudioOptions | None = None) -> None:
         self.counts = AudioCounts()
         self._feeding = feeding
-        self._watching = watching
-        self._check = check
-        self._doorway = doorway
         self._options = options or AudioOptions()
-        self._places = Places(self._options.limits)
+        self._door = Door(policy, self._options.limits, self.counts.refused)
         self._lines: set[_Line] = set()
-        self._draining = False
 
     @property
     def connections(self) -> int:
+        """How many are open now."""
         return len(self._lines)
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/realtime/audio`. Programs are refused by an HTTP status, pages by a close code, as watchers are."""
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        """`GET /api/realtime/audio`: a WebSocket for any credential of the session that may publish a microphone.
+
+        Answers 101, or 426 for requests of another kind. Refused as the door says.
+        """
+        if not websocket.is_upgrade(request.headers):
             raise web.HTTPUpgradeRequired(text="send audio by WebSocket", headers={"Upgrade": "websocket"})
-        offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        place = ExitStack()
         try:
-            self._doorway.check_origin(request)
-            access = await self._check(token_of(request, offered))
-            watched = await self._watching.session(request.query.get("session", ""))
-            access.check_session(watched.slug, watched.space_id)
+            self._door.check_origin(request)
+            self._door.check_offer(request, SUBPROTOCOL)
+            access, watched = await self._door.identify(request)
             if not access.may_speak:
                 raise credentials.Forbidden("this LiveKit token does not allow publishing a microphone")
-            if self._draining:
-                raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
-            place.enter_context(self._places.take(self._doorway.address(request), watched.slug))
+            slot = self._door.enter(request, watched.slug)
         except Exception as error:
-            reason, code = refusal(error)
-            self.counts.refused[reason] += 1
-            if "Origin" not in request.headers or code is None or reason == "origin":
+            refusal = self._door.refuse(request, error)
+            if refusal is None:
                 raise
             page = await _Line.open(request, self._options)
-            await page.end(code, str(error))
+            await page.end(*refusal)
             return page.response
-        with place:
+        with slot:
             line = await _Line.open(request, self._options)
             self._lines.add(line)
             self.counts.connected += 1
@@ -128,8 +105,8 @@ class AudioEndpoint:
         return line.response
 
     async def close(self) -> None:
-        """Tell every sender how much was taken and to come back, and wait for the goodbyes."""
-        self._draining = True
+        """Admit no more, close every sender with 4000 after a last ack, and wait for that, at most CLOSE_S + 1 s."""
+        self._door.is_draining = True
         for line in list(self._lines):
             line.close(CloseCode.DRAINING, "the gateway is restarting; come back")
         endings = [line.ending for line in self._lines if line.ending is not None]
@@ -272,5 +249,5 @@ class _Line:
             async with asyncio.timeout(CLOSE_S):
                 if self.feed is not None and not self.response.closed:
                     await self.response.send_str(audio_protocol.ack(self.feed.taken))
-                await self.response.close(code=code, message=close_reason(why))
-        let_go(self._transport)
+                await self.response.close(code=code, message=websocket.close_reason(why))
+        abort_unsent(self._transport)

@@ -30,7 +30,7 @@ class Stop(msgspec.Struct, tag_field="type", tag="stop"):
 
 
 class Gap(msgspec.Struct, tag_field="type", tag="gap"):
-    """So long nothing was recorded before what follows."""
+    """For `ms` milliseconds before what follows nothing was recorded."""
 
     ms: Annotated[float, Meta(ge=0, le=86_400_000)]
 
@@ -67,6 +67,7 @@ def ready(taken: int | None) -> str:
 
 
 def ack(taken: int) -> str:
+    """`taken`: frames so far, those of the stream's earlier connections included."""
     return _text({"type": "ack", "samples": taken})
 
 

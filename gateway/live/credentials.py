@@ -25,7 +25,7 @@ class Forbidden(CredentialRefused):
 
 
 class WrongOrigin(Forbidden):
-    """A page of somebody else's."""
+    """A page of another origin, which may not use this gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class Access:
 
     @property
     def is_service(self) -> bool:
+        """Whether it is a service token: good for every session."""
         return self.spaces is None and self.room is None
 
     def check_session(self, slug: str, space_id: str) -> None:

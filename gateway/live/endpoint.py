@@ -1,4 +1,4 @@
-"""The live stream: who may watch, and the life of one watcher's connection."""
+"""The live stream's endpoint: the life of one watcher's connection, from the door to its end."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Final
 from aiohttp import web
 
 from gateway.errors import SessionNotFound
-from gateway.live import credentials, events
-from gateway.live.address import Network, client_address
-from gateway.live.hub import SWEEP_S, Hub, Watcher
+from gateway.live import credentials, events, websocket
+from gateway.live.address import Network
+from gateway.live.door import Door, DoorPolicy, handshake
+from gateway.live.hub import SWEEP_S, Hub
 from gateway.live.lines import (
     BY_WATCHER,
     CLOSE_S,
@@ -26,10 +27,10 @@ from gateway.live.lines import (
     Line,
     SocketLine,
     Times,
-    handshake,
 )
-from gateway.live.places import Crowded, Limits, Place, Places
-from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, offered_token, parse_since
+from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, parse_since
+from gateway.live.slots import Limits, Slot
+from gateway.live.watcher import Watcher
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.usecases.watch import Watched, Watching
 
@@ -37,6 +38,16 @@ log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
 _ASK_S: Final = 30.0
+_REASONS: Final = {
+    CloseCode.DRAINING: "the gateway is restarting; come back",
+    CloseCode.TOO_SLOW: "too far behind; come back with since",
+    CloseCode.TOO_MANY: "too many watchers; come back later",
+    CloseCode.CREDENTIAL_REFUSED: "the credential has expired",
+    CloseCode.NO_SUCH_SESSION: "no such session",
+    CloseCode.SESSION_ENDED: "the session has ended and everything was sent",
+    CloseCode.MALFORMED: "the request is malformed",
+    CloseCode.NOT_TEXT: "this stream takes no binary messages",
+}
 
 
 @dataclass(slots=True)
@@ -59,17 +70,17 @@ class LiveOptions:
     ask_s: float = _ASK_S
 
 
-class _Visit:
-    """One watcher's stay. `code`: why it was ended here."""
+class _Connection:
+    """One watcher's. `code`: why it was ended here; None while it was not."""
 
-    __slots__ = ("_end", "code", "ended", "expiry", "line", "place", "slug", "watcher")
+    __slots__ = ("_end", "code", "ended", "expiry", "line", "slot", "slug", "watcher")
     watcher: Watcher
     ended: asyncio.Future[str]
 
-    def __init__(self, line: Line, slug: str, place: Place, end: Callable[[_Visit, CloseCode], None]) -> None:
+    def __init__(self, line: Line, slug: str, slot: Slot, end: Callable[[_Connection, CloseCode], None]) -> None:
         self.line = line
         self.slug = slug
-        self.place = place
+        self.slot = slot
         self.expiry: asyncio.TimerHandle | None = None
         self.code: CloseCode | None = None
         self._end = end
@@ -81,7 +92,7 @@ class _Visit:
 
 
 class LiveEndpoint:
-    """Owns every watcher's connection. `close` ends them all. `check`: finds out what a credential is."""
+    """Owns every watcher's connection. `close` ends them all. `policy` is for the endpoints beside it."""
 
     def __init__(
         self,
@@ -92,71 +103,50 @@ class LiveEndpoint:
         options: LiveOptions,
     ) -> None:
         self.counts = LiveCounts()
-        self.check = check
+        self.policy = DoorPolicy(watching, check, own_origin, options.allowed_origins, options.trusted_proxies)
+        self._door = Door(self.policy, options.limits, self.counts.refused)
         self._hub = hub
         self._watching = watching
-        self._own_origin = own_origin
         self._options = options
-        self._places = Places(options.limits)
         self._times = Times(options.heartbeat_s, options.ping_s)
         self._lines: set[Line] = set()
         self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
         self._ending: set[asyncio.Task[None]] = set()
-        self._draining = False
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
-        """`GET /api/realtime/transcribe`.
+        """`GET /api/realtime/transcribe`: WebSocket or server-sent events, for any credential of the session.
 
-        A program is refused with an HTTP status. A page with a WebSocket is told by a close code instead, because a
-        browser hides the status of a refused WebSocket from it; pages are recognised by their `Origin`.
+        Answers 101, 200, or 204 when an EventSource comes back to a session that has nothing more for it; 426 for
+        requests of neither kind. Refused as the door says.
         """
-        is_socket = request.headers.get("Upgrade", "").lower() == "websocket"
+        is_socket = websocket.is_upgrade(request.headers)
         if not is_socket and events.MEDIA_TYPE not in request.headers.get("Accept", ""):
             raise web.HTTPUpgradeRequired(
                 text="this is a stream; connect by WebSocket, or send Accept: text/event-stream",
                 headers={"Upgrade": "websocket"},
             )
-        origin = request.headers.get("Origin")
         try:
-            self.check_origin(request)
-        except credentials.WrongOrigin:
-            self.counts.refused["origin"] += 1
-            raise
-        offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        if SUBPROTOCOL not in offered and offered_token(offered) is not None:
-            # A browser gives up when none of its offers is chosen, and aiohttp would log them, the token among them.
-            self.counts.refused["malformed"] += 1
-            raise web.HTTPBadRequest(text=f"offer {SUBPROTOCOL} together with the token's subprotocol")
-        try:
+            self._door.check_origin(request)
+            self._door.check_offer(request, SUBPROTOCOL)
             since = _since(request)
-            access = await self.check(token_of(request, offered))
-            watched = await self._watching.session(request.query.get("session", ""))
-            access.check_session(watched.slug, watched.space_id)
+            access, watched = await self._door.identify(request)
             if not is_socket and since is not None and await self._is_done(watched, since):
                 return web.Response(status=204)  # an EventSource comes back until it is told this
-            if self._draining:
-                raise Crowded(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
-            answer = handshake(request) if is_socket else None
-            place = self._places.take(self.address(request), watched.slug)
+            answer = handshake(request, SUBPROTOCOL) if is_socket else None
+            slot = self._door.enter(request, watched.slug)
         except Exception as error:
-            reason, code = refusal(error)
-            self.counts.refused[reason] += 1
-            if not is_socket or origin is None or code is None:
+            refusal = self._door.refuse(request, error)
+            if refusal is None:
                 raise
-            page = SocketLine.take_over(request, handshake(request), self._times)
-            await page.end(code, error.text or "" if isinstance(error, web.HTTPException) else str(error))
+            page = SocketLine.take_over(request, handshake(request, SUBPROTOCOL), self._times)
+            await page.end(*refusal)
             return HandedOver()
-        line: SocketLine | EventLine
         try:
-            if answer is not None:
-                line = SocketLine.take_over(request, answer, self._times)
-            else:
-                line = await EventLine.open(request, self._times)
+            line = await self._open(request, answer)
         except BaseException:
-            place.leave()
+            slot.release()
             raise
-        visit = self._begin(line, watched.slug, access, place)
-        serving = self._serve(visit, watched, since)
+        serving = self._serve(self._begin(line, watched.slug, access, slot), watched, since)
         if isinstance(line, EventLine):
             await serving
             return line.response
@@ -174,13 +164,13 @@ class LiveEndpoint:
             now = clock()
             for line in self._lines:
                 if now >= line.due:
-                    line.look(now)
+                    line.tick(now)
 
     async def end_finished(self) -> None:
-        """Watchers of a session that ends while they watch are told so. Runs until cancelled.
+        """Close the watchers of sessions that end while they are watched. Runs until cancelled.
 
         The app ends sessions in its own tables, so the tables are asked: as soon as a transcription has stopped here,
-        and now and then where none runs.
+        and each `ask_s` where none runs.
         """
         clock = asyncio.get_running_loop().time
         due: dict[str, float] = {}
@@ -195,7 +185,7 @@ class LiveEndpoint:
                     due[slug] = clock() + (self._options.ask_s if is_done else 0)
 
     async def _over(self, slug: str) -> CloseCode | None:
-        """Why nobody need watch any longer; None while somebody may, or while nobody knows."""
+        """With what the session's watchers are to be closed; None while it is not over, or nothing can be known."""
         try:
             watched = await self._watching.session(slug)
             if not watched.is_over:
@@ -207,8 +197,8 @@ class LiveEndpoint:
         return CloseCode.SESSION_ENDED if watched.is_over else None
 
     async def close(self) -> None:
-        """Tell every watcher to come back later, and wait for the goodbyes."""
-        self._draining = True
+        """Admit no more, close every watcher with 4000, and wait for the close frames, at most CLOSE_S + 1 s."""
+        self._door.is_draining = True
         self._hub.close_all(CloseCode.DRAINING)
         if goodbyes := self._ending | self._serving:
             await asyncio.wait(goodbyes, timeout=CLOSE_S + 1)
@@ -217,64 +207,71 @@ class LiveEndpoint:
 
     # --- one connection -----------------------------------------------------------------------------------
 
-    def _begin(self, line: Line, slug: str, access: credentials.Access, place: Place) -> _Visit:
+    async def _open(self, request: web.Request, answer: bytes | None) -> SocketLine | EventLine:
+        """Raises: ConnectionError when the watcher has gone already."""
+        if answer is not None:
+            return SocketLine.take_over(request, answer, self._times)
+        return await EventLine.open(request, self._times)
+
+    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot) -> _Connection:
         loop = asyncio.get_running_loop()
-        visit = _Visit(line, slug, place, self._end)
-        visit.watcher = self._hub.join(slug, line.transport, visit.close, line.framing, line.descriptor)
-        visit.ended = line.listen(visit.watcher)
+        connection = _Connection(line, slug, slot, self._end)
+        watcher = self._hub.join(slug, line.transport, connection.close, line.framing, line.descriptor)
+        connection.watcher = watcher
+        connection.ended = line.attach(watcher)
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
-            visit.expiry = loop.call_later(left, visit.watcher.close, CloseCode.CREDENTIAL_REFUSED)
+            connection.expiry = loop.call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
         self._lines.add(line)
-        return visit
+        return connection
 
-    async def _serve(self, visit: _Visit, watched: Watched, since: ResumePoint | None) -> None:
+    async def _serve(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
         why = BY_WATCHER
         try:
-            await self._catch_up(visit, watched, since)
+            await self._catch_up(connection, watched, since)
             del watched, since  # a watcher stays for hours, so what it no longer needs goes
-            why = await visit.ended
+            why = await connection.ended
         except ConnectionError:
             pass  # the watcher has gone
         except Exception:
-            log.exception("a watcher of %s was lost to an error", visit.slug)
+            log.exception("a watcher of %s was lost to an error", connection.slug)
         finally:
-            self._leave(visit, why)
+            self._leave(connection, why)
 
-    async def _catch_up(self, visit: _Visit, watched: Watched, since: ResumePoint | None) -> None:
-        watcher = visit.watcher
+    async def _catch_up(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
+        watcher = connection.watcher
         try:
             await self._watching.refresh(watched, self._hub)
-            await self._hub.channel(visit.slug).catch_up(watcher, since, self._watching.reader(watched))
+            await self._hub.channel(connection.slug).catch_up(watcher, since, self._watching.reader(watched))
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
-        if watched.is_over and not self._hub.runs_here(visit.slug):
+        if watched.is_over and not self._hub.runs_here(connection.slug):
             while watcher.behind and not watcher.gone:
                 await asyncio.sleep(SWEEP_S)
             watcher.close(CloseCode.SESSION_ENDED)
-        if self._draining:
+        if self._door.is_draining:
             watcher.close(CloseCode.DRAINING)
 
-    def _end(self, visit: _Visit, code: CloseCode) -> None:
+    def _end(self, connection: _Connection, code: CloseCode) -> None:
         reason = _REASONS[code]
-        goodbye = self._hub.channel(visit.slug).goodbye(code, reason) if code >= 4500 else None
-        task = asyncio.ensure_future(visit.line.end(code, reason, goodbye))
+        goodbye = self._hub.channel(connection.slug).goodbye(code, reason) if code >= 4500 else None
+        task = asyncio.ensure_future(connection.line.end(code, reason, goodbye))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    def _leave(self, visit: _Visit, why: str) -> None:
-        if visit.expiry is not None:
-            visit.expiry.cancel()
-        self._lines.discard(visit.line)
-        self._hub.leave(visit.slug, visit.watcher)
-        del visit.watcher  # it refers to the visit
-        visit.place.leave()
-        if visit.code is not None:
-            self.counts.closed[visit.code.name.lower()] += 1
+    def _leave(self, connection: _Connection, why: str) -> None:
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+        self._lines.discard(connection.line)
+        self._hub.leave(connection.slug, connection.watcher)
+        del connection.watcher  # it refers to the connection
+        connection.slot.release()
+        if connection.code is not None:
+            self.counts.closed[connection.code.name.lower()] += 1
         else:
             self.counts.closed[why] += 1
-            visit.line.drop()
+            connection.line.drop()
 
     async def _is_done(self, watched: Watched, since: ResumePoint) -> bool:
         """Whether everything that will ever be said in this session was said up to that point."""
@@ -282,55 +279,9 @@ class LiveEndpoint:
             return False
         return (since.epoch, since.seq) == (await self._watching.end(watched) or (NO_EPOCH, 0))
 
-    # --- admission ----------------------------------------------------------------------------------------
-
-    def check_origin(self, request: web.Request) -> None:
-        """Raises: WrongOrigin when the request comes from a page that may not use this gateway."""
-        origin = request.headers.get("Origin")
-        own = {self._own_origin(), f"http://{request.host}", f"https://{request.host}"}
-        if origin is not None and origin not in own and not {"*", origin} & set(self._options.allowed_origins):
-            raise credentials.WrongOrigin(f"pages from {origin} may not connect; see GATEWAY_ALLOWED_ORIGINS")
-
-    def address(self, request: web.Request) -> str:
-        forwarded_for = request.headers.getall("X-Forwarded-For", [])
-        return client_address(request.remote, forwarded_for, self._options.trusted_proxies)
-
-
-_REASONS: Final = {
-    CloseCode.DRAINING: "the gateway is restarting; come back",
-    CloseCode.TOO_SLOW: "too far behind; come back with since",
-    CloseCode.TOO_MANY: "too many watchers; come back later",
-    CloseCode.CREDENTIAL_REFUSED: "the credential has expired",
-    CloseCode.NO_SUCH_SESSION: "no such session",
-    CloseCode.SESSION_ENDED: "the session has ended and everything was sent",
-    CloseCode.MALFORMED: "the request is malformed",
-    CloseCode.NOT_TEXT: "this stream takes no binary messages",
-}
-
-
-def refusal(error: Exception) -> tuple[str, CloseCode | None]:
-    """A word for the counter, and what a page is told (None: HTTP says it)."""
-    match error:
-        case credentials.WrongOrigin():
-            return "origin", None
-        case credentials.Forbidden():
-            return "forbidden", CloseCode.CREDENTIAL_REFUSED
-        case credentials.CredentialRefused():
-            return "credential", CloseCode.CREDENTIAL_REFUSED
-        case SessionNotFound():
-            return "no_session", CloseCode.NO_SUCH_SESSION
-        case Crowded():
-            return error.limit, error.code
-        case RecordsUnavailable():
-            return "database", CloseCode.DRAINING
-        case web.HTTPBadRequest():
-            return "malformed", CloseCode.MALFORMED
-        case _:
-            return "malformed", None
-
 
 def _since(request: web.Request) -> ResumePoint | None:
-    """An EventSource that comes back tells the newer point in the header."""
+    """An EventSource that comes back sends the newer point in the header. Raises: HTTPBadRequest."""
     given = request.headers.get("Last-Event-ID") or request.query.get("since")
     if not given:
         return None
@@ -338,8 +289,3 @@ def _since(request: web.Request) -> ResumePoint | None:
         return parse_since(given)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from None
-
-
-def token_of(request: web.Request, offered: list[str]) -> str | None:
-    token = credentials.bearer(request.headers.get("Authorization", ""))
-    return token or offered_token(offered) or request.query.get("token")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.live.framing import Message
+from gateway.live.protocol import Message
 
 MEDIA_TYPE: Final = "text/event-stream"
 RETRY: Final = b"retry: 2000\n\n"

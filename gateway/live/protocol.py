@@ -1,19 +1,18 @@
-"""The browser stream on the wire: messages, frames, close codes, resume points. Pure."""
+"""The browser stream on the wire: messages, close codes, resume points, subprotocols. Pure."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from gateway.moment import timestamp as timestamp
-from gateway.transcription.domain.captions import Caption
+from gateway.moment import timestamp
+from gateway.transcription.domain.captions import Caption, Word
 
 SUBPROTOCOL: Final = "transcript.v1"
 _BEARER: Final = "bearer."
@@ -37,6 +36,17 @@ class CloseCode(IntEnum):
     WRONG_AUDIO = 4522
     NOT_TEXT = 1003
     NORMAL = 1000
+
+
+class StreamState(StrEnum):
+    """How the session's transcription stands, as `hello` and `session.state` say it."""
+
+    IDLE = "idle"  # there has never been one
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +73,6 @@ def offered_token(subprotocols: Sequence[str]) -> str | None:
     return next((name[len(_BEARER) :] for name in subprotocols if name.startswith(_BEARER)), None)
 
 
-class _Word(msgspec.Struct, rename="camel"):
-    text: str
-    start_ms: int
-    end_ms: int
-
-
 class _Transcript(msgspec.Struct, rename="camel"):
     utterance_id: str
     text: str
@@ -81,7 +85,7 @@ class _Transcript(msgspec.Struct, rename="camel"):
     start_ms: int
     end_ms: int
     confidence: float
-    words: list[_Word]
+    words: tuple[Word, ...]
 
 
 _encoder = msgspec.json.Encoder()
@@ -102,7 +106,7 @@ def encode_caption(caption: Caption) -> bytes:
             caption.start_ms,
             caption.end_ms,
             caption.confidence,
-            [_Word(word.text, word.start_ms, word.end_ms) for word in caption.words],
+            caption.words,
         )
     )
 
@@ -128,19 +132,25 @@ def message(kind: str, slug: str, epoch: str, seq: int | None, at: datetime, dat
     return head.encode() + data + b"}"
 
 
-def text_frame(payload: bytes) -> bytes:
-    """A whole WebSocket text frame, server to client: unmasked, final, no extension (RFC 6455, 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x81, size)) + payload
-    if size < 65_536:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
+class Message:
+    """Encoded once; framed once for each kind of connection that is watched on.
+
+    `kind`: the message's `type`. `payload`: the whole message as JSON. `point`: EPOCH:SEQ of the last final that a
+    watcher has who has this message; None when the message says nothing of that.
+    """
+
+    __slots__ = ("_framed", "kind", "payload", "point")
+
+    def __init__(self, kind: str, payload: bytes, point: str | None = None) -> None:
+        self.kind = kind
+        self.payload = payload
+        self.point = point
+        self._framed: dict[Framing, bytes] = {}
+
+    def framed(self, framing: Framing) -> bytes:
+        """The bytes for one kind of connection; the same object each time."""
+        return self._framed.get(framing) or self._framed.setdefault(framing, framing(self))
 
 
-def control_frame(opcode: int, payload: bytes) -> bytes:
-    """A ping, a pong or a close; `payload` has at most 125 bytes."""
-    return bytes((0x80 | opcode, len(payload))) + payload
-
-
-PING: Final = control_frame(0x9, b"")
+Framing: TypeAlias = Callable[[Message], bytes]
+"""What a message is on one kind of connection. A module-level function: it is the same key for every watcher."""

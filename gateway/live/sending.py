@@ -17,8 +17,7 @@ SendAll: TypeAlias = "Callable[[array[int], int, int, bytes], list[tuple[int, in
 def in_python(descriptors: array[int], begin: int, end: int, data: bytes) -> list[tuple[int, int]]:
     """Write `data` to the sockets `descriptors[begin:end]`, without waiting; negative ones are passed over.
 
-    Returns: (index, bytes taken) of those that did not take all. A socket that is broken took 0: whoever reads from it
-    learns why.
+    Returns: (index, bytes taken) of those that did not take all. A socket that is broken took 0: its reader learns why.
     """
     short = []
     for index in range(begin, end):

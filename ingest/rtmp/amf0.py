@@ -74,7 +74,7 @@ class _Reader:
             return self._text(self._u32())
         if kind in (NULL, UNDEFINED, UNSUPPORTED):
             return None
-        if kind == REFERENCE:  # to an earlier object; nobody needs it, and following it could build cycles
+        if kind == REFERENCE:  # to an earlier object; not used by publishers, and following it could build cycles
             self._take(2)
             return None
         if kind == DATE:

@@ -1,4 +1,4 @@
-"""One publisher's socket round `protocol`: bytes in and out, deadlines, back-pressure, a polite end."""
+"""One publisher's socket round `protocol`: bytes in and out, deadlines, back-pressure, an orderly end."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ class Host(Protocol):
     """What a connection needs of its server."""
 
     @property
-    def options(self) -> RtmpOptions: ...
+    def options(self) -> RtmpOptions:
+        """Limits and times that hold for every connection."""
 
     @property
-    def counters(self) -> RtmpCounters: ...
+    def counters(self) -> RtmpCounters:
+        """Shared by all connections, which count into them."""
 
     def admit(self, connection: Connection) -> bool:
         """Take a new connection in, unless there are too many."""
@@ -64,6 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self._has_published = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask the server for admission; a connection too many is cut at once."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
         name = self._transport.get_extra_info("peername")
         if name:  # None when the peer is gone already
@@ -74,9 +77,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """The one buffer of this connection, _READ_BYTES long: what is read is consumed before the next read."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read. A peer that breaks the protocol is disconnected; nothing is raised."""
         if self._leaving_at is not None:
             return
         self._heard = self._loop.time()
@@ -110,9 +115,11 @@ class Connection(asyncio.BufferedProtocol):
             self._leave()
 
     def pause_writing(self) -> None:
+        """More than _UNSENT_BYTES wait for a peer that should only send: disconnect it."""
         self._fail("peer does not read", "it leaves our answers unread")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """End the publish, if there is one, and leave the server."""
         self._end("connection lost")
         self._server.forget(self)
         self.gone.set()
@@ -127,13 +134,14 @@ class Connection(asyncio.BufferedProtocol):
         return True
 
     def refuse(self, publisher: Publisher, code: str, why: str) -> None:
+        """Tell the peer that it may not publish and disconnect it, unless this publish is over already."""
         if self._publisher is publisher and self._leaving_at is None:
             self._protocol.refuse(code, why)
             self._end(why)
             self._leave()
 
     def finish(self, reason: str) -> None:
-        """End from our side, politely."""
+        """End from our side: tell the peer why, then disconnect it."""
         if self._leaving_at is None:
             if self._publisher is not None:
                 self._protocol.refuse("NetStream.Publish.Denied", reason)
@@ -141,10 +149,11 @@ class Connection(asyncio.BufferedProtocol):
             self._leave()
 
     def abort(self) -> None:
+        """Cut the TCP connection now."""
         self._transport.abort()
 
     def check_deadline(self) -> None:
-        """Close when the peer, or the farewell, takes too long."""
+        """Disconnect a peer that is too slow, or that has not hung up after it was told to go."""
         options, now = self._server.options, self._loop.time()
         if self._leaving_at is not None:
             if now >= self._leaving_at:

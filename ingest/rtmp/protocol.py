@@ -89,6 +89,8 @@ class Phase(Enum):
 
 
 class Move(Enum):
+    """What can happen to a connection."""
+
     GREETED = auto()
     CONNECT = auto()
     PUBLISH = auto()
@@ -152,11 +154,12 @@ class ServerProtocol:
 
     @property
     def refused(self) -> bool:
+        """Whether the peer was told that it may not publish (any more), or asked to play: close the connection."""
         return self.phase is Phase.REFUSED
 
     @property
     def video_bytes(self) -> int:
-        """Video seen so far; none of it was kept."""
+        """Bytes of video seen so far; all of it was skipped."""
         return self._reader.skipped_bytes.get(VIDEO, 0) + self._aggregated_video_bytes
 
     @property
@@ -170,13 +173,16 @@ class ServerProtocol:
         return bytes(out)
 
     def accept(self) -> None:
-        """Let the publish that was asked for begin."""
+        """Let the publish that was asked for begin. Raises: ProtocolError when none was."""
         self._move(Move.ACCEPT)
         self._control(USER_CONTROL, _STREAM_BEGIN + _U32.pack(_STREAM_ID))
         self._status("status", "NetStream.Publish.Start", "publishing")
 
     def refuse(self, code: str, description: str) -> None:
-        """Tell the publisher why it may not publish (any more)."""
+        """Tell the publisher why it may not publish (any more); `code` is a NetStream status code.
+
+        Raises: ProtocolError when it has not asked to publish.
+        """
         self._move(Move.REFUSE)
         self._status("error", code, description)
 
@@ -310,7 +316,7 @@ class ServerProtocol:
                 problem = _info("error", "NetConnection.Call.Failed", "no such method")
                 self._send("_error", transaction, None, problem)
             case _:
-                pass  # a notice that nobody here needs
+                pass  # a notice without a meaning for this server
 
     def _connect(self, transaction: float, arguments: list[object]) -> None:
         self._move(Move.CONNECT)

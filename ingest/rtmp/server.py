@@ -14,7 +14,7 @@ from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.publisher import Publisher, PublishHandler
 
 logger = logging.getLogger(__name__)
-_GOODBYE_S = 1.0
+_HANG_UP_S = 1.0
 
 
 class RtmpServer:
@@ -67,11 +67,11 @@ class RtmpServer:
             self._deadlines.cancel()
             await _ended({self._deadlines}, self.options.handler_grace_s)
         # Those who were just told why get a moment to read it; they leave by themselves.
-        goodbyes = [asyncio.ensure_future(connection.gone.wait()) for connection in self._connections]
-        if goodbyes:
-            await asyncio.wait(goodbyes, timeout=_GOODBYE_S)
-        for goodbye in goodbyes:
-            goodbye.cancel()
+        hang_ups = [asyncio.ensure_future(connection.gone.wait()) for connection in self._connections]
+        if hang_ups:
+            await asyncio.wait(hang_ups, timeout=_HANG_UP_S)
+        for hang_up in hang_ups:
+            hang_up.cancel()
         leaving = list(self._connections)
         for connection in leaving:
             connection.abort()
@@ -83,6 +83,7 @@ class RtmpServer:
     # From here to `blame`: for connections, which live and die with their server (see connection.Host).
 
     def admit(self, connection: Connection) -> bool:
+        """Take a new connection in. False, counted: too many in all or from its address, or the server is closing."""
         options, address = self.options, connection.address
         if (
             self._closing
@@ -98,6 +99,7 @@ class RtmpServer:
         return True
 
     def forget(self, connection: Connection) -> None:
+        """Its socket is gone. Harmless for one that was not admitted."""
         if connection in self._connections:
             self._connections.discard(connection)
             self.counters.open -= 1
@@ -106,12 +108,14 @@ class RtmpServer:
                 del self._addresses[connection.address]
 
     def begin(self, connection: Connection, publisher: Publisher, query: str) -> None:
+        """Check the key of a publish and see it through, in a task that this server owns."""
         work = self._publish(connection, publisher, query)
         task = asyncio.get_running_loop().create_task(work, name=f"rtmp-publish {publisher.peer}")
         self._publishes.add(task)
         task.add_done_callback(self._publishes.discard)
 
     def blame(self, peer: str, reason: str, message: str) -> None:
+        """Count a broken rule by its reason, and log it with the message."""
         errors = self.counters.protocol_errors
         errors[reason] = errors.get(reason, 0) + 1
         logger.warning("rtmp connection from %s closed: %s", peer, message, extra={"reason": reason})

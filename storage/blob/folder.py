@@ -15,11 +15,13 @@ from typing import Final
 
 from storage.blob.store import BlobError, check_key
 
-# What a writer that was killed has left: nobody takes so long over one file.
+# A part file of this age was left by a writer that was killed: no write takes so long.
 _ABANDONED_S: Final = 600.0
 
 
 class FolderBlobs:
+    """The store Blobs, in one folder; made when the first document is put."""
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
 

@@ -30,6 +30,8 @@ class S3Options:
 
 
 class S3Blobs:
+    """The store Blobs, in one bucket under one prefix. Nothing is asked of the server before the first call."""
+
     def __init__(self, options: S3Options) -> None:
         self._options = options
         self._store = S3Store(

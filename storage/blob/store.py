@@ -10,7 +10,7 @@ _LONGEST_KEY: Final = 512
 
 
 class BlobError(Exception):
-    """The store did not do what it was asked. `retryable`: it may, later, without anybody changing anything."""
+    """The store did not do what it was asked. `retryable`: the same call may succeed later, with the same settings."""
 
     def __init__(self, message: str, *, retryable: bool) -> None:
         self.retryable = retryable

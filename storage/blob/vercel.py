@@ -35,7 +35,7 @@ _LONGEST_PAUSE_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class VercelOptions:
-    """`access` is the store's; a document in a public one can be read by whoever has its URL. `delays`: seconds."""
+    """`access` is the store's; in a public one, the URL is all that is needed to read a document. `delays`: seconds."""
 
     token: str = field(repr=False)
     access: Literal["private", "public"] = "private"
@@ -160,11 +160,12 @@ class VercelBlobs:
 
 
 class _NotThere(BlobError):
-    pass
+    """No blob of that key."""
 
 
 @asynccontextmanager
 async def open_vercel(options: VercelOptions) -> AsyncIterator[VercelBlobs]:
+    """Requests are made inside the block. Nothing is asked of the service yet."""
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
         yield VercelBlobs(options, http)
 

@@ -9,13 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from storage import ids
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_or_none, json_bytes, naive, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
+
+
+class AnalysisStatus(StrEnum):
+    """Labels of the app's enum of the same name."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +35,7 @@ class AnalysisRow:
     id: str
     session_id: str
     status: str
-    """PENDING, RUNNING, DONE or FAILED."""
+    """An AnalysisStatus."""
     created_at: datetime
     updated_at: datetime
     summary: str | None
@@ -38,7 +50,7 @@ class AnalysisRow:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """An analysis that the caller has taken. Its writes are refused once somebody else has (`fence`)."""
+    """An analysis that the caller has taken. Its writes are refused once another worker has (`fence`)."""
 
     analysis_id: str
     session_id: str
@@ -48,6 +60,8 @@ class JobRow:
 
 
 class Analyses:
+    """The queue and its results. Each change is one statement."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 
@@ -57,6 +71,7 @@ class Analyses:
         return await self.by_session(session_id)
 
     async def by_session(self, session_id: str) -> AnalysisRow | None:
+        """None when it has none."""
         return _row(await self._db.row("analysis_by_session", session_id))
 
     async def take(self, now: datetime, lease_s: float) -> JobRow | None:
@@ -75,17 +90,18 @@ class Analyses:
     async def done(self, job: JobRow, method: str, summary: str, tasks: Any, risks: Any, now: datetime) -> bool:
         """RUNNING → DONE. Returns: False when it was not the caller's any more."""
         results = (clean(summary), json_bytes(tasks), json_bytes(risks), method)
-        return await self._settle(job, "DONE", now, results)
+        return await self._settle(job, AnalysisStatus.DONE, now, results)
 
     async def failed(self, job: JobRow, reason: str, now: datetime) -> bool:
         """RUNNING → FAILED."""
-        return await self._settle(job, "FAILED", now, reason=reason)
+        return await self._settle(job, AnalysisStatus.FAILED, now, reason=reason)
 
     async def put_back(
         self, job: JobRow, reason: str | None, due_at: datetime, now: datetime, *, counts: bool = True
     ) -> bool:
         """RUNNING → PENDING, not to be taken before `due_at`. Without `counts` it is as if it had not been tried."""
-        return await self._settle(job, "PENDING", now, reason=reason, due_at=due_at, forgiven=0 if counts else 1)
+        forgiven = 0 if counts else 1
+        return await self._settle(job, AnalysisStatus.PENDING, now, reason=reason, due_at=due_at, forgiven=forgiven)
 
     async def retry(self, session_id: str, now: datetime) -> bool:
         """FAILED → PENDING, with all attempts before it."""
@@ -98,7 +114,7 @@ class Analyses:
     async def _settle(
         self,
         job: JobRow,
-        status: str,
+        status: AnalysisStatus,
         now: datetime,
         results: tuple[str | None, bytes | None, bytes | None, str | None] = (None, None, None, None),
         *,
@@ -107,7 +123,7 @@ class Analyses:
         forgiven: int = 0,
     ) -> bool:
         tail = (clean_or_none(reason), due_at or now, forgiven, naive(now))
-        return await self._db.run("analysis_settle", job.analysis_id, job.fence, status, *results, *tail) == 1
+        return await self._db.run("analysis_settle", job.analysis_id, job.fence, status.value, *results, *tail) == 1
 
 
 def _row(record: Mapping[str, Any] | None) -> AnalysisRow | None:

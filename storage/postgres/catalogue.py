@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-
-import asyncpg
+from typing import TYPE_CHECKING
 
 from storage.postgres.ownership import TABLES, Column, Facts
 from storage.postgres.sql import Queries, quoted
+
+if TYPE_CHECKING:
+    import asyncpg
 
 
 async def read_facts(connection: asyncpg.Connection, sql: Queries, schema: str, *, own_history: bool) -> Facts:

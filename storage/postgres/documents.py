@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from storage.postgres.pool import Database
 from storage.postgres.sessions import ParticipantRow, Participants, SessionRow, Sessions
 from storage.postgres.transcriptions import TranscriptionRow, Transcriptions
 from storage.postgres.values import naive, read, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 PAGE: Final = 500
 
@@ -27,7 +29,7 @@ class SegmentRow:
     name: str | None
     seq: int | None
     data: bytes | None
-    """The event as watchers received it; None for a segment that somebody else wrote."""
+    """The event as watchers received it; None for a segment that the app has written itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,13 @@ class HeadRows:
 
 
 class Documents:
+    """`gateway.document`: one row a session and place. Each change is one statement or transaction."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
     async def head(self, session_id: str) -> HeadRows | None:
+        """Three statements, not one transaction. None when the session was deleted."""
         session = await Sessions(self._db).by_id(session_id)
         if session is None:
             return None
@@ -70,7 +75,7 @@ class Documents:
         return found
 
     async def take(self, place: str, now: datetime, until: datetime, limit: int) -> list[DueRow]:
-        """What is due in a place; nobody else gets it before `until`."""
+        """What is due in a place; no other caller gets it before `until`."""
         return [read(DueRow, r) for r in await self._db.rows("document_take", place, now, until, limit)]
 
     async def ready(
@@ -84,6 +89,7 @@ class Documents:
         return await self._db.value("document_ready", *args) is not None
 
     async def later(self, session_id: str, place: str, when: datetime) -> None:
+        """Due again at `when`; the attempt was counted when it was taken."""
         await self._db.run("document_later", session_id, place, when)
 
     async def remove(self, session_id: str, now: datetime) -> None:
@@ -93,9 +99,10 @@ class Documents:
             await link.run("document_forget_url", session_id)
 
     async def removed(self, session_id: str, place: str, now: datetime) -> bool:
-        """The blob is gone. Returns: False while somebody may still be writing it: delete it once more later."""
+        """The blob is gone. Returns: False while another replica may still be writing it: delete it once more later."""
         return await self._db.run("document_removed", session_id, place, now) == 1
 
     async def key(self, session_id: str, place: str) -> str | None:
+        """Of the finished document in that place; None when there is none, or the session is being erased."""
         found: str | None = await self._db.value("document_key", session_id, place)
         return found

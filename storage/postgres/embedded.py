@@ -50,7 +50,7 @@ _SETTINGS: Final = {
     "logging_collector": "off",
     "log_destination": "stderr",
     "log_line_prefix": "",
-    "log_error_verbosity": "terse",  # the details of an error can hold somebody's words
+    "log_error_verbosity": "terse",  # the details of an error can hold words of a transcript
     "log_min_error_statement": "panic",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -95,10 +95,11 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int:
+        """Of the server's first process. Raises: RuntimeError before the start."""
         return self._running().pid
 
     async def wait_failed(self) -> None:
-        """Wait until the server ends. Raises: EmbeddedFailed when nobody asked it to; else just returns."""
+        """Wait until the server ends. Raises: EmbeddedFailed when it was not stopped by us; else just returns."""
         await self._running().wait_failed()
 
     async def __aenter__(self) -> EmbeddedPostgres:
@@ -286,7 +287,7 @@ def _make_folder(data_dir: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def _locked(file: Path, wait_s: float) -> AsyncIterator[int]:
-    """Hold the lock; yields its descriptor, which whoever inherits it holds as well.
+    """Hold the lock; yields its descriptor: a child process that inherits it holds the lock as well.
 
     Raises: EmbeddedFailed when another process keeps it for longer than `wait_s`.
     """

@@ -87,7 +87,7 @@ _PASSING_WORDS: Final = ("connection is closed", "connection was closed", "canno
 
 
 def retryable(error: BaseException) -> bool:
-    """Whether the same call, repeated after a pause, may succeed without anybody changing anything."""
+    """Whether the same call, repeated after a pause, may succeed although nothing is changed."""
     if isinstance(error, _PASSING):
         return True
     unclear = isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)

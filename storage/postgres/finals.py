@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from storage import ids
 from storage.postgres.errors import row_is_to_blame
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_json, clean_or_none, naive, naive_or_none, read, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 Key = tuple[str, int]
 """(session id, seq)"""
@@ -36,6 +39,7 @@ class FinalRow:
 
     @property
     def key(self) -> Key:
+        """Unique, whatever the epoch."""
         return self.session_id, self.seq
 
 
@@ -68,6 +72,8 @@ class Appended:
 
 
 class Finals:
+    """Stores and reads numbered finals. Reading needs no lease; storing does."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 
@@ -137,6 +143,7 @@ class Finals:
             seq = rows[-1].seq
 
     async def count(self, session_id: str) -> int:
+        """How many finals of the session have a number."""
         return int(await self._db.value("final_count", session_id))
 
 

@@ -18,6 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def become(uid: int, gid: int) -> None:
+    """Give up root for good, supplementary groups first; uid -1 keeps the account. Raises: OSError."""
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
@@ -25,6 +26,7 @@ def become(uid: int, gid: int) -> None:
 
 
 def run(parent: int, uid: int, gid: int, command: list[str]) -> None:
+    """Becomes `command`, a path and its arguments; returns only when `parent` is dead. Raises: OSError."""
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     become(uid, gid)
     if libc is not None:
@@ -37,6 +39,7 @@ def run(parent: int, uid: int, gid: int, command: list[str]) -> None:
 
 
 def reach(uid: int, gid: int, files: list[str]) -> None:
+    """Prints, one a line, the paths that the account may neither pass through nor run. Raises: OSError."""
     become(uid, gid)
     for file in files:
         # A folder has to be passed through, a program to be run: the same bit.
@@ -45,6 +48,7 @@ def reach(uid: int, gid: int, files: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    """`arguments` without the script's name; what goes wrong becomes the exit status 1 and one line."""
     verb, *rest = arguments
     try:
         if verb == "run":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from storage.postgres.pool import Database
 from storage.postgres.values import clean, finite, read
 
-# Days before yesterday matter to nobody; two more for whoever looks.
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
+
+# Limits need today and yesterday; one more day is left for an operator to look at.
 _KEPT: Final = timedelta(days=3)
 
 
@@ -38,14 +40,18 @@ class StandingRow:
 
 
 class Limits:
+    """Each method is one statement."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
     async def of_space(self, space_id: str) -> SpaceLimits:
+        """What overrides the settings there; all None where nothing does."""
         record = await self._db.row("limits_of_space", clean(space_id))
         return SpaceLimits() if record is None else read(SpaceLimits, record)
 
     async def save(self, space_id: str, limits: SpaceLimits, now: datetime) -> None:
+        """Replaces all overrides of the space. Raises: ValueError for NaN or infinity."""
         minutes = (limits.session_minutes, limits.user_minutes_per_day, limits.space_minutes_per_day)
         numbers = [None if number is None else finite(number) for number in minutes]
         await self._db.run("limits_save", clean(space_id), limits.transcription, *numbers, now)

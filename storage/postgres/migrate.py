@@ -1,13 +1,12 @@
 """Brings a database to what this build needs, or says completely why that cannot be.
 
-Two sets of files `migrations/<set>/NNNN_name.sql`, forward only: `app` makes the app's tables where nobody else does,
+Two sets of files `migrations/<set>/NNNN_name.sql`, forward only: `app` makes the app's tables where Prisma does not,
 `gateway` makes what is ours. Each file runs in one transaction with its row in `gateway.migration`, under an advisory
 lock of that transaction: any number of processes may start at once, also through a transaction pooler.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ import asyncpg
 
 from storage.postgres.catalogue import read_facts
 from storage.postgres.errors import SchemaMismatch
+from storage.postgres.history import Applied, Migration, next_pending, unfit_history
 from storage.postgres.ownership import Facts, Mode, Ownership, Refusal, check, decide
 from storage.postgres.pool import connect
 from storage.postgres.sql import Queries, quoted
@@ -39,32 +39,6 @@ CREATE TABLE gateway.migration (
     PRIMARY KEY (set, version)
 )
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    set: str
-    version: int
-    name: str
-    text: str
-
-    @property
-    def label(self) -> str:
-        return f"{self.set}/{self.version:04}_{self.name}"
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """One row of the history."""
-
-    set: str
-    version: int
-    name: str
-    checksum: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,29 +165,6 @@ def _no_right(step: Migration, options: ConnectOptions, reason: str) -> str:
         f"migration {step.label} may not be applied ({reason}); as an owner of the database run "
         f'CREATE SCHEMA gateway AUTHORIZATION "{role}", or run `gateway migrate` with a role that may create it'
     )
-
-
-def unfit_history(history: Sequence[Applied], build: Sequence[Migration]) -> list[str]:
-    """Why this build must not touch a database with that history: it is from a newer build, or files were changed."""
-    known = {(m.set, m.version): m for m in build}
-    problems = []
-    for row in history:
-        migration = known.get((row.set, row.version))
-        label = f"{row.set}/{row.version:04}_{row.name}"
-        if migration is None:
-            problems.append(f"migration {label} was applied by a newer gateway; run that version or a newer one")
-        elif migration.checksum != row.checksum:
-            problems.append(
-                f"migration {label} was changed after it had been applied; restore the file it was applied from"
-            )
-    return problems
-
-
-def next_pending(history: Sequence[Applied], build: Sequence[Migration], ownership: Ownership) -> Migration | None:
-    done = {(row.set, row.version) for row in history}
-    sets = ("app", "gateway") if ownership is Ownership.OWN else ("gateway",)
-    pending = [m for m in build if m.set in sets and (m.set, m.version) not in done]
-    return min(pending, key=lambda m: (sets.index(m.set), m.version), default=None)
 
 
 @cache

@@ -15,8 +15,10 @@ Mode = Literal["auto", "own", "external"]
 
 
 class Ownership(StrEnum):
+    """Whose the app's tables are."""
+
     OWN = "own"  # we made the app's tables and migrate them
-    EXTERNAL = "external"  # somebody else did: we check them and change nothing
+    EXTERNAL = "external"  # Prisma or an operator did: we check them and change nothing
 
 
 @dataclass(frozen=True, slots=True)

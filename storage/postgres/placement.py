@@ -1,8 +1,8 @@
 """Where an embedded server runs: which binaries, under which account, with its files where.
 
-PostgreSQL refuses to run as root, and root is who runs containers and CI. Then an account that exists already runs it
+PostgreSQL refuses to run as root, and containers and CI often run as root. Then an existing account runs the server
 (`postgres`, else `nobody`). Where that account cannot get at the binaries or at the data directory, as under /root or
-in a private temporary folder, nobody's folders are opened up: the binaries are copied once, and the cluster is kept,
+in a private temporary folder, no folder's mode is changed: the binaries are copied once, and the cluster is kept,
 under /var/lib/transcription-gateway, and a text file in the data directory says so.
 """
 
@@ -43,7 +43,7 @@ class EmbeddedFailed(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who runs the server; uid -1 means whoever we are."""
+    """The account that runs the server; uid -1: this process's own."""
 
     uid: int = -1
     gid: int = -1
@@ -51,9 +51,11 @@ class Account:
 
     @property
     def owner_uid(self) -> int:
+        """The user id that files of the server have."""
         return os.getuid() if self.uid < 0 else self.uid
 
     def give(self, folder: Path) -> None:
+        """Make the account the owner of one folder, not of what is in it. Raises: OSError."""
         if self.uid >= 0:
             os.chown(folder, self.uid, self.gid)
 
@@ -95,6 +97,7 @@ def bundled_binaries() -> Path:
 
 
 def major_version(binaries: Path) -> int:
+    """As `postgres --version` says it, 18 for example. Raises: EmbeddedFailed."""
     try:
         said = subprocess.run(
             [binaries / "bin" / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=30
@@ -241,7 +244,7 @@ def leave_signpost(data_dir: Path, placement: Placement) -> None:
 
 
 def _root_folder(shared: Path) -> Path:
-    """Made if missing; refused if anybody but root could have put something there."""
+    """Made if missing; refused if an account other than root could have put something there."""
     try:
         shared.mkdir(mode=0o755, parents=True, exist_ok=True)
         found = shared.lstat()

@@ -1,17 +1,20 @@
-"""Who may have a session open at the speech provider (`gateway.provider_place`), over all replicas of an account."""
+"""Slots at the speech provider, one an open session, over all replicas of an account (`gateway.provider_place`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from storage.postgres.pool import Database
 from storage.postgres.values import clean, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A place that somebody wants or holds. `senior`: the one whose turn it inherits, if that one still stands."""
+    """A slot that a track asks for or holds. `senior`: the one whose turn in the queue it inherits, if still there."""
 
     id: str
     senior: str | None
@@ -36,7 +39,7 @@ class ProviderPlaces:
         self._process = clean(process)
 
     async def turn(self, limit: int, asked: Sequence[Asked], returned: Sequence[str], lease_s: float) -> Turn:
-        """Give places back, ask for others, renew the rest, and see who is next: first asked, first granted.
+        """Give slots back, ask for others, renew the rest, and grant what is free: first asked, first granted.
 
         Rows of other processes whose lease ran out are dropped; what is not in `asked` is not renewed.
         """
@@ -54,5 +57,5 @@ class ProviderPlaces:
         return Turn(mine, len(held), len(rows) - len(held))
 
     async def drop_former(self, owner: str) -> int:
-        """Places of earlier processes of this very replica. `process` names begin with their owner and a slash."""
+        """Drop the slots of earlier processes of this replica. `process` names begin with their owner and a slash."""
         return await self._db.run("place_drop_former", self._account, f"{clean(owner)}/", self._process)

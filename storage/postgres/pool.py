@@ -29,15 +29,18 @@ class Link:
         self.sql = sql
 
     async def rows(self, query: str, *args: object) -> list[Record]:
+        """All rows of the named query. Raises: what asyncpg raises; `errors.retryable` sorts it."""
         async with self._renewing():
             return list(await self._executor.fetch(self.sql[query], *args))
 
     async def row(self, query: str, *args: object) -> Record | None:
+        """The first row; None when there is none. Raises: as `rows`."""
         async with self._renewing():
             record: Record | None = await self._executor.fetchrow(self.sql[query], *args)
         return record
 
     async def value(self, query: str, *args: object) -> Any:
+        """The first column of the first row; None when there is none. Raises: as `rows`."""
         async with self._renewing():
             return await self._executor.fetchval(self.sql[query], *args)
 
@@ -106,7 +109,7 @@ async def open_pool(
         try:
             async with asyncio.timeout(close_timeout_s):
                 await pool.close()
-        except TimeoutError:  # somebody still holds a connection: a query that hangs must not hang the stop
+        except TimeoutError:  # a connection is still in use: a query that hangs must not hang the shutdown
             pool.terminate()
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_or_none, finite, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class ProviderSessionRow:
 
 @dataclass(frozen=True, slots=True)
 class LooseEnd(ProviderSessionRow):
-    """One that somebody has to see to. `url` carries the session's credential."""
+    """A session that is to be ended or audited. `url` carries its credential."""
 
     url: str | None = field(default=None, repr=False)
     audits: int = 0
@@ -60,7 +63,7 @@ class ProviderSessions:
     async def found(
         self, provider_session_id: str, transcription_id: str, session_id: str, identity: str, opened_at: datetime
     ) -> None:
-        """One that runs and that no process has noted: nobody answers for it."""
+        """Note a session that runs at the provider and of which there is no row: no process will end it."""
         whose = (clean(provider_session_id), clean(transcription_id), session_id, clean(identity), opened_at)
         await self._db.run("provider_session_opened", *whose, self._account, None, None)
 
@@ -77,7 +80,7 @@ class ProviderSessions:
         return await self._db.run("provider_session_closed", *args) == 1
 
     async def left_open(self, owner: str, limit: int) -> list[LooseEnd]:
-        """Open ones whose process does not answer for them: their transcription is `owner`'s now, or nobody's."""
+        """Open ones that no running process will end: their transcription is `owner`'s now, or has stopped."""
         records = await self._db.rows("provider_session_left", self._account, self._process, clean(owner), limit)
         return [read(LooseEnd, r) for r in records]
 
@@ -92,6 +95,7 @@ class ProviderSessions:
         return await self._db.run("provider_session_audited", provider_session_id, billed) == 1
 
     async def audit_again(self, provider_session_id: str, at: datetime) -> None:
+        """The provider had no bill yet; due again at `at`."""
         await self._db.run("provider_session_audit_again", provider_session_id, at)
 
     async def to_erase(self, now: datetime, again_at: datetime, limit: int) -> list[tuple[str, int]]:
@@ -100,6 +104,7 @@ class ProviderSessions:
         return [(record["id"], record["erasures"]) for record in records]
 
     async def erase_again(self, provider_session_id: str, at: datetime) -> None:
+        """The deletion failed; due again at `at`."""
         await self._db.run("provider_session_erase_again", provider_session_id, at)
 
     async def erased(self, provider_session_id: str, at: datetime | None) -> None:
@@ -111,5 +116,6 @@ class ProviderSessions:
         return {r["id"] for r in await self._db.rows("provider_session_known", list(provider_session_ids))}
 
     async def by_transcription(self, transcription_id: str) -> list[ProviderSessionRow]:
+        """In the order of opening, without their credentials."""
         records = await self._db.rows("provider_session_by_transcription", transcription_id)
         return [read(ProviderSessionRow, r) for r in records]

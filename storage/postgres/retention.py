@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from storage.postgres.pool import Database, Link
 from storage.postgres.values import naive
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database, Link
 
 # A session's row is there before its numbering; the app may still be at it in a transaction of its own.
 _SETTLED: Final = timedelta(hours=1)
 
 
 class Retention:
+    """One replica at a time deletes: a transaction-level advisory lock, which the others do not wait for."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from storage import ids
 from storage.postgres.errors import row_is_to_blame
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, clean_json, clean_or_none, naive, naive_or_none, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Upserted:
 
 
 class Segments:
+    """Segments without a number of their own: the app's, partials, and stray finals. Numbered ones: `Finals`."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 
@@ -95,7 +100,7 @@ class Segments:
             outcome.gone.update(record["gone"])
 
     async def keep_strays(self, strays: Iterable[Stray]) -> int:
-        """Keep finals without a number, where nobody else has that speaker's words of that time. Returns: how many.
+        """Keep finals without a number, unless a final of that speaker and time is stored already. Returns: how many.
 
         They wait for a number: `Transcriptions.number_strays`. Raises: what `errors.retryable` is true for.
         """
@@ -123,6 +128,7 @@ class Segments:
         return [read(SegmentRow, r) for r in await self._db.rows("segment_by_session", session_id, finals_only)]
 
     async def by_utterance(self, session_id: str, utterance_id: str) -> SegmentRow | None:
+        """None when there is none."""
         record = await self._db.row("segment_by_utterance", session_id, clean(utterance_id))
         return None if record is None else read(SegmentRow, record)
 

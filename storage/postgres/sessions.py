@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken
-from storage.postgres.pool import Database, Link, Record
-from storage.postgres.values import clean, clean_or_none, naive, read, whole
+from storage.postgres.values import clean, clean_or_none, naive, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database, Link, Record
 
 DEFAULT_SPACE: Final = "default"
 """The one space of a gateway that runs without the app."""
@@ -64,6 +66,8 @@ class Joined:
 
 
 class Sessions:
+    """The app's `VideoSession` and `Space`. A move of the state is one conditional UPDATE."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
@@ -103,9 +107,11 @@ class Sessions:
         return found
 
     async def by_slug(self, slug: str) -> SessionRow | None:
+        """None when there is none."""
         return _session(await self._db.row("session_by_slug", clean(slug)))
 
     async def by_id(self, session_id: str) -> SessionRow | None:
+        """None when there is none."""
         return _session(await self._db.row("session_by_id", clean(session_id)))
 
     async def list_by_space(
@@ -165,11 +171,8 @@ class Sessions:
         """LIVE sessions without any activity since then, the quietest first."""
         return [read(SessionRow, r) for r in await self._db.rows("session_list_inactive", naive(since), limit)]
 
-    async def set_transcript(self, session_id: str, blob_url: str, size_bytes: int, now: datetime) -> bool:
-        args = (session_id, blob_url, whole(size_bytes), naive(now))
-        return await self._db.run("session_set_transcript", *args) == 1
-
     async def all_ids(self) -> list[str]:
+        """In the order of creation; for emptying tables of our own."""
         return [record["id"] for record in await self._db.rows("session_all")]
 
     async def delete(self, session_id: str, now: datetime) -> bool:
@@ -210,10 +213,12 @@ class Endings:
         self._db = link
 
     async def by_session(self, session_id: str) -> EndingRow | None:
+        """None when nothing is noted."""
         record = await self._db.row("ending_by_session", session_id)
         return None if record is None else read(EndingRow, record)
 
     async def due(self, now: datetime, limit: int = 100) -> list[EndingRow]:
+        """At most `limit`, the longest due first; nothing is reserved."""
         return [read(EndingRow, r) for r in await self._db.rows("ending_due", now, limit)]
 
     async def later(self, session_id: str, at: datetime) -> None:
@@ -221,6 +226,7 @@ class Endings:
         await self._db.run("ending_later", session_id, at)
 
     async def done(self, session_id: str) -> None:
+        """Forget it; repeating it changes nothing."""
         await self._db.run("ending_done", session_id)
 
 
@@ -235,10 +241,13 @@ class Duties:
         return await self._db.run("duty_take", name, owner, now, until) == 1
 
     async def leave(self, name: str, owner: str) -> None:
+        """Free at once; nothing changes when `owner` does not have it."""
         await self._db.run("duty_leave", name, owner)
 
 
 class Participants:
+    """The app's `Participant`: one row an identity and session."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 
@@ -269,7 +278,7 @@ class Participants:
         user_id: str | None,
         trusted: bool,
     ) -> Joined | None:
-        """As `join`, for somebody who says who they are: role, name and user are updated.
+        """As `join`, for a caller who states role, name and user: what is given replaces what is stored.
 
         Returns: None also when the identity is another user's; `trusted` callers may use any.
         """
@@ -303,9 +312,11 @@ class Participants:
         return read(ParticipantRow, record)
 
     async def leave(self, session_id: str, identity: str, now: datetime) -> bool:
+        """Returns: whether that participant was there; a repeat changes nothing."""
         return await self._db.run("participant_leave", session_id, clean(identity), naive(now)) == 1
 
     async def by_identity(self, session_id: str, identity: str) -> ParticipantRow | None:
+        """Present or not; None when that identity has never joined."""
         record = await self._db.row("participant_by_identity", session_id, clean(identity))
         return None if record is None else read(ParticipantRow, record)
 

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from storage import ids
 from storage.postgres.errors import SessionOver
-from storage.postgres.pool import Database
 from storage.postgres.values import clean, clean_or_none, json_bytes, read
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 # The lease of a run that its owner has handed over, with everything stored.
 _HANDED_OVER: Final = datetime.fromtimestamp(0, UTC)
@@ -33,6 +35,8 @@ class TranscriptionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewTranscription:
+    """What a start asks for."""
+
     session_id: str
     session_slug: str
     source: str
@@ -66,13 +70,15 @@ class TranscriptionRow:
 
 
 class Transcriptions:
+    """Runs and their leases. `fence` in a call must be the row's, else nothing is written."""
+
     def __init__(self, database: Database) -> None:
         self._db = database
 
     async def claim(
         self, new: NewTranscription, owner: str, lease_s: float, now: datetime
     ) -> tuple[TranscriptionRow, bool]:
-        """Start a run, or find the one that is running, whoever owns it and even if its lease ran out.
+        """Start a run, or find the one that is running, of any owner and even if its lease has run out.
 
         Of any number of calls at once, on any number of replicas, exactly one creates.
         Raises: SessionOver; UniqueViolationError when `stream_key` is taken.
@@ -104,9 +110,6 @@ class Transcriptions:
         """The session's latest run."""
         return _row_or_none(await self._db.row("transcription_by_session", session_id))
 
-    async def by_stream_key(self, stream_key: str) -> TranscriptionRow | None:
-        return _row_or_none(await self._db.row("transcription_by_stream_key", clean(stream_key)))
-
     async def list(self, *, active_only: bool = True, limit: int = 1000) -> Sequence[TranscriptionRow]:
         """Newest first."""
         return [_row(r) for r in await self._db.rows("transcription_list", active_only, limit)]
@@ -119,7 +122,7 @@ class Transcriptions:
     async def renew(self, transcription_id: str, owner: str, fence: int, lease_s: float, now: datetime) -> bool:
         """Returns: False when the lease is lost; stop writing at once.
 
-        `lease_s` 0 hands the run over, which says that every final that anybody saw is stored.
+        `lease_s` 0 hands the run over, which says that every final that watchers have seen is stored.
         """
         until = now + timedelta(seconds=lease_s) if lease_s else _HANDED_OVER
         return await self._db.run("transcription_renew", transcription_id, owner, fence, until) == 1
@@ -152,14 +155,14 @@ class Transcriptions:
         return await self._db.run("transcription_finish", *args) == 1
 
     async def number_strays(self, session_id: str, now: datetime) -> Sequence[tuple[int, str, bytes]]:
-        """Give the next numbers to finals that lost theirs (`Segments.keep_strays`), unless somebody numbers now.
+        """Give the next numbers to stray finals (`Segments.keep_strays`), unless a run of the session is active.
 
         Returns: number, utterance id and data of each, in order.
         """
         async with self._db.transaction() as link:
             if await link.value("session_hold", session_id) is None:
                 return []
-            # A statement of its own: it sees whoever began while we waited for the row.
+            # A statement of its own: it sees a run that began while we waited for the row.
             records = await link.rows("stray_number", session_id, now)
         return [(r["seq"], r["utterance_id"], r["data"]) for r in records]
 
@@ -170,7 +173,7 @@ class Transcriptions:
 
         `own`: also those of this very owner, whatever their lease; for a restart, before anything runs and after
         everything that it had on disk is stored. A run that was neither handed over nor is our own begins a new epoch:
-        its owner may have shown finals that nobody else has, under the numbers that come next.
+        its owner may have shown finals that are stored nowhere else, under the numbers that come next.
         """
         async with self._db.transaction() as link:
             until = now + timedelta(seconds=lease_s)

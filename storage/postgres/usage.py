@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from storage import ids
-from storage.postgres.pool import Link
 from storage.postgres.values import clean, finite, naive, naive_or_none, read, whole
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,13 @@ class Saved:
 
 
 def usage_id(transcription_id: str, identity: str) -> str:
+    """The same for the same pair, so that whichever replica runs the transcription writes one row."""
     return ids.derived("usage", transcription_id, identity)
 
 
 class Usage:
+    """`TranscriptionUsage` with our meters beside it (`gateway.transcription_usage`)."""
+
     def __init__(self, link: Link) -> None:
         self._db = link
 
@@ -83,14 +89,12 @@ class Usage:
         return Saved(set(record["saved"]), set(record["gone"]))
 
     async def by_session(self, session_id: str) -> list[UsageRow]:
+        """Of all its transcriptions, the first begun first."""
         return [read(UsageRow, r) for r in await self._db.rows("usage_by_session", session_id)]
 
     async def by_transcription(self, transcription_id: str) -> list[UsageRow]:
+        """One a participant, the first begun first."""
         return [read(UsageRow, r) for r in await self._db.rows("usage_by_transcription", transcription_id)]
-
-    async def close_open(self, transcription_id: str) -> int:
-        """End the rows of an owner that crashed at their last checkpoint. Returns: how many."""
-        return await self._db.run("usage_close_open", transcription_id)
 
 
 def _arguments(row: UsageRow) -> tuple[object, ...]:

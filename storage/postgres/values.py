@@ -31,6 +31,7 @@ def naive(moment: datetime) -> datetime:
 
 
 def naive_or_none(moment: datetime | None) -> datetime | None:
+    """As `naive`."""
     return None if moment is None else naive(moment)
 
 
@@ -47,6 +48,7 @@ def clean(text: str) -> str:
 
 
 def clean_or_none(text: str | None) -> str | None:
+    """As `clean`."""
     return None if text is None else clean(text)
 
 

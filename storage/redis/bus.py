@@ -1,4 +1,4 @@
-"""News between replicas, over Redis pub/sub: the wire, never the truth.
+"""Messages between replicas, over Redis pub/sub: the wire, never the truth.
 
 What is promised, and what is not:
 
@@ -14,22 +14,24 @@ Channels are the same in all databases of a server: two installations that share
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from storage.redis.counters import Counters
 from storage.redis.directory import Directory
 from storage.redis.errors import ServerError
 from storage.redis.publisher import Publisher
-from storage.redis.subscriber import Subscriber, Subscription
+from storage.redis.subscriber import Subscriber
+from storage.redis.subscription import Subscription
 from storage.redis.tasks import owned_tasks
 from storage.redis.url import parse_redis_url
 
 FLUSH_S: Final = 0.5
-_SAID_S: Final = 60.0  # a refusal is logged so often
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Listener(Protocol):
 
 
 class Bus:
-    """One open bus. Made by `open_bus`."""
+    """Use `open_bus`."""
 
     def __init__(self, directory: Directory, listener: Listener, tasks: asyncio.TaskGroup) -> None:
         self.counters = Counters()
@@ -67,7 +69,7 @@ class Bus:
         self._directory = directory
         self._listener = listener
         self._ended = False
-        self._said_at = -_SAID_S
+        self._refusal = ""  # that was logged last
         self._publisher = Publisher(
             tasks, directory, self.counters, receivers=self._receivers, refused=self.refused, changed=self.changed
         )
@@ -145,11 +147,10 @@ class Bus:
 
     def refused(self, why: ServerError) -> None:
         """While a Cluster moves its slots that is usual; a user without permission is a thing for the operator."""
-        now = asyncio.get_running_loop().time()
-        if not why.moved and now - self._said_at >= _SAID_S:
-            self._said_at = now
+        if not why.moved and why.code != self._refusal:
+            self._refusal = why.code
             log.warning(
-                "Redis refuses news between replicas: %s; its user needs publish, subscribe and all channels, "
+                "Redis refuses messages between replicas: %s; its user needs publish, subscribe and all channels, "
                 "and a Cluster must be Redis 7 or newer",
                 why,
             )
@@ -160,6 +161,7 @@ class Bus:
             return
         if self._was_up != self.is_up:
             self._was_up = self.is_up
+            self._refusal = ""
             self._tell(lambda: self._listener.changed(self._was_up, self.why))
 
     def _receivers(self, channel: str, number: int) -> None:

@@ -57,6 +57,7 @@ class Connection(asyncio.Protocol):
         self.sent = 0
         """Bytes, encryption not included."""
         self._transport: asyncio.Transport | None = None
+        self._posted: list[bytes] = []
         self._waiting: deque[_Pipeline] = deque()
         self._take: Callable[[Reply], None] = self._answer
         self._parser = hiredis.Reader(
@@ -92,7 +93,7 @@ class Connection(asyncio.Protocol):
         return replies[0]
 
     def listen(self, take: Callable[[Reply], None]) -> None:
-        """From here on every reply goes to `take`, which must not raise; only `write` and `ping` are allowed then."""
+        """From here on every reply goes to `take`, which must not raise; only `post` and `ping` are for use then."""
         self._take = take
 
     def write(self, packed: bytes) -> None:
@@ -100,6 +101,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self.over.done():
             self.sent += len(packed)
             self._transport.write(packed)
+
+    def post(self, packed: bytes) -> None:
+        """As `write`, in one go with all that is posted in this turn of the loop."""
+        self._posted.append(packed)
+        if len(self._posted) == 1:
+            self._loop.call_soon(self._write_posted)
 
     def ping(self) -> None:
         """Its answer shows as `received`."""
@@ -116,6 +123,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         while self._waiting:
             _tell(self._waiting.popleft().result, None)
+
+    def _write_posted(self) -> None:
+        posted, self._posted = self._posted, []
+        self.write(b"".join(posted))
 
     # --- for the event loop ---------------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ from storage.redis.counters import Counters
 from storage.redis.directory import Directory
 from storage.redis.errors import RedisAway, ServerError
 from storage.redis.link import Link, Links
-from storage.redis.outbox import News, Outbox
+from storage.redis.outbox import Message, Outbox
 from storage.redis.topology import Node, Topology
 
 APART_S: Final = 0.010
-"""Between the beginnings of two pipelines. At 1,250 news a second that is a third of the CPU of one each loop turn."""
+"""Between the beginnings of two pipelines. At 1,250 messages a second: a third of the CPU of one each loop turn."""
 ANSWER_S: Final = 0.5
 """For the answer to a pipeline; then its connection is given up. Nothing is sent twice."""
 PIPELINE: Final = 256 * 1024
@@ -48,7 +48,7 @@ class _Server:
 
 
 class Publisher:
-    """Takes news without waiting, and sends them without being waited for."""
+    """Takes messages without waiting, and sends them without being waited for."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Publisher:
         self._receivers = receivers
         self._refused = refused
         self._outbox = Outbox(counters)
-        self._news = asyncio.Event()
+        self._waiting = asyncio.Event()
         self._up = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,8 +84,8 @@ class Publisher:
 
     def publish(self, channel: str, data: bytes, overtakes: str | None) -> None:
         """See `Bus.publish`."""
-        self._outbox.put(News(channel.encode(), data, overtakes, self._clock()))
-        self._news.set()
+        self._outbox.put(Message(channel.encode(), data, overtakes, self._clock()))
+        self._waiting.set()
         self._idle.clear()
 
     async def flush(self, timeout: float) -> bool:
@@ -122,21 +122,21 @@ class Publisher:
 
     async def run(self) -> None:
         """Until cancelled, or `end` was called."""
-        while not self._ended:
-            await self._news.wait()
+        while True:
+            await self._waiting.wait()
             if self._ended:
                 return
             if not any(link.connection for link in self.links):
                 self._up.clear()
                 await self._up.wait()
                 continue
-            self._news.clear()
+            self._waiting.clear()
             began = self._clock()
             batch = self._outbox.take(began, PIPELINE)
             if batch:
                 await self._send(batch)
             if self._outbox:
-                self._news.set()
+                self._waiting.set()
             else:
                 self._idle.set()
             await asyncio.sleep(began + APART_S - self._clock())
@@ -144,15 +144,15 @@ class Publisher:
     def end(self) -> None:
         """Nothing more is sent, and `run` ends even when its cancellation should get lost."""
         self._ended = True
-        self._news.set()
+        self._waiting.set()
         self._up.set()
         self._servers.end()
 
-    async def _send(self, batch: list[News]) -> None:
+    async def _send(self, batch: list[Message]) -> None:
         """A pipeline to each server that is concerned, at the same time; all answered or given up at the end."""
-        by_server: dict[_Server | None, list[News]] = {}
-        for news in batch:
-            by_server.setdefault(self._server_of(news.channel), []).append(news)
+        by_server: dict[_Server | None, list[Message]] = {}
+        for message in batch:
+            by_server.setdefault(self._server_of(message.channel), []).append(message)
         flying = []
         for server, some in by_server.items():
             connection = server.link.connection if server else None
@@ -160,7 +160,7 @@ class Publisher:
                 self._counters.dropped += len(some)
                 continue
             before = connection.sent
-            answer = connection.send(*[(server.verb, news.channel, news.data) for news in some])
+            answer = connection.send(*[(server.verb, message.channel, message.data) for message in some])
             self._counters.pipelines += 1
             self._counters.bytes_sent += connection.sent - before
             flying.append((connection, some, answer))
@@ -171,17 +171,17 @@ class Publisher:
                 connection.cut(f"no answer to a pipeline in {ANSWER_S:g} s")  # which settles the answer
             self._settle(some, answer.result())
 
-    def _settle(self, some: list[News], replies: list[Reply] | None) -> None:
+    def _settle(self, some: list[Message], replies: list[Reply] | None) -> None:
         if replies is None:
             self._counters.unconfirmed += len(some)
             return
-        for news, reply in zip(some, replies, strict=True):
+        for message, reply in zip(some, replies, strict=True):
             if isinstance(reply, ServerError):
                 self._counters.dropped += 1
                 self._refused(reply)
             else:
                 self._counters.published += 1
-                self._receivers(news.channel.decode(), reply)
+                self._receivers(message.channel.decode(), reply)
 
     def _server_of(self, channel: bytes) -> _Server | None:
         topology = self.directory.topology

@@ -1,17 +1,20 @@
-"""The hearing end of the bus: one connection to each server, every message one call."""
+"""The receiving end of the bus: one connection to each server, every message one call."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from storage.redis.confirmations import Confirmations, Confirmed
 from storage.redis.connection import Connection, Reply, pack
 from storage.redis.counters import Counters
 from storage.redis.directory import Directory
 from storage.redis.errors import ServerError
 from storage.redis.link import Link, Links
-from storage.redis.subscriptions import Confirmed, Subscriptions
+from storage.redis.subscription import Subscription
 from storage.redis.topology import Node, Topology
+
+if TYPE_CHECKING:
+    import asyncio
 
 _MESSAGES: Final = frozenset({b"message", b"smessage"})
 _SUBSCRIBED: Final = frozenset({b"subscribe", b"ssubscribe"})
@@ -37,41 +40,6 @@ class Handler(Protocol):
         """A connection came or went."""
 
 
-class Subscription:
-    """One channel that is wanted, until `Bus.unsubscribe`."""
-
-    __slots__ = ("_settled", "channel", "is_live", "is_over", "node", "raw", "was_live")
-
-    def __init__(self, channel: str) -> None:
-        self.channel = channel
-        self.raw = channel.encode()
-        self.is_live = False
-        """The server has confirmed it, and its connection holds."""
-        self.was_live = False
-        self.is_over = False
-        """Not wanted any more."""
-        self.node: Node | None = None
-        """Where it lies; None while nobody knows."""
-        self._settled = asyncio.Event()
-
-    async def confirmed(self) -> bool:
-        """Wait until the channel is live. Returns: False when it was unsubscribed, or the bus closed, first."""
-        while not self.is_live and not self.is_over:
-            self._settled.clear()
-            await self._settled.wait()
-        return not self.is_over
-
-    def enter(self) -> None:
-        """For the subscriber: the server has confirmed it."""
-        self.is_live = self.was_live = True
-        self._settled.set()
-
-    def leave(self) -> None:
-        """For the subscriber: it is not wanted any more."""
-        self.is_live, self.is_over = False, True
-        self._settled.set()
-
-
 class _Server:
     """The connection over which one server is heard."""
 
@@ -81,8 +49,7 @@ class _Server:
         self._owner = owner
         self._was_open = False
         self._verbs = (b"SUNSUBSCRIBE", b"SSUBSCRIBE") if node.sharded else (b"UNSUBSCRIBE", b"SUBSCRIBE")
-        self._state = Subscriptions()
-        self._commands: list[bytes] = []
+        self._state = Confirmations()
 
     def opened(self, connection: Connection) -> None:
         connection.listen(self._take)
@@ -90,29 +57,20 @@ class _Server:
         self._was_open = True
 
     def closed(self, why: str) -> None:
-        self._state = Subscriptions()
-        self._commands.clear()
+        self._state = Confirmations()
         self._owner.closed(self.node)
 
     def ask(self, on: bool, channel: bytes) -> None:
         """Subscribe or unsubscribe. Without a connection nothing: the next one begins with all that is wanted."""
-        if self.link.connection is None:
-            return
-        self._state.ask(on, channel)
-        self._commands.append(pack((self._verbs[on], channel)))
-        if len(self._commands) == 1:  # all of this turn of the loop in one write
-            asyncio.get_running_loop().call_soon(self._write)
+        connection = self.link.connection
+        if connection is not None:
+            self._state.ask(on, channel)
+            connection.post(pack((self._verbs[on], channel)))
 
     def want(self, channel: bytes) -> None:
         """Subscribe, unless that was done already; a subscription that was refused is asked for once more."""
         if channel not in self._state.live and not self._state.is_coming(channel):
             self.ask(True, channel)
-
-    def _write(self) -> None:
-        commands, self._commands = self._commands, []
-        connection = self.link.connection
-        if connection is not None:
-            connection.write(b"".join(commands))
 
     def _take(self, reply: Reply) -> None:
         if isinstance(reply, ServerError):

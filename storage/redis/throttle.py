@@ -46,7 +46,7 @@ class _Server:
 
 
 class Throttle:
-    """Made by `open_throttle`."""
+    """Use `open_throttle`."""
 
     def __init__(self, directory: Directory, tasks: asyncio.TaskGroup, answer_s: float) -> None:
         self.directory = directory

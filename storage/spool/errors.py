@@ -25,6 +25,7 @@ class SpoolInUse(SpoolError):
 
 
 def from_os(error: OSError, folder: object) -> SpoolError:
+    """SpoolFull when the disk has no room, else SpoolFailed; its text names `folder` and says what to do."""
     why = error.strerror or str(error)
     if error.errno in _NO_ROOM:
         return SpoolFull(f"no room for the spool in {folder} ({why}); free some, or set GATEWAY_DATA_DIR")

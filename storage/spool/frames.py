@@ -1,7 +1,7 @@
 """Records as bytes of a segment file, and back. Pure.
 
 A frame is a mark, a CRC-32, the length, the time of writing (Unix milliseconds) and the record itself. The checksum
-covers the frame's position too, so that no left-over of another file or place passes for a record. Positions count
+covers the frame's position too, so that no left-over of another file or position passes for a record. Positions count
 bytes since the spool's first record ever and only grow.
 """
 
@@ -21,8 +21,8 @@ OVERHEAD: Final = _HEAD.size
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a record lies and since when, without its bytes."""
+class Offset:
+    """Where a record lies: its first position and the one after its last. `at_ms`: Unix time of writing."""
 
     position: int
     end: int
@@ -31,7 +31,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    place: Place
+    offset: Offset
     data: bytes
 
 
@@ -51,6 +51,7 @@ def check(records: Iterable[bytes]) -> None:
 
 
 def frame(position: int, at_ms: int, data: bytes) -> bytes:
+    """One record as it is written at `position`. `at_ms`: Unix milliseconds."""
     return _HEAD.pack(MARK, _checksum(position, at_ms, data), len(data), at_ms) + data
 
 
@@ -62,7 +63,7 @@ def parse(segment: bytes, start: int) -> Parsed:
         record = _record(segment, at, start)
         if record is not None:
             parsed.records.append(record)
-            at = record.place.end - start
+            at = record.offset.end - start
             continue
         after = _next_record(segment, at + 1, start)
         parsed.damaged.append((start + at, start + after))
@@ -77,7 +78,7 @@ def _record(segment: bytes, at: int, start: int) -> Record | None:
     data = segment[at + OVERHEAD : at + OVERHEAD + length] if mark == MARK and 0 < length <= MAX_RECORD else b""
     if not data or len(data) != length or checksum != _checksum(start + at, at_ms, data):
         return None
-    return Record(Place(start + at, start + at + OVERHEAD + length, at_ms), data)
+    return Record(Offset(start + at, start + at + OVERHEAD + length, at_ms), data)
 
 
 def _next_record(segment: bytes, at: int, start: int) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from storage.spool.errors import SpoolError, SpoolFull, SpoolInUse, from_os
-from storage.spool.frames import OVERHEAD, Place, frame, parse
+from storage.spool.frames import OVERHEAD, Offset, frame, parse
 
 _SUFFIX: Final = ".segment"
 _DONE: Final = struct.Struct("<QI")
@@ -41,9 +41,9 @@ class _Segment:
 class Recovered:
     """What a folder held when it was opened: where the records lie that are not done, and the bytes that are none."""
 
-    places: list[Place] = field(default_factory=list)
+    offsets: list[Offset] = field(default_factory=list)
     torn_bytes: int = 0
-    """At the very end: a write that was cut off, so nobody was told that it is kept. Removed."""
+    """At the very end: a write that was cut off, so that no append has returned for it. Removed."""
     damaged_bytes: int = 0
     """Elsewhere: the disk has changed what was kept."""
 
@@ -66,6 +66,7 @@ class Segments:
         return sum(segment.size for segment in self._segments)
 
     def open(self, lock_wait_s: float, sleep: Callable[[float], None] = time.sleep) -> Recovered:
+        """Lock the folder, waiting `lock_wait_s` at most, and read it. Raises: SpoolInUse, SpoolFull, SpoolFailed."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _open(self.folder / "lock")
@@ -79,13 +80,13 @@ class Segments:
             self.close()
             raise
 
-    def append(self, records: Sequence[bytes], at_ms: int) -> list[Place]:
+    def append(self, records: Sequence[bytes], at_ms: int) -> list[Offset]:
         """All of them, on the disk when this returns, or none."""
-        places, position = [], self._tail
+        offsets, position = [], self._tail
         for data in records:
-            places.append(Place(position, position + OVERHEAD + len(data), at_ms))
-            position = places[-1].end
-        block = b"".join(frame(place.position, at_ms, data) for place, data in zip(places, records, strict=True))
+            offsets.append(Offset(position, position + OVERHEAD + len(data), at_ms))
+            position = offsets[-1].end
+        block = b"".join(frame(offset.position, at_ms, data) for offset, data in zip(offsets, records, strict=True))
         if self.size + len(block) > self._limit:
             raise SpoolFull(f"the spool in {self.folder} has reached its limit of {self._limit:,} bytes")
         position, self._tail = self._tail, position  # also when the write fails: no position is ever used twice
@@ -97,16 +98,16 @@ class Segments:
             self._give_up()
             raise from_os(error, self.folder) from error
         segment.size += len(block)
-        return places
+        return offsets
 
-    def read(self, place: Place) -> bytes | None:
+    def read(self, offset: Offset) -> bytes | None:
         """The record that lies there; None when it is done, or when the disk has changed it."""
         for segment in self._segments:
-            if segment.start <= place.position < segment.end:
+            if segment.start <= offset.position < segment.end:
                 with contextlib.suppress(OSError):
-                    kept = os.pread(segment.descriptor, place.end - place.position, place.position - segment.start)
-                    records = parse(kept, place.position).records
-                    if records and records[0].place == place:
+                    kept = os.pread(segment.descriptor, offset.end - offset.position, offset.position - segment.start)
+                    records = parse(kept, offset.position).records
+                    if records and records[0].offset == offset:
                         return records[0].data
                 return None
         return None
@@ -121,6 +122,7 @@ class Segments:
             raise from_os(error, self.folder) from error
 
     def close(self) -> None:
+        """Give the lock back; nothing is removed. May be repeated."""
         for segment in self._segments:
             os.close(segment.descriptor)
         self._segments.clear()
@@ -162,8 +164,8 @@ class Segments:
                     os.fsync(descriptor)
                 else:
                     recovered.damaged_bytes += last - first
-            left = [record.place for record in parsed.records if record.place.position >= done]
-            recovered.places += left
+            left = [record.offset for record in parsed.records if record.offset.position >= done]
+            recovered.offsets += left
             if not left:
                 self._remove(segment)
         return recovered

@@ -1,4 +1,4 @@
-"""Records on disk until somebody has dealt with them: appended in order, read in order, forgotten in order.
+"""A durable queue of records on disk: appended in order, read in order, and forgotten when they are dealt with.
 
     async with open_spool(Path("var/spool"), limit_bytes=256 * 2**20) as spool:
         await spool.append([b"one", b"two"])          # on the disk when this returns
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from storage.spool.errors import SpoolError
-from storage.spool.frames import Place, check
+from storage.spool.frames import Offset, check
 from storage.spool.segments import Recovered, Segments
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _LARGEST_SEGMENT: Final = 8 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class _Append:
     records: Sequence[bytes]
-    done: asyncio.Future[list[Place]]
+    done: asyncio.Future[list[Offset]]
 
 
 class Spool:
@@ -51,7 +51,7 @@ class Spool:
         self._segments = segments
         self._worker = worker
         self._now = now
-        self._places = deque(recovered.places)
+        self._offsets = deque(recovered.offsets)
         self._waiting: list[_Append] = []
         self._wake = asyncio.Event()
         self.torn_bytes = recovered.torn_bytes
@@ -59,7 +59,7 @@ class Spool:
 
     def __len__(self) -> int:
         """Records not forgotten."""
-        return len(self._places)
+        return len(self._offsets)
 
     @property
     def size(self) -> int:
@@ -69,9 +69,9 @@ class Spool:
     @property
     def oldest_age(self) -> float:
         """Seconds since the oldest record was appended, by whichever process; 0 when there is none."""
-        return max(0.0, self._now() - self._places[0].at_ms / 1000) if self._places else 0.0
+        return max(0.0, self._now() - self._offsets[0].at_ms / 1000) if self._offsets else 0.0
 
-    async def append(self, records: Sequence[bytes]) -> list[Place]:
+    async def append(self, records: Sequence[bytes]) -> list[Offset]:
         """Keep all of them or none; on the disk when this returns.
 
         Raises: SpoolFull, SpoolFailed; ValueError for a record that is empty or over 8 MiB.
@@ -80,25 +80,25 @@ class Spool:
         check(records)
         if not records:
             return []
-        done: asyncio.Future[list[Place]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[list[Offset]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Append(records, done))
         self._wake.set()
         return await done
 
     async def peek(self, count: int) -> list[tuple[int, bytes]]:
         """The oldest records, at most so many, with their positions."""
-        places = list(islice(self._places, count))
-        found = await self.read(places)
-        if len(found) < len(places):
-            changed = [place for place in places if place.position not in found]
-            self.damaged_bytes += sum(place.end - place.position for place in changed)
+        offsets = list(islice(self._offsets, count))
+        found = await self.read(offsets)
+        if len(found) < len(offsets):
+            changed = [offset for offset in offsets if offset.position not in found]
+            self.damaged_bytes += sum(offset.end - offset.position for offset in changed)
             log.error("%d records of the spool cannot be read any more and are skipped", len(changed))
-            self._places = deque(place for place in self._places if place not in changed)
+            self._offsets = deque(offset for offset in self._offsets if offset not in changed)
         return list(found.items())
 
-    async def read(self, places: Sequence[Place]) -> dict[int, bytes]:
+    async def read(self, offsets: Sequence[Offset]) -> dict[int, bytes]:
         """Records by position; those that are forgotten or damaged are missing in the answer."""
-        found = await self._in_thread(lambda: [(place.position, self._segments.read(place)) for place in places])
+        found = await self._in_thread(lambda: [(offset.position, self._segments.read(offset)) for offset in offsets])
         return {position: data for position, data in found if data is not None}
 
     async def forget(self, position: int) -> None:
@@ -107,8 +107,8 @@ class Spool:
         Raises: SpoolFailed when that cannot be written down: after a crash they would come again.
         """
         end = None
-        while self._places and self._places[0].position <= position:
-            end = self._places.popleft().end
+        while self._offsets and self._offsets[0].position <= position:
+            end = self._offsets.popleft().end
         if end is not None:
             await self._in_thread(partial(self._segments.forget, end))
 
@@ -130,18 +130,18 @@ class Spool:
     async def _write(self, appends: list[_Append], *, last_try: bool) -> bool:
         records = [record for append in appends for record in append.records]
         try:
-            places = await self._in_thread(lambda: self._segments.append(records, round(self._now() * 1000)))
+            offsets = await self._in_thread(lambda: self._segments.append(records, round(self._now() * 1000)))
         except SpoolError as error:
             if last_try:
                 self._answer(appends[0], error)
             return last_try
-        self._places.extend(places)
-        rest = iter(places)
+        self._offsets.extend(offsets)
+        rest = iter(offsets)
         for append in appends:
             self._answer(append, list(islice(rest, len(append.records))))
         return True
 
-    def _answer(self, append: _Append, answer: list[Place] | SpoolError) -> None:
+    def _answer(self, append: _Append, answer: list[Offset] | SpoolError) -> None:
         if append.done.done():  # cancelled
             return
         if isinstance(answer, SpoolError):

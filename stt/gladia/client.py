@@ -1,4 +1,4 @@
-"""The shell round the link: HTTP, sockets and time. It moves bytes; `link` and `session` decide."""
+"""The shell round the link: sockets, tasks and time. It moves bytes; `link` and `session` decide."""
 
 from __future__ import annotations
 
@@ -6,54 +6,27 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
-from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import quote, urljoin
 
-import aiohttp
-import msgspec
-
-from stt.errors import MalformedMessage, ProviderFull, ProviderRefused, ProviderUnavailable, SttError
+from stt.errors import ProviderRefused, ProviderUnavailable, SttError
 from stt.gladia import messages as wire
-from stt.gladia.breaker import Breaker
+from stt.gladia.account import Account, ProviderOptions
 from stt.gladia.conversation import Conversation
-from stt.gladia.link import Link, LinkCounts, LinkEvent
-from stt.gladia.places import NoLimit, Place, Places
-from stt.gladia.session import (
-    CONNECTED,
-    Connect,
-    Create,
-    Done,
-    Fetch,
-    LinkOptions,
-    Session,
-    SessionState,
-    Wait,
-)
-from stt.gladia.socket import NoConnection, Socket, UpgradeRefused, connect
+from stt.gladia.events import LinkEvent
+from stt.gladia.hearing import LinkCounts
+from stt.gladia.link import Link
+from stt.gladia.moves import CONNECTED, LinkState, ProviderEnd, SessionState
+from stt.gladia.places import Place
+from stt.gladia.retained import SAMPLE_RATE
+from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
+from stt.gladia.socket import NoConnection, UpgradeRefused, connect
+
+__all__ = ["GladiaLink", "Outcome", "Provider", "ProviderOptions", "SessionReport"]
 
 log = logging.getLogger(__name__)
-
-DEFAULT_URL = "https://api.gladia.io"
-_OK = 1000
-_SEE_OFF_S = 10.0  # for ending a session that nobody uses, all attempts together
-_SEE_OFF_PAUSE_S = 0.3
-_PAGE = 50  # sessions in one answer of the list
-_MOST_PAGES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderOptions:
-    """Where the provider is and who we are to it."""
-
-    api_key: str = field(repr=False)
-    url: str = DEFAULT_URL
-    request_timeout_s: float = 10.0
-    link: LinkOptions = field(default_factory=LinkOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,262 +42,29 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
-    """One provider session, reported when it was opened and again when it is over."""
+    """One provider session, reported when it was opened and again when it is over. Seconds are of audio."""
 
     id: str
     over: bool
     seconds_sent: float
     outcome: str  # "streaming", "closed", "incomplete" or "lost"
     seconds_resent: float = 0.0  # part of `seconds_sent`
-    url: str = field(default="", repr=False)  # whoever has it can end the session: no log may show it
+    url: str = field(default="", repr=False)  # it alone lets one end the session: no log may show it
 
 
-class _Ending:
-    """Tells a session to stop, and listens whether that was heard."""
-
-    def __init__(self) -> None:
-        self.is_noted = False
-        self._socket: Socket | None = None
-
-    def opened(self, socket: Socket) -> None:
-        self._socket = socket
-        socket.send(wire.STOP)
-
-    def received(self, message: str | bytes) -> None:
-        with suppress(MalformedMessage):
-            if isinstance(wire.parse(message), wire.StopAcknowledged | wire.SessionEnded) and self._socket is not None:
-                self.is_noted = True
-                self._socket.leave()
-
-    def writable(self) -> None:
-        pass
-
-
-T = TypeVar("T")
 Listener = Callable[[LinkEvent], None]
 SessionListener = Callable[[SessionReport], None]
 
 
-class Provider:
-    """One provider account: what its links share. `places` says how many sessions it may have open."""
-
-    def __init__(self, options: ProviderOptions, places: Places | None = None) -> None:
-        self.options = options
-        self._base = options.url.rstrip("/") + "/"
-        self.places: Places = places or NoLimit()
-        self.breaker = Breaker(random.random)
-        self.mine: set[str] = set()
-        """Sessions that this process opened and has not seen to their end."""
-        self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
-        self._http: aiohttp.ClientSession | None = None
-        self._background: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession(
-            base_url=self._base,
-            headers={"x-gladia-key": self.options.api_key},
-            timeout=aiohttp.ClientTimeout(total=self.options.request_timeout_s),
-            # One live socket per track: the pool must not be the limit.
-            connector=aiohttp.TCPConnector(limit=0),
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Sessions that are being ended get their time; all of it is bounded."""
-        while self._background:
-            await asyncio.wait(self._background)
-        if self._http is not None:
-            await self._http.close()
-
-    @property
-    def http(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            raise RuntimeError("Provider is used inside `async with`")
-        return self._http
+class Provider(Account):
+    """An account with the links that share it."""
 
     def link(self, config: wire.LiveConfig, listener: Listener, sessions: SessionListener) -> GladiaLink:
+        """A link for one track, not yet running. `listener` gets its events, `sessions` what each session costs.
+
+        Both are called from the event loop and must not wait.
+        """
         return GladiaLink(self, config, listener, sessions)
-
-    async def create(self, config: wire.LiveConfig, place: Place | None = None) -> wire.SessionCreated:
-        """POST /v2/live. When this is cancelled on the way, the session that may come of it is ended.
-
-        While the provider answers nobody, callers wait their turn: one at a time tries for all.
-        Raises: ProviderRefused, ProviderFull, ProviderUnavailable.
-        """
-        await self._turn()
-        posting = asyncio.create_task(self._post(config), name="stt-post")
-        try:
-            return await asyncio.shield(posting)
-        except asyncio.CancelledError:
-            self._start(self._end_unwanted(posting, place.share() if place else None), "stt-unwanted")
-            raise
-
-    async def _turn(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while (pause := self.breaker.ask(clock())) > 0:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause if pause < inf else None):
-                    await self._answered.wait()
-
-    async def _post(self, config: wire.LiveConfig) -> wire.SessionCreated:
-        params = {"region": config.region} if config.region else {}
-        body = wire.session_request(config)
-        try:
-            created = await self._call("POST", "v2/live", wire.parse_created, params=params, json=body)
-        except ProviderUnavailable:
-            was_open = self.breaker.is_open
-            self.breaker.failed(asyncio.get_running_loop().time())
-            if self.breaker.is_open and not was_open:
-                log.error("the speech provider answers nobody: from now on one attempt at a time is made")
-            raise
-        except SttError:
-            self._mended()
-            raise
-        else:
-            self._mended()
-        finally:
-            self._answered.set()
-            self._answered = asyncio.Event()
-        self.mine.add(created.id)
-        return created
-
-    def _mended(self) -> None:
-        if self.breaker.is_open:
-            log.info("the speech provider answers again")
-        self.breaker.answered()
-
-    @property
-    def trouble(self) -> str | None:
-        """Why no session can be had, when that is not a single track's misfortune."""
-        if not self.breaker.is_open:
-            return None
-        return (
-            f"the speech provider has not answered {self.breaker.failures} times in a row; it is asked again and again"
-        )
-
-    def see_off(self, created: wire.SessionCreated, place: Place | None = None) -> None:
-        """End a session that nobody uses any more, in the background: left alone it may cost money for hours."""
-        self._start(self._see_off(created, place.share() if place else None), "stt-see-off")
-
-    async def _see_off(self, created: wire.SessionCreated, place: Place | None) -> None:
-        try:
-            await self.end(created.url)
-        finally:
-            self.mine.discard(created.id)
-            if place is not None:
-                place.give_back()
-
-    async def running(self) -> list[wire.ListedSession]:
-        """GET /v2/live: every session of the account that has not ended, oldest last. Raises as `create`."""
-        found: list[wire.ListedSession] = []
-        for page in range(_MOST_PAGES):
-            query = [
-                ("status", "queued"),
-                ("status", "processing"),
-                ("limit", str(_PAGE)),
-                ("offset", str(page * _PAGE)),
-            ]
-            listed = await self._call("GET", "v2/live", wire.parse_list, params=query)
-            found += listed.items
-            if listed.next is None:
-                break
-        return found
-
-    async def result(self, session_id: str) -> wire.SessionResult:
-        """GET /v2/live/{id}. Raises as `create`."""
-        return await self._call("GET", f"v2/live/{session_id}", wire.parse_result)
-
-    async def check(self) -> None:
-        """Ask for the list of sessions, which costs nothing, to see whether the key works. Raises as `create`."""
-        await self._call("GET", "v2/live", msgspec.json.decode, params={"limit": "1"})
-
-    async def _end_unwanted(self, posting: asyncio.Task[wire.SessionCreated], place: Place | None) -> None:
-        try:
-            created = await posting
-        except SttError:
-            if place is not None:
-                place.give_back()
-        else:
-            await self._see_off(created, place)
-
-    async def end(self, url: str) -> bool:
-        """Tell a session to stop, until it takes note or is gone. False after ten seconds in vain."""
-        refusals = 0
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_SEE_OFF_S):
-                while True:
-                    try:
-                        if await self._say_stop(url):
-                            return True
-                    except UpgradeRefused as error:
-                        # 403 is the answer for an ended session, and perhaps while our old connection lingers.
-                        refusals += error.status < 500
-                        if error.status in (404, 410) or refusals == 3:
-                            return True
-                    except NoConnection:
-                        pass
-                    await asyncio.sleep(_SEE_OFF_PAUSE_S)
-        log.warning("a provider session could not be ended in order; the provider ends it at its maximum duration")
-        return False
-
-    async def delete(self, session_id: str) -> None:
-        """DELETE /v2/live/{id}: audio, transcript and result go. 403 while it runs. Raises as `create`."""
-        await self._call("DELETE", f"v2/live/{session_id}", bytes)
-
-    async def end_by_id(self, session_id: str) -> bool:
-        """End a session whose URL nobody knows, because the answer to its POST was lost. False: not this time.
-
-        No route for that is documented. DELETE may be refused while it runs; then its id is tried for its token, which
-        one of the provider's own examples shows to be equal.
-        """
-        try:
-            await self.delete(session_id)
-            return True
-        except ProviderRefused as error:
-            if error.status == 404:
-                return True
-        except SttError:
-            return False
-        try:
-            async with asyncio.timeout(_SEE_OFF_S):
-                return await self._say_stop(f"v2/live?token={quote(session_id, safe='')}")
-        except (UpgradeRefused, NoConnection, TimeoutError):
-            return False
-
-    async def _say_stop(self, url: str) -> bool:
-        """Returns whether the provider has taken note."""
-        ending = _Ending()
-        socket = await connect(urljoin(self._base, url), ending)
-        try:
-            code = await socket.over()
-            return ending.is_noted or code == _OK
-        finally:
-            await socket.close()
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
-        try:
-            async with self.http.request(method, path, **request) as response:
-                body = await response.read()
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ProviderUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
-        if status == 429:
-            raise ProviderFull(wire.error_text(body))
-        if status == 408 or status >= 500:
-            raise ProviderUnavailable(f"HTTP {status}: {wire.error_text(body)}")
-        if status >= 400:
-            raise ProviderRefused(status, wire.error_text(body))
-        try:
-            return read(body)
-        except msgspec.MsgspecError as error:
-            raise ProviderUnavailable(f"HTTP {status} with an unreadable body: {error}") from error
 
 
 class GladiaLink:
@@ -372,7 +112,7 @@ class GladiaLink:
         self._pump(self._clock())
 
     def renew(self) -> bool:
-        """Let a new provider session hear again what has no final. False: there is none to replace now."""
+        """Replace the provider session by one that hears again what has no final. False: there is none to replace."""
         renewed = self._link.renew(self._clock())
         self._go_on()
         return renewed
@@ -400,28 +140,28 @@ class GladiaLink:
         self._pump(self._clock())
 
     @property
-    def state(self) -> str:
-        """idle, waiting (the account is full), or the current session's state in lower case."""
-        session = self._link.current
-        if session is None:
-            return "idle"
-        return "waiting" if session.is_waiting else session.state.name.lower()
+    def state(self) -> LinkState:
+        """Idle, waiting (every session of the account is in use), or the state of the current session."""
+        return self._link.state
 
     @property
     def counts(self) -> LinkCounts:
+        """Of the track since its beginning."""
         return self._link.counts
 
     @property
     def sent_samples(self) -> int:
         """Samples sent to the provider, those sent again included: what the bill is made of."""
-        return self._link.sent_samples
+        return self._link.metered.sent
 
     @property
     def messages_sent(self) -> int:
-        return self._link.messages_sent
+        """Messages with audio in them, those sent again included."""
+        return self._link.metered.messages
 
     @property
     def backlog_s(self) -> float:
+        """Seconds of audio that no session has sent yet."""
         return self._link.backlog_s
 
     async def run(self) -> Outcome:
@@ -434,11 +174,12 @@ class GladiaLink:
                         tasks.create_task(self._hold(session), name="stt-session")
                 await self._changed.wait()
                 self._changed.clear()
+        metered = self._link.metered
         return Outcome(
             complete=self._link.complete,
             failed=self._link.failed,
-            sent_samples=self._link.sent_samples,
-            resent_samples=self._link.resent_samples,
+            sent_samples=metered.sent,
+            resent_samples=metered.resent,
             counts=self._link.counts,
         )
 
@@ -467,13 +208,13 @@ class GladiaLink:
         self._changed.set()
 
     def _let_go(self, session: Session) -> None:
-        """Nothing of a session stays behind: neither at the provider, nor its place."""
+        """Leave nothing of a session behind: neither a session that runs at the provider, nor its place."""
         place = self._places.pop(session, None)
         if session.id is not None:
-            if session.is_ended_there:
+            if session.provider_end is not ProviderEnd.OPEN:
                 self._provider.mine.discard(session.id)
             else:
-                self._provider.see_off(wire.SessionCreated(session.id, session.url), place)
+                self._provider.end_in_background(wire.SessionCreated(session.id, session.url), place)
         if place is not None:
             place.give_back()
 
@@ -563,9 +304,9 @@ class GladiaLink:
     def _report_over(self, session: Session) -> None:
         if session.id is None:
             return
-        lost = session.state is SessionState.LOST
-        outcome = "lost" if lost else "closed" if session.complete else "incomplete"
-        sent, resent = session.metered.sent / 16_000, session.metered.resent / 16_000
+        is_complete = session.provider_end is ProviderEnd.COMPLETE
+        outcome = "lost" if session.state is SessionState.LOST else "closed" if is_complete else "incomplete"
+        sent, resent = session.feed.metered.sent / SAMPLE_RATE, session.feed.metered.resent / SAMPLE_RATE
         self._report(SessionReport(session.id, over=True, seconds_sent=sent, outcome=outcome, seconds_resent=resent))
 
     def _tell(self, events: list[LinkEvent]) -> None:

@@ -1,7 +1,7 @@
 """One connection of a provider session: what the session has to send goes out, what the provider says goes to the link.
 
-No task and no timer for a chunk of audio: whoever brings one calls `pump`, and one timer looks at the deadlines. It is
-set for the earliest of them, and when that has moved on meanwhile it is set again.
+A chunk of audio costs no task and no timer: the link calls `pump` when there is one, and one timer looks at the
+deadlines. It is set for the earliest of them, and when that has moved on meanwhile it is set again.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from math import inf
 
 from stt.errors import MalformedMessage
 from stt.gladia import messages as wire
-from stt.gladia.link import Link, LinkEvent
-from stt.gladia.session import CONNECTED, Session
+from stt.gladia.events import LinkEvent
+from stt.gladia.link import Link
+from stt.gladia.moves import CONNECTED
+from stt.gladia.session import Session
 from stt.gladia.socket import Socket
 
 log = logging.getLogger(__name__)
 
 _SOONEST_S = 0.01
-"""A deadline that has passed without effect is looked at again after so long."""
+"""A deadline that has passed without effect is looked at again this much later."""
 
 
 class Conversation:
@@ -39,16 +41,18 @@ class Conversation:
         self._due = 0.0  # of the timer, by our clock
 
     def opened(self, socket: Socket) -> None:
+        """The socket is open: what waits for it goes out."""
         self._socket = socket
         self._tell(self._link.opened(self.session, self._clock()))
         self.pump(self._clock())
 
     def received(self, message: str | bytes) -> None:
+        """One message of the provider; one that is not its protocol is counted and skipped."""
         session = self.session
         try:
             parsed = wire.parse(message)
         except MalformedMessage as error:
-            self._link.malformed()
+            self._link.counts.malformed += 1
             log.warning("provider session %s: %s", session.id, error)
             return
         before = session.state
@@ -65,6 +69,7 @@ class Conversation:
             self._socket.leave()
 
     def writable(self) -> None:
+        """The provider reads again."""
         self.pump(self._clock())
 
     def pump(self, now: float) -> None:
@@ -80,6 +85,7 @@ class Conversation:
             socket.fail(error)
 
     def end(self) -> None:
+        """Send nothing more and stop the timer. Twice is harmless."""
         self._socket = None
         if self._timer is not None:
             self._timer.cancel()

@@ -165,15 +165,17 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def utterances(self) -> tuple[SpokenUtterance, ...]:
+        """Every final of the session; none when the provider left them out."""
         return self.transcription.utterances if self.transcription else ()
 
     @property
     def audio_seconds(self) -> float | None:
-        """How much audio the provider counted."""
+        """How much audio the provider counted; None when it does not say."""
         return self.metadata.audio_duration if self.metadata else None
 
     @property
     def billing_seconds(self) -> float | None:
+        """What the provider bills, in seconds of audio; None when it does not say."""
         return self.metadata.billing_time if self.metadata else None
 
 
@@ -183,6 +185,16 @@ class SessionResult(msgspec.Struct, frozen=True):
     id: str = ""
     status: str = ""
     result: Result | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the session has not ended yet, or the answer does not say: asking again can help."""
+        return self.status in ("queued", "processing", "")
+
+    @property
+    def final_result(self) -> Result | None:
+        """The result of a session that ended well; None for one that runs or has failed."""
+        return self.result if self.status == "done" else None
 
 
 def error_text(body: bytes) -> str:
@@ -217,24 +229,32 @@ class AudioRefused(msgspec.Struct, frozen=True):
 
 
 class StopAcknowledged(msgspec.Struct, frozen=True):
-    pass
+    """`stop_recording` was received; finals may still follow."""
 
 
 class Transcribed(msgspec.Struct, frozen=True):
+    """A partial or a final. `id` counts the session's utterances and may restart when it is resumed."""
+
     id: str
     is_final: bool
     utterance: SpokenUtterance
 
 
 class SpeechStarted(msgspec.Struct, frozen=True):
+    """Speech began at `time`, in seconds of the session."""
+
     time: float
 
 
 class SpeechEnded(msgspec.Struct, frozen=True):
+    """Speech ended at `time`, in seconds of the session."""
+
     time: float
 
 
 class Translated(msgspec.Struct, frozen=True):
+    """A final's text in another language. `utterance_id` is the final's id, or only the counter in it."""
+
     utterance_id: str
     channel: int
     original_language: str | None
@@ -251,7 +271,7 @@ class Noted(msgspec.Struct, frozen=True):
 
 
 class Concluded(msgspec.Struct, frozen=True):
-    """After the last final: everything once more."""
+    """After the last final: the result of the whole session."""
 
     result: Result
 

@@ -1,4 +1,4 @@
-"""Places: the right to have a session open at the provider, where an account allows only so many at once."""
+"""Places: the right to have a session open at the provider, where an account limits how many are open at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Place:
-    """A place, or the wait for one. It has as many holders as it was shared with, and goes back with the last."""
+    """A place, or the wait for one. It counts its holders and goes back when the last one gives it back."""
 
     def __init__(self, went_back: Callable[[Place], None]) -> None:
         self._went_back = went_back
@@ -17,9 +17,11 @@ class Place:
 
     @property
     def is_granted(self) -> bool:
+        """Whether a session may be opened on it."""
         return self._granted.is_set()
 
     def grant(self) -> None:
+        """For the owner of the places: `wait` returns."""
         self._granted.set()
 
     async def wait(self) -> None:
@@ -27,6 +29,7 @@ class Place:
         await self._granted.wait()
 
     def share(self) -> Place:
+        """The same place with one more holder, which has to give it back too."""
         self._holders += 1
         return self
 
@@ -38,14 +41,20 @@ class Place:
 
 
 class Places(Protocol):
+    """Hands places out, in the order in which they were asked for."""
+
     def ask(self, senior: Place | None) -> Place:
-        """`senior`: the last place of the same track. If it goes back only now, this one does not queue up again."""
+        """A place, granted now or later; it has one holder.
+
+        `senior`: the last place of the same track. If it goes back only now, this one does not queue up again.
+        """
 
 
 class NoLimit:
-    """Whoever asks has a place."""
+    """Places of an account without a limit: every one is granted at once."""
 
     def ask(self, senior: Place | None) -> Place:
+        """A place that is granted already."""
         place = Place(lambda _: None)
         place.grant()
         return place

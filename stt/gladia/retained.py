@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Final
 
-SAMPLE_BYTES = 2
+SAMPLE_RATE: Final = 16_000
+SAMPLE_BYTES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Span:
 class Retained:
     """A bounded window over the end of a track.
 
-    It keeps the pieces as they came, so that in steady state the very bytes of a chunk go to the socket.
+    It holds the pieces as they came, so that in steady state the very bytes of a chunk go to the socket.
     A full window gives up its oldest audio; whether that was a loss is the caller's to judge.
     """
 
@@ -70,11 +72,14 @@ class Retained:
         return lost
 
     def leave_out(self, to: int) -> None:
-        """The track goes on without its audio before `to`."""
+        """The track goes on without its audio before `to`: none from before it will be appended."""
         self.left_out_to = max(self.left_out_to, to)
 
     def read(self, position: int, most: int) -> tuple[int, bytes] | None:
-        """The first audio at or after `position`: (where it starts, up to `most` samples without a gap)."""
+        """The first audio at or after `position`; None when there is none.
+
+        Returns: where it starts, and up to `most` samples (s16le) without a gap.
+        """
         if position >= self.end:
             return None
         index = bisect_right(self._starts, position) - 1

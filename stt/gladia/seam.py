@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from stt.transcript import Utterance, Word
 
 _MEMORY = 1 << 17
-"""Settled words kept: twice what is said in the longest session without a breath. 16 bytes each."""
+"""Settled words remembered: twice what is said in the longest session without a breath. 16 bytes each."""
 
 
 class Seam:
@@ -29,16 +29,16 @@ class Seam:
         """`utterance` without the words settled before; None when nothing is left."""
         if not utterance.words:
             return None if self._was_heard(utterance.start, utterance.end) else utterance
-        kept: list[Word] = []
+        fresh: list[Word] = []
         for word in utterance.words:
             middle = (word.start + word.end) / 2
-            # A provider that kept what was sent again has it twice within one utterance, too.
-            if not self._was_heard(word.start, word.end) and not any(one.start <= middle < one.end for one in kept):
-                kept.append(word)
-        return keeping(utterance, kept)
+            # A provider that already had what was sent again hears it twice, within one utterance too.
+            if not self._was_heard(word.start, word.end) and not any(one.start <= middle < one.end for one in fresh):
+                fresh.append(word)
+        return keeping(utterance, fresh)
 
     def settle(self, utterance: Utterance) -> None:
-        """These words are final now."""
+        """The words of this final are settled; one without words settles its whole stretch."""
         for start, end in [(word.start, word.end) for word in utterance.words] or [(utterance.start, utterance.end)]:
             index = bisect_right(self._starts, start)
             self._starts.insert(index, start)

@@ -25,11 +25,11 @@ LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 UNSENT: Final = 64 * 1024
 """Bytes that may wait for a peer that reads slowly: two seconds of audio. Then nothing more is written."""
 HEARTBEAT_S: Final = 20.0
-"""A peer that was silent for so long is asked for a sign of life, which must come within half of it."""
+"""A peer that sent nothing for this long is pinged, and must send something within half of it."""
 CLOSE_S: Final = 0.5
 """For the peer's half of a close handshake."""
 _MOST_SAID: Final = 200  # characters of an error; what a server writes may be in it
-_SECOND_ADDRESS_S: Final = 0.25  # a host with several addresses: the next one is tried after so long
+_SECOND_ADDRESS_S: Final = 0.25  # a host with several addresses: the next one is tried this much later
 
 _TEXT, _BINARY = WSMsgType.TEXT, WSMsgType.BINARY
 
@@ -39,7 +39,7 @@ _quiet.setLevel(logging.CRITICAL + 1)
 
 
 class Receiver(Protocol):
-    """Whoever holds the connection. Called from the event loop; must not wait."""
+    """The holder of the connection. Called from the event loop; must not wait."""
 
     def opened(self, socket: Socket) -> None:
         """Before any message, and before `connect` returns."""
@@ -98,7 +98,7 @@ class Socket(WSListener):
             self._transport.send(_BINARY if isinstance(message, bytes) else _TEXT, message)
 
     async def over(self) -> int | None:
-        """Wait for the end; the close code, if there was one. Raises: what the receiver raised."""
+        """Wait for the end. Returns: the close code, None without one. Raises: what the receiver raised."""
         return await self._over
 
     def leave(self) -> None:
@@ -138,8 +138,9 @@ class Socket(WSListener):
     # --- for the library ------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """The handshake is done: the receiver may send from now on."""
         self._transport = transport
-        if self._is_cut:  # nobody waits for it any more
+        if self._is_cut:  # given up while it was being opened
             transport.disconnect(graceful=False)
             return
         transport.underlying_transport.set_write_buffer_limits(UNSENT)
@@ -151,6 +152,7 @@ class Socket(WSListener):
             self.fail(error)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """One frame; `frame` is valid during this call only. Whole messages go to the receiver."""
         if self._over.done():
             if frame.msg_type is WSMsgType.CLOSE:
                 transport.disconnect()  # the answer to ours
@@ -178,12 +180,15 @@ class Socket(WSListener):
             self.fail(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The TCP connection is gone: `over` returns None unless a close code came before."""
         self._end(None)
 
     def pause_writing(self) -> None:
+        """More than UNSENT bytes wait for the peer."""
         self.is_writable = False
 
     def resume_writing(self) -> None:
+        """The peer has read enough that more may be sent; the receiver is told."""
         if self._over.done():
             return
         self.is_writable = True
@@ -239,7 +244,7 @@ class Socket(WSListener):
             self._look = None
 
     def _beat(self) -> None:
-        """Every half heartbeat: has anything come? After two silent ones it is asked for, after a third it is over."""
+        """Every half heartbeat: after two without a frame the peer is pinged, after a third the connection is cut."""
         self._silent = 0 if self._is_alive else self._silent + 1
         self._is_alive = False
         if self._silent == 3:
@@ -301,7 +306,7 @@ async def connect(url: str, receiver: Receiver) -> Socket:
             socket.abort()
         elif dialled is not None:
             with suppress(OSError):
-                dialled.shutdown(stdlib_socket.SHUT_RDWR)  # whoever has it by now sees its end and closes it
+                dialled.shutdown(stdlib_socket.SHUT_RDWR)  # its reader sees the end of the stream and closes it
         raise
     if socket is None:
         raise NoConnection("closed before it was open")

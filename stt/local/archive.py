@@ -13,8 +13,9 @@ from typing import Any, Final
 from stt.local.live import Live
 from stt.local.messages import iso
 from stt.local.request import SessionConfig
+from stt.local.session import STATUS
 
-_STATUSES: Final = ("queued", "processing", "done", "error")
+_STATUSES: Final = tuple(dict.fromkeys(STATUS.values()))
 _WAV_FORMAT: Final = {"wav/pcm": 1, "wav/alaw": 6, "wav/ulaw": 7}
 
 
@@ -27,6 +28,7 @@ class Recorder:
         self._dropped: set[str] = set()
 
     def write(self, session_id: str, audio: bytes) -> None:
+        """Append audio in the session's own encoding; ignored once the recording was dropped."""
         if session_id in self._dropped:
             return  # a recording without its beginning would not fit the transcript
         self._tapes.setdefault(session_id, bytearray()).extend(audio)
@@ -37,10 +39,12 @@ class Recorder:
             self._dropped.add(oldest)
 
     def read(self, session_id: str) -> bytes | None:
+        """The whole recording without a header; None when there is none, or it was dropped."""
         tape = self._tapes.get(session_id)
         return None if tape is None else bytes(tape)
 
     def forget(self, session_id: str) -> None:
+        """Drop the recording, if there is one: its session is deleted."""
         self._used -= len(self._tapes.pop(session_id, b""))
         self._dropped.discard(session_id)
 
@@ -55,6 +59,7 @@ class Archive:
         self._keep_done = keep_done
 
     def add(self, live: Live) -> None:
+        """Remember a session; the oldest finished ones beyond the bound go."""
         finished = [old for old in self.sessions.values() if not old.open]
         for old in finished[: max(len(finished) - self._keep_done, 0)]:
             self.remove(old)
@@ -62,15 +67,18 @@ class Archive:
         self._tokens[live.token] = live
 
     def remove(self, live: Live) -> None:
+        """Forget a session and its recording. Raises: KeyError when it was not added."""
         del self.sessions[live.id]
         del self._tokens[live.token]
         if self.recorder is not None:
             self.recorder.forget(live.id)
 
     def by_token(self, token: str) -> Live | None:
+        """The session whose socket's URL carries this token."""
         return self._tokens.get(token)
 
     def count_open(self) -> int:
+        """Sessions that have not ended."""
         return sum(live.open for live in self.sessions.values())
 
     def record(self, live: Live) -> dict[str, Any]:
@@ -99,20 +107,22 @@ class Archive:
             "post_session_metadata": live.debug,
             "file": file if recorded else None,
             "request_params": live.config.params,
-            "result": {**live.result, "messages": live.messages} if live.result and is_told else None,
+            "result": {**live.result, "messages": live.delivery.recorded} if live.result and is_told else None,
         }
 
     def wav(self, live: Live) -> bytes | None:
-        """The recorded audio of a session with a WAV header, None when it was not kept."""
+        """The recorded audio of a session with a WAV header, None when there is no recording."""
         audio = self.recorder.read(live.id) if self.recorder is not None else None
         return None if audio is None else wav_header(live.config, len(audio)) + audio
 
 
 def request_id(session_id: str) -> str:
+    """The provider's second name of a session, `G-` and eight characters."""
     return f"G-{session_id[:8]}"
 
 
 def wav_header(config: SessionConfig, size: int) -> bytes:
+    """The 44 bytes before `size` bytes of audio in the session's encoding."""
     frame = config.channels * config.sample_bytes
     layout = struct.pack(
         "<HHIIHH",
@@ -146,6 +156,7 @@ class Query:
     after: datetime | None = None
 
     def matches(self, live: Live) -> bool:
+        """Whether the list shows this session; `offset` and `limit` are the caller's."""
         made = live.created_at
         return (
             (not self.status or live.status in self.status)

@@ -24,6 +24,7 @@ class Callbacks:
         self.lost = 0
 
     def put(self, message: dict[str, Any]) -> None:
+        """Queue a message as it goes over the wire; never waits."""
         if self._queue.qsize() >= LIMIT:
             self.lost += 1
             return
@@ -34,6 +35,7 @@ class Callbacks:
         self._queue.put_nowait(None)
 
     async def deliver(self, http: aiohttp.ClientSession) -> None:
+        """POST what is put until `end`; each is tried TRIES times, then counted as lost."""
         while (event := await self._queue.get()) is not None:
             if not await self._post(http, event):
                 self.lost += 1

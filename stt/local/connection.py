@@ -15,10 +15,10 @@ from typing import Any, Final, TypeAlias
 from aiohttp import WSMsgType, web
 
 from stt.local import messages
-from stt.local.crew import Crew
 from stt.local.faults import Cut
 from stt.local.live import Live
 from stt.local.outbox import HangUp, Letter
+from stt.tasks import TaskOwner
 
 INBOX_LIMIT_BYTES: Final = 4 << 20  # behind that the socket is not read: TCP holds the client back
 CLOSE_S: Final = 1.0  # for the client's half of a close handshake
@@ -51,8 +51,8 @@ class Connection:
     Pings are answered by the reader, which never waits for the engine, so a busy engine costs acks but no connection.
     """
 
-    def __init__(self, live: Live, request: web.Request, crew: Crew) -> None:
-        self._live, self._request, self._crew = live, request, crew
+    def __init__(self, live: Live, request: web.Request, tasks: TaskOwner) -> None:
+        self._live, self._request, self._background = live, request, tasks
         faults = live.faults
         limit = faults.frame_limit_bytes or live.limits.frame_limit_bytes
         self._ws = web.WebSocketResponse(
@@ -104,7 +104,7 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         self._leave()
-        self._crew.start(self._hang_up(REPLACED), f"stt-replaced-{self._live.id}")
+        self._background.start(self._hang_up(REPLACED), f"stt-replaced-{self._live.id}")
 
     async def hang_up(self, code: int | None) -> None:
         """Close with `code`, or abort the TCP connection (None)."""
@@ -145,7 +145,7 @@ class Connection:
             problem = f"unknown message type {kind!r}"
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
             problem = f"a message must be audio_chunk with base64 data.chunk, or stop_recording ({error})"
-        self._live.emit(messages.error("invalid_message", problem))
+        self._live.delivery.emit(messages.error("invalid_message", problem))
 
     def _put_audio(self, chunk: bytes) -> None:
         self._last_audio = self._loop.time()
@@ -167,7 +167,7 @@ class Connection:
                     await self._over.wait()
                     return
         if self._live.session.accepts_audio:
-            self._live.outbox.put(HangUp(faults.idle_code))
+            self._live.delivery.outbox.put(HangUp(faults.idle_code))
 
     # --- taker ----------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Connection:
         if self._cut(self._live.script.cut_at_byte(-1, 0)):
             return
         for item in self._live.script.injections(0):
-            self._live.inject(item)
+            self._live.delivery.inject(item)
         going = True
         while going:
             while not self._inbox:
@@ -197,7 +197,7 @@ class Connection:
         """Take one chunk. Returns whether the connection goes on."""
         live = self._live
         if not live.session.accepts_audio:
-            live.emit(messages.refused("audio_chunk", "recording was stopped; no more audio is accepted"))
+            live.delivery.emit(messages.refused("audio_chunk", "recording was stopped; no more audio is accepted"))
             return True
         start = live.session.received
         cut = live.script.cut_at_byte(start, start + len(chunk))
@@ -220,7 +220,7 @@ class Connection:
             end, arrived = self._unacked[0]
             if live.faults.acks.delay_s:
                 await asyncio.sleep(arrived + live.faults.acks.delay_s - self._loop.time())
-            await live.room()
+            await live.channels.room()
             self._unacked.popleft()
             live.acknowledge(end, then=then if end == upto and not self._unacked else None)
 
@@ -229,13 +229,13 @@ class Connection:
         if cut is not None and cut.ack == "before":
             return not self._cut(cut)
         await self._settle(upto=self._live.session.received)
-        self._live.emit(self._live.stop())
+        self._live.delivery.emit(self._live.stop())
         return not self._cut(cut)
 
     def _cut(self, cut: Cut | None) -> bool:
         if cut is None:
             return False
-        self._live.outbox.put(HangUp(cut.code))
+        self._live.delivery.outbox.put(HangUp(cut.code))
         return True
 
     # --- sender ---------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Connection:
         """Send until the connection ends. A message that meets a broken connection is lost, as on any network."""
         try:
             while True:
-                item = await self._live.outbox.take()
+                item = await self._live.delivery.outbox.take()
                 if isinstance(item, HangUp):
                     await self._hang_up(item.code)
                     return

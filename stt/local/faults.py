@@ -1,4 +1,4 @@
-"""What shall go wrong, written down beforehand: plans of faults, and the running account of one session's faults.
+"""Plans of faults that the server shall make, and how far one session has come in its own.
 
 Byte offsets count the audio of the session as the server receives it, over all connections. Ordinals start at 1.
 """
@@ -41,13 +41,13 @@ class Post(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     refusals: tuple[Refusal, ...] = ()
     delay_s: Seconds = 0.0
-    lost_answers: Count = 0  # the first so many create their session, but the connection closes unanswered
+    lost_answers: Count = 0  # this many first ones create their session, but the connection closes unanswered
 
 
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One lost connection. Exactly one of `at_byte`, `at_final` and `at_stop` says where.
 
-    `at_byte`: as soon as so many bytes of audio were received (0: on connecting), `ack` the last of them first or not.
+    `at_byte`: as soon as this many bytes of audio came in (0: on connecting), `ack` the last of them first or not.
     `at_final`: while the n-th final is on its way, after `message_bytes` bytes of its frame (None: all of it).
     `at_stop`: on receiving `stop_recording`, before or after its acknowledgement.
     `code`: close the WebSocket with it; None: abort the TCP connection. `times`: also on the next passes.
@@ -113,7 +113,7 @@ class SessionFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     finals: Finals = Finals()
     inject: tuple[Inject, ...] = ()
     unacknowledged: Literal["forget", "keep"] = "forget"  # what a reconnect finds of bytes without an ack
-    undelivered: Literal["replay", "lose"] = "replay"  # messages made while nobody was connected
+    undelivered: Literal["replay", "lose"] = "replay"  # messages made while no client was connected
     second_connection: Literal["replace", "refuse"] = "replace"
     token_is_id: bool = False  # the URL's token equals the session's id, as in one of the provider's examples
     delete_open: Literal["refuse", "end"] = "refuse"  # DELETE of a session that runs: 403, or its end
@@ -126,7 +126,7 @@ class SessionFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ignore_stop: bool = False  # stop_recording is acknowledged, but nothing ends
     stop_reading_at_byte: Count | None = None
     end_delay_s: Seconds = 0.0  # between the last final and end_recording
-    result_delay_s: Seconds = 0.0  # so long after its end the record is still "processing", without a result
+    result_delay_s: Seconds = 0.0  # after its end the record is "processing", without a result, for this long
     frame_limit_bytes: Ordinal | None = None
     idle_s: Seconds | None = None
     idle_code: CloseCode | None = None  # None: TCP abort
@@ -143,6 +143,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: dict[Ordinal, SessionFaults] = {}
 
     def of(self, number: int) -> SessionFaults:
+        """Those of the session with this number, which counts POSTs from 1."""
         return self.sessions.get(number, self.every)
 
 
@@ -188,10 +189,12 @@ class Script:
         return self._spend(min(due)[1]) if due else None
 
     def cut_at_stop(self) -> Cut | None:
+        """The cut that is due at `stop_recording`, if any; it counts as done."""
         due = [i for i, cut in enumerate(self.faults.cuts) if cut.at_stop and self._left[i]]
         return self._spend(due[0]) if due else None
 
     def cut_at_final(self, ordinal: int) -> Cut | None:
+        """The cut that is due while this final (from 1) is on its way, if any; it counts as done."""
         due = [i for i, cut in enumerate(self.faults.cuts) if cut.at_final == ordinal and self._left[i]]
         return self._spend(due[0]) if due else None
 

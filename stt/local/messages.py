@@ -24,6 +24,7 @@ class Topic(Enum):
     LIFECYCLE = "lifecycle"
 
     def wanted(self, wants: Wants) -> bool:
+        """Whether a receiver asked for messages of this class."""
         return bool(getattr(wants, self.value))
 
 
@@ -36,6 +37,7 @@ class Message:
     body: dict[str, Any]
 
     def wire(self, session_id: str, created_at: datetime) -> dict[str, Any]:
+        """The message as an object, ready for JSON."""
         return {"type": self.type, "session_id": session_id, "created_at": iso(created_at), **self.body}
 
 
@@ -45,37 +47,45 @@ def iso(moment: datetime) -> str:
 
 
 def lifecycle(type_: str) -> Message:
+    """`start_session`, `start_recording` or `end_session`, which have no data."""
     return Message(Topic.LIFECYCLE, type_, {})
 
 
 def end_recording(duration: float) -> Message:
+    """`duration`: seconds of audio in the whole session."""
     return Message(Topic.LIFECYCLE, "end_recording", {"data": {"recording_duration": round(duration, 3)}})
 
 
 def ack(type_: str, data: dict[str, Any]) -> Message:
+    """A message of the client was taken; `type_` is that of the client's message."""
     return Message(Topic.ACK, type_, {"acknowledged": True, "error": None, "data": data})
 
 
 def refused(type_: str, reason: str) -> Message:
+    """A message of the client was not taken: an acknowledgement with `acknowledged: false`."""
     body = {"acknowledged": False, "error": {"message": reason}, "data": None}
     return Message(Topic.ACK, type_, body)
 
 
 def speech(type_: str, at: float, channel: int) -> Message:
+    """`speech_start` or `speech_end`; `at` in seconds of the session."""
     return Message(Topic.SPEECH, type_, {"data": {"time": round(at, 3), "channel": channel}})
 
 
 def transcript(id_: str, utterance: dict[str, Any], *, is_final: bool) -> Message:
+    """`id_`: channel and counter, `00_00000000`; `utterance` as made by `utterance()`."""
     topic = Topic.FINAL if is_final else Topic.PARTIAL
     return Message(topic, "transcript", {"data": {"id": id_, "is_final": is_final, "utterance": utterance}})
 
 
 def addon(type_: str, data: dict[str, Any] | None, error: str | None = None) -> Message:
+    """A translation or an annotation of one final: `data`, or `error` when there is none."""
     body = {"error": {"message": error} if error else None, "data": data}
     return Message(Topic.REALTIME, type_, body)
 
 
 def post(type_: str, data: dict[str, Any] | None) -> Message:
+    """A result of the whole session, after its last final."""
     return Message(Topic.POST, type_, {"data": data})
 
 

@@ -42,6 +42,7 @@ class Outbox:
         self.dropped = 0
 
     def put(self, item: Item) -> None:
+        """Append; never waits. A partial is skipped from CROWDED items on, above LIMIT the oldest item goes."""
         if len(self._items) >= CROWDED and isinstance(item, Letter) and item.topic is Topic.PARTIAL:
             self.dropped += 1
             return
@@ -52,19 +53,18 @@ class Outbox:
         self._filled.set()
 
     async def take(self) -> Item:
-        """Safe to cancel: nothing leaves before the return."""
+        """The oldest item; waits for one. Safe to cancel: nothing leaves before the return."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
         return self._items.popleft()
 
     def disconnected(self, *, replay: bool) -> None:
-        """Nobody listens any more. Acks and partials are of no use to the next connection; the rest waits for it.
+        """The client is gone. Acks and partials are of no use to its next connection; the rest waits for it.
 
         A repeated ack would be worse than useless: the client has already counted those bytes back in.
         """
-        kept = [item for item in self._items if replay and self._lasts(item)]
-        self._items = deque(kept)
+        self._items = deque([item for item in self._items if replay and self._lasts(item)])
 
     def _lasts(self, item: Item) -> bool:
         if isinstance(item, HangUp):

@@ -21,11 +21,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
+    """`at` in seconds of the audio fed to the recogniser."""
+
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
+    """`at` in seconds of the audio fed to the recogniser."""
+
     at: float
 
 
@@ -92,9 +96,11 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Return when audio can be heard. Raises: EngineUnavailable."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Let go of everything; recognisers that are open hear nothing more. Harmless before `start`."""
 
-    def open(self, listening: Listening, hear: Hear) -> Recogniser: ...
+    def open(self, listening: Listening, hear: Hear) -> Recogniser:
+        """Begin to hear one channel. `hear` is called from the event loop and must not wait."""
 
     def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
         """`results` of an add-on message of this kind without `channel`, or None when this engine cannot tell."""

@@ -131,10 +131,11 @@ class ScriptedEngine:
         """Nothing to stop."""
 
     def open(self, listening: Listening, hear: Hear) -> Recogniser:
+        """A recogniser that calls `hear` within `feed` and `finish`."""
         return ScriptedRecogniser(listening, hear)
 
     def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
-        """Days of the week are dates; whoever speaks of summer is happy, and of winter is not."""
+        """Days of the week are dates; a sentence with summer in it is happy, one with winter is not."""
         if kind == "named_entity_recognition":
             return [
                 {"entity_type": "DATE", "text": word.text, "start": word.start, "end": word.end}

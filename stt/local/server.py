@@ -21,12 +21,12 @@ from aiohttp import web
 from stt.local import messages
 from stt.local.archive import Archive, Query, Recorder, parse_query, request_id
 from stt.local.connection import Connection
-from stt.local.crew import Crew
 from stt.local.faults import BadPlan, Plan, Refusal, parse_plan
 from stt.local.live import Limits, Live
 from stt.local.messages import iso
 from stt.local.recogniser import Engine, EngineUnavailable
 from stt.local.request import REGIONS, BadRequest, SessionConfig, parse_request
+from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class LocalOptions:
     """`api_key` None: any key is accepted, but one must be there. `workers` None: one per core.
 
     `engine`: "pocketsphinx", "scripted", or an engine of one's own. `max_sessions`: open ones, above it 429.
-    `record_limit_bytes`: recorded audio kept in memory over all sessions, 0 records nothing. `public_url`: what the
+    `record_limit_bytes`: recorded audio in memory over all sessions, 0 records nothing. `public_url`: what the
     returned WebSocket URLs start with (ws://...), None: the host the client asked.
     """
 
@@ -71,7 +71,7 @@ class LocalServer:
         self.engine = _engine(self.options)
         recorder = Recorder(self.options.record_limit_bytes) if self.options.record_limit_bytes else None
         self._archive = Archive(self.options.keep_done, recorder)
-        self._crew = Crew()
+        self._tasks = TaskOwner()
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession | None = None
         self._closing = asyncio.Event()
@@ -86,11 +86,11 @@ class LocalServer:
 
     @property
     def faults(self) -> Plan:
+        """The plan in force. A new one holds for open sessions too, and its ordinals count anew."""
         return self._plan
 
     @faults.setter
     def faults(self, plan: Plan | dict[str, Any] | bytes | str | None) -> None:
-        """Replace the plan, also for open sessions, and count its ordinals anew."""
         self._plan = parse_plan(plan)
         self._posts = 0
         for live in self.sessions.values():
@@ -108,7 +108,7 @@ class LocalServer:
             stack.push_async_callback(self.engine.close)
             await self.engine.start()
             self._http = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-            stack.push_async_callback(self._crew.close)
+            stack.push_async_callback(self._tasks.cancel)
             runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=2.0)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
@@ -207,15 +207,15 @@ class LocalServer:
             faults=faults,
             limits=Limits(self.options.idle_s, self.options.max_duration_s, self.options.frame_limit_bytes),
             engine=self.engine,
-            crew=self._crew,
+            tasks=self._tasks,
             tape=self._archive.recorder,
         )
         self._archive.add(live)
-        if live.callbacks is not None and self._http is not None:
-            self._crew.start(live.callbacks.deliver(self._http), f"stt-callbacks-{live.id}")
+        if live.delivery.callbacks is not None and self._http is not None:
+            self._tasks.start(live.delivery.callbacks.deliver(self._http), f"stt-callbacks-{live.id}")
             start = messages.lifecycle("start_session")
             if start.topic.wanted(config.callback):
-                live.callbacks.put(start.wire(live.id, live.created_at))
+                live.delivery.callbacks.put(start.wire(live.id, live.created_at))
         return live
 
     async def _list_or_upgrade(self, request: web.Request) -> web.StreamResponse:
@@ -251,7 +251,7 @@ class LocalServer:
             raise _Refused(403, "this session has ended")
         if live.connected and live.faults.second_connection == "refuse":
             raise _Refused(403, "this session is connected already")
-        return await Connection(live, request, self._crew).run()
+        return await Connection(live, request, self._tasks).run()
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(self._archive.record(self._find(request)))

@@ -21,9 +21,9 @@ CANNOT: Final = "the local speech server cannot do this; the provider can"
 
 
 class Phase(Enum):
-    """Life of a session. Audio is taken in WAITING and RECORDING only."""
+    """Life of a session. Audio is taken in WAITING and RECORDING only; MOVES lists the steps."""
 
-    WAITING = "waiting"  # nobody has connected yet
+    WAITING = "waiting"  # no client has connected yet
     RECORDING = "recording"
     FINISHING = "finishing"  # stop_recording came; finals are still on their way
     DONE = "done"
@@ -79,6 +79,7 @@ class Session:
 
     @property
     def received(self) -> int:
+        """Bytes of audio since the session's start, acknowledged or not."""
         return self.acknowledged + len(self._held)
 
     @property
@@ -88,13 +89,16 @@ class Session:
 
     @property
     def status(self) -> str:
+        """As in the session's record: queued, processing, done or error."""
         return STATUS[self.phase]
 
     @property
     def accepts_audio(self) -> bool:
+        """Whether audio may still come: no stop, end or failure has been."""
         return self.phase in (Phase.WAITING, Phase.RECORDING)
 
     def move(self, to: Phase) -> None:
+        """Enter another phase. Raises: RuntimeError when MOVES does not list the step."""
         if (self.phase, to) not in MOVES:
             raise RuntimeError(f"a session cannot go from {self.phase.name} to {to.name}")
         self.phase = to
@@ -117,7 +121,7 @@ class Session:
         return messages.ack("audio_chunk", data), audio
 
     def resume(self) -> bytes:
-        """A client connects again. Returns kept audio that is to be heard now."""
+        """A client connects again. Returns audio that survived the cut and is to be heard now."""
         if self.faults.restart_ids:
             self._id_base = list(self._next_id)
         if self.faults.unacknowledged == "keep":

@@ -14,7 +14,6 @@ from contextlib import suppress
 from itertools import chain, repeat
 from typing import Any, Final
 
-from stt.local.crew import Crew
 from stt.local.recogniser import (
     EngineUnavailable,
     Event,
@@ -45,6 +44,7 @@ from stt.local.sphinx_wire import (
     answer_decoder,
     pack,
 )
+from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ class SphinxEngine:
 
     def __init__(self, workers: int | None = None) -> None:
         count = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        self._crew = Crew()
-        self._workers = [_Worker(i, self._crew) for i in range(count)]
+        self._tasks = TaskOwner()
+        self._workers = [_Worker(i, self._tasks) for i in range(count)]
         self._channels = 0
 
     @property
@@ -77,6 +77,7 @@ class SphinxEngine:
         return [worker.pid for worker in self._workers if worker.ready and worker.pid is not None]
 
     async def start(self) -> None:
+        """Start every worker and wait until its decoder is loaded. Raises: EngineUnavailable."""
         try:
             async with asyncio.TaskGroup() as group:
                 for worker in self._workers:
@@ -89,26 +90,30 @@ class SphinxEngine:
             raise
 
     async def close(self) -> None:
-        await self._crew.close()
+        """End the worker processes; one that does not exit within EXIT_S is killed."""
+        await self._tasks.cancel()
         await asyncio.gather(*(worker.stop() for worker in self._workers))
 
     def open(self, listening: Listening, hear: Hear) -> Recogniser:
+        """A channel of the worker with the fewest; `hear` is called when its reports come."""
         self._channels += 1
         worker = min(self._workers, key=lambda worker: len(worker.channels))
         return _Channel(self._channels, listening, hear, worker)
 
     def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
+        """None: it knows words only."""
         return None
 
     def translate(self, text: str, target: str) -> str | None:
+        """None: it knows English only."""
         return None
 
 
 class _Worker:
     """One worker process and the channels pinned to it. It is started again when it dies."""
 
-    def __init__(self, number: int, crew: Crew) -> None:
-        self.number, self._crew = number, crew
+    def __init__(self, number: int, tasks: TaskOwner) -> None:
+        self.number, self._tasks = number, tasks
         self.channels: dict[int, _Channel] = {}
         self._process: asyncio.subprocess.Process | None = None
         self.ready = False
@@ -136,7 +141,7 @@ class _Worker:
             why = answer.message if isinstance(answer, Broken) else "the worker process died"
             raise EngineUnavailable(f"PocketSphinx cannot be loaded: {why}; reinstall the package pocketsphinx")
         self.ready = True
-        self._crew.start(self._listen(), f"sphinx-worker-{self.number}")
+        self._tasks.start(self._listen(), f"sphinx-worker-{self.number}")
 
     async def stop(self) -> None:
         """End the process: the end of its input is its signal, a kill is the fallback."""
@@ -194,12 +199,12 @@ class _Worker:
 
 
 class _Channel:
-    """A recogniser: audio waits here until the worker has room, and is kept until its utterance is final."""
+    """A recogniser: audio waits here until the worker has room, and is held until its utterance is final."""
 
     def __init__(self, number: int, listening: Listening, hear: Hear, worker: _Worker) -> None:
         self._number, self._listening, self._hear, self._worker = number, listening, hear, worker
         self._waiting: deque[bytes] = deque()
-        self._kept = bytearray()  # given to the worker, from sample `_settled` on
+        self._unsettled = bytearray()  # given to the worker, from sample `_settled` on
         self._settled = self._heard = self._given = self._fed = 0  # samples
         self._utterance = 0
         self._announced = -1  # the last utterance whose start was reported
@@ -241,8 +246,8 @@ class _Channel:
             return  # the worker's restart calls again
         how = self._listening
         self._worker.tell(Open(self._number, how.endpointing_s, how.longest_s, self._settled, self._utterance))
-        again = bytes(self._kept)
-        self._kept.clear()
+        again = bytes(self._unsettled)
+        self._unsettled.clear()
         self._given = self._heard = self._settled
         self._finish_told = False
         pieces = [again[at : at + PIECE_BYTES] for at in range(0, len(again), PIECE_BYTES)]
@@ -255,16 +260,16 @@ class _Channel:
         if self._strikes < STRIKES:
             self._hear(Stumbled("the recogniser crashed; the unfinished utterance is being heard again"))
             return
-        lost = len(self._kept) / 2 / RATE
+        lost = len(self._unsettled) / 2 / RATE
         self._strikes = 0
-        self._settled += len(self._kept) // 2
-        self._kept.clear()
+        self._settled += len(self._unsettled) // 2
+        self._unsettled.clear()
         self._utterance += 1
         self._hear(Stumbled(f"the recogniser crashed again on the same {lost:.1f} s of audio, which are skipped"))
 
     def reported(self, report: Report) -> None:
         if report.settled > self._settled:
-            del self._kept[: 2 * (report.settled - self._settled)]
+            del self._unsettled[: 2 * (report.settled - self._settled)]
             self._settled, self._utterance = report.settled, report.utterance
             self._strikes = 0
         self._heard = report.heard
@@ -293,7 +298,7 @@ class _Channel:
             return
         while self._waiting and self._given - self._heard < WINDOW:
             pcm = self._waiting.popleft()
-            self._kept += pcm
+            self._unsettled += pcm
             self._given += len(pcm) // 2
             partials = self._listening.partials and self.behind_s < NO_PARTIALS_S
             self._worker.tell(Audio(self._number, pcm, partials))

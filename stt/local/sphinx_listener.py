@@ -1,4 +1,4 @@
-"""One channel's ear: cuts audio into utterances and has a PocketSphinx decoder read them.
+"""Cuts one channel's audio into utterances and has a PocketSphinx decoder read them.
 
 Frames of 20 ms; measured choices from the project's engine study: WebRTC detection in mode 2, 300 ms of pre-roll (no
 onset lost), a slow gain towards -26 dBFS (the decoder's features follow loudness), the decoder kept for the whole
@@ -21,7 +21,7 @@ FRAME_BYTES: Final = 2 * FRAME
 FRAME_S: Final = FRAME / RATE
 PRE_ROLL: Final = 15  # frames
 OPENS_ON: Final = 3  # voiced frames ...
-OPENS_IN: Final = 5  # ... out of the last so many
+OPENS_IN: Final = 5  # ... out of this many
 DEAF_FRAMES: Final = 6  # the detector calls the first 100 ms of every track speech
 SHORTEST_ENDPOINTING_S: Final = 0.3  # below that this decoder loses more words than it wins time
 PARTIAL_FRAMES: Final = 15
@@ -33,15 +33,18 @@ LEVEL_PACE: Final = 0.01  # share of a new frame in the running level: about 2 s
 class Detector(Protocol):
     """`pocketsphinx.Vad`."""
 
-    def is_speech(self, frame: bytes) -> bool: ...
+    def is_speech(self, frame: bytes) -> bool:
+        """Whether a frame of FRAME samples (s16le) is speech."""
 
 
 class Decoders(Protocol):
     """Loaded decoders, handed out and taken back."""
 
-    def take(self) -> Any: ...
+    def take(self) -> Any:
+        """A decoder with nothing heard yet; loading one takes half a second."""
 
-    def give_back(self, decoder: Any) -> None: ...
+    def give_back(self, decoder: Any) -> None:
+        """Outside an utterance; the next holder finds it as fresh."""
 
 
 class Listener:
@@ -62,10 +65,12 @@ class Listener:
 
     @property
     def heard(self) -> int:
+        """Samples since the channel's beginning that were pushed."""
         return self._position + len(self._held) // 2
 
     @property
     def settled(self) -> int:
+        """Samples before the utterance in progress, or before what may become its pre-roll."""
         return self._position - len(self._ring) * FRAME if self._began is None else self._began
 
     def push(self, pcm: bytes, *, partials: bool) -> Iterable[Started | Ended | Text]:

@@ -21,16 +21,22 @@ class Open(msgspec.Struct, tag="open", frozen=True):
 
 
 class Audio(msgspec.Struct, tag="audio", frozen=True):
+    """Whole samples of 16 kHz mono s16le; `partials`: whether partial transcripts are wanted now."""
+
     channel: int
     pcm: bytes
     partials: bool
 
 
 class Finish(msgspec.Struct, tag="finish", frozen=True):
+    """No more audio comes: answer with what is left."""
+
     channel: int
 
 
 class Close(msgspec.Struct, tag="close", frozen=True):
+    """Forget the channel; there is no answer."""
+
     channel: int
 
 
@@ -50,11 +56,15 @@ class Broken(msgspec.Struct, tag="broken", frozen=True):
 
 
 class Started(msgspec.Struct, tag="started", frozen=True):
+    """An utterance began at `at`, in seconds of the channel."""
+
     at: float
     utterance: int
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):
+    """Its last voiced frame ended at `at`, in seconds of the channel."""
+
     at: float
 
 
@@ -90,5 +100,6 @@ answer_decoder = msgspec.msgpack.Decoder[Answer](Answer)
 
 
 def pack(item: Order | Answer) -> bytes:
+    """One message with its length in front (LENGTH)."""
     body = _encoder.encode(item)
     return LENGTH.pack(len(body)) + body

@@ -30,7 +30,7 @@ from stt.local.sphinx_wire import (
 CONFIG: Final = {"fwdflat": False, "maxhmmpf": 3000, "maxwpf": 20, "topn": 2, "loglevel": "FATAL"}
 # Where the running cepstral mean starts; a generic one learned on mixed voices takes 10 points off the error rate.
 CMN_PRIOR: Final = "50.68,8.41,-0.99,21.22,-8.48,0.91,-2.51,-7.88,-0.67,-4.34,3.38,-1.67,-1.23"
-SPARE: Final = 4  # idle decoders kept, about 90 MB each
+SPARE: Final = 4  # idle decoders in memory, about 90 MB each
 NICENESS: Final = 5  # the server's event loop goes first
 
 
@@ -41,6 +41,7 @@ class LoadedDecoders:
         self._free: list[Any] = []
 
     def take(self) -> Any:
+        """An idle decoder, or a new one. Raises: ImportError, RuntimeError, OSError when none can be loaded."""
         if self._free:
             return self._free.pop()
         from pocketsphinx import Decoder
@@ -50,6 +51,7 @@ class LoadedDecoders:
         return decoder
 
     def give_back(self, decoder: Any) -> None:
+        """Keep it for the next utterance, its noise estimate reset; beyond SPARE it is dropped."""
         if len(self._free) < SPARE:
             decoder.set_cmn(CMN_PRIOR)
             self._free.append(decoder)
@@ -63,6 +65,7 @@ class Worker:
         self._listeners: dict[int, Listener] = {}
 
     def obey(self, order: Order) -> Answer | None:
+        """Do what the server asks. Returns: a report for Audio and Finish of a known channel, else None."""
         if isinstance(order, Open):
             from pocketsphinx import Vad
 
@@ -86,6 +89,7 @@ class Worker:
 
 
 def main() -> int:
+    """Answer orders until standard input ends. Returns: the exit status, 1 when the engine cannot be loaded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which then closes our input
     os.nice(NICENESS)
     source = sys.stdin.buffer

@@ -20,6 +20,7 @@ from gateway.sessions.usecases.server_transcription import ServerTranscription
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.upkeep import Upkeep, UpkeepOptions
 from gateway.sessions.usecases.video_sessions import VideoSessions
+from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.transcription.usecases.records import TranscriptionRecord
 
 BEGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -313,13 +314,24 @@ class FakeControl:
             self.stopped.append(slug)
         return self.stops
 
-    async def transcription(self, slug: str) -> TranscriptionRecord | None:
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
         await asyncio.sleep(0)
         if slug not in self.last:
             return None
         state, reason = self.last[slug]
         return TranscriptionRecord(
-            "t-0", "session", slug, "livekit", state, BEGIN, None, reason, None, None, {}, last_seq=0
+            "t-0",
+            "session",
+            slug,
+            "livekit",
+            TranscriptionState(state),
+            BEGIN,
+            None,
+            reason,
+            None,
+            None,
+            {},
+            last_seq=0,
         )
 
 

@@ -46,6 +46,8 @@ class Who(StrEnum):
 
 
 class What(StrEnum):
+    """What a caller asks to do, by the words of an error text."""
+
     CREATE = "create"
     LIST = "list"
     VIEW = "view"
@@ -93,6 +95,8 @@ TABLE: Final[Mapping[What, Rule]] = {
 
 
 class Verdict(Enum):
+    """What `decide` finds."""
+
     ALLOWED = auto()
     UNKNOWN = auto()  # a credential is needed
     DENIED = auto()

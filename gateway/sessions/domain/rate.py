@@ -1,4 +1,4 @@
-"""How often somebody may ask: so many a minute, and as many at once. Pure.
+"""Rate limiting: so many requests a minute, and as many at once after a pause. Pure.
 
 The generic cell rate algorithm: one moment is kept for each key, that until which the key's allowance is spent.
 """

@@ -12,10 +12,10 @@ from typing import Final
 class SessionStatus(StrEnum):
     """Names as in the app's table."""
 
-    CREATED = "CREATED"  # made, nobody has come
-    LIVE = "LIVE"  # somebody has joined
+    CREATED = "CREATED"  # made; no participant has joined yet
+    LIVE = "LIVE"  # since the first join
     ENDED = "ENDED"  # over, ready for analysis
-    EXPIRED = "EXPIRED"  # nobody ever came
+    EXPIRED = "EXPIRED"  # no participant joined in time
 
 
 _S = SessionStatus
@@ -33,6 +33,7 @@ def may_move(before: str, after: SessionStatus) -> bool:
 
 
 def is_over(status: str) -> bool:
+    """Nothing new begins in it. False for a label that the app has added since."""
     return status in (SessionStatus.ENDED, SessionStatus.EXPIRED)
 
 
@@ -62,6 +63,8 @@ class VideoSession:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
+    """The app's row. `role` is a Role, or a label that the app has added since; `left_at` is None while present."""
+
     id: str
     session_id: str
     user_id: str | None
@@ -96,5 +99,5 @@ def new_slug(choose: Callable[[str], str]) -> str:
     return "".join(choose(SLUG_LETTERS) for _ in range(SLUG_LENGTH))
 
 
-# Under names that begin so the gateway itself sits in rooms; whoever took one would throw it out.
+# The gateway joins LiveKit rooms under such identities; a participant of the same identity would disconnect it.
 RESERVED_IDENTITIES: Final = "transcriber-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.sessions.infra.repositories import (
@@ -21,11 +22,15 @@ from gateway.sessions.usecases.server_transcription import History, ServerTransc
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.upkeep import Chore, Upkeep, UpkeepOptions
 from gateway.sessions.usecases.video_sessions import VideoSessions
-from storage.postgres.pool import Database
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsModule:
+    """The use cases, and the repositories that they share."""
+
     repository: PostgresSessions
     participants: PostgresParticipants
     admission: Admission

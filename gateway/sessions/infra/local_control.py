@@ -1,4 +1,4 @@
-"""Transcriptions of this program, as a session starts and stops them: a direct call."""
+"""Transcriptions of this process, as a session starts and stops them: direct calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.sessions.usecases.ports import Begun
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
-from gateway.transcription.domain.transcription import StartRequest, TranscriptionState
+from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import Transcriptions, again
 
@@ -16,7 +16,7 @@ LOOK_S: Final = 0.5
 
 
 class LocalControl:
-    """`patience_s`: how long another replica is awaited that runs it; it notices an ended session by itself."""
+    """`patience_s`: how long to wait for a run on another replica, which notices by itself that its session is over."""
 
     def __init__(self, transcriptions: Transcriptions, records: Records, patience_s: float) -> None:
         self._transcriptions = transcriptions
@@ -25,7 +25,7 @@ class LocalControl:
 
     async def start(self, slug: str, source: str) -> Begun:
         """With the options of the session's last one, if that had the same source."""
-        last = await self._records.transcription(slug)
+        last = await self._records.transcriptions.newest(slug)
         request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
         started = await self._transcriptions.start(request)
         record = started.record
@@ -34,6 +34,7 @@ class LocalControl:
         )
 
     async def stop(self, slug: str, reason: str) -> bool:
+        """False when another replica's run has not stopped within `patience_s`. Raises: SessionError."""
         try:
             async with asyncio.timeout(self._patience_s):
                 while True:
@@ -50,21 +51,23 @@ class LocalControl:
 
 
 class NoControl:
-    """For a process that transcribes nothing: it waits until those that do have stopped by themselves."""
+    """For a process that transcribes nothing: waits until the replica that does has noticed the end and stopped."""
 
     def __init__(self, records: Records, patience_s: float) -> None:
         self._records = records
         self._patience_s = patience_s
 
     async def start(self, slug: str, source: str) -> Begun:
+        """Raises: NotReady, always."""
         raise NotReady("this process does not transcribe")
 
     async def stop(self, slug: str, reason: str) -> bool:
+        """Waits; stops nothing. False when it has not stopped within `patience_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
                 while True:
-                    last = await self._records.transcription(slug)
-                    if last is None or last.state == TranscriptionState.STOPPED:
+                    last = await self._records.transcriptions.newest(slug)
+                    if last is None or last.is_stopped:
                         return True
                     await asyncio.sleep(LOOK_S)
         return False

@@ -12,7 +12,7 @@ from storage.redis.throttle import RedisAway, Throttle
 log = logging.getLogger(__name__)
 
 KEYS: Final = 100_000
-# So long Redis is left alone after it has not answered: requests must not wait for it one by one.
+# How long Redis is not asked after it has not answered: requests must not wait for it one by one.
 AWAY_S: Final = 5.0
 _PREFIX: Final = "gateway:rate:"
 
@@ -26,6 +26,7 @@ class MemoryLimiter:
         self._spent_until: dict[str, float] = {}  # least recently used first
 
     async def wait_s(self, rate_name: str, per_minute: int, key: str) -> float:
+        """Never waits and never fails."""
         whole = f"{rate_name}:{key}"
         spent_until = self._spent_until.pop(whole, 0.0)
         after, wait_s = take(Rate(rate_name, per_minute), spent_until, self._clock.monotonic())
@@ -46,6 +47,7 @@ class RedisLimiter:
         self._ask_again_at = 0.0
 
     async def wait_s(self, rate_name: str, per_minute: int, key: str) -> float:
+        """Waits for Redis at most once in AWAY_S while it does not answer. Never fails."""
         if not self.away or self._clock.monotonic() >= self._ask_again_at:
             try:
                 wait_s = await self._throttle.take(f"{_PREFIX}{rate_name}:{key}", per_minute)

@@ -181,5 +181,6 @@ def _refused(answer: _Answer) -> ControlRefused:
 
 @asynccontextmanager
 async def open_remote_control(options: RemoteOptions) -> AsyncIterator[RemoteControl]:
+    """Calls are made inside the block. Nothing is asked of the other gateway yet."""
     async with aiohttp.ClientSession() as http:
         yield RemoteControl(options, http)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -12,12 +13,17 @@ from gateway.clock import Clock
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.sessions.usecases.ports import Ending, Joined, Joining, NewSession, SlugTaken, TablesOfTheApp
 from storage.postgres import errors, sessions
-from storage.postgres.pool import Database
 from storage.postgres.segments import NewSegment, SegmentRow, Segments
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
 
 
 class PostgresSessions:
-    """`own_tables`: the app's tables are ours, so that spaces are made as signed tokens name them."""
+    """The port SessionRepository.
+
+    `own_tables`: our migrations made the app's tables, so spaces are added as signed tokens name them.
+    """
 
     def __init__(self, database: Database, clock: Clock, *, own_tables: bool) -> None:
         self._sessions = sessions.Sessions(database)
@@ -102,7 +108,7 @@ class PostgresSessions:
 
 
 class PostgresParticipants:
-    """`own_tables`: users are made as signed tokens name them."""
+    """The port ParticipantRepository. `own_tables`: users are made as signed tokens name them."""
 
     def __init__(self, database: Database, clock: Clock, *, own_tables: bool) -> None:
         self._participants = sessions.Participants(database)
@@ -139,6 +145,8 @@ class PostgresParticipants:
 
 
 class PostgresTranscripts:
+    """The port TranscriptRepository."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._segments = Segments(database)
         self._clock = clock
@@ -169,6 +177,8 @@ class PostgresTranscripts:
 
 
 class PostgresEndings:
+    """The port Endings, on `gateway.session_ending`."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._endings = sessions.Endings(database)
         self._clock = clock
@@ -193,6 +203,8 @@ class PostgresEndings:
 
 
 class PostgresDuties:
+    """The port Duties, on `gateway.duty`; leases are measured by this process's clock."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._duties = sessions.Duties(database)
         self._clock = clock

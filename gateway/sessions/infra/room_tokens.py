@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from gateway.transcription.infra import livekit_tokens
-from gateway.transcription.infra.livekit_tokens import Keys
+
+if TYPE_CHECKING:
+    from gateway.transcription.infra.livekit_tokens import Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,4 +21,5 @@ class LivekitPasses:
     lifetime: timedelta
 
     def mint(self, room: str, identity: str, name: str | None) -> str:
+        """A signed JWT, good from now for `lifetime`; the server is not asked."""
         return livekit_tokens.participant(self.keys, room, identity, name, self.lifetime)

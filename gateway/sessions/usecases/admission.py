@@ -1,4 +1,4 @@
-"""The door of every use case about one session: is there such a session, and may this caller do that with it?"""
+"""Authorisation, before every use case about one session: does it exist, and may this caller do that with it now?"""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _SLUG_LIMIT = 128
 
 
 class Admission:
+    """Reads the session and the caller's relations to it, then asks the table in `domain.access`."""
+
     def __init__(self, sessions: SessionRepository, participants: ParticipantRepository) -> None:
         self._sessions = sessions
         self._participants = participants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.access import Caller, Kind, What, is_person
@@ -11,7 +12,9 @@ from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticip
 from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import Joining, ParticipantRepository, SessionRepository
-from gateway.sessions.usecases.server_transcription import ServerTranscription
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.server_transcription import ServerTranscription
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ class JoinRequest:
 
 
 class Attendees:
+    """Participants as the app lets them in, and as the media server sees them."""
+
     def __init__(
         self,
         sessions: SessionRepository,
@@ -41,7 +46,7 @@ class Attendees:
         self._transcription = transcription
 
     async def join(self, caller: Caller, slug: str, request: JoinRequest) -> Participant:
-        """upsertParticipantOnJoin. The first join makes the session LIVE; every join sees to its transcription.
+        """upsertParticipantOnJoin. The first join makes the session LIVE; each join sees to its transcription.
 
         Raises: IdentityTaken, and as `Admission.session`.
         """
@@ -56,7 +61,10 @@ class Attendees:
         return await self._enter(session, joining)
 
     async def leave(self, caller: Caller, slug: str, identity: str | None) -> Participant:
-        """markParticipantLeft, by oneself or by the app; idempotent."""
+        """markParticipantLeft, by the participant or by the app; idempotent.
+
+        Raises: NoSuchParticipant, Denied, and as `Admission.session`.
+        """
         session = await self._admission.session(caller, slug, What.LEAVE)
         chosen = identity or caller.id
         found = await self._participants.by_identity(session.id, chosen)
@@ -68,27 +76,31 @@ class Attendees:
         return await self._participants.by_identity(session.id, chosen) or found
 
     async def active(self, caller: Caller, slug: str) -> list[Participant]:
+        """Those who have joined and not left, the longest present first. Raises: as `Admission.session`."""
         session = await self._admission.session(caller, slug, What.VIEW)
         return await self._participants.of(session.id, active_only=True)
 
-    async def everybody(self, caller: Caller, slug: str) -> list[Participant]:
-        """Also those who have left."""
+    async def everyone(self, caller: Caller, slug: str) -> list[Participant]:
+        """As `active`, with those who have left."""
         session = await self._admission.session(caller, slug, What.VIEW)
         return await self._participants.of(session.id, active_only=False)
 
     # --- what the media server has seen --------------------------------------------------------------------
 
     async def came(self, room: str, identity: str, name: str | None) -> None:
-        """Somebody is in the room of that name, which may be no session's. Raises: RecordsUnavailable."""
+        """A participant is in the LiveKit room of that name, which may be no session's; idempotent.
+
+        Begins no transcription: `Attendance` does for rooms. Raises: RecordsUnavailable.
+        """
         session = await self._sessions.by_slug(room)
         if session is not None and not is_over(session.status):
             try:
                 await self._enter(session, Joining(identity, name or None, trusted=True), transcribe=False)
             except (SessionOver, SessionNotFound):
-                return  # at this very moment
+                return  # ended or deleted since it was read
 
     async def went(self, room: str, identity: str) -> None:
-        """Raises: RecordsUnavailable."""
+        """A participant has left the LiveKit room; as `came`."""
         session = await self._sessions.by_slug(room)
         if session is not None:
             await self._leave(session, identity)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from gateway.clock import Clock
@@ -15,23 +15,25 @@ from gateway.outage import RecordsUnavailable
 from gateway.sessions.domain.errors import SessionNotLive
 from gateway.sessions.domain.video_session import SessionStatus, VideoSession, may_move
 from gateway.sessions.usecases.ports import Ending, Endings, SessionRepository
-from gateway.sessions.usecases.server_transcription import ServerTranscription
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.server_transcription import ServerTranscription
 
 log = logging.getLogger(__name__)
 
 FollowUp = Callable[[str], Awaitable[object]]
 """One of the things that follow an end: given the session's id. Repeating it does no harm."""
 Erase = Callable[[str, str], Awaitable[object]]
-"""Nothing of a session is left, given its id and slug."""
+"""Deletes everything of a session, given its id and slug."""
 
-# Who ends a session does what follows at once; this is when somebody else does if that one has died.
+# The replica that ends a session does at once what follows; another one does after this time, if that one has died.
 FOLLOW_UP_S: Final = 120.0
 RETRY_S: Final = 60.0
 RETRY_MOST_S: Final = 3_600.0
 
 
 class Closing:
-    """`follow_ups`: by name, in this order, once the transcription has stopped."""
+    """`follow_ups`: by name, done in this order once the transcription has stopped. `erase`: see `Erase`."""
 
     def __init__(
         self,
@@ -70,14 +72,20 @@ class Closing:
         await self.follow_up(session)
 
     async def end_inactive(self, session: VideoSession, since: datetime) -> bool:
-        """LIVE → ENDED unless something has happened meanwhile; what follows is due at once, and not waited for."""
+        """LIVE → ENDED unless there was activity after `since`. What follows is noted, due at once, and not awaited.
+
+        Returns: whether this call ended it. Raises: RecordsUnavailable.
+        """
         ended = await self._sessions.end(session.id, self._clock.now(), since)
         if ended:
             log.info("session ended: nothing has happened in it for long", extra={"session": session.slug})
         return ended
 
     async def follow_up(self, session: VideoSession) -> bool:
-        """Do what follows the end, if it is not done. Returns: whether all is done; else it is due again later."""
+        """Do what follows the end, if it is not done; one call a session at a time in this process.
+
+        Returns: whether all is done; else it is due again, after a pause that doubles. Raises: RecordsUnavailable.
+        """
         async with self._lock(session.id):
             ending = await self._endings.pending(session.id)
             try:
@@ -108,7 +116,7 @@ class Closing:
         return True
 
     async def repeat(self, ending: Ending) -> bool:
-        """An ending whose time has come. Returns: whether all is done."""
+        """Do what is noted in `ending`, once more. Returns: as `follow_up`."""
         session = await self._sessions.by_id(ending.session_id)
         if session is None:
             await self._endings.done(ending.session_id)
@@ -116,7 +124,7 @@ class Closing:
         return await self.follow_up(session)
 
     async def delete(self, session: VideoSession) -> None:
-        """Nothing of the session is left, but its billing records.
+        """Delete the session and all of it but its usage rows, which are billing records.
 
         Raises: SessionNotFound, RecordsUnavailable; DeletingRefused, then the session has ended and is still there.
         """

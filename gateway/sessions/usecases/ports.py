@@ -53,6 +53,8 @@ class TablesOfTheApp(Exception):
 
 
 class SessionRepository(Protocol):
+    """The app's sessions. A move of the state is one conditional statement: of two calls at once, one makes it."""
+
     @property
     def default_space(self) -> str:
         """The space of a gateway without an app."""
@@ -60,12 +62,18 @@ class SessionRepository(Protocol):
     async def create(self, new: NewSession) -> VideoSession:
         """Status CREATED. Raises: SlugTaken; LookupError when there is no such space."""
 
-    async def by_slug(self, slug: str) -> VideoSession | None: ...
-    async def by_id(self, session_id: str) -> VideoSession | None: ...
+    async def by_slug(self, slug: str) -> VideoSession | None:
+        """None when there is none, or when it was deleted."""
+
+    async def by_id(self, session_id: str) -> VideoSession | None:
+        """None when there is none, or when it was deleted."""
+
     async def listed(self, space_id: str | None, limit: int, before: str | None) -> list[VideoSession]:
         """Newest first, without the expired; None: of all spaces. `before`: the slug of the last one seen."""
 
-    async def join_token_sha256(self, session_id: str) -> bytes | None: ...
+    async def join_token_sha256(self, session_id: str) -> bytes | None:
+        """Of the token that guests must show; None when they need none. Never changes."""
+
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         """LIVE → ENDED. Returns: whether this call made the move.
 
@@ -93,28 +101,35 @@ class SessionRepository(Protocol):
 
 
 class ParticipantRepository(Protocol):
+    """Who has joined which session; one row an identity and session."""
+
     async def enter(self, session_id: str, joining: Joining) -> Joined | None:
-        """Upsert by identity; CREATED becomes LIVE with it, and activity is noted.
+        """Upsert by identity; CREATED becomes LIVE and activity is noted, in the same transaction; may be repeated.
 
         Returns: None, and nothing has changed, when the session is over or gone, or the identity another user's.
         """
 
     async def leave(self, session_id: str, identity: str) -> bool:
-        """Returns: whether that participant was there."""
+        """Note when. Returns: whether that participant was present; a repeat changes nothing."""
 
-    async def by_identity(self, session_id: str, identity: str) -> Participant | None: ...
+    async def by_identity(self, session_id: str, identity: str) -> Participant | None:
+        """Present or not; None when that identity has never joined."""
+
     async def of(self, session_id: str, *, active_only: bool) -> list[Participant]:
-        """The longest present first."""
+        """Who joined first comes first; without `active_only` also those who have left."""
 
 
 class TranscriptRepository(Protocol):
+    """The app's segments, written by a transcription or by the app."""
+
     async def append(self, session_id: str, participant_id: str | None, segment: Segment) -> None:
-        """Insert or update by utterance; a final is never undone."""
+        """Insert or update by utterance; a late partial never replaces a final. May be repeated."""
 
     async def of(self, session_id: str, *, finals_only: bool) -> list[Segment]:
         """In spoken order."""
 
-    async def by_utterance(self, session_id: str, utterance_id: str) -> Segment | None: ...
+    async def by_utterance(self, session_id: str, utterance_id: str) -> Segment | None:
+        """As stored now; None when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,30 +141,40 @@ class Ending:
 
 
 class Endings(Protocol):
-    async def pending(self, session_id: str) -> Ending | None: ...
-    async def due(self, limit: int) -> list[Ending]: ...
+    """What has to follow ended sessions: one row a session, written with the end itself (`SessionRepository.end`)."""
+
+    async def pending(self, session_id: str) -> Ending | None:
+        """What is noted for a session; None when all of it is done, or the app has ended the session itself."""
+
+    async def due(self, limit: int) -> list[Ending]:
+        """Those whose time has come, the longest due first. Nothing is reserved: see to it that one replica asks."""
+
     async def later(self, session_id: str, at: datetime) -> None:
         """An attempt has failed; the next one is due then."""
 
-    async def done(self, session_id: str) -> None: ...
+    async def done(self, session_id: str) -> None:
+        """All is done; repeating it changes nothing."""
 
 
 class Duties(Protocol):
-    """Work that one replica at a time does for all."""
+    """Work that one replica at a time does for all: a lease by name. It fences nothing: the work must be idempotent."""
 
     async def take(self, name: str, owner: str, for_s: float) -> bool:
-        """Take it or keep it for so long. Returns: False while another one has it."""
+        """Take the duty, or renew it, for `for_s` seconds. Returns: False while another owner has it."""
 
-    async def leave(self, name: str, owner: str) -> None: ...
+    async def leave(self, name: str, owner: str) -> None:
+        """Free for the next replica at once. Changes nothing when `owner` does not have it."""
 
 
 class RoomTokens(Protocol):
+    """Access tokens of LiveKit rooms, made here: the server is not asked."""
+
     @property
     def url(self) -> str:
         """Where browsers reach the LiveKit server."""
 
     def mint(self, room: str, identity: str, name: str | None) -> str:
-        """A token to join, publish and subscribe; valid for hours."""
+        """A token to join the room, publish and subscribe, as `identity`; how long it is valid is the adapter's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +191,20 @@ class Begun:
 
 
 class TranscriptionControl(Protocol):
-    """Start and stop transcribing: in this process, or on another gateway. Both are idempotent."""
+    """Start and stop transcribing: in this process, or on another gateway. Both calls may be repeated."""
 
     async def start(self, slug: str, source: str) -> Begun:
-        """Raises: SessionError."""
+        """Start, or find what runs already (`created` tells). Raises: SessionError; it may pass (`passing`)."""
 
     async def stop(self, slug: str, reason: str) -> bool:
-        """Drained. Returns: whether nothing transcribes the session any more. Raises: SessionError."""
+        """Stop, and wait until the last finals are stored. Returns: whether no transcription of it is left anywhere.
+
+        Raises: SessionError.
+        """
 
 
 class RateLimiter(Protocol):
+    """Counts requests by rate and key."""
+
     async def wait_s(self, rate_name: str, per_minute: int, key: str) -> float:
-        """Count one request of that key. Returns: 0 when it is granted, else how long to wait."""
+        """Ask for one request of that key. Returns: 0 when it is granted and counted, else seconds to wait."""

@@ -1,4 +1,4 @@
-"""Who asks too often is told when to come back."""
+"""Rate limits per user or address: a caller above one is told when to ask again."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ class Rates:
         await self._take("create", self._options.create, caller, address)
 
     async def list(self, caller: Caller, address: str) -> None:
+        """Raises: TooManyRequests."""
         await self._take("list", self._options.list, caller, address)
 
     async def join(self, caller: Caller, address: str) -> None:
-        """Also for a room's token: guessing join tokens is slow then."""
+        """Also for a room's token, so that guessing join tokens is slow. Raises: TooManyRequests."""
         await self._take("join", self._options.join, caller, address)
 
     async def _take(self, name: str, per_minute: int, caller: Caller, address: str) -> None:

@@ -17,13 +17,15 @@ from gateway.transcription.usecases.records import TranscriptionRecord
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-# Sessions whose transcription is being begun. Above it, a join begins none; the session's next join does.
+# Most transcriptions being begun at once. Above it a join begins none; the session's next join does.
 BEGINNINGS: Final = 1_000
 
 
 class History(Protocol):
-    async def transcription(self, slug: str) -> TranscriptionRecord | None:
-        """The session's newest. Raises: RecordsUnavailable."""
+    """Which transcriptions there have been."""
+
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
+        """The session's, running or stopped; None when it never had one. Raises: RecordsUnavailable."""
 
 
 class ServerTranscription:
@@ -48,6 +50,7 @@ class ServerTranscription:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
+        """Joins begin transcriptions inside the block. At its end those being begun are given up, and awaited."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             try:
@@ -59,10 +62,14 @@ class ServerTranscription:
 
     @property
     def beginning(self) -> int:
+        """How many sessions' transcriptions are being begun; at most BEGINNINGS."""
         return len(self._beginning)
 
     def begin(self, slug: str) -> None:
-        """Somebody has joined: see to it that the session is transcribed. Never waits and never fails."""
+        """A participant has joined: a task begins the session's transcription. Never waits and never raises.
+
+        While the control does not answer, the task tries again after RETRY_AFTER_S; then it gives up, which is counted.
+        """
         if self._source is None or self._tasks is None or slug in self._beginning:
             return
         if len(self._beginning) >= BEGINNINGS:
@@ -74,7 +81,7 @@ class ServerTranscription:
         task.add_done_callback(lambda _: self._beginning.pop(slug, None))
 
     async def start(self, slug: str, source: str | None) -> Begun:
-        """Because somebody asks for it. Raises: SessionError, RecordsUnavailable."""
+        """As a caller asks for it; idempotent. Raises: SessionError, RecordsUnavailable."""
         return await self._control.start(slug, source or self._source or "livekit")
 
     async def stop(self, slug: str, reason: str) -> bool:
@@ -105,5 +112,5 @@ class ServerTranscription:
                     return
 
     async def _last(self, slug: str) -> tuple[str, str | None] | None:
-        record = await self._history.transcription(slug)
+        record = await self._history.newest(slug)
         return None if record is None else (record.state, record.stop_reason)

@@ -1,4 +1,4 @@
-"""Segments that somebody else than a transcription of ours brings, and all of a session's in spoken order."""
+"""Segments that the app writes itself, and all segments of a session in spoken order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from gateway.sessions.usecases.ports import ParticipantRepository, TranscriptRep
 
 
 class Transcripts:
+    """Every method raises as `Admission.session`, and RecordsUnavailable."""
+
     def __init__(
         self, transcripts: TranscriptRepository, participants: ParticipantRepository, admission: Admission
     ) -> None:

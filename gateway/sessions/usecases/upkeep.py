@@ -1,4 +1,4 @@
-"""What nobody asks for: quiet sessions end, stale ones expire, endings are completed. By one replica at a time."""
+"""Periodic upkeep: quiet sessions end, stale ones expire, endings are completed. By one replica at a time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.clock import Clock
 from gateway.errors import SessionError
 from gateway.outage import Outage, RecordsUnavailable
-from gateway.sessions.usecases.closing import Closing
 from gateway.sessions.usecases.ports import Duties, Ending, Endings, SessionRepository
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.closing import Closing
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class UpkeepOptions:
 
 
 class Upkeep:
+    """Each step may be repeated, by several replicas at once too: the moves are conditional statements."""
+
     def __init__(
         self,
         sessions: SessionRepository,
@@ -79,7 +83,7 @@ class Upkeep:
         return len(expired)
 
     async def complete_endings(self) -> int:
-        """What follows ends and was not done. Returns: how many are complete now."""
+        """Do what should have followed an end: it failed, or its replica died. Returns: how many are complete now."""
         places = asyncio.Semaphore(_AT_ONCE)
 
         async def one(ending: Ending) -> bool:
@@ -120,7 +124,7 @@ class Upkeep:
         finally:
             try:
                 async with asyncio.timeout(2):
-                    await self._duties.leave(DUTY, options.owner)  # else it is free when its time is over
+                    await self._duties.leave(DUTY, options.owner)  # without this it is free after three rounds
             except (RecordsUnavailable, TimeoutError):
                 log.info("the duty %s was not handed over", DUTY)
 
@@ -128,7 +132,8 @@ class Upkeep:
 class Ongoing(Protocol):
     """A transcription of this replica."""
 
-    def stop(self, reason: str) -> None: ...
+    def stop(self, reason: str) -> None:
+        """Begin to drain, and return at once; repeating it changes nothing. `reason` is shown."""
 
 
 async def stop_what_is_over(

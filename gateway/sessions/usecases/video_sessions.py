@@ -7,16 +7,18 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.errors import SessionNotFound
 from gateway.sessions.domain.access import Caller, Kind, What
 from gateway.sessions.domain.errors import NoRooms, NoSuchSpace
 from gateway.sessions.domain.video_session import VideoSession, new_slug
 from gateway.sessions.usecases.admission import Admission
-from gateway.sessions.usecases.closing import Closing
 from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
-from gateway.sessions.usecases.server_transcription import ServerTranscription
+
+if TYPE_CHECKING:
+    from gateway.sessions.usecases.closing import Closing
+    from gateway.sessions.usecases.server_transcription import ServerTranscription
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class RoomPass:
+    """A LiveKit token, the URL of its server as browsers reach it, and the room's name, which is the slug."""
+
     token: str
     url: str
     room: str
@@ -78,12 +82,16 @@ class VideoSessions:
             return Created(session, join_token)
 
     async def get(self, caller: Caller, slug: str) -> VideoSession:
+        """Raises: as `Admission.session`."""
         return await self._admission.session(caller, slug, What.VIEW)
 
     async def listed(
         self, caller: Caller, space_id: str | None = None, limit: int = LISTED, before: str | None = None
     ) -> list[VideoSession]:
-        """Newest first, of the user's active space unless another is named; a service may ask for all spaces."""
+        """Newest first, of the user's active space unless another is named; a service may ask for all spaces.
+
+        `before`: the slug of the last one seen. Raises: NoSuchSpace, CredentialNeeded, Denied, RecordsUnavailable.
+        """
         space = space_id or (None if caller.kind is Kind.SERVICE else self._space_of(caller))
         self._admission.space(caller, What.LIST, space)
         return await self._sessions.listed(space, limit, before)
@@ -94,6 +102,7 @@ class VideoSessions:
         await self._closing.end(session, "asked for")
 
     async def delete(self, caller: Caller, slug: str) -> None:
+        """Raises: as `Admission.session` and `Closing.delete`."""
         await self._closing.delete(await self._admission.session(caller, slug, What.DELETE))
 
     async def room_pass(
@@ -107,7 +116,10 @@ class VideoSessions:
         return RoomPass(self._rooms.mint(session.slug, chosen, name), self._rooms.url, session.slug)
 
     async def transcribe(self, caller: Caller, slug: str, source: str | None) -> Begun:
-        """startServerTranscription, because somebody asks for it; idempotent. The session must be LIVE."""
+        """startServerTranscription, as a caller asks for it; idempotent. The session must be LIVE.
+
+        Raises: SessionError, RecordsUnavailable.
+        """
         session = await self._admission.session(caller, slug, What.TRANSCRIBE)
         return await self._transcription.start(session.slug, source)
 
@@ -126,4 +138,4 @@ class VideoSessions:
             return next(iter(caller.spaces))
         if caller.kind is Kind.USER:
             raise NoSuchSpace("spaceId is needed: the token has no activeSpaceId")
-        return ""  # a guest, or a room's token: no space is theirs
+        return ""  # guests and room tokens belong to no space

@@ -10,7 +10,7 @@ from typing import Final
 # A difference counts from half a percent on, and from what rounding cannot explain.
 TOLERANCE: Final = 0.005
 ROUNDING_S: Final = 0.1
-ORPHANED: Final = "orphaned"  # outcome of a session whose process died; nobody knows how much of it was sent
+ORPHANED: Final = "orphaned"  # outcome of a session whose process died; how much of it was sent is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,17 @@ class Bill:
 
     @property
     def is_comparable(self) -> bool:
+        """Both sides have counted the session."""
         return self.billing_seconds is not None and self.outcome != ORPHANED
 
     @property
     def difference(self) -> float | None:
         """Billed minus sent; None while it cannot be told."""
-        if self.billing_seconds is None or self.outcome == ORPHANED:
-            return None
-        return self.billing_seconds - self.seconds_sent
+        return (
+            self.billing_seconds - self.seconds_sent
+            if self.is_comparable and self.billing_seconds is not None
+            else None
+        )
 
 
 def differs(sent: float, billed: float) -> bool:
@@ -55,7 +58,10 @@ def cause(sent: float, resent: float, billed: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """All sessions of a transcription: compared are those that both sides have counted."""
+    """Sums over a transcription's sessions, of those that both sides have counted, in seconds.
+
+    `open`: sessions that still run. `unbilled`: those that are over and have no bill yet.
+    """
 
     sent: float
     resent: float
@@ -65,10 +71,12 @@ class Balance:
 
     @property
     def percent(self) -> float | None:
+        """By how much more was billed than sent; None while nothing is compared."""
         return round(100 * (self.billed - self.sent) / self.sent, 3) if self.sent else None
 
 
 def balance(bills: Sequence[Bill]) -> Balance:
+    """`bills`: every provider session of the transcription."""
     compared = [bill for bill in bills if bill.is_comparable]
     return Balance(
         sent=sum(bill.seconds_sent for bill in compared),

@@ -71,7 +71,7 @@ class NotPresent(SessionError):
 
 
 class TranscriptionOff(SessionError):
-    """Nobody may transcribe, here or in this space."""
+    """No one may transcribe, on this gateway or in this space."""
 
     title = "Transcription is switched off"
     hint = "set GATEWAY_TRANSCRIPTION, or PUT /api/spaces/{id}/limits for one space"

@@ -1,4 +1,4 @@
-"""Which participant's browser feeds a transcription that is fed by browsers. Pure."""
+"""Which participant's browser feeds a transcription whose audio comes from browsers: the host. Pure."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ HOST_ROLE: Final = "HOST"
 
 
 class Reason(StrEnum):
-    """Why somebody is the host now."""
+    """Why the host is the host now."""
 
     FIRST = "first"  # there was none
     LEFT = "left"  # the one before has left, or speaks no more
-    CLAIMED = "claimed"  # somebody asked for it
+    CLAIMED = "claimed"  # a person asked for it
     KEPT = "kept"  # the gateway has changed, the host has not
 
 
 class Present(Protocol):
-    """Somebody who is in the session now."""
+    """A participant who is in the session now."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Unique in the session."""
+
     @property
-    def role(self) -> str: ...
+    def role(self) -> str:
+        """HOST, GUEST, or one that the app has added since."""
+
     @property
-    def joined_at(self) -> datetime: ...
+    def joined_at(self) -> datetime:
+        """UTC."""
 
 
 def select_host(present: Iterable[Present], without: Collection[str] = ()) -> str | None:
-    """Those with the role HOST first, then the longest present; None when nobody is left."""
+    """Those with the role HOST first, then the longest present; None when no one is left."""
     able = [person for person in present if person.identity not in without]
     able.sort(key=lambda person: (person.role != HOST_ROLE, person.joined_at, person.identity))
     return able[0].identity if able else None

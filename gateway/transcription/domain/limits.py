@@ -81,7 +81,7 @@ RULES: Final = (
 
 
 def effective(everywhere: Limits, here: Overrides) -> Limits:
-    """A space may differ in any limit, but not transcribe where nobody may."""
+    """A space may differ in any limit, but not transcribe where the gateway forbids it."""
 
     def chosen(own: float | None, common: float) -> float:
         return common if own is None else own

@@ -1,18 +1,18 @@
-"""Audio in, no text out: how much speech has gone to the provider since it last said a word."""
+"""Audio in, no text out: how much speech has gone to the provider since it last sent a transcript."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SAMPLE_RATE = 16_000
+from gateway.transcription.domain.usage import SAMPLE_RATE
 
 
 @dataclass(slots=True)
 class Unanswered:
     """`limit_s`: seconds of speech without any text at which something is wrong; 0 = never.
 
-    It counts speech, not time: who is silent waits for no answer. Half as much is enough within twice as much audio,
-    because the link can say only the last minute again.
+    It counts speech, not time: a silent speaker waits for no answer. Half as much is enough within twice as much audio,
+    because the link can send only the last minute again.
     """
 
     limit_s: float
@@ -22,16 +22,17 @@ class Unanswered:
 
     @property
     def seconds(self) -> float:
-        """Of speech."""
+        """Of speech without an answer."""
         return self._speech / SAMPLE_RATE
 
     @property
     def is_mute(self) -> bool:
+        """Whether the limit is reached."""
         limit = self.limit_s * SAMPLE_RATE
         return limit > 0 and (self._speech >= limit or (2 * self._speech >= limit and self._audio >= 2 * limit))
 
     def sent(self, audio: int, speech: int) -> None:
-        """So many samples went to the provider, and so many of them are speech."""
+        """`audio` samples went to the provider, of which `speech` are speech."""
         self._speech += speech
         if self._speech:
             self._audio += audio

@@ -1,51 +1,11 @@
-"""What was heard, sent and saved: the receipt of a transcription, from counted samples."""
+"""The receipt of a transcription: what was heard, sent and saved, from its usage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-SAMPLE_RATE = 16_000
-
-
-@dataclass(frozen=True, slots=True)
-class Listened:
-    """Samples of one track or participant.
-
-    `heard` came from the source, digital silence included. `speech`: what the voice detector calls so. `silent`: what
-    the gate takes for no part of speech. `kept`: what was kept from the provider: all of `silent` when the gate is on,
-    else what the source itself left out.
-    """
-
-    heard: int = 0
-    speech: int = 0
-    silent: int = 0
-    kept: int = 0
-
-    def __add__(self, other: Listened) -> Listened:
-        return Listened(
-            self.heard + other.heard, self.speech + other.speech, self.silent + other.silent, self.kept + other.kept
-        )
-
-
-class Metered(Protocol):
-    """One participant's usage, as far as a receipt needs it. Seconds."""
-
-    @property
-    def gate(self) -> str: ...
-    @property
-    def heard_s(self) -> float: ...
-    @property
-    def speech_s(self) -> float: ...
-    @property
-    def silent_s(self) -> float: ...
-    @property
-    def kept_s(self) -> float: ...
-    @property
-    def duration_seconds(self) -> int: ...
-    @property
-    def cost_per_minute(self) -> float: ...
+from gateway.transcription.domain.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +25,11 @@ class Receipt:
     saveable_usd: float
 
 
-def receipt(used: Iterable[Metered]) -> Receipt:
-    """Saved is never more than what was not sent: audio sent twice after a cut eats up savings."""
+def receipt(used: Iterable[Usage]) -> Receipt:
+    """Of all participants. Saved is never more than what was not sent: audio sent again after a cut reduces it."""
     rows = list(used)
     prices = [row.cost_per_minute / 60 for row in rows]
-    saved = [min(row.kept_s, max(row.heard_s - row.duration_seconds, 0.0)) for row in rows]
+    saved = [min(row.withheld_s, max(row.heard_s - row.duration_seconds, 0.0)) for row in rows]
     saveable = [had if row.gate == "on" else row.silent_s for row, had in zip(rows, saved, strict=True)]
     return Receipt(
         gate=rows[-1].gate if rows else "off",

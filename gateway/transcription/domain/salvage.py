@@ -1,4 +1,4 @@
-"""What a dead process had sent to the provider, and did not live to keep: found in the provider's own record."""
+"""What a dead process had sent to the provider and not stored, found in the provider's own record. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.transcription.domain.captions import Utterance
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredUtterance:
     """A final of the same provider session that was stored, in its order. `start_ms`: on the session's clock."""
 
     text: str
@@ -24,17 +24,17 @@ class Salvage:
     begins_ms: int
 
 
-def salvage(kept: Sequence[Kept], heard: Sequence[Utterance], opened_ms: int) -> Salvage | None:
-    """What of `heard` (in order, seconds of the provider session) came behind the last kept final.
+def salvage(stored: Sequence[StoredUtterance], heard: Sequence[Utterance], opened_ms: int) -> Salvage | None:
+    """What of `heard` (in order, seconds of the provider session) came behind the last stored final.
 
     Finals come in order, so they are found in the record one behind the other; the last one also tells where the
     provider's clock stands on ours. Without any the session's opening has to do (`opened_ms`): that is exact to about
-    half a second. Silence that was not sent behind the last final makes what follows it too early by so much.
+    half a second. Silence that was not sent behind the last final makes what follows too early by its length.
 
-    Returns: None when a kept final is not in the record, so that nothing can be said.
+    Returns: None when a stored final is not in the record, so that the two cannot be aligned.
     """
     at, begins_ms = 0, opened_ms
-    for final in kept:
+    for final in stored:
         words = final.text.split()
         # Of a final, words may have been dropped that had been settled before: its end is what counts.
         found = next((i for i in range(at, len(heard)) if heard[i].text.split()[-len(words) :] == words), None)

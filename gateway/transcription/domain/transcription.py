@@ -22,7 +22,13 @@ class TranscriptionState(StrEnum):
 
     @property
     def shown(self) -> str:
+        """As the API and the stream spell it."""
         return self.value.lower()
+
+    @property
+    def is_ending(self) -> bool:
+        """It takes no new work: STOPPING or STOPPED."""
+        return self in (TranscriptionState.STOPPING, TranscriptionState.STOPPED)
 
 
 _S = TranscriptionState
@@ -60,15 +66,6 @@ def begins_by_itself(last: tuple[str, str | None] | None) -> bool:
     return last is None or (last[0] == TranscriptionState.STOPPED and last[1] in ROOM_REASONS)
 
 
-# Told while a transcription is STARTING only because of that, by the source of its start. Watchers read it: no key.
-NOBODY_YET: Final[Mapping[str, str]] = {
-    "rtmp": "nobody publishes yet: let an encoder send to ingest.rtmpUrl of the start's answer",
-    "livekit": "nobody publishes yet: join the room and switch a microphone on",
-    "websocket": "nobody publishes yet: send audio to ingest.websocketUrl of the start's answer, or use the console's "
-    "microphone",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """The body of `start`, checked."""
@@ -89,10 +86,6 @@ class Ingest:
     rtmp_url: str | None = None
     stream_key: str | None = None
     websocket_url: str | None = None
-
-    def shown(self) -> dict[str, str]:
-        pairs = {"rtmpUrl": self.rtmp_url, "streamKey": self.stream_key, "websocketUrl": self.websocket_url}
-        return {name: value for name, value in pairs.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The spool behind the use cases' port: finals and usage as records on disk."""
+"""The spool as a `Journal`: finals and meter readings as records on disk."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import Final
 
 import msgspec
 
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, JournalTrouble, KeptFinal, UsageToKeep
+from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, UsageToStore
 from storage.spool.errors import SpoolError
-from storage.spool.frames import Place
+from storage.spool.frames import Offset
 from storage.spool.spool import Spool, open_spool
 
 
 # A tag that this build does not know was written by a newer one.
 class _Final(msgspec.Struct, tag="final/1", array_like=True):
-    final: FinalToKeep
+    final: FinalToStore
 
 
 class _Usage(msgspec.Struct, tag="usage/1", array_like=True):
-    usage: UsageToKeep
+    usage: UsageToStore
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -44,7 +45,7 @@ class SpoolJournal:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._numbers: defaultdict[str, dict[int, Place]] = defaultdict(dict)  # session → number → where
+        self._numbers: defaultdict[str, dict[int, Offset]] = defaultdict(dict)  # session → number → where
         self._order: deque[tuple[int, str, int]] = deque()  # position, session, number
 
     def __len__(self) -> int:
@@ -64,7 +65,7 @@ class SpoolJournal:
         with _trouble():
             places = await self._spool.append([_record(entry) for entry in entries])
         for entry, place in zip(entries, places, strict=True):
-            if isinstance(entry, FinalToKeep):
+            if isinstance(entry, FinalToStore):
                 self._numbers[entry.session_id][entry.seq] = place
                 self._order.append((place.position, entry.session_id, entry.seq))
 
@@ -84,7 +85,7 @@ class SpoolJournal:
         with _trouble():
             await self._spool.forget(mark)
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
+    async def finals(self, session_id: str, after: int, limit: int) -> Sequence[UnstoredFinal]:
         if session_id not in self._numbers:
             return []
         numbers = self._numbers[session_id]
@@ -95,8 +96,8 @@ class SpoolJournal:
         for seq, place in places.items():
             # What is missing was forgotten while we read: the database has it.
             entry = _entry(records[place.position]) if place.position in records else None
-            if isinstance(entry, FinalToKeep):
-                found.append(KeptFinal(seq, entry.data, entry.epoch))
+            if isinstance(entry, FinalToStore):
+                found.append(UnstoredFinal(seq, entry.data, entry.epoch))
         return found
 
 
@@ -113,18 +114,19 @@ async def open_journal(folder: Path, limit_bytes: int) -> AsyncIterator[SpoolJou
 
 
 def _record(entry: Entry) -> bytes:
-    if isinstance(entry, FinalToKeep):
-        return _encode(_Final(entry))
+    if isinstance(entry, FinalToStore):
+        # Its words are in `data` already.
+        return _encode(_Final(replace(entry, caption=msgspec.structs.replace(entry.caption, words=()))))
     # What the usage rows need of the claim, and none of its secrets.
     return _encode(_Usage(replace(entry, claimed=replace(entry.claimed, options={}, stream_key=None))))
 
 
 def _entry(record: bytes) -> Entry:
     try:
-        kept = _decode(record)
+        spooled = _decode(record)
     except msgspec.DecodeError as error:
         raise JournalTrouble(
             f"the spool holds something that this version cannot read ({error}); "
             "start the version that wrote it once more, until the spool is empty"
         ) from error
-    return kept.final if isinstance(kept, _Final) else kept.usage
+    return spooled.final if isinstance(spooled, _Final) else spooled.usage

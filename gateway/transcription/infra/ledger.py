@@ -1,4 +1,4 @@
-"""Postgres behind the port of the limits."""
+"""What was used and may be used, in PostgreSQL, behind `UsageLedger`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from storage.postgres.limits import Limits, SpaceLimits
 from storage.postgres.pool import Database
 
 
-class PostgresLedger:
+class PostgresUsageLedger:
+    """Days are those of UTC, by the given clock."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
         self._limits = Limits(database)
         self._clock = clock

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import jwt
@@ -16,6 +16,7 @@ from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
 from gateway.clock import Clock
+from gateway.tasks import Tasks
 from gateway.transcription.infra import livekit_tokens
 from gateway.transcription.infra.livekit_source import LivekitSource
 from gateway.transcription.infra.livekit_tokens import Keys
@@ -47,23 +48,17 @@ class LivekitOptions:
 class LivekitServer:
     """Use inside `async with open_livekit()`."""
 
-    def __init__(self, options: LivekitOptions, service: api.LiveKitAPI, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, options: LivekitOptions, service: api.LiveKitAPI, tasks: Tasks) -> None:
         self._options = options
         self._service = service
-        self._tasks = tasks
         self._verifier = api.TokenVerifier(options.keys.key, options.keys.secret)
         self._receiver = api.WebhookReceiver(self._verifier)
-        self.spawned: set[asyncio.Task[None]] = set()
-
-    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
-        task = self._tasks.create_task(job)
-        self.spawned.add(task)
-        task.add_done_callback(self.spawned.discard)
+        self._tasks = tasks
 
     # --- rooms --------------------------------------------------------------------------------------------
 
     def listen(self, name: str, clock: Clock) -> LivekitSource:
-        """Everybody in a room; its task runs from now on."""
+        """The source of a room's participants; its task runs from now on."""
         options = self._options
         room = LivekitRoom(
             name,
@@ -74,11 +69,11 @@ class LivekitServer:
             ),
             token=lambda identity: livekit_tokens.transcriber(options.keys, name, identity, captions=options.captions),
             exists=lambda: self._exists(name),
-            spawn=self.spawn,
+            spawn=lambda job: self._tasks.start(job, f"room {name}"),
             monotonic=clock.monotonic,
             wall=clock.now,
         )
-        self.spawn(room.run())
+        self._tasks.start(room.run(), f"room {name}")
         return LivekitSource(room)
 
     async def _exists(self, name: str) -> bool:
@@ -125,13 +120,10 @@ async def open_livekit(options: LivekitOptions) -> AsyncIterator[LivekitServer]:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     async with (
         api.LiveKitAPI(options.url, options.keys.key, options.keys.secret, timeout=timeout, failover=False) as service,
-        asyncio.TaskGroup() as tasks,
+        asyncio.TaskGroup() as group,
     ):
-        server = LivekitServer(options, service, tasks)
+        tasks = Tasks(group)
         try:
-            yield server
+            yield LivekitServer(options, service, tasks)
         finally:
-            if server.spawned:
-                _, late = await asyncio.wait(server.spawned, timeout=LEAVE_S + 1)
-                for task in late:
-                    task.cancel()
+            await tasks.close(LEAVE_S + 1)

@@ -1,4 +1,4 @@
-"""A LiveKit room behind the use cases' port: everybody who publishes a microphone is a track."""
+"""A LiveKit room as an `AudioSource`: every published microphone is a track."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places at the provider, shared by all replicas of the account through the database."""
+"""Slots: the right to have a session open at the provider, shared by all replicas of the account in the database."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from stt.gladia.places import Place
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
-"""How soon somebody who waits sees that a place of another replica came free."""
+"""How soon a waiting track sees that a slot of another replica came free."""
 LAST_WORD_S: Final = 2.0
 
 
-class _Shared(Place):
-    """`id`: of its row. `senior`: the row whose turn it inherits, if that one still stands."""
+class _ProviderSlot(Place):
+    """A slot, or a track's wait for one. `id`: of its row. `senior`: the row whose turn it inherits, if that stands."""
 
     def __init__(self, went_back: Callable[[Place], None], senior: str | None) -> None:
         super().__init__(went_back)
@@ -30,39 +30,41 @@ class _Shared(Place):
         self.senior = senior
 
 
-class SharedPlaces:
-    """At most `limit` over all replicas; who asked first is first. One task talks to the database, for all tracks.
+class SharedSlots:
+    """At most `limit` over all replicas, first come first served. One task talks to the database, for all tracks.
 
-    While the database is away, what is held stays held, and a place that comes back goes to the next in this process,
-    as long as its lease certainly stands; nobody else gets one. A replica that was away for longer than the lease keeps
-    its sessions and may so, for a while, be one of too many: then the provider's own answer (429) makes new ones wait.
+    While the database is away, what is held stays held, and a slot that comes back goes to the next track of this
+    process, as long as its lease certainly stands; no other track gets one. A replica that was away for longer than
+    the lease keeps its sessions and may so, for a while, be one of too many: then the provider's own answer (429) makes
+    new ones wait.
     """
 
     def __init__(
         self, table: ProviderPlaces, limit: int, lease_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.held = 0
-        """Of the whole account, as last seen."""
+        """Slots in use in the whole account, as last seen."""
         self.waiting = 0
         self._table = table
         self._limit = limit
         self._lease_s = lease_s
         self._clock = clock
-        self._places: dict[Place, _Shared] = {}  # oldest first
+        self._slots: dict[Place, _ProviderSlot] = {}  # oldest first
         self._returned: list[str] = []
         self._changed = asyncio.Event()
         self._good_until = 0.0
         self._is_cut_off = False
 
     def ask(self, senior: Place | None) -> Place:
-        place = _Shared(self._went_back, senior.id if isinstance(senior, _Shared) else None)
-        self._places[place] = place
+        """Queue for a slot; it grants itself. `senior`: the track's former slot, whose place in the queue it takes."""
+        slot = _ProviderSlot(self._went_back, senior.id if isinstance(senior, _ProviderSlot) else None)
+        self._slots[slot] = slot
         self._changed.set()
-        return place
+        return slot
 
     def _went_back(self, place: Place) -> None:
-        back = self._places.pop(place)
-        heir = next((other for other in self._places.values() if not other.is_granted), None)
+        back = self._slots.pop(place)
+        heir = next((other for other in self._slots.values() if not other.is_granted), None)
         if self._is_cut_off and back.is_granted and heir is not None and self._clock() < self._good_until:
             self._returned.append(heir.id)
             heir.id = back.id  # its row in the database is granted, and still ours
@@ -73,15 +75,15 @@ class SharedPlaces:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Grant places until the end of the block; then all go back."""
+        """Grant slots until the end of the block; then all are given back."""
         async with asyncio.TaskGroup() as tasks:
             granting = tasks.create_task(self._run(), name="places")
             try:
                 yield
             finally:
                 granting.cancel()
-        self._returned += [place.id for place in self._places.values()]
-        self._places.clear()
+        self._returned += [place.id for place in self._slots.values()]
+        self._slots.clear()
         try:
             async with asyncio.timeout(LAST_WORD_S):
                 await self.turn()
@@ -90,7 +92,7 @@ class SharedPlaces:
 
     async def _run(self) -> None:
         while True:
-            is_urgent = self._is_cut_off or any(not place.is_granted for place in self._places)
+            is_urgent = self._is_cut_off or any(not place.is_granted for place in self._slots)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S if is_urgent else self._lease_s / 3):
                     await self._changed.wait()
@@ -108,13 +110,13 @@ class SharedPlaces:
     async def turn(self) -> None:
         """One exchange with the database."""
         returned = list(self._returned)
-        asked = [Asked(one.id, one.senior, one.is_granted) for one in self._places.values()]
+        asked = [Asked(one.id, one.senior, one.is_granted) for one in self._slots.values()]
         began = self._clock()
         turn = await self._table.turn(self._limit, asked, returned, self._lease_s)
         self._is_cut_off = False
         self._good_until = began + self._lease_s
         del self._returned[: len(returned)]
         self.held, self.waiting = turn.held, turn.waiting
-        for place in list(self._places.values()):
+        for place in list(self._slots.values()):
             if place.id in turn.granted:
                 place.grant()

@@ -1,4 +1,4 @@
-"""Where audio comes from: `ingest`'s publishers and rooms behind the use cases' ports."""
+"""`ingest`'s publishers and rooms as audio sources."""
 
 from __future__ import annotations
 
@@ -53,12 +53,14 @@ class Sources:
         self._by_key: dict[str, RtmpSource] = {}
         self._by_slug: dict[str, WebsocketSource] = {}
 
-    def refuse(self, kind: str) -> None:
+    def require(self, kind: str) -> None:
+        """Raises: SourceUnavailable, with the setting to change."""
         available = {"rtmp": self._rtmp_base() is not None, "livekit": self._livekit is not None, "websocket": True}
         if not available.get(kind):
             raise SourceUnavailable(kind, _HINTS[kind])
 
     def new_key(self, kind: str) -> str | None:
+        """144 random bits for RTMP; the other kinds have credentials of their own."""
         return secrets.token_urlsafe(18) if kind == "rtmp" else None
 
     def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
@@ -73,6 +75,7 @@ class Sources:
         return source
 
     def ingest(self, kind: str, key: str | None) -> Ingest:
+        """Where an encoder publishes; empty for other kinds, and while RTMP is off."""
         base = self._rtmp_base()
         if kind != "rtmp" or not key or base is None:
             return Ingest()
@@ -91,7 +94,7 @@ class Sources:
         return source
 
     def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
-        """Raises: NotTaken; ValueError when the format cannot be used."""
+        """The way in of WebSockets. Raises: NotTaken; ValueError when the format cannot be used."""
         source = self._by_slug.get(slug)
         if source is None:
             raise NotTaken("no transcription takes audio over WebSocket here; start one with source websocket")
@@ -100,10 +103,12 @@ class Sources:
     # --- the RTMP server's handler ------------------------------------------------------------------------
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
+        """Whether the key is that of a transcription which takes audio here."""
         # Encoders with two fields put the whole rtmpUrl into the first and the key into the second.
         return app in (RTMP_APP, f"{RTMP_APP}/{key}") and key in self._by_key
 
     async def published(self, publisher: Publisher) -> None:
+        """Returns when the publisher's audio has been heard to its end."""
         source = self._by_key.get(publisher.key)
         if source is not None:
             await source.publish(publisher)

@@ -1,4 +1,4 @@
-"""The speech provider behind the use cases' port: stt's words into the domain's."""
+"""The speech provider's client as a `Transcriber`: its events become the domain's words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.infra.voice import Voice, VoicedLink
@@ -23,9 +23,8 @@ from gateway.transcription.usecases.speech import (
     Translation,
     Withdrawn,
 )
-from stt import transcript
 from stt.errors import ProviderRefused, SttError
-from stt.gladia import link as gladia
+from stt.gladia import events as gladia
 from stt.gladia.client import GladiaLink, Provider, SessionReport
 from stt.gladia.messages import LiveConfig
 
@@ -37,7 +36,10 @@ _KINDS: Final = {"named_entity_recognition": "namedEntities", "sentiment_analysi
 
 
 class GladiaTranscriber:
-    """One provider account. `engine` is what people are shown; `process` names this run of this replica."""
+    """One provider account. `engine` is what people are shown; `process` names this run of this replica.
+
+    `endpointing_s`, `maximum_utterance_s`: for transcriptions that ask for none; None: the provider's choice.
+    """
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class GladiaTranscriber:
     def gate(self) -> str:
         return self._voice.options.gate
 
-    async def refuse(self) -> None:
+    async def check_key(self) -> None:
         """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
         if time.monotonic() < self._trusted_until:
             return
@@ -91,28 +93,8 @@ class GladiaTranscriber:
         hear: Callable[[Speech], None],
         report: Callable[[ProviderSession], None],
     ) -> VoicedLink:
-        config = LiveConfig(
-            languages=options.languages,
-            code_switching=options.code_switching,
-            endpointing_s=_first(options.endpointing, self._endpointing_s),
-            maximum_utterance_s=_first(options.maximum_duration_without_endpointing, self._maximum_utterance_s),
-            # The provider's names are ours in another spelling.
-            custom_vocabulary=tuple(
-                word if isinstance(word, str) else msgspec.to_builtins(word) for word in options.custom_vocabulary
-            ),
-            vocabulary_intensity=options.vocabulary_intensity,
-            custom_spelling=options.custom_spelling,
-            translate_to=options.translate_to,
-            translation=_snake(msgspec.to_builtins(options.translation)) if options.translation else {},
-            named_entities=options.named_entities,
-            sentiment=options.sentiment,
-            speech_threshold=options.speech_threshold,
-            audio_enhancer=options.audio_enhancer,
-            model=options.model,
-            region=options.region,
-            # By these a session is known whose URL is not: see `usecases/sweep.py`.
-            metadata={**labels, "process": self._process},
-        )
+        """The link has the voice gate before it; `hear` is called after the gate has noticed the event."""
+        config = self._config(options, labels)
 
         def note(session: SessionReport) -> None:
             report(
@@ -137,11 +119,25 @@ class GladiaTranscriber:
 
         return self._voice.link(open_link, labels.get("identity", ""))
 
+    def _config(self, options: SpeechOptions, labels: Mapping[str, str]) -> LiveConfig:
+        """Options go to the client's fields of the same name; only what differs is told here."""
+        asked = structs.asdict(options)
+        endpointing_s = _first(asked.pop("endpointing"), self._endpointing_s)
+        maximum_s = _first(asked.pop("maximum_duration_without_endpointing"), self._maximum_utterance_s)
+        # Inside these two the provider's names are ours in another spelling.
+        asked["custom_vocabulary"] = tuple(
+            word if isinstance(word, str) else msgspec.to_builtins(word) for word in options.custom_vocabulary
+        )
+        asked["translation"] = _snake(msgspec.to_builtins(options.translation)) if options.translation else {}
+        # By the labels a session is known whose URL is not: see `usecases/sweep.py`.
+        metadata = {**labels, "process": self._process}
+        return LiveConfig(**asked, endpointing_s=endpointing_s, maximum_utterance_s=maximum_s, metadata=metadata)
+
 
 def _translate(event: gladia.LinkEvent) -> Speech | None:
     match event:
         case gladia.Heard(heard):
-            return _utterance(heard)
+            return heard
         case gladia.Retracted(utterance_id):
             return Withdrawn(utterance_id)
         case gladia.TranslationHeard(utterance_id, original, target, text):
@@ -164,10 +160,3 @@ def _first(asked: float | None, setting: float | None) -> float | None:
 def _snake(names: Mapping[str, Any]) -> dict[str, Any]:
     """`contextAdaptation` → `context_adaptation`, of the keys."""
     return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): value for name, value in names.items()}
-
-
-def _utterance(heard: transcript.Utterance) -> Utterance:
-    words = tuple([SpokenWord(word.text, word.start, word.end) for word in heard.words])
-    return Utterance(
-        heard.id, heard.is_final, heard.text, heard.language, heard.start, heard.end, heard.confidence, words
-    )

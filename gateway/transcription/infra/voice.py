@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
-from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd
 from ingest.gate import Detector, Gate, GateOptions
-from ingest.pcm import Chunk
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
+from stt.gladia.moves import LinkState as ProviderLinkState
 
 log = logging.getLogger(__name__)
 
-SAMPLE_RATE: Final = 16_000
 # Silence beyond the provider's endpointing that it must hear to end an utterance.
 MARGIN_S: Final = 0.3
 
@@ -75,6 +76,7 @@ class Voice:
         return voiced
 
     def over(self, voiced: VoicedLink) -> None:
+        """A link has ended: its counters are added to the totals, once."""
         if voiced in self._open:
             self._open.discard(voiced)
             self.counts.sent_by_the_ended += voiced.sent_samples
@@ -91,8 +93,8 @@ class VoicedLink:
         self._identity = identity
         self._unanswered = Unanswered(voice.options.mute_s)
 
-    def send(self, offset: int, pcm: bytes) -> None:
-        chunk = Chunk(offset, pcm)
+    def send(self, chunk: AudioChunk) -> None:
+        """Through the gate; in shadow and off mode everything is sent, and the gate only counts."""
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
         ready = self._gate.push(chunk)
@@ -110,7 +112,7 @@ class VoicedLink:
             self.link.send(one.offset, one.pcm)
         if not ready:
             self.link.leave_out(self._gate.left_out_to)
-        if self.link.state == "streaming":  # else it is known why there is no text
+        if self.link.state is ProviderLinkState.STREAMING:  # else it is known why there is no text
             self._unanswered.sent(passed, speech)
             if self._unanswered.may_renew():
                 self._renew()
@@ -125,6 +127,7 @@ class VoicedLink:
         self.link.renew()
 
     def hear(self, event: LinkEvent) -> None:
+        """A transcript has come: the provider is not mute."""
         if isinstance(event, Heard):
             self._unanswered.answered()
 
@@ -139,8 +142,8 @@ class VoicedLink:
         return LinkEnd(outcome.complete, str(outcome.failed) if outcome.failed else None)
 
     @property
-    def state(self) -> str:
-        return self.link.state
+    def state(self) -> LinkState:
+        return LinkState(self.link.state)
 
     @property
     def sent_samples(self) -> int:
@@ -157,11 +160,12 @@ class VoicedLink:
     @property
     def listened(self) -> Listened:
         mine = self._gate.counts
-        kept = mine.withheld if self._voice.options.gate == "on" else 0
-        return Listened(mine.heard, mine.speech, mine.withheld, kept)
+        withheld = mine.withheld if self._voice.options.gate == "on" else 0
+        return Listened(mine.heard, mine.speech, mine.withheld, withheld)
 
     @property
     def unanswered_s(self) -> float:
+        """Seconds of speech since the last transcript."""
         return self._unanswered.seconds
 
     @property

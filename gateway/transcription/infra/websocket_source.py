@@ -1,4 +1,4 @@
-"""Audio over WebSockets behind the use cases' port: every identity is a speaker of its own."""
+"""Audio over WebSockets as an `AudioSource`: every identity is a speaker of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WebsocketSource:
         self._closed = False
 
     def enter(self, speaker: Speaker | None, start: FeedStart, over: Over) -> _Feed:
-        """Raises: NotTaken; ValueError when the format cannot be used."""
+        """As `Entrance.enter`. Raises: NotTaken; ValueError when the format cannot be used."""
         format = PcmFormat(start.sample_rate, start.channels)
         if self._closed:
             raise NotTaken("the transcription is stopping")
@@ -53,6 +53,7 @@ class WebsocketSource:
         return sender.connect(over)
 
     def gone(self, sender: _Sender) -> None:
+        """A sender's track has ended."""
         if self._senders.get(sender.speaker.identity) is sender:
             del self._senders[sender.speaker.identity]
 

@@ -26,12 +26,12 @@ class RoomsUnavailable(Exception):
 
 
 class WebhookRefused(Exception):
-    """Not signed by our media server, or changed on the way."""
+    """Not signed with our media server's key, or changed on the way."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """What a webhook tells. `of_person`: about somebody who can speak, neither a recorder nor an agent."""
+    """What a webhook tells. `of_person`: about a participant who is neither hidden, nor a recorder, nor an agent."""
 
     id: str
     kind: str
@@ -42,21 +42,27 @@ class RoomEvent:
 
 
 class Rooms(Protocol):
+    """The media server's rooms."""
+
     async def rooms(self, *names: str) -> dict[str, int]:
-        """People in each existing room (of these names, or in all). Raises: RoomsUnavailable."""
+        """Number of participants by room, for those rooms that exist: of these names, or all without names.
+
+        Raises: RoomsUnavailable.
+        """
 
 
 class Attendance:
-    """Starts a session's transcription when people are in its room, unless somebody has stopped it.
+    """Starts a session's transcription when participants are in its room, unless a person or a limit has stopped it.
 
-    Webhooks make it quick, looking makes it certain: they get lost when the gateway is down.
+    Webhooks make it quick; polling makes it certain, since they are lost while the gateway is down.
     """
 
     def __init__(
         self, transcriptions: Transcriptions, records: Records, rooms: Rooms, *, look_every_s: float = LOOK_EVERY_S
     ) -> None:
         self._transcriptions = transcriptions
-        self._records = records
+        self._sessions = records.sessions
+        self._records = records.transcriptions
         self._rooms = rooms
         self._look_every_s = look_every_s
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -74,7 +80,7 @@ class Attendance:
             self._known.popitem(last=False)
 
     async def look_for_ever(self) -> None:
-        """What webhooks did not tell. A room that has ended is noticed by whoever listens in it."""
+        """Poll for what webhooks did not tell. That a room has ended is noticed by the source that listens in it."""
         while True:
             try:
                 for room, people in (await self._rooms.rooms()).items():
@@ -87,17 +93,17 @@ class Attendance:
     async def _begin(self, room: str) -> None:
         if self._transcriptions.run_of(room) is not None:
             return
-        session = await self._records.session(room)
-        if session is None or session.status in ("ENDED", "EXPIRED"):
+        session = await self._sessions.by_slug(room)
+        if session is None or session.is_over:
             return  # a room of something else, or a session that is over
-        last = await self._records.transcription(room)
+        last = await self._records.newest(room)
         if not begins_by_itself(None if last is None else (last.state, last.stop_reason)):
             return
         try:
             await self._transcriptions.start(StartRequest(room) if last is None else again(last))
             log.info("people are in the room: transcription begins", extra={"session": room})
         except TranscriptionOff:
-            return  # as somebody wants it: nothing to be told again and again
+            return  # as configured: not worth a line at every look
         except SessionError as error:
             log.warning("transcription cannot begin: %s", error, extra={"session": room})
 

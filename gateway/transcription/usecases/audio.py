@@ -11,35 +11,48 @@ from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
 class AudioChunk(Protocol):
-    """16 kHz mono s16le; `offset` in samples since the track's anchor."""
+    """A piece of a track's audio: 16 kHz mono, 100 ms as a rule."""
 
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Samples between the track's anchor and the first one of this chunk."""
+
     @property
-    def pcm(self) -> bytes: ...
+    def pcm(self) -> bytes:
+        """s16le."""
+
     @property
-    def samples(self) -> int: ...
+    def samples(self) -> int:
+        """Half as many as bytes."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the sample after the last one."""
 
 
 class AudioTrack(Protocol):
     """One speaker's audio from when it appears to when it ends."""
 
     @property
-    def speaker(self) -> Speaker: ...
+    def speaker(self) -> Speaker:
+        """The same for the whole track."""
 
     @property
     def anchor(self) -> datetime | None:
         """Wall time of sample 0; known from the first chunk on."""
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
-        """Raises: SourceTrouble when the audio cannot be used; the text says what to do."""
+        """In the order of their offsets, which may leave gaps. Read once; ends with the track.
+
+        Raises: SourceTrouble when the audio cannot be used; the text says what to do.
+        """
 
     @property
     def left_out(self) -> int:
         """Samples of digital silence that the source has left out of the chunks by itself."""
 
     def trouble(self) -> str | None:
-        """Why there is nothing to hear although somebody publishes, with what to do; None while all is well."""
+        """Why no audio comes although a publisher is connected, with what to do; None while all is well."""
 
     def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
         """Show what was understood where the audio comes from, if it can be shown there. Never waits."""
@@ -56,25 +69,30 @@ class AudioSource(Protocol):
     """Where one transcription's tracks come from."""
 
     @property
-    def ingest(self) -> Ingest: ...
+    def ingest(self) -> Ingest:
+        """Where a publisher sends its audio; empty for sources that fetch it."""
 
     def tracks(self) -> AsyncIterator[AudioTrack]:
-        """Tracks as they appear; ends after `close`, or when there can be no more: then `trouble` says why."""
+        """Tracks as they appear. Read once; ends after `close`, or when no more can come: then `trouble` says why."""
 
     def trouble(self) -> str | None:
         """Why no tracks can be had now, or ever again, with what to do; None while all is well."""
 
     async def close(self, reason: str) -> None:
-        """Stop listening: every track ends, publishers are told."""
+        """Stop listening: every track ends, and publishers are told the reason. May be repeated. Raises nothing."""
 
 
 class AudioSources(Protocol):
     """Opens sources by name: `livekit`, `rtmp`, `websocket`."""
 
-    def refuse(self, kind: str) -> None:
+    def require(self, kind: str) -> None:
         """Raises: SourceUnavailable when this gateway takes no audio of that kind."""
 
     def new_key(self, kind: str) -> str | None:
-        """A secret that a publisher shows, for the kinds that need one."""
+        """A fresh secret for a publisher to show, for the kinds that need one."""
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource: ...
+    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
+        """Begin to listen for a transcription, without waiting. `speaker`: of audio that names none.
+
+        When this gateway takes no audio of the kind any more, the source has no tracks, and its `trouble` says why.
+        """

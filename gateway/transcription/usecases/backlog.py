@@ -1,4 +1,4 @@
-"""What the database has not got yet: on disk, or in memory while the disk refuses. In order, whatever happens."""
+"""Entries that the database has not got yet, in order: on disk, or in memory while the disk refuses them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, Journal, JournalTrouble, KeptFinal
+from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, JournalTrouble
 
 log = logging.getLogger(__name__)
 
-# A disk that takes longer is treated like one that refuses: people wait for their captions.
+# A disk that takes longer is treated like one that refuses: captions wait for it.
 _DISK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
-    """The entries that are next; `mark` is the journal's, None for entries in memory."""
+    """The entries that are to be stored next. `mark`: the journal's for them; None when they are in memory only."""
 
     entries: list[Entry]
     mark: int | None
 
 
 class Backlog:
-    """Adding never fails and never waits long. `trouble`: why entries are in memory only; None while all is well.
+    """Takes entries without failing, within two seconds.
 
     What is in memory is offered to the disk again with every addition, ahead of what is new. An entry may be both on
     disk and in memory after a write that came late: storing it twice must change nothing.
@@ -33,12 +34,14 @@ class Backlog:
 
     def __init__(self, journal: Journal) -> None:
         self.trouble: str | None = None
+        """Why entries are in memory only; None while all of them are on disk."""
         self._journal = journal
         self._held: list[Entry] = []
         self._one_by_one = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
+        """Entries, wherever they are."""
         return len(self._journal) + len(self._held)
 
     @property
@@ -47,7 +50,7 @@ class Backlog:
         return len(self._held)
 
     async def add(self, entries: Sequence[Entry]) -> None:
-        """They are on the disk when this returns, unless there is `trouble`. Without entries: try the disk again."""
+        """Put entries on disk, else in memory, with `trouble`; without entries, offer the disk those in memory."""
         self._held += entries
         async with self._one_by_one:
             offered = list(self._held)
@@ -63,14 +66,14 @@ class Backlog:
             self._drop(offered)
 
     async def oldest(self, count: int) -> Oldest:
-        """At most so many. Raises: JournalTrouble."""
+        """The next entries, at most `count`; the disk's before those in memory. Raises: JournalTrouble."""
         if len(self._journal):
             entries, mark = await self._journal.oldest(count)
             return Oldest(entries, mark)
         return Oldest(self._held[:count], None)
 
     async def done(self, oldest: Oldest) -> None:
-        """The database has them."""
+        """The database has stored or refused them. Never fails: at worst they are offered once more."""
         if oldest.mark is None:
             self._drop(oldest.entries)
             return
@@ -79,16 +82,16 @@ class Backlog:
         except JournalTrouble as error:
             log.warning("after a crash some finals will be stored again, which changes nothing: %s", error)
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        """Those of a session, by number."""
+    async def finals(self, session_id: str, after: int, limit: int) -> Sequence[UnstoredFinal]:
+        """At most `limit` finals of a session with a number above `after`, in order."""
         found = {}
         try:
             found = {final.seq: final for final in await self._journal.finals(session_id, after, limit)}
         except JournalTrouble as error:
             log.error("finals on disk cannot be read: %s", error)
         for entry in self._held:
-            if isinstance(entry, FinalToKeep) and entry.session_id == session_id and entry.seq > after:
-                found[entry.seq] = KeptFinal(entry.seq, entry.data, entry.epoch)
+            if isinstance(entry, FinalToStore) and entry.session_id == session_id and entry.seq > after:
+                found[entry.seq] = UnstoredFinal(entry.seq, entry.data, entry.epoch)
         return [found[seq] for seq in sorted(found)[:limit]]
 
     async def _append(self, entries: list[Entry]) -> None:

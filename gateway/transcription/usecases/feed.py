@@ -1,4 +1,4 @@
-"""Audio that pages and programs bring themselves: who may speak as whom, and where it goes."""
+"""Audio that pages and programs send over WebSockets: under which identity, and into which transcription."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FeedStart:
 
 
 class NotTaken(Exception):
-    """No audio is taken now; the text says why. `come_back`: whether that can change by itself."""
+    """No audio is taken now; the text says why. `come_back`: whether the same request may succeed later."""
 
     def __init__(self, why: str, *, come_back: bool = False) -> None:
         self.come_back = come_back
@@ -32,36 +32,41 @@ class NotTaken(Exception):
 
 
 class Feed(Protocol):
-    """One connection's way into a track."""
+    """One connection's way into a track. Once another connection has replaced it, its methods do nothing."""
 
     @property
     def taken(self) -> int:
         """Frames of the sender's stream so far, those of its earlier connections included."""
 
     def put(self, pcm: bytes) -> None:
-        """Raises: ValueError when the bytes are no whole frames."""
+        """Append audio in the format of `FeedStart`. Never waits: call `room` before reading more.
+
+        Raises: ValueError when the bytes are not whole frames.
+        """
 
     def skip(self, seconds: float) -> None:
-        """So long nothing was recorded."""
+        """Nothing was recorded for so many seconds; they lie behind what was `put` before."""
 
     async def room(self) -> None:
-        """Wait until more may be read."""
+        """Wait until the track's buffer takes more."""
 
     def leave(self, *, for_good: bool) -> None:
-        """The connection is over; unless for good, the sender may go on with its stream for a while."""
+        """The connection is over. Unless for good, the sender may go on with its stream over another connection, for
+        a while. May be called twice."""
 
 
 Over = Callable[[str, bool], None]
-"""The feed is over from this side: why, and whether somebody else has taken the place."""
+"""Called when the gateway ends a feed: why, and whether another connection of the same identity has replaced it."""
 
 
 class Entrance(Protocol):
-    """Where audio goes in."""
+    """The transcriptions of this replica that take audio over WebSockets."""
 
     def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
-        """Without a speaker it is the transcription's own.
+        """Open a track of `speaker` (None: of the transcription's own), or go on with one that was cut off.
 
-        Raises: NotTaken; ValueError when the format cannot be used.
+        Replaces an earlier connection of the same identity. Raises: NotTaken; ValueError when the format cannot be
+        used.
         """
 
 
@@ -70,30 +75,34 @@ class IdentityRefused(Exception):
 
 
 class Feeding:
-    """Lets speakers in."""
+    """Admits senders of audio."""
 
     def __init__(self, records: Records, entrance: Entrance) -> None:
-        self._records = records
+        self._sessions = records.sessions
+        self._transcriptions = records.transcriptions
         self._entrance = entrance
 
     async def own_identity(self, session_id: str, user_id: str, identity: str | None) -> Speaker:
-        """A user speaks as itself, or as the participant of the session that it is.
+        """The speaker under which a user sends: its own id, or a participant of the session that belongs to it.
 
         Raises: IdentityRefused, RecordsUnavailable.
         """
         if not identity or identity == user_id:
             return Speaker(user_id, None)
-        for person in await self._records.participants(session_id):
+        for person in await self._sessions.present(session_id):
             if person.identity == identity and person.user_id == user_id:
                 return Speaker(identity, person.name)
         raise IdentityRefused(f"this user is not {identity!r} in this session")
 
     async def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
-        """Raises: NotTaken; ValueError when the format cannot be used; RecordsUnavailable."""
+        """As `Entrance.enter`; also tells a sender to come back when another replica runs the transcription.
+
+        Raises: NotTaken; ValueError when the format cannot be used; RecordsUnavailable.
+        """
         try:
             return self._entrance.enter(slug, speaker, start, over)
         except NotTaken:
-            record = await self._records.transcription(slug)
-            if record is not None and record.source == "websocket" and record.state != "STOPPED":
+            record = await self._transcriptions.newest(slug)
+            if record is not None and record.source == "websocket" and not record.is_stopped:
                 raise NotTaken("the transcription is run by another replica; come back", come_back=True) from None
             raise

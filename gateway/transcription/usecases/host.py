@@ -1,4 +1,4 @@
-"""Keeps one host for each transcription that is fed by browsers, and tells everybody who it is."""
+"""Keeps one host for each transcription that is fed by browsers, and tells its watchers who that is."""
 
 from __future__ import annotations
 
@@ -22,34 +22,36 @@ from gateway.transcription.usecases.run import Run
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-# A host who was the host before a restart has so long to come back, while there is somebody else.
+# Looks for which the host of before a restart is awaited while another participant is present.
 COME_BACK_LOOKS: Final = 30
 FED: Final = "websocket"
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What was so when we last looked."""
+    """One transcription as of the last look. The sets hold identities."""
 
     host: str | None = None
     looked: bool = False
     feeding: set[str] = field(default_factory=set)
-    known: set[str] = field(default_factory=set)
-    quitted: set[str] = field(default_factory=set)
-    awaited: int = 0  # how many looks more the host of before a restart is waited for
+    known: set[str] = field(default_factory=set)  # whose audio has ever come in
+    quitted: set[str] = field(default_factory=set)  # whose audio has come in and has ended
+    awaited: int = 0  # looks that remain for the host of before a restart to come back
 
 
 class Hosts:
     """The database knows the host, so that it survives a restart and any replica may change it."""
 
     def __init__(self, records: Records, live: Live, runs: Callable[[], Sequence[Run]]) -> None:
-        self._records = records
+        self._sessions = records.sessions
+        self._transcriptions = records.transcriptions
+        self._hosts = records.hosts
         self._live = live
         self._runs = runs
         self._seen: dict[str, _Seen] = {}  # by transcription id
 
     async def look_for_ever(self) -> None:
-        """Once a second: has the host left? Runs until cancelled."""
+        """Choose another host when one has left, looking once a second. Until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             runs = [run for run in self._runs() if run.claimed.source == FED and not run.finished.is_set()]
@@ -58,17 +60,17 @@ class Hosts:
                 try:
                     await self._look(run)
                 except RecordsUnavailable as error:
-                    log.debug("database: %s", error)  # others say it loudly; the host stays who it is
+                    log.debug("database: %s", error)  # the runs warn of it; the host stays as it is
 
     async def _look(self, run: Run) -> None:
         seen = self._seen.setdefault(_id(run), _Seen())
         feeding = [live.track.speaker.identity for live in run.tracks]
-        # Somebody may have come and gone between two looks.
+        # A participant may have come and gone between two looks.
         seen.quitted = (seen.quitted | seen.feeding | (run.speakers - seen.known)) - set(feeding)
         seen.feeding = set(feeding)
         seen.known |= run.speakers
-        stored = await self._records.host(_id(run))
-        present = await self._records.participants(run.claimed.session_id)
+        stored = await self._hosts.current(_id(run))
+        present = await self._sessions.present(run.claimed.session_id)
         if stored != seen.host:
             seen.host = stored
             seen.quitted.discard(stored or "")
@@ -79,14 +81,14 @@ class Hosts:
         if run.state is TranscriptionState.STOPPING:
             return
         after = host_after(seen.host, present, feeding, seen.quitted)
-        # Whoever was asked for meanwhile goes before our choice; the next look tells.
-        if after != seen.host and await self._records.pass_host(_id(run), seen.host, after):
+        # A host whom people have chosen meanwhile goes before our choice; the next look tells.
+        if after != seen.host and await self._hosts.replace(_id(run), seen.host, after):
             reason = Reason.LEFT if seen.host is not None else Reason.FIRST
             seen.host, seen.awaited = after, 0
             self._tell(run, seen, present, reason)
 
     def _await(self, seen: _Seen, present: Sequence[Participation]) -> None:
-        """Nobody saw a host leave who vanished while the gateway restarted: in the end it has quitted."""
+        """No replica saw a host leave that vanished during a restart: after COME_BACK_LOOKS it counts as quitted."""
         if seen.host is None or seen.host in seen.feeding:
             seen.awaited = 0
         elif seen.awaited:
@@ -103,34 +105,37 @@ class Hosts:
         log.info("transcription host changed", extra={"session": run.claimed.slug, "reason": reason.value})
 
     async def current(self, slug: str) -> str | None:
-        """Raises: SessionNotFound, NeverStarted, NotFedByBrowsers."""
-        return await self._records.host((await self._fed(slug))[0])
+        """The host's identity, None while there is none.
+
+        Raises: SessionNotFound, NeverStarted, NotFedByBrowsers, RecordsUnavailable.
+        """
+        return await self._hosts.current((await self._fed(slug))[0])
 
     async def appoint(self, slug: str, identity: str | None) -> Participation:
-        """Make somebody the host; without an identity the next in line, because the one there is leaving.
+        """Make a participant the host; without an identity the next in line, because the present host is leaving.
 
-        Raises: SessionNotFound, NeverStarted, NotFedByBrowsers, NotPresent.
+        Raises: SessionNotFound, NeverStarted, NotFedByBrowsers, NotPresent, RecordsUnavailable.
         """
         transcription_id, session_id = await self._fed(slug)
-        present = await self._records.participants(session_id)
+        present = await self._sessions.present(session_id)
         if identity is None:
-            before = await self._records.host(transcription_id)
+            before = await self._hosts.current(transcription_id)
             identity = select_host(present, {before} if before is not None else ())
         for person in present:
             if person.identity == identity:
-                if not await self._records.set_host(transcription_id, identity):
+                if not await self._hosts.appoint(transcription_id, identity):
                     raise NotFedByBrowsers(slug)  # it has stopped meanwhile
                 return person
         raise NotPresent(slug, identity)
 
     async def _fed(self, slug: str) -> tuple[str, str]:
-        session = await self._records.session(slug)
+        session = await self._sessions.by_slug(slug)
         if session is None:
             raise SessionNotFound(slug)
-        record = await self._records.transcription(slug)
+        record = await self._transcriptions.newest(slug)
         if record is None:
             raise NeverStarted(slug)
-        if record.source != FED or record.state == TranscriptionState.STOPPED:
+        if record.source != FED or record.is_stopped:
             raise NotFedByBrowsers(slug)
         return record.id, session.id
 

@@ -1,4 +1,4 @@
-"""What waits for the database, and the disk on which it waits."""
+"""What is to be stored in the database, and the port of the disk on which it waits while that does not answer."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.finals import UnstoredFinal
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.domain.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class FinalToKeep:
-    """A numbered final with the bytes that watchers will see; one row and one event in the database."""
+class FinalToStore:
+    """A numbered final; one segment and one event in the database. `data`: the JSON that watchers see.
+
+    `participant_id`: the speaker's row; None while it is not known.
+    """
 
     lease: Lease
     session_id: str
@@ -25,41 +29,42 @@ class FinalToKeep:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFinal:
-    """A final read back: `data` is the JSON that watchers see. `epoch`: whose number it has, while it is not stored."""
+class UsageToStore:
+    """The meters of one transcription at one moment, with absolute values: the latest one alone would do.
 
-    seq: int
-    data: bytes
-    epoch: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageToKeep:
-    """The meters of one transcription at one moment. Values are absolute, so a later one makes an earlier one moot."""
+    `participant_ids`: by identity.
+    """
 
     claimed: Claimed
     participant_ids: Mapping[str, str | None]
     usage: tuple[Usage, ...]
 
 
-Entry = FinalToKeep | UsageToKeep
+Entry = FinalToStore | UsageToStore
 
 
 class JournalTrouble(Exception):
-    """The journal is full or its disk fails; nothing of the call was kept. The text says what to do."""
+    """The journal is full or its disk fails; the call has changed nothing. The text says what to do."""
 
 
 class Journal(Protocol):
-    """Entries on disk, in order, until the database has them. Every method may raise JournalTrouble."""
+    """Entries on disk, oldest first, which outlive the process. Every coroutine may raise JournalTrouble."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Entries that are not forgotten."""
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """All of them are on the disk when this returns, or none."""
+        """All of them are durable when this returns, behind all earlier ones. Raises JournalTrouble: none of them is.
+
+        One call at a time.
+        """
 
     async def oldest(self, count: int) -> tuple[list[Entry], int]:
-        """At most so many, and the mark to `forget` them by."""
+        """At most `count` entries, and the mark by which to `forget` exactly these."""
 
-    async def forget(self, mark: int) -> None: ...
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        """Those that are not forgotten, by number."""
+    async def forget(self, mark: int) -> None:
+        """Drop all entries up to `mark`, which the database has. After a crash they may be there again."""
+
+    async def finals(self, session_id: str, after: int, limit: int) -> Sequence[UnstoredFinal]:
+        """Finals that this process has appended and that are not forgotten: at most `limit` with a number above
+        `after`, in order."""

@@ -20,32 +20,45 @@ from gateway.transcription.domain.limits import (
     reached,
     until_tomorrow_s,
 )
+from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.usage import exceeds
 
 READ_EVERY_S: Final = 5.0
+# The cap is looked at once a second; two seconds of audio ahead is where the money must still be enough.
+_CAP_AHEAD_S: Final = 2
 # A run looks at its own meters every second.
 _OWN_AHEAD_S: Final = 2.0
-# Less than this left is not worth a start: it would be stopped before anybody has finished a sentence.
+# With less than this left a start is refused: the transcription would stop before the first sentence is over.
 _WORTH_A_START_S: Final = 15.0
-# Others are seen as of their last checkpoint (5 s), read by us every 5 s, and go on while we stop.
+# Others are seen as of their last checkpoint (5 s), which is read every 5 s, and go on while this one stops.
 _OTHERS_AHEAD_S: Final = 12.0
-# Who has not been metered for so long has stopped, or is silent.
+# A participant who was not metered within this time has stopped, or is silent.
 _LIVE_S: Final = 15.0
 
 
-class Ledger(Protocol):
-    """Every method may raise RecordsUnavailable."""
+class UsageLedger(Protocol):
+    """What was used, and what spaces may use. Every method may raise RecordsUnavailable and may be repeated."""
 
     async def standing(self, session_id: str, transcription_id: str, live_s: float) -> Standing | None:
-        """What all others have used; None when there is no such session."""
+        """What others than this transcription have used, as of their last checkpoints; None: no such session.
 
-    async def overrides(self, space_id: str) -> Overrides: ...
-    async def override(self, space_id: str, overrides: Overrides) -> None: ...
+        `live_s`: who was metered within so many seconds counts as going on.
+        """
+
+    async def overrides(self, space_id: str) -> Overrides:
+        """The space's own limits; all None when it has none."""
+
+    async def override(self, space_id: str, overrides: Overrides) -> None:
+        """Replace them. Of two at once the later one stands."""
+
     async def spent_today(self, space_id: str) -> int:
-        """Seconds, of the whole space."""
+        """Seconds of audio of the whole space since midnight UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceView:
+    """A space's own limits, the limits in force there, and what it has used today, in seconds of audio."""
+
     overrides: Overrides
     effective: Limits
     spent_today_s: int
@@ -54,7 +67,7 @@ class SpaceView:
 class Allowance:
     """What one running transcription may still use."""
 
-    def __init__(self, everywhere: Limits, ledger: Ledger, session_id: str, transcription_id: str) -> None:
+    def __init__(self, everywhere: Limits, ledger: UsageLedger, session_id: str, transcription_id: str) -> None:
         self._everywhere = everywhere
         self._ledger = ledger
         self._session_id = session_id
@@ -62,26 +75,59 @@ class Allowance:
         self._standing = Standing()
 
     async def refresh(self) -> None:
-        """Raises: RecordsUnavailable."""
+        """Read what others have used. Raises: RecordsUnavailable."""
         found = await self._ledger.standing(self._session_id, self._transcription_id, _LIVE_S)
         if found is not None:
             self._standing = found
 
     def reached(self, own_s: float, tracks: int) -> Reached | None:
-        """`own_s`: seconds of audio that this transcription has sent; `tracks`: how many send."""
+        """Which limit is about to be exceeded. `own_s`: seconds of audio that this transcription has sent; `tracks`:
+        how many send."""
         return reached(self._everywhere, self._standing, own_s, tracks * _OWN_AHEAD_S, _OTHERS_AHEAD_S)
 
     def forbids_start(self) -> Reached | None:
+        """Which limit leaves too little for a new transcription."""
         return reached(self._everywhere, self._standing, 0, _WORTH_A_START_S, _OTHERS_AHEAD_S)
 
 
+class Budget:
+    """When one transcription has to end by itself: cost cap, limits of session, user and space, maximum length."""
+
+    def __init__(self, allowance: Allowance, cap_usd: float | None, spent_usd: float, maximum_s: float) -> None:
+        """`cap_usd`: of the session; None: no cap. `spent_usd`: by its other transcriptions. `maximum_s`: 0 = none."""
+        self._allowance = allowance
+        self._cap_usd = cap_usd
+        self._spent_usd = spent_usd
+        self._maximum_s = maximum_s
+
+    async def refresh(self) -> None:
+        """Read again what others have used. Raises: RecordsUnavailable; then what was read last counts."""
+        await self._allowance.refresh()
+
+    def exhausted(self, meters: Meters, tracks: int, age_s: float) -> str | None:
+        """Why the transcription has to end now; None while it may go on.
+
+        `meters`: read just now. `tracks`: how many send audio. `age_s`: seconds since it was started.
+        """
+        if self._cap_usd is not None and exceeds(self._spent_usd + meters.cost_after(_CAP_AHEAD_S), self._cap_usd):
+            return f"cost cap of {self._cap_usd:.2f} USD reached"
+        if found := self._allowance.reached(meters.seconds_sent, tracks):
+            return found.reason
+        if self._maximum_s and age_s >= self._maximum_s:
+            return f"maximum length of {self._maximum_s:g} s reached"
+        return None
+
+
 class LimitKeeper:
-    def __init__(self, everywhere: Limits, ledger: Ledger, clock: Clock) -> None:
+    """The limits of this gateway and of its spaces. `everywhere`: those of a space without its own."""
+
+    def __init__(self, everywhere: Limits, ledger: UsageLedger, clock: Clock) -> None:
         self._everywhere = everywhere
         self._ledger = ledger
         self._clock = clock
 
     def allowance(self, session_id: str, transcription_id: str) -> Allowance:
+        """Of one transcription; nothing has been read for it yet."""
         return Allowance(self._everywhere, self._ledger, session_id, transcription_id)
 
     async def admit(self, session_id: str) -> None:
@@ -96,7 +142,7 @@ class LimitKeeper:
         raise LimitReached(found.reason, until_tomorrow_s(self._clock.now()) if found.daily else None)
 
     async def space(self, space_id: str) -> SpaceView:
-        """Raises: RecordsUnavailable."""
+        """Limits and use of one space. Raises: RecordsUnavailable."""
         overrides = await self._ledger.overrides(space_id)
         spent = await self._ledger.spent_today(space_id)
         return SpaceView(overrides, effective(self._everywhere, overrides), spent)

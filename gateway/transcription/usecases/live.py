@@ -9,19 +9,29 @@ from gateway.transcription.domain.transcription import Numbering
 
 
 class LiveChannel(Protocol):
-    """The live stream of one session: everybody who watches it."""
+    """The live stream of one session, to all who watch it. No method waits or fails, whatever the watchers do."""
 
-    def final(self, seq: int, utterance_id: str, data: bytes) -> None: ...
-    def partial(self, utterance_id: str, data: bytes) -> None: ...
+    def final(self, seq: int, utterance_id: str, data: bytes) -> None:
+        """Show a final; of one run in the order of their numbers. A number that was shown already is ignored."""
+
+    def partial(self, utterance_id: str, data: bytes) -> None:
+        """Show words of an utterance before its final. Replaces its former partial; slow watchers may miss it."""
+
     def say(self, kind: str, data: bytes) -> None:
-        """An event that nobody needs to be replayed: session.state, health, translation."""
+        """Send an event that is not replayed to those who come later: health, translation, error and the like."""
 
 
 class Live(Protocol):
-    def channel(self, session_slug: str) -> LiveChannel: ...
-    def begin(self, session_slug: str, numbering: Numbering) -> None:
-        """Say where the numbering stands, before the first final of a run."""
+    """The live streams of this replica. No method waits or fails."""
 
-    def set_state(self, session_slug: str, state: str, reason: str | None) -> None: ...
+    def channel(self, session_slug: str) -> LiveChannel:
+        """The session's channel; made when there is none."""
+
+    def begin(self, session_slug: str, numbering: Numbering) -> None:
+        """Say where the numbering stands: once for each run, before its first final."""
+
+    def set_state(self, session_slug: str, state: str, reason: str | None) -> None:
+        """Show the state of a session's transcription, also to those who come later. `state`: in lower case."""
+
     def encode(self, caption: Caption) -> bytes:
-        """The `data` of a transcript message."""
+        """The `data` of a transcript message, as JSON."""

@@ -21,31 +21,38 @@ MOST_ATTEMPTS: Final = 40  # about a week
 
 
 @dataclass(frozen=True, slots=True)
-class Unwanted:
+class SessionToErase:
     """A provider session of a deleted session. `attempts` counts the one that is being made."""
 
     id: str
     attempts: int
 
 
-class Keeper(Protocol):
+class SessionEraser(Protocol):
+    """The provider, which can delete a session and all that it has of it."""
+
     async def erase(self, session_id: str) -> None:
-        """Returns once it is gone there. Raises: AccountUnavailable."""
+        """Returns once it is gone there, also when it was gone before. May be repeated. Raises: AccountUnavailable."""
 
 
-class ErasureBooks(Protocol):
-    """The queue, in the database. May raise RecordsUnavailable."""
+class ErasureQueue(Protocol):
+    """Provider sessions of deleted sessions, in the database. Every method may raise RecordsUnavailable and may be
+    repeated."""
 
-    async def to_erase(self, now: datetime, again_at: datetime, limit: int) -> Sequence[Unwanted]:
-        """Those that are due, closed and billed. They are this caller's until `again_at`."""
+    async def to_erase(self, now: datetime, again_at: datetime, limit: int) -> Sequence[SessionToErase]:
+        """At most `limit` that are due, closed and billed; they are the caller's until `again_at`."""
 
-    async def erase_again(self, session_id: str, at: datetime) -> None: ...
+    async def postpone_erasure(self, session_id: str, at: datetime) -> None:
+        """The next attempt is due then."""
+
     async def erased(self, session_id: str, at: datetime | None) -> None:
-        """Nothing more is tried. `at` None: in vain."""
+        """No further attempt is made. `at`: when it was deleted; None: it was given up."""
 
 
 @dataclass(slots=True)
 class ErasureCounts:
+    """Since the process began."""
+
     erased: int = 0
     failed: int = 0
     """Attempts that are repeated."""
@@ -53,15 +60,17 @@ class ErasureCounts:
 
 
 class ProviderErasure:
-    def __init__(self, keeper: Keeper, books: ErasureBooks, clock: Clock) -> None:
+    """Deletes at the provider, in the background, trying for about a week."""
+
+    def __init__(self, eraser: SessionEraser, queue: ErasureQueue, clock: Clock) -> None:
         self.counts = ErasureCounts()
-        self._keeper = keeper
-        self._books = books
+        self._eraser = eraser
+        self._queue = queue
         self._clock = clock
         self._is_refused = False
 
     async def run(self) -> None:
-        """For ever. Trouble with the database or the provider is said once, and waited out."""
+        """Delete what is due every SWEEP_EVERY_S until cancelled. An outage is logged once, and waited out."""
         outage = Outage("what is to be deleted at the provider waits")
         while True:
             try:
@@ -72,22 +81,22 @@ class ProviderErasure:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def work(self) -> None:
-        """Delete what is due. Raises: RecordsUnavailable."""
+        """Delete what is due now. Raises: RecordsUnavailable."""
         now = self._clock.now()
-        due = await self._books.to_erase(now, now + timedelta(seconds=TAKEN_S), BATCH)
+        due = await self._queue.to_erase(now, now + timedelta(seconds=TAKEN_S), BATCH)
         await few_at_once([self._erase(one) for one in due])
 
-    async def _erase(self, one: Unwanted) -> None:
+    async def _erase(self, one: SessionToErase) -> None:
         try:
-            await self._keeper.erase(one.id)
+            await self._eraser.erase(one.id)
         except AccountUnavailable as error:
             await self._later(one, str(error))
         else:
             self.counts.erased += 1
             self._is_refused = False
-            await self._books.erased(one.id, self._clock.now())
+            await self._queue.erased(one.id, self._clock.now())
 
-    async def _later(self, one: Unwanted, why: str) -> None:
+    async def _later(self, one: SessionToErase, why: str) -> None:
         if one.attempts >= MOST_ATTEMPTS:
             self.counts.given_up += 1
             log.error(
@@ -95,11 +104,11 @@ class ProviderErasure:
                 why,
                 extra={"providerSession": one.id},
             )
-            await self._books.erased(one.id, None)
+            await self._queue.erased(one.id, None)
             return
         self.counts.failed += 1
         if not self._is_refused:
             self._is_refused = True
             log.warning("what the provider keeps of deleted sessions cannot be deleted now: %s", why)
         pause = min(FIRST_AGAIN_S * 2 ** (one.attempts - 1), LAST_AGAIN_S)
-        await self._books.erase_again(one.id, self._clock.now() + timedelta(seconds=pause))
+        await self._queue.postpone_erasure(one.id, self._clock.now() + timedelta(seconds=pause))

@@ -1,6 +1,6 @@
-"""Finals go to the database, or to disk while the database is slow, and then to everybody who watches.
+"""Finals go to the database, or to disk while the database is slow, and then to the session's watchers.
 
-One writer takes them from the queue, so that the order is the numbering's. Once something is on disk, everything newer
+One task takes them from the queue, so that their order is the numbering's. Once something is on disk, everything newer
 goes there too, and a second task brings it to the database, oldest first, until nothing is left.
 """
 
@@ -9,40 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
-from gateway.outage import RecordsUnavailable
+from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
+from gateway.tasks import Tasks
+from gateway.transcription.domain.finals import UnstoredFinal
 from gateway.transcription.usecases.backlog import Backlog
-from gateway.transcription.usecases.journal import Entry, FinalToKeep, Journal, KeptFinal, UsageToKeep
+from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
 from gateway.transcription.usecases.live import Live
-from gateway.transcription.usecases.records import Kept, Records
+from gateway.transcription.usecases.records import Records, StoreOutcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
-
-
-async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a database call until the database answers. The caller bounds it by cancelling."""
-    tries = 0
-    while True:
-        try:
-            return await call()
-        except RecordsUnavailable as error:
-            if tries == 0:
-                log.warning("database: %s; trying again", error)
-            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
-            tries += 1
-
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    final: FinalToKeep
+    """A final in the queue. `participant` resolves to the speaker's row, or None."""
+
+    final: FinalToStore
     slug: str
     participant: asyncio.Future[str | None]
 
@@ -51,11 +40,11 @@ class Recorder:
     """A bounded queue in front of the database.
 
     While one batch is written the next one gathers: a lone final is written at once, a burst in few statements. A batch
-    that the database has not taken after `patience_s` goes to the journal, and people see it. What neither takes is
-    held in memory, at most `limit` finals with the queue; then `room` makes the sources wait, which slows the
+    that the database has not taken after `patience_s` goes to the journal, and then to the watchers. What neither takes
+    is held in memory, at most `limit` finals with the queue; then `room` makes the sources wait, which slows the
     publishers instead of losing words.
 
-    Without a journal everybody waits for the database.
+    Without a journal finals wait for the database, however long it takes.
     """
 
     BATCH: Final = 200
@@ -70,30 +59,37 @@ class Recorder:
         limit: int = 5_000,
         patience_s: float = 0.3,
     ) -> None:
-        self._records = records
+        self._finals = records.finals
+        self._usage = records.usage
+        self._sessions = records.sessions
         self._live = live
         self._clock = clock
         self._backlog = Backlog(journal) if journal is not None else None
         self._limit = limit
         self._patience_s = patience_s
         self._queue: deque[_Waiting] = deque()
-        self._pending: defaultdict[str, set[object]] = defaultdict(set)  # transcription → what the database has not got
+        self._pending: defaultdict[str, set[object]] = defaultdict(
+            set
+        )  # by transcription: keys of what the database has not got
         self._arrived = asyncio.Event()
         self._fell_behind = asyncio.Event()
-        self._written = asyncio.Event()  # set for a moment, to wake everybody who waits
-        self._attempts: set[asyncio.Task[Any]] = set()
-        self._late: set[asyncio.Task[Kept]] = set()  # attempts that outlasted our patience
+        self._written = asyncio.Event()  # set for a moment, to wake all who wait in `room` and `settled`
+        self._attempts = Tasks(log_errors=False)
+        self._late: set[asyncio.Task[StoreOutcome]] = set()  # attempts that outlasted `patience_s`
         self._participants: dict[tuple[str, str], str | None] = {}  # (session, identity), while catching up
         self._behind_since: float | None = None
-        self.fenced: Callable[[str], None] = lambda transcription_id: None
-        self.gone: Callable[[str], None] = lambda session_id: None
-        self.kept = 0
+        self.on_fenced: Callable[[str], None] = lambda transcription_id: None
+        """Called when the database has refused finals of a transcription: another owner has its lease."""
+        self.on_gone: Callable[[str], None] = lambda session_id: None
+        """Called when it has refused finals of a session: that was deleted."""
+        self.stored = 0
+        """Finals that the database has taken."""
         self.refused = 0
-        """Finals that were shown and then not taken, because the lease or the session had gone meanwhile."""
+        """Finals that watchers have seen and the database has then refused, because lease or session were gone."""
 
     @property
     def pending(self) -> int:
-        """Finals and meter readings that the database has not got."""
+        """Finals and meter readings that the database has not got yet."""
         return sum(map(len, self._pending.values()))
 
     @property
@@ -106,53 +102,54 @@ class Recorder:
         """Why finals are in memory only, while the database is behind; None while that is not so."""
         return self._backlog.trouble if self._backlog is not None else None
 
-    def put(self, slug: str, final: FinalToKeep, participant: asyncio.Future[str | None]) -> None:
-        """Queue a final; never waits. `participant` resolves to the speaker's row."""
+    def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None]) -> None:
+        """Queue a final; never waits. `participant` resolves to the speaker's row, or None: it must resolve."""
         self._queue.append(_Waiting(final, slug, participant))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
 
-    async def checkpoint(self, usage: UsageToKeep) -> None:
-        """Keep meter readings as finals are kept. Raises: RecordsUnavailable when there is no journal."""
+    async def checkpoint(self, usage: UsageToStore) -> None:
+        """Store meter readings as finals are stored. Raises: RecordsUnavailable when there is no journal."""
         if self._backlog is None:
             await self._store([usage])
         elif usage.usage:
             self._pending[usage.claimed.lease.transcription_id].add(_key(usage))
             try:
-                kept = await self._straight(lambda: self._store([usage]))
-                if kept is None:
+                outcome = await self._store_at_once(lambda: self._store([usage]))
+                if outcome is None:
                     await self._set_aside([usage])
             except asyncio.CancelledError:
-                # Nobody waits for it: whoever goes away here reads the meters once more, and that reading says more.
-                self._account([usage], Kept(frozenset(), frozenset()))
+                # Not to be waited for: the run that is cancelled here reads its meters once more, and that one counts.
+                self._account([usage], StoreOutcome())
                 raise
-            if kept is not None:
-                self._account([usage], kept)
+            if outcome is not None:
+                self._account([usage], outcome)
             self._tell_written()
 
     async def room(self) -> None:
-        """Wait while the queue is full."""
+        """Wait while `limit` finals are in memory."""
         while self._waiting >= self._limit:
             await self._written.wait()
 
     async def settled(self, transcription_id: str) -> None:
-        """Wait until everything of a transcription is in the database, and its finals with the watchers."""
+        """Wait until every final and reading of a transcription is stored or refused, and its finals are shown."""
         while transcription_id in self._pending:
             await self._written.wait()
 
-    async def unsaved(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        """Finals that people have seen and the database has not got, by number."""
+    async def unstored(self, session_id: str, after: int, limit: int) -> Sequence[UnstoredFinal]:
+        """At most `limit` finals above `after` that watchers have seen and the database has not got, by number."""
         return [] if self._backlog is None else await self._backlog.finals(session_id, after, limit)
 
     async def recover(self) -> int:
-        """Bring to the database what a former process left on disk. To be done before anything is numbered.
+        """Bring to the database what a former process left on disk, before `run` and before anything is numbered.
 
-        Returns: how many entries. The caller bounds it. Raises: JournalTrouble.
+        It waits for the database without a deadline; the caller sets one. Returns: how many entries there were.
+        Raises: JournalTrouble.
         """
         count = 0
         backlog = self._backlog
         while backlog is not None and len(backlog):
-            count += await insist(partial(self._catch_up, backlog))
+            count += await until_database_answers(partial(self._catch_up, backlog))
         return count
 
     async def run(self) -> None:
@@ -163,10 +160,8 @@ class Recorder:
                 if self._backlog is not None:
                     tasks.create_task(self._catch_up_for_ever(self._backlog), name="catch up")
         finally:
-            for attempt in self._attempts:
-                attempt.cancel()
-            if self._attempts:  # a server that hangs may hold them until the pool is closed
-                await asyncio.wait(self._attempts, timeout=1)
+            self._attempts.cancel()
+            await self._attempts.wait(1)  # a server that hangs may hold them until the pool is closed
 
     # --- from the queue to the database or to disk --------------------------------------------------------
 
@@ -184,32 +179,32 @@ class Recorder:
                 await self._write(batch)
 
     async def _write(self, batch: list[_Waiting]) -> None:
-        kept = await self._straight(lambda: self._store_waiting(batch))
-        if kept is None:
+        outcome = await self._store_at_once(lambda: self._store_waiting(batch))
+        if outcome is None:
             # The participants' rows may be what the database is slow with; they are asked for again when it answers.
             await self._set_aside([_placed(item) for item in batch])
         for item in batch:
             final = item.final
-            if kept is None or not _is_dropped(final, kept):
+            if outcome is None or not _is_refused(final, outcome):
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
-        if kept is not None:
-            self._account([item.final for item in batch], kept)
+        if outcome is not None:
+            self._account([item.final for item in batch], outcome)
         self._tell_written()
 
-    async def _straight(self, work: Callable[[], Coroutine[Any, Any, Kept]]) -> Kept | None:
-        """What became of it; None when the database has not taken it within our patience.
+    async def _store_at_once(self, work: Callable[[], Coroutine[Any, Any, StoreOutcome]]) -> StoreOutcome | None:
+        """What became of it; None when the database has not answered within `patience_s`, or was not asked.
 
-        It is not asked at all while something older waits.
+        It is not asked while something older waits: finals are stored in the order of their numbers.
         """
         if self._backlog is None:
             self._behind_since = self._clock.monotonic()
-            kept = await insist(work)
+            outcome = await until_database_answers(work)
             self._behind_since = None
-            return kept
+            return outcome
         if len(self._backlog) or self._late:
             return None
         self._behind_since = self._behind_since or self._clock.monotonic()
-        attempt = self._attempt(work())
+        attempt = self._attempts.start(work(), "store")
         if not (await asyncio.wait({attempt}, timeout=self._patience_s))[0]:
             self._late.add(attempt)  # never cancelled: it may still succeed, and a hung server cannot be told anyway
             log.warning("the database has not answered for %g s; finals go to disk until it does", self._patience_s)
@@ -222,7 +217,7 @@ class Recorder:
         return None
 
     async def _set_aside(self, entries: Sequence[Entry]) -> None:
-        assert self._backlog is not None  # noqa: S101 - `_straight` answers None only with a journal
+        assert self._backlog is not None  # noqa: S101 - `_store_at_once` answers None only with a journal
         await self._backlog.add(entries)
         self._fell_behind.set()
 
@@ -237,7 +232,7 @@ class Recorder:
                 self._late -= over
                 for late in over:
                     late.exception()  # what it stored is stored again, which changes nothing
-            attempt = self._attempt(self._catch_up(backlog))
+            attempt = self._attempts.start(self._catch_up(backlog), "catch up")
             await asyncio.wait({attempt})
             error = attempt.exception()
             if error is not None:
@@ -245,7 +240,7 @@ class Recorder:
                     log.warning("database: %s; trying again", error, exc_info=_unforeseen(error))
                 await backlog.add(())  # the disk may have room again
                 self._tell_written()
-                await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+                await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
                 tries += 1
                 continue
             tries = 0
@@ -258,65 +253,59 @@ class Recorder:
     async def _catch_up(self, backlog: Backlog) -> int:
         oldest = await backlog.oldest(self.BATCH)
         entries = [await self._with_participant(entry) for entry in oldest.entries]
-        kept = await self._store(entries)
-        dropped = [entry for entry in entries if isinstance(entry, FinalToKeep) and _is_dropped(entry, kept)]
-        homeless = [final for final in dropped if final.session_id not in kept.gone]
-        strays = await self._records.keep_strays(homeless)
+        outcome = await self._store(entries)
+        refused = [entry for entry in entries if isinstance(entry, FinalToStore) and _is_refused(entry, outcome)]
+        fenced = [final for final in refused if final.session_id not in outcome.gone]
+        strays = await self._finals.store_strays(fenced)
         numbered = 0
-        for session_id in {final.session_id for final in homeless}:
-            numbered += len(await self._records.number_strays(session_id))
+        for session_id in {final.session_id for final in fenced}:
+            numbered += len(await self._finals.number_strays(session_id))
         await backlog.done(oldest)
-        if dropped:
-            self.refused += len(dropped)
+        if refused:
+            self.refused += len(refused)
             log.error(
                 "%d finals were shown but have lost their number, because the lease or the session had gone meanwhile; "
                 "the words of %d are kept, %d of them have a new number and the others get one when nobody transcribes",
-                len(dropped),
+                len(refused),
                 strays,
                 numbered,
             )
-        self._account(entries, kept)
+        self._account(entries, outcome)
         self._tell_written()
         return len(entries)
 
     async def _with_participant(self, entry: Entry) -> Entry:
         """A final that was set aside before its speaker's row was known."""
-        if not isinstance(entry, FinalToKeep) or entry.participant_id is not None:
+        if not isinstance(entry, FinalToStore) or entry.participant_id is not None:
             return entry
         key = entry.session_id, entry.caption.speaker.identity
         if key not in self._participants:
             try:
-                self._participants[key] = await self._records.joined(entry.session_id, entry.caption.speaker)
-            except LookupError:  # the session was deleted, as `keep` will say
+                self._participants[key] = await self._sessions.join(entry.session_id, entry.caption.speaker)
+            except LookupError:  # the session was deleted, as `store` will say
                 self._participants[key] = None
         return replace(entry, participant_id=self._participants[key])
 
     # --- the database -------------------------------------------------------------------------------------
 
-    def _attempt(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        attempt = asyncio.create_task(work, name="store")
-        self._attempts.add(attempt)
-        attempt.add_done_callback(self._attempts.discard)
-        return attempt
-
-    async def _store_waiting(self, batch: list[_Waiting]) -> Kept:
+    async def _store_waiting(self, batch: list[_Waiting]) -> StoreOutcome:
         if missing := {item.participant for item in batch if not item.participant.done()}:
             await asyncio.wait(missing)  # unlike `gather`, leaves them alone when cancelled
         return await self._store([_placed(item) for item in batch])
 
-    async def _store(self, entries: Sequence[Entry]) -> Kept:
-        finals = [entry for entry in entries if isinstance(entry, FinalToKeep)]
-        kept = await self._records.keep(finals) if finals else Kept(frozenset(), frozenset())
+    async def _store(self, entries: Sequence[Entry]) -> StoreOutcome:
+        finals = [entry for entry in entries if isinstance(entry, FinalToStore)]
+        outcome = await self._finals.store(finals) if finals else StoreOutcome()
         for entry in entries:
-            if isinstance(entry, UsageToKeep):
-                await self._records.save_usage(entry.claimed, entry.participant_ids, entry.usage)
-        return kept
+            if isinstance(entry, UsageToStore):
+                await self._usage.save(entry.claimed, entry.participant_ids, entry.usage)
+        return outcome
 
-    def _account(self, entries: Sequence[Entry], kept: Kept) -> None:
-        """The database has them, or will never take them."""
+    def _account(self, entries: Sequence[Entry], outcome: StoreOutcome) -> None:
+        """The database has stored or refused them."""
         for entry in entries:
-            if isinstance(entry, FinalToKeep):
-                self.kept += not _is_dropped(entry, kept)
+            if isinstance(entry, FinalToStore):
+                self.stored += not _is_refused(entry, outcome)
                 transcription_id = entry.lease.transcription_id
             else:
                 transcription_id = entry.claimed.lease.transcription_id
@@ -324,28 +313,29 @@ class Recorder:
                 self._pending[transcription_id].discard(_key(entry))
                 if not self._pending[transcription_id]:
                     del self._pending[transcription_id]
-        for transcription_id in kept.fenced:
-            self.fenced(transcription_id)
-        for session_id in kept.gone:
-            self.gone(session_id)
+        for transcription_id in outcome.fenced:
+            self.on_fenced(transcription_id)
+        for session_id in outcome.gone:
+            self.on_gone(session_id)
 
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
 
 
-def _placed(item: _Waiting) -> FinalToKeep:
+def _placed(item: _Waiting) -> FinalToStore:
+    """With its speaker's row, if that is known."""
     known = item.participant.done() and not item.participant.cancelled()
     return replace(item.final, participant_id=item.participant.result() if known else None)
 
 
-def _is_dropped(final: FinalToKeep, kept: Kept) -> bool:
-    return final.lease.transcription_id in kept.fenced or final.session_id in kept.gone
+def _is_refused(final: FinalToStore, outcome: StoreOutcome) -> bool:
+    return final.lease.transcription_id in outcome.fenced or final.session_id in outcome.gone
 
 
 def _key(entry: Entry) -> object:
-    """What tells an entry from the others of its transcription, also after a way over the disk."""
-    return entry.seq if isinstance(entry, FinalToKeep) else entry.usage
+    """What tells an entry from the others of its transcription, also when it was read back from disk."""
+    return entry.seq if isinstance(entry, FinalToStore) else entry.usage
 
 
 def _unforeseen(error: BaseException) -> BaseException | None:

@@ -1,33 +1,49 @@
-"""What the use cases need from the world: only the methods they call. Adapters are in `gateway.sessions.infra`."""
+"""The database, as transcriptions need it: its rows, and one port for each kind of them.
+
+Every coroutine here may raise RecordsUnavailable; then it is unknown whether the call took effect. A method that
+"may be repeated" changes nothing more when it is called again with the same arguments, so that the caller can use
+`until_database_answers`. A write that is *fenced* carries the lease of its transcription: once another owner has the
+lease, the statement changes nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
-from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
+from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.journal import FinalToKeep, KeptFinal
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.speech import ProviderSession
+
+_OVER: Final = frozenset({"ENDED", "EXPIRED"})
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
+    """The app's `VideoSession`. `status`: CREATED, LIVE, ENDED, EXPIRED, or a label that the app has added since."""
+
     id: str
     slug: str
-    status: str  # CREATED, LIVE, ENDED, EXPIRED
+    status: str
     title: str | None
     space_id: str
     created_at: datetime
 
+    @property
+    def is_over(self) -> bool:
+        """Ended or expired: nothing new is transcribed, and it is never reopened."""
+        return self.status in _OVER
+
 
 @dataclass(frozen=True, slots=True)
 class Participation:
-    """Somebody who is in a session now. `role`: HOST, GUEST, or one that the app has added."""
+    """A participant who is in a session now. `role`: HOST, GUEST, or one that the app has added since."""
 
     identity: str
     name: str | None
@@ -38,13 +54,13 @@ class Participation:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRecord:
-    """A transcription as the database knows it, running here, elsewhere or no more."""
+    """A transcription as the database knows it: run by this replica, by another one, or stopped."""
 
     id: str
     session_id: str
     slug: str
     source: str
-    state: str
+    state: TranscriptionState
     started_at: datetime
     stopped_at: datetime | None
     stop_reason: str | None
@@ -53,31 +69,60 @@ class TranscriptionRecord:
     options: Mapping[str, Any]
     last_seq: int
 
+    @property
+    def is_stopped(self) -> bool:
+        """It has ended for good, and has no owner."""
+        return self.state is TranscriptionState.STOPPED
+
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What became of a batch: everything not named here is in the database."""
+class StoreOutcome:
+    """What became of a batch of finals. Each one whose transcription or session is not named here is stored."""
 
-    fenced: frozenset[str]  # transcription ids whose lease has passed to somebody else
-    gone: frozenset[str]  # session ids that no longer exist
+    fenced: frozenset[str] = frozenset()
+    """Ids of transcriptions whose lease another owner has, or whose row was deleted."""
+    gone: frozenset[str] = frozenset()
+    """Ids of sessions that were deleted while their transcription's row still stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class NumberedFinal:
-    """A final that has just got a number, to be shown."""
+    """A final that has just been given its number and is now to be shown to watchers."""
 
     seq: int
     utterance_id: str
     data: bytes
 
 
-class Records(Protocol):
-    """The database. Every method may raise RecordsUnavailable."""
+class SessionRecords(Protocol):
+    """The app's sessions and their participants."""
 
-    async def create_session(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
-        """Raises: LookupError when there is no such space. Without a space the default one is used."""
+    async def create(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
+        """A session in state CREATED. Without a slug it gets a new one, without a space the default space.
 
-    async def session(self, slug: str) -> SessionRecord | None: ...
+        Not to be repeated. Raises: LookupError when there is no such space.
+        """
+
+    async def by_slug(self, slug: str) -> SessionRecord | None:
+        """None when there is none; any text may be asked for."""
+
+    async def join(self, session_id: str, speaker: Speaker) -> str:
+        """The id of the speaker's participant row, made at its first call; that also makes a CREATED session LIVE.
+
+        It works after the session's end too, without reopening it: the last finals may arrive then. May be repeated.
+        Raises: LookupError when the session was deleted.
+        """
+
+    async def present(self, session_id: str) -> Sequence[Participation]:
+        """Participants who have joined and not left, in the order of their joining."""
+
+    async def touch(self, session_id: str) -> None:
+        """Note activity now, which keeps the session from being ended for inactivity. May be repeated."""
+
+
+class Leases(Protocol):
+    """The right to run a transcription, and the writes that only its holder may make."""
+
     async def claim(
         self,
         session: SessionRecord,
@@ -87,68 +132,137 @@ class Records(Protocol):
         owner: str,
         lease_s: float,
     ) -> tuple[Claimed | None, TranscriptionRecord]:
-        """Start a transcription unless one is running: then (None, that one).
+        """Begin a transcription of a session that has none; else (None, the one that it has).
 
-        Raises: SessionOver, SessionNotFound when the session has ended or gone at this very moment.
+        Of any number of calls at once, on any replicas, one begins it. When an answer is lost, the next call finds the
+        transcription running: it may be repeated, but the claim is then had only by `adopt`.
+        Raises: SessionOver, SessionNotFound when the session has ended or was deleted since `session` was read.
         """
 
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> list[Claimed]:
-        """Take over every transcription whose owner is gone; with `own` also what this owner held before a restart.
+    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
+        """Take transcriptions whose lease has run out, the longest first, under a new fence; each goes to one caller.
 
-        One that was neither handed over (`release`) nor is our own begins a new epoch: its owner may have shown finals
-        that are on its disk only, under the numbers that come next.
+        `own`: also those that `owner` itself holds; for a process that has just started, and so cannot run them.
+        A transcription that was neither released nor owned before begins a new epoch: its former owner may have shown
+        finals that are on its disk only, under the numbers that come next. When an answer is lost, those taken by it
+        are adopted again only after `lease_s`, or with `own`.
         """
 
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool: ...
+    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
+        """Keep the lease for `lease_s` from now. False: it is another owner's, or the transcription has stopped or
+        was deleted. Fenced; may be repeated."""
+
     async def release(self, lease: Lease, owner: str) -> None:
-        """Leave the transcription running for whoever adopts it; every final of it is in the database."""
+        """Let the lease run out at once and the transcription go on: the next `adopt` takes it in the same epoch.
 
-    async def set_state(self, lease: Lease, state: str) -> None: ...
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None: ...
-    async def transcription(self, slug: str) -> TranscriptionRecord | None:
-        """The newest of the session."""
+        Only after its last final and last meter reading are stored. Fenced; may be repeated.
+        """
 
-    async def running(self) -> list[TranscriptionRecord]: ...
-    async def host(self, transcription_id: str) -> str | None:
-        """Whose browser feeds it."""
+    async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
+        """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
-    async def set_host(self, transcription_id: str, identity: str) -> bool:
-        """Unless it has stopped. Returns: whether it is so now."""
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
+        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated."""
 
-    async def pass_host(self, transcription_id: str, before: str | None, after: str | None) -> bool:
-        """Only while `before` is the host. Returns: whether it is so now."""
 
-    async def numbering(self, session_id: str) -> Numbering | None: ...
-    async def joined(self, session_id: str, speaker: Speaker) -> str:
-        """The participant's id; the first join makes the session LIVE."""
+class TranscriptionRecords(Protocol):
+    """Transcriptions of all replicas, read only."""
 
-    async def participants(self, session_id: str) -> list[Participation]:
-        """Who is in the session now, the longest present first."""
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
+        """The session's last one; None when there is no such session, or it was never transcribed."""
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept: ...
-    async def keep_strays(self, finals: Sequence[FinalToKeep]) -> int:
-        """Words that people have seen, of a transcription whose lease has passed to somebody else: kept without a
-        number, unless the new owner has that speaker's words of that time. Returns: how many."""
+    async def active(self) -> Sequence[TranscriptionRecord]:
+        """All that are not stopped, on all replicas."""
 
-    async def number_strays(self, session_id: str) -> list[NumberedFinal]:
-        """Give such words the next numbers of the session, unless a transcription of it is running: its owner counts
-        by itself, and asks again when it has stopped. Returns: them, in order."""
+    async def numbering(self, session_id: str) -> Numbering | None:
+        """Where the session's numbering stands; None before its first transcription."""
 
-    async def keep_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None: ...
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]: ...
-    def usage_id(self, lease: Lease, identity: str) -> str:
-        """Always the same for one participant of one transcription, so that an adopter continues the row."""
 
-    async def save_usage(
-        self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]
-    ) -> None: ...
-    async def usage(self, transcription_id: str) -> list[Usage]: ...
+class HostRecords(Protocol):
+    """Which participant's browser feeds a transcription. Any replica may change it."""
+
+    async def current(self, transcription_id: str) -> str | None:
+        """The host's identity; None when there is none, or no such transcription."""
+
+    async def appoint(self, transcription_id: str, identity: str) -> bool:
+        """Make a participant the host. False: the transcription has stopped or does not exist. May be repeated."""
+
+    async def replace(self, transcription_id: str, before: str | None, after: str | None) -> bool:
+        """Change the host from `before` to `after` in one step. False, and nothing is changed, when the host is
+        another one by now, or the transcription has stopped. When an answer is lost, read `current`."""
+
+
+class FinalRecords(Protocol):
+    """The finals of sessions: the app's segments and the numbered events, written together."""
+
+    async def store(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
+        """Store a batch, in any order; what cannot be stored holds up no other final of it.
+
+        Fenced, final by final. May be repeated: a final whose utterance the session has already is left as it is.
+        """
+
+    async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
+        """Keep the words of finals that `store` has fenced, without a number. Returns: of how many.
+
+        Left out are those whose utterance is stored, and those whose speaker has other words of that time, which the
+        new owner has heard. Not fenced; may be repeated.
+        """
+
+    async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
+        """Give the session's strays the numbers behind its last one. Returns: them, in order.
+
+        None while a transcription of the session is active: its owner counts by itself, and calls this when it has
+        stopped. May be repeated, but those of a lost answer are not returned again.
+        """
+
+    async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
+        """Partials, each with its participant's id; the newest of an utterance counts, and a final always wins.
+
+        Not fenced; may be repeated.
+        """
+
+    async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
+        """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
+
+
+class UsageRecords(Protocol):
+    """The meters: one row for each participant of a transcription."""
+
+    def row_id(self, lease: Lease, identity: str) -> str:
+        """The row's id, which is a function of both: the next owner of the transcription goes on with the row."""
+
+    async def save(self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]) -> None:
+        """Readings with absolute values, of which the largest stand: any order will do. Dropped without an error when
+        the session was deleted. Not fenced; may be repeated. `participant_ids`: by identity."""
+
+    async def of_transcription(self, transcription_id: str) -> Sequence[Usage]:
+        """The last reading of every participant."""
+
     async def spent(self, session_id: str) -> float:
-        """Money metered so far in all transcriptions of the session, USD."""
+        """Cost of all transcriptions of the session so far, USD."""
 
-    async def touch(self, session_id: str) -> None:
-        """Speech counts as activity of the session."""
 
-    async def provider_session(self, claimed: Claimed, identity: str, session: ProviderSession) -> None: ...
-    async def bills(self, transcription_id: str) -> list[Bill]:
-        """Every provider session of it."""
+class ProviderSessionRecords(Protocol):
+    """Sessions opened at the speech provider, so that none is left running there and each is billed."""
+
+    async def note(self, claimed: Claimed, identity: str, session: ProviderSession) -> None:
+        """Enter a session that was opened, or the figures of one that is over. Per session in that order.
+
+        Not fenced: who opened it has to answer for it. May be repeated.
+        """
+
+    async def bills(self, transcription_id: str) -> Sequence[Bill]:
+        """Every provider session of a transcription, with the provider's own figure where it is known."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """All ports of one database, opened together. A use case keeps those that it calls."""
+
+    sessions: SessionRecords
+    leases: Leases
+    transcriptions: TranscriptionRecords
+    hosts: HostRecords
+    finals: FinalRecords
+    usage: UsageRecords
+    provider_sessions: ProviderSessionRecords

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.transcription.domain.captions import Utterance
-from gateway.transcription.domain.receipt import Listened
+from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioChunk
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
+    """An utterance in another language. Language codes, for example `en`; `original_language` None: not told."""
+
     utterance_id: str
     original_language: str | None
     target_language: str
@@ -40,7 +44,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class SpeechLost:
-    """Audio was given up before the provider could hear it: seconds on the track's clock."""
+    """Audio was given up before the provider could hear it. Seconds since the track's anchor."""
 
     start: float
     end: float
@@ -48,6 +52,8 @@ class SpeechLost:
 
 @dataclass(frozen=True, slots=True)
 class ProviderComplaint:
+    """The provider has refused something that was sent; the session goes on."""
+
     message: str
 
 
@@ -56,7 +62,10 @@ Speech = Utterance | Translation | Annotation | Withdrawn | SpeechLost | Provide
 
 @dataclass(frozen=True, slots=True)
 class ProviderSession:
-    """One session at the provider, reported when opened and when over."""
+    """One session at the provider, reported when it is opened (`over` False) and when it is over.
+
+    Seconds of audio; `seconds_resent` is part of `seconds_sent`. `outcome`: how it ended, for people.
+    """
 
     id: str
     over: bool
@@ -64,37 +73,51 @@ class ProviderSession:
     outcome: str
     seconds_resent: float = 0.0
     url: str = field(default="", repr=False)
-    """Carries the session's credential: for the books only."""
+    """Carries the session's credential: for the ledger only."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkEnd:
-    """`complete`: no final can be missing. `refused`: why the provider would not work for us at all."""
+    """How a link has ended. `complete`: no final can be missing. `refused`: why the provider refuses this account."""
 
     complete: bool
     refused: str | None
 
 
 class SpeechLink(Protocol):
-    """One track's way to the provider."""
+    """One track's way to the provider. It survives cuts and lost sessions: audio without a final is sent again."""
 
-    def send(self, offset: int, pcm: bytes) -> None: ...
-    def finish(self, flush_s: float) -> None: ...
-    async def run(self) -> LinkEnd: ...
+    def send(self, chunk: AudioChunk) -> None:
+        """Take the track's next chunk; in order. Never waits.
+
+        What the provider does not take is held, bounded; then the oldest is given up and told as SpeechLost.
+        """
+
+    def finish(self, flush_s: float) -> None:
+        """No more audio comes: `run` returns when the last finals are there, within about `flush_s`."""
+
+    async def run(self) -> LinkEnd:
+        """Work until finished or refused. Once. When cancelled, it ends the provider session."""
 
     @property
-    def state(self) -> str:
-        """idle, creating, waiting, connecting, streaming, flushing, fetching."""
+    def state(self) -> LinkState:
+        """What it is doing now."""
 
     @property
-    def sent_samples(self) -> int: ...
+    def sent_samples(self) -> int:
+        """To the provider, counted again when sent again. It only grows, as do the next two."""
+
     @property
-    def messages_sent(self) -> int: ...
-    @property
-    def backlog_s(self) -> float: ...
+    def messages_sent(self) -> int:
+        """Messages with audio in them."""
+
     @property
     def listened(self) -> Listened:
-        """What of this track's chunks was speech, silent, and kept from the provider."""
+        """What of this track's chunks was speech, silent, and withheld from the provider."""
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio that wait to be sent."""
 
     @property
     def is_mute(self) -> bool:
@@ -102,20 +125,25 @@ class SpeechLink(Protocol):
 
 
 class Transcriber(Protocol):
+    """The account at the speech provider."""
+
     @property
     def engine(self) -> str:
         """What is shown to people: `gladia`, `pocketsphinx`, …"""
 
     @property
     def trouble(self) -> str | None:
-        """Why the provider serves nobody now; None while it answers."""
+        """Why the provider serves no one now; None while it answers."""
 
     @property
     def gate(self) -> str:
         """The mode of the voice-activity gate: off, shadow or on."""
 
-    async def refuse(self) -> None:
-        """Raises: ProviderRefusedKey when the provider is known to refuse us."""
+    async def check_key(self) -> None:
+        """Ask the provider whether it takes our key, unless that is known. May be repeated.
+
+        Raises: ProviderRefusedKey. A provider that does not answer is no reason to refuse: the link will wait for it.
+        """
 
     def open(
         self,
@@ -123,4 +151,9 @@ class Transcriber(Protocol):
         labels: Mapping[str, str],
         hear: Callable[[Speech], None],
         report: Callable[[ProviderSession], None],
-    ) -> SpeechLink: ...
+    ) -> SpeechLink:
+        """A link for one track; nothing is opened at the provider before there is speech. Never waits.
+
+        `labels` go into the provider session's metadata: `transcription` and `identity`. `hear` is called with what
+        the provider says, `report` when a session is opened or over; both from the event loop, and must not wait.
+        """

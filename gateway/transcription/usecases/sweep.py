@@ -1,4 +1,4 @@
-"""No provider session is left running, and none unbilled: whatever became of the process that opened it."""
+"""No provider session is left running, and none unbilled, whatever became of the process that opened it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from gateway.transcription.domain.captions import Utterance
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S: Final = 5.0
-# Two lists are further apart than a POST may take: what is in both and in nobody's hands, nobody has.
+# Further apart than a POST may take: a session that is in two lists, but not in the ledger, is an orphan.
 LIST_EVERY_S: Final = 60.0
 TAKEN_S: Final = 60.0
-"""So long an audit is this replica's; later another one tries."""
+"""How long an audit is left to the replica that took it; then another one tries."""
 FIRST_AGAIN_S: Final = 2.0
 LAST_AGAIN_S: Final = 300.0
 MOST_AUDITS: Final = 14  # about half an hour
@@ -39,8 +39,11 @@ class AccountUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LooseEnd:
-    """A session in the books that somebody has to see to. `url` carries its credential."""
+class UnreconciledSession:
+    """A session in the ledger that is to be ended or billed. `audits` counts the present one.
+
+    Seconds as the link has counted them; `outcome`: how the link left it. `url` carries the session's credential.
+    """
 
     id: str
     transcription_id: str
@@ -54,16 +57,16 @@ class LooseEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A session that runs at the provider. `labels`: what its POST was given."""
+class ListedSession:
+    """A session that runs at the provider. `labels`: its `custom_metadata`, as the POST gave it."""
 
     id: str
     labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The provider's own account of a session. `heard`: in order, times in seconds of its own clock."""
+class ProviderReport:
+    """The provider's own record of a session. `heard`: in order, times in seconds on the session's own clock."""
 
     is_over: bool
     billing_seconds: float | None
@@ -71,8 +74,8 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A session that runs at the provider and stands in no book."""
+class OrphanSession:
+    """A session that runs at the provider and is not in the ledger. Empty strings: not known."""
 
     id: str
     transcription_id: str
@@ -81,53 +84,72 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A transcription in the books. `owner` None: it is stopped."""
+class TranscriptionOwner:
+    """Which replica holds a transcription's lease, lapsed or not. `owner` None: it is stopped."""
 
     session_id: str
     owner: str | None
 
 
-Salvage = Callable[[LooseEnd, Sequence[Utterance]], Awaitable[object]]
-"""Keep what an ended session had heard and its dead process had not kept."""
+Salvage = Callable[[UnreconciledSession, Sequence[Utterance]], Awaitable[object]]
+"""Store what an ended session had heard and its dead process had not stored. May raise RecordsUnavailable."""
 
 
 class Account(Protocol):
-    """The provider, asked about sessions that no link carries. May raise AccountUnavailable."""
+    """The account at the provider, asked about sessions that no link carries. Each call may be repeated."""
 
     @property
     def mine(self) -> Collection[str]:
         """Sessions that links of this process carry, or are just ending."""
 
-    async def running(self) -> Sequence[Listed]: ...
+    async def running(self) -> Sequence[ListedSession]:
+        """Everything that runs in the account, of whatever replica. Raises: AccountUnavailable."""
+
     async def end(self, url: str) -> bool:
-        """Whether the session has taken note, or is gone."""
+        """End a session through its own address. Returns: whether it has taken note, or is gone. Raises nothing."""
 
-    async def end_by_id(self, session_id: str) -> bool: ...
-    async def told(self, session_id: str) -> Told | None:
-        """None: it knows no such session."""
+    async def end_by_id(self, session_id: str) -> bool:
+        """The same for one whose address is not known, which takes longer."""
+
+    async def report(self, session_id: str) -> ProviderReport | None:
+        """The session's record; its bill and words appear a while after the end. None: the provider knows no such
+        session. Raises: AccountUnavailable."""
 
 
-class Books(Protocol):
-    """The database. May raise RecordsUnavailable."""
+class SessionLedger(Protocol):
+    """The rows of provider sessions of this account. Every method may raise RecordsUnavailable and may be repeated."""
 
-    async def left_open(self, owner: str, limit: int) -> Sequence[LooseEnd]:
-        """Sessions of processes that do not answer for them any more, in transcriptions of `owner` or of nobody."""
+    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
+        """At most `limit` open sessions of processes that are dead, in transcriptions that `owner` holds or none does.
 
-    async def found(self, session: Found, now: datetime) -> None:
-        """Enter a session without a process."""
+        Not those of this process itself.
+        """
 
-    async def closed(self, session_id: str, now: datetime, outcome: str) -> None: ...
-    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[LooseEnd]: ...
-    async def audited(self, session_id: str, billing_seconds: float | None) -> None: ...
-    async def audit_again(self, session_id: str, at: datetime) -> None: ...
-    async def known(self, session_ids: Sequence[str]) -> set[str]: ...
-    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, Held]: ...
+    async def enter(self, session: OrphanSession, now: datetime) -> None:
+        """Add a session of no process; so `left_open` finds it."""
+
+    async def close(self, session_id: str, now: datetime, outcome: str) -> None:
+        """The session is over; it is to be audited from now on."""
+
+    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[UnreconciledSession]:
+        """At most `limit` closed sessions without a bill whose audit is due; they are the caller's until `again_at`."""
+
+    async def audited(self, session_id: str, billing_seconds: float | None) -> None:
+        """The audits are over. None: the provider has told no bill."""
+
+    async def postpone_audit(self, session_id: str, at: datetime) -> None:
+        """The next audit is due then."""
+
+    async def known(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them that are in the ledger, open or closed."""
+
+    async def owners(self, transcription_ids: Sequence[str]) -> Mapping[str, TranscriptionOwner]:
+        """By transcription id; without those that do not exist."""
 
 
 @dataclass(slots=True)
 class SweepCounts:
-    """Seconds are those of sessions that both sides have counted."""
+    """Since the process began. Seconds are those of sessions that both sides have counted."""
 
     orphans_ended: int = 0
     orphans_unended: int = 0
@@ -139,11 +161,14 @@ class SweepCounts:
     seconds_billed: float = 0.0
 
 
-def is_orphan(labels: Mapping[str, str], held: Held | None, *, owner: str, process: str, seen_before: bool) -> bool:
-    """Whether a session that runs at the provider, in no book and in nobody's hands here, is ours to end.
+def is_orphan(
+    labels: Mapping[str, str], held: TranscriptionOwner | None, *, owner: str, process: str, seen_before: bool
+) -> bool:
+    """Whether a session that runs at the provider, and that neither the ledger nor a link here knows, is ours to end.
 
-    Of a living replica's transcriptions never. At once when it is ours and another process opened it: that one is dead
-    or has lost its lease. Otherwise when it was there in the list before, too: a POST may be under way.
+    `held`: who has the lease of its transcription; None: there is no such transcription. Never when another replica has
+    it. At once when we have it and another process opened the session: that one is dead, or has lost the lease.
+    Otherwise when the session was in the former list too: its POST may be under way.
     """
     is_own = labels.get("process") == process
     if held is None:
@@ -154,15 +179,17 @@ def is_orphan(labels: Mapping[str, str], held: Held | None, *, owner: str, proce
 
 
 class Sweeper:
-    """`swept` is called once, when what a former process of this replica left has been ended.
+    """Ends sessions of dead processes at the provider, and compares every bill with what was sent.
 
-    `salvage` gets what an orphan has heard, once the provider tells it, and before the orphan is closed in the books.
+    `owner`: this replica's name in leases. `process`: this run of it. `swept` is called once, when what a former
+    process of this replica left has been ended. `salvage` gets what an orphan has heard, once the provider tells it,
+    and before the orphan is closed in the ledger.
     """
 
     def __init__(
         self,
         account: Account,
-        books: Books,
+        ledger: SessionLedger,
         clock: Clock,
         *,
         owner: str,
@@ -172,7 +199,7 @@ class Sweeper:
     ) -> None:
         self.counts = SweepCounts()
         self._account = account
-        self._books = books
+        self._ledger = ledger
         self._clock = clock
         self._owner = owner
         self._process = process
@@ -184,7 +211,7 @@ class Sweeper:
         self._trouble: str | None = None
 
     async def run(self) -> None:
-        """For ever. Trouble with the database or the provider is said once, and waited out."""
+        """Sweep and audit every SWEEP_EVERY_S until cancelled. Trouble with database or provider is logged once."""
         while True:
             try:
                 await self.sweep()
@@ -197,15 +224,15 @@ class Sweeper:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep(self) -> None:
-        """End what nobody answers for."""
+        """End sessions that no living process answers for. Raises: RecordsUnavailable, AccountUnavailable."""
         trouble: AccountUnavailable | None = None
         if self._clock.monotonic() >= self._list_at:
             try:
                 await self._look_at_list()
                 self._list_at = self._clock.monotonic() + LIST_EVERY_S
             except AccountUnavailable as error:
-                trouble = error  # what is in the books can be ended all the same
-        await few_at_once([self._end(one) for one in await self._books.left_open(self._owner, BATCH)])
+                trouble = error  # what is in the ledger can be ended all the same
+        await few_at_once([self._end(one) for one in await self._ledger.left_open(self._owner, BATCH)])
         if self._swept is not None:
             await self._swept()
             self._swept = None
@@ -215,23 +242,23 @@ class Sweeper:
     async def _look_at_list(self) -> None:
         """Enter sessions whose POST got no answer, or whose process died before it had noted them."""
         running = [one for one in await self._account.running() if "transcription" in one.labels]
-        known = await self._books.known([one.id for one in running])
+        known = await self._ledger.known([one.id for one in running])
         strange = [one for one in running if one.id not in known and one.id not in self._account.mine]
-        held = await self._books.held([one.labels["transcription"] for one in strange])
+        held = await self._ledger.owners([one.labels["transcription"] for one in strange])
         for one in strange:
-            whose = held.get(one.labels["transcription"])
+            holder = held.get(one.labels["transcription"])
             seen_before = one.id in self._listed
-            if is_orphan(one.labels, whose, owner=self._owner, process=self._process, seen_before=seen_before):
+            if is_orphan(one.labels, holder, owner=self._owner, process=self._process, seen_before=seen_before):
                 log.warning("a provider session runs that nobody carries", extra={"providerSession": one.id})
-                session_id = whose.session_id if whose is not None else ""
-                found = Found(one.id, one.labels["transcription"], session_id, one.labels.get("identity", ""))
-                await self._books.found(found, self._clock.now())
+                session_id = holder.session_id if holder is not None else ""
+                found = OrphanSession(one.id, one.labels["transcription"], session_id, one.labels.get("identity", ""))
+                await self._ledger.enter(found, self._clock.now())
         self._listed = frozenset(one.id for one in strange)
 
-    async def _end(self, orphan: LooseEnd) -> None:
+    async def _end(self, orphan: UnreconciledSession) -> None:
         try:
             is_ended = await (self._account.end(orphan.url) if orphan.url else self._account.end_by_id(orphan.id))
-            told = await self._account.told(orphan.id)
+            told = await self._account.report(orphan.id)
             is_over = told is None or told.is_over
             if is_ended and not is_over and self._waits_for(orphan.id):
                 return  # what it heard is told a while after its end
@@ -250,40 +277,40 @@ class Sweeper:
             self.counts.orphans_unended += 1
             return
         self._waits.pop(orphan.id, None)
-        await self._books.closed(orphan.id, now, ORPHANED)
+        await self._ledger.close(orphan.id, now, ORPHANED)
 
     def _waits_for(self, session_id: str) -> bool:
         self._waits[session_id] = self._waits.get(session_id, 0) + 1
         return self._waits[session_id] <= MOST_WAITS
 
     async def audit(self) -> None:
-        """Read the provider's own account of sessions that are over; it comes a while after the end."""
+        """Read the bills of sessions that are over; they come a while after the end. Raises: RecordsUnavailable."""
         now = self._clock.now()
-        due = await self._books.to_audit(now, now + timedelta(seconds=TAKEN_S), BATCH)
+        due = await self._ledger.to_audit(now, now + timedelta(seconds=TAKEN_S), BATCH)
         await few_at_once([self._audit(one) for one in due])
 
-    async def _audit(self, one: LooseEnd) -> None:
+    async def _audit(self, one: UnreconciledSession) -> None:
         try:
-            told = await self._account.told(one.id)
+            told = await self._account.report(one.id)
         except AccountUnavailable as error:
             log.info("the bill of a session cannot be read: %s", error, extra={"providerSession": one.id})
-            told = Told(is_over=False, billing_seconds=None)
+            told = ProviderReport(is_over=False, billing_seconds=None)
         billed = told.billing_seconds if told is not None else None
         is_running = told is not None and not told.is_over
         if billed is None and one.audits < (MOST_AUDITS if is_running else AUDITS_OF_NOTHING):
             if is_running and one.audits >= END_AGAIN_AT and one.url:
                 await self._account.end(one.url)
             pause = min(FIRST_AGAIN_S * 2 ** (one.audits - 1), LAST_AGAIN_S)
-            await self._books.audit_again(one.id, self._clock.now() + timedelta(seconds=pause))
+            await self._ledger.postpone_audit(one.id, self._clock.now() + timedelta(seconds=pause))
             return
-        await self._books.audited(one.id, billed)
+        await self._ledger.audited(one.id, billed)
         if billed is None:
             self.counts.unbilled += 1
             log.warning("the provider tells no bill for a session", extra={"providerSession": one.id})
         else:
             self._compare(one, billed)
 
-    def _compare(self, one: LooseEnd, billed: float) -> None:
+    def _compare(self, one: UnreconciledSession, billed: float) -> None:
         self.counts.billed += 1
         if one.outcome == ORPHANED:
             return
@@ -302,6 +329,7 @@ class Sweeper:
 
 
 async def few_at_once(works: Sequence[Awaitable[None]]) -> None:
+    """Await all of them, AT_ONCE at a time. Raises what the first that fails raises."""
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(work: Awaitable[None]) -> None:

@@ -5,37 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.outage import Outage, RecordsUnavailable
+from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.tasks import Tasks
 from gateway.transcription.domain.captions import Speaker, Utterance
 from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere
-from gateway.transcription.domain.salvage import Kept, salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
 from gateway.transcription.usecases.audio import AudioSources
-from gateway.transcription.usecases.record import insist
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
-from gateway.transcription.usecases.run import Run, World
-from gateway.transcription.usecases.sweep import LooseEnd
+from gateway.transcription.usecases.run import LEASE_LOST, Run
+from gateway.transcription.usecases.salvage import salvage_into
+from gateway.transcription.usecases.sweep import UnreconciledSession
 
 log = logging.getLogger(__name__)
 
 ADOPT_EVERY_S: Final = 10.0
 # After the provider's deadline, the database and the tasks need a moment of their own.
 STOP_MARGIN_S: Final = 10.0
-_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
+    """Answer to `start`. `created`: by this call; else it was running already. `state`: as the API spells it."""
+
     record: TranscriptionRecord
     state: str
     created: bool
@@ -44,14 +45,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
+    """Answer to `stop`, with the last meter readings."""
+
     record: TranscriptionRecord
     finals_complete: bool
-    usage: list[Usage]
+    usage: Sequence[Usage]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A transcription for the status page; `run` is there when this replica has it."""
+    """A transcription for the status page. `run`: when this replica has it."""
 
     record: TranscriptionRecord
     run: Run | None
@@ -60,25 +63,26 @@ class Seen:
 class Transcriptions:
     """Owns every run of this replica. Use inside `async with serving()`."""
 
-    def __init__(self, world: World, sources: AudioSources) -> None:
-        self._world = world
+    def __init__(self, context: RunContext, sources: AudioSources) -> None:
+        self._context = context
+        self._records = context.records
+        self._finals = FinalReader(context.records, context.recorder.unstored)
         self._sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._run_tasks: set[asyncio.Task[None]] = set()
+        self._tasks: Tasks | None = None
         self._draining = False
-        self._world.recorder.fenced = self._lease_lost
-        self._world.recorder.gone = self.session_gone
+        context.recorder.on_fenced = self._lease_lost
+        context.recorder.on_gone = self.session_gone
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Take over what a dead replica left, run what is started, and hand everything over at the end."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
+        async with asyncio.TaskGroup() as group:
+            self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await insist(lambda: self._adopt(own=True))
-            adopting = tasks.create_task(self._adopt_for_ever(), name="adopt")
+            await until_database_answers(lambda: self._adopt(own=True))
+            adopting = group.create_task(self._adopt_for_ever(), name="adopt")
             try:
                 yield
             finally:
@@ -86,20 +90,20 @@ class Transcriptions:
                 adopting.cancel()
                 for run in self.runs:
                     run.release()
-                if self._run_tasks:
-                    _, late = await asyncio.wait(self._run_tasks, timeout=self._world.options.drain_s + STOP_MARGIN_S)
-                    for task in late:
-                        task.cancel()
+                await tasks.close(self._context.options.drain_s + STOP_MARGIN_S)
 
     @property
     def runs(self) -> list[Run]:
+        """Those of this replica, ending ones included."""
         return list(self._runs.values())
 
     @property
     def draining(self) -> bool:
+        """This process is shutting down and starts nothing more."""
         return self._draining
 
     def run_of(self, slug: str) -> Run | None:
+        """The session's run, when this replica has it."""
         return self._runs.get(slug)
 
     # --- the control API ----------------------------------------------------------------------------------
@@ -108,7 +112,7 @@ class Transcriptions:
         """Idempotent per session, also when called twice at the same moment.
 
         Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady,
-        TranscriptionOff, LimitReached.
+        TranscriptionOff, LimitReached, RecordsUnavailable.
         """
         if self._draining:
             raise NotReady("this gateway is shutting down")
@@ -118,42 +122,37 @@ class Transcriptions:
             if running is not None and running.state is TranscriptionState.STOPPING:
                 await self._until_finished(running)
             elif running is not None and not running.finished.is_set():
-                return self._shown(running, created=False)
-            if session.status in ("ENDED", "EXPIRED"):
+                return _started(running, created=False)
+            if session.is_over:
                 raise SessionOver(session.slug, session.status)
-            self._sources.refuse(request.source)
-            await self._world.transcriber.refuse()
-            await self._world.limits.admit(session.id)
-            spent = await self._world.records.spent(session.id)
-            cap = request.cost_cap_usd
-            if cap is not None and exceeds(spent + self._world.options.cost_per_minute, cap):
+            self._sources.require(request.source)
+            await self._context.transcriber.check_key()
+            await self._context.limits.admit(session.id)
+            spent = await self._records.usage.spent(session.id)
+            cap, options = request.cost_cap_usd, self._context.options
+            if cap is not None and exceeds(spent + options.cost_per_minute, cap):
                 raise CostCapReached(session.slug, cap)
-            claimed, record = await self._world.records.claim(
-                session,
-                request.source,
-                _options(request),
-                self._sources.new_key(request.source),
-                self._world.options.owner,
-                self._world.options.lease_s,
+            key = self._sources.new_key(request.source)
+            claimed, record = await self._records.leases.claim(
+                session, request.source, _options(request), key, options.owner, options.lease_s
             )
             if claimed is None:
-                return Started(record, record.state.lower(), False, Ingest(stream_key=record.stream_key))
-            run = self._begin(claimed, [], spent)
-            return self._shown(run, created=True)
+                return Started(record, record.state.shown, False, Ingest(stream_key=record.stream_key))
+            return _started(self._begin(claimed, (), spent), created=True)
 
     async def stop(self, slug: str, *, wait: bool = True, reason: str = "stopped by request") -> Stopped | None:
         """Drain, then stop; idempotent. None when not waited for.
 
         Raises: SessionNotFound, NeverStarted, RunsElsewhere (also when the lease is lost while it waits), NotReady when
-        the books cannot be closed now.
+        the books cannot be closed now, RecordsUnavailable.
         """
         async with self._lock(slug):
-            session = await self._session(slug, None)
-            record = await self._world.records.transcription(session.slug)
+            session = await self._session(slug)
+            record = await self._records.transcriptions.newest(session.slug)
             if record is None:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
-            if run is None and record.state != TranscriptionState.STOPPED:
+            if run is None and not record.is_stopped:
                 await self._adopt()
                 run = self._runs.get(slug)
                 if run is None:
@@ -163,19 +162,22 @@ class Transcriptions:
             if not wait:
                 return None
             await self._until_finished(run)
-            record = await self._world.records.transcription(slug)
+            record = await self._records.transcriptions.newest(slug)
             if record is None:
                 raise SessionNotFound(slug)  # it was deleted meanwhile
-            if record.state != TranscriptionState.STOPPED:
+            if not record.is_stopped:
                 raise RunsElsewhere(slug)  # our lease was lost meanwhile
-        usage = await self._world.records.usage(record.id)
+        usage = await self._records.usage.of_transcription(record.id)
         return Stopped(record, bool(record.finals_complete), usage)
 
     async def seen(self, slug: str) -> Seen:
-        """Without the database what runs here is still seen. Raises: SessionNotFound, NeverStarted."""
+        """The session's newest transcription. Without the database what runs here is still seen.
+
+        Raises: SessionNotFound, NeverStarted, RecordsUnavailable.
+        """
         try:
-            session = await self._session(slug, None)
-            record = await self._world.records.transcription(session.slug)
+            session = await self._session(slug)
+            record = await self._records.transcriptions.newest(session.slug)
         except RecordsUnavailable:
             run = self._runs.get(slug)
             if run is None:
@@ -185,95 +187,81 @@ class Transcriptions:
             raise NeverStarted(slug)
         return Seen(record, self._runs.get(slug))
 
-    async def all_seen(self) -> list[Seen]:
+    async def all_seen(self) -> Sequence[Seen]:
         """Every transcription that is not stopped, on whatever replica; without the database those that run here.
 
         Raises: RecordsUnavailable when nothing runs here either.
         """
         try:
-            records = await self._world.records.running()
+            records = await self._records.transcriptions.active()
         except RecordsUnavailable:
             if not self._runs:
                 raise
             return [Seen(_record(run), run) for run in self.runs]
         return [Seen(record, self._runs.get(record.slug)) for record in records]
 
-    async def usage(self, slug: str) -> list[Usage]:
+    async def usage(self, slug: str) -> Sequence[Usage]:
         """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""
         seen = await self.seen(slug)
         if seen.run is not None and not seen.run.finished.is_set():
             return seen.run.usage()
-        return await self._world.records.usage(seen.record.id)
+        return await self._records.usage.of_transcription(seen.record.id)
 
-    async def salvage(self, orphan: LooseEnd, heard: Sequence[Utterance]) -> None:
-        """Go on with what the provider heard from a dead process: what has no final gets one, if its run is here."""
-        found = (run for run in self.runs if run.claimed.lease.transcription_id == orphan.transcription_id)
-        run = next(found, None)
-        if run is None or run.finished.is_set():
-            return
-        records, session_id = self._world.records, run.claimed.session_id
-        kept: list[Kept] = []
-        name: str | None = None
-        after = 0
-        while page := await records.finals(session_id, after, _PAGE):
-            after = page[-1].seq
-            for final in page:
-                said = msgspec.json.decode(final.data)
-                if said["participantIdentity"] == orphan.identity:
-                    name = said["participantName"]
-                if said["utteranceId"].startswith(f"{orphan.id}:"):
-                    kept.append(Kept(said["text"], said["startMs"]))
-        opened = orphan.opened_at - run.claimed.numbering.origin
-        missing = salvage(kept, heard, round(opened.total_seconds() * 1000))
-        if missing is None:
-            log.warning("the provider's record of a dead process's session does not fit what was kept of it")
-        elif missing.utterances:
-            speaker = Speaker(orphan.identity, name)
-            with suppress(LookupError):  # the session was deleted
-                run.salvage(speaker, await records.joined(session_id, speaker), missing)
+    async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
+        """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
+        run = self._by_id(orphan.transcription_id)
+        if run is not None and not run.finished.is_set():
+            await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
+
+    def session_gone(self, session_id: str) -> None:
+        """The session was deleted: its run ends and writes nothing more."""
+        for run in self.runs:
+            if run.claimed.session_id == session_id:
+                run.abandon("the session was deleted")
 
     # --- inside -------------------------------------------------------------------------------------------
 
     async def _until_finished(self, run: Run) -> None:
         try:
-            async with asyncio.timeout(self._world.options.drain_s + STOP_MARGIN_S):
+            async with asyncio.timeout(self._context.options.drain_s + STOP_MARGIN_S):
                 await run.finished.wait()
         except TimeoutError:
             raise NotReady("the transcription is stopping, but the database does not answer") from None
 
-    async def _session(self, slug: str, session_id: str | None) -> SessionRecord:
-        session = await self._world.records.session(slug)
+    async def _session(self, slug: str, session_id: str | None = None) -> SessionRecord:
+        """`session_id`: the caller's, which has to be the slug's."""
+        session = await self._records.sessions.by_slug(slug)
         if session is None or (session_id is not None and session.id != session_id):
             raise SessionNotFound(slug)
         return session
 
-    def _begin(self, claimed: Claimed, earlier: list[Usage], spent: float) -> Run:
+    def _by_id(self, transcription_id: str) -> Run | None:
+        return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
+
+    def _begin(self, claimed: Claimed, earlier: Sequence[Usage], spent: float) -> Run:
+        if self._tasks is None:
+            raise RuntimeError("Transcriptions is used inside `serving()`")
         options = claimed.options
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
             claimed,
             SpeechOptions.read(options),
             self._sources.open(claimed, speaker),
-            self._world,
+            self._context,
             earlier=earlier,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
         )
-        if self._tasks is None:
-            raise RuntimeError("Transcriptions is used inside `serving()`")
         self._runs[claimed.slug] = run
-        task = self._tasks.create_task(run.run(), name=f"run {claimed.slug}")
-        self._run_tasks.add(task)
-        task.add_done_callback(lambda done: self._ended(claimed.slug, run, done))
+        self._tasks.start(self._run(run), f"run {claimed.slug}")
         return run
 
-    def _ended(self, slug: str, run: Run, task: asyncio.Task[None]) -> None:
-        self._run_tasks.discard(task)
-        if self._runs.get(slug) is run:
-            del self._runs[slug]
-
-    def _shown(self, run: Run, *, created: bool) -> Started:
-        return Started(_record(run), run.state.shown, created, run.source.ingest)
+    async def _run(self, run: Run) -> None:
+        try:
+            await run.run()
+        finally:
+            if self._runs.get(run.claimed.slug) is run:
+                del self._runs[run.claimed.slug]
 
     async def _adopt_for_ever(self) -> None:
         outage = Outage("work of dead replicas waits")
@@ -287,38 +275,36 @@ class Transcriptions:
 
     async def _adopt(self, *, own: bool = False) -> None:
         """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
-        records, options = self._world.records, self._world.options
+        records, options = self._records, self._context.options
         for run in self.runs:
             # After a long outage our own leases have run out too, and adopting them would fence our own runs.
             if not run.finished.is_set():
                 await run.renew()
-        for claimed in await records.adopt(options.owner, options.lease_s, own=own):
+        for claimed in await records.leases.adopt(options.owner, options.lease_s, own=own):
             if claimed.slug in self._runs:
                 continue
             level = logging.INFO if own else logging.WARNING
             said = "going on after a restart" if own else "taking over a transcription whose owner is gone"
             log.log(level, said, extra={"session": claimed.slug})
-            earlier = await records.usage(claimed.lease.transcription_id)
-            spent = await records.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
+            transcription_id = claimed.lease.transcription_id
+            earlier = await records.usage.of_transcription(transcription_id)
+            spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
             run = self._begin(claimed, earlier, spent)
-            if any(bill.closed_at is None for bill in await records.bills(claimed.lease.transcription_id)):
-                # Somebody spoke when the former owner died: what it had not sent yet is in no record.
-                run.counts.finals_complete = False
+            if any(bill.closed_at is None for bill in await records.provider_sessions.bills(transcription_id)):
+                # A track was streaming when the former owner died: what that had not sent yet is in no record.
+                run.finals_complete = False
 
     def _lease_lost(self, transcription_id: str) -> None:
-        for run in self.runs:
-            if run.claimed.lease.transcription_id == transcription_id:
-                run.abandon("another replica took over")
-
-    def session_gone(self, session_id: str) -> None:
-        """The session was deleted: its run ends and writes nothing more."""
-        for run in self.runs:
-            if run.claimed.session_id == session_id:
-                run.abandon("the session was deleted")
+        if run := self._by_id(transcription_id):
+            run.abandon(LEASE_LOST)
 
     def _lock(self, slug: str) -> asyncio.Lock:
-        """One lock a session, gone when nobody holds or awaits it."""
+        """One lock a session, gone when no call holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
+
+
+def _started(run: Run, *, created: bool) -> Started:
+    return Started(_record(run), run.state.shown, created, run.source.ingest)
 
 
 def _record(run: Run) -> TranscriptionRecord:

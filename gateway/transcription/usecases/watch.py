@@ -1,4 +1,4 @@
-"""What a watcher needs to know of a session: that it exists, where its numbering stands, what was said before."""
+"""What a watcher needs to know of a session: that it exists, where its numbering stands, its finals so far."""
 
 from __future__ import annotations
 
@@ -7,58 +7,68 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import SessionNotFound
+from gateway.outage import until_database_answers
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.record import insist
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import Records
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
+    """A session that may be watched. `is_over`: it has ended or expired."""
+
     session_id: str
     slug: str
     space_id: str
     is_over: bool
 
 
-class Board(Protocol):
-    """Where the live state of sessions is shown."""
+class LiveState(Protocol):
+    """Where this replica shows the live state of sessions."""
 
-    def runs_here(self, session_slug: str) -> bool: ...
-    def refresh(self, session_slug: str, numbering: Numbering | None, state: str) -> None: ...
+    def runs_here(self, session_slug: str) -> bool:
+        """Whether a run of this replica keeps the session's state and numbering itself."""
+
+    def refresh(self, session_slug: str, numbering: Numbering | None, state: str) -> None:
+        """Replace both, as the database tells them. `state`: as the stream spells it, `idle` before any transcription.
+
+        May be repeated; only for a session that does not run here."""
 
 
 class Watching:
-    """Read-only."""
+    """Read-only. `finals`: also those that only this process holds."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, records: Records, finals: FinalReader) -> None:
+        self._sessions = records.sessions
+        self._transcriptions = records.transcriptions
+        self._finals = finals
 
     async def session(self, slug: str) -> Watched:
         """Raises: SessionNotFound, RecordsUnavailable."""
-        session = await self._records.session(slug) if 0 < len(slug) <= 128 else None
+        session = await self._sessions.by_slug(slug) if 0 < len(slug) <= 128 else None
         if session is None:
             raise SessionNotFound(slug[:128])
-        return Watched(session.id, session.slug, session.space_id, session.status in ("ENDED", "EXPIRED"))
+        return Watched(session.id, session.slug, session.space_id, session.is_over)
 
-    async def refresh(self, watched: Watched, board: Board) -> None:
-        """Bring the board up to date on a session that does not run here. Raises: RecordsUnavailable."""
-        if board.runs_here(watched.slug):
+    async def refresh(self, watched: Watched, live: LiveState) -> None:
+        """Bring the live state up to date on a session that does not run here. Raises: RecordsUnavailable."""
+        if live.runs_here(watched.slug):
             return
-        record = await self._records.transcription(watched.slug)
-        numbering = await self._records.numbering(watched.session_id) if record is not None else None
-        if not board.runs_here(watched.slug):  # it may have started meanwhile
-            board.refresh(watched.slug, numbering, record.state.lower() if record is not None else "idle")
+        record = await self._transcriptions.newest(watched.slug)
+        numbering = await self._transcriptions.numbering(watched.session_id) if record is not None else None
+        if not live.runs_here(watched.slug):  # it may have started meanwhile
+            live.refresh(watched.slug, numbering, record.state.shown if record is not None else "idle")
 
     async def end(self, watched: Watched) -> tuple[str, int] | None:
         """Epoch and number of the last final so far; None before the numbering began. Raises: RecordsUnavailable."""
-        numbering = await self._records.numbering(watched.session_id)
+        numbering = await self._transcriptions.numbering(watched.session_id)
         return (numbering.epoch, numbering.last_seq) if numbering is not None else None
 
     def reader(self, watched: Watched) -> Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]:
-        """Reads the finals after a number, waiting for the database if it has to."""
+        """A function (after, limit) → numbers and data of the session's finals, which waits for the database."""
 
         async def read(after: int, limit: int) -> list[tuple[int, bytes]]:
-            finals = await insist(lambda: self._records.finals(watched.session_id, after, limit))
+            finals = await until_database_answers(lambda: self._finals.since(watched.session_id, after, limit))
             return [(final.seq, final.data) for final in finals]
 
         return read

@@ -1,4 +1,4 @@
--- The end of an attempt: the analysis moves from RUNNING to $3, its results with it, unless somebody else has taken it.
+-- The end of an attempt: the analysis moves from RUNNING to $3, its results with it, unless another worker has taken it.
 WITH held AS (
     SELECT id FROM app."SessionAnalysis" WHERE id = $1 AND status = 'RUNNING' FOR UPDATE
 ), job AS (

@@ -1,6 +1,6 @@
 -- Oldest first; two workers never take the same one. RUNNING with a lapsed lease is lost; RUNNING without one is the app's.
 -- While a transcription of the session has not closed its books, finals may still be on their way.
--- The row of the job may be older than the lock on the analysis: it is taken only if nobody has done so in between, by its
+-- The row of the job may be older than the lock on the analysis: it is taken only if no other worker has done so in between, by its
 -- fence. The analysis is locked before the job here and everywhere, so that no two statements deadlock.
 WITH next AS (
     SELECT a.id, a."sessionId", coalesce(j.fence, 0) AS fence

@@ -1,4 +1,4 @@
--- Like participant_join, for somebody whose identity is known: what is said now goes before what is stored ($5 null: no
+-- Like participant_join, for a caller who states role, name and user: what is said now goes before what is stored ($5 null: no
 -- role was said). Nothing comes back, and nothing changes, when the identity is another user's, unless $8 vouches for it.
 WITH was AS (
   SELECT v.id, v.status FROM app."VideoSession" v

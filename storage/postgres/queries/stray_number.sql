@@ -1,5 +1,5 @@
--- Strays of a session get the next numbers, in spoken order, unless somebody numbers it now. The caller holds the
--- session's row, so that nobody begins meanwhile. A stray that got a number in another way is only forgotten.
+-- Strays of a session get the next numbers, in spoken order, unless a run of it is active. The caller holds the
+-- session's row, so that no run begins meanwhile. A stray that got a number in another way is only forgotten.
 WITH free AS MATERIALIZED (
   SELECT s.session_id, s.epoch, s.last_seq FROM gateway.stream s
   WHERE s.session_id = $1

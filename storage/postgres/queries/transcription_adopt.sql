@@ -1,5 +1,5 @@
--- A row that somebody is just writing under is skipped: its owner lives, or the next round finds it.
--- With $5 the owner's own rows count as lapsed: it has just started, so whoever held them under its name is dead.
+-- A row that is locked is skipped: its owner is writing under it, so lives; else the next round finds it.
+-- With $5 the owner's own rows count as lapsed: it has just started, so the process that held them under its name is dead.
 -- cut_off: the former owner may have shown finals that are on its disk only. Not so one that handed the run over (then
 -- lease_until is the beginning of time), nor ourselves before a restart, whose disk is empty by now.
 UPDATE gateway.transcription t SET owner = $1, fence = t.fence + 1, lease_until = $2

@@ -79,18 +79,21 @@ async def test_without_a_model_the_analysis_is_extractive_and_says_so(database_u
         assert await here.metric("gateway_analysis_attempts_total") == 1
 
 
-WHO = {
-    "service": TOKEN,
-    "creator": user_token(SPACE),  # user-1
-    "member": user_token(SPACE, subject="user-2"),
-    "stranger": user_token("elsewhere", subject="user-3"),
-    "creator who left": user_token("elsewhere"),
-    "guest who joined": user_token("elsewhere", subject="anna"),
-    "holder of the room's token": room_token("abc"),
-    "holder of another room's": room_token("xyz"),
-    "nobody": None,
-    "forger": user_token(SPACE, secret="another-secret-of-at-least-32-bytes"),
-}
+def who() -> dict[str, str | None]:
+    return {
+        "service": TOKEN,
+        "creator": user_token(SPACE),  # user-1
+        "member": user_token(SPACE, subject="user-2"),
+        "stranger": user_token("elsewhere", subject="user-3"),
+        "creator who left": user_token("elsewhere"),
+        "guest who joined": user_token("elsewhere", subject="anna"),
+        "holder of the room's token": room_token("abc"),
+        "holder of another room's": room_token("xyz"),
+        "nobody": None,
+        "forger": user_token(SPACE, secret="another-secret-of-at-least-32-bytes"),
+    }
+
+
 MAY = {  # who → GET, POST …/retry of a DONE analysis (409: allowed, but there is nothing to retry)
     "service": (200, 409),
     "creator": (200, 409),
@@ -112,11 +115,11 @@ async def test_who_may_see_and_who_may_retry(database_url: str, tmp_path: Path) 
     async with gateway(database_url, tmp_path, inactive_minutes=0) as here:
         await until(here, "DONE")
         seen = {
-            who: (
+            name: (
                 (await here.call("GET", PATH, token=token)).status,
                 (await here.call("POST", f"{PATH}/retry", token=token)).status,
             )
-            for who, token in WHO.items()
+            for name, token in who().items()
         }
         assert seen == MAY
         for slug, refusal in (("live", 409), ("none", 404)):
@@ -137,7 +140,7 @@ async def test_a_failed_analysis_says_why_and_is_started_again(
         async with gateway(database_url, tmp_path, **options) as here:
             failed = await until(here, "FAILED")
             assert "answered 422" in failed["reason"]
-            answer = await here.call("POST", f"{PATH}/retry", token=WHO["creator"])
+            answer = await here.call("POST", f"{PATH}/retry", token=who()["creator"])
             assert (answer.status, answer.json["status"], answer.json["attempts"]) == (202, "PENDING", 0)
             found = await until(here, "DONE")
             assert (found["summary"], found["method"]) == ("Backups.", "model")

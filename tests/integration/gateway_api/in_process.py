@@ -22,9 +22,9 @@ from gateway.app.system_clock import SystemClock
 from gateway.live.protocol import encode_caption
 from gateway.settings import Settings
 from gateway.transcription.domain.captions import Caption, Speaker, Word
-from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
-from gateway.transcription.usecases.records import SessionRecord
+from gateway.transcription.infra.records import postgres_records
+from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.records import Records, SessionRecord
 from storage.postgres.pool import open_pool
 from storage.postgres.sessions import Sessions
 from storage.postgres.url import parse_database_url
@@ -138,7 +138,7 @@ class InProcess:
     async def records(self) -> AsyncIterator[Shelf]:
         """The same database, as another replica or the app sees it."""
         async with open_pool(parse_database_url(self.database_url), size=2) as database:
-            yield Shelf(PostgresRecords(database, SystemClock()), Sessions(database))
+            yield Shelf(postgres_records(database, SystemClock()), Sessions(database))
 
 
 @dataclass
@@ -182,16 +182,16 @@ class Stream:
 class Shelf:
     """Keeps finals in the database without audio."""
 
-    records: PostgresRecords
+    records: Records
     sessions: Sessions
 
     async def told(self, slug: str, texts: Sequence[str], *, finish: bool = True) -> SessionRecord:
         """A transcription that has run on another replica, and said this."""
-        session = await self.records.session(slug)
+        session = await self.records.sessions.by_slug(slug)
         assert session is not None
-        claimed, _ = await self.records.claim(session, "rtmp", {}, None, "another replica", 600)
+        claimed, _ = await self.records.leases.claim(session, "rtmp", {}, None, "another replica", 600)
         assert claimed is not None
-        await self.records.joined(session.id, Speaker("anna", "Anna"))
+        await self.records.sessions.join(session.id, Speaker("anna", "Anna"))
         finals = []
         last = claimed.numbering.last_seq
         for seq, text in enumerate(texts, start=last + 1):
@@ -200,11 +200,11 @@ class Shelf:
             anna = Speaker("anna", "Anna")
             said = Caption(f"p:{seq}", text, "en", True, anna, at, at, 2000 * seq, 2000 * seq + 1500, 0.9, words)
             epoch = claimed.numbering.epoch
-            finals.append(FinalToKeep(claimed.lease, session.id, epoch, seq, said, None, encode_caption(said)))
+            finals.append(FinalToStore(claimed.lease, session.id, epoch, seq, said, None, encode_caption(said)))
         for at_ in range(0, len(finals), 200):
-            await self.records.keep(finals[at_ : at_ + 200])
+            await self.records.finals.store(finals[at_ : at_ + 200])
         if finish:
-            await self.records.finish(claimed.lease, "stopped by request", True)
+            await self.records.leases.finish(claimed.lease, "stopped by request", True)
         return session
 
 

@@ -19,9 +19,9 @@ from gateway.archive.finalise import BlobsUnavailable, Finaliser
 from gateway.errors import SessionNotFound
 from gateway.live.protocol import encode_caption
 from gateway.transcription.domain.captions import Caption, Speaker, Word
-from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
-from gateway.transcription.usecases.records import SessionRecord
+from gateway.transcription.infra.records import postgres_records
+from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.records import Records, SessionRecord
 from storage.blob.folder import FolderBlobs
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.segments import NewSegment, Segments
@@ -44,7 +44,7 @@ class HandClock:
 
 
 class Door:
-    """A folder whose door can be shut, and on whose threshold somebody can be held up."""
+    """A folder that can be made to fail, and in which one write can be held up."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Door:
 @dataclass
 class World:
     db: Database
-    records: PostgresRecords
+    records: Records
     clock: HandClock
     door: Door
     finaliser: Finaliser
@@ -91,10 +91,10 @@ class World:
     said: int = field(default=0)
 
     async def say(self, *texts: str) -> None:
-        claimed, _ = await self.records.claim(self.session, "rtmp", {}, None, "me", 600)
+        claimed, _ = await self.records.leases.claim(self.session, "rtmp", {}, None, "me", 600)
         assert claimed is not None
         anna = Speaker("anna", "Anna")
-        participant = await self.records.joined(self.session.id, anna)
+        participant = await self.records.sessions.join(self.session.id, anna)
         finals = []
         for seq, text in enumerate(texts, start=claimed.numbering.last_seq + 1):
             at = BEGIN + timedelta(seconds=seq)
@@ -102,9 +102,9 @@ class World:
             said = Caption(f"p:{seq}", text, "en", True, anna, at, at, 1000 * seq, 1000 * seq + 500, 0.9, words)
             epoch = claimed.numbering.epoch
             data = encode_caption(said)
-            finals.append(FinalToKeep(claimed.lease, self.session.id, epoch, seq, said, participant, data))
-        await self.records.keep(finals)
-        await self.records.finish(claimed.lease, "stopped by request", True)
+            finals.append(FinalToStore(claimed.lease, self.session.id, epoch, seq, said, participant, data))
+        await self.records.finals.store(finals)
+        await self.records.leases.finish(claimed.lease, "stopped by request", True)
 
     async def row(self) -> SessionRow:
         found = await Sessions(self.db).by_id(self.session.id)
@@ -126,10 +126,10 @@ class World:
 async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with open_pool(parse_database_url(database_url)) as db:
         clock = HandClock()
-        records = PostgresRecords(db, clock)
+        records = postgres_records(db, clock)
         door = Door(tmp_path / "documents")
         finaliser = Finaliser(PostgresDocuments(db), door, clock, lambda slug: f"https://gateway/{slug}")
-        session = await records.create_session("abc12345", "Stand-up", None)
+        session = await records.sessions.create("abc12345", "Stand-up", None)
         yield World(db, records, clock, door, finaliser, session)
 
 
@@ -239,7 +239,7 @@ async def test_a_session_deleted_while_its_document_is_written_leaves_none(world
     await world.door.writing.wait()
     await Sessions(world.db).delete(world.session.id, world.clock.now())
     another = Finaliser(PostgresDocuments(world.db), world.door, world.clock, str)
-    await another.work()  # removes what is not there yet, and remembers that somebody may still write it
+    await another.work()  # removes what is not there yet, and remembers that a replica may still write it
     assert await world.rows_left() == 1
     world.door.held.set()
     await writing
@@ -256,7 +256,7 @@ async def test_a_document_in_a_former_store_is_not_taken_for_removed(world: Worl
     moved = Finaliser(PostgresDocuments(world.db), Door(tmp_path / "elsewhere"), world.clock, str)
     await moved.finalise(world.session.id)
     await moved.remove(world.session.id)
-    assert len(world.door.files()) == await world.rows_left() == 1  # remembered for whoever opens that store
+    assert len(world.door.files()) == await world.rows_left() == 1  # remembered for a replica with that store
     await world.finaliser.work()
     assert world.door.files() == []
     assert await world.rows_left() == 0

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from integration.gateway_api.in_process import InProcess, running, speech_server
+from support.fakes import HandClock
 
 from gateway.transcription.domain.limits import Overrides, Standing
+from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed
-from gateway.transcription.domain.usage import Meter, read
-from gateway.transcription.infra.ledger import PostgresLedger
-from gateway.transcription.infra.records import PostgresRecords
+from gateway.transcription.infra.ledger import PostgresUsageLedger
+from gateway.transcription.infra.records import postgres_records
+from gateway.transcription.usecases.records import Records
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.sessions import Participants, Sessions
 from storage.postgres.url import parse_database_url
@@ -25,38 +27,32 @@ NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 1, 6, tzinfo=UTC)
 
 
-class HandClock:
-    def __init__(self) -> None:
-        self.at = NOON
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return (self.at - NOON).total_seconds()
-
-
 @dataclass
 class Books:
     db: Database
-    records: PostgresRecords
-    ledger: PostgresLedger
+    records: Records
+    ledger: PostgresUsageLedger
     clock: HandClock
 
     async def claimed(self, slug: str, user: str | None = "ada", space: str = "default") -> Claimed:
         await self.db.pool.execute('INSERT INTO "Space" (id) VALUES ($1) ON CONFLICT DO NOTHING', space)
         row = await Sessions(self.db).create(slug, None, space, user, self.clock.now())
-        session = await self.records.session(row.slug)
+        session = await self.records.sessions.by_slug(row.slug)
         assert session is not None
-        claimed, _ = await self.records.claim(session, "rtmp", {}, None, "me", 600)
+        claimed, _ = await self.records.leases.claim(session, "rtmp", {}, None, "me", 600)
         assert claimed is not None
         return claimed
 
     async def metered(self, claimed: Claimed, seconds: int, identity: str = "anna") -> None:
         meter = Meter(
-            self.records.usage_id(claimed.lease, identity), identity, None, NOON, 0.01, samples_sent=16_000 * seconds
+            self.records.usage.row_id(claimed.lease, identity),
+            identity,
+            None,
+            NOON,
+            0.01,
+            samples_sent=16_000 * seconds,
         )
-        await self.records.save_usage(claimed, {}, [read(meter)])
+        await self.records.usage.save(claimed, {}, [read(meter)])
 
     async def standing(self, claimed: Claimed, *, own: bool = False) -> Standing:
         found = await self.ledger.standing(claimed.session_id, claimed.lease.transcription_id if own else "", live_s=15)
@@ -67,8 +63,8 @@ class Books:
 @pytest.fixture
 async def books(database_url: str) -> AsyncIterator[Books]:
     async with open_pool(parse_database_url(database_url)) as db:
-        clock = HandClock()
-        yield Books(db, PostgresRecords(db, clock), PostgresLedger(db, clock), clock)
+        clock = HandClock(NOON)
+        yield Books(db, postgres_records(db, clock), PostgresUsageLedger(db, clock), clock)
 
 
 async def test_a_user_and_a_space_use_up_what_all_their_sessions_do(books: Books) -> None:
@@ -145,8 +141,8 @@ async def test_the_bill_names_the_user_of_the_participant(books: Books) -> None:
     claimed = await books.claimed("one")
     joined = await Participants(books.db).join(claimed.session_id, "anna", "Anna", NOON, user_id="eve")
     assert joined is not None
-    meter = Meter(books.records.usage_id(claimed.lease, "anna"), "anna", None, NOON, 0.01, samples_sent=16_000)
-    await books.records.save_usage(claimed, {"anna": joined.participant.id}, [read(meter)])
+    meter = Meter(books.records.usage.row_id(claimed.lease, "anna"), "anna", None, NOON, 0.01, samples_sent=16_000)
+    await books.records.usage.save(claimed, {"anna": joined.participant.id}, [read(meter)])
     assert await books.db.pool.fetchval('SELECT "userId" FROM "TranscriptionUsage"') == "eve"
 
 

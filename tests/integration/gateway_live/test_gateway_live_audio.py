@@ -29,6 +29,7 @@ from integration.gateway_api.in_process import (
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
+from gateway.live.door import DoorPolicy
 from gateway.transcription.usecases.feed import Feeding, FeedStart
 from gateway.transcription.usecases.watch import Watched
 from stt.local.scripted import speak
@@ -290,9 +291,9 @@ async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProce
 
 async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
     async with gateway.records() as shelf, asyncio.timeout(10):
-        session = await shelf.records.session(slug)
+        session = await shelf.records.sessions.by_slug(slug)
         assert session is not None
-        while identity not in [person.identity for person in await shelf.records.participants(session.id)]:
+        while identity not in [person.identity for person in await shelf.records.sessions.present(session.id)]:
             await asyncio.sleep(0.05)
 
 
@@ -345,6 +346,21 @@ async def test_a_page_may_show_its_credential_as_a_subprotocol(gateway: InProces
     async with gateway.http.ws_connect(url, protocols=offered, headers={"Origin": FRIEND}) as socket:
         assert socket.protocol == "audio.v1"
         assert await Sender(socket).start() == {"type": "ready"}
+
+
+@pytest.mark.parametrize("offered", [(), ("transcript.v1",)])
+async def test_a_credential_is_offered_beside_the_subprotocol(
+    gateway: InProcess, offered: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else none of the offers could be chosen, and the HTTP library would write them to the log."""
+    slug = await started(gateway)
+    token = room_token(slug)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+        url = f"{gateway.url}/api/realtime/audio?session={slug}"
+        async with gateway.http.ws_connect(url, protocols=(*offered, f"bearer.{token}")):
+            pass
+    assert error.value.status == 400
+    assert token not in caplog.text
 
 
 # --- bad input ----------------------------------------------------------------------------------------------
@@ -428,10 +444,6 @@ class Open:
     async def check(self, token: str | None) -> Access:
         return Access("service")
 
-    def check_origin(self, request: web.Request) -> None: ...
-    def address(self, request: web.Request) -> str:
-        return "here"
-
     def enter(self, slug: str, speaker: object, start: FeedStart, over: object) -> Taking:
         return self.feed
 
@@ -440,7 +452,7 @@ class Open:
 async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
-    made = AudioEndpoint(Feeding(door, door), door, door.check, door, options)
+    made = AudioEndpoint(Feeding(door, door), DoorPolicy(door, door.check, lambda: "http://own.example"), options)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
     runner = web.AppRunner(app)

@@ -19,7 +19,7 @@ from support.frames import frames
 from websockets.frames import Close, Opcode
 
 from gateway.live.endpoint import LiveOptions
-from gateway.live.hub import HubOptions
+from gateway.live.watcher import Bounds
 
 STREAM = "/api/realtime/transcribe"
 OWN = "http://own.example"
@@ -78,7 +78,7 @@ async def handshake(small: Small, *, window: int | None = None) -> AsyncIterator
     [
         ({"token": "wrong"}, 401, 4501, "credential"),
         ({"token": user_token(-60)}, 401, 4501, "credential"),
-        ({"token": user_token(space="elsewhere")}, 403, 4501, "forbidden"),
+        ({"token": user_token(10**9, "elsewhere")}, 403, 4501, "forbidden"),
         ({"session": "nowhere"}, 404, 4504, "no_session"),
         ({"since": "k3f9"}, 400, 4500, "malformed"),
         ({"since": "k3f9:-1"}, 400, 4500, "malformed"),
@@ -139,6 +139,7 @@ async def test_what_is_no_handshake_is_refused_by_http(changes: dict[str, str], 
         async with small.http.get(small.url + STREAM + "?session=one", headers=asked | changes) as answer:
             assert answer.status == 400
             assert hint in await answer.text()
+            assert answer.headers.get("Sec-WebSocket-Version") == ("13" if "version" in hint else None)
         assert small.endpoint.counts.refused == {"malformed": 1}
 
 
@@ -186,7 +187,7 @@ async def test_whoever_answers_pings_stays() -> None:
 
 async def test_whoever_does_not_read_is_told_to_come_back_and_keeps_what_came() -> None:
     """4008 behind the finals that were on their way; from their last number it resumes."""
-    async with small_endpoint(hub_options=HubOptions(mailbox_bytes=200_000)) as small:
+    async with small_endpoint(bounds=Bounds(mailbox_bytes=200_000)) as small:
         small.begin()
         async with handshake(small, window=4096) as raw:
             await raw.reader.readuntil(b"hello")

@@ -11,7 +11,7 @@ import pytest
 from integration.gateway_live_events.small_endpoint import SERVICE, small_endpoint
 
 from gateway.live.endpoint import LiveOptions
-from gateway.live.places import Limits
+from gateway.live.slots import Limits
 
 STREAM = "/api/realtime/transcribe"
 

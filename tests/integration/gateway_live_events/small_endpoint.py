@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
@@ -16,11 +17,13 @@ from gateway.api.errors import problems
 from gateway.api.web import CrossOrigin
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
-from gateway.live.hub import Hub, HubOptions
+from gateway.live.hub import Hub
 from gateway.live.sending import SendAll, send_all
+from gateway.live.watcher import Bounds
 from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Numbering
-from gateway.transcription.usecases.journal import KeptFinal
+from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.watch import Watching
 
@@ -38,14 +41,14 @@ class FewRecords:
     is_away: bool = False
     is_half_away: bool = False  # sessions are found, nothing else is
 
-    async def session(self, slug: str) -> SessionRecord | None:
+    async def by_slug(self, slug: str) -> SessionRecord | None:
         if self.is_away:
             raise RecordsUnavailable
         if slug not in self.sessions:
             return None
         return SessionRecord(slug, slug, self.sessions[slug], None, "s1", NOW)
 
-    async def transcription(self, slug: str) -> Any:
+    async def newest(self, slug: str) -> Any:
         if self.is_half_away:
             raise RecordsUnavailable
         return None
@@ -53,8 +56,8 @@ class FewRecords:
     async def numbering(self, session_id: str) -> Numbering | None:
         return None
 
-    async def finals(self, session_id: str, after: int, limit: int) -> list[KeptFinal]:
-        return [KeptFinal(seq, data) for seq, data in enumerate(self.kept, 1) if after < seq <= after + limit]
+    async def since(self, session_id: str, after: int, limit: int) -> list[StoredFinal]:
+        return [StoredFinal(seq, data) for seq, data in enumerate(self.kept, 1) if after < seq <= after + limit]
 
 
 @dataclass
@@ -79,16 +82,17 @@ class Small:
 
 @asynccontextmanager
 async def small_endpoint(
-    options: LiveOptions | None = None, hub_options: HubOptions | None = None, send_all: SendAll = send_all
+    options: LiveOptions | None = None, bounds: Bounds | None = None, send_all: SendAll = send_all
 ) -> AsyncIterator[Small]:
-    hub, records = Hub(lambda: NOW, hub_options, send_all), FewRecords()
+    hub, records = Hub(lambda: NOW, bounds, send_all), FewRecords()
     secrets = Secrets((SERVICE,), USER_SECRET)
 
     async def checked(token: str | None) -> Access:
         return check(token, secrets)
 
     options = options or LiveOptions()
-    watching = Watching(cast(Records, records))
+    ports = cast(Records, SimpleNamespace(sessions=records, transcriptions=records, finals=records))
+    watching = Watching(ports, FinalReader(ports))
     endpoint = LiveEndpoint(hub, watching, checked, lambda: "http://own.example", options)
     app = web.Application()
     CrossOrigin(options.allowed_origins).register(app)

@@ -18,8 +18,8 @@ from sse_client import STREAM, listening
 
 from gateway.live.address import parse_networks
 from gateway.live.endpoint import LiveOptions
-from gateway.live.hub import HubOptions
-from gateway.live.places import Limits
+from gateway.live.slots import Limits
+from gateway.live.watcher import Bounds
 
 
 def user_token(left_s: float = 3600, spaces: tuple[str, ...] = ("s1",)) -> str:
@@ -94,7 +94,7 @@ async def test_the_accept_header_asks_for_events(accept: str) -> None:
     [
         ({"headers": {"Authorization": "Bearer wrong"}}, 401, "credential"),
         ({"headers": {"Authorization": f"Bearer {user_token(-60)}"}}, 401, "credential"),
-        ({"headers": {"Authorization": f"Bearer {user_token(spaces=('s2',))}"}}, 403, "forbidden"),
+        ({"headers": {"Authorization": f"Bearer {user_token(10**9, ('s2',))}"}}, 403, "forbidden"),
         ({"session": "nowhere"}, 404, "no_session"),
         ({"session": ""}, 404, "no_session"),
         ({"headers": {"Last-Event-ID": "42"}}, 400, "malformed"),
@@ -229,7 +229,7 @@ async def test_a_reader_who_has_gone_is_noticed_though_nothing_is_sent(leave: st
 
 
 async def test_a_reader_who_does_not_read_is_let_go_and_holds_up_nobody() -> None:
-    async with small_endpoint(hub_options=HubOptions(mailbox_bytes=50_000)) as small, raw_get(small) as sleeper:
+    async with small_endpoint(bounds=Bounds(mailbox_bytes=50_000)) as small, raw_get(small) as sleeper:
         small.begin()
         await sleeper.readuntil(b"hello")
         async with listening(small.http, small.url, "one") as events:
@@ -343,7 +343,7 @@ async def test_a_database_that_is_away_ends_the_stream_for_now() -> None:
 @pytest.mark.parametrize(
     ("limits", "session", "counted"),
     [
-        (Limits(watchers=1), "two", "too_many"),
+        (Limits(total=1), "two", "too_many"),
         (Limits(per_address=1), "two", "too_many_from_address"),
         (Limits(per_session=1), "one", "too_many_of_session"),
     ],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from gateway.archive.deletions import PostgresKeepsakes
+from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
 from gateway.archive.errors import DeletingRefused
@@ -21,13 +21,14 @@ from gateway.live.hub import Hub
 from gateway.live.protocol import CloseCode, encode_caption
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed
-from gateway.transcription.domain.usage import Meter, read
+from gateway.transcription.infra.final_records import PostgresFinalRecords
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
-from gateway.transcription.infra.records import PostgresRecords
-from gateway.transcription.usecases.journal import FinalToKeep
+from gateway.transcription.infra.records import postgres_records
+from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Kept, SessionRecord
+from gateway.transcription.usecases.records import Records, SessionRecord, StoreOutcome
 from storage.postgres.analyses import Analyses
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.provider_sessions import ProviderSessions
@@ -51,15 +52,15 @@ class HandClock:
         return (self.at - BEGIN).total_seconds()
 
 
-class Records(PostgresRecords):
+class Finals(PostgresFinalRecords):
     """`away`: the database does not take finals."""
 
     away = False
 
-    async def keep(self, finals: Sequence[FinalToKeep]) -> Kept:
+    async def store(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
         if self.away:
             raise RecordsUnavailable("switched off by the test")
-        return await super().keep(finals)
+        return await super().store(finals)
 
 
 class Screen:
@@ -82,6 +83,7 @@ class World:
 
     db: Database
     records: Records
+    finals: Finals
     clock: HandClock
     hub: Hub
     journal: SpoolJournal
@@ -92,10 +94,10 @@ class World:
     abandoned: list[str]
 
     async def session(self, slug: str) -> SessionRecord:
-        return await self.records.create_session(slug, "Stand-up", None)
+        return await self.records.sessions.create(slug, "Stand-up", None)
 
     async def claim(self, session: SessionRecord, word: str = SECRET) -> Claimed:
-        claimed, _ = await self.records.claim(session, "rtmp", {"customVocabulary": [word]}, None, "me", 600)
+        claimed, _ = await self.records.leases.claim(session, "rtmp", {"customVocabulary": [word]}, None, "me", 600)
         assert claimed is not None
         self.hub.begin(session.slug, claimed.numbering)
         return claimed
@@ -107,7 +109,7 @@ class World:
             at = BEGIN + timedelta(seconds=seq)
             words = (Word(word, 1000 * seq, 1000 * seq + 500),)
             said = Caption(f"p:{seq}", word, "en", True, ANNA, at, at, 1000 * seq, 1000 * seq + 500, 0.9, words)
-            final = FinalToKeep(
+            final = FinalToStore(
                 claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, None, encode_caption(said)
             )
             self.recorder.put(claimed.slug, final, participant)
@@ -115,7 +117,7 @@ class World:
     async def over(self, session: SessionRecord, claimed: Claimed, word: str = SECRET) -> None:
         """Stopped, ended, finalised, analysed."""
         await self.recorder.settled(claimed.lease.transcription_id)
-        await self.records.finish(claimed.lease, "stopped by request", True)
+        await self.records.leases.finish(claimed.lease, "stopped by request", True)
         self.hub.set_state(session.slug, "stopped", None)
         sessions = Sessions(self.db)
         await sessions.go_live(session.id, self.clock.now())
@@ -150,16 +152,17 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(open_pool(parse_database_url(database_url)))
         clock = HandClock()
-        records = Records(db, clock)
+        finals = Finals(db, clock)
+        records = replace(postgres_records(db, clock), finals=finals)
         hub = Hub(clock.now)
         journal = await stack.enter_async_context(open_journal(tmp_path / "spool", 10_000_000))
         blobs = await stack.enter_async_context(open_blobs(BlobOptions((tmp_path / "documents").as_uri())))
         recorder = Recorder(records, hub, clock, journal, patience_s=5)
         finaliser = Finaliser(PostgresDocuments(db), blobs, clock, lambda slug: f"https://gateway/{slug}")
         abandoned: list[str] = []
-        eraser = Eraser(PostgresKeepsakes(db, clock), hub, finaliser, abandoned.append)
+        eraser = Eraser(PostgresDeletions(db, clock), hub, finaliser, abandoned.append)
         writing = asyncio.create_task(recorder.run())
-        yield World(db, records, clock, hub, journal, recorder, finaliser, eraser, tmp_path, abandoned)
+        yield World(db, records, finals, clock, hub, journal, recorder, finaliser, eraser, tmp_path, abandoned)
         writing.cancel()
         await asyncio.wait([writing])
 
@@ -198,14 +201,14 @@ async def test_deleting_a_session_leaves_no_byte_of_its_words(world: World) -> N
 async def test_words_that_are_only_on_disk_go_with_their_session(world: World) -> None:
     session = await world.session("abc12345")
     claimed = await world.claim(session)
-    world.records.away = True
+    world.finals.away = True
     world.say(claimed, 1, 2, 3)
     async with asyncio.timeout(10):
         while not len(world.journal):
             await asyncio.sleep(0.01)
     assert "spool" in await world.places_of(SECRET)
     assert await world.eraser.erase(session.id, session.slug)
-    world.records.away = False
+    world.finals.away = False
     async with asyncio.timeout(20):
         while len(world.journal):
             await asyncio.sleep(0.01)
@@ -218,13 +221,13 @@ async def test_words_that_lost_their_number_go_with_their_session(world: World) 
     session, old = await world.session("abc12345"), await world.session("old")
     for one in (session, old):
         claimed = await world.claim(one)
-        await world.records.release(claimed.lease, "me")
-        assert len(await world.records.adopt("heir", 600, own=False)) == 1
+        await world.records.leases.release(claimed.lease, "me")
+        assert len(await world.records.leases.adopt("heir", 600, own=False)) == 1
         world.say(claimed, 1)
-        world.records.away = True
+        world.finals.away = True
         async with asyncio.timeout(20):
             while world.recorder.pending:
-                world.records.away = not len(world.journal)  # to the disk first, then from there
+                world.finals.away = not len(world.journal)  # to the disk first, then from there
                 await asyncio.sleep(0.01)
     assert await world.places_of(SECRET) == [
         "gateway.stray_final",
@@ -240,8 +243,10 @@ async def test_words_that_lost_their_number_go_with_their_session(world: World) 
 async def test_the_bill_of_a_deleted_session_stays(world: World) -> None:
     session = await world.session("abc12345")
     claimed = await world.claim(session)
-    meter = Meter(world.records.usage_id(claimed.lease, "anna"), "anna", "Anna", BEGIN, 0.01, samples_sent=16_000 * 61)
-    await world.records.save_usage(claimed, {}, [read(meter)])
+    meter = Meter(
+        world.records.usage.row_id(claimed.lease, "anna"), "anna", "Anna", BEGIN, 0.01, samples_sent=16_000 * 61
+    )
+    await world.records.usage.save(claimed, {}, [read(meter)])
     assert await world.eraser.erase(session.id, session.slug)
     kept = await world.db.pool.fetchrow("SELECT session_slug, duration_seconds, total_cost FROM gateway.usage_archive")
     assert tuple(kept) == ("abc12345", 61, 0.02)
@@ -258,8 +263,8 @@ async def test_words_are_removed_so_many_days_after_their_session_and_the_sessio
     world.say(claimed, 1, word="zeppelin")
     await world.over(young, claimed, "zeppelin")
 
-    keepsakes = PostgresKeepsakes(world.db, world.clock)
-    retention = Retention(keepsakes, world.finaliser, world.clock, days=30)
+    deletions = PostgresDeletions(world.db, world.clock)
+    retention = Retention(deletions, world.finaliser, world.clock, days=30)
     provider_sessions = await heard_by_the_provider(world, old, young)
     world.clock.at = BEGIN + 29 * DAY
     assert await retention.sweep() == 0
@@ -297,7 +302,7 @@ async def test_why_an_analysis_failed_goes_with_the_words(world: World) -> None:
     assert await analyses.failed(job, f"answered 422: {SECRET}", world.clock.now())
     assert await world.places_of(SECRET) == ["gateway.analysis_job"]
     world.clock.at += 31 * DAY
-    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=30)
+    retention = Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=30)
     assert await retention.sweep() == 1
     assert await world.places_of(SECRET) == []
     assert await retention.sweep() == 0
@@ -309,7 +314,7 @@ async def test_without_a_limit_everything_is_kept(world: World) -> None:
     world.say(claimed, 1)
     await world.over(session, claimed)
     world.clock.at += 10_000 * DAY
-    assert await Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=0).sweep() == 0
+    assert await Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=0).sweep() == 0
     assert len(await world.places_of(SECRET)) == 5
 
 
@@ -319,7 +324,7 @@ async def test_what_is_still_transcribed_is_not_removed_however_old(world: World
     world.say(claimed, 1)
     await world.recorder.settled(claimed.lease.transcription_id)
     world.clock.at += 100 * DAY
-    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=1)
+    retention = Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=1)
     assert await retention.sweep() == 0
 
 
@@ -337,7 +342,7 @@ async def test_a_session_that_the_app_deletes_by_itself_leaves_nothing_with_us(w
     ):
         await world.db.pool.execute(f'DELETE FROM "{table}" WHERE "{column}" = $1', session.id)
     assert "gateway.transcript_event" in await world.places_of(SECRET)
-    retention = Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, days=0)
+    retention = Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, days=0)
     assert await retention.sweep() == 0  # it may have been a moment ago
     assert await provider_sessions.to_erase(world.clock.now(), world.clock.now(), 9) == []
     world.clock.at += DAY
@@ -352,9 +357,9 @@ async def test_replicas_do_not_remove_at_the_same_time(world: World) -> None:
         claimed = await world.claim(session)
         world.say(claimed, 1)
         await world.recorder.settled(claimed.lease.transcription_id)
-        await world.records.finish(claimed.lease, "stopped by request", True)
+        await world.records.leases.finish(claimed.lease, "stopped by request", True)
     world.clock.at += 10 * DAY
-    replicas = [Retention(PostgresKeepsakes(world.db, world.clock), world.finaliser, world.clock, 1) for _ in range(4)]
+    replicas = [Retention(PostgresDeletions(world.db, world.clock), world.finaliser, world.clock, 1) for _ in range(4)]
     counts = await asyncio.gather(*[replica.sweep() for replica in replicas])
     assert sum(counts) <= 60  # none twice
     assert sum(counts) + await replicas[0].sweep() == 60
@@ -366,7 +371,7 @@ async def test_a_role_that_may_not_delete_says_what_it_needs(world: World) -> No
     claimed = await world.claim(session)
     world.say(claimed, 1)
     await world.recorder.settled(claimed.lease.transcription_id)
-    await world.records.finish(claimed.lease, "stopped by request", True)
+    await world.records.leases.finish(claimed.lease, "stopped by request", True)
     await world.db.pool.execute(f"CREATE ROLE {role} LOGIN")
     try:
         for grant in (
@@ -376,12 +381,12 @@ async def test_a_role_that_may_not_delete_says_what_it_needs(world: World) -> No
             await world.db.pool.execute(f"GRANT {grant}")
         url = world.db.options.dsn.replace("postgres@", f"{role}@", 1)
         async with open_pool(parse_database_url(url)) as reader:
-            keepsakes = PostgresKeepsakes(reader, world.clock)
+            deletions = PostgresDeletions(reader, world.clock)
             with pytest.raises(RetentionRefused, match="GRANT DELETE"):
-                await keepsakes.clear(BEGIN + 100 * DAY, BEGIN + 101 * DAY)
+                await deletions.clear(BEGIN + 100 * DAY, BEGIN + 101 * DAY)
             with pytest.raises(DeletingRefused):
-                await keepsakes.erase(session.id)
-        assert await world.records.session("old") == session
-        assert len(await world.records.finals(session.id, 0, 10)) == 1
+                await deletions.erase(session.id)
+        assert await world.records.sessions.by_slug("old") == session
+        assert len(await world.records.finals.since(session.id, 0, 10)) == 1
     finally:
         await world.db.pool.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

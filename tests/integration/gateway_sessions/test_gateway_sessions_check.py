@@ -32,7 +32,7 @@ async def found(**env: str) -> dict[str, tuple[bool, str]]:
 
 @asynccontextmanager
 async def something_that_listens(answer: str | None) -> AsyncIterator[int]:
-    """Says this to whoever connects, or nothing for ever. Yields: its port."""
+    """Says this to each client that connects, or nothing at all. Yields: its port."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if answer is not None:

@@ -47,7 +47,7 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
         yield Desk(FakeControl(sessions, clock), SLUG, expire)
     elif request.param == "direct":
         there = Replica(MemoryRecords(LoopClock()))
-        await there.records.create_session(SLUG, None, None)
+        await there.records.sessions.create(SLUG, None, None)
         recording = asyncio.create_task(there.recorder.run())
 
         async def end() -> None:
@@ -185,11 +185,11 @@ async def test_a_silence_has_a_deadline() -> None:
 
 async def test_a_process_that_transcribes_nothing_waits_for_those_that_do() -> None:
     there = Replica(MemoryRecords(LoopClock()))
-    session = await there.records.create_session(SLUG, None, None)
+    session = await there.records.sessions.create(SLUG, None, None)
     control = NoControl(there.records, 0.05)
     assert await control.stop(SLUG, "over")
-    claimed, _ = await there.records.claim(session, "rtmp", {}, None, "another", 60)
+    claimed, _ = await there.records.leases.claim(session, "rtmp", {}, None, "another", 60)
     assert claimed is not None
     assert not await control.stop(SLUG, "over")
-    await there.records.finish(claimed.lease, "over", True)
+    await there.records.leases.finish(claimed.lease, "over", True)
     assert await control.stop(SLUG, "over")

@@ -185,7 +185,7 @@ MATRIX = {
     ("POST", "/segments"): (400, 400, 400, 400, 400, 400, 401, 401),
     ("DELETE", "?"): (None, None, 403, 403, 403, 403, 401, 401),
     ("POST", "/end"): (None, None, 403, 403, None, 403, 401, 401),
-    # Last, because whoever has joined may do more.
+    # Last, because a participant may do more.
     ("POST", "/participants/join"): (200, 200, 200, 200, 403, 403, 200, 401),
 }
 

@@ -18,7 +18,9 @@ import uvloop
 
 from ingest.errors import IngestError
 from ingest.pcm import Chunk
-from ingest.rtmp import Publisher, RtmpOptions, RtmpServer
+from ingest.rtmp.options import RtmpOptions
+from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.server import RtmpServer
 from ingest.rtmp_track import RtmpTrack
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import UnsupportedCodec
-from ingest.rtmp import RtmpServer
+from ingest.rtmp.server import RtmpServer
 
 Serve = Callable[..., Awaitable[tuple[RtmpServer, "Desk"]]]  # noqa: F821 - Desk lives in conftest
 Program = Callable[[str], str]

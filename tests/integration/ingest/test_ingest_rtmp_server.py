@@ -13,8 +13,11 @@ import pytest
 from ingest_rtmp_client import FRAME_MS, Client, aac_tone, command
 
 from ingest.errors import CannotListen
-from ingest.rtmp import Publisher, RtmpOptions, RtmpServer, amf0
+from ingest.rtmp import amf0
 from ingest.rtmp.chunk_stream import Message
+from ingest.rtmp.options import RtmpOptions
+from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.server import RtmpServer
 
 Serve = Callable[..., Awaitable[tuple[RtmpServer, "Desk"]]]  # noqa: F821 - Desk lives in conftest
 

@@ -7,7 +7,8 @@ import pytest
 from support.postgres import PostgresServer
 
 from storage.postgres.errors import SchemaMismatch
-from storage.postgres.migrate import Migration, bundled, prepare
+from storage.postgres.history import Migration
+from storage.postgres.migrate import bundled, prepare
 from storage.postgres.ownership import Ownership
 from storage.postgres.pool import connect, open_pool
 from storage.postgres.sessions import Sessions

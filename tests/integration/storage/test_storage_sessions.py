@@ -136,14 +136,6 @@ async def test_inactive_sessions_are_the_live_ones_without_recent_activity(db: D
     assert await sessions.list_inactive(LATER) == []
 
 
-async def test_the_finalised_transcript_is_noted(db: Database, session: SessionRow) -> None:
-    assert await Sessions(db).set_transcript(session.id, "https://blob/x.json", 1234, LATER)
-    after = await Sessions(db).by_id(session.id)
-    assert after is not None
-    assert after.raw_transcript_blob_url == "https://blob/x.json"
-    assert (after.raw_transcript_size_bytes, after.raw_transcript_ready_at) == (1234, LATER)
-
-
 def usage(world: World, **changes: object) -> UsageRow:
     values: dict[str, object] = {
         "id": usage_id(world.run.id, "anna"),
@@ -246,17 +238,9 @@ async def test_usage_counters_only_grow_and_a_late_checkpoint_does_not_reopen(wo
     assert (row.duration_seconds, row.duration_minutes, row.total_cost, row.errors_count) == (125, 3, 0.03, 1)
     assert (row.ended_at, row.updated_at) == (LATER, LATER)
     later = LATER + timedelta(minutes=1)
-    await store.save([usage(world, updated_at=later)])  # somebody continued the run
+    await store.save([usage(world, updated_at=later)])  # another owner continued the run
     [row] = await store.by_session(world.session.id)
     assert (row.ended_at, row.duration_seconds) == (None, 125)
-
-
-async def test_usage_of_a_crashed_owner_ends_at_its_last_checkpoint(world: World) -> None:
-    await Usage(world.db).save([usage(world)])
-    assert await Usage(world.db).close_open(world.run.id) == 1
-    assert await Usage(world.db).close_open(world.run.id) == 0
-    [row] = await Usage(world.db).by_transcription(world.run.id)
-    assert row.ended_at == LATER
 
 
 async def test_usage_outlives_a_missing_user_participant_or_session(world: World) -> None:
@@ -314,7 +298,7 @@ async def test_what_the_provider_keeps_of_a_deleted_session_is_queued_behind_its
     again = LATER + timedelta(minutes=1)
     assert await store.to_erase(LATER, again, 10) == [("g-1", 1)]
     assert await store.to_erase(LATER, again, 10) == []  # it is taken
-    assert await store.to_erase(again, again, 10) == [("g-1", 2)]  # whoever took it has not come back
+    assert await store.to_erase(again, again, 10) == [("g-1", 2)]  # the replica that took it has died
     await store.erased("g-1", LATER)
     await store.erase_again("g-1", NOW)  # too late
     assert await store.to_erase(again, again, 10) == []
@@ -374,7 +358,7 @@ async def test_places_of_a_dead_process_come_back(world: World) -> None:
     dead, alive = ProviderPlaces(world.db, "a", "dead/1"), ProviderPlaces(world.db, "a", "alive/1")
     await dead.turn(1, [Asked("a", None, False)], [], 0.0)
     assert (await alive.turn(1, [Asked("b", None, False)], [], 60)).granted == {"b"}
-    # It lives after all, and still has its session: it comes back above the limit, and nobody else is let in.
+    # It lives after all, and still has its session: it comes back above the limit, and no other gets one.
     assert (await dead.turn(1, [Asked("a", None, True)], [], 60)).granted == {"a"}
     again = ProviderPlaces(world.db, "a", "dead/2")
     assert await again.drop_former("dead") == 1
@@ -564,7 +548,7 @@ async def test_a_stray_gives_way_to_what_the_new_owner_heard_of_the_same_speaker
 
 
 async def test_whoever_begins_while_strays_are_numbered_goes_on_behind_them(world: World) -> None:
-    """And the other order: strays wait for whoever is just beginning, and leave the numbering to it."""
+    """And the other order: strays wait for a run that is just beginning, and leave the numbering to it."""
     runs = Transcriptions(world.db)
     strays = [NewSegment(world.session.id, None, f"old:{n}", "words", None, True, NOW, NOW, NOW) for n in (1, 2)]
     assert await runs.finish(world.run.id, world.run.fence, NOW, "stopped", True)

@@ -22,7 +22,7 @@ NEW = NewTranscription("s1", "slug", "rtmp", {"languages": ["ru", "en"], "note":
 
 @pytest.fixture
 async def open_db(db: Database) -> Database:
-    """With two sessions that nobody has joined."""
+    """With two sessions without participants."""
     await db.pool.execute(OPEN)
     return db
 
@@ -37,8 +37,6 @@ async def test_a_claim_starts_a_run_with_a_numbering_that_begins_at_one(open_db:
     assert (run.origin, run.last_seq, run.started_at) == (NOW, 0, NOW)
     assert len(run.epoch) >= 4
     assert await Transcriptions(open_db).by_session("s1") == run
-    assert await Transcriptions(open_db).by_stream_key("key-1") == run
-    assert await Transcriptions(open_db).by_stream_key("key-2") is None
 
 
 async def test_of_twenty_claims_at_once_over_two_replicas_one_creates(database_url: str, open_db: Database) -> None:

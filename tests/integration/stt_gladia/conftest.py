@@ -13,7 +13,7 @@ from stt_gladia_clock import JumpingLoop
 from stt_gladia_line import Line
 
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from stt.gladia.client import GladiaLink, Outcome, Provider, SessionReport
-from stt.gladia.link import AudioGivenUp, Complained, Heard, LinkEvent, Retracted, TranslationHeard
+from stt.gladia.events import AudioGivenUp, Complained, Heard, LinkEvent, Retracted, TranslationHeard
 from stt.gladia.messages import LiveConfig
 from stt.local.live import Live
 from stt.local.scripted import speak

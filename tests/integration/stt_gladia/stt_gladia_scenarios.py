@@ -21,9 +21,9 @@ from ingest.gate import Gate, GateOptions
 from ingest.pcm import Chunk
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink, Outcome, Provider, ProviderOptions, SessionReport
-from stt.gladia.link import AudioGivenUp, Heard, LinkEvent
+from stt.gladia.events import AudioGivenUp, Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 from stt.transcript import Word
@@ -165,10 +165,10 @@ def _gated(drawn: Scenario, dice: random.Random) -> Scenario:
     """The same misfortunes with silences and a gate; drawn apart, so that the other seeds stay what they were."""
     silences = (0.0, 0.0, 0.3, 0.8, 1.5, 3.0, 6.0)
     options = LinkOptions(
-        rest_s=dice.choice((1.0, 2.0, 60.0)),
+        idle_s=dice.choice((1.0, 2.0, 60.0)),
         roll_over_s=dice.choice((3.0, 6.0, 10_200.0)),
         roll_over_grace_s=dice.choice((0.5, 300.0)),
-        hush_s=drawn.endpointing_s + 0.3,
+        trailing_silence_s=drawn.endpointing_s + 0.3,
     )
     return replace(
         drawn,

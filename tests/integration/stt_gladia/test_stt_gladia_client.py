@@ -12,10 +12,10 @@ from stt_gladia_line import CONFIG, Line
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.link import LinkEvent, SpeechChanged
+from stt.gladia.events import LinkEvent, SpeechChanged
 from stt.gladia.messages import LiveConfig
+from stt.gladia.options import LinkOptions
 from stt.gladia.places import Place
-from stt.gladia.session import LinkOptions
 from stt.local.scripted import VOCABULARY, speak
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]
@@ -154,7 +154,7 @@ async def test_a_long_talk_through_many_sessions_never_meets_the_cap(dial: Dial)
 
 async def test_a_session_is_held_through_a_short_silence_and_ended_in_a_long_one(dial: Dial) -> None:
     """The next speech opens another; its first word is whole, and nothing of the silence is sent."""
-    line = await dial(None, LinkOptions(rest_s=60.0))
+    line = await dial(None, LinkOptions(idle_s=60.0))
     await line.say("alpha", pace=0.1)
     await asyncio.sleep(50.0)
     line.sent += 16_000 * 50
@@ -170,14 +170,14 @@ async def test_a_session_is_held_through_a_short_silence_and_ended_in_a_long_one
     assert line.words == ["alpha", "bravo", "charlie"]
     assert line.finals[2].start == pytest.approx(2 * 0.6 + 50 + 62 + 0.1, abs=0.05)
     assert outcome.complete
-    assert outcome.counts.rests == 1
+    assert outcome.counts.idle_ends == 1
     assert len(line.sessions) == 2
     assert outcome.sent_samples < 16_000 * 3
 
 
 async def test_a_silent_track_gives_its_place_to_one_that_speaks(dial: Dial) -> None:
     """An account with one place and two speakers: the second is heard when the first has been silent for long."""
-    first = await dial({"max_sessions": 1}, LinkOptions(rest_s=5.0))
+    first = await dial({"max_sessions": 1}, LinkOptions(idle_s=5.0))
     second = Line(first.server, first.provider, CONFIG)
     await first.say("alpha", pace=0.1)
     await second.say("bravo", pace=0.1)
@@ -194,7 +194,7 @@ async def test_a_silent_track_gives_its_place_to_one_that_speaks(dial: Dial) -> 
 
 async def test_speech_that_begins_while_the_session_comes_to_rest_is_heard(dial: Dial) -> None:
     """The stop is on its way and the end takes three seconds: the audio waits, then another session hears it."""
-    line = await dial({"every": {"end_delay_s": 3.0}}, LinkOptions(rest_s=2.0))
+    line = await dial({"every": {"end_delay_s": 3.0}}, LinkOptions(idle_s=2.0))
     await line.say("alpha", pace=0.1)
     await asyncio.sleep(2.5)
     assert line.link.state == "flushing"
@@ -206,7 +206,7 @@ async def test_speech_that_begins_while_the_session_comes_to_rest_is_heard(dial:
 
 async def test_a_source_that_was_held_up_within_a_word_loses_it_not(dial: Dial) -> None:
     """The audio goes on without a gap after longer than a session is held: the half word is sent again."""
-    line = await dial(None, LinkOptions(rest_s=2.0))
+    line = await dial(None, LinkOptions(idle_s=2.0))
     pcm, _ = speak("alpha bravo charlie", lead_s=0.1, tail_s=0.3)
     half = 2 * round(16_000 * 0.45)  # within bravo
     line.link.send(0, pcm[:half])
@@ -219,7 +219,7 @@ async def test_a_source_that_was_held_up_within_a_word_loses_it_not(dial: Dial) 
 
 async def test_an_utterance_ends_when_the_track_is_left_out_behind_it(dial: Dial) -> None:
     """Without silence no provider ends an utterance; silence stands for what does not come, at no further cost."""
-    line = await dial(None, LinkOptions(hush_s=0.6))
+    line = await dial(None, LinkOptions(trailing_silence_s=0.6))
     await line.say("alpha bravo", pace=0.1, tail_s=0.0)
     await asyncio.sleep(5.0)
     assert not line.finals

@@ -10,7 +10,7 @@ import pytest
 from stt_gladia_line import Line
 
 from stt.backoff import Backoff
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.scripted import speak
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]

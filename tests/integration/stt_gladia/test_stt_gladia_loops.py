@@ -12,7 +12,7 @@ import uvloop
 from stt_gladia_scenarios import Played, Scenario, complaint, play
 
 from stt.backoff import Backoff
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 
 QUICK = LinkOptions(
     stall_s=0.5, probe_s=0.1, resume_deadline_s=2.0, fetch_patience_s=1.0, full_s=0.05, backoff=Backoff(0.01, 2.0, 0.1)

@@ -12,10 +12,11 @@ import pytest
 
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
 from gateway.transcription.usecases.speech import LinkEnd
+from ingest.pcm import Chunk
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
-from stt.gladia.link import Heard, LinkEvent
+from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
-from stt.gladia.session import LinkOptions
+from stt.gladia.options import LinkOptions
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 from stt.transcript import Utterance
@@ -60,7 +61,7 @@ class Speaker:
         noisy = np.clip(np.rint(sound), -32768, 32767).astype("<i2").tobytes()
         for at in range(0, len(noisy), 3200):
             piece = noisy[at : at + 3200]
-            self.link.send(self.at, piece)
+            self.link.send(Chunk(self.at, piece))
             self.at += len(piece) // 2
             await asyncio.sleep(len(piece) / 2 / RATE)
 
@@ -84,7 +85,7 @@ class Speaker:
 async def speaker(gate: str = "on", plan: dict[str, Any] | None = None, **link: Any) -> AsyncIterator[Speaker]:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(LocalServer(LocalOptions(engine="scripted", faults=plan)))
-        options = LinkOptions(hush_s=ENDPOINTING_S + MARGIN_S, **link)
+        options = LinkOptions(trailing_silence_s=ENDPOINTING_S + MARGIN_S, **link)
         provider = await stack.enter_async_context(Provider(ProviderOptions("key", server.url, link=options)))
         made = Speaker(server, provider, gate)
         yield made
@@ -104,8 +105,8 @@ async def test_no_word_is_lost_at_the_gate_and_silence_is_not_sent() -> None:
         assert end.complete
         listened = anna.link.listened
         assert listened.heard == anna.at
-        assert listened.kept == listened.silent
-        assert listened.heard - anna.link.sent_samples == pytest.approx(listened.kept, abs=3 * RATE)
+        assert listened.withheld == listened.silent
+        assert listened.heard - anna.link.sent_samples == pytest.approx(listened.withheld, abs=3 * RATE)
         assert anna.link.sent_samples < 0.6 * listened.heard
         [session] = anna.server.sessions.values()
         assert session.audio_bytes == 2 * anna.link.sent_samples
@@ -139,7 +140,7 @@ async def test_a_gate_that_is_not_on_sends_everything(gate: str) -> None:
         await anna.finish()
         assert anna.lies_right()
         assert anna.link.sent_samples == anna.at
-        assert anna.link.listened.kept == 0
+        assert anna.link.listened.withheld == 0
         assert anna.link.listened.silent > 0.4 * anna.at
 
 
@@ -149,13 +150,13 @@ async def test_a_silent_track_opens_no_session() -> None:
         assert (await anna.finish()).complete
         assert not anna.server.sessions
         assert anna.link.sent_samples == 0
-        assert anna.link.listened.kept == anna.at
+        assert anna.link.listened.withheld == anna.at
 
 
 async def test_sessions_rest_change_and_return_under_the_gate() -> None:
     """Sessions are ended after three seconds of silence and changed after five of life, with cuts in between."""
     cut = {"cuts": [{"at_byte": 20_000}, {"at_byte": 50_000, "ack": "after"}], "max_duration_s": 12.0}
-    async with speaker(plan={"every": cut}, rest_s=3.0, roll_over_s=5.0, roll_over_grace_s=2.0) as anna:
+    async with speaker(plan={"every": cut}, idle_s=3.0, roll_over_s=5.0, roll_over_grace_s=2.0) as anna:
         await anna.say(TALK, PAUSES)
         end = await anna.finish()
         assert anna.lies_right(), anna.words

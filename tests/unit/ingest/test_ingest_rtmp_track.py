@@ -14,7 +14,7 @@ import pytest
 from ingest.audio_packet import AudioFormat, AudioPacket
 from ingest.errors import UnsupportedCodec
 from ingest.pcm import Chunk
-from ingest.rtmp import Publisher
+from ingest.rtmp.publisher import Publisher
 from ingest.rtmp_track import RtmpTrack
 
 EncodeTone = Callable[..., list[AudioPacket]]

@@ -203,7 +203,7 @@ def test_who_loses_the_lease_stops_and_writes_nothing() -> None:
             await here.analyses.schedule("id-abc")
             await asyncio.sleep(5)
             row = here.queue.rows["id-abc"]
-            row.fence, row.lease_until = row.fence + 1, BEGIN + timedelta(days=1)  # somebody else has taken it
+            row.fence, row.lease_until = row.fence + 1, BEGIN + timedelta(days=1)  # another worker has taken it
             await asyncio.sleep(1000)
         assert here.status() is S.RUNNING
         assert here.analyses.counts.finished == {"lost": 1}
@@ -245,7 +245,7 @@ def test_a_job_whose_workers_die_of_it_is_given_up() -> None:
         await here.analyses.schedule("id-abc")
         for _ in range(3):
             assert await here.queue.take(60) is not None
-            await asyncio.sleep(61)  # nobody renews
+            await asyncio.sleep(61)  # no renewal comes
         async with here.working():
             await here.until(S.FAILED)
         assert here.analyst.seen == []

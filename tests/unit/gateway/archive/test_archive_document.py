@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import jsonschema
 import pytest
 from support import document_schema
 
-from gateway.archive.document import CLOSING, Attendee, Head, Kept, key, opening, segment
+from gateway.archive.document import CLOSING, Attendee, Head, StoredFinal, key, opening, segment
 from gateway.live.protocol import encode_caption
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 
@@ -20,15 +21,15 @@ HEAD = Head("s1", "abc12345", "Stand-up", "default", "u1", "ENDED", BEGIN, BEGIN
             [Attendee("p1", "anna", "Anna", "HOST", "u1", BEGIN, None)], "k3f9", BEGIN, 2, True)  # fmt: skip
 
 
-def heard(seq: int, text: str) -> Kept:
+def heard(seq: int, text: str) -> StoredFinal:
     at = BEGIN + timedelta(seconds=seq)
     words = tuple(Word(word, 1000 * seq, 1000 * seq + 500) for word in text.split())
     said = Caption(f"p:{seq}", text, "en", True, Speaker("anna", "Anna"), at, at + timedelta(seconds=1), 1000 * seq,
                    1000 * seq + 500, 0.97, words)  # fmt: skip
-    return Kept(f"p:{seq}", "p1", "anna", "Anna", text, "en", at, said.ended_at, seq, encode_caption(said))
+    return StoredFinal(f"p:{seq}", "p1", "anna", "Anna", text, "en", at, said.ended_at, seq, encode_caption(said))
 
 
-def whole(*kept: Kept, head: Head = HEAD) -> dict[str, Any]:
+def whole(*kept: StoredFinal, head: Head = HEAD) -> dict[str, Any]:
     segments = b",".join(segment(one, head.origin or head.created_at) for one in kept)
     document: dict[str, Any] = json.loads(opening(head, LATER) + segments + CLOSING)
     jsonschema.validate(document, document_schema.schema(), format_checker=jsonschema.FormatChecker())
@@ -53,22 +54,21 @@ def test_an_empty_session_has_a_document_too() -> None:
 
 def test_a_segment_of_somebody_else_has_its_place_on_the_clock_and_no_number() -> None:
     at = BEGIN + timedelta(seconds=5)
-    document = whole(Kept("x-1", None, None, None, "Typed.", None, at, None, None, None))
+    document = whole(StoredFinal("x-1", None, None, None, "Typed.", None, at, None, None, None))
     [typed] = document["segments"]
     assert (typed["seq"], typed["startMs"], typed["endMs"], typed["words"]) == (None, 5000, 5000, [])
 
 
 def test_a_text_that_was_changed_since_loses_the_words_times() -> None:
     kept = heard(1, "Good moaning.")
-    changed = Kept(kept.utterance_id, "p1", "anna", "Anna", "Good morning.", "en", kept.started_at, kept.ended_at, 1,
-                   kept.heard)  # fmt: skip
+    changed = replace(kept, text="Good morning.", seq=1)
     [said] = whole(changed)["segments"]
     assert (said["text"], said["words"], said["startMs"]) == ("Good morning.", [], 1000)
 
 
 def test_a_speaker_whose_row_is_gone_keeps_the_name_that_was_heard() -> None:
     kept = heard(1, "Hello.")
-    orphan = Kept(kept.utterance_id, None, None, None, "Hello.", "en", kept.started_at, None, 1, kept.heard)
+    orphan = StoredFinal(kept.utterance_id, None, None, None, "Hello.", "en", kept.started_at, None, 1, kept.heard)
     [said] = whole(orphan)["segments"]
     assert (said["participantIdentity"], said["participantName"]) == ("anna", "Anna")
 

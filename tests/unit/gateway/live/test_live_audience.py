@@ -1,4 +1,4 @@
-"""Who keeps up is told in one call, the others one by one; in a round everybody hears everything once."""
+"""Who keeps up is written to in one call, the others one by one; in a round everybody gets everything once."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.live.audience import APART, Audience
+from gateway.live.audience import BUFFERED, NO_DESCRIPTOR, Audience
 
 
 class Listener:
     def __init__(self, number: int) -> None:
-        self.place = APART
+        self.fast_index = BUFFERED
         self.descriptor = number
         self.is_quick = True
         self.takes_all = True
@@ -35,7 +35,7 @@ class Hall:
         self.calls += 1
         short = []
         for index in range(begin, end):
-            if descriptors[index] == APART:
+            if descriptors[index] == NO_DESCRIPTOR:
                 continue
             listener = self.here[descriptors[index]]
             if listener.takes_all:
@@ -55,55 +55,55 @@ class Hall:
         del self.here[listener.descriptor]
 
     def turn(self, news: int, most: int) -> None:
-        told, short = self.audience.tell_row(bytes([news]), most)
+        told, short = self.audience.send_fast(bytes([news]), most)
         for listener, _ in short:
             listener.heard.append(news)  # the rest goes through its transport
-        for listener in self.audience.next_apart(most - told):
+        for listener in self.audience.next_buffered(most - told):
             listener.heard.append(news)
 
 
-def test_those_who_keep_up_are_told_in_one_call() -> None:
+def test_those_who_keep_up_are_written_to_in_one_call() -> None:
     hall = Hall()
     listeners = [hall.come() for _ in range(10)]
     listeners[3].is_quick = False
     hall.audience.begin(1)
-    assert hall.audience.tell_row(b"\1", 100) == (9, [])
-    assert hall.audience.next_apart(100) == [listeners[3]]
-    assert hall.audience.is_told
+    assert hall.audience.send_fast(b"\1", 100) == (9, [])
+    assert hall.audience.next_buffered(100) == [listeners[3]]
+    assert hall.audience.is_served
     assert hall.calls == 1
     assert len(hall.audience) == len(list(hall.audience)) == 10
 
 
-def test_who_does_not_take_all_stands_apart_until_it_keeps_up_again() -> None:
+def test_who_does_not_take_all_is_buffered_until_it_keeps_up_again() -> None:
     hall = Hall()
     first, second = hall.come(), hall.come()
     first.takes_all = False
     hall.audience.begin(1)
-    assert hall.audience.tell_row(b"\1", 100) == (2, [(first, 0)])
+    assert hall.audience.send_fast(b"\1", 100) == (2, [(first, 0)])
     first.is_quick = False
     hall.audience.begin(2)
-    assert hall.audience.tell_row(b"\2", 100) == (1, [])
-    assert hall.audience.next_apart(100) == [first]
+    assert hall.audience.send_fast(b"\2", 100) == (1, [])
+    assert hall.audience.next_buffered(100) == [first]
     first.is_quick = first.takes_all = True
     hall.audience.begin(3)
-    assert hall.audience.tell_row(b"\3", 100) == (2, [])
+    assert hall.audience.send_fast(b"\3", 100) == (2, [])
     assert second.heard == [1, 2, 3]
 
 
-def test_the_row_does_not_grow_by_those_who_left() -> None:
+def test_the_fast_path_does_not_grow_by_those_who_left() -> None:
     hall = Hall()
     kept = [hall.come() for _ in range(3)]
     for _ in range(100):
         passing = hall.come()
         hall.audience.begin(1)
-        told, _ = hall.audience.tell_row(b"\1", 100)
+        told, _ = hall.audience.send_fast(b"\1", 100)
         assert told == len(hall.here)
         hall.go(passing)
     assert list(hall.audience) == kept
 
 
 happenings = st.lists(
-    st.sampled_from(["come", "go", "step out", "slow", "quick", "short", "turn", "turn", "turn"]), max_size=60
+    st.sampled_from(["come", "go", "leave", "slow", "quick", "short", "turn", "turn", "turn"]), max_size=60
 )
 
 
@@ -133,20 +133,20 @@ def test_whatever_happens_between_turns_everybody_hears_everything_once(
                 owed[hall.come().descriptor] = []
             case "turn":
                 hall.turn(news, most=3)
-                if hall.audience.is_told:
+                if hall.audience.is_served:
                     hall.audience.end()
                     begin()
             case _ if some is None:
                 pass
             case "go":
                 hall.go(hall.here[some])
-            case "step out":
-                hall.audience.step_out(hall.here[some])
+            case "leave":
+                hall.audience.leave_fast_path(hall.here[some])
             case "slow" | "quick":
                 hall.here[some].is_quick = what == "quick"
             case "short":
                 hall.here[some].takes_all = not hall.here[some].takes_all
-    while not hall.audience.is_told:
+    while not hall.audience.is_served:
         hall.turn(news, most=3)
     for number, listener in hall.here.items():
         assert listener.heard == owed[number]

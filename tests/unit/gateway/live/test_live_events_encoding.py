@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.live import events
-from gateway.live.framing import Framing, Message, in_frame
-from gateway.live.hub import BEHIND_BYTES, Hub, HubOptions, Watcher
-from gateway.live.protocol import CloseCode, ResumePoint
+from gateway.live.hub import Hub
+from gateway.live.protocol import CloseCode, Framing, Message, ResumePoint
+from gateway.live.watcher import BEHIND_BYTES, Bounds, Watcher
+from gateway.live.websocket import in_frame
 from gateway.transcription.domain.transcription import Numbering
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -78,7 +79,7 @@ def unframe(data: bytes) -> list[dict[str, Any]]:
 @pytest.fixture
 def hub() -> Hub:
     moments: Iterator[datetime] = iter(NOW + timedelta(milliseconds=i) for i in range(10_000))
-    return Hub(lambda: next(moments), HubOptions(mailbox_bytes=4_000))
+    return Hub(lambda: next(moments), Bounds(mailbox_bytes=4_000))
 
 
 def running(hub: Hub, last_seq: int = 0) -> None:
@@ -137,11 +138,11 @@ async def test_every_kind_of_connection_gets_the_same_messages(hub: Hub) -> None
     for framing, pipe in pipes.items():
         await join(hub, pipe, framing)
     channel.partial("u2", b'{"utteranceId":"u2","text":"more"}')
-    channel.tell()
+    channel.deliver_now()
     channel.final(2, "u2", b'{"utteranceId":"u2"}')
     channel.say("translation", b'{"utteranceId":"u2"}')
     hub.set_state("abc12345", "stopping", "stopped by request")
-    channel.tell()
+    channel.deliver_now()
     by_socket = unframe(pipes[in_frame].written)
     by_event = parse(pipes[events.in_event].written)
     by_chunk = parse(unchunk(pipes[events.in_chunk].written))
@@ -163,7 +164,7 @@ async def test_the_id_is_the_place_that_a_watcher_has_reached(hub: Hub) -> None:
     await join(hub, pipe, since=ResumePoint("k3f9", 2))
     channel.final(5, "u5", b"{}")
     channel.say("health", b"{}")
-    channel.tell()
+    channel.deliver_now()
     ids = [(event["event"], event.get("id")) for event in parse(pipe.written)]
     assert ids == [
         ("hello", "k3f9:2"), ("gap", "k3f9:4"), ("transcript.final", "k3f9:5"), ("health", None),
@@ -179,7 +180,7 @@ async def test_an_event_reader_that_sleeps_gets_finals_in_order_and_the_newest_p
     channel.final(1, "u1", b"{}")
     for text in (b'{"text":"a"}', b'{"text":"a b"}'):
         channel.partial("u2", text)
-        channel.tell()
+        channel.deliver_now()
     pipe.wake()
     watcher.flush()
     said = parse(pipe.written)[1:]
@@ -196,7 +197,7 @@ async def test_an_event_reader_that_sleeps_too_long_is_let_go(hub: Hub) -> None:
     pipe.asleep, pipe.size = True, BEHIND_BYTES
     for seq in range(1, 100):
         hub.channel("abc12345").final(seq, f"u{seq}", b"{}")
-    hub.channel("abc12345").tell()
+    hub.channel("abc12345").deliver_now()
     assert closed == [CloseCode.TOO_SLOW]
 
 
@@ -212,7 +213,7 @@ async def test_only_those_who_have_everything_are_sent_away_at_the_end(hub: Hub)
     hub.channel("abc12345").final(1, "u1", b"{}")
     assert hub.end("abc12345", CloseCode.SESSION_ENDED) is False
     assert closed == []  # nor is anybody before the last word is out
-    hub.channel("abc12345").tell()
+    hub.channel("abc12345").deliver_now()
     assert hub.end("abc12345", CloseCode.SESSION_ENDED) is False
     assert (closed, behind_closed, catching_up) == ([CloseCode.SESSION_ENDED], [], [])
     behind.wake()

@@ -1,58 +1,20 @@
-"""The stream on the wire: times, messages, frames, resume points, offered tokens."""
+"""The stream on the wire: messages, resume points, offered tokens."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.frames import frames
-from websockets.frames import Opcode
 
 from gateway.live import protocol
-from gateway.live.protocol import CloseCode, ResumePoint, message, offered_token, parse_since, text_frame, timestamp
+from gateway.live.protocol import CloseCode, ResumePoint, StreamState, message, offered_token, parse_since
 from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.transcription import TranscriptionState
 
 NOW = datetime(2026, 1, 5, 10, 0, 3, 120_000, UTC)
-
-
-@pytest.mark.parametrize(
-    ("microsecond", "shown"), [(0, "000"), (999, "000"), (1000, "001"), (120_999, "120"), (999_999, "999")]
-)
-def test_milliseconds_are_cut_not_rounded(microsecond: int, shown: str) -> None:
-    """As JavaScript does; rounding 999.9 ms up would need the next second."""
-    assert timestamp(NOW.replace(microsecond=microsecond)) == f"2026-01-05T10:00:03.{shown}Z"
-
-
-def test_times_of_other_zones_are_shown_in_utc() -> None:
-    assert timestamp(NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))) == "2026-01-05T10:00:03.120Z"
-
-
-@given(
-    st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 12, 31)),
-    st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
-)
-def test_every_moment_is_shown_as_iso_8601_spells_it(moment: datetime, zone: timezone) -> None:
-    """Whatever was shown before in the same second."""
-    there = moment.replace(tzinfo=zone)
-    spelt = there.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    assert timestamp(there) == timestamp(there.astimezone(UTC)) == spelt
-
-
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
-def test_frames_of_every_length_are_read_by_a_client_library(size: int) -> None:
-    """At both borders where the length field grows (RFC 6455, 5.2)."""
-    payload = b"x" * size
-    [frame] = frames(text_frame(payload))
-    assert (frame.opcode, frame.fin, frame.data) == (Opcode.TEXT, True, payload)
-    assert not (frame.rsv1 or frame.rsv2 or frame.rsv3)
-
-
-@given(st.lists(st.binary(max_size=300), max_size=5))
-def test_frames_written_together_stay_apart(payloads: list[bytes]) -> None:
-    assert [frame.data for frame in frames(b"".join(map(text_frame, payloads)))] == payloads
 
 
 @given(slug=st.text(max_size=30).filter(lambda text: text.isprintable()), epoch=st.text(max_size=8))
@@ -158,3 +120,7 @@ def test_close_codes_tell_whether_to_come_back() -> None:
         "NOT_TEXT": 1003,
         "NORMAL": 1000,
     }
+
+
+def test_the_stream_has_a_word_for_every_state_and_one_for_none() -> None:
+    assert {state.value for state in StreamState} == {"idle", *(state.shown for state in TranscriptionState)}

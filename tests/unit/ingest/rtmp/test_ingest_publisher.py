@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ingest.audio_packet import AudioFormat, AudioPacket
-from ingest.rtmp import Publisher
+from ingest.rtmp.publisher import Publisher
 
 FORMAT = AudioFormat("aac", b"", 48_000, 2, True)
 

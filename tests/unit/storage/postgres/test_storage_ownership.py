@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage.postgres.migrate import Applied, Migration, bundled, next_pending, unfit_history
+from storage.postgres.history import Applied, Migration, next_pending, unfit_history
+from storage.postgres.migrate import bundled
 from storage.postgres.ownership import TABLES, Column, Facts, Mode, Ownership, Refusal, check, decide
 
 OWN, EXTERNAL = Ownership.OWN, Ownership.EXTERNAL

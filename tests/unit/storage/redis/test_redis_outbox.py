@@ -4,45 +4,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.redis.counters import Counters
-from storage.redis.outbox import News, Outbox
+from storage.redis.outbox import Message, Outbox
 
 ALL = 10**9
 
 
-def news(text: str, overtakes: str | None = None, *, channel: str = "c", since: float = 0.0, size: int = 0) -> News:
-    return News(channel.encode(), text.encode().ljust(size), overtakes, since)
+def message(
+    text: str, overtakes: str | None = None, *, channel: str = "c", since: float = 0.0, size: int = 0
+) -> Message:
+    return Message(channel.encode(), text.encode().ljust(size), overtakes, since)
 
 
-def texts(batch: list[News]) -> list[str]:
+def texts(batch: list[Message]) -> list[str]:
     return [one.data.decode().strip() for one in batch]
 
 
 def test_in_order_and_a_partial_stands_where_its_newest_was_put() -> None:
     counters = Counters()
     outbox = Outbox(counters)
-    for one in (news("p1", "u"), news("f1"), news("p2", "u"), news("q1", "v"), news("p1'", "u", channel="other")):
+    for one in (
+        message("p1", "u"),
+        message("f1"),
+        message("p2", "u"),
+        message("q1", "v"),
+        message("p1'", "u", channel="other"),
+    ):
         outbox.put(one)
     assert texts(outbox.take(0, ALL)) == ["f1", "p2", "q1", "p1'"]
     assert (counters.overtaken, counters.dropped) == (1, 0)
-    outbox.put(news("p3", "u"))  # its forerunner is under way already
+    outbox.put(message("p3", "u"))  # its forerunner is under way already
     assert texts(outbox.take(0, ALL)) == ["p3"]
     assert counters.overtaken == 1 and outbox.size == 0
 
 
 def test_partials_go_first_then_the_oldest() -> None:
     counters = Counters()
-    room = news("x", size=100).size
+    room = message("x", size=100).size
     outbox = Outbox(counters, limit=3 * room)
-    for one in (news("f1", size=100), news("p1", "u", size=100), news("p2", "v", size=100)):
+    for one in (message("f1", size=100), message("p1", "u", size=100), message("p2", "v", size=100)):
         outbox.put(one)
-    outbox.put(news("f2", size=100))
-    outbox.put(news("f3", size=100))
+    outbox.put(message("f2", size=100))
+    outbox.put(message("f3", size=100))
     assert counters.dropped == 2
-    outbox.put(news("larger than all", size=10_000))
+    outbox.put(message("larger than all", size=10_000))
     assert counters.dropped == 3
     assert texts(outbox.take(0, ALL)) == ["f1", "f2", "f3"]
     for number in range(4):
-        outbox.put(news(f"f{number}", size=100))
+        outbox.put(message(f"f{number}", size=100))
     assert counters.dropped == 4
     assert texts(outbox.take(0, ALL)) == ["f1", "f2", "f3"]
 
@@ -50,20 +58,20 @@ def test_partials_go_first_then_the_oldest() -> None:
 def test_who_waited_too_long_is_not_sent() -> None:
     counters = Counters()
     outbox = Outbox(counters, oldest_s=1.0)
-    outbox.put(news("old", "u", since=0.0))
-    outbox.put(news("at the edge", since=1.0))
+    outbox.put(message("old", "u", since=0.0))
+    outbox.put(message("at the edge", since=1.0))
     assert texts(outbox.take(2.0, ALL)) == ["at the edge"]
-    outbox.put(news("old", since=3.0))
-    outbox.put(news("new", since=5.0))  # without anybody taking, too
+    outbox.put(message("old", since=3.0))
+    outbox.put(message("new", since=5.0))  # without anybody taking, too
     assert len(outbox) == 1 and counters.dropped == 2
 
 
 def test_a_pipeline_has_a_size_and_at_least_one() -> None:
     outbox = Outbox(Counters())
     for number in range(4):
-        outbox.put(news(str(number), size=100))
+        outbox.put(message(str(number), size=100))
     assert texts(outbox.take(0, 1)) == ["0"]
-    assert texts(outbox.take(0, news("x", size=100).size + 1)) == ["1", "2"]
+    assert texts(outbox.take(0, message("x", size=100).size + 1)) == ["1", "2"]
     assert texts(outbox.take(0, ALL)) == ["3"]
     assert outbox.take(0, ALL) == []
 
@@ -86,7 +94,7 @@ def test_bounded_in_order_and_every_message_accounted_for(steps: list[tuple[str,
     for step, key, size, passed in steps:
         now += passed
         if step == "put":
-            outbox.put(News(b"c", b"%d" % put + b" " * size, key, now))
+            outbox.put(Message(b"c", b"%d" % put + b" " * size, key, now))
             put += 1
         else:
             out += [(now, one) for one in outbox.take(now, 400)]

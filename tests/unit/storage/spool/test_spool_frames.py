@@ -30,8 +30,8 @@ def test_what_was_framed_is_parsed(datas: list[bytes]) -> None:
     assert not parsed.damaged
     at = START
     for record in parsed.records:
-        assert (record.place.position, record.place.at_ms) == (at, 1_700_000_000_123)
-        at = record.place.end
+        assert (record.offset.position, record.offset.at_ms) == (at, 1_700_000_000_123)
+        at = record.offset.end
     assert at == START + len(segment(datas))
 
 
@@ -41,9 +41,9 @@ def test_a_cut_at_any_byte_loses_only_what_was_cut(datas: list[bytes], data: st.
     whole = segment(datas)
     cut = data.draw(st.integers(0, len(whole)))
     parsed = parse(whole[:cut], START)
-    complete = [record for record in parse(whole, START).records if record.place.end <= START + cut]
+    complete = [record for record in parse(whole, START).records if record.offset.end <= START + cut]
     assert parsed.records == complete
-    end = complete[-1].place.end if complete else START
+    end = complete[-1].offset.end if complete else START
     assert parsed.damaged == ([(end, START + cut)] if end < START + cut else [])
 
 
@@ -60,7 +60,7 @@ def test_a_changed_byte_loses_only_its_record(datas: list[bytes], data: st.DataO
         kept = [
             record
             for record in parse(whole, START).records
-            if not record.place.position <= START + place < record.place.end
+            if not record.offset.position <= START + place < record.offset.end
         ]
         parsed = parse(bytes(altered), START)
         assert parsed.records == kept

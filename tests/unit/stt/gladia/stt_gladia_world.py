@@ -14,13 +14,17 @@ from ingest.pcm import Chunk
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderUnavailable
 from stt.gladia import messages as wire
-from stt.gladia.link import AudioGivenUp, Heard, Link, LinkEvent, Retracted
-from stt.gladia.session import CONNECTED, Connect, Create, Done, Fetch, LinkOptions, Session, Wait
+from stt.gladia.events import AudioGivenUp, Heard, LinkEvent, Retracted
+from stt.gladia.link import Link
+from stt.gladia.moves import CONNECTED
+from stt.gladia.options import LinkOptions
+from stt.gladia.resume import Placing
+from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
 from stt.transcript import Utterance
 
 OPTIONS = LinkOptions(
     retain_s=30.0, stall_s=4.0, probe_s=0.5, resume_deadline_s=8.0, backoff=Backoff(0.1, 2.0, 1.0), roll_over_s=6.0,
-    roll_over_grace_s=1.0, hush_s=0.1, rest_s=3.0,
+    roll_over_grace_s=1.0, trailing_silence_s=0.1, idle_s=3.0,
 )  # fmt: skip
 CHUNK = 1600
 GATE = GateOptions(pre_roll_s=0.1, hang_over_s=0.1, settle_s=0.0)
@@ -224,12 +228,12 @@ class World:
 
     def _check_timeline(self, session: Session, wires: Wires) -> None:
         """Every sample that the provider heard comes from where the map says."""
-        if wires.sim is None or session.is_unsettled or not wires.sim.heard:
+        if wires.sim is None or session.feed.resume.placing is not Placing.PLACED or not wires.sim.heard:
             return
-        heard = np.concatenate(wires.sim.heard)[: session.timeline.end]
+        heard = np.concatenate(wires.sim.heard)[: session.feed.timeline.end]
         for at in [*range(0, len(heard), 97), *np.flatnonzero(np.diff(heard)).tolist()]:
-            if heard[at] and not session.is_superseded(at):
-                assert self.audio[session.timeline.to_track(at)] == heard[at], f"session sample {at}"
+            if heard[at] and not session.feed.is_superseded(at):
+                assert self.audio[session.feed.timeline.to_track(at)] == heard[at], f"session sample {at}"
 
     def settle(self) -> None:
         """From here on all goes well: what was said is complete in the end."""

@@ -1,33 +1,17 @@
-"""One provider session: the table of its moves, what it does next, and where its patience ends."""
+"""One provider session: what it does next, and where its patience ends."""
 
 from __future__ import annotations
-
-import itertools
-import re
-from pathlib import Path
 
 import pytest
 
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia import messages as wire
+from stt.gladia.moves import CONNECTED, ProviderEnd, SessionState
+from stt.gladia.options import LinkOptions
+from stt.gladia.resume import Placing
 from stt.gladia.retained import Retained
-from stt.gladia.session import (
-    CONNECTED,
-    MOVES,
-    OVER,
-    Connect,
-    Create,
-    Done,
-    Event,
-    Fetch,
-    LinkOptions,
-    OutOfOrder,
-    Session,
-    SessionState,
-    Wait,
-    move,
-)
+from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
 
 OPTIONS = LinkOptions(backoff=Backoff(1.0, 2.0, 8.0))
 CHUNK = 1600
@@ -46,29 +30,6 @@ def streaming(options: LinkOptions = OPTIONS, seconds: float = 0.0) -> tuple[Ses
     one.created("id", "ws://x", 0.0)
     one.opened(0.0)
     return one, audio
-
-
-# --- the table --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("state", "event"), list(itertools.product(SessionState, Event)), ids=lambda x: x.name)
-def test_a_move_is_in_the_table_or_out_of_order(state: SessionState, event: Event) -> None:
-    if (state, event) in MOVES:
-        assert move(state, event) is MOVES[state, event]
-    else:
-        with pytest.raises(OutOfOrder, match=f"{event.name} in state {state.name}"):
-            move(state, event)
-
-
-def test_every_state_is_reached_and_only_the_last_two_are_final() -> None:
-    assert set(MOVES.values()) | {SessionState.CREATING} == set(SessionState)
-    assert {state for state, _ in MOVES} == set(SessionState) - OVER
-
-
-def test_the_table_in_the_documentation_is_the_table() -> None:
-    text = (Path(__file__).parents[4] / "docs" / "provider-link.md").read_text()
-    told = set(re.findall(r"^ +(\w+) --> (\w+): (\w+)$", text, re.MULTILINE))
-    assert told == {(state.name, to.name, event.name) for (state, event), to in MOVES.items()}
 
 
 @pytest.mark.parametrize("state", sorted(CONNECTED, key=lambda state: state.name), ids=lambda state: state.name)
@@ -106,7 +67,7 @@ def test_a_refused_upgrade_is_final_only_when_waiting_cannot_help(status: int | 
     lost = status in (400, 401, 403, 404, 410)
     assert one.state is (SessionState.LOST if lost else SessionState.CONNECTING)
     assert one.is_waiting is (status == 429)
-    assert one.is_ended_there is (status in (404, 410))
+    assert (one.provider_end is ProviderEnd.ENDED) is (status in (404, 410))
 
 
 # --- outside a connection ---------------------------------------------------------------------------------------
@@ -150,7 +111,7 @@ def test_what_remains_until_the_deadline_bounds_every_request() -> None:
     one.created("id", "ws://x", 5.0)
     assert one.step(5.0) == Connect("ws://x", 3.0)
     assert isinstance(one.step(8.0), Done)
-    assert not one.complete
+    assert one.provider_end is not ProviderEnd.COMPLETE
 
 
 def test_a_session_that_cannot_be_resumed_in_time_is_lost() -> None:
@@ -225,7 +186,7 @@ def test_a_result_counts_when_it_covers_what_was_sent(status: str, seconds: floa
     one.dropped(403, 1.0)
     one.fetched(wire.SessionResult("id", status, wire.Result(wire._Metadata(audio_duration=seconds))), 1.0)
     assert one.state is state
-    assert one.complete is (state is SessionState.CLOSED)
+    assert (one.provider_end is ProviderEnd.COMPLETE) is (state is SessionState.CLOSED)
 
 
 # --- inside a connection ----------------------------------------------------------------------------------------
@@ -262,7 +223,7 @@ def test_a_connection_without_answers_is_left_and_at_the_second_time_the_session
 def test_words_are_a_sign_of_life_where_acknowledgements_are_not() -> None:
     one, _ = streaming(seconds=0.1)
     one.take(0.0)
-    one.alive(8.0)
+    one.feed.alive(8.0)
     assert one.tick(12.0) is False
     one.acknowledged(0, CHUNK * 2, 12.0)
     assert one.tick(1000.0) is False
@@ -288,12 +249,12 @@ def test_after_a_cut_the_first_message_goes_alone_until_its_acknowledgement() ->
     assert isinstance(probe, bytes)
     assert len(probe) == 31_998
     assert one.take(1.1) is None
-    assert one.is_unsettled
+    assert one.feed.resume.placing is Placing.UNKNOWN
     # The provider had kept 4000 of the samples it had not acknowledged.
     one.acknowledged(24_000, 24_000 + 31_998, 1.2)
-    assert not one.is_unsettled
-    assert one.timeline.to_track(11_999) == 11_999
-    assert one.timeline.to_track(12_000) == 0
+    assert one.feed.resume.placing is Placing.PLACED
+    assert one.feed.timeline.to_track(11_999) == 11_999
+    assert one.feed.timeline.to_track(12_000) == 0
     assert isinstance(one.take(1.2), bytes)
 
 
@@ -315,7 +276,7 @@ def test_acknowledgements_of_anything_do_no_harm(end: int) -> None:
     one.take(0.0)
     one.acknowledged(0, 3200, 0.0)
     one.acknowledged(0, end, 0.0)
-    assert 1600 <= one.confirmed <= 16_000
+    assert 1600 <= one.feed.confirmed <= 16_000
 
 
 def test_the_last_moments_before_the_deadline_are_for_the_result() -> None:
@@ -324,11 +285,11 @@ def test_the_last_moments_before_the_deadline_are_for_the_result() -> None:
     one.finish(CHUNK, 0.0, 8.0)
     assert one.take(0.0) == wire.STOP
     one.acknowledged(0, CHUNK * 2, 0.0)
-    one.alive(6.9)
+    one.feed.alive(6.9)
     assert one.tick(6.9) is False
     assert one.tick(7.0) is True
     assert one.step(7.0) == Fetch("id", 1.0)
     one.fetched(None, 7.5)
     assert isinstance(one.step(8.0), Done)
     assert one.state is SessionState.CLOSED
-    assert not one.complete
+    assert one.provider_end is not ProviderEnd.COMPLETE

@@ -83,7 +83,7 @@ def test_sessions_change_before_the_cap_and_overlap_in_a_pause(seed: int, gated:
     While nobody speaks a session grows older, until it is ended for that.
     """
     world = World(seed, 80, gated=gated)
-    oldest = OPTIONS.roll_over_s + OPTIONS.roll_over_grace_s + OPTIONS.rest_s * gated + 0.2
+    oldest = OPTIONS.roll_over_s + OPTIONS.roll_over_grace_s + OPTIONS.idle_s * gated + 0.2
     while world.spoken < len(world.audio):
         world.speak(1)
         world.turn(4, 4, 4, 20)
@@ -96,5 +96,5 @@ def test_sessions_change_before_the_cap_and_overlap_in_a_pause(seed: int, gated:
     ends = [at + 1600 for _, at in world.said]
     assert all(one <= two for one, two in pairwise(ends))
     for session in world.begun[1:]:
-        inside = [at for _, at in world.said if at < session.begin < at + 1600]
-        assert not inside or session.begin + OPTIONS.overlap_s * RATE >= inside[0] + 1600
+        inside = [at for _, at in world.said if at < session.feed.begin < at + 1600]
+        assert not inside or session.feed.begin + OPTIONS.overlap_s * RATE >= inside[0] + 1600

@@ -1,4 +1,4 @@
-"""States of a session, slugs, and how often somebody may ask."""
+"""States of a session, slugs, and rate limits."""
 
 from __future__ import annotations
 

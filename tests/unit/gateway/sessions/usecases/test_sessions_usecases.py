@@ -290,7 +290,7 @@ async def test_what_the_media_server_sees_is_kept(module: Module) -> None:
     await module.attendees.came(session.slug, "anna", "Anna")
     assert (await now(module, session)).status == "LIVE"
     assert [one.name for one in await module.attendees.active(SERVICE, session.slug)] == ["Anna"]
-    assert not module.transcription.beginning  # whoever tells us so begins it
+    assert not module.transcription.beginning  # `Attendance` begins it, on the same event
     await module.attendees.went(session.slug, "anna")
     assert await module.attendees.active(SERVICE, session.slug) == []
     await module.attendees.came("a room of something else", "anna", None)
@@ -374,7 +374,7 @@ async def test_an_ending_that_keeps_failing_is_tried_less_and_less_often(module:
 async def test_nothing_begins_after_the_end(module: Module) -> None:
     """A beginning that waits for its next attempt is given up with the session."""
     session = await new(module)
-    module.transcription._retry_after_s = (3600.0,)  # until somebody tells it
+    module.transcription._retry_after_s = (3600.0,)  # as good as never
     module.control.troubles = [NotReady("not yet")]
     await module.attendees.join(ANNA, session.slug, JoinRequest())
     await until(lambda: not module.control.troubles)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from gateway.transcription.domain.transcription import IllegalMove, Ingest, TranscriptionState, move
+from gateway.transcription.domain.transcription import IllegalMove, TranscriptionState, move
 
 S = TranscriptionState
 ALLOWED = {
@@ -42,9 +42,5 @@ def test_the_api_shows_states_in_lower_case(state: S) -> None:
     assert state.shown == state.value.lower()
 
 
-def test_an_ingest_shows_only_what_it_has() -> None:
-    assert Ingest().shown() == {}
-    assert Ingest(rtmp_url="rtmp://host/live/key", stream_key="key").shown() == {
-        "rtmpUrl": "rtmp://host/live/key",
-        "streamKey": "key",
-    }
+def test_only_what_is_stopping_or_stopped_is_ending() -> None:
+    assert {state for state in S if state.is_ending} == {S.STOPPING, S.STOPPED}

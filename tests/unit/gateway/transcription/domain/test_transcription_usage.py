@@ -1,17 +1,14 @@
-"""The meter: seconds, minutes begun, money."""
+"""Seconds, minutes begun, money."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.transcription.domain.usage import Meter, exceeds, read, started_minutes, whole_seconds
-
-NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
+from gateway.transcription.domain.usage import exceeds, started_minutes, whole_seconds
 
 
 @pytest.mark.parametrize(
@@ -39,31 +36,3 @@ def test_a_minute_begun_is_a_minute(seconds: int, minutes: int) -> None:
 def test_a_cap_is_compared_as_people_count_money(cost: float, cap: float, above: bool) -> None:
     """Three dimes are not above thirty cents, whatever binary fractions say."""
     assert exceeds(cost, cap) is above
-
-
-def test_a_reading_has_the_columns_of_the_table() -> None:
-    """Minutes are billed as begun; every transcript counts; the cost has no binary dust."""
-    meter = Meter(
-        "u", "anna", "Anna", NOW, 0.1, samples_sent=61 * 16_000, chunks_sent=610, finals=3, partials=9, errors=1
-    )
-    used = read(meter)
-    assert used.shown() == {
-        "participantIdentity": "anna",
-        "durationSeconds": 61,
-        "durationMinutes": 2,
-        "audioChunksSent": 610,
-        "transcriptsReceived": 12,
-        "finalTranscripts": 3,
-        "partialTranscripts": 9,
-        "costPerMinute": 0.1,
-        "totalCost": 0.2,
-        "errorsCount": 1,
-    }
-    assert (used.id, used.started_at, used.ended_at) == ("u", NOW, None)
-
-
-@given(st.integers(0, 16_000 * 36_000), st.sampled_from([0.0, 0.01, 0.0068, 0.1, 1.5]))
-def test_the_cost_is_the_minutes_times_the_price(samples: int, price: float) -> None:
-    used = read(Meter("u", "anna", None, NOW, price, samples_sent=samples))
-    assert used.duration_minutes == started_minutes(used.duration_seconds)
-    assert used.total_cost == pytest.approx(used.duration_minutes * price, abs=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.provider_slots import SharedSlots
 from storage.postgres.places import Asked, Turn
 
 
@@ -33,8 +33,8 @@ class Table:
         return Turn(held, len(held), len(self.rows) - len(held))
 
 
-def shared(table: Table, limit: int = 2, lease_s: float = 30.0) -> SharedPlaces:
-    return SharedPlaces(table, limit, lease_s, asyncio.get_running_loop().time)  # type: ignore[arg-type]
+def shared(table: Table, limit: int = 2, lease_s: float = 30.0) -> SharedSlots:
+    return SharedSlots(table, limit, lease_s, asyncio.get_running_loop().time)  # type: ignore[arg-type]
 
 
 async def test_places_are_granted_as_they_come_free() -> None:

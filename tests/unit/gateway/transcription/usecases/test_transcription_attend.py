@@ -55,8 +55,8 @@ class Hall:
 @pytest.fixture
 async def hall() -> AsyncIterator[Hall]:
     there = Replica(MemoryRecords(LoopClock()))
-    there.sources.refuse = lambda kind: None  # type: ignore[method-assign]
-    await there.records.create_session(SLUG, None, None)
+    there.sources.require = lambda kind: None  # type: ignore[method-assign]
+    await there.records.sessions.create(SLUG, None, None)
     recording = asyncio.create_task(there.recorder.run())
     try:
         async with there.service.serving():

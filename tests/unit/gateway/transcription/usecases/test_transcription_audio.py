@@ -103,7 +103,7 @@ def test_a_livekit_token_speaks_if_it_may_publish(grants: dict[str, Any], may: b
 
 async def test_a_user_speaks_as_itself_or_as_the_participant_it_is() -> None:
     records = MemoryRecords(LoopClock())
-    session = await records.create_session("abc", None, None)
+    session = await records.sessions.create("abc", None, None)
     records.person("abc", "anna-phone", user_id="user-1")
     records.person("abc", "ben-phone", user_id="user-2")
     records.person("abc", "guest")
@@ -126,11 +126,11 @@ class Door:
 async def test_a_transcription_of_another_replica_is_worth_coming_back_for(source: str, come_back: bool) -> None:
     records = MemoryRecords(LoopClock())
     feeding = Feeding(records, Door())
-    session = await records.create_session("abc", None, None)
+    session = await records.sessions.create("abc", None, None)
     with pytest.raises(NotTaken) as error:
         await feeding.enter("abc", ANNA, FeedStart(16_000, 1), print)
     assert not error.value.come_back
-    await records.claim(session, source, {}, None, "another", 60)
+    await records.leases.claim(session, source, {}, None, "another", 60)
     with pytest.raises(NotTaken) as error:
         await feeding.enter("abc", ANNA, FeedStart(16_000, 1), print)
     assert error.value.come_back is come_back

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fakes import BEGIN, FakeTransport, Replica
-from unit.gateway.transcription.usecases.test_transcription_run import SLUG, replica, start, told, watch
+from support.transcribing import SLUG, replica, start, told, watch
 
 from gateway.errors import SessionNotFound
 from gateway.transcription.domain.errors import NeverStarted, NotFedByBrowsers, NotPresent

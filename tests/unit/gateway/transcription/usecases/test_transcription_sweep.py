@@ -13,19 +13,19 @@ from support.fakes import BEGIN
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.billing import Bill, balance, cause, differs
-from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.usecases.sweep import (
     MOST_AUDITS,
     MOST_WAITS,
     AccountUnavailable,
-    Found,
-    Held,
-    Listed,
-    LooseEnd,
+    ListedSession,
+    OrphanSession,
+    ProviderReport,
     Sweeper,
-    Told,
+    TranscriptionOwner,
+    UnreconciledSession,
     is_orphan,
 )
+from stt.transcript import Utterance
 
 MINE, DEAD, OTHERS = "me/2", "me/1", "you/1"
 
@@ -55,10 +55,10 @@ class FakeAccount:
     ended: list[str] = field(default_factory=list)
     away: bool = False
 
-    async def running(self) -> Sequence[Listed]:
+    async def running(self) -> Sequence[ListedSession]:
         if self.away:
             raise AccountUnavailable("away")
-        return [Listed(key, labels) for key, labels in self.listed.items()]
+        return [ListedSession(key, labels) for key, labels in self.listed.items()]
 
     async def end(self, url: str) -> bool:
         return await self.end_by_id(url.removeprefix("wss://"))
@@ -70,40 +70,40 @@ class FakeAccount:
         self.ended.append(session_id)
         return True
 
-    async def told(self, session_id: str) -> Told | None:
+    async def report(self, session_id: str) -> ProviderReport | None:
         if self.away:
             raise AccountUnavailable("away")
         if session_id in self.listed or session_id in self.stubborn or session_id in self.pending:
-            return Told(is_over=False, billing_seconds=None)
-        return Told(True, self.bills.get(session_id), self.heard) if session_id in self.bills else None
+            return ProviderReport(is_over=False, billing_seconds=None)
+        return ProviderReport(True, self.bills.get(session_id), self.heard) if session_id in self.bills else None
 
 
 @dataclass
-class FakeBooks:
+class FakeLedger:
     """`open`: left by a dead process. `due`: when to audit what is closed."""
 
-    open: dict[str, LooseEnd] = field(default_factory=dict)
+    open: dict[str, UnreconciledSession] = field(default_factory=dict)
     due: dict[str, datetime] = field(default_factory=dict)
-    rows: dict[str, LooseEnd] = field(default_factory=dict)
-    transcriptions: dict[str, Held] = field(default_factory=dict)
+    rows: dict[str, UnreconciledSession] = field(default_factory=dict)
+    transcriptions: dict[str, TranscriptionOwner] = field(default_factory=dict)
     told: dict[str, float | None] = field(default_factory=dict)
     down: bool = False
 
-    async def left_open(self, owner: str, limit: int) -> Sequence[LooseEnd]:
+    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
         if self.down:
             raise RecordsUnavailable("down")
         return list(self.open.values())[:limit]
 
-    async def found(self, session: Found, now: datetime) -> None:
-        self.open[session.id] = self.rows[session.id] = LooseEnd(
+    async def enter(self, session: OrphanSession, now: datetime) -> None:
+        self.open[session.id] = self.rows[session.id] = UnreconciledSession(
             session.id, session.transcription_id, session.identity, now
         )
 
-    async def closed(self, session_id: str, now: datetime, outcome: str) -> None:
+    async def close(self, session_id: str, now: datetime, outcome: str) -> None:
         self.rows[session_id] = replace(self.open.pop(session_id), outcome=outcome)
         self.due[session_id] = now
 
-    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[LooseEnd]:
+    async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> Sequence[UnreconciledSession]:
         due = [key for key, at in self.due.items() if at <= now][:limit]
         for key in due:
             self.due[key] = again_at
@@ -114,24 +114,24 @@ class FakeBooks:
         self.told[session_id] = billing_seconds
         del self.due[session_id]
 
-    async def audit_again(self, session_id: str, at: datetime) -> None:
+    async def postpone_audit(self, session_id: str, at: datetime) -> None:
         self.due[session_id] = at
 
     async def known(self, session_ids: Sequence[str]) -> set[str]:
         return set(session_ids) & self.rows.keys()
 
-    async def held(self, transcription_ids: Sequence[str]) -> Mapping[str, Held]:
+    async def owners(self, transcription_ids: Sequence[str]) -> Mapping[str, TranscriptionOwner]:
         return {key: self.transcriptions[key] for key in transcription_ids if key in self.transcriptions}
 
 
 class World:
     def __init__(self) -> None:
-        self.account, self.books, self.clock = FakeAccount(), FakeBooks(), HandClock()
+        self.account, self.ledger, self.clock = FakeAccount(), FakeLedger(), HandClock()
         self.swept = 0
         self.salvaged: list[tuple[str, tuple[Utterance, ...]]] = []
         self.sweeper = Sweeper(
             self.account,
-            self.books,
+            self.ledger,
             self.clock,
             owner="me",
             process=MINE,
@@ -139,7 +139,7 @@ class World:
             salvage=self._salvage,
         )
 
-    async def _salvage(self, orphan: LooseEnd, heard: Sequence[Utterance]) -> None:
+    async def _salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         self.salvaged.append((orphan.id, tuple(heard)))
 
     async def _swept(self) -> None:
@@ -147,8 +147,8 @@ class World:
 
     def closed(self, name: str, sent: float, resent: float = 0.0) -> None:
         """A session that its own process has closed."""
-        self.books.rows[name] = LooseEnd(name, "t", "anna", BEGIN, sent, resent, "closed", f"wss://{name}")
-        self.books.due[name] = self.clock.now()
+        self.ledger.rows[name] = UnreconciledSession(name, "t", "anna", BEGIN, sent, resent, "closed", f"wss://{name}")
+        self.ledger.due[name] = self.clock.now()
 
     async def audit_for(self, seconds: float) -> None:
         until = self.clock.at + seconds
@@ -173,7 +173,9 @@ class World:
 )
 def test_whose_a_running_session_is(process: str, owner: str | None, seen_before: bool, orphan: bool) -> None:
     labels = {"transcription": "t", "process": process}
-    assert is_orphan(labels, Held("s", owner), owner="me", process=MINE, seen_before=seen_before) is orphan
+    assert (
+        is_orphan(labels, TranscriptionOwner("s", owner), owner="me", process=MINE, seen_before=seen_before) is orphan
+    )
 
 
 @pytest.mark.parametrize("process", [DEAD, OTHERS, ""])
@@ -185,13 +187,13 @@ def test_of_unknown_transcriptions_only_ones_own_are_touched(process: str) -> No
 
 async def test_what_a_dead_process_left_is_ended_closed_and_billed() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+    world.ledger.open["p"] = UnreconciledSession("p", "t", "anna", BEGIN, url="wss://p")
     world.account.bills["p"] = 7.0
     await world.sweeper.sweep()
     assert world.account.ended == ["p"]
     assert world.swept == 1
     await world.sweeper.audit()
-    assert world.books.told == {"p": 7.0}
+    assert world.ledger.told == {"p": 7.0}
     assert (world.sweeper.counts.orphans_ended, world.sweeper.counts.billed) == (1, 1)
     assert world.sweeper.counts.differing == 0  # nobody knows how much was sent
     await world.sweeper.sweep()
@@ -200,31 +202,31 @@ async def test_what_a_dead_process_left_is_ended_closed_and_billed() -> None:
 
 async def test_what_an_orphan_has_heard_is_salvaged_when_it_is_told_and_before_its_row_is_closed() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+    world.ledger.open["p"] = UnreconciledSession("p", "t", "anna", BEGIN, url="wss://p")
     word = Utterance("p:salvaged_00000000", True, "hello", "en", 0.0, 1.0, 0.9)
     world.account.bills["p"] = 7.0
     world.account.pending = {"p"}
     await world.sweeper.sweep()
     await world.sweeper.sweep()
-    assert (list(world.books.open), world.salvaged) == (["p"], [])
+    assert (list(world.ledger.open), world.salvaged) == (["p"], [])
     world.account.pending.clear()
     world.account.heard = (word,)
     await world.sweeper.sweep()
-    assert (list(world.books.open), world.salvaged) == ([], [("p", (word,))])
+    assert (list(world.ledger.open), world.salvaged) == ([], [("p", (word,))])
 
 
 async def test_an_orphan_whose_record_never_comes_is_closed_all_the_same() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+    world.ledger.open["p"] = UnreconciledSession("p", "t", "anna", BEGIN, url="wss://p")
     world.account.pending = {"p"}
     for _ in range(MOST_WAITS + 1):
         await world.sweeper.sweep()
-    assert not world.books.open
+    assert not world.ledger.open
 
 
 async def test_a_session_whose_answer_was_lost_is_ended_when_two_lists_have_it() -> None:
     world = World()
-    world.books.transcriptions["t"] = Held("s", "me")
+    world.ledger.transcriptions["t"] = TranscriptionOwner("s", "me")
     world.account.listed = {"lost": {"transcription": "t", "process": MINE}, "mine": {"transcription": "t"}, "no": {}}
     world.account.mine = {"mine"}
     await world.sweeper.sweep()
@@ -239,21 +241,21 @@ async def test_a_session_whose_answer_was_lost_is_ended_when_two_lists_have_it()
 
 async def test_one_that_cannot_be_ended_is_tried_again_until_the_provider_has_ended_it() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN)
+    world.ledger.open["p"] = UnreconciledSession("p", "t", "anna", BEGIN)
     world.account.stubborn = {"p"}
     for _ in range(3):
         await world.sweeper.sweep()
-    assert (list(world.books.open), world.sweeper.counts.orphans_unended) == (["p"], 3)
+    assert (list(world.ledger.open), world.sweeper.counts.orphans_unended) == (["p"], 3)
     world.clock.at = 4 * 3600.0
     await world.sweeper.sweep()
-    assert not world.books.open
+    assert not world.ledger.open
 
 
 async def test_what_is_in_the_books_is_ended_although_there_is_no_list() -> None:
     world = World()
-    world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+    world.ledger.open["p"] = UnreconciledSession("p", "t", "anna", BEGIN, url="wss://p")
 
-    async def no_list() -> Sequence[Listed]:
+    async def no_list() -> Sequence[ListedSession]:
         raise AccountUnavailable("no list")
 
     world.account.running = no_list  # type: ignore[method-assign]
@@ -268,10 +270,10 @@ async def test_a_bill_that_is_late_is_asked_for_again_and_again_with_growing_pau
     world.account.bills["p"] = 10.0
     world.account.stubborn = {"p"}
     await world.audit_for(100.0)
-    assert 5 <= world.books.rows["p"].audits < 10
+    assert 5 <= world.ledger.rows["p"].audits < 10
     world.account.stubborn.clear()
     await world.audit_for(100.0)
-    assert world.books.told == {"p": 10.0}
+    assert world.ledger.told == {"p": 10.0}
 
 
 async def test_a_session_that_runs_on_after_its_end_is_told_to_stop_once_more() -> None:
@@ -280,25 +282,25 @@ async def test_a_session_that_runs_on_after_its_end_is_told_to_stop_once_more() 
     world.account.bills["p"], world.account.listed["p"] = 10.0, {}
     await world.audit_for(60.0)
     assert world.account.ended == ["p"]
-    assert world.books.told == {"p": 10.0}
+    assert world.ledger.told == {"p": 10.0}
 
 
 async def test_a_session_that_the_provider_does_not_know_is_asked_for_a_few_times() -> None:
     world = World()
     world.closed("p", 10.0)
     await world.audit_for(20.0)
-    assert world.books.told == {}
+    assert world.ledger.told == {}
     await world.audit_for(100.0)
-    assert world.books.told == {"p": None}
+    assert world.ledger.told == {"p": None}
 
 
 async def test_a_bill_that_never_comes_is_given_up_and_counted() -> None:
     world = World()
     world.closed("p", 10.0)
     world.account.stubborn = {"p"}
-    world.books.rows["p"] = replace(world.books.rows["p"], audits=MOST_AUDITS - 1)
+    world.ledger.rows["p"] = replace(world.ledger.rows["p"], audits=MOST_AUDITS - 1)
     await world.sweeper.audit()
-    assert world.books.told == {"p": None}
+    assert world.ledger.told == {"p": None}
     assert world.sweeper.counts.unbilled == 1
 
 
@@ -317,12 +319,12 @@ async def test_a_difference_is_counted_and_said_with_its_cause(caplog: pytest.Lo
 
 async def test_trouble_is_said_once_and_waited_out(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
-    world.books.down = True
+    world.ledger.down = True
     with caplog.at_level(logging.WARNING):
         task = asyncio.create_task(world.sweeper.run())
         await asyncio.sleep(60)
-        world.books.down = False
-        world.books.open["p"] = LooseEnd("p", "t", "anna", BEGIN, url="wss://p")
+        world.ledger.down = False
+        world.ledger.open["p"] = UnreconciledSession("p", "t", "anna", BEGIN, url="wss://p")
         await asyncio.sleep(10)
         task.cancel()
     assert world.account.ended == ["p"]

@@ -1,0 +1,61 @@
+"""The live wing: browsers and programs that watch a session, and those that bring audio over WebSockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.app.replica import Replica
+from gateway.app.transcription import TranscriptionWing
+from gateway.live.audio import AudioEndpoint, AudioOptions
+from gateway.live.credentials import NO_KEYS, Access, Secrets, check
+from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.hub import Hub
+from gateway.live.jwks import KeyRing, open_key_ring
+from gateway.live.slots import Limits
+from gateway.transcription.usecases.feed import Feeding
+from gateway.transcription.usecases.watch import Watching
+
+CheckCredential = Callable[[str | None], Awaitable[Access]]
+"""What a token allows; None: no token was shown. Raises: what `gateway.live.credentials.check` does."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWing:
+    """`check_credential` says what a token allows, over every kind of token that this gateway takes."""
+
+    secrets: Secrets
+    check_credential: CheckCredential
+    watching: Watching
+    endpoint: LiveEndpoint
+    audio: AudioEndpoint
+
+
+@asynccontextmanager
+async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub) -> AsyncIterator[LiveWing]:
+    """Endpoints without a listener; `open_http` brings connections to them and ends these."""
+    settings = replica.settings
+    secrets = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
+    async with _open_key_ring(settings.jwks_url) as key_ring:
+
+        async def check_credential(token: str | None) -> Access:
+            return check(token, secrets, await key_ring.keys_for(token) if key_ring else NO_KEYS)
+
+        watchers = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
+        senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
+        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies)
+        watching = Watching(transcription.records, transcription.finals)
+        feeding = Feeding(transcription.records, transcription.sources)
+        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
+        audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
+        yield LiveWing(secrets, check_credential, watching, endpoint, audio)
+
+
+@asynccontextmanager
+async def _open_key_ring(url: str | None) -> AsyncIterator[KeyRing | None]:
+    if url is None:
+        yield None
+        return
+    async with open_key_ring(url) as key_ring:
+        yield key_ring

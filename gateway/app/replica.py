@@ -1,0 +1,79 @@
+"""What every wing is opened with: this process's settings, clock, addresses, name and database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from gateway.app.addresses import Addresses
+from gateway.app.database import open_database
+from gateway.app.failures import StartFailed
+from gateway.app.system_clock import SystemClock
+from gateway.settings import Settings
+from gateway.transcription.infra.instance import FolderInUse, own_instance
+from storage.postgres.ownership import Ownership
+from storage.postgres.pool import Database
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """This process, one of any number on the same database."""
+
+    settings: Settings
+    clock: SystemClock
+    addresses: Addresses
+    database: Database
+    database_url: str
+    own_tables: bool
+    """The app's tables were made by the gateway's migrations, so that it may add spaces and users."""
+    owner: str
+    """Name under which it holds leases; kept in the data folder, so that a restart finds its own."""
+    process: str = ""
+    """This run of the owner: `OWNER/RANDOM`."""
+    account: str = ""
+    """Names the account at the speech provider, whose sessions all its replicas count together."""
+
+
+@asynccontextmanager
+async def open_replica(settings: Settings, failed: asyncio.Future[None]) -> AsyncIterator[Replica]:
+    """The data folder locked, the database migrated and connected.
+
+    `failed` ends, with the reason as its exception, when an embedded PostgreSQL ends by itself.
+    Raises: StartFailed, FolderInUse, BadDatabaseUrl, StorageError.
+    """
+    with _own_name(settings) as owner:
+        async with open_database(settings, failed, allow_gateway_ddl=settings.auto_migrate) as database:
+            for warning in database.prepared.warnings:
+                log.warning("database: %s", warning)
+            for label in database.prepared.applied:
+                log.info("database: applied migration %s", label)
+            yield Replica(
+                settings,
+                SystemClock(),
+                Addresses(settings.public_url, settings.http_port),
+                database.pool,
+                database.url,
+                own_tables=database.prepared.ownership is Ownership.OWN,
+                owner=owner,
+                process=f"{owner}/{secrets.token_hex(4)}",
+                # Keys are rotated and the offline recogniser's port changes: neither names the account.
+                account=settings.gladia_api_url if settings.engine == "gladia" else f"{settings.engine} of {owner}",
+            )
+
+
+@contextmanager
+def _own_name(settings: Settings) -> Iterator[str]:
+    with ExitStack() as held:
+        try:
+            name = held.enter_context(own_instance(settings.data_dir))
+        except FolderInUse:
+            raise
+        except OSError as error:
+            raise StartFailed(f"the data folder cannot be used ({error}); set GATEWAY_DATA_DIR") from error
+        yield name

@@ -1,0 +1,80 @@
+"""What runs once every wing is open: tasks, listeners, transcriptions. The order is that of starting and draining."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from gateway.app.http import open_http
+from gateway.app.wings import Wings
+from gateway.garbage import collect_garbage
+from gateway.sessions.usecases.upkeep import stop_what_is_over
+from gateway.transcription.usecases.run import Run
+
+
+def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
+    """To be entered one after the other; left in the reverse order, they drain the gateway.
+
+    Each is made when the one before it has started. Enter each by itself: a stage that holds a TaskGroup must not
+    stand around the start of another one, whose error it would wrap into an ExceptionGroup.
+    """
+    settings, transcription, sessions = wings.replica.settings, wings.transcription, wings.sessions
+    module, transcriptions = sessions.module, transcription.transcriptions
+
+    def runs() -> dict[str, Run]:
+        return {run.claimed.session_id: run for run in transcriptions.runs}
+
+    # First to start and last to end: the recorder stores finals until the last run has drained.
+    yield background(
+        recorder=transcription.recorder.run(),
+        sweep=wings.hub.sweep(),
+        beat=wings.live.endpoint.beat(),
+        endings=wings.live.endpoint.end_finished(),
+        garbage=collect_garbage(lambda: wings.hub.counts.connected),
+        documents=sessions.finaliser.run(),
+        analyses=wings.analyses.work(),
+        retention=sessions.retention.run(),
+        hosts=transcription.hosts.look_for_ever(),
+    )
+    # Its port must be known before transcriptions are adopted: they tell publishers where to go.
+    yield _rtmp_listening(wings)
+    yield transcriptions.serving()
+    yield module.transcription.serving()
+    yield background(upkeep=module.upkeep.run(), over=stop_what_is_over(module.repository, runs))
+    if transcription.attendance is not None:
+        yield background(attend=transcription.attendance.look_for_ever())
+    yield background(sweeper=transcription.sweeper.run())
+    if settings.provider_delete:
+        yield background(erasure=transcription.erasure.run())
+    # Last to start and first to end: while connections come in, everything behind them answers.
+    yield open_http(wings)
+
+
+@asynccontextmanager
+async def background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Jobs, by the names of their tasks, that run until the end of the block and are cancelled there.
+
+    A crash of one cancels the task that has entered the block, and so interrupts the gateway; leaving the block then
+    raises an ExceptionGroup.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(job, name=name) for name, job in jobs.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@asynccontextmanager
+async def _rtmp_listening(wings: Wings) -> AsyncIterator[None]:
+    rtmp = wings.transcription.rtmp
+    if wings.replica.settings.rtmp_port:
+        await rtmp.start()
+        wings.replica.addresses.rtmp_bound(rtmp.port)
+    try:
+        yield
+    finally:
+        await rtmp.close()

@@ -1,0 +1,29 @@
+"""The open wings, for what reaches over all of them: the running tasks, the HTTP side, the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.analysis.analyse import Analyses
+    from gateway.app.live import LiveWing
+    from gateway.app.provider import ProviderWing
+    from gateway.app.replica import Replica
+    from gateway.app.sessions import RateLimits, SessionsWing
+    from gateway.app.transcription import TranscriptionWing
+    from gateway.live.hub import Hub
+
+
+@dataclass(frozen=True, slots=True)
+class Wings:
+    """Everything that is open. A new wing gets a field here and an opener in `root`."""
+
+    replica: Replica
+    hub: Hub
+    speech: ProviderWing
+    transcription: TranscriptionWing
+    live: LiveWing
+    analyses: Analyses
+    sessions: SessionsWing
+    limits: RateLimits

@@ -1,0 +1,270 @@
+"""The live stream of one session: what is published goes to every watcher, and newcomers are brought up to it.
+
+Each message is encoded once, and framed once for each kind of connection; publishing never waits for a watcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from gateway.live import protocol
+from gateway.live.audience import Audience
+from gateway.live.protocol import CloseCode, Message, ResumePoint, StreamState
+from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
+from gateway.live.websocket import in_frame
+from gateway.transcription.domain.transcription import Numbering
+
+HISTORY_PAGE: Final = 500
+# Writing to so many takes about 2.5 ms; to 5,000 in one go it would keep everything else from running for 60.
+WATCHERS_PER_SLICE: Final = 250
+# Updates that wait while the ones before them are delivered. Superseded partials are dropped first.
+MAX_PENDING: Final = 256
+RETAINED: Final = frozenset({"health", "host.changed"})
+"""Kinds of event whose newest one is also sent to every later watcher."""
+_NO_FINAL: Final = 1 << 62
+
+ReadPast = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
+"""Reads finals after a number from the database: [(seq, data)], in order, at most the given count."""
+
+
+@dataclass(slots=True)
+class Channel:
+    """`now` gives the `ts` of messages. `lagging`: watchers that hold something back and need `Watcher.flush`."""
+
+    slug: str
+    bounds: Bounds
+    now: Callable[[], datetime]
+    audience: Audience[Watcher]
+    epoch: str = protocol.NO_EPOCH
+    last_seq: int = 0
+    state: StreamState = StreamState.IDLE
+    reason: str | None = None
+    counts: WatchCounts = field(default_factory=WatchCounts)
+    lagging: set[Watcher] = field(default_factory=set)
+    recent: deque[tuple[int, Message]] = field(default_factory=deque)  # the newest finals, without a hole
+    partials: dict[str, Message] = field(default_factory=dict)  # of utterances without a final, the newest
+    retained: dict[str, Message] = field(default_factory=dict)  # by kind
+    _outdated: set[Watcher] = field(default_factory=set)
+    _pending: list[Update] = field(default_factory=list)  # to be delivered in the next round
+    _current: list[Update] = field(default_factory=list)  # in the round under way
+    _is_scheduled: bool = False
+
+    # --- publishing: never waits ------------------------------------------------------------------------
+
+    def final(self, seq: int, utterance_id: str, data: bytes) -> None:
+        """Publish a final. `seq`: one more than the last; `data`: JSON of `Hub.encode`. It replaces the partial."""
+        message = self._final(seq, data)
+        self.last_seq = seq
+        self.recent.append((seq, message))
+        if len(self.recent) > self.bounds.recent_finals:
+            self.recent.popleft()
+        self.partials.pop(utterance_id, None)
+        self._publish(Update(message, utterance_id, seq))
+
+    def partial(self, utterance_id: str, data: bytes) -> None:
+        """Publish a partial; it replaces the former one, also where that has not been sent yet."""
+        message = self._message("transcript.partial", data)
+        self.partials[utterance_id] = message
+        if len(self.partials) > MAX_PARTIALS:
+            del self.partials[next(iter(self.partials))]
+        self._publish(Update(message, utterance_id))
+
+    def say(self, kind: str, data: bytes) -> None:
+        """Publish an event: every watcher that is live gets it, and later ones if its kind is RETAINED."""
+        message = self._message(kind, data)
+        if kind in RETAINED:
+            self.retained[kind] = message
+        self._publish(Update(message))
+
+    def set_state(self, state: StreamState, reason: str | None) -> None:
+        """Publish how the transcription stands; once it has stopped, partials and retained events are void."""
+        self.state, self.reason = state, reason
+        if state is StreamState.STOPPED:
+            self.partials.clear()
+            self.retained.clear()
+        self._publish(Update(self._state()))
+
+    def begin(self, numbering: Numbering) -> None:
+        """Say where the numbering stands. A watcher that came before the first run learns the epoch from messages."""
+        if numbering.epoch != self.epoch or (self.recent and numbering.last_seq > self.recent[-1][0]):
+            self.recent.clear()  # another owner numbered on: memory would have a hole
+        if numbering.last_seq > self.last_seq or self.epoch not in (protocol.NO_EPOCH, numbering.epoch):
+            self._outdated |= {watcher for watcher in self.audience if watcher.is_live}
+        self.epoch = numbering.epoch
+        self.last_seq = max(numbering.last_seq, self.last_seq if self.recent else 0)
+
+    def send_back_outdated(self) -> None:
+        """Close watchers that lack finals which another replica published: they have to resume before new ones come."""
+        for watcher in self._outdated:
+            watcher.close(CloseCode.DRAINING)
+        self._outdated.clear()
+
+    # --- watching ---------------------------------------------------------------------------------------
+
+    async def catch_up(self, watcher: Watcher, since: ResumePoint | None, read_past: ReadPast) -> None:
+        """Send hello, then the finals after `since`, then let it go live. The watcher is subscribed already.
+
+        What is published meanwhile waits in the watcher; the overlap is dropped by number.
+        Raises: what `read_past` raises.
+        """
+        resumed = since is not None and since.epoch == self.epoch and since.seq <= self.last_seq
+        at = since.seq if since is not None and resumed else 0
+        said, epoch = (self.state, self.reason), self.epoch
+        hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
+        greeting = self._message("hello", protocol.encode(hello), self.last_seq, has=at)
+        watcher.write_history([greeting.framed(watcher.framing)], at + 1)
+        while at < self.last_seq and not watcher.gone:
+            page = self._from_memory(at)
+            if page is None:
+                rows = await read_past(at, HISTORY_PAGE)
+                page = [(seq, self._final(seq, data)) for seq, data in rows]
+            if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
+                watcher.close(CloseCode.DRAINING)
+                return
+            messages = []
+            for seq, message in page:
+                if seq > at + 1:
+                    messages.append(self._gap(at + 1, seq - 1))
+                messages.append(message)
+                at = seq
+            if not page:  # the rest of the history is gone, and that is said
+                last = self.recent[0][0] - 1 if self.recent else self.last_seq
+                messages.append(self._gap(at + 1, last))
+                at = last
+            watcher.write_history([message.framed(watcher.framing) for message in messages], at + 1)
+            while watcher.unsent() > BEHIND_BYTES and not watcher.gone:
+                await asyncio.sleep(0.01)
+        now = [self._state()] if (self.state, self.reason) != said else []
+        shown = now + list(self.retained.values()) + list(self.partials.values())
+        watcher.go_live([message.framed(watcher.framing) for message in shown])
+        if watcher.behind:
+            self.lagging.add(watcher)
+
+    def goodbye(self, code: CloseCode, reason: str) -> Message:
+        """The last message for a connection that has no close code, such as server-sent events."""
+        return self._message("end", protocol.encode({"code": code, "reason": reason}))
+
+    def remove(self, watcher: Watcher) -> None:
+        """It is sent nothing more. May be repeated."""
+        self.audience.remove(watcher)
+        self.lagging.discard(watcher)
+        self._outdated.discard(watcher)
+
+    # --- the fan-out ------------------------------------------------------------------------------------
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether every update has been given to every watcher, which may still hold it back."""
+        return not self._pending and not self._current
+
+    def deliver_now(self) -> None:
+        """Everything pending to every watcher, without giving way to the event loop."""
+        while not self.is_delivered:
+            self._deliver_slice()
+
+    def _publish(self, update: Update) -> None:
+        """With the next turn of the event loop: what is published until then goes out in one write."""
+        if not len(self.audience):
+            return
+        if len(self._pending) >= MAX_PENDING:
+            self._pending = [one for one in self._pending if not self._is_superseded(one)]
+        if len(self._pending) >= MAX_PENDING:
+            self.deliver_now()  # the loop does not keep up: then the publisher has to wait
+        self._pending.append(update)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._is_scheduled = False
+        self._deliver_slice()
+        if not self.is_delivered:
+            self._schedule()
+
+    def _deliver_slice(self) -> None:
+        """To the next WATCHERS_PER_SLICE; a round begins where none is under way."""
+        if not self._current:
+            self._current, self._pending = self._pending, []
+            self.audience.begin(_first_seq(self._current))
+        self._current = [one for one in self._current if not self._is_superseded(one)]
+        if self._current:
+            self._write(self._current)
+            if not self.audience.is_served:
+                return
+        self._current = []
+        self.audience.end()
+
+    def _is_superseded(self, update: Update) -> bool:
+        """Whether it is a partial whose utterance has a newer one, or its final."""
+        if update.seq is not None or not update.utterance_id:
+            return False
+        return self.partials.get(update.utterance_id) is not update.message
+
+    def _write(self, updates: list[Update]) -> None:
+        joined = b"".join([one.message.framed(in_frame) for one in updates])
+        reached, short = self.audience.send_fast(joined, WATCHERS_PER_SLICE)
+        for watcher, sent in short:
+            watcher.write(joined[sent:], len(updates))
+        self.counts.delivered += (reached - len(short)) * len(updates)
+        if buffered := self.audience.next_buffered(WATCHERS_PER_SLICE - reached):
+            self._write_buffered(updates, buffered)
+
+    def _write_buffered(self, updates: list[Update], watchers: list[Watcher]) -> None:
+        first_seq = _first_seq(updates)
+        framing, frames, joined, direct = None, [], b"", 0
+        for watcher in watchers:
+            if watcher.framing is not framing:
+                framing = watcher.framing
+                frames = [one.message.framed(framing) for one in updates]
+                joined = b"".join(frames)
+            try:
+                if watcher.is_current and watcher.next_seq <= first_seq and watcher.unsent() < BEHIND_BYTES:
+                    watcher.send(joined)
+                    direct += 1
+                    continue
+            except RuntimeError:  # uvloop, between the loss of a connection and its `leave`
+                watcher.stop()
+                continue
+            for one, frame in zip(updates, frames, strict=True):
+                watcher.deliver(one, frame)
+            if watcher.behind:
+                self.lagging.add(watcher)
+        self.counts.delivered += direct * len(updates)
+
+    # --- messages ---------------------------------------------------------------------------------------
+
+    def _from_memory(self, after: int) -> list[tuple[int, Message]] | None:
+        """The finals after a number, when memory has them without a hole."""
+        if not self.recent or self.recent[0][0] > after + 1:
+            return None
+        return [(seq, message) for seq, message in self.recent if seq > after]
+
+    def _final(self, seq: int, data: bytes) -> Message:
+        return self._message("transcript.final", data, seq, has=seq)
+
+    def _state(self) -> Message:
+        told = {"state": self.state} | ({"reason": self.reason} if self.reason else {})
+        return self._message("session.state", protocol.encode(told))
+
+    def _gap(self, first: int, last: int) -> Message:
+        return self._message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)
+
+    def _message(self, kind: str, data: bytes, seq: int | None = None, *, has: int | None = None) -> Message:
+        """`has`: the last final of a watcher who has this message."""
+        payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
+        return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
+
+
+def _first_seq(updates: list[Update]) -> int:
+    for one in updates:
+        if one.seq is not None:
+            return one.seq
+    return _NO_FINAL

@@ -1,0 +1,56 @@
+"""Tasks that run beside their owner: referenced until they are done, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Tasks:
+    """The background tasks of one owner, who closes them before it goes.
+
+    An error that no one else hears of is logged, once. Others do when a task belongs to a `group`, which it cancels as
+    any task of a group does, or when the owner reads every outcome itself (`log_errors=False`).
+    """
+
+    def __init__(self, group: asyncio.TaskGroup | None = None, *, log_errors: bool = True) -> None:
+        self._create = asyncio.create_task if group is None else group.create_task
+        self._log_errors = log_errors and group is None
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        """How many still run."""
+        return len(self._running)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run `work` from the next turn of the loop on. `name` is for logs and debuggers."""
+        task = self._create(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until the tasks that run now are done, at most `timeout_s`. Returns: whether they are."""
+        if not self._running:
+            return True
+        return not (await asyncio.wait(self._running, timeout=timeout_s))[1]
+
+    def cancel(self) -> None:
+        """Ask every task to end."""
+        for task in self._running:
+            task.cancel()
+
+    async def close(self, grace_s: float) -> None:
+        """Let the tasks end by themselves within `grace_s`; then cancel those that have not."""
+        if not await self.wait(grace_s):
+            self.cancel()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if self._log_errors and not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)

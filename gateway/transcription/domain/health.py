@@ -1,0 +1,81 @@
+"""The health of a transcription: what is known of its parts → what is wrong now, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.transcription.domain.link_state import LinkState
+
+# Less than this passes before a person has read the sentence.
+DATABASE_BEHIND_S: Final = 2.0
+BACKLOG_S: Final = 3.0
+
+# By the source that `start` asked for. Watchers read these sentences, so they name no stream key.
+NO_PUBLISHER_YET: Final[Mapping[str, str]] = {
+    "rtmp": "nobody publishes yet: let an encoder send to ingest.rtmpUrl of the start's answer",
+    "livekit": "nobody publishes yet: join the room and switch a microphone on",
+    "websocket": "nobody publishes yet: send audio to ingest.websocketUrl of the start's answer, or use the console's "
+    "microphone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFacts:
+    """One track. `backlog_s`: audio that waits to be sent. `is_mute`: speech goes to the provider and no text comes.
+
+    `trouble`: why its audio cannot be used.
+    """
+
+    identity: str
+    link: LinkState
+    backlog_s: float = 0.0
+    is_mute: bool = False
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Each trouble is a sentence that says what to do; None while all is well.
+
+    `provider`: it serves no one now. `database_behind_s`: how long the database has not taken what it was given.
+    `disk`: meanwhile finals cannot be put on disk either. `source`: no tracks can be had. `awaits_publisher`: the kind
+    of source, when no track has come since the start although there was time.
+    """
+
+    tracks: Sequence[TrackFacts] = ()
+    provider: str | None = None
+    database_behind_s: float = 0.0
+    disk: str | None = None
+    source: str | None = None
+    awaits_publisher: str | None = None
+
+    @property
+    def waits_for_provider(self) -> bool:
+        """The account has no room for another session, so a track's audio is held."""
+        return any(track.link is LinkState.WAITING for track in self.tracks)
+
+
+def reasons(facts: Facts) -> tuple[str, ...]:
+    """What is wrong now, the most general first; nothing when all is well."""
+    found = []
+    if facts.provider and facts.tracks:
+        found.append(facts.provider)
+    if facts.waits_for_provider:
+        found.append("the provider's concurrent sessions are all in use; audio is held")
+    if any(track.link.is_being_connected and track.backlog_s > BACKLOG_S for track in facts.tracks):
+        found.append("the connection to the speech provider is being restored")
+    if facts.database_behind_s > DATABASE_BEHIND_S:
+        found.append(f"the database is behind; finals are kept {'in memory only' if facts.disk else 'on disk'}")
+    found += [
+        f"{track.identity} speaks and no text comes: the provider is mute, or it is only noise"
+        for track in facts.tracks
+        if track.is_mute
+    ]
+    found += [track.trouble for track in facts.tracks if track.trouble]
+    if facts.source:
+        found.append(facts.source)
+    elif facts.awaits_publisher:
+        found.append(NO_PUBLISHER_YET[facts.awaits_publisher])
+    return tuple(found)

@@ -1,0 +1,106 @@
+"""Finals in PostgreSQL, the app's segments and our numbered events, behind `FinalRecords`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from gateway.availability import available
+from gateway.clock import Clock
+from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.records import NumberedFinal, StoreOutcome
+from storage.postgres.finals import FinalRow, Finals
+from storage.postgres.pool import Database
+from storage.postgres.segments import NewSegment, Segments, Stray
+from storage.postgres.transcriptions import Transcriptions
+
+log = logging.getLogger(__name__)
+
+
+class PostgresFinalRecords:
+    """One statement a method, unless it says otherwise."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._finals = Finals(database)
+        self._segments = Segments(database)
+        self._transcriptions = Transcriptions(database)
+        self._clock = clock
+
+    @available
+    async def store(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
+        """One statement, and a second one when some of them are stored already. 1 to 200 finals is what pays."""
+        now = self._clock.now()
+        appended = await self._finals.append([_row(final, now) for final in finals])
+        for key, why in appended.refused.items():
+            log.error("final %s was refused by the database: %s", key, why)
+        for key in appended.conflicting:
+            log.error("final %s: its number belongs to another utterance", key)
+        for session_id in appended.gone:
+            log.warning("finals of a deleted session were dropped", extra={"sessionId": session_id})
+        return StoreOutcome(frozenset(appended.fenced), frozenset(appended.gone))
+
+    @available
+    async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
+        now = self._clock.now()
+        return await self._segments.keep_strays(
+            Stray(
+                _segment(final.session_id, final.participant_id, final.caption, now),
+                final.lease.transcription_id,
+                final.data,
+            )
+            for final in finals
+        )
+
+    @available
+    async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
+        """One transaction, which holds the session's row so that no transcription of it begins meanwhile."""
+        numbered = await self._transcriptions.number_strays(session_id, self._clock.now())
+        return [NumberedFinal(seq, utterance_id, data) for seq, utterance_id, data in numbered]
+
+    @available
+    async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
+        """A row that is final already stays as it is."""
+        now = self._clock.now()
+        await self._segments.upsert(
+            _segment(session_id, participant_id, said, now) for said, participant_id in captions
+        )
+
+    @available
+    async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
+        return [StoredFinal(row.seq, row.data) for row in await self._finals.since(session_id, after, limit)]
+
+
+def _row(final: FinalToStore, now: datetime) -> FinalRow:
+    said = final.caption
+    return FinalRow(
+        transcription_id=final.lease.transcription_id,
+        fence=final.lease.fence,
+        session_id=final.session_id,
+        epoch=final.epoch,
+        seq=final.seq,
+        participant_id=final.participant_id,
+        utterance_id=said.utterance_id,
+        text=said.text,
+        language=said.language,
+        started_at=said.started_at,
+        ended_at=said.ended_at,
+        data=final.data,
+        created_at=now,
+    )
+
+
+def _segment(session_id: str, participant_id: str | None, said: Caption, now: datetime) -> NewSegment:
+    return NewSegment(
+        session_id,
+        participant_id,
+        said.utterance_id,
+        said.text,
+        said.language,
+        said.is_final,
+        said.started_at,
+        said.ended_at,
+        now,
+    )

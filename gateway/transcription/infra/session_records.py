@@ -1,0 +1,72 @@
+"""The app's sessions and participants in PostgreSQL, behind `SessionRecords`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from gateway.availability import available
+from gateway.clock import Clock
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.usecases.records import Participation, SessionRecord
+from storage import ids
+from storage.postgres import errors
+from storage.postgres.pool import Database
+from storage.postgres.sessions import Participants, SessionRow, Sessions
+
+
+class PostgresSessionRecords:
+    """One statement a method, but for `create` and `join`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._sessions = Sessions(database)
+        self._participants = Participants(database)
+        self._clock = clock
+
+    @available
+    async def create(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
+        """Raises: LookupError when there is no such space; storage's SlugTaken when the slug asked for is in use."""
+        space = space_id or await self._sessions.ensure_default_space()
+        while True:
+            try:
+                row = await self._sessions.create(slug or ids.slug(), title, space, None, self._clock.now())
+            except asyncpg.ForeignKeyViolationError:
+                raise LookupError(space) from None
+            except errors.SlugTaken:
+                if slug is not None:
+                    raise
+                continue
+            return _session(row)
+
+    @available
+    async def by_slug(self, slug: str) -> SessionRecord | None:
+        row = await self._sessions.by_slug(slug)
+        return None if row is None else _session(row)
+
+    @available
+    async def join(self, session_id: str, speaker: Speaker) -> str:
+        """One transaction; a second one when the session has ended. Raises: LookupError when it was deleted."""
+        now = self._clock.now()
+        try:
+            joined = await self._participants.join(session_id, speaker.identity, speaker.name, now)
+            if joined is not None:
+                return joined.participant.id
+            return (await self._participants.upsert(session_id, speaker.identity, speaker.name, now)).id
+        except errors.SessionGone as error:
+            raise LookupError(session_id) from error
+
+    @available
+    async def present(self, session_id: str) -> Sequence[Participation]:
+        """By `joinedAt`, and by id where two are equal."""
+        rows = await self._participants.by_session(session_id, active_only=True)
+        return [Participation(row.identity, row.name, row.role, row.joined_at, row.user_id) for row in rows]
+
+    @available
+    async def touch(self, session_id: str) -> None:
+        """`lastActivityAt`, which only grows."""
+        await self._sessions.touch(session_id, self._clock.now())
+
+
+def _session(row: SessionRow) -> SessionRecord:
+    return SessionRecord(row.id, row.slug, row.status, row.title, row.space_id, row.created_at)

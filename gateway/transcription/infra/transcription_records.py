@@ -1,0 +1,147 @@
+"""The rows of `gateway.transcription`, behind `Leases`, `TranscriptionRecords` and `HostRecords`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.availability import available
+from gateway.clock import Clock
+from gateway.errors import SessionNotFound, SessionOver
+from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
+from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
+from storage.postgres import errors, transcriptions
+from storage.postgres.pool import Database
+from storage.postgres.sessions import Sessions
+from storage.postgres.transcriptions import NewTranscription, TranscriptionRow, Transcriptions
+
+
+class PostgresLeases:
+    """A lease is the columns `owner`, `fence` and `lease_until`; the fence grows with every adoption."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._transcriptions = Transcriptions(database)
+        self._sessions = Sessions(database)
+        self._clock = clock
+
+    @available
+    async def claim(
+        self,
+        session: SessionRecord,
+        source: str,
+        options: Mapping[str, Any],
+        stream_key: str | None,
+        owner: str,
+        lease_s: float,
+    ) -> tuple[Claimed | None, TranscriptionRecord]:
+        """Under the session's row lock. Raises: SessionOver, SessionNotFound."""
+        new = NewTranscription(session.id, session.slug, source, options, stream_key)
+        try:
+            row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now())
+        except errors.SessionOver:
+            found = await self._sessions.by_id(session.id)
+            if found is None:
+                raise SessionNotFound(session.slug) from None
+            raise SessionOver(session.slug, found.status) from None
+        return (_claimed(row) if created else None), _record(row)
+
+    @available
+    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
+        """Rows that another statement has locked are left to the next call."""
+        rows = await self._transcriptions.adopt(owner, lease_s, self._clock.now(), own=own)
+        return [_claimed(row) for row in rows]
+
+    @available
+    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
+        return await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, lease_s, self._clock.now())
+
+    @available
+    async def release(self, lease: Lease, owner: str) -> None:
+        """A lease of no length, by which `adopt` knows that it was handed over."""
+        await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, 0.0, self._clock.now())
+
+    @available
+    async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
+        stored = transcriptions.TranscriptionState(state.value)
+        await self._transcriptions.set_state(lease.transcription_id, lease.fence, stored)
+
+    @available
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
+        await self._transcriptions.finish(
+            lease.transcription_id, lease.fence, self._clock.now(), reason, finals_complete
+        )
+
+
+class PostgresTranscriptionRecords:
+    """One statement a method, but for `newest`."""
+
+    def __init__(self, database: Database) -> None:
+        self._transcriptions = Transcriptions(database)
+        self._sessions = Sessions(database)
+
+    @available
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
+        """Two statements: the session, then its transcription."""
+        session = await self._sessions.by_slug(slug)
+        row = None if session is None else await self._transcriptions.by_session(session.id)
+        return None if row is None else _record(row)
+
+    @available
+    async def active(self) -> Sequence[TranscriptionRecord]:
+        return [_record(row) for row in await self._transcriptions.list(active_only=True)]
+
+    @available
+    async def numbering(self, session_id: str) -> Numbering | None:
+        """`last_seq` is that of the last stored final; those on disk have later ones."""
+        row = await self._transcriptions.by_session(session_id)
+        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq)
+
+
+class PostgresHostRecords:
+    """The column `host`; one statement a method."""
+
+    def __init__(self, database: Database) -> None:
+        self._transcriptions = Transcriptions(database)
+
+    @available
+    async def current(self, transcription_id: str) -> str | None:
+        return await self._transcriptions.host(transcription_id)
+
+    @available
+    async def appoint(self, transcription_id: str, identity: str) -> bool:
+        return await self._transcriptions.set_host(transcription_id, identity)
+
+    @available
+    async def replace(self, transcription_id: str, before: str | None, after: str | None) -> bool:
+        """Compare and set, in the statement itself."""
+        return await self._transcriptions.pass_host(transcription_id, before, after)
+
+
+def _record(row: TranscriptionRow) -> TranscriptionRecord:
+    return TranscriptionRecord(
+        id=row.id,
+        session_id=row.session_id,
+        slug=row.session_slug,
+        source=row.source,
+        state=TranscriptionState(row.state),
+        started_at=row.started_at,
+        stopped_at=row.stopped_at,
+        stop_reason=row.stop_reason,
+        finals_complete=row.finals_complete,
+        stream_key=row.stream_key,
+        options=row.options,
+        last_seq=row.last_seq,
+    )
+
+
+def _claimed(row: TranscriptionRow) -> Claimed:
+    return Claimed(
+        lease=Lease(row.id, row.fence),
+        session_id=row.session_id,
+        slug=row.session_slug,
+        source=row.source,
+        options=row.options,
+        stream_key=row.stream_key,
+        started_at=row.started_at,
+        numbering=Numbering(row.epoch, row.origin, row.last_seq),
+    )

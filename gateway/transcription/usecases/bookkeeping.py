@@ -1,0 +1,165 @@
+"""What a run writes about itself: lease, state, meter readings, provider sessions, partials. Finals are `record`'s."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.transcription.domain.transcription import Claimed, TranscriptionState
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.journal import UsageToStore
+from gateway.transcription.usecases.limits import READ_EVERY_S, Budget
+from gateway.transcription.usecases.said import Said
+from gateway.transcription.usecases.speech import ProviderSession
+from gateway.transcription.usecases.track import Tracks
+
+BEAT_S: Final = 1.0
+CHECKPOINT_S: Final = 5.0  # the contract asks for ten; a crash forgets at most this much of the bill
+TOUCH_S: Final = 15.0
+
+
+class Bookkeeping:
+    """The database's view of one run, at most a second or two behind it.
+
+    `keep` runs beside the run. Then one of `abandon`, `hand_over` and `finish` closes the books; each repeats its calls
+    until the database has answered. `lost` is called when another owner has the lease.
+    """
+
+    def __init__(
+        self,
+        claimed: Claimed,
+        context: RunContext,
+        tracks: Tracks,
+        said: Said,
+        budget: Budget,
+        lost: Callable[[], None],
+    ) -> None:
+        self.state = TranscriptionState.STARTING
+        """What the run is doing; stored within a second."""
+        self._claimed = claimed
+        self._context = context
+        self._records = context.records
+        self._tracks = tracks
+        self._said = said
+        self._budget = budget
+        self._lost = lost
+        self._outage = Outage("the books of this transcription wait", session=claimed.slug)
+        self._stored_state = TranscriptionState.STARTING
+        self._owns_state = True
+        self._sessions: list[tuple[str, ProviderSession]] = []  # identity and report, in the order of their arrival
+        self._noted = asyncio.Event()
+
+    def note(self, identity: str, session: ProviderSession) -> None:
+        """A provider session was opened or is over: stored at once, since only the database tells the next process
+        what this one, if it crashes, leaves running at the provider."""
+        self._sessions.append((identity, session))
+        self._noted.set()
+
+    def disown_state(self) -> None:
+        """The stored state is the next owner's from now on."""
+        self._owns_state = False
+
+    async def renew(self) -> None:
+        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
+        options = self._context.options
+        if not await self._records.leases.renew(self._claimed.lease, options.owner, options.lease_s):
+            self._lost()
+
+    async def keep(self) -> None:
+        """Store what there is, until cancelled. An outage is waited out; it is said once."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_meters(), name=f"meters {self._claimed.slug}")
+            tasks.create_task(self._keep_notes(), name=f"notes {self._claimed.slug}")
+
+    async def abandon(self) -> None:
+        """The lease is lost. Provider sessions are still noted: who opened them has to answer for them."""
+        await until_database_answers(self._store_sessions)
+
+    async def hand_over(self) -> None:
+        """Leave the transcription running, with nothing of it missing in the database."""
+        await until_database_answers(self._store_notes)
+        await self._close_meters()
+        lease, owner = self._claimed.lease, self._context.options.owner
+        await until_database_answers(lambda: self._records.leases.release(lease, owner))
+
+    async def finish(self, reason: str, finals_complete: bool) -> None:
+        """Stop the transcription, and number the strays of the session, whose turn is now."""
+        await until_database_answers(self._store_notes)
+        self._tracks.meters.end(self._context.clock.now())
+        await self._close_meters()
+        await until_database_answers(lambda: self._records.leases.finish(self._claimed.lease, reason, finals_complete))
+        channel = self._context.live.channel(self._claimed.slug)
+        session_id = self._claimed.session_id
+        for final in await until_database_answers(lambda: self._records.finals.number_strays(session_id)):
+            channel.final(final.seq, final.utterance_id, final.data)
+
+    async def _keep_meters(self) -> None:
+        """A checkpoint every CHECKPOINT_S, and within a second of a new participant's first audio."""
+        clock, meters = self._context.clock, self._tracks.meters
+        due, participants = clock.monotonic() + CHECKPOINT_S, 0
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if clock.monotonic() < due and len(meters) <= participants:
+                continue
+            try:
+                await self._checkpoint()
+            except RecordsUnavailable as error:
+                self._outage.noticed(error)
+                continue
+            due, participants = clock.monotonic() + CHECKPOINT_S, len(meters)
+
+    async def _keep_notes(self) -> None:
+        """Every second, and at once for a provider session; the lease is renewed every third of its length."""
+        clock, lease_s = self._context.clock, self._context.options.lease_s
+        renew_at = clock.monotonic() + lease_s / 3
+        read_at = touched_at = clock.monotonic()
+        while True:
+            beat = asyncio.get_running_loop().call_later(BEAT_S, self._noted.set)
+            await self._noted.wait()
+            beat.cancel()
+            self._noted.clear()
+            now = clock.monotonic()
+            try:
+                if now >= renew_at:
+                    await self.renew()
+                    renew_at = now + lease_s / 3
+                if now >= read_at:
+                    await self._budget.refresh()
+                    read_at = now + READ_EVERY_S
+                await self._store_notes()
+                spoken_at = self._said.counts.last_final_at
+                if spoken_at is not None and spoken_at > touched_at and now - touched_at >= TOUCH_S:
+                    await self._records.sessions.touch(self._claimed.session_id)
+                    touched_at = now
+            except RecordsUnavailable as error:
+                # Going on without a renewal harms no one: every write of a lost lease is fenced.
+                self._outage.noticed(error)
+            else:
+                self._outage.over()
+
+    async def _checkpoint(self) -> None:
+        usage = tuple(self._tracks.read().usage(self._context.transcriber.gate))
+        await self._context.recorder.checkpoint(UsageToStore(self._claimed, dict(self._tracks.participants), usage))
+
+    async def _close_meters(self) -> None:
+        """The last reading; then every final and reading of this run is in the database."""
+        await until_database_answers(self._checkpoint)
+        await self._context.recorder.settled(self._claimed.lease.transcription_id)
+
+    async def _store_notes(self) -> None:
+        if self._owns_state and self._stored_state is not self.state:
+            state = self.state
+            await self._records.leases.set_state(self._claimed.lease, state)
+            self._stored_state = state
+        await self._store_sessions()
+        if partials := self._said.partials:
+            await self._records.finals.store_partials(self._claimed.session_id, list(partials.values()))
+            partials.clear()
+
+    async def _store_sessions(self) -> None:
+        while self._sessions:
+            identity, session = self._sessions[0]
+            await self._records.provider_sessions.note(self._claimed, identity, session)
+            del self._sessions[0]

@@ -1,0 +1,191 @@
+"""What the provider says about a run's tracks: finals are numbered and recorded, the rest is shown. Never waits."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gateway.transcription.domain.annotations import on_session
+from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.salvage import Salvage
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.speech import (
+    Annotation,
+    ProviderComplaint,
+    Speech,
+    SpeechLost,
+    Translation,
+    Withdrawn,
+)
+from gateway.transcription.usecases.track import LiveTrack
+
+if TYPE_CHECKING:
+    import asyncio
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class SaidCounts:
+    """Since this replica has run the transcription. `repeated`: finals that had a number already.
+
+    `lost_audio_s`: audio that was given up unheard. `last_final_at`: on the monotonic clock.
+    """
+
+    finals: int = 0
+    partials: int = 0
+    repeated: int = 0
+    lost_audio_s: float = 0.0
+    complaints: int = 0
+    last_final_at: float | None = None
+
+
+class Said:
+    """Turns speech into captions of one transcription. Owns its numbering, and the partials that are to be stored."""
+
+    def __init__(self, claimed: Claimed, context: RunContext, meters: Meters) -> None:
+        self.counts = SaidCounts()
+        self.partials: dict[str, tuple[Caption, str | None]] = {}
+        """The newest partial of each utterance without a final, with its speaker's row; empty unless
+        `store_partials`. The bookkeeping stores and clears them."""
+        self._claimed = claimed
+        self._context = context
+        self._meters = meters
+        self._numberer = Numberer(claimed.numbering.last_seq)
+        self._silenced = False
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last final."""
+        return self._numberer.last
+
+    def silence(self) -> None:
+        """From now on there are no captions: the numbering is another owner's, or the session was deleted."""
+        self._silenced = True
+
+    def hear(self, live: LiveTrack, speech: Speech) -> None:
+        """One thing that the provider has said about a track."""
+        match speech:
+            case Withdrawn(utterance_id):
+                self._withdraw(live, utterance_id)
+            case Translation():
+                self._translation(live, speech)
+            case Annotation():
+                self._annotation(live, speech)
+            case SpeechLost(start, end):
+                live.meter.errors += 1
+                self.counts.lost_audio_s += end - start
+                log.error("%.1f s of audio were given up: the provider did not take them", end - start)
+            case ProviderComplaint(message):
+                live.meter.errors += 1
+                self.counts.complaints += 1
+                log.warning("the provider complains: %s", message, extra={"session": self._claimed.slug})
+            case utterance:
+                self._utterance(live, utterance)
+
+    def salvage(self, speaker: Speaker, participant: asyncio.Future[str | None], found: Salvage) -> None:
+        """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""
+        begins = self._origin + timedelta(milliseconds=found.begins_ms)
+        for utterance in found.utterances:
+            said = caption(utterance, speaker, begins, self._origin)
+            if said.text and self._final(said, participant):
+                self._meters.of(speaker, self._context.clock.now()).finals += 1
+        log.info("finals of a dead process were recovered from the provider", extra={"session": self._claimed.slug})
+
+    def trouble(self, live: LiveTrack, message: str) -> None:
+        """A track's audio cannot be used until a person acts: said on the stream, in the log and in its meter."""
+        live.trouble = message
+        live.meter.errors += 1
+        self.say("error", {"message": message, "participantIdentity": live.track.speaker.identity})
+        log.error("%s", message, extra={"session": self._claimed.slug})
+
+    def say(self, kind: str, data: dict[str, object]) -> None:
+        """Send the session's watchers an event that is not replayed. `data` is in the spelling of the stream."""
+        self._context.live.channel(self._claimed.slug).say(kind, msgspec.json.encode(data))
+
+    @property
+    def _origin(self) -> datetime:
+        return self._claimed.numbering.origin
+
+    def _utterance(self, live: LiveTrack, utterance: Utterance) -> None:
+        anchor = live.track.anchor
+        if anchor is None or self._silenced:
+            return
+        said = caption(utterance, live.track.speaker, anchor, self._origin)
+        if not utterance.is_final:
+            if not self._numberer.is_settled(said.utterance_id):
+                self._partial(live, said)
+        elif self._final(said, live.participant):
+            live.meter.finals += 1
+            self.partials.pop(said.utterance_id, None)
+            live.track.caption(said.utterance_id, said.text, is_final=True)
+
+    def _partial(self, live: LiveTrack, said: Caption) -> None:
+        self.counts.partials += 1
+        live.meter.partials += 1
+        self._show_partial(live, said)
+        if self._context.options.store_partials:
+            known = live.participant.result() if live.participant.done() else None
+            self.partials[said.utterance_id] = (said, known)
+
+    def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
+        """Number it and hand it to the recorder. False: it has a number already."""
+        seq = self._numberer.number(said.utterance_id)
+        if seq is None:
+            self.counts.repeated += 1
+            return False
+        self.counts.finals += 1
+        self.counts.last_final_at = self._context.clock.monotonic()
+        claimed = self._claimed
+        data = self._context.live.encode(said)
+        final = FinalToStore(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, None, data)
+        self._context.recorder.put(claimed.slug, final, participant)
+        return True
+
+    def _withdraw(self, live: LiveTrack, utterance_id: str) -> None:
+        """An empty partial takes the words off the screens."""
+        now = self._context.clock.now()
+        at_ms = max(0, (now - self._origin) // timedelta(milliseconds=1))
+        self._show_partial(
+            live, Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
+        )
+        self.partials.pop(utterance_id, None)
+
+    def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
+        live.track.caption(said.utterance_id, said.text, is_final=False)
+
+    def _translation(self, live: LiveTrack, translation: Translation) -> None:
+        self.say(
+            "translation",
+            {
+                "utteranceId": translation.utterance_id,
+                "language": translation.original_language,
+                "targetLanguage": translation.target_language,
+                "text": translation.text,
+                "participantIdentity": live.track.speaker.identity,
+                "participantName": live.track.speaker.name,
+            },
+        )
+
+    def _annotation(self, live: LiveTrack, found: Annotation) -> None:
+        if live.track.anchor is None:
+            return
+        anchored = live.track.anchor - self._origin
+        self.say(
+            "annotation",
+            {
+                "utteranceId": found.utterance_id,
+                "kind": found.kind,
+                "results": [on_session(result, anchored) for result in found.results],
+                "participantIdentity": live.track.speaker.identity,
+                "participantName": live.track.speaker.name,
+            },
+        )

@@ -1,0 +1,50 @@
+"""Words that a dead process had not stored: read from the provider's record of its session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from gateway.transcription.domain.captions import Speaker, Utterance
+from gateway.transcription.domain.salvage import StoredUtterance, salvage
+from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.records import SessionRecords
+from gateway.transcription.usecases.run import Run
+from gateway.transcription.usecases.sweep import UnreconciledSession
+
+log = logging.getLogger(__name__)
+
+_PAGE: Final = 500
+
+
+async def salvage_into(
+    run: Run, orphan: UnreconciledSession, heard: Sequence[Utterance], sessions: SessionRecords, finals: FinalReader
+) -> None:
+    """Give the run those utterances of `heard` that have no final. `heard`: in order, on the orphan's own clock.
+
+    Raises: RecordsUnavailable; it may be repeated, since a final is stored once.
+    """
+    session_id = run.claimed.session_id
+    stored: list[StoredUtterance] = []
+    name: str | None = None
+    after = 0
+    while page := await finals.since(session_id, after, _PAGE):
+        after = page[-1].seq
+        for final in page:
+            said = msgspec.json.decode(final.data)
+            if said["participantIdentity"] == orphan.identity:
+                name = said["participantName"]
+            if said["utteranceId"].startswith(f"{orphan.id}:"):
+                stored.append(StoredUtterance(said["text"], said["startMs"]))
+    opened = orphan.opened_at - run.claimed.numbering.origin
+    missing = salvage(stored, heard, round(opened.total_seconds() * 1000))
+    if missing is None:
+        log.warning("the provider's record of a dead process's session does not fit what was kept of it")
+    elif missing.utterances:
+        speaker = Speaker(orphan.identity, name)
+        with suppress(LookupError):  # the session was deleted
+            run.salvage(speaker, await sessions.join(session_id, speaker), missing)

@@ -1,0 +1,66 @@
+"""The tracks that a run transcribes, with their meters."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway.transcription.domain.health import TrackFacts
+from gateway.transcription.domain.meters import Meter, Meters, Reading
+from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioTrack
+from gateway.transcription.usecases.speech import LinkEnd, SpeechLink
+
+
+@dataclass(slots=True)
+class LiveTrack:
+    """A track while it is transcribed.
+
+    `participant`: the speaker's row, once it is known; None when it cannot be had. `trouble`: why its audio cannot be
+    used, with what to do. `end`: how its link ended; None while it runs.
+    """
+
+    track: AudioTrack
+    link: SpeechLink
+    meter: Meter
+    participant: asyncio.Future[str | None]
+    trouble: str | None = None
+    end: LinkEnd | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """What the link has counted, and the silence that the source had left out before it."""
+        left_out = self.track.left_out
+        return Reading(
+            self.track.speaker.identity,
+            self.link.listened + Listened(heard=left_out, silent=left_out, withheld=left_out),
+            self.link.sent_samples,
+            self.link.messages_sent,
+        )
+
+    @property
+    def facts(self) -> TrackFacts:
+        """What its health depends on."""
+        link = self.link
+        return TrackFacts(self.track.speaker.identity, link.state, link.backlog_s, link.is_mute, self.trouble)
+
+
+@dataclass(slots=True)
+class Tracks:
+    """`live`: those that are transcribed now. `participants`: rows of all speakers so far, by identity."""
+
+    meters: Meters
+    live: list[LiveTrack] = field(default_factory=list)
+    participants: dict[str, str | None] = field(default_factory=dict)
+
+    def read(self) -> Meters:
+        """The meters, up to date."""
+        self.meters.read(one.reading for one in self.live)
+        return self.meters
+
+    def close(self, ended: LiveTrack) -> None:
+        """A track has ended; its meter keeps what it has counted."""
+        # Only this track's own: another one of the same participant may still run, after a takeover for example.
+        self.meters.close(ended.reading)
+        self.live.remove(ended)
+        self.read()

@@ -1,1 +1,0 @@
-SELECT session_id, epoch, origin, last_seq FROM gateway.stream WHERE session_id = $1

@@ -1,2 +1,0 @@
-{transcription_joined}
-WHERE t.stream_key = $1

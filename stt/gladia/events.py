@@ -1,0 +1,65 @@
+"""What a track's link tells its listener, on the track's clock: seconds since its anchor, gaps included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stt.transcript import Utterance
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A partial or a final."""
+
+    utterance: Utterance
+
+
+class Retracted(msgspec.Struct, frozen=True):
+    """The partials of this utterance will get no final: their audio is heard again under another id."""
+
+    utterance_id: str
+
+
+class TranslationHeard(msgspec.Struct, frozen=True):
+    """The text of a final in another language. The languages are codes as the provider names them."""
+
+    utterance_id: str
+    original_language: str | None
+    target_language: str
+    text: str
+
+
+class AnnotationHeard(msgspec.Struct, frozen=True):
+    """`kind`: named_entity_recognition or sentiment_analysis.
+
+    `results` as the provider sent them, except that `start` and `end` are seconds on the track's clock.
+    """
+
+    kind: str
+    utterance_id: str
+    results: tuple[Any, ...]
+
+
+class SpeechChanged(msgspec.Struct, frozen=True):
+    """The provider heard speech begin or end at `at` seconds."""
+
+    speaking: bool
+    at: float
+
+
+class AudioGivenUp(msgspec.Struct, frozen=True):
+    """Audio from `start` to `end` left the window before the provider had heard it: no final will cover it."""
+
+    start: float
+    end: float
+
+
+class Complained(msgspec.Struct, frozen=True):
+    """The provider reported an error of its own; `about` is the type of the message in which it did."""
+
+    about: str
+    message: str
+
+
+LinkEvent = Heard | Retracted | TranslationHeard | AnnotationHeard | SpeechChanged | AudioGivenUp | Complained

@@ -1,0 +1,313 @@
+"""What a track's provider sessions say, made into events in which every word comes once. Pure: no I/O, no clock.
+
+Sessions give times in seconds of the audio they received; here they are moved to the track's clock. What was sent again
+is heard again: words that were settled before are dropped, messages of doubtful place wait until it is known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from stt.gladia import messages as wire
+from stt.gladia.events import (
+    AnnotationHeard,
+    AudioGivenUp,
+    Heard,
+    LinkEvent,
+    Retracted,
+    SpeechChanged,
+    TranslationHeard,
+)
+from stt.gladia.names import Names
+from stt.gladia.resume import Placing
+from stt.gladia.retained import SAMPLE_RATE, Retained, Span
+from stt.gladia.seam import Seam, keeping
+from stt.gladia.session import Session
+from stt.transcript import Utterance, Word
+
+AddOn: TypeAlias = wire.Translated | wire.Noted
+
+MAX_HELD: Final = 1000
+"""Messages held while the provider's counter is unknown; above it the oldest go, the result has them too."""
+
+
+@dataclass(slots=True)
+class LinkCounts:
+    """Of one track since its beginning."""
+
+    sessions: int = 0
+    lost_sessions: int = 0
+    finals: int = 0
+    partials: int = 0
+    malformed: int = 0
+    complaints: int = 0
+    given_up_samples: int = 0
+    repeated_words: int = 0  # heard again at a seam, and dropped
+    idle_ends: int = 0  # sessions ended because the track was silent
+
+
+class _Open(msgspec.Struct, frozen=True, gc=False):
+    """An utterance that has partials and no final: seconds of the track."""
+
+    start: float
+    end: float
+
+
+@dataclass(slots=True)
+class _Transcript:
+    """What one session has said so far. `resumes`: those whose older utterances have been retracted."""
+
+    names: Names
+    open: dict[str, _Open] = field(default_factory=dict)
+    held: deque[wire.Transcribed | AddOn] = field(default_factory=lambda: deque(maxlen=MAX_HELD))
+    resumes: int = 0
+
+
+class Hearing:
+    """What is believed of what the sessions of one track say.
+
+    `audio` and `sessions` are the link's: audio that has a final is dropped here as soon as no session needs it.
+    """
+
+    def __init__(self, audio: Retained, sessions: list[Session]) -> None:
+        self.counts = LinkCounts()
+        self.losses_in_a_row = 0
+        """Sessions lost since the last final; the link counts them."""
+        self._audio = audio
+        self._sessions = sessions
+        self._seam = Seam()
+        self._settled_to = 0.0  # seconds: the end of the last final
+        self._seam_to = 0.0  # words that begin before may have been settled already
+        self._transcripts: dict[Session, _Transcript] = {}
+
+    # --- what a session says ------------------------------------------------------------------------------
+
+    def said(self, session: Session, message: wire.Transcribed | AddOn) -> list[LinkEvent]:
+        """A transcript or an add-on, which is held while the place of its audio is not known."""
+        transcript = self._transcript(session)
+        if session.feed.resume.placing is not Placing.PLACED:
+            if not isinstance(message, wire.Transcribed) or message.is_final:
+                transcript.held.append(message)
+            return []
+        if isinstance(message, wire.Transcribed):
+            return self._transcribed(session, transcript, message)
+        return _add_on(session, transcript, message)
+
+    def speech(self, session: Session, seconds: float, *, speaking: bool) -> list[LinkEvent]:
+        """Speech began or ended at this second of the session."""
+        feed = session.feed
+        if feed.resume.placing is not Placing.PLACED or feed.is_superseded(_samples(seconds)):
+            return []
+        return [SpeechChanged(speaking, _at(session, seconds, _samples(seconds) - (not speaking)))]
+
+    def concluded(self, session: Session, result: wire.Result, now: float) -> list[LinkEvent]:
+        """All that the session heard, once more: what was withheld or lost on the way comes to light."""
+        is_whole = session.judge(result, now)
+        before = None if is_whole else max(session.feed.needs_from, self._audio.start)
+        return self.settle_resume(session) + self._release(
+            session, self._transcript(session), result.utterances, before
+        )
+
+    # --- what happens to a session ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Another session begins, and may hear again what was heard before."""
+        self._seam_to = self._settled_to
+
+    def settle_resume(self, session: Session) -> list[LinkEvent]:
+        """Once it is known what the provider still has, its older utterances are done with: they are heard again."""
+        transcript = self._transcript(session)
+        resume = session.feed.resume
+        if resume.placed == transcript.resumes:
+            return []
+        transcript.resumes = resume.placed
+        self._seam_to = self._settled_to
+        session.awaits_final = False
+        again_from = resume.superseded[-1].resent_from
+        return self._retract(transcript, again_from) + self._release(session, transcript, (), None)
+
+    def over(self, session: Session, again_from: int | None) -> list[LinkEvent]:
+        """The session is over. `again_from`: where a successor begins to hear the track again, None: nowhere."""
+        transcript = self._transcripts.pop(session, None)
+        if transcript is None:
+            return []
+        return self._release(session, transcript, (), again_from) + self._retract(transcript, again_from)
+
+    def forget(self) -> None:
+        """Drop audio that no session needs again."""
+        if self._sessions:
+            self._audio.forget(min(session.feed.needs_from for session in self._sessions))
+
+    def give_up(self, span: Span) -> list[LinkEvent]:
+        """No final will cover this stretch of the track (samples)."""
+        self.counts.given_up_samples += span.end - span.start
+        return [AudioGivenUp(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE)]
+
+    # --- transcripts and add-ons --------------------------------------------------------------------------
+
+    def _transcript(self, session: Session) -> _Transcript:
+        transcript = self._transcripts.get(session)
+        if transcript is None:
+            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""))
+        return transcript
+
+    def _transcribed(
+        self,
+        session: Session,
+        transcript: _Transcript,
+        message: wire.Transcribed,
+        *,
+        before: int | None = None,
+        late: bool = False,
+    ) -> list[LinkEvent]:
+        """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
+        spoken = message.utterance
+        name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed)
+        if name is None:
+            return []
+        utterance = _on_track(session, message, name, before)
+        heard_to = utterance.end if utterance is not None else 0.0
+        if utterance is not None and (late or utterance.start < self._seam_to):
+            words = len(utterance.words)
+            utterance = self._seam.fresh(utterance)
+            if message.is_final and not late:
+                self.counts.repeated_words += words - (len(utterance.words) if utterance is not None else 0)
+        if not message.is_final:
+            if utterance is None:
+                return []
+            self.counts.partials += 1
+            transcript.open[name] = _Open(utterance.start, utterance.end)
+            session.awaits_final = True
+            return [Heard(utterance)]
+        transcript.names.settle(message.id, spoken.end)
+        was_open = transcript.open.pop(name, None)
+        session.awaits_final = bool(transcript.open)
+        self.losses_in_a_row = 0
+        if utterance is not None:
+            if before is None:
+                session.heard(_samples(spoken.end), _samples(heard_to))
+            self._seam.settle(utterance)
+            self._settled_to = max(self._settled_to, utterance.end)
+        self.forget()
+        if utterance is None:
+            return [Retracted(name)] if was_open else []
+        self.counts.finals += 1
+        return [Heard(utterance)]
+
+    def _release(
+        self, session: Session, transcript: _Transcript, result: tuple[wire.SpokenUtterance, ...], before: int | None
+    ) -> list[LinkEvent]:
+        """Messages held back, and the result's utterances, in the order in which they were spoken."""
+        finals = [message for message in transcript.held if isinstance(message, wire.Transcribed)]
+        add_ons = [message for message in transcript.held if not isinstance(message, wire.Transcribed)]
+        transcript.held.clear()
+        finals += [wire.Transcribed(f"result_{index:08d}", True, spoken) for index, spoken in enumerate(result)]
+        finals.sort(key=lambda final: final.utterance.start)
+        events: list[LinkEvent] = []
+        for final in finals:
+            events += self._transcribed(session, transcript, final, before=before, late=True)
+        for add_on in add_ons:
+            events += _add_on(session, transcript, add_on)
+        return events
+
+    def _retract(self, transcript: _Transcript, again_from: int | None) -> list[LinkEvent]:
+        """Open utterances get no final; what of them cannot be heard again is lost."""
+        events: list[LinkEvent] = []
+        for name, was in transcript.open.items():
+            events.append(Retracted(name))
+            start, end = _samples(was.start), min(_samples(was.end), self._audio.given_up_to)
+            if start < end and again_from is not None:
+                events += self.give_up(Span(start, end))
+        transcript.open.clear()
+        return events
+
+
+def _add_on(session: Session, transcript: _Transcript, message: AddOn) -> list[LinkEvent]:
+    """A translation or an annotation of an utterance; nothing when that utterance was never heard."""
+    match message:
+        case wire.Translated(utterance_id, channel, original, target, text):
+            name = transcript.names.known(utterance_id, channel)
+            if name is None or original == target or not text:
+                return []
+            return [TranslationHeard(name, original, target, text)]
+        case wire.Noted(kind, utterance_id, results):
+            name = transcript.names.known(utterance_id, 0)
+            placed = tuple(_placed(session, result) for result in results)
+            return [] if name is None else [AnnotationHeard(kind, name, placed)]
+
+
+# --- from the session's clock to the track's ------------------------------------------------------------------
+
+
+def _samples(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)
+
+
+def _at(session: Session, seconds: float, within: int) -> float:
+    """Seconds of the track; `within`: a session sample of the same stretch."""
+    return session.feed.timeline.to_track(_samples(seconds), within=within) / SAMPLE_RATE
+
+
+def _placed(session: Session, result: Any) -> Any:
+    """An entity or a sentiment with its times on the track's clock."""
+    if not isinstance(result, dict):
+        return result
+    times = {key: at for key in ("start", "end") if isinstance(at := result.get(key), int | float)}
+    middle = _samples(sum(times.values()) / len(times)) if times else 0
+    return {**result, **{key: _at(session, at, middle) for key, at in times.items()}}
+
+
+def _counts(session: Session, sample: int, before: int | None) -> bool:
+    """Whether a word with its middle at this session sample is not heard again elsewhere, and lies before `before`."""
+    if session.feed.is_superseded(sample):
+        return False
+    return before is None or session.feed.timeline.to_track(sample) < before
+
+
+def _on_track(session: Session, message: wire.Transcribed, name: str, before: int | None) -> Utterance | None:
+    """The utterance on the track's clock, without what is heard again anyway; None when nothing is left."""
+    spoken = message.utterance
+    text = spoken.text.strip()
+    if not text:
+        return None
+    if not spoken.words:
+        middle = _samples((spoken.start + spoken.end) / 2)
+        if not _counts(session, middle, before):
+            return None
+        start = _at(session, spoken.start, middle)
+        end = _at(session, max(spoken.end, spoken.start), middle)
+        return Utterance(name, message.is_final, text, spoken.language, start, end, spoken.confidence)
+    words: list[Word] = []
+    feed = session.feed
+    remaining = words if before is None and not feed.has_superseded else []
+    latest = 0
+    since, newest = feed.timeline.newest
+    for heard in spoken.words:  # many, and often: without calls that can be spared
+        middle = round((heard.start + heard.end) / 2 * SAMPLE_RATE)
+        shift = newest if middle >= since else feed.timeline.shift(middle)
+        first = round(heard.start * SAMPLE_RATE) + shift
+        last = round(heard.end * SAMPLE_RATE) + shift
+        if first < 0:
+            first = 0
+        if last < first:
+            last = first
+        if last > latest:
+            latest = last
+        words.append(Word(heard.word, first / SAMPLE_RATE, last / SAMPLE_RATE, heard.confidence))
+        if remaining is not words and _counts(session, middle, before):
+            remaining.append(words[-1])
+    utterance = Utterance(
+        name,
+        message.is_final,
+        text,
+        spoken.language,
+        words[0].start,
+        latest / SAMPLE_RATE,
+        spoken.confidence,
+        tuple(words),
+    )
+    return keeping(utterance, remaining)

@@ -1,0 +1,79 @@
+"""How long a provider session waits for what, and when it tries again. Pure: no I/O, no clock.
+
+All times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stt.gladia.options import LinkOptions
+
+
+class Patience:
+    """The deadlines of one session. `flush_by`: when everything should be over; None while the track goes on."""
+
+    def __init__(self, options: LinkOptions, now: float, random: Callable[[], float]) -> None:
+        self.born = now
+        self.not_before = now
+        """The next request is not due before."""
+        self.flush_by: float | None = None
+        self.fetch_from = 0.0
+        """From here until `flush_by` the result is read over REST, should the socket have told no end."""
+        self.fetch_by = 0.0
+        self.down_since: float | None = None
+        """Since when the session has made no progress; None while it does."""
+        self.stalls = 0
+        """Connections in a row that were given up because nothing was received on them."""
+        self._attempts = 0
+        self._options = options
+        self._random = random
+
+    def finish(self, now: float, flush_by: float) -> None:
+        """Everything should be over by `flush_by`, or by an earlier deadline that was set before."""
+        self.flush_by = flush_by if self.flush_by is None else min(self.flush_by, flush_by)
+        self.fetch_from = self.flush_by - min(1.0, max(self.flush_by - now, 0.0) / 4)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the time to flush is up."""
+        return self.flush_by is not None and now >= self.flush_by
+
+    def is_down_for_long(self, now: float) -> bool:
+        """Whether resuming has had its time."""
+        return self.down_since is not None and now >= self.down_since + self._options.resume_deadline_s
+
+    def left(self, now: float, at_most: float) -> float:
+        """Seconds that a request may take."""
+        return at_most if self.flush_by is None else min(at_most, self.flush_by - now)
+
+    def wait_until(self, *, stop_was_sent: bool) -> float:
+        """When there is something to do outside a connection."""
+        times = [self.not_before]
+        if self.flush_by is not None:
+            times.append(self.fetch_from if stop_was_sent else self.flush_by)
+        if self.down_since is not None:
+            times.append(self.down_since + self._options.resume_deadline_s)
+        return min(times)
+
+    def created(self, now: float) -> None:
+        """The session exists: its age and its attempts count from here."""
+        self._attempts, self.not_before, self.down_since = 0, now, now
+        self.born = now
+
+    def progress(self) -> None:
+        """The connection is good for something: after its next drop all patience begins anew."""
+        self.down_since = None
+        self._attempts = 0
+        self.stalls = 0
+
+    def retry_later(self, now: float, at_least: float = 0.0) -> None:
+        """Put the next request off, by `at_least` seconds and longer after each failure."""
+        self._attempts += 1
+        self.not_before = now + max(at_least, self._options.backoff.delay(self._attempts, self._random()))
+
+    def fetch(self, now: float) -> None:
+        """From now on the result is asked for."""
+        self._attempts, self.not_before = 0, now
+        self.fetch_by = now + self._options.fetch_patience_s
+        if self.flush_by is not None:
+            self.fetch_by = min(self.fetch_by, self.flush_by)

@@ -1,0 +1,120 @@
+"""Audio sources whose tracks a test lets appear, speak and end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.clock import Clock
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.transcription import Claimed, Ingest
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    offset: int
+    pcm: bytes
+
+    @property
+    def samples(self) -> int:
+        return len(self.pcm) // 2
+
+
+class FakeTrack:
+    """A speaker whose audio a test hands over with `speak`, as many seconds as it likes at once."""
+
+    def __init__(self, clock: Clock, speaker: Speaker) -> None:
+        self.speaker = speaker
+        self.anchor: datetime | None = None
+        self.complaint: str | None = None
+        self.captions: list[tuple[str, str, bool]] = []
+        self._clock = clock
+        self._coming: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
+        self._samples = 0
+
+    left_out = 0
+
+    def speak(self, seconds: float) -> None:
+        self.anchor = self.anchor or self._clock.now()
+        pcm = bytes(2 * round(seconds * 16_000))
+        self._coming.put_nowait(Chunk(self._samples, pcm))
+        self._samples += len(pcm) // 2
+
+    def hang_up(self) -> None:
+        self._coming.put_nowait(None)
+
+    def fail(self, error: Exception) -> None:
+        """SourceTrouble is foreseen; anything else is a bug of the source."""
+        self._coming.put_nowait(error)
+
+    async def chunks(self) -> AsyncIterator[Chunk]:
+        while (chunk := await self._coming.get()) is not None:
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    def trouble(self) -> str | None:
+        return self.complaint
+
+    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
+        self.captions.append((utterance_id, text, is_final))
+
+    def facts(self) -> Mapping[str, object]:
+        return {"gaps": 0}
+
+
+class FakeSource:
+    """Tracks appear with `appear` and end with `close`."""
+
+    def __init__(self, clock: Clock, claimed: Claimed, speaker: Speaker) -> None:
+        self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{claimed.stream_key}", stream_key=claimed.stream_key)
+        self.closed: str | None = None
+        self.complaint: str | None = None
+        self.speaker = speaker
+        self._clock = clock
+        self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
+        self._tracks: list[FakeTrack] = []
+
+    def appear(self, identity: str | None = None, name: str | None = None) -> FakeTrack:
+        track = FakeTrack(self._clock, Speaker(identity, name) if identity else self.speaker)
+        self._tracks.append(track)
+        self._coming.put_nowait(track)
+        return track
+
+    async def tracks(self) -> AsyncIterator[FakeTrack]:
+        while (track := await self._coming.get()) is not None:
+            yield track
+
+    def trouble(self) -> str | None:
+        return self.complaint
+
+    async def close(self, reason: str) -> None:
+        if self.closed is None:
+            self.closed = reason
+            for track in self._tracks:
+                track.hang_up()
+            self._coming.put_nowait(None)
+
+
+class FakeSources:
+    """Two kinds, `rtmp` and `websocket`; the sources opened so far by session."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.opened: dict[str, FakeSource] = {}
+        self._clock = clock
+        self._keys = itertools.count(1)
+
+    def require(self, kind: str) -> None:
+        if kind not in ("rtmp", "websocket"):
+            raise SourceUnavailable(kind, "use source rtmp")
+
+    def new_key(self, kind: str) -> str | None:
+        return f"key-{next(self._keys)}"
+
+    def open(self, claimed: Claimed, speaker: Speaker) -> FakeSource:
+        source = self.opened[claimed.slug] = FakeSource(self._clock, claimed, speaker)
+        return source

@@ -1,0 +1,244 @@
+"""The ports of `Records`, each on the tables in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRow
+
+from gateway.errors import SessionNotFound, SessionOver
+from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
+from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.records import (
+    NumberedFinal,
+    Participation,
+    SessionRecord,
+    StoreOutcome,
+    TranscriptionRecord,
+)
+
+
+class Port:
+    """On the tables that all ports share."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+
+class MemorySessionRecords(Port):
+    async def create(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
+        tables = self._tables
+        await tables.answer()
+        if space_id is not None and space_id != "default":
+            raise LookupError(space_id)
+        id_ = tables.new_id("session")
+        session = SessionRecord(id_, slug or f"slug-of-{id_}", "CREATED", title, "default", tables.clock.now())
+        tables.sessions[session.slug] = session
+        return session
+
+    async def by_slug(self, slug: str) -> SessionRecord | None:
+        await self._tables.answer()
+        return self._tables.sessions.get(slug)
+
+    async def join(self, session_id: str, speaker: Speaker) -> str:
+        tables = self._tables
+        await tables.answer()
+        session = tables.alive(session_id)
+        if session is None:
+            raise LookupError(session_id)
+        if session.status == "CREATED":
+            tables.sessions[session.slug] = replace(session, status="LIVE")
+        key = session_id, speaker.identity
+        tables.present.setdefault(key, Participation(speaker.identity, speaker.name, "GUEST", tables.clock.now(), None))
+        if key not in tables.participants:
+            tables.participants[key] = tables.new_id("participant")
+        return tables.participants[key]
+
+    async def present(self, session_id: str) -> Sequence[Participation]:
+        await self._tables.answer()
+        return [person for (session, _), person in self._tables.present.items() if session == session_id]
+
+    async def touch(self, session_id: str) -> None:
+        await self._tables.answer()
+        self._tables.activity[session_id] = self._tables.clock.now()
+
+
+class MemoryLeases(Port):
+    async def claim(
+        self,
+        session: SessionRecord,
+        source: str,
+        options: Mapping[str, Any],
+        stream_key: str | None,
+        owner: str,
+        lease_s: float,
+    ) -> tuple[Claimed | None, TranscriptionRecord]:
+        tables = self._tables
+        await tables.answer()
+        if running := tables.active(session.id):
+            return None, tables.record(running)
+        found = tables.alive(session.id)
+        if found is None:
+            raise SessionNotFound(session.slug)
+        if found.is_over:
+            raise SessionOver(session.slug, found.status)
+        now = tables.clock.now()
+        tables.streams.setdefault(session.id, StreamRow(tables.new_id("epoch"), now))
+        row = TranscriptionRow(
+            id=tables.new_id("transcription"),
+            session_id=session.id,
+            slug=session.slug,
+            source=source,
+            options=dict(options),
+            stream_key=stream_key,
+            started_at=now,
+            owner=owner,
+            lease_until=now + timedelta(seconds=lease_s),
+        )
+        tables.transcriptions[row.id] = row
+        return tables.claimed(row), tables.record(row)
+
+    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
+        tables = self._tables
+        await tables.answer()
+        taken = [
+            row
+            for row in tables.transcriptions.values()
+            if row.is_active and (row.lease_until < tables.clock.now() or (own and row.owner == owner))
+        ]
+        for row in taken:
+            if row.lease_until > HANDED_OVER and not (own and row.owner == owner):
+                tables.streams[row.session_id].epoch = tables.new_id("epoch")
+            row.owner, row.fence = owner, row.fence + 1
+            tables.lease(row, lease_s)
+        return [tables.claimed(row) for row in taken]
+
+    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
+        await self._tables.answer()
+        row = self._tables.owned(lease)
+        if row is None or row.owner != owner:
+            return False
+        self._tables.lease(row, lease_s)
+        return True
+
+    async def release(self, lease: Lease, owner: str) -> None:
+        await self.renew(lease, owner, 0.0)
+
+    async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
+        await self._tables.answer()
+        if row := self._tables.owned(lease):
+            row.state = state
+            self._tables.states.append(state)
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
+        await self._tables.answer()
+        if row := self._tables.owned(lease):
+            row.state, row.stopped_at = TranscriptionState.STOPPED, self._tables.clock.now()
+            row.stop_reason, row.finals_complete = reason, finals_complete
+
+
+class MemoryTranscriptionRecords(Port):
+    async def newest(self, slug: str) -> TranscriptionRecord | None:
+        tables = self._tables
+        await tables.answer()
+        session = tables.sessions.get(slug)
+        rows = [row for row in tables.transcriptions.values() if session is not None and row.session_id == session.id]
+        return tables.record(rows[-1]) if rows else None
+
+    async def active(self) -> Sequence[TranscriptionRecord]:
+        await self._tables.answer()
+        return [self._tables.record(row) for row in self._tables.transcriptions.values() if row.is_active]
+
+    async def numbering(self, session_id: str) -> Numbering | None:
+        await self._tables.answer()
+        return self._tables.numbering(session_id)
+
+
+class MemoryHostRecords(Port):
+    async def current(self, transcription_id: str) -> str | None:
+        await self._tables.answer()
+        row = self._tables.transcriptions.get(transcription_id)
+        return row.host if row is not None else None
+
+    async def appoint(self, transcription_id: str, identity: str) -> bool:
+        await self._tables.answer()
+        return self._set(transcription_id, identity)
+
+    async def replace(self, transcription_id: str, before: str | None, after: str | None) -> bool:
+        await self._tables.answer()
+        row = self._tables.transcriptions.get(transcription_id)
+        return row is not None and row.host == before and self._set(transcription_id, after)
+
+    def _set(self, transcription_id: str, identity: str | None) -> bool:
+        row = self._tables.transcriptions.get(transcription_id)
+        if row is None or not row.is_active:
+            return False
+        row.host = identity
+        return True
+
+
+class MemoryFinalRecords(Port):
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables)
+        self.calls = 0
+        """Of `store`, that were answered."""
+
+    async def store(self, finals: Sequence[FinalToStore]) -> StoreOutcome:
+        tables = self._tables
+        await tables.answer()
+        self.calls += 1
+        fenced, gone = set(), set()
+        for final in finals:
+            row = tables.transcriptions.get(final.lease.transcription_id)
+            if row is None or (row.fence, row.session_id) != (final.lease.fence, final.session_id):
+                fenced.add(final.lease.transcription_id)
+            elif tables.alive(final.session_id) is None:
+                gone.add(final.session_id)
+            else:
+                self._store(final)
+        return StoreOutcome(frozenset(fenced), frozenset(gone))
+
+    def _store(self, final: FinalToStore) -> None:
+        stored = self._tables.finals.setdefault(final.session_id, {})
+        known = {one.caption.utterance_id for one in stored.values()}
+        if final.seq not in stored and final.caption.utterance_id not in known:
+            stored[final.seq] = final
+            stream = self._tables.streams[final.session_id]
+            stream.last_seq = max(stream.last_seq, final.seq)
+
+    async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
+        tables = self._tables
+        await tables.answer()
+        known = {stored.caption.utterance_id for finals_ in tables.finals.values() for stored in finals_.values()}
+        known |= {stray.caption.utterance_id for stray in tables.strays}
+        fresh = [final for final in finals if final.caption.utterance_id not in known]
+        tables.strays += fresh
+        return len(fresh)
+
+    async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
+        tables = self._tables
+        await tables.answer()
+        if tables.active(session_id) is not None or tables.alive(session_id) is None:
+            return []
+        numbered = []
+        stream, stored = tables.streams[session_id], tables.finals.setdefault(session_id, {})
+        for stray in [one for one in tables.strays if one.session_id == session_id]:
+            tables.strays.remove(stray)
+            stream.last_seq += 1
+            stored[stream.last_seq] = stray
+            numbered.append(NumberedFinal(stream.last_seq, stray.caption.utterance_id, stray.data))
+        return numbered
+
+    async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
+        await self._tables.answer()
+        self._tables.partials |= {said.utterance_id: (said, participant) for said, participant in captions}
+
+    async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
+        await self._tables.answer()
+        stored = self._tables.finals.get(session_id, {})
+        return [StoredFinal(seq, stored[seq].data) for seq in sorted(stored) if seq > after][:limit]

@@ -1,0 +1,67 @@
+"""A process that transcribes over neighbours in memory, as most tests of transcriptions begin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from support.fakes import FakeTransport, LoopClock, MemoryRecords, Replica
+from support.frames import messages
+
+from gateway.transcription.domain.limits import Limits
+from gateway.transcription.domain.transcription import StartRequest
+from gateway.transcription.usecases.context import RunOptions
+
+SLUG = "abc"
+OPTIONS = RunOptions(owner="replica-1", drain_s=10, lease_s=30, cost_per_minute=0.01)
+
+
+@asynccontextmanager
+async def replica(
+    records: MemoryRecords | None = None, *, session: str | None = SLUG, limits: Limits | None = None, **options: Any
+) -> AsyncIterator[Replica]:
+    """A process that serves until the end of the block, where it must have drained and left no task."""
+    clock = LoopClock()
+    made = Replica(records or MemoryRecords(clock), clock, replace(OPTIONS, **options), limits or Limits())
+    if session is not None and await made.records.sessions.by_slug(session) is None:
+        await made.records.sessions.create(session, None, None)
+    recording = asyncio.create_task(made.recorder.run())
+    sweeping = asyncio.create_task(made.hub.sweep())
+    try:
+        async with made.service.serving():
+            yield made
+    finally:
+        for task in (recording, sweeping):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+    assert made.service.runs == []
+
+
+def start(source: str = "rtmp", slug: str = SLUG, **more: Any) -> StartRequest:
+    return StartRequest(slug, source=source, **more)
+
+
+async def watch(there: Replica, slug: str = SLUG) -> FakeTransport:
+    """The screen of a watcher who reads everything."""
+    transport = FakeTransport()
+    watcher = there.hub.join(slug, transport, lambda code: None)
+
+    async def nothing(after: int, limit: int) -> list[tuple[int, bytes]]:
+        return []
+
+    await there.hub.channel(slug).catch_up(watcher, None, nothing)
+    return transport
+
+
+def told(screen: FakeTransport, kind: str) -> list[dict[str, Any]]:
+    return [message["data"] for message in messages(bytes(screen.arrived)) if message["type"] == kind]
+
+
+async def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not holds():
+            await asyncio.sleep(0.01)

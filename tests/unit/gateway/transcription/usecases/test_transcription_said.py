@@ -1,0 +1,113 @@
+"""What the provider says: numbered once, stored, shown, counted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from support.frames import seqs
+from support.transcribing import SLUG, replica, start, told, until, watch
+
+from gateway.transcription.domain.transcription import TranscriptionState
+from gateway.transcription.usecases.speech import ProviderComplaint, SpeechLost, Translation, Withdrawn
+
+
+async def test_a_final_is_numbered_kept_and_shown() -> None:
+    """From the first audio on it is RUNNING, and the speaker has joined the session."""
+    async with replica() as there:
+        await there.service.start(start(participant_identity="anna", participant_name="Anna"))
+        screen = await watch(there)
+        track = there.source(SLUG).appear()
+        await asyncio.sleep(5)
+        track.speak(2)
+        await until(lambda: there.service.runs[0].state is TranscriptionState.RUNNING)
+        there.link.partial("good", "p:0")
+        there.link.final("Good morning.", "p:0", start=0.5, end=1.5)
+        there.link.final("Again.", "p:1", start=1.5, end=2)
+        await until(lambda: len(there.records.stored(SLUG)) == 2)
+        assert [(final.seq, final.caption.text) for final in there.records.stored(SLUG)] == [
+            (1, "Good morning."),
+            (2, "Again."),
+        ]
+        assert there.records.stored(SLUG)[0].caption.start_ms == 5500
+        assert [said["text"] for said in told(screen, "transcript.partial")] == ["good"]
+        assert [said["participantName"] for said in told(screen, "transcript.final")] == ["Anna", "Anna"]
+        session = await there.records.sessions.by_slug(SLUG)
+        assert session is not None and session.status == "LIVE"
+        assert there.records.stored(SLUG)[0].participant_id is not None
+
+
+async def test_a_repeated_final_is_one_and_a_late_partial_is_none() -> None:
+    """The provider repeats itself after a resume."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).appear().speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        for _ in range(3):
+            there.link.final("Once.", "p:0")
+            there.link.partial("onc", "p:0")
+        there.link.final("Twice.", "p:1")
+        await until(lambda: len(there.records.stored(SLUG)) == 2)
+        assert seqs(bytes(screen.arrived)) == [1, 2]
+        assert told(screen, "transcript.partial") == []
+        [run] = there.service.runs
+        assert (run.counts.finals, run.counts.repeated, run.counts.partials) == (2, 2, 0)
+
+
+async def test_two_speakers_share_one_numbering_and_have_a_meter_each() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        for name in ("anna", "ben"):
+            there.source(SLUG).appear(name).speak(60 if name == "anna" else 61)
+        await until(lambda: len(there.transcriber.links) == 2)
+        for link in there.transcriber.links * 2:
+            link.final(f"I am {link.identity}.")
+        await until(lambda: len(there.records.stored(SLUG)) == 4)
+        assert [final.seq for final in there.records.stored(SLUG)] == [1, 2, 3, 4]
+        used = {one.identity: one for one in await there.service.usage(SLUG)}
+        assert {name: one.duration_minutes for name, one in used.items()} == {"anna": 1, "ben": 2}
+        assert {one.final_transcripts for one in used.values()} == {2}
+
+
+async def test_other_things_that_a_provider_says_are_passed_on() -> None:
+    """Translations, withdrawn words, lost audio, complaints: on the stream or in the figures, never silent."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).appear("anna", "Anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.link.hear(Translation("p:0", "en", "de", "Guten Morgen."))
+        there.link.partial("unsettled", "p:9")
+        await asyncio.sleep(0)
+        there.link.hear(Withdrawn("p:9"))
+        there.link.hear(SpeechLost(3.0, 5.5))
+        there.link.hear(ProviderComplaint("bad audio"))
+        await asyncio.sleep(0)
+        assert told(screen, "translation") == [
+            {
+                "utteranceId": "p:0",
+                "language": "en",
+                "targetLanguage": "de",
+                "text": "Guten Morgen.",
+                "participantIdentity": "anna",
+                "participantName": "Anna",
+            }
+        ]
+        assert [said["text"] for said in told(screen, "transcript.partial")] == ["unsettled", ""]
+        [run] = there.service.runs
+        assert (run.counts.lost_audio_s, run.counts.complaints, run.usage()[0].errors_count) == (2.5, 1, 2)
+
+
+async def test_partials_are_stored_only_where_asked_for() -> None:
+    for stored in (False, True):
+        async with replica(store_partials=stored) as there:
+            await there.service.start(start())
+            there.source(SLUG).appear().speak(1)
+            await until(lambda there=there: bool(there.transcriber.links))
+            there.link.partial("one", "p:0")
+            there.link.partial("one two", "p:0")
+            there.link.partial("settled", "p:1")
+            there.link.final("Settled.", "p:1")
+            await asyncio.sleep(2)
+            texts = {key: said.text for key, (said, _) in there.records.tables.partials.items()}
+            assert texts == ({"p:0": "one two"} if stored else {})
