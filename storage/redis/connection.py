@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         self._posted: list[bytes] = []
         self._waiting: deque[_Pipeline] = deque()
         self._take: Callable[[Reply], None] = self._answer
+        self._listens = False
         self._parser = hiredis.Reader(
             protocolError=hiredis.ProtocolError, replyError=ServerError, notEnoughData=_INCOMPLETE
         )
@@ -95,6 +96,7 @@ class Connection(asyncio.Protocol):
     def listen(self, take: Callable[[Reply], None]) -> None:
         """From here on every reply goes to `take`, which must not raise; only `post` and `ping` are for use then."""
         self._take = take
+        self._listens = True
 
     def write(self, packed: bytes) -> None:
         """Whole commands. What the server does not read yet waits in memory: callers bound what they write."""
@@ -110,7 +112,8 @@ class Connection(asyncio.Protocol):
 
     def ping(self) -> None:
         """Its answer shows as `received`."""
-        self._waiting.append(_Pipeline(1, None))
+        if not self._listens:
+            self._waiting.append(_Pipeline(1, None))
         self.write(_PING)
 
     def cut(self, why: str) -> None:

@@ -34,7 +34,6 @@ class Link:
         self._dial = dial
         self._holder = holder
         self._connection: Connection | None = None
-        self._up = asyncio.Event()
         self._ended = False
 
     @property
@@ -62,7 +61,6 @@ class Link:
         connection = await self._dial()
         try:
             self._connection = connection
-            self._up.set()
             self._holder.opened(connection)
             await self._watch(connection)
         finally:
@@ -85,13 +83,6 @@ class Link:
                     connection.ping()
                 case Verdict.CUT:
                     connection.cut("the server is silent")
-
-    async def connected(self) -> Connection:
-        """Wait for one; the caller has a deadline."""
-        while (connection := self.connection) is None:
-            self._up.clear()
-            await self._up.wait()
-        return connection
 
     def end(self) -> None:
         """No further attempt; the connection is cut."""

@@ -179,6 +179,7 @@ class Publisher:
             if isinstance(reply, ServerError):
                 self._counters.dropped += 1
                 self._refused(reply)
+                self.directory.doubt()
             else:
                 self._counters.published += 1
                 self._receivers(message.channel.decode(), reply)

@@ -12,6 +12,7 @@ from support.gateway import free_port
 from support.redis_server import RedisCluster, RedisServer, running_redis, running_sentinel
 from support.tools import needs
 
+from storage.redis import directory
 from storage.redis.bus import Bus, open_bus
 from storage.redis.topology import slot_of
 from storage.redis.url import BadRedisUrl
@@ -126,6 +127,24 @@ async def test_a_cluster_that_moves_a_channel(cluster: RedisCluster) -> None:
         await until(lambda: notes.heard(channel)[-1] == b"after")
         assert not any(notes.has("lost", other) for other in CHANNELS[1:])  # the rest has noticed nothing
         assert bus.is_up
+
+
+async def test_who_only_publishes_follows_a_channel_that_moves(
+    cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "POLL_S", 3_600)  # only the server's answer tells
+    async with connected_bus(cluster.url) as (bus, notes):
+        channel = CHANNELS[0]
+        await published(bus, channel, b"x")
+        numbers = [node.ask("CLUSTER", "KEYSLOT", channel) for node in cluster.nodes]
+        assert numbers == [f":{slot_of(channel.encode())}\r\n"] * 3
+        for to in cluster.nodes:  # it lay on one of them before
+            cluster.move(slot_of(channel.encode()), to)
+            before = bus.counters.published
+            async with asyncio.timeout(20):
+                while bus.counters.published == before:
+                    await published(bus, channel, b"y")
+        assert bus.counters.dropped >= 2 and not notes.has("down")
 
 
 async def test_a_cluster_goes_on_without_one_of_its_servers(cluster: RedisCluster) -> None:

@@ -117,6 +117,22 @@ def test_a_transport_that_comes_after_the_end_is_dropped() -> None:
     run_virtually(play())
 
 
+def test_who_listens_gets_every_reply_and_pings_leave_nothing_behind() -> None:
+    async def scene(connection: Connection, wire: Wire) -> None:
+        replies: list[Any] = []
+        connection.listen(replies.append)
+        for _ in range(1_000):
+            connection.ping()
+            connection.data_received(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n")
+        connection.post(b"a")
+        connection.post(b"b")
+        await asyncio.sleep(0)
+        assert replies == [[b"pong", b""]] * 1_000 and not connection._waiting
+        assert wire.written[-1] == b"ab" and connection.received == 20 * 1_000
+
+    played(scene)
+
+
 def test_what_waits_for_an_answer_is_bounded() -> None:
     async def scene(connection: Connection, wire: Wire) -> None:
         for _ in range(MOST_WAITING):
