@@ -141,5 +141,5 @@ def _answer(status: int, kind: type | None) -> dict[str, Any]:
 
 
 def _camel(path: str) -> str:
-    parts = path.replace("{", "").replace("}", "").replace(".", "/").split("/")
+    parts = path.replace("{", "").replace("}", "").replace(".", "/").replace("-", "/").split("/")
     return "".join(part[:1].upper() + part[1:] for part in parts if part)

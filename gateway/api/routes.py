@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from gateway import names
 from gateway.api import schemas, views
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route, document
@@ -170,8 +171,8 @@ class Api:
                     region=body.region,
                 ),
                 cost_cap_usd=body.cost_cap_usd,
-                participant_identity=body.participant_identity,
-                participant_name=body.participant_name,
+                participant_identity=names.identity(body.participant_identity, "participantIdentity"),
+                participant_name=names.name(body.participant_name, "participantName"),
             )
         )
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
@@ -263,7 +264,7 @@ class Api:
         session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
-        access.check_session(session.slug, session.space_id)
+        await self.endpoint.policy.admit(access, session.slug, session.space_id)
         return session
 
     async def _pages(self, session_id: str, first: Sequence[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:

@@ -74,6 +74,8 @@ async def open_sessions(
             UpkeepOptions(replica.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
             join_starts=settings.join_source,
             own_tables=replica.own_tables,
+            most_participants=settings.max_participants,
+            audio=_audio_tokens(replica),
             follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
             erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
         )
@@ -135,6 +137,16 @@ def _room_tokens(settings: Settings) -> RoomTokens | None:
         Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
         timedelta(hours=settings.room_token_hours),
     )
+
+
+def _audio_tokens(replica: Replica) -> RoomTokens | None:
+    settings = replica.settings
+    if not settings.api_tokens:
+        return None  # `gateway maintain` needs none
+    from gateway.sessions.infra.room_tokens import AudioPasses
+
+    lifetime = timedelta(hours=settings.room_token_hours)
+    return AudioPasses(replica.addresses.http_url, settings.api_tokens, replica.clock, lifetime)
 
 
 def _blob_options(settings: Settings) -> BlobOptions:
