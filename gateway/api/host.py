@@ -50,7 +50,7 @@ class HostApi:
                   "Make a participant the host of a transcription that is fed by browsers",
                   credential="watch", body=HostBody, needs_body=False, parameters=(_SLUG,),
                   answers={200: HostView, 400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem,
-                           413: Problem, 503: Problem}, tag="sessions"),
+                           413: Problem, 503: Problem}, tag="sessions", audit="host"),
         ]  # fmt: skip
 
     async def appoint(self, request: web.Request) -> web.Response:

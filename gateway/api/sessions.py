@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway import names
 from gateway.api import session_schemas as schemas
 from gateway.api import views
+from gateway.api.audit import KEY_READ
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import StartAnswer
@@ -63,10 +64,11 @@ class SessionsApi:
                   answers={200: schemas.SessionView, **base}, tag=tag),
             Route("DELETE", "/api/sessions/{slug}", self.delete, "Delete a session and all that belongs to it; billing "
                   "records are kept elsewhere", credential="user", parameters=(SLUG,),
-                  answers={200: schemas.Deleted, **base}, tag=tag),
+                  answers={200: schemas.Deleted, **base}, tag=tag, audit="delete"),
             Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
                   "stopped, its transcript written as a document, its analysis scheduled; idempotent",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag),
+                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag,
+                  audit="end"),
             Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
                   credential="guest", parameters=(SLUG,
                   Parameter("identity", "query", "name in the room; needed unless the credential says it", _WORD),
@@ -77,7 +79,7 @@ class SessionsApi:
                   answers={200: schemas.RoomPassView, **base, 409: problem, 429: problem}, tag=tag),
             Route("POST", "/api/sessions/{slug}/join-token", self.renew_join_token, "A new join token, which guests "
                   "must show from now on; former ones are good no more", credential="user", parameters=(SLUG,),
-                  answers={200: schemas.JoinTokenView, **base, 409: problem}, tag=tag),
+                  answers={200: schemas.JoinTokenView, **base, 409: problem}, tag=tag, audit="join token"),
             Route("POST", "/api/sessions/{slug}/participants/join", self.join, "A participant is in the room; the "
                   "first join makes the session LIVE and begins its transcription", credential="guest",
                   parameters=(SLUG,), body=schemas.JoinBody, needs_body=False,
@@ -91,9 +93,10 @@ class SessionsApi:
             Route("POST", "/api/sessions/{slug}/transcription/start", self.transcribe, "Start transcribing a session "
                   "that is live; idempotent", credential="user", parameters=(SLUG,), body=schemas.SessionStartBody,
                   needs_body=False, answers={200: StartAnswer, 201: StartAnswer, **written, 402: problem, 409: problem,
-                                             429: problem}, tag=tag),
+                                             429: problem}, tag=tag, audit="start"),
             Route("GET", "/api/sessions/{slug}/segments", self.segments, "What was said, as the app's table has it",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.SegmentList, **base}, tag=tag),
+                  credential="user", parameters=(SLUG,), answers={200: schemas.SegmentList, **base}, tag=tag,
+                  audit="export"),
             Route("POST", "/api/sessions/{slug}/segments", self.append, "Add or change one utterance that no "
                   "transcription of ours has heard; a final is never undone", credential="user", parameters=(SLUG,),
                   body=schemas.SegmentBody, answers={200: schemas.SegmentView, **written}, tag=tag),
@@ -192,6 +195,7 @@ class SessionsApi:
         caller = await self._known(request)
         body, warnings = await read_body_warned(request, schemas.SessionStartBody, default=b"{}")
         begun = await self.sessions.transcribe(caller, _slug(request), body.source)
+        request[KEY_READ] = begun.ingest is not None and begun.ingest.stream_key is not None
         return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
 
     async def segments(self, request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from gateway.api.analysis import AnalysisApi
+from gateway.api.audit import AuditApi
 from gateway.api.errors import problems
 from gateway.api.host import HostApi
 from gateway.api.limits import LimitsApi
@@ -48,7 +49,8 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
 
 
 def _api(wings: Wings, metrics: Metrics) -> Api:
-    transcription, live = wings.transcription, wings.live
+    transcription, live, proxies = wings.transcription, wings.live, wings.replica.settings.trusted_proxies
+    audit = AuditApi(wings.sessions.audit, live.check_credential, proxies)
     return Api(
         transcriptions=transcription.transcriptions,
         records=transcription.records,
@@ -64,7 +66,8 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
         document=wings.sessions.finaliser.document,
-        more=_more_routes(wings),
+        more=(*_more_routes(wings), *audit.routes()),
+        noted=audit.noted,
     )
 
 

@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from gateway.analysis.analyse import Analyses
 from gateway.app.replica import Replica
+from gateway.archive.audit import Audit
+from gateway.archive.audits import PostgresTrail
 from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
@@ -48,6 +50,7 @@ class SessionsWing:
     module: SessionsModule
     finaliser: Finaliser
     retention: Retention
+    audit: Audit
 
 
 @asynccontextmanager
@@ -79,7 +82,8 @@ async def open_sessions(
             follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
             erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
         )
-        yield SessionsWing(module, finaliser, Retention(deletions, finaliser, clock, settings.retention_days))
+        retention = Retention(deletions, finaliser, clock, settings.retention_days)
+        yield SessionsWing(module, finaliser, retention, Audit(PostgresTrail(database), clock, settings.audit_days))
 
 
 @asynccontextmanager
