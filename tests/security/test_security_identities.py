@@ -259,3 +259,25 @@ async def test_guests_speak_without_livekit_with_a_token_of_their_own(
             assert await connection.fetchval("SELECT count(*) FROM \"Participant\" WHERE identity = 'gus'") == 1
         finally:
             await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("identity", "name", "taken"),
+    [
+        ("user-1", "山田\u3000太郎", True),
+        ("user-2", "علی\u200cرضا", True),
+        ("user-3", "\U0001f469\u200d\U0001f4bb Dana", True),
+        ("a/b?c#d%20", "Jean\u00a0Luc", True),
+        ("user-4", "Anna\nB: fake", False),
+        ("a\x00b", "x", False),
+        ("user-5", "\u202e\u05d3\u05df", False),
+    ],
+)
+async def test_who_may_join_under_a_name_may_speak_under_it(
+    gateway: InProcess, identity: str, name: str, taken: bool
+) -> None:
+    slug = await gateway.session()
+    await gateway.start(slug, source="websocket")
+    joined = await call(gateway, "POST", f"/{slug}/participants/join", TOKEN, identity=identity, name=name)
+    assert (joined.status == 200) is taken
+    assert await speak(gateway, slug, TOKEN, identity=identity, name=name) == (None if taken else 4522)
