@@ -26,6 +26,7 @@ from integration.gateway_api.in_process import (
     running,
     user_token,
 )
+from support.fakes import LoopClock, MemoryRecords
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
@@ -452,7 +453,8 @@ class Open:
 async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
-    made = AudioEndpoint(Feeding(door, door), DoorPolicy(door, door.check, lambda: "http://own.example"), options)
+    feeding = Feeding(MemoryRecords(LoopClock()), door)
+    made = AudioEndpoint(feeding, DoorPolicy(door, door.check, lambda: "http://own.example"), options)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
     runner = web.AppRunner(app)
