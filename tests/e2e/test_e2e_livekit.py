@@ -15,8 +15,8 @@ from support.builds import npm_packages
 from support.gateway import Running, gateway_process, words_in_order
 from support.livekit import KEY, SECRET, LivekitServer
 
-from stt.local.scripted import speak
-from stt.local.server import LocalServer
+from stt.local.scripted import ScriptedEngine, speak
+from stt.local.server import LocalOptions, LocalServer
 
 PAGE = Path(__file__).parent / "livekit_page"
 CLIENT = Path(__file__).parents[2] / "clients" / "js"
@@ -44,6 +44,13 @@ async def origin() -> AsyncIterator[str]:
     await site.start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[LocalServer]:
+    """It understands words that a jitter buffer has stretched."""
+    async with LocalServer(LocalOptions(engine=ScriptedEngine(jittery=True), api_key="right-key")) as server:
+        yield server
 
 
 @pytest.fixture
