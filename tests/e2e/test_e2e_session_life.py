@@ -78,7 +78,7 @@ async def in_room(room_pass: dict[str, str], identity: str) -> AsyncIterator[Per
         await person.leave()
 
 
-async def until(look: Any, within_s: float = 30.0) -> Any:
+async def until(look: Any, within_s: float = 60) -> Any:
     async with asyncio.timeout(within_s):
         while not (found := await look()):
             await asyncio.sleep(0.1)

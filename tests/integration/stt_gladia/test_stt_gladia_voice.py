@@ -66,7 +66,7 @@ class Speaker:
             await asyncio.sleep(len(piece) / 2 / RATE)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.02)
 
