@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
+from stt.gladia.lenient import clean
+
+_MOST_SAID: Final = 300  # characters of an error
 _ADD_ONS: Final = frozenset(
     {"translation", "named_entity_recognition", "sentiment_analysis", "post_summarization", "post_chapterization"}
 )
@@ -40,3 +43,14 @@ def kind_of(about: str, code: str, message: str) -> str:
         return _BY_CODE[code]
     found = next((kind for kind, words in _BY_WORDS if words.search(message)), None)
     return found or ("audio" if about == "audio_chunk" else "engine")
+
+
+def reason(error: Any, unknown: str = "unspecified") -> tuple[str, str]:
+    """What an error says, and its code: text, or an object with a message, an exception, a code or a status."""
+    if isinstance(error, str):
+        return clean(error)[:_MOST_SAID] or unknown, ""
+    told = error if isinstance(error, dict) else {}
+    given = [told.get(key) for key in ("message", "exception", "code", "status_code")]
+    said = [clean(str(one))[:_MOST_SAID] for one in given if isinstance(one, str | int) and one != ""]
+    codes = [str(one)[:_MOST_SAID] for one in given[2:] if isinstance(one, str | int)]
+    return said[0] if said else unknown, codes[0] if codes else ""

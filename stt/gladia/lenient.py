@@ -26,6 +26,12 @@ _INVISIBLE: Final = re.compile(
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
 )
 _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_TYPE: Final = re.compile(
+    r'"type"\s*:\s*"(audio_chunk|stop_recording|transcript|speech_start|speech_end|translation'
+    r'|named_entity_recognition|sentiment_analysis|post_final_transcript|end_session|error)"'
+)
+_PARTIAL: Final = re.compile(r'"is_final"\s*:\s*false')
+_LOOKED_AT: Final = 100_000  # characters of a message that cannot be read
 
 
 def clean(text: str) -> str:
@@ -42,6 +48,16 @@ def decode(raw: str | bytes) -> Any:
     """The JSON value, its strings clean and its numbers finite or None. Raises: ValueError, RecursionError."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     return _finite(json.loads(_shallow(text.lstrip("\ufeff")), strict=False, parse_int=_number))
+
+
+def told_by(text: str | bytes) -> tuple[str, bool]:
+    """The type of a message that cannot be read, and whether a final may have been in it."""
+    start = text[:_LOOKED_AT] if isinstance(text, str) else text[:_LOOKED_AT].decode("utf-8", "replace")
+    found = _TYPE.search(start)
+    kind = found[1] if found else "other"
+    if kind == "transcript":
+        return kind, '"utterance"' in start and not _PARTIAL.search(start)
+    return kind, kind == "post_final_transcript"
 
 
 def read(value: Any, wanted: Any) -> Any:

@@ -7,7 +7,6 @@ message that lacks what it is for raises MalformedMessage.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import msgspec
 
 from stt.errors import MalformedMessage
 from stt.gladia import lenient
+from stt.gladia.complaints import reason
 
 STOP: Final = '{"type":"stop_recording"}'
 # An empty chunk keeps an idle connection: the service drops one after 30 s without audio.
@@ -33,13 +33,6 @@ _ACK_PREFIX: Final = '{"type":"audio_chunk"'
 _TRANSCRIPT_PREFIX: Final = '{"type":"transcript"'
 _ESCAPED_NUL: Final = rb"\u0000"
 
-_TYPE: Final = re.compile(
-    r'"type"\s*:\s*"(audio_chunk|stop_recording|transcript|speech_start|speech_end|translation'
-    r'|named_entity_recognition|sentiment_analysis|post_final_transcript|end_session|error)"'
-)
-_PARTIAL: Final = re.compile(r'"is_final"\s*:\s*false')
-_LOOKED_AT: Final = 100_000  # characters of a message that cannot be read
-_MOST_SAID: Final = 300  # characters of an error
 _LONGEST_CODE: Final = 35  # of a language, with script and region
 
 
@@ -430,7 +423,7 @@ def parse(text: str | bytes) -> Message:
     try:
         return _odd(text)
     except (ValueError, RecursionError) as error:
-        kind, may_be_final = _told_by(text)
+        kind, may_be_final = lenient.told_by(text)
         raise MalformedMessage(kind, str(error), may_be_final=may_be_final) from error
 
 
@@ -467,7 +460,7 @@ def _message(envelope: _Envelope, is_empty: bool, read: Callable[[Any], Any]) ->
         case "audio_chunk":
             return _acknowledged(_Ack(envelope.acknowledged, envelope.error, None if is_empty else read(_AckData)))
         case _ if envelope.error is not None and is_empty:
-            return Complaint(envelope.type, *_reason(envelope.error))
+            return Complaint(envelope.type, *reason(envelope.error))
         case "transcript":
             found: Transcribed = read(Transcribed)
             return found
@@ -480,13 +473,8 @@ def _message(envelope: _Envelope, is_empty: bool, read: Callable[[Any], Any]) ->
         case "translation":
             said: _TranslationData = read(_TranslationData)
             spoken = said.translated_utterance
-            return Translated(
-                str(said.utterance_id),
-                spoken.channel,
-                said.original_language,
-                said.target_language,
-                spoken.visible_text,
-            )
+            about, text = str(said.utterance_id), spoken.visible_text
+            return Translated(about, spoken.channel, said.original_language, said.target_language, text)
         case "named_entity_recognition" | "sentiment_analysis":
             note: _AnnotationData = read(_AnnotationData)
             return Noted(envelope.type, str(note.utterance_id), tuple(note.results or ()))
@@ -496,7 +484,7 @@ def _message(envelope: _Envelope, is_empty: bool, read: Callable[[Any], Any]) ->
             return SessionEnded()
         case "error":
             told = None if is_empty else read(Any)
-            return Complaint("error", *_reason(told or {"message": envelope.message, "code": envelope.code}))
+            return Complaint("error", *reason(told or {"message": envelope.message, "code": envelope.code}))
         case other:
             return Ignored(other)
 
@@ -506,25 +494,4 @@ def _acknowledged(ack: _Ack) -> Message:
         return ack.data.byte_range
     if ack.acknowledged and ack.error is None:
         raise ValueError("an acknowledgement of nothing")
-    return AudioRefused(*_reason(ack.error, "no reason given"))
-
-
-def _reason(error: Any, unknown: str = "unspecified") -> tuple[str, str]:
-    """What an error says, and its code: text, or an object with a message, an exception, a code or a status."""
-    if isinstance(error, str):
-        return lenient.clean(error)[:_MOST_SAID] or unknown, ""
-    told = error if isinstance(error, dict) else {}
-    given = [told.get(key) for key in ("message", "exception", "code", "status_code")]
-    said = [lenient.clean(str(one))[:_MOST_SAID] for one in given if isinstance(one, str | int) and one != ""]
-    codes = [str(one)[:_MOST_SAID] for one in given[2:] if isinstance(one, str | int)]
-    return said[0] if said else unknown, codes[0] if codes else ""
-
-
-def _told_by(text: str | bytes) -> tuple[str, bool]:
-    """The type of a message that cannot be read, and whether a final may have been in it."""
-    start = text[:_LOOKED_AT] if isinstance(text, str) else text[:_LOOKED_AT].decode("utf-8", "replace")
-    found = _TYPE.search(start)
-    kind = found[1] if found else "other"
-    if kind == "transcript":
-        return kind, '"utterance"' in start and not _PARTIAL.search(start)
-    return kind, kind == "post_final_transcript"
+    return AudioRefused(*reason(ack.error, "no reason given"))
