@@ -32,6 +32,11 @@ class Run(NamedTuple):
     sample_rate: int
     samples: Mono
 
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self.samples) / self.sample_rate
+
 
 class PacketDecoder:
     """One codec with one configuration; a changed `AudioFormat` needs a new decoder.

@@ -91,11 +91,22 @@ class VoicedLink:
         self._voice = voice
         self._gate = gate
         self._identity = identity
+        self._end = 0  # of the last chunk
         self._unanswered = Unanswered(voice.options.mute_s)
 
     def send(self, offset: int, pcm: bytes) -> None:
-        """Through the gate; in shadow and off mode everything is sent, and the gate only counts."""
+        """Through the gate; in shadow and off mode everything is sent, and the gate only counts.
+
+        Silence has a clock of its own: where the source delivers nothing (an empty chunk, or a gap), the rest of the
+        hang-over follows the speech all the same, so that the provider ends the utterance.
+        """
         chunk = Chunk(offset, pcm)
+        if not pcm:
+            self._fall_silent(self._gate.stall())
+            return
+        if 0 < self._end < offset:
+            self._fall_silent(self._gate.stall(offset - self._end))
+        self._end = chunk.end
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
         ready = self._gate.push(chunk)
@@ -117,6 +128,10 @@ class VoicedLink:
             self._unanswered.sent(passed, speech)
             if self._unanswered.may_renew():
                 self._renew()
+
+    def _fall_silent(self, samples: int) -> None:
+        if samples:
+            self.link.fall_silent(samples)
 
     def _renew(self) -> None:
         self._voice.counts.renewals += 1
