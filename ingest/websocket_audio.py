@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from ingest.arrival_clock import ArrivalClock
+from ingest.downmix import Downmix
 from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Chunker
 from ingest.resample import Resampler
 from ingest.stall import StallWatch
@@ -28,6 +29,7 @@ HOLE_S: Final = 0.25
 # What comes within this time tells: a backlog comes faster than it was spoken, by this much.
 DOUBT_S: Final = 0.15
 BACKLOG_S: Final = 0.08
+_FULL_SCALE: Final = np.float32(1 << 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class PcmTrack:
         self._began = 0.0
         self._clock = ArrivalClock()
         self._resampler = Resampler(format.sample_rate)
+        self._downmix = Downmix(format.sample_rate)
         self._chunker = Chunker()
         self._held: deque[Chunk] = deque()
         self._news = asyncio.Event()  # for the consumer
@@ -166,7 +169,10 @@ class PcmTrack:
 
     def _place(self, pcm: bytes, now: float) -> None:
         samples = np.frombuffer(pcm, "<i2")
-        ready = self._resampler.push(samples.reshape(-1, 2) if self.format.channels == 2 else samples)
+        if self.format.channels == 2:
+            sides = samples.reshape(-1, 2).T.astype(np.float32) / _FULL_SCALE
+            samples = np.rint(self._downmix.mix(*sides) * _FULL_SCALE).astype(np.int16)
+        ready = self._resampler.push(samples)
         gap = self._clock.arrived(len(ready) // SAMPLE_BYTES, now - self._began)
         chunks: list[Chunk] = []
         if gap:

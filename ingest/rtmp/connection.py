@@ -213,17 +213,17 @@ class Connection(asyncio.BufferedProtocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, fault: str | None = None) -> None:
         self._quiet_since = self._loop.time()
         if self._publisher is not None:
-            self._publisher.end(reason)
+            self._publisher.end(reason, fault)
             self._publisher = None
 
     def _fail(self, reason: str, message: str, ended_because: str | None = None) -> None:
         if self._leaving_at is None:
             self._leaving_at = self._loop.time()
             self._server.blame(self.peer, reason, message)
-            self._end(ended_because or message)
+            self._end(ended_because or message, message)
         self._transport.abort()
 
     def _leave(self) -> None:

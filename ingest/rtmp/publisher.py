@@ -42,6 +42,8 @@ class Publisher:
         self.metadata: Mapping[str, object] = {}
         self.has_video = False
         self.ended_because: str | None = None
+        self.fault: str | None = None
+        """What the publisher did wrong, if it was thrown out for it."""
         self._buffer_bytes, self._buffer_packets = buffer_bytes, buffer_packets
         self._clock, self._full, self._emptied, self._closed = clock, full, emptied, closed
         self._packets: list[AudioPacket] = []
@@ -98,8 +100,8 @@ class Publisher:
             self._held_back = True
             self._full()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, fault: str | None = None) -> None:
         """For the server: nothing more will arrive. The first reason stands."""
         if self.ended_because is None:
-            self.ended_because = reason
+            self.ended_because, self.fault = reason, fault
             self._news.set()

@@ -68,9 +68,15 @@ class Voice:
         """Seconds of speech without any text, worst track."""
         return max((link.unanswered_s for link in self._open), default=0.0)
 
-    def link(self, open_link: Callable[[Callable[[LinkEvent], None]], GladiaLink], identity: str) -> VoicedLink:
-        """`open_link` is given what is to hear every event before others do."""
-        voiced = VoicedLink(self, Gate(self._detector(), GateOptions(hang_over_s=self.options.hang_over_s)), identity)
+    def link(
+        self,
+        open_link: Callable[[Callable[[LinkEvent], None]], GladiaLink],
+        identity: str,
+        endpointing_s: float | None = None,
+    ) -> VoicedLink:
+        """`open_link` is given what is to hear every event before others do. `endpointing_s`: this track's."""
+        hang_over_s = max(self.options.hang_over_s, (endpointing_s or 0.0) + MARGIN_S)
+        voiced = VoicedLink(self, Gate(self._detector(), GateOptions(hang_over_s=hang_over_s)), identity)
         voiced.link = open_link(voiced.hear)
         self._open.add(voiced)
         return voiced

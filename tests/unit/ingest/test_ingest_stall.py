@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -70,7 +71,7 @@ def test_an_uplink_that_stalled_and_catches_up_leaves_no_gap(held_s: float) -> N
     late = [(max(at, 2 + held_s), piece) for at, piece in talk(2, held_s + 1)]
     found = run_virtually(heard_of(talk(0, 2) + late, 20))
     audio = [chunk for _, chunk in found if chunk.pcm]
-    assert all(after.offset == before.end for before, after in zip(audio, audio[1:], strict=False))
+    assert all(after.offset == before.end for before, after in pairwise(audio))
     assert audio[-1].end == (3 + held_s) * SAMPLE_RATE
 
 
@@ -96,9 +97,7 @@ def test_generated_talk_and_pauses_keep_their_times(turns: list[tuple[float, flo
         at = sends[-1][0] + pause_s + piece
     found = run_virtually(heard_of(sends, at + 3))
     audio = [chunk for _, chunk in found if chunk.pcm]
-    starts = [audio[0].offset] + [
-        after.offset for before, after in zip(audio, audio[1:], strict=False) if after.offset > before.end
-    ]
+    starts = [audio[0].offset] + [after.offset for before, after in pairwise(audio) if after.offset > before.end]
     assert [start / SAMPLE_RATE for start in starts] == pytest.approx(begins, abs=0.3)
     assert sum(chunk.samples for chunk in audio) == sum(round(piece * SAMPLE_RATE) for _, piece in sends)
 
