@@ -22,6 +22,8 @@ SAMPLE_RATES: Final = range(8_000, 48_001)
 CHANNELS: Final = range(1, 3)
 # How far the audio may run ahead of the time it takes to speak it: jitter, and what a page had buffered during a cut.
 AHEAD_S: Final = 5.0
+# A file is that far ahead at once; what takes longer is a microphone whose sample rate is not the one that was said.
+LIVE_S: Final = 1.0
 # Chunks that wait for the consumer; then no more is read from the sender.
 HELD_CHUNKS: Final = 100
 # A hole in the deliveries of this length is doubted: time passed unrecorded, or was the audio held up?
@@ -94,6 +96,8 @@ class PcmTrack:
         self.format = format
         self.anchor: datetime | None = None
         self.taken = 0
+        self.runs_fast = False
+        """Audio comes somewhat faster than it is spoken: not a file, rather a wrong sample rate."""
         self.stats = PcmTrackStats()
         self._monotonic = monotonic
         self._wall = wall
@@ -214,6 +218,8 @@ class PcmTrack:
                 break
             self.stats.holds += not waited
             waited = True
+            if self.stats.holds == 1 and not is_full:
+                self.runs_fast = self._monotonic() - self._began - (self._age_s or 0.0) >= LIVE_S
             self._moved.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if is_full else ahead_s - AHEAD_S):

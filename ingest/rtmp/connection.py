@@ -106,9 +106,9 @@ class Connection(asyncio.BufferedProtocol):
                 if self._publisher is not None:
                     self._publisher.metadata = event.values
             else:
-                self._note_video()
+                self._note()
                 self._end("unpublished")
-        self._note_video()
+        self._note()
         self._send()
         if self._protocol.refused:
             self._end("asked to play")
@@ -190,7 +190,10 @@ class Connection(asyncio.BufferedProtocol):
         )
         self._server.begin(self, self._publisher, asked.query)
 
-    def _note_video(self) -> None:
+    def _note(self) -> None:
+        if self._publisher is not None:
+            self._publisher.abandoned_messages = self._protocol.abandoned
+            self._publisher.repeated_publishes = self._protocol.repeated_publishes
         video_bytes = self._protocol.video_bytes
         if video_bytes != self._video_bytes:
             self._counters.video_bytes_skipped += video_bytes - self._video_bytes

@@ -41,6 +41,8 @@ class Publisher:
         self.peer = peer
         self.metadata: Mapping[str, object] = {}
         self.has_video = False
+        # What the publisher did that is no use, and no harm either.
+        self.abandoned_messages = self.repeated_publishes = 0
         self.ended_because: str | None = None
         self.fault: str | None = None
         """What the publisher did wrong, if it was thrown out for it."""

@@ -251,8 +251,8 @@ class _Published:
         if stats.samples or stats.decode_errors < UNDECODABLE_PACKETS:
             return None
         return (
-            f"{stats.decode_errors} audio packets of the encoder came and none can be decoded: it has not sent its "
-            "codec's configuration, or sends something else; restart its stream, with audio codec AAC"
+            "audio of the encoder comes and none of it can be decoded: it has not sent its codec's configuration, or "
+            "sends something else; restart its stream, with audio codec AAC"
         )
 
     def turned_away(self) -> str | None:
@@ -269,4 +269,9 @@ class _Published:
         """An encoder shows nothing."""
 
     def facts(self) -> Mapping[str, object]:
-        return {"peer": self.publisher.peer, **asdict(self._track.stats)}
+        publisher = self.publisher
+        odd = {
+            "abandoned_messages": publisher.abandoned_messages,
+            "repeated_publishes": publisher.repeated_publishes,
+        }
+        return {"peer": publisher.peer, **odd, **asdict(self._track.stats)}

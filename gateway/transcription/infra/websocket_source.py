@@ -69,7 +69,16 @@ class WebsocketSource:
             yield sender
 
     def trouble(self) -> str | None:
-        return self._recent.told(self._clock.monotonic())
+        now = self._clock.monotonic()
+        for identity, sender in self._senders.items():
+            if sender.track.runs_fast:
+                rate = sender.track.format.sample_rate
+                self._recent.note(
+                    f"the audio of {identity!r} comes faster than it is spoken; if it is no file, "
+                    f"its sampleRate is not {rate}",
+                    now,
+                )
+        return self._recent.told(now)
 
     async def close(self, reason: str) -> None:
         if not self._closed:
