@@ -204,6 +204,8 @@ class PcmTrack:
         self._hold(self._chunker.push(before) + self._chunker.skip(gap))
 
     def _stalled(self) -> None:
+        if len(self._held) >= HELD_CHUNKS:  # it is we who do not read
+            return
         self._settle(self._fed_at)
         self._leave(0)
         self._hold(self._chunker.stall())
