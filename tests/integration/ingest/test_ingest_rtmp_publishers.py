@@ -68,7 +68,7 @@ async def test_ffmpeg_with_aac_and_video(serve: Serve, program: Program) -> None
 @pytest.mark.parametrize(
     ("codec", "rate"),
     [
-        ("aac", 44_100), ("libmp3lame", 44_100), ("libmp3lame", 22_050),
+        ("aac", 44_100), ("aac", 7_350), ("libmp3lame", 44_100), ("libmp3lame", 22_050),
         ("pcm_alaw", 8_000), ("pcm_mulaw", 8_000), ("pcm_s16le", 44_100),
     ],
 )  # fmt: skip
