@@ -10,9 +10,9 @@ from typing import Final
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
 from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd
 from ingest.gate import Detector, Gate, GateOptions
-from ingest.pcm import Chunk
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink
 from stt.gladia.events import Heard, LinkEvent
@@ -100,19 +100,18 @@ class VoicedLink:
         self._end = 0  # of the last chunk
         self._unanswered = Unanswered(voice.options.mute_s)
 
-    def send(self, offset: int, pcm: bytes) -> None:
+    def send(self, chunk: AudioChunk) -> None:
         """Through the gate; in shadow and off mode everything is sent, and the gate only counts.
 
         Silence has a clock of its own: where the source delivers nothing (an empty chunk, or a gap), the rest of the
         hang-over follows the speech all the same, so that the provider ends the utterance.
         """
-        chunk = Chunk(offset, pcm)
-        if not pcm:
+        if not chunk.pcm:
             self._fall_silent(self._gate.stall())
             return
-        if 0 < self._end < offset:
-            self._fall_silent(self._gate.stall(offset - self._end))
-        self._end = chunk.end
+        if 0 < self._end < chunk.offset:
+            self._fall_silent(self._gate.stall(chunk.offset - self._end))
+        self._end = chunk.offset + chunk.samples
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
         ready = self._gate.push(chunk)

@@ -78,7 +78,7 @@ async def test_ffmpeg_with_other_sound(serve: Serve, program: Program, codec: st
     code, errors = await ffmpeg(program, server, f"{sine(600, 2, rate)} -c:a {codec} -ac 1")
     assert code == 0, errors
     heard = await desk.ended()
-    assert heard.seconds == pytest.approx(2.0, abs=0.1)
+    assert heard.seconds == pytest.approx(2.0, abs=0.1 + 1024 / rate)
     assert heard.pitch() == pytest.approx(600, abs=1)
     assert heard.track.stats.decode_errors == 0
 
@@ -100,7 +100,7 @@ async def test_ffmpeg_in_real_time_is_anchored_when_it_began(serve: Serve, progr
     server, desk = await serve()
     publishing = asyncio.create_task(ffmpeg(program, server, f"-re {sine(500, 2)} -c:a aac"))
     heard = await desk.next()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await heard.first_chunk.wait()
     assert heard.publisher.ended_because is None, "the first chunk came only when all was over"
     assert heard.track.anchor is not None

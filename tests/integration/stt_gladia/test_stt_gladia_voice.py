@@ -12,6 +12,7 @@ import pytest
 
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
 from gateway.transcription.usecases.speech import LinkEnd
+from ingest.pcm import Chunk
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
 from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
@@ -60,12 +61,12 @@ class Speaker:
         noisy = np.clip(np.rint(sound), -32768, 32767).astype("<i2").tobytes()
         for at in range(0, len(noisy), 3200):
             piece = noisy[at : at + 3200]
-            self.link.send(self.at, piece)
+            self.link.send(Chunk(self.at, piece))
             self.at += len(piece) // 2
             await asyncio.sleep(len(piece) / 2 / RATE)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.02)
 
@@ -128,7 +129,7 @@ async def test_a_source_that_stops_delivering_gets_its_final_and_pays_no_more_si
     async with speaker(gate) as anna:
         for n, word in enumerate(["alpha", "bravo", "charlie"], 1):
             await anna.say([word], [], tail_s=0.0)
-            anna.link.send(anna.at, b"")
+            anna.link.send(Chunk(anna.at, b""))
             await anna.until(lambda n=n: len(anna.heard) == n)
             anna.at += 5 * RATE
         await anna.finish()
