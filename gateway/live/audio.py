@@ -124,6 +124,12 @@ class AudioEndpoint:
             expiry = asyncio.get_running_loop().call_later(
                 left, line.close, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
             )
+        speaker: Speaker | None = None
+
+        def refuse(code: CloseCode, error: Exception) -> None:
+            line.close(code, str(error))
+            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(error))
+
         try:
             speaker = await self._speaker(request, watched, access)
             start = await self._first(line)
@@ -134,11 +140,11 @@ class AudioEndpoint:
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
             await self._take(line, line.feed)
         except NotTaken as error:
-            line.close(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, str(error))
+            refuse(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, error)
         except (WrongMessage, NameRefused, ValueError) as error:
-            line.close(CloseCode.WRONG_AUDIO, str(error))
+            refuse(CloseCode.WRONG_AUDIO, error)
         except (IdentityRefused, credentials.Forbidden) as error:
-            line.close(CloseCode.CREDENTIAL_REFUSED, str(error))
+            refuse(CloseCode.CREDENTIAL_REFUSED, error)
         except RecordsUnavailable:
             line.close(CloseCode.DRAINING, "the database does not answer; come back")
         finally:

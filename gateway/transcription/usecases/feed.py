@@ -69,6 +69,12 @@ class Entrance(Protocol):
         used.
         """
 
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """A sender was refused, or broke a rule: `why` is told by the transcription's health, with what to do.
+
+        `who`: its identity; None: of the transcription's own. Does nothing where no transcription takes audio.
+        """
+
 
 class IdentityRefused(Exception):
     """This caller may not speak under that identity."""
@@ -93,6 +99,10 @@ class Feeding:
         if person is not None and person.user_id == user_id:
             return Speaker(identity, person.name)
         raise IdentityRefused(f"this user is not {identity!r} in this session")
+
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """As `Entrance.turned_away`."""
+        self._entrance.turned_away(slug, who, why)
 
     async def check_owner(self, session_id: str, identity: str, user_id: str | None) -> None:
         """Whether a token that we have made for that user (None: for a guest) may speak under `identity`.
