@@ -12,7 +12,7 @@ from typing import Final
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
 from stt.gladia.complaints import kind_of
-from stt.gladia.events import Complained, LinkEvent
+from stt.gladia.events import Complained, LinkEvent, Unusable
 from stt.gladia.feed import Metered
 from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
@@ -21,7 +21,7 @@ from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
 MAX_TAIL_RETRIES: Final = 3
-"""Sessions lost in a row at the end of an idle track's audio: then that end is left without a final."""
+"""Sessions lost in a row at the end of an idle track's audio: then that end has no final until the track goes on."""
 
 
 class Link:
@@ -64,6 +64,11 @@ class Link:
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
         self._audio.leave_out(to)
+
+    def fall_silent(self, samples: int) -> None:
+        """The source delivers nothing for now: so much silence ends the utterance. The track's clock stands still."""
+        if self.failed is None and self._finish_by is None:
+            self._audio.fall_silent(samples)
 
     def renew(self, now: float) -> bool:
         """Let a new session hear again what has no final. Returns: False when there is no session to replace."""
@@ -133,8 +138,8 @@ class Link:
         session.opened(now)
         return self._hearing.settle_resume(session)
 
-    def received(self, session: Session, message: wire.Message, now: float) -> list[LinkEvent]:
-        """A message came over the socket of `session`."""
+    def received(self, session: Session, message: wire.Message | Unusable, now: float) -> list[LinkEvent]:
+        """A message came over the socket of `session`, or one that cannot be used."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
             session.acknowledged(message.begin, message.end, now)
             return self._hearing.settle_resume(session)
@@ -143,6 +148,8 @@ class Link:
                 return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
             case wire.Complaint(about, text, code):
                 return self.complained(about, text, code)
+            case Unusable(kind, may_be_final):
+                return self._hearing.unusable(session, kind, may_be_final=may_be_final)
             case wire.Ignored():
                 return []
         session.feed.alive(now)
@@ -158,10 +165,6 @@ class Link:
             case wire.SessionEnded():
                 session.ended(now)
         return []
-
-    def unusable(self, session: Session, kind: str, *, may_be_final: bool) -> list[LinkEvent]:
-        """A message that came over the socket of `session` could not be used. `kind` as in events.Unusable."""
-        return self._hearing.unusable(session, kind, may_be_final=may_be_final)
 
     def complained(self, about: str, text: str, code: str = "") -> list[LinkEvent]:
         """The provider reported an error of its own, in a message, by closing or by refusing a connection."""
@@ -226,10 +229,11 @@ class Link:
         """Begin a session that hears the track again from sample `at` on, unless that is pointless or too late."""
         if lost.feed.has_heard_all or lost.is_replaced:
             return
-        if lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES:
-            self._all_complete = False
-            return
-        if self._finish_by is not None and now >= self._finish_by:
+        if self._finish_by is not None:  # a person waits for the last words: the deadline alone ends that
+            is_hopeless = now >= self._finish_by
+        else:
+            is_hopeless = lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES
+        if is_hopeless:
             self._all_complete = False
             return
         self._begin(at, now)

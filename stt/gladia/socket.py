@@ -120,7 +120,7 @@ class Socket(asyncio.Protocol):
     def send(self, message: str | bytes) -> None:
         """Write it at once. Ask `is_writable` before: what is sent although it is not is held in memory."""
         transport, wire = self._transport, self._wire
-        if transport is None or self._over.done():
+        if transport is None or self._over.done() or wire.state is not State.OPEN:
             return
         if isinstance(message, bytes):
             wire.send_binary(message)
@@ -233,7 +233,7 @@ class Socket(asyncio.Protocol):
             self._refuse(NoConnection(str(self._wire.handshake_exc)[:_MOST_SAID]))
             return
         self.upgraded.set_result(None)
-        self.is_writable = True
+        self.is_writable = self._wire.state is State.OPEN
         self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
         try:
             self._receiver.opened(self)
@@ -253,6 +253,8 @@ class Socket(asyncio.Protocol):
     def _take(self) -> None:
         """What the peer has sent is passed on; what the protocol answers is written."""
         wire = self._wire
+        if wire.state is not State.OPEN:  # by what is among these frames
+            self.is_writable = False
         for frame in wire.events_received():
             if isinstance(frame, Frame):
                 self._frame(frame)

@@ -115,12 +115,12 @@ class Listening:
         if self._is_given_up:
             return
         try:
-            self._live.link.send(chunk.offset, chunk.pcm)
+            self._live.link.send(chunk)
         except Exception as error:
             held_to = self._replace(error)
             if chunk.offset >= held_to:
                 with suppress(Exception):  # the next chunk will tell
-                    self._live.link.send(chunk.offset, chunk.pcm)
+                    self._live.link.send(chunk)
 
     # --- words out ----------------------------------------------------------------------------------------
 

@@ -80,8 +80,6 @@ class Said:
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
         match speech:
-            case Utterance():
-                self._utterance(live, speech)
             case Withdrawn(utterance_id):
                 self._withdraw(live, utterance_id)
             case Translation():
@@ -99,6 +97,8 @@ class Said:
                 self.counts.unread += 1
                 live.unread += may_be_final
                 live.meter.errors += 1
+            case utterance:
+                self._utterance(live, utterance)
 
     def salvage(self, speaker: Speaker, participant: asyncio.Future[str | None], found: Salvage) -> None:
         """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""
