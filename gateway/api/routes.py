@@ -320,8 +320,8 @@ def _file_name(slug: str) -> str:
 def _spoken(seq: int, data: bytes) -> export.SpokenLine:
     said = msgspec.json.decode(data)
     words = tuple((word["text"], word["startMs"], word["endMs"]) for word in said.get("words", ()))
-    speaker = said.get("participantName") or said.get("participantIdentity")
-    return export.SpokenLine(seq, speaker, said["text"], said["startMs"], said["endMs"], words)
+    name, identity = said.get("participantName"), said.get("participantIdentity")
+    return export.SpokenLine(seq, name or identity, said["text"], said["startMs"], said["endMs"], words, identity)
 
 
 async def _write_json(
