@@ -17,7 +17,7 @@ from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
-from gateway.transcription.domain.usage import Usage
+from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
@@ -171,8 +171,8 @@ class TranscriptionRecords(Protocol):
     async def newest(self, slug: str) -> TranscriptionRecord | None:
         """The session's last one; None when there is no such session, or it was never transcribed."""
 
-    async def active(self) -> Sequence[TranscriptionRecord]:
-        """All that are not stopped, on all replicas."""
+    async def active(self) -> Sequence[tuple[TranscriptionRecord, Figures]]:
+        """All that are not stopped, on all replicas, with their meters as last stored; in one query."""
 
     async def numbering(self, session_id: str) -> Numbering | None:
         """Where the session's numbering stands; None before its first transcription."""

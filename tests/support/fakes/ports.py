@@ -15,7 +15,7 @@ from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
-from gateway.transcription.domain.usage import Usage
+from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
@@ -167,9 +167,12 @@ class MemoryTranscriptionRecords(_Port):
         rows = [row for row in tables.transcriptions.values() if session is not None and row.session_id == session.id]
         return tables.record(rows[-1]) if rows else None
 
-    async def active(self) -> Sequence[TranscriptionRecord]:
-        await self._tables.answer()
-        return [self._tables.record(row) for row in self._tables.transcriptions.values() if row.is_active]
+    async def active(self) -> Sequence[tuple[TranscriptionRecord, Figures]]:
+        tables = self._tables
+        await tables.answer()
+        rows = [row for row in tables.transcriptions.values() if row.is_active]
+        used = {row.id: [one for _, owner, one in tables.usage.values() if owner == row.id] for row in rows}
+        return [(tables.record(row), Figures.of(used[row.id])) for row in rows]
 
     async def numbering(self, session_id: str) -> Numbering | None:
         await self._tables.answer()
