@@ -12,11 +12,12 @@ from gateway.analysis.analysts import OfflineAnalyst
 from gateway.analysis.queue import PostgresAnalyses
 from gateway.app.addresses import Addresses
 from gateway.app.database import CONNECT_S, database_url, open_database
-from gateway.app.failures import StartFailed, start_failures
+from gateway.app.failures import start_failures
 from gateway.app.replica import Replica
 from gateway.app.sessions import Transcribing, open_sessions
 from gateway.app.system_clock import SystemClock
 from gateway.archive.retention import RetentionRefused
+from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.infra.local_control import NoControl

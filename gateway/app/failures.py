@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gateway.errors import StartFailed
 from gateway.transcription.infra.instance import FolderInUse
 from gateway.transcription.usecases.journal import JournalTrouble
 from ingest.errors import IngestError
 from storage.postgres.errors import StorageError
 from storage.postgres.url import BadDatabaseUrl
 from stt.errors import SttError
-
-
-class StartFailed(Exception):
-    """A part that is needed cannot be had; the text says which and what to do."""
 
 
 @contextmanager

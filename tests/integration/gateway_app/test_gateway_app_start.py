@@ -13,7 +13,7 @@ from integration.gateway_api.in_process import running, speech_server
 
 from gateway.app import root, transcription
 from gateway.app import running as run_order
-from gateway.app.failures import StartFailed
+from gateway.errors import StartFailed
 from gateway.transcription.infra.instance import own_instance
 from gateway.transcription.infra.provider_slots import SharedPlaces
 from gateway.transcription.usecases.transcriptions import Transcriptions
