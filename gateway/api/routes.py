@@ -35,6 +35,9 @@ BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
+REFUSAL: Final = Parameter(
+    "refusal", "query", "close: refused by a close code, as pages are, since a WebSocket hides HTTP"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
-                  Parameter("token", "query", "the credential, where headers cannot be set"),
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
@@ -102,7 +105,7 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("identity", "query", "who speaks; by default whom the credential names"),
                   Parameter("name", "query", "the speaker's name, where the credential has none"),
-                  Parameter("token", "query", "the credential, where headers cannot be set")),
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL),
                   answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
                   429: problem, 503: problem}, tag="live"),
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "

@@ -18,8 +18,8 @@ from gateway.app.errands import maintain as run_maintenance
 from gateway.app.errands import migrate_database, open_speech_server
 from gateway.app.root import open_gateway
 from gateway.cli.errors import DONE, FAILED
-from gateway.errors import StartFailed
 from gateway.cli.plain import plain
+from gateway.errors import StartFailed
 from gateway.settings import Settings, doubts
 
 log = logging.getLogger(__name__)
