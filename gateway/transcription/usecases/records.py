@@ -109,9 +109,13 @@ class SessionRecords(Protocol):
     async def join(self, session_id: str, speaker: Speaker) -> str:
         """The id of the speaker's participant row, made at its first call; that also makes a CREATED session LIVE.
 
-        It works after the session's end too, without reopening it: the last finals may arrive then. May be repeated.
+        It works after the session's end too, without reopening it or bringing anybody back: the last finals may arrive
+        then. May be repeated.
         Raises: LookupError when the session was deleted.
         """
+
+    async def leave(self, session_id: str, identity: str) -> None:
+        """The participant is gone from now on; nothing when they are already. May be repeated."""
 
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
@@ -200,6 +204,9 @@ class FinalRecords(Protocol):
 
         Fenced, final by final. May be repeated: a final whose utterance the session has already is left as it is.
         """
+
+    async def counts(self, claimed: Claimed) -> Mapping[str, int]:
+        """How many finals of a transcription are stored, by the speaker's identity."""
 
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
         """Keep the words of finals that `store` has fenced, without a number. Returns: of how many.

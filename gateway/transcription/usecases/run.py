@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.outage import until_database_answers
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.meters import Meters
@@ -43,10 +42,12 @@ class Run:
         context: RunContext,
         *,
         earlier: Sequence[Usage] = (),
+        recovered: Mapping[str, int] | None = None,
         cap_usd: float | None = None,
         spent_usd: float = 0.0,
     ) -> None:
-        """`earlier`: the last meter readings of a former owner. `cap_usd`: what the session may cost, of which
+        """`earlier`: the last meter readings of a former owner; `recovered`: finals that are stored of it, by identity.
+        `cap_usd`: what the session may cost, of which
         `spent_usd` are spent in other transcriptions."""
         self.claimed = claimed
         self.source = source
@@ -64,6 +65,7 @@ class Run:
         self._tracks = Tracks(
             Meters(context.options.cost_per_minute, lambda identity: records.usage.row_id(lease, identity), earlier)
         )
+        self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
         self._budget = Budget(
             context.limits.allowance(claimed.session_id, lease.transcription_id),
@@ -110,6 +112,7 @@ class Run:
             participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
+            self._books.presence.ended(speaker.identity)  # the row says that they are there
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:
@@ -217,6 +220,7 @@ class Run:
                 link.finish(context.options.drain_s)
         finally:
             self._tracks.close(live)
+            self._books.presence.ended(speaker.identity)
             if live.end is None or not live.end.complete:
                 self.finals_complete = False
             if not participant.done():
@@ -241,9 +245,9 @@ class Run:
 
     async def _join(self, live: LiveTrack) -> None:
         """The speaker's row, made beside the pump so that a slow database holds up no audio."""
-        speaker, sessions = live.track.speaker, self._context.records.sessions
+        speaker = live.track.speaker
         try:
-            participant = await until_database_answers(lambda: sessions.join(self.claimed.session_id, speaker))
+            participant = await self._books.presence.join(speaker)
         except LookupError:
             participant = None  # the session was deleted; the recorder drops its finals
         self._tracks.participants[speaker.identity] = participant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -265,7 +265,9 @@ class Transcriptions:
     def _by_id(self, transcription_id: str) -> Run | None:
         return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
 
-    def _begin(self, claimed: Claimed, earlier: Sequence[Usage], spent: float) -> Run:
+    def _begin(
+        self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int] | None = None
+    ) -> Run:
         if self._tasks is None:
             raise RuntimeError("Transcriptions is used inside `serving()`")
         options = claimed.options
@@ -276,6 +278,7 @@ class Transcriptions:
             self._sources.open(claimed, speaker),
             self._context,
             earlier=earlier,
+            recovered=recovered,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
         )
@@ -316,7 +319,7 @@ class Transcriptions:
             transcription_id = claimed.lease.transcription_id
             earlier = await records.usage.of_transcription(transcription_id)
             spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-            run = self._begin(claimed, earlier, spent)
+            run = self._begin(claimed, earlier, spent, await records.finals.counts(claimed))
             if any(bill.closed_at is None for bill in await records.provider_sessions.bills(transcription_id)):
                 # A track was streaming when the former owner died: what that had not sent yet is in no record.
                 run.finals_complete = False

@@ -76,6 +76,10 @@ class MemorySessionRecords(_Port):
             tables.participants[key] = tables.new_id("participant")
         return tables.participants[key]
 
+    async def leave(self, session_id: str, identity: str) -> None:
+        await self._tables.answer()
+        self._tables.present.pop((session_id, identity), None)
+
     async def present(self, session_id: str) -> Sequence[Participation]:
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
@@ -257,6 +261,15 @@ class MemoryFinalRecords(_Port):
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._tables.answer()
         self._tables.partials |= {said.utterance_id: (said, participant) for said, participant in captions}
+
+    async def counts(self, claimed: Claimed) -> Mapping[str, int]:
+        await self._tables.answer()
+        own = [
+            final.caption.speaker.identity
+            for final in self._tables.finals.get(claimed.session_id, {}).values()
+            if final.lease.transcription_id == claimed.lease.transcription_id
+        ]
+        return {identity: own.count(identity) for identity in own}
 
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
         await self._tables.answer()
