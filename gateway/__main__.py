@@ -12,7 +12,7 @@ from typing import Final
 from gateway.cli.errors import ApiRefused
 from gateway.cli.parser import parser
 from gateway.cli.plain import plain
-from gateway.errors import StartFailed
+from gateway.errors import PartDied, StartFailed
 from gateway.settings import WrongSettings
 
 # Loaded when the command is known: to ask a running gateway takes no gateway.
@@ -36,7 +36,7 @@ def main() -> None:
             code = runner.run(command(args))
     except (WrongSettings, StartFailed) as error:
         sys.exit(_say(error, 2))
-    except ApiRefused as error:
+    except (ApiRefused, PartDied) as error:
         sys.exit(_say(error, 1))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,4 +28,16 @@ def start_failures() -> Iterator[None]:
     except (FolderInUse, JournalTrouble) as error:
         raise StartFailed(str(error)) from error
     except OSError as error:
-        raise StartFailed(f"cannot listen: {error.strerror or error}; free the port, or choose another one") from error
+        raise StartFailed(f"a file or address cannot be had: {error}; free it, or choose another one") from error
+
+
+@contextmanager
+def listening(host: str, port: int, setting: str) -> Iterator[None]:
+    """For the call that binds a port. `setting`: where another one is chosen. Raises: StartFailed."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StartFailed(
+            f"cannot listen on {host}:{port}: {why}; stop what uses it, or choose another one with {setting}"
+        ) from error

@@ -45,7 +45,7 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
 
 
 async def serve(args: argparse.Namespace) -> int:
-    """Until a signal. Raises: WrongSettings, StartFailed, and what has ended a task that must not end."""
+    """Until a signal. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
     for doubt in doubts(settings, os.environ):
@@ -54,8 +54,7 @@ async def serve(args: argparse.Namespace) -> int:
         stopping = asyncio.create_task(stop.wait(), name="signals")
         gateway.failed.add_done_callback(lambda _: stop.set())
         await stopping
-        if gateway.failed.done():
-            gateway.failed.result()  # raises what has died
+    gateway.check_alive()
     return DONE
 
 

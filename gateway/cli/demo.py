@@ -75,7 +75,9 @@ async def demo(args: argparse.Namespace) -> int:
         _tell(out, _summary(report, stopped, slug))
         if not args.once and not stop.is_set():
             _tell(out, "\nServing until Ctrl-C.")
+            gateway.failed.add_done_callback(lambda _: stop.set())
             await stop.wait()
+    gateway.check_alive()
     return DONE if finals else FAILED
 
 
