@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 SAMPLE_RATE: Final = 16_000
 SAMPLE_BYTES: Final = 2
 CHUNK_SAMPLES: Final = SAMPLE_RATE // 10
 CHUNK_BYTES: Final = CHUNK_SAMPLES * SAMPLE_BYTES
+
+
+class Piece(Protocol):
+    """A piece of one track, as `Chunk` is one: what the gate needs of it."""
+
+    @property
+    def offset(self) -> int:
+        """Samples since the track's anchor."""
+
+    @property
+    def pcm(self) -> bytes:
+        """s16le, 16 kHz, mono."""
+
+    @property
+    def samples(self) -> int:
+        """Length of `pcm`."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the sample after the last one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from stt.gladia.retained import SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
 MAX_TAIL_RETRIES: Final = 3
-"""Sessions lost in a row at the end of an idle track's audio: then that end is left without a final."""
+"""Sessions lost in a row at the end of an idle track's audio: then that end has no final until the track goes on."""
 
 
 class Link:
@@ -208,10 +208,11 @@ class Link:
         """Begin a session that hears the track again from sample `at` on, unless that is pointless or too late."""
         if lost.feed.has_heard_all or lost.is_replaced:
             return
-        if lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES:
-            self._all_complete = False
-            return
-        if self._finish_by is not None and now >= self._finish_by:
+        if self._finish_by is not None:  # a person waits for the last words: the deadline alone ends that
+            is_hopeless = now >= self._finish_by
+        else:
+            is_hopeless = lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES
+        if is_hopeless:
             self._all_complete = False
             return
         self._begin(at, now)

@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.infra.voice import Voice, VoicedLink
@@ -24,7 +23,6 @@ from gateway.transcription.usecases.speech import (
     Translation,
     Withdrawn,
 )
-from stt import transcript
 from stt.errors import ProviderRefused, SttError
 from stt.gladia import events as gladia
 from stt.gladia.client import GladiaLink, Provider, SessionReport
@@ -139,7 +137,7 @@ class GladiaTranscriber:
 def _translate(event: gladia.LinkEvent) -> Speech | None:
     match event:
         case gladia.Heard(heard):
-            return _utterance(heard)
+            return heard
         case gladia.Retracted(utterance_id):
             return Withdrawn(utterance_id)
         case gladia.TranslationHeard(utterance_id, original, target, text):
@@ -162,10 +160,3 @@ def _first(asked: float | None, setting: float | None) -> float | None:
 def _snake(names: Mapping[str, Any]) -> dict[str, Any]:
     """`contextAdaptation` → `context_adaptation`, of the keys."""
     return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): value for name, value in names.items()}
-
-
-def _utterance(heard: transcript.Utterance) -> Utterance:
-    words = tuple([SpokenWord(word.text, word.start, word.end) for word in heard.words])
-    return Utterance(
-        heard.id, heard.is_final, heard.text, heard.language, heard.start, heard.end, heard.confidence, words
-    )

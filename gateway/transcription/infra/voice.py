@@ -10,9 +10,9 @@ from typing import Final
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
 from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd
 from ingest.gate import Detector, Gate, GateOptions
-from ingest.pcm import Chunk
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink
 from stt.gladia.events import Heard, LinkEvent
@@ -93,9 +93,8 @@ class VoicedLink:
         self._identity = identity
         self._unanswered = Unanswered(voice.options.mute_s)
 
-    def send(self, offset: int, pcm: bytes) -> None:
+    def send(self, chunk: AudioChunk) -> None:
         """Through the gate; in shadow and off mode everything is sent, and the gate only counts."""
-        chunk = Chunk(offset, pcm)
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
         ready = self._gate.push(chunk)

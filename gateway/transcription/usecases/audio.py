@@ -25,6 +25,10 @@ class AudioChunk(Protocol):
     def samples(self) -> int:
         """Half as many as bytes."""
 
+    @property
+    def end(self) -> int:
+        """Offset of the sample after the last one."""
+
 
 class AudioTrack(Protocol):
     """One speaker's audio from when it appears to when it ends."""

@@ -233,7 +233,7 @@ class Run:
                 if self.state is TranscriptionState.STARTING:
                     self._move(TranscriptionState.RUNNING)
                 await recorder.room()
-                link.send(chunk.offset, chunk.pcm)
+                link.send(chunk)
         except SourceTrouble as error:
             self._said.trouble(live, str(error))
 

@@ -73,8 +73,6 @@ class Said:
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
         match speech:
-            case Utterance():
-                self._utterance(live, speech)
             case Withdrawn(utterance_id):
                 self._withdraw(live, utterance_id)
             case Translation():
@@ -89,6 +87,8 @@ class Said:
                 live.meter.errors += 1
                 self.counts.complaints += 1
                 log.warning("the provider complains: %s", message, extra={"session": self._claimed.slug})
+            case utterance:
+                self._utterance(live, utterance)
 
     def salvage(self, speaker: Speaker, participant: asyncio.Future[str | None], found: Salvage) -> None:
         """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""

@@ -10,6 +10,7 @@ from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class LinkEnd:
 class SpeechLink(Protocol):
     """One track's way to the provider. It survives cuts and lost sessions: audio without a final is sent again."""
 
-    def send(self, offset: int, pcm: bytes) -> None:
-        """Take a chunk, 16 kHz mono s16le, `offset` samples after the track's anchor; in order. Never waits.
+    def send(self, chunk: AudioChunk) -> None:
+        """Take the track's next chunk; in order. Never waits.
 
         What the provider does not take is held, bounded; then the oldest is given up and told as SpeechLost.
         """

@@ -26,6 +26,7 @@ from integration.gateway_api.in_process import (
     running,
     user_token,
 )
+from support.fakes import LoopClock, MemoryRecords
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
@@ -60,7 +61,7 @@ class Sender:
         return await self.answer()
 
     async def answer(self) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             told: dict[str, Any] = await self.socket.receive_json()
         self.answers.append(told)
         return told
@@ -73,7 +74,7 @@ class Sender:
 
     async def closed(self) -> tuple[int | None, str]:
         """The close code and reason; acknowledgements before it are kept."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 message = await self.socket.receive()
                 if message.type is aiohttp.WSMsgType.TEXT:
@@ -290,7 +291,7 @@ async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProce
 
 
 async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
-    async with gateway.records() as shelf, asyncio.timeout(10):
+    async with gateway.records() as shelf, asyncio.timeout(60):
         session = await shelf.records.sessions.by_slug(slug)
         assert session is not None
         while identity not in [person.identity for person in await shelf.records.sessions.present(session.id)]:
@@ -452,7 +453,8 @@ class Open:
 async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
-    made = AudioEndpoint(Feeding(door, door), DoorPolicy(door, door.check, lambda: "http://own.example"), options)
+    feeding = Feeding(MemoryRecords(LoopClock()), door)
+    made = AudioEndpoint(feeding, DoorPolicy(door, door.check, lambda: "http://own.example"), options)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
     runner = web.AppRunner(app)
@@ -483,7 +485,7 @@ async def test_a_sender_that_has_vanished_without_a_word_is_noticed() -> None:
     ):
         await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1, "stream": "s"})
         await socket.receive()  # ready; from now on nothing is read, so no ping is answered
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while made.connections:
                 await asyncio.sleep(0.05)
     assert door.feed.left == [False]

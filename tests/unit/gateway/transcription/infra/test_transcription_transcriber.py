@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.domain.speech import SpeechOptions, TranslationStyle, VocabularyWord
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import Voice, VoiceOptions
@@ -71,7 +70,7 @@ SPOKEN = transcript.Utterance(
     [
         (
             events.Heard(SPOKEN),
-            Utterance("p:1", True, "Good morning.", "en", 1.0, 2.0, 0.9, (SpokenWord("Good", 1.0, 1.4),)),
+            SPOKEN,
         ),
         (events.Retracted("p:1"), Withdrawn("p:1")),
         (events.TranslationHeard("p:1", "en", "de", "Guten Morgen."), Translation("p:1", "en", "de", "Guten Morgen.")),
