@@ -183,6 +183,14 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
 def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
     """The account at the speech provider: its circuit breaker, and sessions and slots in use."""
     shared = slots.shared
+    metrics.counter(
+        "provider_complaints", "Errors that the provider has reported, by kind", by("kind", provider.complaints.items)
+    )
+    metrics.counter(
+        "provider_messages_unusable",
+        "Messages of the provider that could not be used, by type",
+        by("kind", provider.unusable.items),
+    )
     metrics.gauge(
         "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
     )
