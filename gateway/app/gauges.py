@@ -52,6 +52,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     provider_gauges(metrics, wings.speech.provider, wings.speech.slots)
     provider_upkeep_gauges(metrics, transcription.sweeper.counts, transcription.erasure.counts)
     document_gauges(metrics, sessions.finaliser, sessions.retention)
+    metrics.counter("audit_lost", "Audit rows that are in the log alone", plain(lambda: sessions.audit.lost))
     sessions_gauges(metrics, sessions.module, wings.limits)
     return metrics
 

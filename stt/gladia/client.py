@@ -119,6 +119,14 @@ class GladiaLink:
         self._link.leave_out(to)
         self._pump(self._clock())
 
+    def fall_silent(self, samples: int) -> None:
+        """The source delivers nothing for now: `samples` of silence let the provider end the utterance.
+
+        They follow the audio sent so far, are billed like it, and take no time on the track's clock.
+        """
+        self._link.fall_silent(samples)
+        self._pump(self._clock())
+
     def renew(self) -> bool:
         """Replace the provider session by one that hears again what has no final. False: there is none to replace."""
         renewed = self._link.renew(self._clock())

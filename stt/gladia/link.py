@@ -65,6 +65,11 @@ class Link:
         """The track is silent: its audio before sample `to` does not come."""
         self._audio.leave_out(to)
 
+    def fall_silent(self, samples: int) -> None:
+        """The source delivers nothing for now: so much silence ends the utterance. The track's clock stands still."""
+        if self.failed is None and self._finish_by is None:
+            self._audio.fall_silent(samples)
+
     def renew(self, now: float) -> bool:
         """Let a new session hear again what has no final. Returns: False when there is no session to replace."""
         if self._owner is None or self._owner.state is not SessionState.STREAMING or self._owner.finishing:

@@ -118,7 +118,7 @@ class GladiaTranscriber:
 
             return self._provider.link(config, listen, note)
 
-        return self._voice.link(open_link, labels.get("identity", ""))
+        return self._voice.link(open_link, labels.get("identity", ""), config.endpointing_s)
 
     def _config(self, options: SpeechOptions, labels: Mapping[str, str]) -> LiveConfig:
         """Options go to the client's fields of the same name; only what differs is told here."""

@@ -234,6 +234,45 @@ async def test_an_utterance_ends_when_the_track_is_left_out_behind_it(dial: Dial
     assert len(line.sessions) == 1
 
 
+@pytest.mark.parametrize("goes_on_after_s", [0, 5])
+async def test_an_utterance_ends_in_silence_that_takes_no_time_on_the_track(dial: Dial, goes_on_after_s: int) -> None:
+    """The source has stalled: its next word comes later, or was only held up; every word keeps its time."""
+    line = await dial(None, LinkOptions())
+    await line.say("alpha bravo", pace=0.05, tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.until(lambda: line.words == ["alpha", "bravo"])
+    begin = line.sent / 16_000 + goes_on_after_s
+    line.sent += 16_000 * goes_on_after_s
+    await line.say("charlie")
+    outcome = await line.finish()
+    assert line.words == ["alpha", "bravo", "charlie"]
+    assert len(line.finals) >= 2
+    assert line.finals[-1].start == pytest.approx(begin + 0.1, abs=0.02)
+    assert outcome.sent_samples == pytest.approx(line.sent - 16_000 * goes_on_after_s + 9_600, abs=2)
+    assert outcome.complete
+
+
+async def test_silence_before_the_session_is_open_stands_at_its_place(dial: Dial) -> None:
+    """Two utterances of a source that had stalled between them, although all of it goes out at once."""
+    line = await dial(None, LinkOptions())
+    await line.say("alpha bravo", tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.say("charlie", tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.until(lambda: line.words == ["alpha", "bravo", "charlie"])
+    assert [[word.text.strip() for word in final.words] for final in line.finals][-1] == ["charlie"]
+    assert (await line.finish()).complete
+
+
+async def test_silence_is_heard_again_behind_audio_that_is_sent_again(dial: Dial) -> None:
+    """The connection is cut before the final has come."""
+    line = await dial({"sessions": {"1": {"cuts": [{"at_byte": 16_000}]}}}, LinkOptions())
+    await line.say("alpha bravo", pace=0.05, tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.until(lambda: line.words == ["alpha", "bravo"])
+    assert (await line.finish()).complete
+
+
 @pytest.mark.parametrize("fault", ["deaf", "mute"])
 async def test_a_renewed_session_hears_what_the_old_one_never_said(dial: Dial, fault: str) -> None:
     line = await dial({"sessions": {"1": {fault: True}}})
