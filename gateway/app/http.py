@@ -16,6 +16,7 @@ from gateway.api.openapi import Route
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.web import CrossOrigin, access_log, no_server_header
+from gateway.app.failures import listening
 from gateway.app.gauges import gateway_metrics
 from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
@@ -32,16 +33,20 @@ from storage.postgres.pool import Database
 async def open_http(wings: Wings) -> AsyncIterator[None]:
     """Connections are taken until the end of the block; there senders and watchers are told to come back (4000).
 
-    From the start of the block the gateway's own addresses hold the port that was bound. Raises: OSError.
+    From the start of the block the gateway's own addresses hold the port that was bound. Raises: StartFailed.
     """
     settings, live = wings.replica.settings, wings.live
     metrics = gateway_metrics(wings)
     async with AsyncExitStack() as listeners:
         app = _application(wings, _api(wings, metrics))
-        port = await listeners.enter_async_context(_listening(app, settings.http_host, settings.http_port))
+        port = await listeners.enter_async_context(
+            _listening(app, settings.http_host, settings.http_port, "GATEWAY_HTTP_PORT")
+        )
         if settings.metrics_port:
             page = _metrics_page(metrics)
-            await listeners.enter_async_context(_listening(page, settings.http_host, settings.metrics_port))
+            await listeners.enter_async_context(
+                _listening(page, settings.http_host, settings.metrics_port, "GATEWAY_METRICS_PORT")
+            )
         wings.replica.addresses.http_bound(port)
         listeners.push_async_callback(live.endpoint.close)
         listeners.push_async_callback(live.audio.close)
@@ -138,12 +143,13 @@ def _metrics_page(metrics: Metrics) -> web.Application:
 
 
 @asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Yields the port, which the system has chosen where 0 is asked for. Raises: OSError."""
+async def _listening(app: web.Application, host: str, port: int, setting: str) -> AsyncIterator[int]:
+    """Yields the port, which the system has chosen where 0 is asked for. Raises: StartFailed."""
     runner = web.AppRunner(app, access_log_class=access_log(), shutdown_timeout=5.0, handle_signals=False)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=4096).start()
+        with listening(host, port, setting):
+            await web.TCPSite(runner, host, port, backlog=4096).start()
         bound: int = runner.addresses[0][1]
         yield bound
     finally:
