@@ -13,7 +13,9 @@ from gateway.analysis.queue import PostgresAnalyses
 from gateway.app.addresses import Addresses
 from gateway.app.database import CONNECT_S, database_url, open_database
 from gateway.app.failures import StartFailed, start_failures
+from gateway.app.files import divide, open_files
 from gateway.app.replica import Replica
+from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_sessions
 from gateway.app.system_clock import SystemClock
 from gateway.archive.retention import RetentionRefused
@@ -49,6 +51,8 @@ async def maintain(settings: Settings) -> dict[str, int]:
         async with open_database(settings, failed, allow_gateway_ddl=False) as database:
             replica = Replica(
                 settings,
+                divide(settings, open_files()),
+                HeldSecrets(settings),
                 SystemClock(),
                 Addresses(settings.public_url, settings.http_port),
                 database.pool,

@@ -37,6 +37,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         analyses=wings.analyses.work(),
         retention=sessions.retention.run(),
         hosts=transcription.hosts.look_for_ever(),
+        secrets=wings.replica.secrets.watch(),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)

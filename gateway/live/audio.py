@@ -139,6 +139,11 @@ class AudioEndpoint:
             line.close(CloseCode.CREDENTIAL_REFUSED, str(error))
         except RecordsUnavailable:
             line.close(CloseCode.DRAINING, "the database does not answer; come back")
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a sender of %s was lost to an error", watched.slug)
+            line.close(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
                 expiry.cancel()

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 
 from stt.errors import MalformedMessage
+from stt.reading import MALFORMED
 
 STOP: Final = '{"type":"stop_recording"}'
 # An empty chunk keeps an idle connection: the service drops one after 30 s without audio.
@@ -201,7 +202,7 @@ def error_text(body: bytes) -> str:
     """The readable part of an error answer, whatever its shape."""
     try:
         data = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return body[:200].decode("utf-8", "replace") or "no message"
     problems = data.get("validation_errors")
     if isinstance(problems, list) and problems:
@@ -410,7 +411,7 @@ def parse(text: str | bytes) -> Message:
                 return Complaint("error", str(told.get("message") or told.get("code") or "unspecified"))
             case other:
                 return Ignored(other)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except MALFORMED as error:
         raise MalformedMessage(f"not a message of the provider's protocol: {error}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +25,7 @@ from stt.local.live import Limits, Live
 from stt.local.messages import iso
 from stt.local.recogniser import Engine, EngineUnavailable
 from stt.local.request import REGIONS, BadRequest, SessionConfig, parse_request
+from stt.reading import read_json
 from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class LocalServer:
 
     async def _read_config(self, request: web.Request) -> SessionConfig:
         try:
-            body = json.loads(await request.read() or b"{}")
+            body = read_json(await request.read() or b"{}")
             config, unknown = parse_request(body, engine=self.engine.name, languages=self.engine.languages)
         except ValueError as error:
             raise _Refused(400, "Bad Request", [f"the body is not JSON: {error}"]) from error
@@ -273,7 +273,7 @@ class LocalServer:
         if len(body) > DEBUG_LIMIT_BYTES:
             raise _Refused(413, f"metadata must be at most {DEBUG_LIMIT_BYTES} bytes")
         try:
-            data = json.loads(body)
+            data = read_json(body)
         except ValueError as error:
             raise _Refused(400, "Bad Request", [f"the body is not JSON: {error}"]) from error
         if not isinstance(data, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,9 +18,9 @@ class LivekitPasses:
     """`url`: where browsers reach the server. Loading this module loads LiveKit's SDK, half a second."""
 
     url: str
-    keys: Keys
+    keys: Callable[[], Keys]
     lifetime: timedelta
 
     def mint(self, room: str, identity: str, name: str | None) -> str:
         """A signed JWT, good from now for `lifetime`; the server is not asked."""
-        return livekit_tokens.participant(self.keys, room, identity, name, self.lifetime)
+        return livekit_tokens.participant(self.keys(), room, identity, name, self.lifetime)
