@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -86,7 +87,9 @@ async def open_speech_server(args: argparse.Namespace, faults: bytes | None) -> 
     options = LocalOptions(
         host=args.host,
         port=args.port,
-        api_key=args.api_key,
+        api_key=args.api_key or os.environ.get("GLADIA_API_KEY", "").strip() or None,
+        allowed_origins=tuple(args.allow_origin),
+        private_callbacks=args.private_callbacks,
         engine=args.engine,
         workers=args.workers,
         max_sessions=args.max_sessions,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import aiohttp
 import msgspec
@@ -49,7 +49,7 @@ class _Started(msgspec.Struct, rename="camel"):
     state: str
     source: str
     created: bool
-    started_at: datetime
+    started_at: Annotated[datetime, msgspec.Meta(tz=True)]
     ingest: _Ingest | None = None
 
 
