@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import ip_network
 
 import pytest
@@ -406,7 +407,7 @@ async def test_too_many_connections_are_turned_away(serve: Serve) -> None:
 
 async def test_idle_sockets_shut_out_nobody_who_publishes(serve: Serve) -> None:
     """Whoever holds most idle connections loses the oldest; who publishes keeps his."""
-    server, _ = await serve(Recorder(), connections=6, connections_per_address=6)
+    server, _ = await serve(Recorder(), connections=6, connections_per_address=100)
     first = await Client.publish(server.port, "key0")
     idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
     await until(lambda: server.counters.evicted == 15)
@@ -414,6 +415,8 @@ async def test_idle_sockets_shut_out_nobody_who_publishes(serve: Serve) -> None:
     assert server.counters.open == 6 and server.counters.publishing == 2 and server.counters.refused_connections == 0
     for _, writer in idle:
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
     await first.close()
     await second.close()
 
