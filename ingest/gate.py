@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Chunk
+from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Piece
 from ingest.silence import is_silent
 
 # The gate opens on _ENOUGH frames of speech out of the last _LOOKED_AT (10 ms each): a single click does not open it.
@@ -71,7 +71,7 @@ class Gate:
         self._pre_roll = round(options.pre_roll_s * SAMPLE_RATE) + _LOOKED_AT * detector.frame_samples
         self._hang_over = round(options.hang_over_s * SAMPLE_RATE)
         self._unsettled = round(options.settle_s * SAMPLE_RATE)  # samples the detector still has to hear
-        self._held: deque[Chunk] = deque()  # not passed, and near enough to be the pre-roll of what comes
+        self._held: deque[Piece] = deque()  # not passed, and near enough to be the pre-roll of what comes
         self._recent = 0  # a bit for each of the last _LOOKED_AT frames: whether it was speech; the newest is 1
         self._part = b""  # of a frame, at the end of the last chunk
         self._next = 0  # where the last chunk ended
@@ -88,7 +88,20 @@ class Gate:
         """Nothing before this sample will pass any more."""
         return self._held[0].offset if self._held else self._next
 
-    def push(self, chunk: Chunk) -> list[Chunk]:
+    def stall(self, gap: int | None = None) -> int:
+        """The track delivers nothing: for `gap` samples, which lie behind it, or for now (None), which closes the gate.
+
+        Returns: samples of the hang-over that the provider has not heard, to be replaced by silence.
+        """
+        behind = self._open_until if not self.counts.failures else self._next + self._hang_over
+        owed = max(0, behind - self._next)
+        if gap is not None:
+            return min(owed, gap)
+        self._open_until = min(self._open_until, self._next)
+        self._is_open = False
+        return owed
+
+    def push(self, chunk: Piece) -> list[Piece]:
         """Take the track's next chunk. Returns: what goes on now, in order; the newest is last."""
         counts, held = self.counts, self._held
         samples = chunk.samples
@@ -112,7 +125,7 @@ class Gate:
         counts.passed += sum([one.samples for one in ready])
         return ready
 
-    def _listen(self, chunk: Chunk) -> None:
+    def _listen(self, chunk: Piece) -> None:
         """Move `_open_until` behind the speech in this chunk."""
         if chunk.offset != self._next:
             self._part, self._recent = b"", 0

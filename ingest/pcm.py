@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 SAMPLE_RATE: Final = 16_000
 SAMPLE_BYTES: Final = 2
 CHUNK_SAMPLES: Final = SAMPLE_RATE // 10
 CHUNK_BYTES: Final = CHUNK_SAMPLES * SAMPLE_BYTES
+
+
+class Piece(Protocol):
+    """A piece of one track, as `Chunk` is one: what the gate needs of it."""
+
+    @property
+    def offset(self) -> int:
+        """Samples since the track's anchor."""
+
+    @property
+    def pcm(self) -> bytes:
+        """s16le, 16 kHz, mono."""
+
+    @property
+    def samples(self) -> int:
+        """Length of `pcm`."""
+
+    @property
+    def end(self) -> int:
+        """Offset of the sample after the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +37,8 @@ class Chunk:
 
     `offset` counts samples since the track's anchor, gaps included: it is the only clock downstream, so
     `offset / SAMPLE_RATE` seconds after the anchor is when the first sample of `pcm` was spoken.
-    `pcm` holds whole samples; every chunk is CHUNK_BYTES long except the last one before a gap or the end.
+    `pcm` holds whole samples; every chunk is CHUNK_BYTES long except the last one before a gap or the end. An empty one
+    says that the source has stopped delivering for now.
     """
 
     offset: int
@@ -45,6 +66,10 @@ class Chunker:
     def position(self) -> int:
         """Offset of the next sample that will be pushed."""
         return self._offset + len(self._held) // SAMPLE_BYTES
+
+    def stall(self) -> list[Chunk]:
+        """The source delivers nothing for now: what is left, and the empty chunk that says so."""
+        return [*self.flush(), Chunk(self._offset, b"")]
 
     def push(self, pcm: bytes) -> list[Chunk]:
         """Take whole samples, return the full chunks they complete.

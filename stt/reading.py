@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-import msgspec
-
-MALFORMED: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
-"""Of a msgspec decoder; RecursionError for nesting too deep to follow."""
+MALFORMED: Final = (ValueError, RecursionError)
+"""Of a decoder: its own errors and those of UTF-8 are ValueErrors; RecursionError for nesting too deep to follow."""
 
 
 def read_json(data: bytes | str) -> Any:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gateway.moment import timestamp
-from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.captions import Caption, Word
 
 SUBPROTOCOL: Final = "transcript.v1"
 _BEARER: Final = "bearer."
@@ -74,12 +74,6 @@ def offered_token(subprotocols: Sequence[str]) -> str | None:
     return next((name[len(_BEARER) :] for name in subprotocols if name.startswith(_BEARER)), None)
 
 
-class _Word(msgspec.Struct, rename="camel"):
-    text: str
-    start_ms: int
-    end_ms: int
-
-
 class _Transcript(msgspec.Struct, rename="camel"):
     utterance_id: str
     text: str
@@ -92,7 +86,7 @@ class _Transcript(msgspec.Struct, rename="camel"):
     start_ms: int
     end_ms: int
     confidence: float
-    words: list[_Word]
+    words: tuple[Word, ...]
 
 
 _encoder = msgspec.json.Encoder()
@@ -113,7 +107,7 @@ def encode_caption(caption: Caption) -> bytes:
             caption.start_ms,
             caption.end_ms,
             caption.confidence,
-            [_Word(word.text, word.start_ms, word.end_ms) for word in caption.words],
+            caption.words,
         )
     )
 

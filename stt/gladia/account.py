@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -86,6 +87,10 @@ class Account:
         self.breaker = Breaker(random.random)
         self.mine: set[str] = set()
         """Ids of sessions that this process opened and that may still run at the provider."""
+        self.complaints: Counter[str] = Counter()
+        """Errors that the provider has reported, by `complaints.kind_of`."""
+        self.unusable: Counter[str] = Counter()
+        """Its messages that could not be used, by type, as `events.Unusable` has it."""
         self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
         self._http: aiohttp.ClientSession | None = None
         self._background = TaskOwner()

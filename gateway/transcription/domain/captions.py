@@ -1,43 +1,81 @@
 """What was said: from an utterance on a track's clock to a numbered caption on the session's clock.
 
-A caption and its words are made for every partial of every speaker: structs cost a tenth of frozen dataclasses.
+A caption and its words are made for every partial of every speaker: structs cost a tenth of frozen dataclasses, and
+nothing is copied from one shape to the next. What the provider's client hears is an `Utterance` here, and a `Word` is
+encoded for watchers as it is.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
 
-class Word(msgspec.Struct, frozen=True, gc=False):
-    """Milliseconds since the session's origin."""
+class Word(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """Milliseconds since the session's origin. Encoded by the names of the live stream.
+
+    The defaults are for spools of older versions, which spell the names otherwise; words are not read from there.
+    """
 
     text: str
-    start_ms: int
-    end_ms: int
+    start_ms: int = 0
+    end_ms: int = 0
 
 
-class SpokenWord(msgspec.Struct, frozen=True, gc=False):
-    """Seconds since the track's anchor; `text` may carry the provider's leading space."""
+class SpokenWord(Protocol):
+    """One word of an utterance."""
 
-    text: str
-    start: float
-    end: float
+    @property
+    def text(self) -> str:
+        """May carry the provider's leading space."""
+
+    @property
+    def start(self) -> float:
+        """Seconds since the track's anchor."""
+
+    @property
+    def end(self) -> float:
+        """Seconds since the track's anchor."""
 
 
-class Utterance(msgspec.Struct, frozen=True):
-    """What the provider heard on one track; `start` and `end` in seconds since the track's anchor."""
+class Utterance(Protocol):
+    """What the provider heard on one track. The room of the provider's client has its own class for it."""
 
-    id: str
-    is_final: bool
-    text: str
-    language: str | None
-    start: float
-    end: float
-    confidence: float
-    words: tuple[SpokenWord, ...] = ()
+    @property
+    def id(self) -> str:
+        """Unique in the session."""
+
+    @property
+    def is_final(self) -> bool:
+        """It never changes again."""
+
+    @property
+    def text(self) -> str:
+        """All of it, with or without words of their own."""
+
+    @property
+    def language(self) -> str | None:
+        """A code like `en`; None: not told."""
+
+    @property
+    def start(self) -> float:
+        """Seconds since the track's anchor."""
+
+    @property
+    def end(self) -> float:
+        """Seconds since the track's anchor."""
+
+    @property
+    def confidence(self) -> float:
+        """0 to 1."""
+
+    @property
+    def words(self) -> Sequence[SpokenWord]:
+        """In the order they were said; empty when the provider told no times."""
 
 
 class Speaker(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.usecases.sweep import (
     AccountUnavailable,
     ListedSession,
@@ -13,6 +12,7 @@ from gateway.transcription.usecases.sweep import (
 from stt.errors import ProviderRefused, SttError
 from stt.gladia.client import Provider
 from stt.gladia.messages import SpokenUtterance
+from stt.transcript import Utterance, Word
 
 
 class GladiaAccount:
@@ -65,10 +65,11 @@ class GladiaAccount:
 
 def _utterance(session_id: str, index: int, spoken: SpokenUtterance) -> Utterance:
     """`id` says where it comes from, and is the same whenever it is read."""
-    words = tuple(SpokenWord(word.word, word.start, word.end) for word in spoken.words)
+    words = tuple(Word(word.word, word.start, word.end, word.confidence) for word in spoken.words)
     name = f"{session_id}:salvaged_{index:08d}"
-    text = spoken.text.strip()
-    return Utterance(name, True, text, spoken.language, spoken.start, spoken.end, spoken.confidence, words)
+    return Utterance(
+        name, True, spoken.visible_text, spoken.known_language, spoken.start, spoken.end, spoken.share, words
+    )
 
 
 def _texts(labels: Mapping[str, object] | None) -> dict[str, str]:

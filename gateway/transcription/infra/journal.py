@@ -115,7 +115,8 @@ async def open_journal(folder: Path, limit_bytes: int) -> AsyncIterator[SpoolJou
 
 def _record(entry: Entry) -> bytes:
     if isinstance(entry, FinalToStore):
-        return _encode(_Final(entry))
+        # Its words are in `data` already.
+        return _encode(_Final(replace(entry, caption=msgspec.structs.replace(entry.caption, words=()))))
     # What the usage rows need of the claim, and none of its secrets.
     return _encode(_Usage(replace(entry, claimed=replace(entry.claimed, options={}, stream_key=None))))
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.infra.voice import Voice, VoicedLink
@@ -22,9 +21,9 @@ from gateway.transcription.usecases.speech import (
     Speech,
     SpeechLost,
     Translation,
+    Unread,
     Withdrawn,
 )
-from stt import transcript
 from stt.errors import ProviderRefused, SttError
 from stt.gladia import events as gladia
 from stt.gladia.client import GladiaLink, Provider, SessionReport
@@ -119,7 +118,7 @@ class GladiaTranscriber:
 
             return self._provider.link(config, listen, note)
 
-        return self._voice.link(open_link, labels.get("identity", ""))
+        return self._voice.link(open_link, labels.get("identity", ""), config.endpointing_s)
 
     def _config(self, options: SpeechOptions, labels: Mapping[str, str]) -> LiveConfig:
         """Options go to the client's fields of the same name; only what differs is told here."""
@@ -139,15 +138,17 @@ class GladiaTranscriber:
 def _translate(event: gladia.LinkEvent) -> Speech | None:
     match event:
         case gladia.Heard(heard):
-            return _utterance(heard)
+            return heard
         case gladia.Retracted(utterance_id):
             return Withdrawn(utterance_id)
         case gladia.TranslationHeard(utterance_id, original, target, text):
             return Translation(utterance_id, original, target, text)
         case gladia.AudioGivenUp(start, end):
             return SpeechLost(start, end)
-        case gladia.Complained(about, message):
-            return ProviderComplaint(f"{about}: {message}")
+        case gladia.Complained(about, message, kind):
+            return ProviderComplaint(f"{about}: {message}", kind)
+        case gladia.Unusable(kind, may_be_final):
+            return Unread(kind, may_be_final)
         case gladia.AnnotationHeard(kind, utterance_id, results):
             found = tuple(one for one in results if isinstance(one, dict))
             return Annotation(utterance_id, _KINDS.get(kind, kind), found)
@@ -162,10 +163,3 @@ def _first(asked: float | None, setting: float | None) -> float | None:
 def _snake(names: Mapping[str, Any]) -> dict[str, Any]:
     """`contextAdaptation` → `context_adaptation`, of the keys."""
     return {re.sub("[A-Z]", lambda big: f"_{big[0].lower()}", name): value for name, value in names.items()}
-
-
-def _utterance(heard: transcript.Utterance) -> Utterance:
-    words = tuple([SpokenWord(word.text, word.start, word.end) for word in heard.words])
-    return Utterance(
-        heard.id, heard.is_final, heard.text, heard.language, heard.start, heard.end, heard.confidence, words
-    )

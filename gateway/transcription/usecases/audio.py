@@ -25,6 +25,10 @@ class AudioChunk(Protocol):
     def samples(self) -> int:
         """Half as many as bytes."""
 
+    @property
+    def end(self) -> int:
+        """Offset of the sample after the last one."""
+
 
 class AudioTrack(Protocol):
     """One speaker's audio from when it appears to when it ends."""
@@ -39,6 +43,8 @@ class AudioTrack(Protocol):
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
         """In the order of their offsets, which may leave gaps. Read once; ends with the track.
+
+        An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink).
 
         Raises: SourceTrouble when the audio cannot be used; the text says what to do.
         """

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoicedLink, VoiceOptions
 from gateway.transcription.usecases.speech import LinkEnd
+from ingest.pcm import Chunk
 from stt.gladia.client import GladiaLink, Provider, ProviderOptions
 from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
@@ -60,12 +61,12 @@ class Speaker:
         noisy = np.clip(np.rint(sound), -32768, 32767).astype("<i2").tobytes()
         for at in range(0, len(noisy), 3200):
             piece = noisy[at : at + 3200]
-            self.link.send(self.at, piece)
+            self.link.send(Chunk(self.at, piece))
             self.at += len(piece) // 2
             await asyncio.sleep(len(piece) / 2 / RATE)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.02)
 
@@ -104,8 +105,8 @@ async def test_no_word_is_lost_at_the_gate_and_silence_is_not_sent() -> None:
         assert end.complete
         listened = anna.link.listened
         assert listened.heard == anna.at
-        assert listened.kept == listened.silent
-        assert listened.heard - anna.link.sent_samples == pytest.approx(listened.kept, abs=3 * RATE)
+        assert listened.withheld == listened.silent
+        assert listened.heard - anna.link.sent_samples == pytest.approx(listened.withheld, abs=3 * RATE)
         assert anna.link.sent_samples < 0.6 * listened.heard
         [session] = anna.server.sessions.values()
         assert session.audio_bytes == 2 * anna.link.sent_samples
@@ -120,6 +121,31 @@ async def test_each_final_comes_soon_although_the_gate_has_closed() -> None:
             await anna.say([word], [], tail_s=1.5)
             assert len(anna.heard) == n
         await anna.finish()
+
+
+@pytest.mark.parametrize("gate", ["on", "shadow", "off"])
+async def test_a_source_that_stops_delivering_gets_its_final_and_pays_no_more_silence(gate: str) -> None:
+    """Push to talk: nothing comes between the words, and each is a final of its own at its own time."""
+    async with speaker(gate) as anna:
+        for n, word in enumerate(["alpha", "bravo", "charlie"], 1):
+            await anna.say([word], [], tail_s=0.0)
+            anna.link.send(Chunk(anna.at, b""))
+            await anna.until(lambda n=n: len(anna.heard) == n)
+            anna.at += 5 * RATE
+        await anna.finish()
+        assert anna.lies_right(), anna.words
+        assert anna.link.sent_samples <= anna.link.listened.heard + 3 * 0.75 * RATE
+
+
+async def test_a_gap_on_the_clock_ends_the_utterance_before_it() -> None:
+    """What comes behind is another one, however soon it is sent."""
+    async with speaker() as anna:
+        await anna.say(["alpha"], [], tail_s=0.0)
+        anna.at += RATE
+        await anna.say(["bravo"], [], tail_s=1.5)
+        assert len(anna.heard) == 2
+        await anna.finish()
+        assert anna.lies_right(), anna.words
 
 
 async def test_a_longer_endpointing_of_one_track_is_reached_although_the_gate_has_closed() -> None:
@@ -139,7 +165,7 @@ async def test_a_gate_that_is_not_on_sends_everything(gate: str) -> None:
         await anna.finish()
         assert anna.lies_right()
         assert anna.link.sent_samples == anna.at
-        assert anna.link.listened.kept == 0
+        assert anna.link.listened.withheld == 0
         assert anna.link.listened.silent > 0.4 * anna.at
 
 
@@ -149,7 +175,7 @@ async def test_a_silent_track_opens_no_session() -> None:
         assert (await anna.finish()).complete
         assert not anna.server.sessions
         assert anna.link.sent_samples == 0
-        assert anna.link.listened.kept == anna.at
+        assert anna.link.listened.withheld == anna.at
 
 
 async def test_sessions_rest_change_and_return_under_the_gate() -> None:

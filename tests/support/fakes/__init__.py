@@ -5,6 +5,7 @@
 
 from support.fakes.audio import Chunk, FakeSource, FakeSources, FakeTrack
 from support.fakes.clock import BEGIN, HandClock, LoopClock
+from support.fakes.journal import MemoryJournal
 from support.fakes.limits import MemoryLedger
 from support.fakes.records import CutLine, MemoryRecords
 from support.fakes.replica import Replica
@@ -23,6 +24,7 @@ __all__ = [
     "FakeTransport",
     "HandClock",
     "LoopClock",
+    "MemoryJournal",
     "MemoryLedger",
     "MemoryRecords",
     "Replica",

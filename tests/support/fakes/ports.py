@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any
 
-from msgspec import structs
 from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRow
 
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
-from gateway.transcription.domain.usage import Usage
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
@@ -24,30 +21,16 @@ from gateway.transcription.usecases.records import (
     StoreOutcome,
     TranscriptionRecord,
 )
-from gateway.transcription.usecases.speech import ProviderSession
-
-_GROWING: Final = (
-    "duration_seconds",
-    "duration_minutes",
-    "audio_chunks_sent",
-    "transcripts_received",
-    "final_transcripts",
-    "partial_transcripts",
-    "total_cost",
-    "errors_count",
-    "heard_s",
-    "speech_s",
-    "silent_s",
-    "withheld_s",
-)
 
 
-class _Port:
+class Port:
+    """On the tables that all ports share."""
+
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
 
-class MemorySessionRecords(_Port):
+class MemorySessionRecords(Port):
     async def create(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
         tables = self._tables
         await tables.answer()
@@ -80,12 +63,21 @@ class MemorySessionRecords(_Port):
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
 
+    async def participant(self, session_id: str, identity: str) -> Participation | None:
+        await self._tables.answer()
+        return self._tables.present.get((session_id, identity))
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        await self._tables.answer()
+        known = self._tables.present.get((session_id, identity))
+        return None if known is None else known.user_id
+
     async def touch(self, session_id: str) -> None:
         await self._tables.answer()
         self._tables.activity[session_id] = self._tables.clock.now()
 
 
-class MemoryLeases(_Port):
+class MemoryLeases(Port):
     async def claim(
         self,
         session: SessionRecord,
@@ -159,7 +151,7 @@ class MemoryLeases(_Port):
             row.stop_reason, row.finals_complete = reason, finals_complete
 
 
-class MemoryTranscriptionRecords(_Port):
+class MemoryTranscriptionRecords(Port):
     async def newest(self, slug: str) -> TranscriptionRecord | None:
         tables = self._tables
         await tables.answer()
@@ -176,7 +168,7 @@ class MemoryTranscriptionRecords(_Port):
         return self._tables.numbering(session_id)
 
 
-class MemoryHostRecords(_Port):
+class MemoryHostRecords(Port):
     async def current(self, transcription_id: str) -> str | None:
         await self._tables.answer()
         row = self._tables.transcriptions.get(transcription_id)
@@ -199,7 +191,7 @@ class MemoryHostRecords(_Port):
         return True
 
 
-class MemoryFinalRecords(_Port):
+class MemoryFinalRecords(Port):
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables)
         self.calls = 0
@@ -259,46 +251,3 @@ class MemoryFinalRecords(_Port):
         await self._tables.answer()
         stored = self._tables.finals.get(session_id, {})
         return [StoredFinal(seq, stored[seq].data) for seq in sorted(stored) if seq > after][:limit]
-
-
-class MemoryUsageRecords(_Port):
-    def __init__(self, tables: Tables) -> None:
-        super().__init__(tables)
-        self.saves: list[tuple[datetime, tuple[Usage, ...]]] = []
-
-    def row_id(self, lease: Lease, identity: str) -> str:
-        return f"{lease.transcription_id}/{identity}"
-
-    async def save(self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]) -> None:
-        tables = self._tables
-        await tables.answer()
-        self.saves.append((tables.clock.now(), tuple(usage)))
-        if tables.alive(claimed.session_id) is None:
-            return
-        for one in usage:
-            _, _, before = tables.usage.get(one.id, ("", "", one))
-            grown = structs.replace(
-                one,
-                started_at=before.started_at,
-                cost_per_minute=before.cost_per_minute,
-                **{name: max(getattr(before, name), getattr(one, name)) for name in _GROWING},
-            )
-            tables.usage[one.id] = (claimed.session_id, claimed.lease.transcription_id, grown)
-
-    async def of_transcription(self, transcription_id: str) -> Sequence[Usage]:
-        await self._tables.answer()
-        return [used for _, owner, used in self._tables.usage.values() if owner == transcription_id]
-
-    async def spent(self, session_id: str) -> float:
-        await self._tables.answer()
-        return sum(used.total_cost for session, _, used in self._tables.usage.values() if session == session_id)
-
-
-class MemoryProviderSessionRecords(_Port):
-    async def note(self, claimed: Claimed, identity: str, session: ProviderSession) -> None:
-        await self._tables.answer()
-        self._tables.provider_sessions[session.id] = session
-
-    async def bills(self, transcription_id: str) -> Sequence[Bill]:
-        await self._tables.answer()
-        return []

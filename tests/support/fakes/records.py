@@ -8,15 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from support.fakes.accounts import MemoryProviderSessionRecords, MemoryUsageRecords
 from support.fakes.limits import MemoryLedger
 from support.fakes.ports import (
     MemoryFinalRecords,
     MemoryHostRecords,
     MemoryLeases,
-    MemoryProviderSessionRecords,
     MemorySessionRecords,
     MemoryTranscriptionRecords,
-    MemoryUsageRecords,
 )
 from support.fakes.tables import Tables
 

@@ -6,12 +6,13 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 
-from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.usage import Listened
+from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd, ProviderSession, Speech
+from stt.transcript import Utterance
 
 
 class FakeLink:
@@ -27,14 +28,18 @@ class FakeLink:
         self.identity = identity
         self.hear = hear
         self.finished_with: float | None = None
+        self.former: FakeLink | None = None
+        self.send_fails = False
         self.report: Callable[[ProviderSession], None] = lambda session: None
         self._transcriber = transcriber
         self._over: asyncio.Future[LinkEnd] = asyncio.get_running_loop().create_future()
         self._said = itertools.count(1)
 
-    def send(self, offset: int, pcm: bytes) -> None:
-        self.sent_samples += len(pcm) // 2
-        self.listened += Listened(heard=len(pcm) // 2)
+    def send(self, chunk: AudioChunk) -> None:
+        if self.send_fails:
+            raise LookupError("of our own")
+        self.sent_samples += chunk.samples
+        self.listened += Listened(heard=chunk.samples)
         self.messages_sent += 1
 
     def final(self, text: str, utterance_id: str | None = None, *, start: float = 0.0, end: float = 1.0) -> str:
@@ -47,6 +52,14 @@ class FakeLink:
         chosen = utterance_id or f"{self.identity}:{next(self._said)}"
         self.hear(Utterance(chosen, is_final, text, "en", start, end, 0.9))
         return chosen
+
+    def fail(self, error: Exception) -> None:
+        """`run` raises it."""
+        self._over.set_exception(error)
+
+    def succeed(self, former: FakeLink) -> int:
+        self.former = former
+        return 0
 
     def finish(self, flush_s: float) -> None:
         self.finished_with = flush_s

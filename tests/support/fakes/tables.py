@@ -69,6 +69,7 @@ class Tables:
         self.partials: dict[str, tuple[Caption, str | None]] = {}
         self.usage: dict[str, tuple[str, str, Usage]] = {}  # usage id → session, transcription, usage
         self.provider_sessions: dict[str, ProviderSession] = {}
+        self.opened: dict[str, tuple[str, str, datetime]] = {}  # by the same id: transcription, identity, when
         self._ids = itertools.count(1)
 
     async def answer(self) -> None:

@@ -125,3 +125,20 @@ Machine.TestCase.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestEveryOrderOfEvents = Machine.TestCase
+
+
+def test_a_stop_tries_until_its_deadline_however_many_sessions_were_lost_before() -> None:
+    """An idle track's end is given up after some losses in a row; not while a person waits for the last words."""
+    machine = Machine()
+    machine.begin(seed=0, count=3, chunks=8, gated=False)
+    machine.chatter(wire.AudioAcknowledged(0, 3200))
+    machine.refuse("full", 0.1)
+    machine.refuse("full", 0.1)
+    machine.cut(code=None, keep=False, replay=False, answers=0)
+    machine.renew()
+    machine.cut(code=None, keep=False, replay=False, answers=0)
+    machine.end_by_itself()
+    machine.refuse("full", 5.0)
+    machine.chatter(wire.StopAcknowledged())
+    machine.refuse("full", 0.1)
+    machine.teardown()

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.transcription.domain.captions import Numberer, Speaker, SpokenWord, Utterance, Word, caption
+from gateway.transcription.domain.captions import Numberer, Speaker, Word, caption
+from stt.transcript import Utterance
+from stt.transcript import Word as SpokenWord
 
 ORIGIN = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 ANNA = Speaker("anna", "Anna")
@@ -23,7 +25,7 @@ def utterance(start: float, end: float, words: tuple[SpokenWord, ...] = (), text
 
 def test_an_utterance_is_placed_by_its_tracks_anchor() -> None:
     """A track that began 1.5 s into the session moves its words by 1,500 ms; texts lose the provider's spaces."""
-    words = (SpokenWord(" Good", 0.38, 0.6), SpokenWord(" morning.", 0.6, 1.01))
+    words = (SpokenWord(" Good", 0.38, 0.6, 1.0), SpokenWord(" morning.", 0.6, 1.01, 1.0))
     said = caption(utterance(0.38, 1.01, words, " Good morning. "), ANNA, ORIGIN + timedelta(seconds=1.5), ORIGIN)
     assert (said.start_ms, said.end_ms) == (1880, 2510)
     assert said.started_at == ORIGIN + timedelta(milliseconds=1880)
@@ -34,7 +36,7 @@ def test_an_utterance_is_placed_by_its_tracks_anchor() -> None:
 
 def test_what_began_before_the_session_is_cut_at_its_origin() -> None:
     """A track anchored two seconds early has no negative times."""
-    words = (SpokenWord("early", 0.5, 1.0), SpokenWord("late", 2.5, 3.0))
+    words = (SpokenWord("early", 0.5, 1.0, 1.0), SpokenWord("late", 2.5, 3.0, 1.0))
     said = caption(utterance(0.5, 3.0, words), ANNA, ORIGIN - timedelta(seconds=2), ORIGIN)
     assert (said.start_ms, said.end_ms, said.started_at) == (0, 1000, ORIGIN)
     assert said.words == (Word("early", 0, 0), Word("late", 500, 1000))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.domain.salvage import StoredUtterance, salvage
+from stt.transcript import Utterance
+from stt.transcript import Word as SpokenWord
 
 
 def heard(*texts: str) -> list[Utterance]:
@@ -12,7 +13,7 @@ def heard(*texts: str) -> list[Utterance]:
     for number, text in enumerate(texts):
         step = 1 / len(text.split())
         words = tuple(
-            SpokenWord(word, number + i * step, number + (i + 1) * step) for i, word in enumerate(text.split())
+            SpokenWord(word, number + i * step, number + (i + 1) * step, 1.0) for i, word in enumerate(text.split())
         )
         found.append(Utterance(f"p:{number}", True, text, "en", float(number), number + 1.0, 0.9, words))
     return found

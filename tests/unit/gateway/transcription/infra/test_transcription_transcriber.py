@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.transcription.domain.captions import SpokenWord, Utterance
 from gateway.transcription.domain.speech import SpeechOptions, TranslationStyle, VocabularyWord
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import Voice, VoiceOptions
@@ -18,6 +17,7 @@ from gateway.transcription.usecases.speech import (
     Speech,
     SpeechLost,
     Translation,
+    Unread,
     Withdrawn,
 )
 from stt import transcript
@@ -71,12 +71,14 @@ SPOKEN = transcript.Utterance(
     [
         (
             events.Heard(SPOKEN),
-            Utterance("p:1", True, "Good morning.", "en", 1.0, 2.0, 0.9, (SpokenWord("Good", 1.0, 1.4),)),
+            SPOKEN,
         ),
         (events.Retracted("p:1"), Withdrawn("p:1")),
         (events.TranslationHeard("p:1", "en", "de", "Guten Morgen."), Translation("p:1", "en", "de", "Guten Morgen.")),
         (events.AudioGivenUp(1.0, 2.5), SpeechLost(1.0, 2.5)),
         (events.Complained("audio_chunk", "too long"), ProviderComplaint("audio_chunk: too long")),
+        (events.Complained("close", "no credit", "quota"), ProviderComplaint("close: no credit", "quota")),
+        (events.Unusable("transcript", True), Unread("transcript", True)),
         (
             events.AnnotationHeard("named_entity_recognition", "p:1", ({"text": "Anna"}, "no object")),
             Annotation("p:1", "namedEntities", ({"text": "Anna"},)),

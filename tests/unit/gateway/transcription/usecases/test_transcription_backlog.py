@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import pytest
-from support.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
-from support.fakes.ports import MemoryFinalRecords, MemoryUsageRecords
+from support.fakes import BEGIN, LoopClock, MemoryRecords
+from support.fakes.accounts import MemoryUsageRecords
+from support.fakes.journal import MemoryJournal
+from support.fakes.ports import MemoryFinalRecords
 from support.fakes.tables import Tables
-from support.frames import messages, seqs
+from support.frames import messages
+from support.recording import Desk
 from support.virtual_time import run_virtually
 
-from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
-from gateway.transcription.domain.captions import Caption, Speaker
-from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, UsageToStore
+from gateway.transcription.usecases.journal import FinalToStore, UsageToStore
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import StoreOutcome
 
@@ -67,127 +67,33 @@ class SlowRecords(MemoryRecords):
         super().__init__(clock, finals=SlowFinals, usage=SlowUsage)
 
 
-class MemoryJournal:
-    """A disk that may refuse or hang. What it holds outlives the recorder, as a disk outlives a process."""
+class SlowDesk(Desk):
+    """With a database that has its moods, and a disk."""
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[int, Entry]] = []
-        self.refusal: str | None = None
-        self.slow_s = 0.0
-        self.appended: list[int] = []
-        self._next = 0
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        await asyncio.sleep(self.slow_s)
-        if self.refusal is not None:
-            raise JournalTrouble(self.refusal)
-        for entry in entries:
-            self.entries.append((self._next, entry))
-            self._next += 1
-            if isinstance(entry, FinalToStore):
-                self.appended.append(entry.seq)
-
-    async def oldest(self, count: int) -> tuple[list[Entry], int]:
-        await asyncio.sleep(0)
-        page = self.entries[:count]
-        return [entry for _, entry in page], page[-1][0]
-
-    async def forget(self, mark: int) -> None:
-        await asyncio.sleep(0)
-        self.entries = [(at, entry) for at, entry in self.entries if at > mark]
-
-    async def finals(self, session_id: str, after: int, limit: int) -> list[UnstoredFinal]:
-        found = {
-            entry.seq: UnstoredFinal(entry.seq, entry.data, entry.epoch)
-            for _, entry in self.entries
-            if isinstance(entry, FinalToStore) and entry.session_id == session_id and entry.seq > after
-        }
-        return [found[seq] for seq in sorted(found)[:limit]]
-
-
-class Desk:
-    """A recorder with a disk, at work on one claimed session, and somebody watching."""
+    records: SlowRecords
 
     def __init__(self, limit: int = 5_000) -> None:
-        self.clock = LoopClock()
-        self.records = SlowRecords(self.clock)
         self.journal = MemoryJournal()
-        self.hub = Hub(self.clock.now)
-        self.recorder = Recorder(self.records, self.hub, self.clock, self.journal, limit=limit)
-        self.screen = FakeTransport()
-        self.claimed: Claimed
-        self.life = 0
-        """Of several processes in a row; what one says the next does not."""
-        self.participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-
-    @asynccontextmanager
-    async def at_work(self, *, resolved: bool = True) -> AsyncIterator[None]:
-        session = await self.records.sessions.create("abc", None, None)
-        claimed, _ = await self.records.leases.claim(session, "rtmp", {}, None, "me", 30)
-        assert claimed is not None
-        self.claimed = claimed
-        self.hub.begin("abc", claimed.numbering)
-        watcher = self.hub.join("abc", self.screen, lambda code: None)
-        await self.hub.channel("abc").catch_up(watcher, None, self._nothing)
-        if resolved:
-            self.participant.set_result("participant-1")
-        async with self.running():
-            yield
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.recorder.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _nothing(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        return []
-
-    def final(self, seq: int) -> FinalToStore:
-        at = BEGIN + timedelta(seconds=seq)
-        said = Caption(f"{self.life}:{seq}", f"Number {seq}.", "en", True, Speaker("anna", None), at, at, 0, 0, 0.9, ())
-        return FinalToStore(self.claimed.lease, self.claimed.session_id, "e", seq, said, None, self.hub.encode(said))
-
-    def put(self, *numbers: int) -> None:
-        for seq in numbers:
-            self.recorder.put("abc", self.final(seq), self.participant)
+        super().__init__(limit, records=SlowRecords(LoopClock()), journal=self.journal)
 
     def reading(self, seconds: int) -> UsageToStore:
         used = Usage("u", "anna", BEGIN, None, seconds, 1, seconds, 0, 0, 0, 0.01, 0.01, 0)
         return UsageToStore(self.claimed, {"anna": None}, (used,))
 
-    async def settled(self) -> None:
-        await asyncio.wait_for(self.recorder.settled(self.claimed.lease.transcription_id), 1_000)
-
-    @property
-    def kept(self) -> list[int]:
-        return [final.seq for final in self.records.stored("abc")]
-
-    @property
-    def shown(self) -> list[int]:
-        return seqs(bytes(self.screen.arrived))
-
 
 async def test_a_healthy_database_leaves_the_disk_alone() -> None:
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         for seq in range(1, 20):
             desk.put(seq)
             await asyncio.sleep(0.2)
-        assert desk.kept == desk.shown == list(range(1, 20))
+        assert desk.stored == desk.shown == list(range(1, 20))
         assert (desk.journal.appended, desk.recorder.behind_s, desk.recorder.pending) == ([], 0, 0)
 
 
 async def test_people_see_finals_while_the_database_is_away_for_ten_minutes() -> None:
     """Each is on disk first; afterwards the backlog drains by itself, in order, and the disk is empty."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.put(1)
         await asyncio.sleep(1)
@@ -197,20 +103,20 @@ async def test_people_see_finals_while_the_database_is_away_for_ten_minutes() ->
             await asyncio.sleep(2)
             assert desk.shown[-1] == desk.journal.appended[-1] == seq
         assert desk.recorder.behind_s == pytest.approx(600, abs=3)
-        assert desk.kept == [1]
+        assert desk.stored == [1]
         desk.records.down = False
         await desk.settled()
-        assert desk.kept == desk.shown == list(range(1, 302))
+        assert desk.stored == desk.shown == list(range(1, 302))
         assert (len(desk.journal), desk.recorder.behind_s, desk.recorder.stored) == (0, 0, 301)
         desk.put(302)
         await asyncio.sleep(0.1)
-        assert desk.kept[-1] == 302
+        assert desk.stored[-1] == 302
         assert desk.journal.appended[-1] == 301
 
 
 async def test_a_final_waits_for_a_slow_database_no_longer_than_our_patience() -> None:
     """And is stored once, although the first attempt succeeds in the end."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.finals.slow_s = 25
         desk.put(1)
@@ -223,13 +129,13 @@ async def test_a_final_waits_for_a_slow_database_no_longer_than_our_patience() -
         assert desk.shown == desk.journal.appended == [1, 2]
         assert desk.records.finals.batches == [[1]]
         await desk.settled()
-        assert desk.kept == [1, 2]
+        assert desk.stored == [1, 2]
         assert desk.shown == [1, 2]
 
 
 async def test_an_answer_that_is_lost_doubles_nothing() -> None:
     """The rows were stored, the connection broke before we were told."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.finals.answer_lost = True
         desk.put(1, 2)
@@ -237,12 +143,12 @@ async def test_an_answer_that_is_lost_doubles_nothing() -> None:
         assert desk.shown == [1, 2]
         desk.records.finals.answer_lost = False
         await desk.settled()
-        assert desk.kept == desk.shown == [1, 2]
+        assert desk.stored == desk.shown == [1, 2]
 
 
 async def test_a_bug_in_storing_stops_no_caption(caplog: pytest.LogCaptureFixture) -> None:
     """It is told with its trace, and tried again as trouble is."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.finals.broken = True
         for seq in range(1, 5):
@@ -252,12 +158,12 @@ async def test_a_bug_in_storing_stops_no_caption(caplog: pytest.LogCaptureFixtur
         assert "nobody foresaw this" in caplog.text
         desk.records.finals.broken = False
         await desk.settled()
-        assert desk.kept == [1, 2, 3, 4]
+        assert desk.stored == [1, 2, 3, 4]
 
 
 async def test_a_speaker_whose_row_is_not_known_yet_holds_nobody_up() -> None:
     """The final goes to disk without it; when it is stored, the row is asked for again."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work(resolved=False):
         desk.put(1)
         await asyncio.sleep(1)
@@ -269,7 +175,7 @@ async def test_a_speaker_whose_row_is_not_known_yet_holds_nobody_up() -> None:
 
 async def test_latecomers_get_what_is_only_on_disk() -> None:
     """By number, after the one they have, a page at a time."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.put(1)
         await asyncio.sleep(1)
@@ -292,7 +198,7 @@ async def test_latecomers_get_what_is_only_on_disk() -> None:
 
 async def test_a_full_disk_is_told_and_captions_go_on(caplog: pytest.LogCaptureFixture) -> None:
     """In memory meanwhile, in order; on disk again as soon as it takes them."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.down = True
         desk.put(1)
@@ -313,12 +219,12 @@ async def test_a_full_disk_is_told_and_captions_go_on(caplog: pytest.LogCaptureF
         assert desk.journal.appended == [1, 2, 3, 4]
         desk.records.down = False
         await desk.settled()
-        assert desk.kept == desk.shown == [1, 2, 3, 4]
+        assert desk.stored == desk.shown == [1, 2, 3, 4]
 
 
 async def test_a_database_that_is_back_ends_the_trouble_with_the_disk(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is in memory only any more; a second outage is told again."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.journal.refusal = "full"
         for seq in (1, 2):
@@ -330,12 +236,12 @@ async def test_a_database_that_is_back_ends_the_trouble_with_the_disk(caplog: py
             await desk.settled()
             assert desk.recorder.trouble is None
         assert caplog.text.count("kept in memory only") == 2
-        assert desk.kept == desk.shown == [1, 2]
+        assert desk.stored == desk.shown == [1, 2]
 
 
 async def test_what_neither_takes_is_bounded() -> None:
     """With database and disk away the sources wait at last; when either is back, they go on and nothing is lost."""
-    desk = Desk(limit=10)
+    desk = SlowDesk(limit=10)
     async with desk.at_work():
         desk.records.down, desk.journal.refusal = True, "full"
         for seq in range(1, 11):
@@ -350,12 +256,12 @@ async def test_what_neither_takes_is_bounded() -> None:
         await asyncio.wait_for(waiting, 5)
         desk.records.down = False
         await desk.settled()
-        assert desk.kept == list(range(1, 11))
+        assert desk.stored == list(range(1, 11))
 
 
 async def test_a_disk_that_hangs_is_treated_as_one_that_refuses() -> None:
     """Captions wait two seconds for it, once; the write that comes late doubles nothing."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.down, desk.journal.slow_s = True, 30
         desk.put(1)
@@ -370,12 +276,12 @@ async def test_a_disk_that_hangs_is_treated_as_one_that_refuses() -> None:
         assert set(desk.journal.appended) == {1, 2}
         desk.records.down = False
         await desk.settled()
-        assert desk.kept == desk.shown == [1, 2]
+        assert desk.stored == desk.shown == [1, 2]
 
 
 async def test_a_lease_that_was_lost_meanwhile_is_told() -> None:
     """What people saw and the database will not take is counted and logged; the run is told to end."""
-    desk = Desk()
+    desk = SlowDesk()
     told: list[str] = []
     desk.recorder.on_fenced = told.append
     async with desk.at_work():
@@ -386,13 +292,13 @@ async def test_a_lease_that_was_lost_meanwhile_is_told() -> None:
         desk.records.down = False
         await desk.settled()
         assert told == [desk.claimed.lease.transcription_id]
-        assert (desk.kept, desk.recorder.refused, len(desk.journal)) == ([], 2, 0)
+        assert (desk.stored, desk.recorder.refused, len(desk.journal)) == ([], 2, 0)
         assert [stray.seq for stray in desk.records.tables.strays] == [1, 2]  # the words stay, without their numbers
 
 
 async def test_a_session_that_the_app_has_deleted_meanwhile_is_told() -> None:
     """Its words are no strays: there is no session that they could be numbered in."""
-    desk = Desk()
+    desk = SlowDesk()
     gone: list[str] = []
     desk.recorder.on_gone = gone.append
     async with desk.at_work():
@@ -409,7 +315,7 @@ async def test_a_session_that_the_app_has_deleted_meanwhile_is_told() -> None:
 
 async def test_meter_readings_go_the_same_way() -> None:
     """On disk while the database is away; of several the latest counts, and `settled` waits for it."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         await desk.recorder.checkpoint(desk.reading(10))
         assert [
@@ -431,7 +337,7 @@ async def test_meter_readings_go_the_same_way() -> None:
 
 async def test_a_restart_brings_what_was_shown_to_the_database() -> None:
     """Before anything is numbered anew: `recover` returns when the disk is empty."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.down = True
         desk.put(*range(1, 451))
@@ -441,14 +347,14 @@ async def test_a_restart_brings_what_was_shown_to_the_database() -> None:
     desk.records.down = False
     heir = Recorder(desk.records, desk.hub, desk.clock, desk.journal)
     assert await heir.recover() == 451
-    assert desk.kept == list(range(1, 451))
+    assert desk.stored == list(range(1, 451))
     assert {final.participant_id for final in desk.records.stored("abc")} == {"participant-1"}
     assert len(desk.journal) == 0
     assert heir.stored == 450
 
 
 async def test_a_recorder_that_is_stopped_in_an_outage_loses_nothing_it_has_shown() -> None:
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         desk.records.finals.slow_s = 1_000
         for seq in range(1, 4):
@@ -463,7 +369,7 @@ def test_whatever_database_and_disk_do_everything_is_stored_once_in_order(seed: 
 
     async def story() -> None:
         dice = random.Random(seed)
-        desk = Desk()
+        desk = SlowDesk()
         seq = 0
 
         def seen() -> set[tuple[int, str]]:
@@ -481,7 +387,7 @@ def test_whatever_database_and_disk_do_everything_is_stored_once_in_order(seed: 
             desk.records.finals.slow_s = desk.journal.slow_s = 0
             await desk.recorder.recover()
             assert seen() <= stored()
-            seq = max(desk.kept, default=0)
+            seq = max(desk.stored, default=0)
             async with desk.running():
                 for _ in range(dice.randrange(10, 40)):
                     await desk.recorder.room()
@@ -497,7 +403,7 @@ def test_whatever_database_and_disk_do_everything_is_stored_once_in_order(seed: 
             await asyncio.sleep(2)  # a write that was under way reaches the disk or not, but not after the next start
         desk.records.down = desk.records.finals.answer_lost = False
         await Recorder(desk.records, desk.hub, desk.clock, desk.journal).recover()
-        assert desk.kept == list(range(1, len(desk.kept) + 1))
+        assert desk.stored == list(range(1, len(desk.stored) + 1))
         assert seen() <= stored()
         assert len(desk.shown) == len(seen()) > 20
 
@@ -506,7 +412,7 @@ def test_whatever_database_and_disk_do_everything_is_stored_once_in_order(seed: 
 
 async def test_a_reading_that_is_given_up_leaves_nothing_to_wait_for() -> None:
     """A run that ends while its beat writes a reading cancels it, takes the last one and settles: at once."""
-    desk = Desk()
+    desk = SlowDesk()
     async with desk.at_work():
         await desk.records.usage.lock.acquire()
         beat = asyncio.create_task(desk.recorder.checkpoint(desk.reading(1)))

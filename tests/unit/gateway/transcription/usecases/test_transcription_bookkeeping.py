@@ -25,9 +25,9 @@ from gateway.transcription.usecases.speech import ProviderSession
 
 
 async def test_usage_is_checkpointed_while_it_runs() -> None:
-    """At least every ten seconds, and it only grows."""
+    """At least every ten seconds, under the speaker's row, and it only grows."""
     async with replica() as there:
-        await there.service.start(start())
+        session_id = (await there.service.start(start())).record.session_id
         track = there.source(SLUG).appear()
         for _ in range(600):
             track.speak(0.1)
@@ -38,6 +38,8 @@ async def test_usage_is_checkpointed_while_it_runs() -> None:
         seconds = [used[0].duration_seconds for _, used in there.records.saves if used]
         assert seconds == sorted(seconds)
         assert seconds[-1] > 50
+        [(identity, participant)] = there.records.usage.participant_ids.items()
+        assert (identity, participant) == ("rtmp", there.records.tables.participants[session_id, "rtmp"])
 
 
 async def test_the_receipt_adds_up_over_tracks_and_owners() -> None:
@@ -281,6 +283,32 @@ async def test_the_heir_of_a_dead_replica_goes_on_where_it_was() -> None:
             assert stopped is not None
             assert stopped.record.stop_reason == "cost cap of 0.30 USD reached"
             assert [used.total_cost for used in stopped.usage] == [0.3]
+
+
+async def test_a_lease_is_renewed_long_before_it_runs_out() -> None:
+    """Also one that is shorter than the time between two looks for those of dead replicas."""
+    async with replica(lease_s=6) as there:
+        started = await there.service.start(start())
+        row = there.records.tables.transcriptions[started.record.id]
+        for _ in range(60):
+            await asyncio.sleep(1)
+            assert (row.lease_until - there.clock.now()).total_seconds() >= 6 - 6 / 3 - 2
+        assert row.fence == 1
+
+
+async def test_an_heir_says_that_finals_may_be_missing_if_a_session_was_open() -> None:
+    """What the dead owner had heard and not sent yet is in no record."""
+    records = MemoryRecords(LoopClock())
+    for slug, over in (("cut-off", False), ("well-ended", True)):
+        session = await records.sessions.create(slug, None, None)
+        claimed, _ = await records.leases.claim(session, "rtmp", {}, "key", "dead", 1)
+        assert claimed is not None
+        await records.provider_sessions.note(claimed, "anna", ProviderSession(slug, over, 1.0, "streaming"))
+    await asyncio.sleep(2)
+    async with replica(records) as heir:
+        await until(lambda: len(heir.service.runs) == 2, 11)
+        complete = {run.claimed.slug: run.finals_complete for run in heir.service.runs}
+        assert complete == {"cut-off": False, "well-ended": True}
 
 
 async def test_a_shutdown_drains_and_hands_over() -> None:

@@ -152,3 +152,13 @@ async def test_overlapping_tracks_of_one_participant_are_paid_once() -> None:
         assert stopped is not None
         [used] = stopped.usage
         assert (used.duration_seconds, used.audio_chunks_sent) == (35, 3)
+
+
+async def test_a_maximum_length_ends_it() -> None:
+    async with replica(maximum_s=60) as there:
+        await there.service.start(start())
+        [run] = there.service.runs
+        await asyncio.sleep(58)
+        assert not run.finished.is_set()
+        await until(run.finished.is_set, 5)
+        assert run.reason == "maximum length of 60 s reached"

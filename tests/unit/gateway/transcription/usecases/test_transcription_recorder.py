@@ -3,71 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 
 import pytest
-from support.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
-from support.frames import seqs
+from support.recording import Desk
 
-from gateway.live.hub import Hub
-from gateway.transcription.domain.captions import Caption, Speaker
-from gateway.transcription.domain.transcription import Claimed
-from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.record import Recorder
-
-
-class Desk:
-    """A recorder at work on one claimed session, and somebody watching."""
-
-    def __init__(self, limit: int = 5_000) -> None:
-        self.clock = LoopClock()
-        self.records = MemoryRecords(self.clock)
-        self.hub = Hub(self.clock.now)
-        self.recorder = Recorder(self.records, self.hub, self.clock, limit=limit)
-        self.screen = FakeTransport()
-        self.claimed: Claimed
-        self.participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-
-    @asynccontextmanager
-    async def at_work(self, *, resolved: bool = True) -> AsyncIterator[None]:
-        session = await self.records.sessions.create("abc", None, None)
-        claimed, _ = await self.records.leases.claim(session, "rtmp", {}, None, "me", 30)
-        assert claimed is not None
-        self.claimed = claimed
-        self.hub.begin("abc", claimed.numbering)
-        watcher = self.hub.join("abc", self.screen, lambda code: None)
-        await self.hub.channel("abc").catch_up(watcher, None, self._nothing)
-        if resolved:
-            self.participant.set_result("participant-1")
-        task = asyncio.create_task(self.recorder.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _nothing(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        return []
-
-    def put(self, *numbers: int, claimed: Claimed | None = None) -> None:
-        claimed = claimed or self.claimed
-        for seq in numbers:
-            at = BEGIN + timedelta(seconds=seq)
-            said = Caption(f"p:{seq}", f"Number {seq}.", "en", True, Speaker("anna", None), at, at, 0, 0, 0.9, ())
-            data = self.hub.encode(said)
-            final = FinalToStore(claimed.lease, claimed.session_id, "e", seq, said, None, data)
-            self.recorder.put(claimed.slug, final, self.participant)
-
-    @property
-    def kept(self) -> list[int]:
-        return [final.seq for final in self.records.stored("abc")]
-
-    @property
-    def shown(self) -> list[int]:
-        return seqs(bytes(self.screen.arrived))
 
 
 async def test_a_final_is_kept_and_then_shown() -> None:
@@ -76,10 +16,10 @@ async def test_a_final_is_kept_and_then_shown() -> None:
     async with desk.at_work(resolved=False):
         desk.put(1)
         await asyncio.sleep(5)
-        assert (desk.kept, desk.shown, desk.recorder.pending) == ([], [], 1)
+        assert (desk.stored, desk.shown, desk.recorder.pending) == ([], [], 1)
         desk.participant.set_result("participant-7")
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
-        assert (desk.kept, desk.shown) == ([1], [1])
+        assert (desk.stored, desk.shown) == ([1], [1])
         assert desk.records.stored("abc")[0].participant_id == "participant-7"
         assert (desk.recorder.stored, desk.recorder.pending) == (1, 0)
 
@@ -97,7 +37,7 @@ async def test_nothing_is_shown_before_it_is_kept() -> None:
         assert desk.recorder.pending == 30
         desk.records.down = False
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
-        assert desk.kept == desk.shown == list(range(1, 31))
+        assert desk.stored == desk.shown == list(range(1, 31))
         assert desk.recorder.behind_s == 0
 
 
@@ -125,7 +65,7 @@ async def test_a_full_queue_makes_the_sources_wait() -> None:
         desk.records.down = False
         await asyncio.wait_for(waiting, 5)
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
-        assert desk.kept == list(range(1, 12))
+        assert desk.stored == list(range(1, 12))
 
 
 async def test_a_stale_owners_finals_are_dropped_and_it_is_told() -> None:
@@ -139,7 +79,7 @@ async def test_a_stale_owners_finals_are_dropped_and_it_is_told() -> None:
         desk.records.steal("abc", "somebody else")
         desk.put(2, 3)
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
-        assert (desk.kept, desk.shown) == ([1], [1])
+        assert (desk.stored, desk.shown) == ([1], [1])
         assert told == [desk.claimed.lease.transcription_id]
         assert desk.recorder.pending == 0
 
@@ -167,7 +107,7 @@ async def test_finals_of_a_deleted_session_are_refused_and_its_run_is_told(by_ap
         desk.records.down = False
         await desk.recorder.settled(desk.claimed.lease.transcription_id)
         await desk.recorder.settled(claimed.lease.transcription_id)
-        assert desk.kept == desk.shown == [1]
+        assert desk.stored == desk.shown == [1]
         assert fenced == ([] if by_app else [claimed.lease.transcription_id])
         assert gone == ([claimed.session_id] if by_app else [])
 
@@ -191,4 +131,4 @@ async def test_a_writer_that_is_stopped_loses_nothing_it_has_shown() -> None:
         desk.records.down = True
         desk.put(2)
         await asyncio.sleep(1)
-    assert (desk.kept, desk.shown) == ([1], [1])
+    assert (desk.stored, desk.shown) == ([1], [1])

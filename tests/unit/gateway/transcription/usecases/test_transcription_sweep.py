@@ -13,7 +13,6 @@ from support.fakes import BEGIN
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.billing import Bill, balance, cause, differs
-from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.usecases.sweep import (
     MOST_AUDITS,
     MOST_WAITS,
@@ -26,6 +25,7 @@ from gateway.transcription.usecases.sweep import (
     UnreconciledSession,
     is_orphan,
 )
+from stt.transcript import Utterance
 
 MINE, DEAD, OTHERS = "me/2", "me/1", "you/1"
 
