@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.app.analysis import open_analyses
-from gateway.app.failures import StartFailed, start_failures
+from gateway.app.failures import start_failures
 from gateway.app.live import open_live
 from gateway.app.provider import open_provider, open_slots
 from gateway.app.replica import open_replica
@@ -18,6 +18,7 @@ from gateway.app.running import stages
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
 from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.wings import Wings
+from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
@@ -45,6 +46,11 @@ class Gateway:
     engine: str
     failed: asyncio.Future[None]
     """Ends, with the reason as exception, when a part that cannot be restarted has died."""
+
+    def check_alive(self) -> None:
+        """For after the shutdown: inside, a task group would wrap it. Raises: PartDied when that was its reason."""
+        if self.failed.done() and (error := self.failed.exception()) is not None:
+            raise PartDied(str(error)) from error
 
 
 @asynccontextmanager

@@ -52,6 +52,8 @@ class Feed:
         self.heard_to = begin
         """End of the last word that has a final."""
         self.timeline = Timeline()
+        self.furthest = 0
+        """The most session samples that the provider can ever have counted."""
         self.resume = Resume()
         self.metered = Metered()
         self.last_sent = now
@@ -67,6 +69,11 @@ class Feed:
         self._silence_sent = 0
 
     # --- how far it got -------------------------------------------------------------------------------------
+
+    @property
+    def reach(self) -> int:
+        """End of the track's audio that was sent."""
+        return self._reach
 
     @property
     def stops_at(self) -> int:
@@ -184,6 +191,7 @@ class Feed:
         if self.resume.placing is not Placing.PLACED:
             self.resume.probes.append((offset, samples))
         self.timeline.sent(offset, samples)
+        self.furthest = max(self.furthest, self.timeline.end)
         self.metered.sent += samples
         self.metered.messages += 1
         self.last_sent = now

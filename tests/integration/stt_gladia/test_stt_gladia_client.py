@@ -12,7 +12,7 @@ from stt_gladia_line import CONFIG, Line
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.events import LinkEvent, SpeechChanged
+from stt.gladia.events import Heard, LinkEvent, SpeechChanged, Unusable
 from stt.gladia.messages import LiveConfig
 from stt.gladia.options import LinkOptions
 from stt.gladia.places import Place
@@ -580,23 +580,29 @@ async def test_a_cancelled_link_leaves_no_session_running(dial: Dial, plan: dict
     assert [report.id for report in line.reports if report.over] == [r.id for r in line.reports if not r.over]
 
 
-async def test_an_error_in_our_own_code_ends_the_link_and_surfaces(dial: Dial) -> None:
-    """Whoever hears an event fails, in a callback of the event loop: the link does not go on as if nothing were."""
+async def test_a_listener_that_fails_at_one_event_hears_the_others(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a callback of the event loop: counted, logged once, and not called complete."""
     line = await dial(None, QUICK)
     heard: list[LinkEvent] = []
 
     def fail(event: LinkEvent) -> None:
         heard.append(event)
-        raise LookupError("of our own")
+        if not isinstance(event, Unusable):
+            raise LookupError("of our own")
 
     link = line.provider.link(CONFIG, fail, lambda report: None)
     running = asyncio.create_task(link.run(), name="test-link")
     pcm, _ = speak(SAID, lead_s=0.1)
     link.send(0, pcm)
-    with pytest.raises(ExceptionGroup) as raised:
-        await running
-    assert raised.group_contains(LookupError, match="of our own")
-    assert len(heard) == 1
+    link.finish(10.0)
+    outcome = await running
+    finals = [event for event in heard if isinstance(event, Heard) and event.utterance.is_final]
+    assert finals and not outcome.complete and not outcome.counts.lost_sessions
+    assert heard.count(Unusable("internal", True)) == len(finals)
+    assert line.provider.unusable == {"internal": sum(not isinstance(event, Unusable) for event in heard)}
+    assert sum("could not be passed on" in record.message for record in caplog.records) == 1
     await line.provider.__aexit__(None, None, None)
     await line.all_ended()
 
