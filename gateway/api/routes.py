@@ -54,7 +54,7 @@ class Api:
     hub: Hub
     endpoint: LiveEndpoint
     audio: AudioEndpoint
-    secrets: credentials.Secrets
+    secrets: Callable[[], credentials.Secrets]
     ready: Callable[[], Awaitable[list[str]]]
     metrics: Callable[[], bytes] | None
     public_url: Callable[[], str]
@@ -139,7 +139,7 @@ class Api:
     def _service_only(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
         async def guarded(request: web.Request) -> web.StreamResponse:
             token = credentials.bearer(request.headers.get("Authorization", ""))
-            if token is None or not credentials.is_service_token(token, self.secrets.service_tokens):
+            if token is None or not credentials.is_service_token(token, self.secrets().service_tokens):
                 raise credentials.CredentialRefused("a service token is needed")
             return await handler(request)
 

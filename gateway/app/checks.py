@@ -10,7 +10,9 @@ from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
 from gateway.analysis.chat import open_chat
 from gateway.app.analysis import chat_options
 from gateway.app.database import CONNECT_S
+from gateway.app.files import judge, open_files
 from gateway.app.livekit import open_livekit_server
+from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import open_control
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.settings import Settings
@@ -29,6 +31,7 @@ Finding = tuple[bool, str]
 async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
     """(part, whether it works, what to know or do), one after the other. No text holds a secret."""
     yield "settings", True, f"engine {settings.engine}, data in {settings.data_dir}"
+    yield "open files", *judge(settings, open_files())
     yield "database", *await _database(settings)
     if settings.redis_url:
         yield "Redis", *await _redis(settings.redis_url)
@@ -98,7 +101,7 @@ async def _analysis(settings: Settings) -> Finding:
 
 
 async def _livekit(settings: Settings) -> Finding:
-    async with open_livekit_server(settings) as livekit:
+    async with open_livekit_server(settings, HeldSecrets(settings)) as livekit:
         if livekit is None:
             return True, "not configured"
         try:
@@ -108,7 +111,7 @@ async def _livekit(settings: Settings) -> Finding:
 
 
 async def _other_gateway(settings: Settings) -> Finding:
-    async with open_control(settings) as control:
+    async with open_control(settings, HeldSecrets(settings)) as control:
         try:
             await control.check()
         except (ControlUnavailable, ControlRefused) as error:

@@ -32,7 +32,7 @@ def start_failures() -> Iterator[None]:
 
 
 @contextmanager
-def listening(host: str, port: int, setting: str) -> Iterator[None]:
+def binding(host: str, port: int, setting: str) -> Iterator[None]:
     """For the call that binds a port. `setting`: where another one is chosen. Raises: StartFailed."""
     try:
         yield

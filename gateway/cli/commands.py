@@ -16,6 +16,7 @@ from gateway import logs
 from gateway.app.checks import check_parts
 from gateway.app.errands import maintain as run_maintenance
 from gateway.app.errands import migrate_database, open_speech_server
+from gateway.app.files import judge, open_files, raise_open_files
 from gateway.app.root import open_gateway
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.plain import plain
@@ -48,9 +49,14 @@ async def serve(args: argparse.Namespace) -> int:
     """Until a signal. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
+    raise_open_files()
+    enough, files = judge(settings, open_files())
+    log.log(logging.INFO if enough else logging.WARNING, "%s", files)
     for doubt in doubts(settings, os.environ):
         log.warning("%s", doubt)
-    async with stop_signals() as stop, open_gateway(settings) as gateway:
+    async with stop_signals() as stop, open_gateway(settings, os.environ) as gateway:
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.read_secrets)
         stopping = asyncio.create_task(stop.wait(), name="signals")
         gateway.failed.add_done_callback(lambda _: stop.set())
         await stopping
@@ -95,6 +101,7 @@ async def check(args: argparse.Namespace) -> int:
     """One line a part on standard output. FAILED when a part has to be mended; notes alone do not count."""
     settings = Settings.from_env(os.environ)
     logs.configure("text", "error")
+    raise_open_files()
     good = True
     async for part, fine, text in check_parts(settings):
         good = good and fine

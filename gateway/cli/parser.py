@@ -48,7 +48,14 @@ def parser() -> argparse.ArgumentParser:
     stt.add_argument("--engine", default="pocketsphinx", help="pocketsphinx (default) or scripted")
     stt.add_argument("--host", default="127.0.0.1")
     stt.add_argument("--port", type=int, default=8089)
-    stt.add_argument("--api-key", default=None, help="accept only this key (default: any)")
+    stt.add_argument(
+        "--api-key",
+        default=None,
+        help="accept only this key (default: GLADIA_API_KEY; without it any). Others can "
+        "see it in the list of processes: better set the variable",
+    )
+    stt.add_argument("--allow-origin", action="append", default=[], help="pages of this origin may call it; * for all")
+    stt.add_argument("--private-callbacks", action="store_true", help="callbacks may go to addresses of this network")
     stt.add_argument("--max-sessions", type=int, default=None, help="answer 429 above so many open sessions")
     stt.add_argument("--workers", type=int, default=None, help="recogniser processes (default: one a core)")
     stt.add_argument("--faults", metavar="FILE", default=None, help="a fault plan: docs/local-stt.md")

@@ -328,7 +328,7 @@ class Participants:
         return await self._db.run("visit_begin", session_id, clean(identity), sid, joined_ms) == 1
 
     async def visit_ends(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
-        """Returns: whether it was the newest connection of that identity."""
+        """Returns: whether it was the newest connection of that identity; an empty `sid` stands for that."""
         return await self._db.run("visit_end", session_id, clean(identity), sid, joined_ms) == 1
 
     async def ensure_user(self, user_id: str) -> None:
