@@ -13,7 +13,7 @@ from gateway.analysis.analysts import OfflineAnalyst
 from gateway.analysis.queue import PostgresAnalyses
 from gateway.app.addresses import Addresses
 from gateway.app.database import CONNECT_S, database_url, open_database
-from gateway.app.failures import start_failures
+from gateway.app.failures import binding, start_failures
 from gateway.app.files import divide, open_files
 from gateway.app.replica import Replica
 from gateway.app.secrets import HeldSecrets
