@@ -6,47 +6,37 @@ on the track's clock unless a name says `session`; times are monotonic seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from stt.gladia import messages as wire
+from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing, Resume
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
 from stt.gladia.timeline import Timeline
 
 
-@dataclass(slots=True)
-class Metered:
-    """Samples as the provider sees them. `sent` includes `resent`."""
-
-    sent: int = 0
-    resent: int = 0
-    messages: int = 0
-
-    def add(self, other: Metered) -> None:
-        """Count what `other` has counted as well."""
-        self.sent += other.sent
-        self.resent += other.resent
-        self.messages += other.messages
-
-
 class Feed:
     """Chooses what goes out next, and knows how far it got.
 
-    `begin`: where this session starts to hear the track. `sent_to`: how far any session was sent it.
+    `begin`: where this session starts to hear the track. `reach`: how far any session of the track is proved to have.
+    `wary`: the session before was lost, so that this one's connection has to show first that it lives.
     """
 
     # A backlog goes out in pieces of a second: far below the provider's frame limit of 1 MiB.
     MOST_PER_MESSAGE: Final = SAMPLE_RATE
+    LEAST_PER_MESSAGE: Final = SAMPLE_RATE // 10
+    FIRST_WINDOW: Final = SAMPLE_RATE
+    TRUSTED: Final = 16 * SAMPLE_RATE
 
-    def __init__(self, audio: Retained, begin: int, sent_to: int, options: LinkOptions, now: float) -> None:
+    def __init__(
+        self, audio: Retained, begin: int, reach: Reach, options: LinkOptions, now: float, *, wary: bool = False
+    ) -> None:
         self.begin = begin
         self.until: int | None = None
         """No audio from here on is for this session; None while the track goes on."""
         self.cursor = begin
         """The next sample to send."""
-        self.sent_to = sent_to
         self.acknowledged = 0
         """Session samples that the provider has acknowledged."""
         self.heard_to = begin
@@ -54,12 +44,16 @@ class Feed:
         self.timeline = Timeline()
         self.resume = Resume()
         self.metered = Metered()
+        self.window: int | None = self.FIRST_WINDOW if wary else None
+        """Samples that may be on their way without an acknowledgement; None: the connection is trusted."""
         self.last_sent = now
         self.last_audio = now
         self.awaiting_since: float | None = None
         """Since when an answer to something sent is awaited, or when there was one last; None: none is."""
         self._audio = audio
         self._options = options
+        self._track_reach = reach
+        self._written = 0  # samples written in this session, over all connections: the provider cannot have more
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
         self._overlap = int(options.overlap_s * SAMPLE_RATE)
         self._trailing = int(options.trailing_silence_s * SAMPLE_RATE)
@@ -113,6 +107,25 @@ class Feed:
             return True
         return any(one.covers(session, position) for one in self.resume.superseded)
 
+    # --- what the provider has ------------------------------------------------------------------------------
+
+    def acknowledge(self, end: int) -> None:
+        """The provider has acknowledged the session up to this sample."""
+        if self.window is not None:
+            self.window += end - self.acknowledged  # so it doubles from one answer to the next
+            if self.window >= self.TRUSTED:
+                self.window = None
+        self.acknowledged = end
+        self.prove(end)
+
+    def prove(self, end: int) -> None:
+        """The provider has received the session up to this sample, by whatever evidence: it can charge that much."""
+        metered = self.metered
+        end = min(end, self._written)
+        if end > metered.sent:
+            metered.resent += self._track_reach.extend(self.timeline.stretches(metered.sent, end))
+            metered.sent = end
+
     # --- what goes out --------------------------------------------------------------------------------------
 
     def connected(self, now: float) -> None:
@@ -124,10 +137,35 @@ class Feed:
         """The connection was open before: begin again with what has no final."""
         self.resume.begin(self.timeline.end)
         self.cursor = max(self.needs_from, self._audio.start)
+        self.window = self.FIRST_WINDOW
+
+    @property
+    def held_back(self) -> bool:
+        """Whether audio waits until acknowledgements show that the connection lives."""
+        if self.window is None:
+            return False
+        found = self._audio.read(self.cursor, 1)
+        return found is not None and (self.until is None or found[0] < self.until)
+
+    def room(self, now: float) -> int:
+        """Samples that may go out now: after a cut little at first, and more with each acknowledgement.
+
+        A provider that acknowledges nothing gets as much more each time when that has been awaited for `probe_s`.
+        """
+        if self.window is None:
+            return self.MOST_PER_MESSAGE
+        free = self.window - (self.timeline.end - self.acknowledged)
+        if free < self.LEAST_PER_MESSAGE and now >= self.last_sent + self._options.probe_s:
+            self.window *= 2
+            free = self.window - (self.timeline.end - self.acknowledged)
+            if free < self.LEAST_PER_MESSAGE:
+                self.window = None
+                return self.MOST_PER_MESSAGE
+        return min(free, self.MOST_PER_MESSAGE) if free >= self.LEAST_PER_MESSAGE else 0
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
-        if self.cursor >= self._audio.end:
+        if most <= 0 or self.cursor >= self._audio.end:
             return None
         found = self._audio.read(self.cursor, most)
         if found is None or (self.until is not None and found[0] >= self.until):
@@ -142,8 +180,6 @@ class Feed:
             return self._sent(before, bytes(samples * SAMPLE_BYTES), now)
         self.cursor = offset + len(pcm) // SAMPLE_BYTES
         self._reach = max(self._reach, self.cursor)
-        self.metered.resent += max(0, min(self.cursor, self.sent_to) - offset)
-        self.sent_to = max(self.sent_to, self.cursor)
         self.last_audio = now
         return self._sent(offset, pcm, now)
 
@@ -167,7 +203,7 @@ class Feed:
         if self.resume.placing is not Placing.PLACED:
             self.resume.probes.append((offset, samples))
         self.timeline.sent(offset, samples)
-        self.metered.sent += samples
+        self._written += samples
         self.metered.messages += 1
         self.last_sent = now
         if self.awaiting_since is None:

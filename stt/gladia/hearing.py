@@ -166,6 +166,7 @@ class Hearing:
     ) -> list[LinkEvent]:
         """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
         spoken = message.utterance
+        session.feed.prove(min(_samples(spoken.end), session.feed.timeline.end))
         name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed)
         if name is None:
             return []

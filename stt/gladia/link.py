@@ -12,8 +12,8 @@ from typing import Final
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
 from stt.gladia.events import Complained, LinkEvent
-from stt.gladia.feed import Metered
 from stt.gladia.hearing import Hearing, LinkCounts
+from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
@@ -38,7 +38,7 @@ class Link:
         self._all_complete = True
         # Where the last idle session ended, and from where on the audio before that has no final.
         self._idle_from = self._again_from = -1
-        self._sent_to = 0
+        self._reach = Reach()
         self._metered = Metered()  # of the sessions that are over
 
     # --- the track's side ---------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Link:
 
     @property
     def metered(self) -> Metered:
-        """Samples and messages sent by all sessions together: what the bill is made of."""
+        """Samples that the provider can charge, and messages written, of all sessions together."""
         total = Metered(self._metered.sent, self._metered.resent, self._metered.messages)
         for session in self.sessions:
             total.add(session.feed.metered)
@@ -161,7 +161,6 @@ class Link:
         """The shell has nothing left to do for `session`: it is CLOSED or LOST."""
         feed = session.feed
         self.sessions.remove(session)
-        self._sent_to = max(self._sent_to, feed.sent_to)
         self._metered.add(feed.metered)
         is_heard = session.provider_end is ProviderEnd.COMPLETE or feed.has_heard_all
         is_over = self._finish_by is not None and now >= self._finish_by
@@ -194,8 +193,9 @@ class Link:
     def _begin(self, at: int, now: float) -> Session:
         losses = self._hearing.losses_in_a_row
         delay = self._options.backoff.delay(losses, self._random()) if losses else 0
-        sent_to = max((other.feed.sent_to for other in self.sessions), default=self._sent_to)
-        session = Session(self._audio, at, self._options, now + delay, self._random, sent_to=sent_to)
+        session = Session(
+            self._audio, at, self._options, now + delay, self._random, reach=self._reach, wary=losses > 0
+        )
         if self._finish_by is not None:
             session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)

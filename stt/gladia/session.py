@@ -18,6 +18,7 @@ from typing import Final
 from stt.errors import ProviderFull, ProviderRefused, SttError
 from stt.gladia import messages as wire
 from stt.gladia.feed import Feed
+from stt.gladia.meter import Reach
 from stt.gladia.moves import CONNECTED, Event, ProviderEnd, SessionState, move
 from stt.gladia.options import LinkOptions
 from stt.gladia.patience import Patience
@@ -71,7 +72,8 @@ Step = Create | Connect | Fetch | Wait | Done
 class Session:
     """Decides; the shell acts.
 
-    `begin`: where on the track's clock this session starts to hear. `sent_to`: how far other sessions were sent it.
+    `begin`: where on the track's clock this session starts to hear. `reach`: the track's, shared by its sessions.
+    `wary`: the session before was lost.
     """
 
     def __init__(
@@ -82,12 +84,13 @@ class Session:
         now: float,
         random: Callable[[], float],
         *,
-        sent_to: int = 0,
+        reach: Reach | None = None,
+        wary: bool = False,
     ) -> None:
         self.state = SessionState.CREATING
         self.id: str | None = None
         self.url = ""
-        self.feed = Feed(audio, begin, sent_to, options, now)
+        self.feed = Feed(audio, begin, reach or Reach(), options, now, wary=wary)
         self.refused: ProviderRefused | None = None
         self.provider_end = ProviderEnd.OPEN
         self.is_waiting = False  # the account had no place when we last asked
@@ -210,9 +213,11 @@ class Session:
         feed = self.feed
         match self.state:
             case SessionState.STREAMING:
+                audio = feed.audio(feed.room(now), now)
+                if audio is not None or feed.held_back:
+                    return audio
                 return (
-                    feed.audio(feed.MOST_PER_MESSAGE, now)
-                    or self._take_stop(now)
+                    self._take_stop(now)
                     or (feed.trailing_silence(now) if self.awaits_final else None)
                     or self._take_idle_stop(now)
                     or feed.keepalive(now)
@@ -262,6 +267,8 @@ class Session:
             when = min(when, feed.last_audio + self._options.idle_s)
         if self.state is SessionState.RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
+        if self.state is SessionState.STREAMING and feed.held_back:
+            when = min(when, feed.last_sent + self._options.probe_s)
         return when
 
     @property
@@ -303,7 +310,7 @@ class Session:
             # It has more than we sent: our idea of its clock is wrong.
             self._move(Event.CUT_SHORT, now)
             return
-        feed.acknowledged = end
+        feed.acknowledge(end)
         self._patience.stalls = 0
         # Were the end inclusive, as one document has it, the last sample would never be acknowledged.
         is_caught_up = end >= feed.timeline.end - 1
@@ -326,12 +333,14 @@ class Session:
         if base is None:
             return
         self._placed(base, now)
-        feed.acknowledged = end
+        feed.acknowledge(end)
         feed.awaiting_since = now if end < feed.timeline.end else None
 
     def _placed(self, base: int, now: float) -> None:
         feed = self.feed
+        feed.prove(base)
         self._resume.place(base, feed.timeline, feed.acknowledged, feed.cursor)
+        feed.acknowledged = max(feed.acknowledged, base)
         # A stop from before the cut was never read, or this audio would have been refused.
         self._stop_at = feed.timeline.end if self.state is SessionState.FLUSHING else None
         self._patience.stalls = 0
@@ -356,6 +365,7 @@ class Session:
             base = heard - sum(samples for _, samples in self._resume.probes)
             if self.feed.acknowledged - _ROUNDING <= base <= self._resume.before_cut + _ROUNDING:
                 self._placed(base, now)
+        self.feed.prove(heard or 0)
         if heard is None:
             self._is_whole = self._stop_at is not None and self._resume.placing is Placing.PLACED
         else:

@@ -29,6 +29,7 @@ from stt.local.server import LocalOptions, LocalServer
 from stt.transcript import Word
 
 TOLERANCE_S = 0.1
+METER_S, METER_SHARE = 1.0, 0.02
 CHUNK = 3200  # bytes: 100 ms
 
 
@@ -62,6 +63,8 @@ class Played:
     outcome: Outcome | None = None
     left_open: int = 0
     withheld: int = 0
+    heard_s: float = 0.0
+    """Audio that the server heard, by its own counters: what it would bill."""
 
 
 def draw(seed: int) -> Scenario:
@@ -257,6 +260,7 @@ async def play(scenario: Scenario) -> Played:
             link.finish(scenario.flush_s)
             async with asyncio.timeout(scenario.flush_s + 5.0):
                 found.outcome = await running
+        found.heard_s = sum(live.session.duration for live in server.sessions.values())
         if not scenario.orphans:
             for live in server.sessions.values():
                 try:
@@ -285,6 +289,9 @@ def complaint(scenario: Scenario, found: Played) -> str | None:
         return f"failed {found.outcome.failed}, given up {found.given_up}"
     if found.outcome.complete is not scenario.can_complete:
         return f"complete is {found.outcome.complete}"
+    metered_s = found.outcome.sent_samples / 16_000
+    if abs(metered_s - found.heard_s) > max(METER_S, METER_SHARE * found.heard_s):
+        return f"{metered_s:.2f} s were metered, {found.heard_s:.2f} s were heard"
     opened = [report.id for report in found.reports if not report.over]
     over = [report.id for report in found.reports if report.over]
     if sorted(opened) != sorted(over):

@@ -251,6 +251,8 @@ class World:
         assert all(abs(at - told) <= 16 for (_, at), (_, told) in zip(self.said, heard, strict=True))
         assert self.link.complete
         assert not [event for event in self.events if isinstance(event, AudioGivenUp)]
+        billed = sum(sim.result.audio_seconds or 0.0 for sim in self.sims)
+        assert abs(self.link.metered.sent / RATE - billed) <= max(1.0, 0.02 * billed)
         shown = {event.utterance.id for event in self.events if isinstance(event, Heard)}
         retracted = {event.utterance_id for event in self.events if isinstance(event, Retracted)}
         final = [utterance.id for utterance in self.finals]
