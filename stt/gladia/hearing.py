@@ -25,7 +25,7 @@ from stt.gladia.events import (
 from stt.gladia.names import Names
 from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
-from stt.gladia.seam import Seam, keeping
+from stt.gladia.seam import MOVED_S, Seam, keeping
 from stt.gladia.session import Session
 from stt.transcript import Utterance, Word
 
@@ -33,6 +33,7 @@ AddOn: TypeAlias = wire.Translated | wire.Noted
 
 MAX_HELD: Final = 1000
 """Messages held while the provider's counter is unknown; above it the oldest go, the result has them too."""
+_RESULT: Final = "result_"
 
 
 @dataclass(slots=True)
@@ -59,9 +60,14 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Transcript:
-    """What one session has said so far. `resumes`: those whose older utterances have been retracted."""
+    """What one session has said so far. `resumes`: those whose older utterances have been retracted.
+
+    `telling`: what its present connection says (see `seam`); `told_to`: the end of the last final of it, seconds.
+    """
 
     names: Names
+    telling: int
+    told_to: float = 0.0
     open: dict[str, _Open] = field(default_factory=dict)
     held: deque[wire.Transcribed | AddOn] = field(default_factory=lambda: deque(maxlen=MAX_HELD))
     resumes: int = 0
@@ -80,6 +86,7 @@ class Hearing:
         self._audio = audio
         self._sessions = sessions
         self._seam = Seam()
+        self._tellings = 0
         self._settled_to = 0.0  # seconds: the end of the last final
         self._seam_to = 0.0  # words that begin before may have been settled already
         self._transcripts: dict[Session, _Transcript] = {}
@@ -125,6 +132,7 @@ class Hearing:
         if resume.placed == transcript.resumes:
             return []
         transcript.resumes = resume.placed
+        transcript.telling, transcript.told_to = self._next_telling(), 0.0
         self._seam_to = self._settled_to
         session.awaits_final = False
         again_from = resume.superseded[-1].resent_from
@@ -152,8 +160,12 @@ class Hearing:
     def _transcript(self, session: Session) -> _Transcript:
         transcript = self._transcripts.get(session)
         if transcript is None:
-            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""))
+            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""), self._next_telling())
         return transcript
+
+    def _next_telling(self) -> int:
+        self._tellings += 1
+        return self._tellings
 
     def _transcribed(
         self,
@@ -162,21 +174,19 @@ class Hearing:
         message: wire.Transcribed,
         *,
         before: int | None = None,
-        late: bool = False,
+        late: int = 0,
     ) -> list[LinkEvent]:
-        """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
+        """`before`: only words that begin before this sample. `late`: the telling that it is of, if not the present."""
         spoken = message.utterance
         session.feed.prove(min(_samples(spoken.end), session.feed.timeline.end))
-        name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed)
+        name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed, spoken.text)
         if name is None:
             return []
         utterance = _on_track(session, message, name, before)
         heard_to = utterance.end if utterance is not None else 0.0
-        if utterance is not None and (late or utterance.start < self._seam_to):
-            words = len(utterance.words)
-            utterance = self._seam.fresh(utterance)
-            if message.is_final and not late:
-                self.counts.repeated_words += words - (len(utterance.words) if utterance is not None else 0)
+        telling = late or transcript.telling
+        if utterance is not None:
+            utterance = self._fresh(transcript, utterance, late, is_result=message.id.startswith(_RESULT))
         if not message.is_final:
             if utterance is None:
                 return []
@@ -184,20 +194,36 @@ class Hearing:
             transcript.open[name] = _Open(utterance.start, utterance.end)
             session.awaits_final = True
             return [Heard(utterance)]
-        transcript.names.settle(message.id, spoken.end)
+        transcript.names.settle(message.id, spoken.start, spoken.end, spoken.text)
         was_open = transcript.open.pop(name, None)
         session.awaits_final = bool(transcript.open)
         self.losses_in_a_row = 0
+        if before is None and heard_to:
+            session.heard(_samples(max(spoken.start, spoken.end)), _samples(heard_to))
         if utterance is not None:
-            if before is None:
-                session.heard(_samples(spoken.end), _samples(heard_to))
-            self._seam.settle(utterance)
+            self._seam.settle(utterance, telling)
             self._settled_to = max(self._settled_to, utterance.end)
+            if not late:
+                transcript.told_to = max(transcript.told_to, utterance.end)
         self.forget()
         if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
         return [Heard(utterance)]
+
+    def _fresh(self, transcript: _Transcript, utterance: Utterance, late: int, *, is_result: bool) -> Utterance | None:
+        """What of it was not told before; most are behind all seams, and are not looked at."""
+        is_final = utterance.is_final
+        if late or utterance.start < self._seam_to + MOVED_S:
+            words = len(utterance.words)
+            telling = late or transcript.telling
+            fresh = self._seam.fresh(utterance, telling, counts=is_final, whole=is_result)
+            if is_final and not late:
+                self.counts.repeated_words += words - (len(fresh.words) if fresh is not None else 0)
+            return fresh
+        # Back in time within one telling: all of it once more under another id, or something else.
+        is_back = utterance.start < transcript.told_to and " " in utterance.text
+        return None if is_back and self._seam.fresh(utterance, 0, counts=False) is None else utterance
 
     def _release(
         self, session: Session, transcript: _Transcript, result: tuple[wire.SpokenUtterance, ...], before: int | None
@@ -206,11 +232,14 @@ class Hearing:
         finals = [message for message in transcript.held if isinstance(message, wire.Transcribed)]
         add_ons = [message for message in transcript.held if not isinstance(message, wire.Transcribed)]
         transcript.held.clear()
-        finals += [wire.Transcribed(f"result_{index:08d}", True, spoken) for index, spoken in enumerate(result)]
+        finals += [wire.Transcribed(f"{_RESULT}{index:08d}", True, spoken) for index, spoken in enumerate(result)]
         finals.sort(key=lambda final: final.utterance.start)
         events: list[LinkEvent] = []
+        whole = self._next_telling()
         for final in finals:
-            events += self._transcribed(session, transcript, final, before=before, late=True)
+            # Each that was held back may be of another connection.
+            telling = whole if final.id.startswith(_RESULT) else self._next_telling()
+            events += self._transcribed(session, transcript, final, before=before, late=telling)
         for add_on in add_ons:
             events += _add_on(session, transcript, add_on)
         return events

@@ -193,9 +193,7 @@ class Link:
     def _begin(self, at: int, now: float) -> Session:
         losses = self._hearing.losses_in_a_row
         delay = self._options.backoff.delay(losses, self._random()) if losses else 0
-        session = Session(
-            self._audio, at, self._options, now + delay, self._random, reach=self._reach, wary=losses > 0
-        )
+        session = Session(self._audio, at, self._options, now + delay, self._random, reach=self._reach, wary=losses > 0)
         if self._finish_by is not None:
             session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)

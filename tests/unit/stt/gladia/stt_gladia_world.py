@@ -240,7 +240,7 @@ class World:
         """What the provider heard is metered; not more, and no less unless it could not tell."""
         heard = round((wires.sim.result.audio_seconds or 0.0) * RATE) if wires.sim is not None else 0
         metered = session.feed.metered
-        assert metered.sent <= heard + 16
+        assert metered.sent <= heard + CHUNK  # `chatter` acknowledges as much out of nowhere
         assert session.provider_end is not ProviderEnd.COMPLETE or metered.sent >= heard - 160
         assert 0 <= metered.resent <= metered.sent
 
