@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from stt.gladia import messages as wire
+from stt.gladia.blame import PACE_S, Blame
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing, Resume
@@ -20,7 +21,8 @@ class Feed:
     """Chooses what goes out next, and knows how far it got.
 
     `begin`: where this session starts to hear the track. `reach`: how far any session of the track is proved to have.
-    `wary`: the session before was lost, so that this one's connection has to show first that it lives.
+    `blame`: what connections of the track died of. `wary`: the session before was lost, so that this one's connection
+    has to show first that it lives.
     """
 
     # A backlog goes out in pieces of a second: far below the provider's frame limit of 1 MiB.
@@ -30,7 +32,15 @@ class Feed:
     TRUSTED: Final = 16 * SAMPLE_RATE
 
     def __init__(
-        self, audio: Retained, begin: int, reach: Reach, options: LinkOptions, now: float, *, wary: bool = False
+        self,
+        audio: Retained,
+        begin: int,
+        reach: Reach,
+        blame: Blame,
+        options: LinkOptions,
+        now: float,
+        *,
+        wary: bool = False,
     ) -> None:
         self.begin = begin
         self.until: int | None = None
@@ -53,6 +63,8 @@ class Feed:
         self._audio = audio
         self._options = options
         self._track_reach = reach
+        self._blame = blame
+        self._written_before = 0  # on former connections
         self._written = 0  # samples written in this session, over all connections: the provider cannot have more
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
         self._overlap = int(options.overlap_s * SAMPLE_RATE)
@@ -132,6 +144,13 @@ class Feed:
         """A connection is open: nothing was sent on it yet."""
         self.last_sent = self.last_audio = now
         self.awaiting_since = None
+        self._written_before = self._written
+        self._blame.connected()
+
+    def died(self, now: float) -> None:
+        """The connection ended, and nothing that was said explains it."""
+        is_placed = self.resume.placing is Placing.PLACED
+        self._blame.died(now, self.acknowledged - self.resume.base if is_placed else 0)
 
     def resumed(self) -> None:
         """The connection was open before: begin again with what has no final."""
@@ -142,16 +161,28 @@ class Feed:
     @property
     def held_back(self) -> bool:
         """Whether audio waits until acknowledgements show that the connection lives."""
-        if self.window is None:
+        if self.window is None and not self._is_alone:
             return False
-        found = self._audio.read(self.cursor, 1)
+        found = self._audio.read(self._blame.past(self.cursor), 1)
         return found is not None and (self.until is None or found[0] < self.until)
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._blame.is_used and self._blame.is_alone(self.cursor)
+
+    @property
+    def held_until(self) -> float:
+        """When audio that is held back goes out, should nothing come from the provider."""
+        is_survived = self._is_alone and self.acknowledged >= self.timeline.end - 1
+        return self.last_sent + (PACE_S if is_survived else self._options.probe_s)
 
     def room(self, now: float) -> int:
         """Samples that may go out now: after a cut little at first, and more with each acknowledgement.
 
         A provider that acknowledges nothing gets as much more each time when that has been awaited for `probe_s`.
         """
+        if self._is_alone and now < self.held_until:
+            return 0
         if self.window is None:
             return self.MOST_PER_MESSAGE
         free = self.window - (self.timeline.end - self.acknowledged)
@@ -167,7 +198,11 @@ class Feed:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
         if most <= 0 or self.cursor >= self._audio.end:
             return None
-        found = self._audio.read(self.cursor, most)
+        position = self.cursor
+        if self._blame.is_used:
+            position = self._blame.past(position)
+            most = self._blame.most(position, most)
+        found = self._audio.read(position, most)
         if found is None or (self.until is not None and found[0] >= self.until):
             return None
         offset, pcm = found
@@ -181,11 +216,14 @@ class Feed:
         self.cursor = offset + len(pcm) // SAMPLE_BYTES
         self._reach = max(self._reach, self.cursor)
         self.last_audio = now
-        return self._sent(offset, pcm, now)
+        self._sent(offset, pcm, now)
+        self._blame.sent(now, offset, self.cursor, self._written - self._written_before)
+        return pcm
 
     def probe(self, now: float) -> bytes | None:
         """The next audio in a piece whose size no probe has; None while there is none."""
-        found = self._audio.read(self.cursor, self.MOST_PER_MESSAGE)
+        position = self._blame.past(self.cursor)
+        found = self._audio.read(position, self._blame.most(position, self.MOST_PER_MESSAGE))
         available = len(found[1]) // SAMPLE_BYTES if found is not None else 0
         return self.audio(self.resume.probe_size(available), now)
 

@@ -11,11 +11,13 @@ from typing import Final
 
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
+from stt.gladia.blame import Blame
 from stt.gladia.events import Complained, LinkEvent
 from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
+from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
@@ -39,6 +41,7 @@ class Link:
         # Where the last idle session ended, and from where on the audio before that has no final.
         self._idle_from = self._again_from = -1
         self._reach = Reach()
+        self._blame = Blame()
         self._metered = Metered()  # of the sessions that are over
 
     # --- the track's side ---------------------------------------------------------------------------------
@@ -128,7 +131,8 @@ class Link:
         """A message came over the socket of `session`."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
             session.acknowledged(message.begin, message.end, now)
-            return self._hearing.settle_resume(session)
+            events = self._hearing.settle_resume(session)
+            return events if self._blame.trial is None else events + self._left_out(session, now)
         match message:
             case wire.AudioRefused(reason):
                 return self._complained("audio_chunk", reason) if session.turned_away(now) else []
@@ -167,7 +171,7 @@ class Link:
         # An idle track has time to send again what the provider did not confirm.
         is_lost = session.state is SessionState.LOST or (session.is_idle and not is_heard and not is_over)
         again_from = max(feed.needs_from, self._audio.start) if is_lost else None
-        events = self._hearing.over(session, again_from)
+        events = self._hearing.over(session, again_from) + self._left_out(session, now)
         if session.refused is not None:
             self.failed = session.refused
             self._owner = None
@@ -193,7 +197,16 @@ class Link:
     def _begin(self, at: int, now: float) -> Session:
         losses = self._hearing.losses_in_a_row
         delay = self._options.backoff.delay(losses, self._random()) if losses else 0
-        session = Session(self._audio, at, self._options, now + delay, self._random, reach=self._reach, wary=losses > 0)
+        session = Session(
+            self._audio,
+            at,
+            self._options,
+            now + delay,
+            self._random,
+            reach=self._reach,
+            blame=self._blame,
+            wary=losses > 0,
+        )
         if self._finish_by is not None:
             session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)
@@ -234,6 +247,17 @@ class Link:
         # A track that goes on without a gap did not fall silent: its source was held up, perhaps within a word.
         self._idle_from, self._again_from = session.feed.stops_at, session.feed.needs_from
         self._audio.forget(session.feed.needs_from)
+
+    def _left_out(self, session: Session, now: float) -> list[LinkEvent]:
+        """A stretch is left out on trial because connections died of it: is that proved to be right?"""
+        if session.feed.resume.placing is not Placing.PLACED:
+            return []
+        is_over = session.provider_end is ProviderEnd.COMPLETE
+        given_up = self._blame.proved(session.feed.confirmed, now, is_over=is_over)
+        if given_up is None:
+            return []
+        self._all_complete = False
+        return self._hearing.give_up(given_up)
 
     # --- what goes wrong ----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from stt.errors import ProviderFull, ProviderRefused, SttError
 from stt.gladia import messages as wire
+from stt.gladia.blame import Blame
 from stt.gladia.feed import Feed
 from stt.gladia.meter import Reach
 from stt.gladia.moves import CONNECTED, Event, ProviderEnd, SessionState, move
@@ -73,7 +74,7 @@ class Session:
     """Decides; the shell acts.
 
     `begin`: where on the track's clock this session starts to hear. `reach`: the track's, shared by its sessions.
-    `wary`: the session before was lost.
+    `blame`: what its connections died of, shared as well. `wary`: the session before was lost.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class Session:
         random: Callable[[], float],
         *,
         reach: Reach | None = None,
+        blame: Blame | None = None,
         wary: bool = False,
     ) -> None:
         self.state = SessionState.CREATING
         self.id: str | None = None
         self.url = ""
-        self.feed = Feed(audio, begin, reach or Reach(), options, now, wary=wary)
+        self.feed = Feed(audio, begin, reach or Reach(), blame or Blame(), options, now, wary=wary)
+        self._blame = blame or Blame()
         self.refused: ProviderRefused | None = None
         self.provider_end = ProviderEnd.OPEN
         self.is_waiting = False  # the account had no place when we last asked
@@ -99,6 +102,7 @@ class Session:
         self.is_replaced = False  # another session hears the track from `feed.until` on
         self.is_idle = False  # the track fell silent, and may go on
         self._resume = self.feed.resume
+        self._was_cut = False  # by us: this connection said nothing any more
         self._patience = Patience(options, now, random)
         self._options = options
         self._stop_at: int | None = None  # timeline's end when stop was last sent
@@ -199,6 +203,7 @@ class Session:
         """The socket is open, for the first time or again."""
         feed = self.feed
         feed.connected(now)
+        self._was_cut = False
         if not feed.timeline.started:
             self._stop_at = None  # if it was sent, it is sent again
             self._move(Event.OPENED, now)
@@ -268,7 +273,7 @@ class Session:
         if self.state is SessionState.RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
         if self.state is SessionState.STREAMING and feed.held_back:
-            when = min(when, feed.last_sent + self._options.probe_s)
+            when = min(when, feed.held_until)
         return when
 
     @property
@@ -294,6 +299,7 @@ class Session:
         if awaiting_since is not None and now >= awaiting_since + self._options.stall_s:
             self._patience.stalls += 1
             self.feed.awaiting_since = None
+            self._was_cut = True
             return True
         return False
 
@@ -385,6 +391,8 @@ class Session:
         if self.state in CONNECTED and (code == 1000 or self._is_whole is not None):
             self._conclude(Event.UNCERTAIN, now)
             return
+        if self.state in (SessionState.STREAMING, SessionState.RESUMING) and not self._was_cut:
+            self.feed.died(now)
         if code in (404, 410):
             self.provider_end = ProviderEnd.ENDED
         self.is_waiting = code == 429
@@ -395,7 +403,7 @@ class Session:
             self._gone(now)
         else:
             self._move(Event.DROPPED, now)
-            self._patience.retry_later(now)
+            self._patience.retry_later(now, at_once=self._blame.is_searching)
 
     # --- inside ---------------------------------------------------------------------------------------------
 
