@@ -93,12 +93,17 @@ class Acks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Finals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Final transcripts on the wire, by ordinal. A missing one still stands in the session's result."""
+    """Final transcripts on the wire, by ordinal. A missing one still stands in the session's result.
+
+    `moved_s`, `words`: their times and words differ from those in the result.
+    """
 
     missing: tuple[Ordinal, ...] = ()
     repeated: tuple[Ordinal, ...] = ()
     delay_s: Seconds = 0.0
     stale_partials: bool = False  # each final is followed by a partial of the same id
+    moved_s: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    words: Literal["exact", "no_length", "end_first", "none"] = "exact"
 
 
 class Inject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
