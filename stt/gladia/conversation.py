@@ -59,7 +59,7 @@ class Conversation:
         events = self._link.received(session, parsed, self._clock())
         if events:
             self._tell(events)
-        elif session.state is before:
+        elif session.state is before and not session.feed.held_back:
             return
         if self._socket is None:
             return

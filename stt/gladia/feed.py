@@ -173,8 +173,17 @@ class Feed:
     @property
     def held_until(self) -> float:
         """When audio that is held back goes out, should nothing come from the provider."""
-        is_survived = self._is_alone and self.acknowledged >= self.timeline.end - 1
+        is_paced = self._is_alone or self._is_searching
+        is_survived = is_paced and self.acknowledged >= self.timeline.end - 1
         return self.last_sent + (PACE_S if is_survived else self._options.probe_s)
+
+    @property
+    def _is_searching(self) -> bool:
+        return self._blame.is_used and self._blame.is_searching
+
+    def stop_waits(self, now: float) -> bool:
+        """Whether it is still to be seen if the connection dies of the audio that was sent last."""
+        return self.until is not None and self._is_searching and now < self.held_until
 
     def room(self, now: float) -> int:
         """Samples that may go out now: after a cut little at first, and more with each acknowledgement.

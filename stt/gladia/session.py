@@ -102,7 +102,7 @@ class Session:
         self.is_replaced = False  # another session hears the track from `feed.until` on
         self.is_idle = False  # the track fell silent, and may go on
         self._resume = self.feed.resume
-        self._was_cut = False  # by us: this connection said nothing any more
+        self._is_explained = False  # it is known why this connection ends
         self._patience = Patience(options, now, random)
         self._options = options
         self._stop_at: int | None = None  # timeline's end when stop was last sent
@@ -203,7 +203,7 @@ class Session:
         """The socket is open, for the first time or again."""
         feed = self.feed
         feed.connected(now)
-        self._was_cut = False
+        self._is_explained = False
         if not feed.timeline.started:
             self._stop_at = None  # if it was sent, it is sent again
             self._move(Event.OPENED, now)
@@ -219,7 +219,7 @@ class Session:
         match self.state:
             case SessionState.STREAMING:
                 audio = feed.audio(feed.room(now), now)
-                if audio is not None or feed.held_back:
+                if audio is not None or feed.held_back or feed.stop_waits(now):
                     return audio
                 return (
                     self._take_stop(now)
@@ -272,7 +272,7 @@ class Session:
             when = min(when, feed.last_audio + self._options.idle_s)
         if self.state is SessionState.RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
-        if self.state is SessionState.STREAMING and feed.held_back:
+        if self.state is SessionState.STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
             when = min(when, feed.held_until)
         return when
 
@@ -299,7 +299,7 @@ class Session:
         if awaiting_since is not None and now >= awaiting_since + self._options.stall_s:
             self._patience.stalls += 1
             self.feed.awaiting_since = None
-            self._was_cut = True
+            self._is_explained = True
             return True
         return False
 
@@ -356,6 +356,7 @@ class Session:
         """The provider takes no more audio. Returns whether that is news."""
         if self.state not in (SessionState.RESUMING, SessionState.STREAMING):
             return False
+        self._is_explained = True  # what ends the connection is known
         if self.state is SessionState.RESUMING:
             self._resume.abandon(self.feed.timeline)
         self.feed.awaiting_since = now
@@ -391,7 +392,7 @@ class Session:
         if self.state in CONNECTED and (code == 1000 or self._is_whole is not None):
             self._conclude(Event.UNCERTAIN, now)
             return
-        if self.state in (SessionState.STREAMING, SessionState.RESUMING) and not self._was_cut:
+        if self.state in CONNECTED and not self._is_explained:
             self.feed.died(now)
         if code in (404, 410):
             self.provider_end = ProviderEnd.ENDED
