@@ -1,8 +1,9 @@
 """Audio that ends every connection on which it is sent: found, and left out. Pure: no I/O, no clock of its own.
 
 A recogniser may die of a stretch of audio, and it is sent again after each resume. Connections that end at the same
-place of the track narrow it down: the third time it is a suspect, and left out on trial. Only when a connection lives
-on well behind it, it is given up. A line that breaks there, too, is just bad: then everything is sent as before.
+place of the track narrow it down: the third time it is accused, and sent on a connection of its own. If that lives, the
+line was bad, and all is sent as before. If it dies, the stretch is left out on trial; only when a connection then lives
+on well behind it, it is given up for good.
 
 Positions are samples on the track's clock; times are monotonic seconds.
 """
@@ -30,6 +31,8 @@ class Blame:
     def __init__(self) -> None:
         self.suspect: Span | None = None
         self.is_used = False  # no connection has died yet
+        self.accused: Span | None = None
+        """Sent alone on the next connection."""
         self.trial: Span | None = None
         """Left out for now."""
         self._deaths = 0
@@ -46,6 +49,12 @@ class Blame:
         self._sent.clear()
         self._behind_since = None
 
+    def acquit(self, accused: Span) -> None:
+        """Sent alone it ended no connection: it was the line."""
+        self._innocent_to = accused.end + _BEHIND
+        self.accused = self.suspect = None
+        self._deaths = 0
+
     def sent(self, now: float, start: int, end: int, total: int) -> None:
         """This stretch was sent; it was `total` samples on this connection then, silence included."""
         self._sent.append((now, start, end, total))
@@ -57,6 +66,9 @@ class Blame:
         if not fresh:
             return
         self.is_used = True
+        if self.accused is not None:
+            self.trial, self.accused, self._longer_by = self.accused, None, _STEP
+            return
         seen = Span(min(start for start, _ in fresh), max(end for _, end in fresh))
         if self.trial is not None:
             self._tried_in_vain(self.trial, seen)
@@ -71,7 +83,7 @@ class Blame:
         self._deaths += 1
         length = both.end - both.start
         if self._deaths >= _CERTAIN and (length <= _SMALL or self._deaths >= _AT_ANY_SIZE) and length <= _LONGEST:
-            self.trial, self._longer_by = both, _STEP
+            self.accused = both
 
     def _tried_in_vain(self, trial: Span, seen: Span) -> None:
         """The next connection died without it: there is more of it, or it is the line."""
@@ -106,7 +118,7 @@ class Blame:
     @property
     def is_searching(self) -> bool:
         """Whether the next connection is opened for the sake of finding out."""
-        return self.trial is not None or self._deaths >= _SUSPICIOUS
+        return self.trial is not None or self.accused is not None or self._deaths >= _SUSPICIOUS
 
     def past(self, position: int) -> int:
         """Where to go on from `position`, what is left out being left out."""
@@ -117,6 +129,8 @@ class Blame:
 
     def most(self, position: int, samples: int) -> int:
         """How many of so many samples may be sent together from `position` on."""
+        if self.accused is not None:
+            return max(min(samples, self.accused.end - position), 0)
         for span in self._left_out():
             if position < span.start:
                 samples = min(samples, span.start - position)
@@ -133,6 +147,7 @@ class Blame:
         return (
             suspect is not None
             and self.trial is None
+            and self.accused is None
             and self._deaths >= _SUSPICIOUS
             and suspect.start <= position <= suspect.end
         )

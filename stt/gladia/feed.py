@@ -146,6 +146,8 @@ class Feed:
         self.awaiting_since = None
         self._written_before = self._written
         self._blame.connected()
+        if self._blame.accused is not None and not self.timeline.started:
+            self.cursor = self._blame.accused.start
 
     def died(self, now: float) -> None:
         """The connection ended, and nothing that was said explains it."""
@@ -155,12 +157,15 @@ class Feed:
     def resumed(self) -> None:
         """The connection was open before: begin again with what has no final."""
         self.resume.begin(self.timeline.end)
-        self.cursor = max(self.needs_from, self._audio.start)
+        accused = self._blame.accused
+        self.cursor = max(self.needs_from if accused is None else accused.start, self._audio.start)
         self.window = self.FIRST_WINDOW
 
     @property
     def held_back(self) -> bool:
         """Whether audio waits until acknowledgements show that the connection lives."""
+        if self._blame.accused is not None:
+            return True
         if self.window is None and not self._is_alone:
             return False
         found = self._audio.read(self._blame.past(self.cursor), 1)
@@ -180,6 +185,14 @@ class Feed:
     @property
     def _is_searching(self) -> bool:
         return self._blame.is_used and self._blame.is_searching
+
+    def acquits(self, now: float) -> bool:
+        """Whether audio that was accused of ending connections was sent alone, and this one lives. Then it is cut."""
+        accused = self._blame.accused
+        if accused is None or self._written == self._written_before or now < self.held_until:
+            return False
+        self._blame.acquit(accused)
+        return True
 
     def stop_waits(self, now: float) -> bool:
         """Whether it is still to be seen if the connection dies of the audio that was sent last."""
@@ -211,6 +224,8 @@ class Feed:
         if self._blame.is_used:
             position = self._blame.past(position)
             most = self._blame.most(position, most)
+            if most <= 0:
+                return None
         found = self._audio.read(position, most)
         if found is None or (self.until is not None and found[0] >= self.until):
             return None

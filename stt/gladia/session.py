@@ -235,6 +235,8 @@ class Session:
 
     def _take_probe(self, now: float) -> bytes | str | None:
         feed = self.feed
+        if self._blame.accused is not None:
+            return feed.probe(now)
         if self._stop_at is not None and feed.acknowledged >= self._stop_at:
             return self._take_stop(now)  # all of it had arrived before the cut: only the end is missing
         if self._resume.probes and now < feed.last_sent + self._options.probe_s:
@@ -281,6 +283,8 @@ class Session:
         """When `tick` has something to do."""
         awaiting_since, patience = self.feed.awaiting_since, self._patience
         when = inf if awaiting_since is None else awaiting_since + self._options.stall_s
+        if self._blame.accused is not None:
+            when = min(when, self.feed.held_until)
         if patience.flush_by is not None:
             when = min(when, patience.fetch_from if self._stop_at is not None else patience.flush_by)
         return when
@@ -294,6 +298,9 @@ class Session:
             return True
         if self._stop_at is not None and now >= self._patience.fetch_from:
             self._move(Event.UNCERTAIN, now)
+            return True
+        if self.feed.acquits(now):
+            self._is_explained = True
             return True
         awaiting_since = self.feed.awaiting_since
         if awaiting_since is not None and now >= awaiting_since + self._options.stall_s:
