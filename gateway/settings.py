@@ -229,6 +229,10 @@ VARIABLES: Final = (
              "sessions a minute; 0 = no limit."),
     Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
              "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
+    Variable("GATEWAY_MAX_PARTICIPANTS", "max_participants", _whole(0, 1_000_000), "5000", "How many participants may "
+             "join one session, those who have left included; 0 = no limit."),
+    Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
+             "for ever."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
              "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
     Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
@@ -336,6 +340,8 @@ class Settings:
     create_per_minute: int = 10
     list_per_minute: int = 60
     join_per_minute: int = 60
+    max_participants: int = 5_000
+    audit_days: int = 365
     allowed_origins: tuple[str, ...] = ()
     cost_per_minute: float = 0.01
     transcription: bool = True

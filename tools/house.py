@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -150,6 +151,12 @@ def rules(house: dict[str, Module]) -> Iterator[Rule]:
     )
 
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", page.partition("\n## The map\n")[2].partition("\n## ")[0]))
+    unmapped = [name for name in house if name.rpartition(".")[2] not in named]
+    yield Rule(
+        f"modules that the map in docs/architecture.md does not name: {len(unmapped)} (none)", not unmapped, unmapped
+    )
+
     explained = page.partition("\n## Large classes\n")[2].partition("\n## ")[0]
     classes = sorted(
         (

@@ -60,7 +60,8 @@ class LimitsApi:
                   parameters=(_SPACE,), answers={200: SpaceLimitsView, **problems}, tag="limits"),
             Route("PUT", "/api/spaces/{id}/limits", self.change, "Give a space limits of its own; running "
                   "transcriptions notice within seconds", body=SpaceLimitsBody, parameters=(_SPACE,),
-                  answers={200: SpaceLimitsView, 413: Problem, **problems}, tag="limits"),
+                  answers={200: SpaceLimitsView, 413: Problem, **problems}, tag="limits",
+                  audit="limits"),
         ]  # fmt: skip
 
     async def show(self, request: web.Request) -> web.Response:

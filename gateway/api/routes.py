@@ -11,9 +11,11 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from gateway import names
 from gateway.api import schemas, views
+from gateway.api.audit import KEY_READ
 from gateway.api.errors import Problem
-from gateway.api.openapi import Parameter, Route, document
+from gateway.api.openapi import Handler, Parameter, Route, document
 from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.archive import export
 from gateway.archive.document import Document
@@ -59,6 +61,8 @@ class Api:
     document: Callable[[str], Awaitable[bytes | None]]
     more: tuple[Route, ...] = ()
     """Operations whose handlers live in modules of their own."""
+    noted: Callable[[Route, Handler], Handler] | None = None
+    """Makes a handler whose successes go into the audit log."""
 
     def routes(self) -> list[Route]:
         """Everything this API answers, as the document tells it."""
@@ -66,10 +70,10 @@ class Api:
         own = [
             Route("POST", "/api/transcription/start", self.start, "Start a transcription; idempotent per session",
                   body=schemas.StartBody, answers={201: schemas.StartAnswer, 200: schemas.StartAnswer, 400: problem,
-                  402: problem, 404: problem, 409: problem, 413: problem, 429: problem, 503: problem}),
+                  402: problem, 404: problem, 409: problem, 413: problem, 429: problem, 503: problem}, audit="start"),
             Route("POST", "/api/transcription/stop", self.stop, "Drain, then stop; idempotent",
                   body=schemas.StopBody, answers={200: schemas.StopAnswer, 202: schemas.StopAnswer, 400: problem,
-                  404: problem, 413: problem, 503: problem}),
+                  404: problem, 413: problem, 503: problem}, audit="stop"),
             Route("GET", "/api/transcription", self.running, "Every transcription that is not stopped",
                   answers={200: schemas.TranscriptionList, 503: problem}),
             Route("GET", "/api/transcription/{slug}", self.show, "State, tracks, lag and health of one",
@@ -82,11 +86,12 @@ class Api:
                             {"type": "string", "enum": list(export.CONTENT_TYPES), "default": "json"}),
                   Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)")),
                   answers={200: schemas.Transcript, 400: problem, 403: problem, 404: problem, 406: problem,
-                           503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions"),
+                           503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions",
+                  audit="export"),
             Route("GET", "/api/sessions/{slug}/document", self.finalised, "The whole transcript of a session that has "
                   "ended, as it is kept in the blob store (docs/transcript-document.schema.json)",
                   credential="watch", parameters=(SLUG,),
-                  answers={200: Document, 403: problem, 404: problem, 503: problem}, tag="sessions"),
+                  answers={200: Document, 403: problem, 404: problem, 503: problem}, tag="sessions", audit="export"),
             Route("GET", "/api/realtime/transcribe", self.endpoint.watch,
                   "The live stream: hello, finals with a gapless seq, partials, state, health; over WebSocket, or as "
                   "server-sent events with Accept: text/event-stream",
@@ -124,6 +129,8 @@ class Api:
         """Route every operation. Those for services are guarded here; other handlers check the credential."""
         for route in self.routes():
             handler = route.handler
+            if route.audit and self.noted is not None:
+                handler = self.noted(route, handler)
             if route.credential == "service":
                 handler = self._service_only(handler)
             app.router.add_route(route.method, route.path, handler)
@@ -170,10 +177,11 @@ class Api:
                     region=body.region,
                 ),
                 cost_cap_usd=body.cost_cap_usd,
-                participant_identity=body.participant_identity,
-                participant_name=body.participant_name,
+                participant_identity=names.identity(body.participant_identity, "participantIdentity"),
+                participant_name=names.name(body.participant_name, "participantName"),
             )
         )
+        request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
     async def stop(self, request: web.Request) -> web.Response:
@@ -263,7 +271,7 @@ class Api:
         session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
-        access.check_session(session.slug, session.space_id)
+        await self.endpoint.policy.admit(access, session.slug, session.space_id)
         return session
 
     async def _pages(self, session_id: str, first: Sequence[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:

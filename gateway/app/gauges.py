@@ -52,6 +52,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     provider_gauges(metrics, wings.speech.provider, wings.speech.slots)
     provider_upkeep_gauges(metrics, transcription.sweeper.counts, transcription.erasure.counts)
     document_gauges(metrics, sessions.finaliser, sessions.retention)
+    metrics.counter("audit_lost", "Audit rows that are in the log alone", plain(lambda: sessions.audit.lost))
     sessions_gauges(metrics, sessions.module, wings.limits)
     return metrics
 
@@ -183,6 +184,14 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
 def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
     """The account at the speech provider: its circuit breaker, and sessions and slots in use."""
     shared = slots.shared
+    metrics.counter(
+        "provider_complaints", "Errors that the provider has reported, by kind", by("kind", provider.complaints.items)
+    )
+    metrics.counter(
+        "provider_messages_unusable",
+        "Messages of the provider that could not be used, by type",
+        by("kind", provider.unusable.items),
+    )
     metrics.gauge(
         "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
     )

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from aiohttp import web
 
 from gateway.api.analysis import AnalysisApi
+from gateway.api.audit import AuditApi
 from gateway.api.errors import problems
 from gateway.api.host import HostApi
 from gateway.api.limits import LimitsApi
@@ -22,7 +23,7 @@ from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
-from gateway.sessions.usecases.attendees import Attendees
+from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
 from storage.postgres.pool import Database
 
@@ -48,7 +49,8 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
 
 
 def _api(wings: Wings, metrics: Metrics) -> Api:
-    transcription, live = wings.transcription, wings.live
+    transcription, live, proxies = wings.transcription, wings.live, wings.replica.settings.trusted_proxies
+    audit = AuditApi(wings.sessions.audit, live.check_credential, proxies)
     return Api(
         transcriptions=transcription.transcriptions,
         records=transcription.records,
@@ -64,7 +66,8 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
         document=wings.sessions.finaliser.document,
-        more=_more_routes(wings),
+        more=(*_more_routes(wings), *audit.routes()),
+        noted=audit.noted,
     )
 
 
@@ -76,7 +79,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
     return (
         *sessions.routes(),
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
-        *HostApi(transcription.hosts, live.watching, check).routes(),
+        *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
     )
 
@@ -104,10 +107,11 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
         if transcription.livekit is None:
             raise WebhookRefused("this gateway has no LiveKit server; set LIVEKIT_URL and its keys")
         event = transcription.livekit.webhook(body, authorization)
+        seen = Seen(event.identity, event.name, event.is_exact, event.bearer, event.sid, event.joined_ms)
         if event.of_person and event.kind == "participant_joined":
-            await attendees.came(event.room, event.identity, event.name)
+            await attendees.came(event.room, seen)
         elif event.of_person and event.kind == "participant_left":
-            await attendees.went(event.room, event.identity)
+            await attendees.went(event.room, seen)
         if transcription.attendance is not None:
             await transcription.attendance.told(event)
 

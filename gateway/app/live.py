@@ -6,14 +6,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.api.sessions import caller_of
 from gateway.app.replica import Replica
 from gateway.app.transcription import TranscriptionWing
+from gateway.errors import SessionNotFound
 from gateway.live.audio import AudioEndpoint, AudioOptions
-from gateway.live.credentials import NO_KEYS, Access, Secrets, check
+from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
 from gateway.live.slots import Limits
+from gateway.sessions.domain.access import What
+from gateway.sessions.domain.errors import Denied
+from gateway.sessions.infra.repositories import PostgresParticipants, PostgresSessions
+from gateway.sessions.usecases.admission import Admission
 from gateway.transcription.usecases.feed import Feeding
 from gateway.transcription.usecases.watch import Watching
 
@@ -44,12 +50,30 @@ async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub
 
         watchers = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
-        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies)
+        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
         feeding = Feeding(transcription.records, transcription.sources)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
         yield LiveWing(secrets, check_credential, watching, endpoint, audio)
+
+
+def _belongs(replica: Replica) -> Callable[[Access, str], Awaitable[bool]]:
+    """By the access table of the sessions module, which decides for every door."""
+    tables = replica.database, replica.clock
+    admission = Admission(
+        PostgresSessions(*tables, own_tables=replica.own_tables),
+        PostgresParticipants(*tables, own_tables=replica.own_tables),
+    )
+
+    async def belongs(access: Access, slug: str) -> bool:
+        try:
+            await admission.session(caller_of(access), slug, What.VIEW)
+        except (Denied, SessionNotFound, CredentialRefused):
+            return False
+        return True
+
+    return belongs
 
 
 @asynccontextmanager

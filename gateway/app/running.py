@@ -36,6 +36,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         documents=sessions.finaliser.run(),
         analyses=wings.analyses.work(),
         retention=sessions.retention.run(),
+        audit=sessions.audit.run(),
         hosts=transcription.hosts.look_for_ever(),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.

@@ -9,6 +9,8 @@ from datetime import timedelta
 
 from gateway.analysis.analyse import Analyses
 from gateway.app.replica import Replica
+from gateway.archive.audit import Audit
+from gateway.archive.audits import PostgresTrail
 from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
@@ -48,6 +50,7 @@ class SessionsWing:
     module: SessionsModule
     finaliser: Finaliser
     retention: Retention
+    audit: Audit
 
 
 @asynccontextmanager
@@ -74,10 +77,13 @@ async def open_sessions(
             UpkeepOptions(replica.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
             join_starts=settings.join_source,
             own_tables=replica.own_tables,
+            most_participants=settings.max_participants,
+            audio=_audio_tokens(replica),
             follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
             erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
         )
-        yield SessionsWing(module, finaliser, Retention(deletions, finaliser, clock, settings.retention_days))
+        retention = Retention(deletions, finaliser, clock, settings.retention_days)
+        yield SessionsWing(module, finaliser, retention, Audit(PostgresTrail(database), clock, settings.audit_days))
 
 
 @asynccontextmanager
@@ -135,6 +141,16 @@ def _room_tokens(settings: Settings) -> RoomTokens | None:
         Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
         timedelta(hours=settings.room_token_hours),
     )
+
+
+def _audio_tokens(replica: Replica) -> RoomTokens | None:
+    settings = replica.settings
+    if not settings.api_tokens:
+        return None  # `gateway maintain` needs none
+    from gateway.sessions.infra.room_tokens import AudioPasses
+
+    lifetime = timedelta(hours=settings.room_token_hours)
+    return AudioPasses(replica.addresses.http_url, settings.api_tokens, replica.clock, lifetime)
 
 
 def _blob_options(settings: Settings) -> BlobOptions:

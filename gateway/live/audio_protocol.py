@@ -11,7 +11,6 @@ from gateway.live.protocol import encode
 from gateway.transcription.usecases.feed import FeedStart
 
 SUBPROTOCOL: Final = "audio.v1"
-IDENTITY_LIMIT: Final = 256
 
 
 class WrongMessage(Exception):
@@ -69,17 +68,6 @@ def ready(taken: int | None) -> str:
 def ack(taken: int) -> str:
     """`taken`: frames so far, those of the stream's earlier connections included."""
     return _text({"type": "ack", "samples": taken})
-
-
-def identity(given: str) -> str | None:
-    """An identity as a sender names it in the URL; None for none.
-
-    Raises: WrongMessage.
-    """
-    name = given.strip()
-    if len(name) > IDENTITY_LIMIT or not name.isprintable():
-        raise WrongMessage(f"identity and name are printable and have at most {IDENTITY_LIMIT} characters")
-    return name or None
 
 
 def _text(value: dict[str, str | int]) -> str:

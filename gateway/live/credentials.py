@@ -11,8 +11,12 @@ from typing import Any, Final
 
 import jwt
 
+from gateway import names
 from gateway.live.public_keys import ALGORITHMS
+from gateway.transcription.domain import passes
+from gateway.transcription.domain.passes import MintedFor
 
+_EXPIRED: Final = "the token has expired"
 NO_KEYS: Final[Mapping[str, jwt.PyJWK]] = MappingProxyType({})
 
 
@@ -52,11 +56,25 @@ class Access:
     name: str | None = None
     may_speak: bool = True
     active_space: str | None = None
+    bearer: MintedFor | None = None
+    """For whom we have made a room's token; None for one that the app has made."""
 
     @property
     def is_service(self) -> bool:
         """Whether it is a service token: good for every session."""
         return self.spaces is None and self.room is None
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether the app answers for the subject, whosever identity it is."""
+        return self.is_service or (self.room is not None and (self.bearer is None or self.bearer.kind == "service"))
+
+    @property
+    def user_id(self) -> str | None:
+        """The signed-in user whose credential this is; None for others."""
+        if self.spaces is not None:
+            return self.subject
+        return None if self.bearer is None else self.bearer.user_id
 
     def check_session(self, slug: str, space_id: str) -> None:
         """Raises: Forbidden when this credential is not for that session."""
@@ -105,8 +123,11 @@ def check(token: str | None, secrets: Secrets, keys: Mapping[str, jwt.PyJWK] = N
         return Access("service")
     if token.count(".") != 2 or not token.isascii():
         raise CredentialRefused("the token is not one of this gateway's")
-    if secrets.livekit_api_key and secrets.livekit_api_secret and _issuer(token) == secrets.livekit_api_key:
+    issuer = _issuer(token)
+    if secrets.livekit_api_key and secrets.livekit_api_secret and issuer == secrets.livekit_api_key:
         return _livekit(token, secrets.livekit_api_secret)
+    if issuer == passes.ISSUER:
+        return _own(token, secrets.service_tokens)
     kid = key_id(token)
     if kid is not None and kid in keys:
         return _user(_decode(token, keys[kid], keys[kid].algorithm_name))
@@ -129,7 +150,7 @@ def _decode(token: str, key: Any, algorithm: str = "HS256") -> dict[str, object]
             token, key, algorithms=[algorithm], options={"require": ["exp"], "verify_aud": False}, leeway=5
         )
     except jwt.ExpiredSignatureError:
-        raise CredentialRefused("the token has expired") from None
+        raise CredentialRefused(_EXPIRED) from None
     except jwt.PyJWTError:
         raise CredentialRefused("the token's signature or claims are not valid") from None
     return claims
@@ -140,7 +161,7 @@ def _user(claims: dict[str, object]) -> Access:
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
     active = claims.get("activeSpaceId")
     return Access(
-        str(claims.get("sub", "")),
+        _subject(claims),
         _expiry(claims),
         frozenset(filter(None, listed)),
         name=_name(claims),
@@ -154,8 +175,30 @@ def _livekit(token: str, secret: str) -> Access:
     room = video.get("room") if isinstance(video, dict) and video.get("roomJoin") else None
     if not isinstance(room, str) or not room:
         raise CredentialRefused("this LiveKit token does not allow joining a room")
-    subject, may_speak = str(claims.get("sub", "")), isinstance(video, dict) and _may_publish(video)
-    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak)
+    given = str(claims.get("sub", ""))
+    subject, bearer = names.cleaned(given), passes.read(claims.get("attributes"))
+    if subject != given:
+        bearer = passes.MintedFor("guest")  # what became this identity only here is not whose identity it is
+    may_speak = isinstance(video, dict) and _may_publish(video)
+    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer)
+
+
+def _own(token: str, service_tokens: tuple[str, ...]) -> Access:
+    """A pass of our own, signed for any of the service tokens."""
+    refused = CredentialRefused("the token is not one of this gateway's")
+    for service_token in service_tokens:
+        try:
+            claims = _decode(token, passes.signing_key(service_token))
+        except CredentialRefused as error:
+            refused = error
+            if str(error) == _EXPIRED:
+                raise
+            continue
+        room, subject = claims.get("room"), claims.get("sub")
+        if isinstance(room, str) and room and isinstance(subject, str) and names.is_clean(subject):
+            bearer = passes.read(claims.get("attributes")) or passes.MintedFor("guest")
+            return Access(subject, _expiry(claims), None, room, _name(claims), bearer=bearer)
+    raise refused
 
 
 def _may_publish(video: dict[str, object]) -> bool:
@@ -166,9 +209,19 @@ def _may_publish(video: dict[str, object]) -> bool:
     )
 
 
+def _subject(claims: dict[str, object]) -> str:
+    """A user's id, which is also an identity: an odd one is refused, not mended, so it reads the same everywhere."""
+    subject = str(claims.get("sub", ""))
+    if subject and not names.is_clean(subject):
+        raise CredentialRefused(
+            "the token's sub is not fit to be an identity: it has spaces around it or controls in it"
+        )
+    return subject
+
+
 def _name(claims: dict[str, object]) -> str | None:
     name = claims.get("name")
-    return name[:256] if isinstance(name, str) and name.strip() else None
+    return names.cleaned(name) or None if isinstance(name, str) else None
 
 
 def _expiry(claims: dict[str, object]) -> float:

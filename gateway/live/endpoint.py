@@ -60,7 +60,7 @@ class LiveCounts:
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """`trusted_proxies`: whose X-Forwarded-For is believed. `ask_s`: how often watched sessions are looked up."""
+    """`trusted_proxies`, `belongs`: as `DoorPolicy`. `ask_s`: how often watched sessions are looked up."""
 
     allowed_origins: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -68,6 +68,7 @@ class LiveOptions:
     heartbeat_s: float = HEARTBEAT_S
     ping_s: float = PING_S
     ask_s: float = _ASK_S
+    belongs: Callable[[credentials.Access, str], Awaitable[bool]] | None = None
 
 
 class _Connection:
@@ -103,7 +104,9 @@ class LiveEndpoint:
         options: LiveOptions,
     ) -> None:
         self.counts = LiveCounts()
-        self.policy = DoorPolicy(watching, check, own_origin, options.allowed_origins, options.trusted_proxies)
+        self.policy = DoorPolicy(
+            watching, check, own_origin, options.allowed_origins, options.trusted_proxies, options.belongs
+        )
         self._door = Door(self.policy, options.limits, self.counts.refused)
         self._hub = hub
         self._watching = watching

@@ -106,9 +106,9 @@ class Connection(asyncio.BufferedProtocol):
                 if self._publisher is not None:
                     self._publisher.metadata = event.values
             else:
-                self._note_video()
+                self._note()
                 self._end("unpublished")
-        self._note_video()
+        self._note()
         self._send()
         if self._protocol.refused:
             self._end("asked to play")
@@ -190,7 +190,10 @@ class Connection(asyncio.BufferedProtocol):
         )
         self._server.begin(self, self._publisher, asked.query)
 
-    def _note_video(self) -> None:
+    def _note(self) -> None:
+        if self._publisher is not None:
+            self._publisher.abandoned_messages = self._protocol.abandoned
+            self._publisher.repeated_publishes = self._protocol.repeated_publishes
         video_bytes = self._protocol.video_bytes
         if video_bytes != self._video_bytes:
             self._counters.video_bytes_skipped += video_bytes - self._video_bytes
@@ -213,17 +216,17 @@ class Connection(asyncio.BufferedProtocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, fault: str | None = None) -> None:
         self._quiet_since = self._loop.time()
         if self._publisher is not None:
-            self._publisher.end(reason)
+            self._publisher.end(reason, fault)
             self._publisher = None
 
     def _fail(self, reason: str, message: str, ended_because: str | None = None) -> None:
         if self._leaving_at is None:
             self._leaving_at = self._loop.time()
             self._server.blame(self.peer, reason, message)
-            self._end(ended_because or message)
+            self._end(ended_because or message, message)
         self._transport.abort()
 
     def _leave(self) -> None:

@@ -130,7 +130,7 @@ class RtmpServer:
         self._current[place] = (publisher, task)
         self.counters.publishes += 1
         self.counters.publishing += 1
-        logger.info("rtmp publish from %s started", publisher.peer, extra={"app": publisher.app})
+        logger.info("rtmp publish from %s started", publisher.peer)  # the app may hold the key
         try:
             await self.handler.published(publisher)
             publisher.close("no longer wanted")

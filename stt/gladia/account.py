@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -83,6 +84,10 @@ class Account:
         self.breaker = Breaker(random.random)
         self.mine: set[str] = set()
         """Ids of sessions that this process opened and that may still run at the provider."""
+        self.complaints: Counter[str] = Counter()
+        """Errors that the provider has reported, by `complaints.kind_of`."""
+        self.unusable: Counter[str] = Counter()
+        """Its messages that could not be used, by type, as `events.Unusable` has it."""
         self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
         self._http: aiohttp.ClientSession | None = None
         self._background = TaskOwner()
@@ -286,5 +291,5 @@ class Account:
             raise ProviderRefused(status, wire.error_text(body))
         try:
             return read(body)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise ProviderUnavailable(f"HTTP {status} with an unreadable body: {error}") from error

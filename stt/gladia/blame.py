@@ -2,8 +2,8 @@
 
 A recogniser may die of a stretch of audio, and it is sent again after each resume. Connections that end at the same
 place of the track narrow it down: the third time it is accused, and sent on a connection of its own. If that lives, the
-line was bad, and all is sent as before. If it dies, the stretch is left out on trial; only when a connection then lives
-on well behind it, it is given up for good.
+line was bad, and all is sent as before. If two such die, the stretch is left out on trial; only when a connection then
+lives on well behind it, it is given up for good.
 
 Positions are samples on the track's clock; times are monotonic seconds.
 """
@@ -22,13 +22,15 @@ _BEHIND: Final = SAMPLE_RATE  # a connection that has taken this much behind the
 _STEP: Final = SAMPLE_RATE // 10
 _SMALL: Final = 2 * _STEP
 _LONGEST: Final = 4 * SAMPLE_RATE  # a longer one is no piece of audio, it is the line
+_GUILTY: Final = 2  # connections that died of the stretch alone
 _SUSPICIOUS, _CERTAIN, _AT_ANY_SIZE = 2, 3, 6  # deaths in a row at the same place
 
 
 class Blame:
     """What the connections of one track died of."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool = True) -> None:
+        self._is_on = is_on
         self.suspect: Span | None = None
         self.is_used = False  # no connection has died yet
         self.accused: Span | None = None
@@ -37,6 +39,7 @@ class Blame:
         """Left out for now."""
         self._deaths = 0
         self._given_up: list[Span] = []
+        self._deaths_alone = 0
         self._longer_by = _STEP
         self._behind_since: float | None = None
         self._innocent_to = 0  # nothing before is suspected again: it was the line
@@ -63,11 +66,13 @@ class Blame:
         """The connection ended, of whatever was sent last. `acknowledged`: samples of this connection."""
         fresh = [(start, end) for when, start, end, to in self._sent if to > acknowledged or when >= now - _GRACE_S]
         self._sent.clear()
-        if not fresh:
+        if not fresh or not self._is_on:
             return
         self.is_used = True
         if self.accused is not None:
-            self.trial, self.accused, self._longer_by = self.accused, None, _STEP
+            self._deaths_alone += 1
+            if self._deaths_alone >= _GUILTY:
+                self.trial, self.accused, self._longer_by = self.accused, None, _STEP
             return
         seen = Span(min(start for start, _ in fresh), max(end for _, end in fresh))
         if self.trial is not None:
@@ -83,7 +88,7 @@ class Blame:
         self._deaths += 1
         length = both.end - both.start
         if self._deaths >= _CERTAIN and (length <= _SMALL or self._deaths >= _AT_ANY_SIZE) and length <= _LONGEST:
-            self.accused = both
+            self.accused, self._deaths_alone = both, 0
 
     def _tried_in_vain(self, trial: Span, seen: Span) -> None:
         """The next connection died without it: there is more of it, or it is the line."""

@@ -52,6 +52,8 @@ class Feed:
         self.heard_to = begin
         """End of the last word that has a final."""
         self.timeline = Timeline()
+        self.furthest = 0
+        """The most session samples that the provider can ever have counted."""
         self.resume = Resume()
         self.metered = Metered()
         self.window: int | None = self.FIRST_WINDOW if wary else None
@@ -69,8 +71,16 @@ class Feed:
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
         self._overlap = int(options.overlap_s * SAMPLE_RATE)
         self._trailing = int(options.trailing_silence_s * SAMPLE_RATE)
+        self._silent_at = -1  # where silence was heard last that takes no time on the track
+        self._silence_sent = 0
+        self._silences: list[tuple[int, int]] = []  # those of them that are not proved to be heard, session samples
 
     # --- how far it got -------------------------------------------------------------------------------------
+
+    @property
+    def reach(self) -> int:
+        """End of the track's audio that was sent."""
+        return self._reach
 
     @property
     def stops_at(self) -> int:
@@ -135,8 +145,20 @@ class Feed:
         metered = self.metered
         end = min(end, self._written)
         if end > metered.sent:
-            metered.resent += self._track_reach.extend(self.timeline.stretches(metered.sent, end))
+            at = metered.sent
+            if self._silences:
+                at = self._prove_silences(at, end)
+            metered.resent += self._track_reach.extend(self.timeline.stretches(at, end))
             metered.sent = end
+
+    def _prove_silences(self, at: int, end: int) -> int:
+        """Silence that takes no time on the track is not the track again. Returns: from where on there is none."""
+        for begin, stop in self._silences:
+            if begin < end and stop > at:
+                self.metered.resent += self._track_reach.extend(self.timeline.stretches(at, max(begin, at)))
+                at = min(stop, end)
+        self._silences = [one for one in self._silences if one[1] > end]
+        return at
 
     # --- what goes out --------------------------------------------------------------------------------------
 
@@ -160,6 +182,7 @@ class Feed:
         accused = self._blame.accused
         self.cursor = max(self.needs_from if accused is None else accused.start, self._audio.start)
         self.window = self.FIRST_WINDOW
+        self._silent_at = -1
 
     @property
     def held_back(self) -> bool:
@@ -168,6 +191,8 @@ class Feed:
             return True
         if self.window is None and not self._is_alone:
             return False
+        if self._silence_owed > 0:
+            return True
         found = self._audio.read(self._blame.past(self.cursor), 1)
         return found is not None and (self.until is None or found[0] < self.until)
 
@@ -218,7 +243,14 @@ class Feed:
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
-        if most <= 0 or self.cursor >= self._audio.end:
+        if most <= 0:
+            return None
+        if (owed := self._silence_owed) > 0:
+            samples = min(owed, most)
+            self._silence_sent += samples
+            self._silences.append((self.timeline.end, self.timeline.end + samples))
+            return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
+        if self.cursor >= self._audio.end:
             return None
         position = self.cursor
         if self._blame.is_used:
@@ -232,7 +264,7 @@ class Feed:
         offset, pcm = found
         if self.until is not None:
             pcm = pcm[: (self.until - offset) * SAMPLE_BYTES]
-        if self.timeline.started and offset > self.cursor:
+        if self.timeline.started and offset > self.cursor != self._silent_at:
             # A stretch was left out. Silence stands for its beginning, so that the words around it stay apart.
             samples = min(offset - self.cursor, int(self._options.gap_silence_s * SAMPLE_RATE), most)
             before, self.cursor = self.cursor, offset
@@ -243,6 +275,16 @@ class Feed:
         self._sent(offset, pcm, now)
         self._blame.sent(now, offset, self.cursor, self._written - self._written_before)
         return pcm
+
+    @property
+    def _silence_owed(self) -> int:
+        """Samples of silence to send before the track goes on from the cursor."""
+        owed = self._audio.silence_at(self.cursor)
+        if not owed or not self.timeline.started or (self.until is not None and self.cursor >= self.until):
+            return 0
+        if self._silent_at != self.cursor:
+            self._silent_at, self._silence_sent = self.cursor, 0
+        return owed - self._silence_sent
 
     def probe(self, now: float) -> bytes | None:
         """The next audio in a piece whose size no probe has; None while there is none."""
@@ -266,6 +308,7 @@ class Feed:
             self.resume.probes.append((offset, samples))
         self.timeline.sent(offset, samples)
         self._written += samples
+        self.furthest = max(self.furthest, self.timeline.end)
         self.metered.messages += 1
         self.last_sent = now
         if self.awaiting_since is None:

@@ -6,12 +6,13 @@ is heard again: words that were settled before are dropped, messages of doubtful
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from stt.gladia import belief
 from stt.gladia import messages as wire
 from stt.gladia.events import (
     AnnotationHeard,
@@ -21,6 +22,7 @@ from stt.gladia.events import (
     Retracted,
     SpeechChanged,
     TranslationHeard,
+    Unusable,
 )
 from stt.gladia.names import Names
 from stt.gladia.resume import Placing
@@ -31,6 +33,8 @@ from stt.transcript import Utterance, Word
 
 AddOn: TypeAlias = wire.Translated | wire.Noted
 
+MAX_TEXTS: Final = 4096
+"""Texts of a session's finals that are remembered."""
 MAX_HELD: Final = 1000
 """Messages held while the provider's counter is unknown; above it the oldest go, the result has them too."""
 _RESULT: Final = "result_"
@@ -44,8 +48,9 @@ class LinkCounts:
     lost_sessions: int = 0
     finals: int = 0
     partials: int = 0
-    malformed: int = 0
+    malformed: int = 0  # messages that could not be used
     complaints: int = 0
+    unread: int = 0  # finals that could not be read, in sessions that are over
     given_up_samples: int = 0
     repeated_words: int = 0  # heard again at a seam, and dropped
     idle_ends: int = 0  # sessions ended because the track was silent
@@ -63,14 +68,26 @@ class _Transcript:
     """What one session has said so far. `resumes`: those whose older utterances have been retracted.
 
     `telling`: what its present connection says (see `seam`); `told_to`: the end of the last final of it, seconds.
+    `heard_to`: end of the last final, in seconds of the session. `texts`: of its finals that were not told again yet,
+    by hash. `unread`: finals that could not be read.
     """
 
     names: Names
     telling: int
     told_to: float = 0.0
+    heard_to: float = 0.0
+    texts: Counter[int] = field(default_factory=Counter)
+    unread: int = 0
     open: dict[str, _Open] = field(default_factory=dict)
     held: deque[wire.Transcribed | AddOn] = field(default_factory=lambda: deque(maxlen=MAX_HELD))
     resumes: int = 0
+
+    def told(self, text: int, end: float) -> None:
+        """A final with this text came over the socket, which ends at this second of the track."""
+        self.told_to = max(self.told_to, end)
+        self.texts[text] += 1
+        if len(self.texts) > MAX_TEXTS:
+            del self.texts[next(iter(self.texts))]
 
 
 class Hearing:
@@ -90,6 +107,15 @@ class Hearing:
         self._settled_to = 0.0  # seconds: the end of the last final
         self._seam_to = 0.0  # words that begin before may have been settled already
         self._transcripts: dict[Session, _Transcript] = {}
+        self._guessed: Counter[int] = Counter()
+        """Texts, by hash, of finals whose place was a guess: a repeat is known by its text alone."""
+        self._expected: Counter[int] = Counter()
+        """Those of them whose audio may be heard again."""
+
+    @property
+    def settled_to(self) -> int:
+        """Sample of the track up to which there are finals."""
+        return _samples(self._settled_to)
 
     # --- what a session says ------------------------------------------------------------------------------
 
@@ -115,15 +141,26 @@ class Hearing:
         """All that the session heard, once more: what was withheld or lost on the way comes to light."""
         is_whole = session.judge(result, now)
         before = None if is_whole else max(session.feed.needs_from, self._audio.start)
-        return self.settle_resume(session) + self._release(
-            session, self._transcript(session), result.utterances, before
-        )
+        events, transcript, known = self.settle_resume(session), self._transcript(session), self.counts.finals
+        events += self._release(session, transcript, result.utterances, before)
+        found = self.counts.finals - known  # among them may be what could not be read before
+        if result.unread > transcript.unread:
+            events += [Unusable("post_final_transcript", True)] * (result.unread - transcript.unread)
+        transcript.unread = max(transcript.unread - found, result.unread)
+        return events
+
+    def unusable(self, session: Session, kind: str, *, may_be_final: bool) -> list[LinkEvent]:
+        """A message of this session could not be used."""
+        self.counts.malformed += 1
+        self._transcript(session).unread += may_be_final
+        return [Unusable(kind, may_be_final)]
 
     # --- what happens to a session ------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Another session begins, and may hear again what was heard before."""
         self._seam_to = self._settled_to
+        self._expected = self._guessed.copy()
 
     def settle_resume(self, session: Session) -> list[LinkEvent]:
         """Once it is known what the provider still has, its older utterances are done with: they are heard again."""
@@ -133,7 +170,7 @@ class Hearing:
             return []
         transcript.resumes = resume.placed
         transcript.telling, transcript.told_to = self._next_telling(), 0.0
-        self._seam_to = self._settled_to
+        self.begin()
         session.awaits_final = False
         again_from = resume.superseded[-1].resent_from
         return self._retract(transcript, again_from) + self._release(session, transcript, (), None)
@@ -143,6 +180,7 @@ class Hearing:
         transcript = self._transcripts.pop(session, None)
         if transcript is None:
             return []
+        self.counts.unread += transcript.unread
         return self._release(session, transcript, (), again_from) + self._retract(transcript, again_from)
 
     def forget(self) -> None:
@@ -177,14 +215,23 @@ class Hearing:
         late: int = 0,
     ) -> list[LinkEvent]:
         """`before`: only words that begin before this sample. `late`: the telling that it is of, if not the present."""
-        spoken = message.utterance
-        session.feed.prove(min(_samples(spoken.end), session.feed.timeline.end))
-        name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed, spoken.text)
+        feed = session.feed
+        spoken, sent, is_guess = message.utterance, feed.furthest / SAMPLE_RATE, False
+        if not belief.is_credible(spoken, sent):
+            spoken, is_guess = belief.corrected(spoken, transcript.heard_to, sent)
+        if not is_guess:
+            feed.prove(min(_samples(spoken.end), feed.timeline.end))
+        has_final = transcript.names.is_settled(message.id)
+        is_known = message.is_final and self._is_known(
+            transcript, spoken.visible_text, is_guess=is_guess, late=late > 0, again=has_final
+        )
+        if is_known and has_final:
+            return []
+        name = transcript.names.of(message.id, spoken.start, feed.resume.placed, spoken.text)
         if name is None:
             return []
-        utterance = _on_track(session, message, name, before)
+        utterance = None if is_known else _on_track(session, spoken, name, before, is_final=message.is_final)
         heard_to = utterance.end if utterance is not None else 0.0
-        telling = late or transcript.telling
         if utterance is not None:
             utterance = self._fresh(transcript, utterance, late, is_result=message.id.startswith(_RESULT))
         if not message.is_final:
@@ -198,18 +245,34 @@ class Hearing:
         was_open = transcript.open.pop(name, None)
         session.awaits_final = bool(transcript.open)
         self.losses_in_a_row = 0
-        if before is None and heard_to:
+        if before is None and heard_to and not is_guess:
             session.heard(_samples(max(spoken.start, spoken.end)), _samples(heard_to))
         if utterance is not None:
-            self._seam.settle(utterance, telling)
-            self._settled_to = max(self._settled_to, utterance.end)
+            self._settle(transcript, utterance, spoken, telling=late or transcript.telling, is_guess=is_guess)
             if not late:
-                transcript.told_to = max(transcript.told_to, utterance.end)
+                transcript.told(hash(spoken.visible_text), utterance.end)
         self.forget()
         if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
         return [Heard(utterance)]
+
+    def _settle(
+        self,
+        transcript: _Transcript,
+        utterance: Utterance,
+        spoken: wire.SpokenUtterance,
+        *,
+        telling: int,
+        is_guess: bool,
+    ) -> None:
+        """The final is told, and its words are known from now on; by its text alone where its place is a guess."""
+        if is_guess:
+            self._guessed[hash(spoken.visible_text)] += 1
+            return
+        self._seam.settle(utterance, telling)
+        self._settled_to = max(self._settled_to, utterance.end)
+        transcript.heard_to = max(transcript.heard_to, spoken.end)
 
     def _fresh(self, transcript: _Transcript, utterance: Utterance, late: int, *, is_result: bool) -> Utterance | None:
         """What of it was not told before; most are behind all seams, and are not looked at."""
@@ -224,6 +287,20 @@ class Hearing:
         # Back in time within one telling: all of it once more under another id, or something else.
         is_back = utterance.start < transcript.told_to and " " in utterance.text
         return None if is_back and self._seam.fresh(utterance, 0, counts=False) is None else utterance
+
+    def _is_known(self, transcript: _Transcript, text: str, *, is_guess: bool, late: bool, again: bool) -> bool:
+        """Whether a final is told again whose place, now or before, is a guess: then its text has to tell.
+
+        `again`: the provider's id of it had a final already.
+        """
+        told = hash(text)
+        retold = late or again
+        is_known = (self._guessed if retold and not is_guess else self._expected)[told] > 0
+        is_known = is_known or (is_guess and retold and transcript.texts[told] > 0)
+        for seen, counts in ((transcript.texts, late), (self._guessed, is_known), (self._expected, is_known)):
+            if counts and seen[told] > 0:
+                seen[told] -= 1
+        return is_known
 
     def _release(
         self, session: Session, transcript: _Transcript, result: tuple[wire.SpokenUtterance, ...], before: int | None
@@ -286,9 +363,17 @@ def _placed(session: Session, result: Any) -> Any:
     """An entity or a sentiment with its times on the track's clock."""
     if not isinstance(result, dict):
         return result
-    times = {key: at for key in ("start", "end") if isinstance(at := result.get(key), int | float)}
+    sent = session.feed.furthest / SAMPLE_RATE + belief.SLACK_S
+    told = {key: _time(result.get(key), sent) for key in ("start", "end")}
+    times = {key: at for key, at in told.items() if at is not None}
     middle = _samples(sum(times.values()) / len(times)) if times else 0
-    return {**result, **{key: _at(session, at, middle) for key, at in times.items()}}
+    rest = {key: value for key, value in result.items() if key not in ("start", "end")}
+    return {**rest, **{key: _at(session, at, middle) for key, at in times.items()}}
+
+
+def _time(at: object, latest: float) -> float | None:
+    is_number = isinstance(at, int | float) and not isinstance(at, bool)
+    return at if is_number and 0 <= at <= latest else None  # type: ignore[operator, return-value]
 
 
 def _counts(session: Session, sample: int, before: int | None) -> bool:
@@ -298,10 +383,11 @@ def _counts(session: Session, sample: int, before: int | None) -> bool:
     return before is None or session.feed.timeline.to_track(sample) < before
 
 
-def _on_track(session: Session, message: wire.Transcribed, name: str, before: int | None) -> Utterance | None:
-    """The utterance on the track's clock, without what is heard again anyway; None when nothing is left."""
-    spoken = message.utterance
-    text = spoken.text.strip()
+def _on_track(
+    session: Session, spoken: wire.SpokenUtterance, name: str, before: int | None, *, is_final: bool
+) -> Utterance | None:
+    """The utterance on the track's clock, without what is heard again anyway; None when nothing is left to see."""
+    text = spoken.visible_text
     if not text:
         return None
     if not spoken.words:
@@ -310,11 +396,11 @@ def _on_track(session: Session, message: wire.Transcribed, name: str, before: in
             return None
         start = _at(session, spoken.start, middle)
         end = _at(session, max(spoken.end, spoken.start), middle)
-        return Utterance(name, message.is_final, text, spoken.language, start, end, spoken.confidence)
+        return Utterance(name, is_final, text, spoken.known_language, start, end, spoken.share)
     words: list[Word] = []
     feed = session.feed
     remaining = words if before is None and not feed.has_superseded else []
-    latest = 0
+    latest, limit = 0, feed.reach
     since, newest = feed.timeline.newest
     for heard in spoken.words:  # many, and often: without calls that can be spared
         middle = round((heard.start + heard.end) / 2 * SAMPLE_RATE)
@@ -323,6 +409,8 @@ def _on_track(session: Session, message: wire.Transcribed, name: str, before: in
         last = round(heard.end * SAMPLE_RATE) + shift
         if first < 0:
             first = 0
+        if last > limit:
+            first, last = min(first, limit), limit
         if last < first:
             last = first
         if last > latest:
@@ -332,12 +420,12 @@ def _on_track(session: Session, message: wire.Transcribed, name: str, before: in
             remaining.append(words[-1])
     utterance = Utterance(
         name,
-        message.is_final,
+        is_final,
         text,
-        spoken.language,
+        spoken.known_language,
         words[0].start,
         latest / SAMPLE_RATE,
-        spoken.confidence,
+        spoken.share,
         tuple(words),
     )
     return keeping(utterance, remaining)

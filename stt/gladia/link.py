@@ -6,19 +6,20 @@ session is lost, and when a session has to be changed before the provider's cap,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
 from stt.gladia.blame import Blame
+from stt.gladia.complaints import kind_of
 from stt.gladia.events import Complained, LinkEvent
 from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing
-from stt.gladia.retained import SAMPLE_RATE, Retained, Span
+from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
 MAX_TAIL_RETRIES: Final = 3
@@ -31,6 +32,7 @@ class Link:
     def __init__(self, options: LinkOptions, random: Callable[[], float]) -> None:
         self.failed: ProviderRefused | None = None
         self.sessions: list[Session] = []  # oldest first; all but the owner are flushing
+        self.logged: set[str] = set()  # kinds of unusable messages that the log has seen
         self._owner: Session | None = None  # hears the track's audio from its beginning on
         self._options = options
         self._random = random
@@ -41,7 +43,7 @@ class Link:
         # Where the last idle session ended, and from where on the audio before that has no final.
         self._idle_from = self._again_from = -1
         self._reach = Reach()
-        self._blame = Blame()
+        self._blame = Blame(is_on=options.leave_out_poison)
         self._metered = Metered()  # of the sessions that are over
 
     # --- the track's side ---------------------------------------------------------------------------------
@@ -66,6 +68,11 @@ class Link:
         """The track is silent: its audio before sample `to` does not come."""
         self._audio.leave_out(to)
 
+    def fall_silent(self, samples: int) -> None:
+        """The source delivers nothing for now: so much silence ends the utterance. The track's clock stands still."""
+        if self.failed is None and self._finish_by is None:
+            self._audio.fall_silent(samples)
+
     def renew(self, now: float) -> bool:
         """Let a new session hear again what has no final. Returns: False when there is no session to replace."""
         if self._owner is None or self._owner.state is not SessionState.STREAMING or self._owner.finishing:
@@ -87,7 +94,7 @@ class Link:
     @property
     def complete(self) -> bool:
         """Whether everything that was sent is known to have been heard, so that no final can be missing."""
-        return self._all_complete and self.failed is None
+        return self._all_complete and self.failed is None and not self.counts.unread
 
     @property
     def state(self) -> LinkState:
@@ -115,6 +122,13 @@ class Link:
         """Seconds of audio that no session has sent yet."""
         return max(0, self._audio.end - self._owner.feed.cursor) / SAMPLE_RATE if self._owner else 0.0
 
+    def unsettled(self) -> Iterator[tuple[int, bytes]]:
+        """The audio without a final, as it was given to `audio`, in pieces of at most a second."""
+        position = max(self._audio.start, self._hearing.settled_to)
+        while found := self._audio.read(position, SAMPLE_RATE):
+            yield found
+            position = found[0] + len(found[1]) // SAMPLE_BYTES
+
     @property
     def retained_samples(self) -> int:
         """Audio in memory: at most `retain_s`."""
@@ -134,10 +148,10 @@ class Link:
             events = self._hearing.settle_resume(session)
             return events if self._blame.trial is None else events + self._left_out(session, now)
         match message:
-            case wire.AudioRefused(reason):
-                return self._complained("audio_chunk", reason) if session.turned_away(now) else []
-            case wire.Complaint(about, text):
-                return self._complained(about, text)
+            case wire.AudioRefused(reason, code):
+                return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
+            case wire.Complaint(about, text, code):
+                return self.complained(about, text, code)
             case wire.Ignored():
                 return []
         session.feed.alive(now)
@@ -153,6 +167,15 @@ class Link:
             case wire.SessionEnded():
                 session.ended(now)
         return []
+
+    def unusable(self, session: Session, kind: str, *, may_be_final: bool) -> list[LinkEvent]:
+        """A message that came over the socket of `session` could not be used. `kind` as in events.Unusable."""
+        return self._hearing.unusable(session, kind, may_be_final=may_be_final)
+
+    def complained(self, about: str, text: str, code: str = "") -> list[LinkEvent]:
+        """The provider reported an error of its own, in a message, by closing or by refusing a connection."""
+        self.counts.complaints += 1
+        return [Complained(about, text, kind_of(about, code, text))]
 
     def fetched(self, session: Session, found: wire.SessionResult | None, now: float) -> list[LinkEvent]:
         """The session's result came over REST (None: not this time): late finals are in it."""
@@ -260,10 +283,6 @@ class Link:
         return self._hearing.give_up(given_up)
 
     # --- what goes wrong ----------------------------------------------------------------------------------
-
-    def _complained(self, about: str, text: str) -> list[LinkEvent]:
-        self.counts.complaints += 1
-        return [Complained(about, text)]
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
         """Of what left the window, the part that the provider may not have is lost."""

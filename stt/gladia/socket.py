@@ -74,11 +74,14 @@ class _Violation(Exception):
 class Socket(WSListener):
     """One open connection. Made by `connect`, ended by `close` in any case."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, *, takes_garbled: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.is_writable = False
         self.problem: str | None = None
         """What was wrong with what the peer sent."""
+        self.reason = ""
+        """Why the peer closed the connection, in its own words."""
+        self._takes_garbled = takes_garbled
         self._receiver = receiver
         self._transport: WSTransport | None = None
         self._over: asyncio.Future[int | None] = loop.create_future()
@@ -166,9 +169,11 @@ class Socket(WSListener):
                 message: str | bytes | None = frame.get_payload_as_utf8_text()
             else:
                 message = self._unusual(transport, kind, frame)
-        except UnicodeDecodeError:
-            self._violated(transport, WSCloseCode.INVALID_TEXT, "text that is not UTF-8")
-            return
+        except UnicodeDecodeError as error:
+            if not self._takes_garbled:
+                self._violated(transport, WSCloseCode.INVALID_TEXT, "text that is not UTF-8")
+                return
+            message = bytes(error.object)
         except _Violation as violation:
             self._violated(transport, violation.code, str(violation))
             return
@@ -210,6 +215,7 @@ class Socket(WSListener):
                 return None
             case WSMsgType.CLOSE:
                 code = frame.get_close_code().value
+                self.reason = (frame.get_close_message() or b"").decode("utf-8", "replace")[:_MOST_SAID]
                 self._end(code or None)
                 transport.send_close(frame.get_close_code() if code else WSCloseCode.OK)
                 transport.disconnect()
@@ -256,8 +262,10 @@ class Socket(WSListener):
         self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
 
 
-async def connect(url: str, receiver: Receiver) -> Socket:
+async def connect(url: str, receiver: Receiver, *, takes_garbled: bool = False) -> Socket:
     """Open a connection. How long it takes is bounded by the caller.
+
+    `takes_garbled`: a text that is not UTF-8 goes to the receiver as bytes; else it ends the connection (RFC 6455).
 
     Raises: UpgradeRefused, NoConnection; asyncio.CancelledError, which leaves no connection behind.
     """
@@ -267,7 +275,7 @@ async def connect(url: str, receiver: Receiver) -> Socket:
 
     def answered(request: picows.WSUpgradeRequest, response: picows.WSUpgradeResponse) -> Socket:
         nonlocal socket
-        socket = Socket(receiver)
+        socket = Socket(receiver, takes_garbled=takes_garbled)
         if is_given_up:
             socket.abort()
         return socket

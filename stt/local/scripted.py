@@ -7,6 +7,9 @@ tones each, no tone in two slots, and the third is the sum of the first two (mod
 is no word: with a slot missing, doubled or foreign, either the order of the slots or the sum is wrong. Tones lie
 100 Hz apart in the band that telephone codecs pass and the WebRTC voice detector calls speech; multiples of 50 Hz are
 orthogonal over the 20 ms window of the listener.
+
+The jitter buffer of a media server's client stretches and squeezes what comes late or in bursts: 10 to 50 ms of a word
+on a busy machine. An engine that allows for that still refuses words with a slot missing or foreign.
 """
 
 from __future__ import annotations
@@ -49,6 +52,10 @@ _SLOT_LOOKS: Final = round((SLOT_S - _WINDOW_S) / _HOP_S) + 1  # windows that li
 _LOOKS_SLACK: Final = 3
 _SHORTEST_S: Final = WORD_S - 0.02
 _LONGEST_S: Final = WORD_S + 0.02
+# Of audio from a jitter buffer:
+_FEWEST_LOOKS: Final = 2
+_LONGEST_HOLE: Final = 8  # looks of silence or of mixed tones inside a word
+_LONGEST_STRETCHED_S: Final = 3 * WORD_S
 
 _NAMES: Final = (
     "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar papa quebec romeo "
@@ -124,6 +131,10 @@ class ScriptedEngine:
     name = "scripted"
     languages: frozenset[str] | None = None
 
+    def __init__(self, *, jittery: bool = False) -> None:
+        """`jittery`: the audio has been through a jitter buffer, so words may be stretched or squeezed."""
+        self._jittery = jittery
+
     async def start(self) -> None:
         """Nothing to load."""
 
@@ -132,7 +143,7 @@ class ScriptedEngine:
 
     def open(self, listening: Listening, hear: Hear) -> Recogniser:
         """A recogniser that calls `hear` within `feed` and `finish`."""
-        return ScriptedRecogniser(listening, hear)
+        return (JitteryRecogniser if self._jittery else ScriptedRecogniser)(listening, hear)
 
     def annotate(self, kind: str, words: tuple[Word, ...]) -> list[dict[str, Any]] | None:
         """Days of the week are dates; a sentence with summer in it is happy, one with winter is not."""
@@ -240,13 +251,16 @@ class ScriptedRecogniser:
         else:
             self._runs.clear()
 
+    def _is_word_long(self, seconds: float) -> bool:
+        return _SHORTEST_S <= seconds <= _LONGEST_S
+
     def _end_word(self) -> None:
         runs, self._runs = self._runs, []
         name = _WORDS.get((runs[1][0], runs[2][0], runs[3][0]))
         # The middle of a run is the middle of its slot, whatever the alignment of the windows.
         middles = [(first + (length - 1) / 2) * _HOP_S + _WINDOW_S / 2 for _, first, length in runs]
         start, end = middles[0] - SLOT_S / 2, middles[3] + SLOT_S / 2
-        if name is None or not _SHORTEST_S <= end - start <= _LONGEST_S:
+        if name is None or not self._is_word_long(end - start):
             return
         self._words.append(Word(name, round(max(start, 0.0), 3), round(end, 3), 0.99))
         if self._listening.partials:
@@ -263,6 +277,31 @@ class ScriptedRecogniser:
         self._utterance += 1
         for event in events:
             self._hear(event)
+
+
+class JitteryRecogniser(ScriptedRecogniser):
+    """Reads the order of the tones of a word and not their lengths; a short hole within a tone is bridged."""
+
+    def _is_word_long(self, seconds: float) -> bool:
+        return seconds <= _LONGEST_STRETCHED_S
+
+    def _end_run(self) -> None:
+        tone, first, length = self._tone, self._since, self._length
+        self._length = 0
+        if tone in (_MIXED, _SILENT):
+            if length > _LONGEST_HOLE:
+                self._runs.clear()
+        elif length < _FEWEST_LOOKS:
+            return
+        elif tone == _MARKER and not (self._runs and self._runs[-1][0] == _MARKER):
+            self._runs = [(tone, first, length)]
+        elif self._runs and tone == self._runs[-1][0]:
+            begin = self._runs[-1][1]
+            self._runs[-1] = (tone, begin, first + length - begin)
+        elif self._runs:
+            self._runs.append((tone, first, length))
+            if len(self._runs) == 4:
+                self._end_word()
 
 
 def _deaf(event: Event) -> None:

@@ -139,7 +139,7 @@ async def test_a_killed_gateway_goes_on_where_it_was(
             before = await gateway.until(slug, lambda seen: seen["lastSeq"] >= 2)
             await gateway.process.end(9)
     async with gateway_process(tmp_path / "data", **env) as gateway:
-        seen = await gateway.until(slug, lambda seen: seen["lastSeq"] == before["lastSeq"], within_s=5)
+        seen = await gateway.until(slug, lambda seen: seen["lastSeq"] == before["lastSeq"])
         assert seen["state"] == "starting"
         key = started["ingest"]["streamKey"]
         again = await publish(spoken, f"rtmp://127.0.0.1:{gateway.rtmp_port}/live/{key}")

@@ -16,7 +16,8 @@ from livekit import rtc
 from support.gateway import Running, gateway_process, words_in_order
 from support.livekit import KEY, SECRET, LivekitServer, Person
 
-from stt.local.server import LocalServer
+from stt.local.scripted import ScriptedEngine
+from stt.local.server import LocalOptions, LocalServer
 
 pytestmark = pytest.mark.timeout(900)  # the first one may have to build the server
 
@@ -25,6 +26,13 @@ ANNA = "alpha bravo charlie delta echo foxtrot golf hotel"
 GUS = "zero one two three four five six seven"
 # Billing records outlive their session, without a word of what was said.
 KEPT = {"usage_archive", "provider_session"}
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[LocalServer]:
+    """It understands words that a jitter buffer has stretched."""
+    async with LocalServer(LocalOptions(engine=ScriptedEngine(jittery=True), api_key="right-key")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -70,7 +78,7 @@ async def in_room(room_pass: dict[str, str], identity: str) -> AsyncIterator[Per
         await person.leave()
 
 
-async def until(look: Any, within_s: float = 30.0) -> Any:
+async def until(look: Any, within_s: float = 60) -> Any:
     async with asyncio.timeout(within_s):
         while not (found := await look()):
             await asyncio.sleep(0.1)

@@ -54,7 +54,7 @@ def running_chromium(folder: Path, *flags: str) -> Iterator[str]:
 
 
 def _devtools_url(process: subprocess.Popen[bytes], file: Path) -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         lines = file.read_text().split() if file.exists() else []
         if len(lines) == 2:
@@ -81,7 +81,7 @@ class Page:
         self._waiting[number] = answer
         message = {"id": number, "method": method, "params": params}
         await self._socket.send_json(message | ({"sessionId": self.session} if self.session else {}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await answer
 
     async def open(self, url: str) -> None:
@@ -96,7 +96,7 @@ class Page:
             raise AssertionError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    async def until(self, script: str, within_s: float = 15) -> None:
+    async def until(self, script: str, within_s: float = 60) -> None:
         """Wait until the expression is true; an element counts as true."""
         try:
             async with asyncio.timeout(within_s):

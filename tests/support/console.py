@@ -56,7 +56,7 @@ async def publishing(folder: Path, words: str, url: str, **pauses: Any) -> Async
 
 async def saved(folder: Path, name: str) -> str:
     """The content of a file that the browser saves."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (content := "".join(await asyncio.to_thread(_read, folder, name))):
             await asyncio.sleep(0.03)
     return content

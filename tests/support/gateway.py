@@ -69,7 +69,7 @@ class Process:
     def output(self) -> str:
         return "\n".join(self.lines)
 
-    async def wait(self, within_s: float = 30.0) -> int:
+    async def wait(self, within_s: float = 60.0) -> int:
         """The exit code."""
         async with asyncio.timeout(within_s):
             code = await self.process.wait()
@@ -77,7 +77,7 @@ class Process:
             await self.reading
             return code
 
-    async def end(self, number: int = signal.SIGTERM, within_s: float = 30.0) -> int:
+    async def end(self, number: int = signal.SIGTERM, within_s: float = 60.0) -> int:
         if self.process.returncode is None:
             self.process.send_signal(number)
         try:
@@ -132,7 +132,7 @@ class Running:
         answer: dict[str, Any] = await self.ok("GET", f"/api/transcription/{slug}")
         return answer
 
-    async def until(self, slug: str, holds: Callable[[dict[str, Any]], bool], within_s: float = 20.0) -> dict[str, Any]:
+    async def until(self, slug: str, holds: Callable[[dict[str, Any]], bool], within_s: float = 60.0) -> dict[str, Any]:
         """Ask for the status until something holds."""
         seen: dict[str, Any] = {}
         try:
@@ -185,7 +185,7 @@ class Watcher:
     def words(self) -> list[str]:
         return [word for final in self.finals for word in final["data"]["text"].split()]
 
-    async def until(self, holds: Callable[[Watcher], bool], within_s: float = 20.0) -> None:
+    async def until(self, holds: Callable[[Watcher], bool], within_s: float = 60.0) -> None:
         try:
             async with asyncio.timeout(within_s):
                 while not holds(self):
@@ -211,7 +211,7 @@ async def gateway_process(data_dir: Path, **env: str) -> AsyncIterator[Running]:
         **env,
     }
     process = await Process.start(sys.executable, "-m", "gateway", "serve", env=settings)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as http:
         running = Running(f"http://127.0.0.1:{http_port}", rtmp_port, process, http)
         try:
             await _answers(running)
@@ -223,7 +223,7 @@ async def gateway_process(data_dir: Path, **env: str) -> AsyncIterator[Running]:
 
 
 async def _answers(running: Running) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(90):
         while True:
             if running.process.process.returncode is not None:
                 raise AssertionError(f"the gateway ended:\n{running.process.output}")

@@ -89,7 +89,7 @@ class LivekitServer:
             self.process = subprocess.Popen(  # JSON is YAML
                 [str(self.program), "--config-body", json.dumps(body)], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
@@ -184,7 +184,7 @@ class Person:
             await self.source.aclose()
             self.source = None
         with suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await self.room.disconnect()
 
 

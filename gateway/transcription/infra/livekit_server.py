@@ -15,8 +15,10 @@ from google.protobuf.json_format import ParseError
 from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
+from gateway import names
 from gateway.clock import Clock
 from gateway.tasks import Tasks
+from gateway.transcription.domain import passes
 from gateway.transcription.infra import livekit_tokens
 from gateway.transcription.infra.livekit_source import LivekitSource
 from gateway.transcription.infra.livekit_tokens import Keys
@@ -111,7 +113,19 @@ class LivekitServer:
             raise WebhookRefused(f"the webhook was not accepted: {error}") from error
         machine = event.participant.kind in _MACHINES or event.participant.permission.hidden
         person = event.participant
-        return RoomEvent(event.id, event.event, event.room.name, person.identity, not machine, person.name or None)
+        identity = names.cleaned(person.identity)
+        return RoomEvent(
+            event.id,
+            event.event,
+            event.room.name,
+            identity,
+            not machine,
+            names.cleaned(person.name) or None,
+            is_exact=identity == person.identity,
+            bearer=passes.read(dict(person.attributes)),
+            sid=person.sid,
+            joined_ms=person.joined_at_ms or person.joined_at * 1000,
+        )
 
 
 @asynccontextmanager

@@ -116,6 +116,13 @@ class SessionRecords(Protocol):
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
 
+    async def participant(self, session_id: str, identity: str) -> Participation | None:
+        """One of those present; None when it has not joined, or has left."""
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
+        is. None: nobody's."""
+
     async def touch(self, session_id: str) -> None:
         """Note activity now, which keeps the session from being ended for inactivity. May be repeated."""
 

@@ -56,7 +56,7 @@ async def gateway(database_url: str, folder: Path, **settings: Any) -> AsyncIter
 async def until(gateway: InProcess | Running, status: str, slug: str = "abc") -> dict[str, Any]:
     seen: dict[str, Any] = {}
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while seen.get("status") != status:
                 await asyncio.sleep(0.05)
                 seen = await gateway.ok("GET", f"/api/sessions/{slug}/analysis")

@@ -50,7 +50,7 @@ class Follower:
         """Read on until that event. Returns: its detail."""
         assert self.process.stdout is not None
         with suppress(TimeoutError):
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(60):
                 while line := await self.process.stdout.readline():
                     self.events.append(json.loads(line))
                     if self.events[-1]["event"] == event:
@@ -282,12 +282,12 @@ async def test_cut_at_random_bytes_a_page_hears_every_final_once_and_in_order(
         slug = await world.new_session()
         query = urlencode({"gateway": cutter.url, "session": slug, "token": TOKEN})
         async with browsing(chromium, tmp_path, f"{pages.url}/page.html?{query}"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not cutter.connections:
                     await asyncio.sleep(0.05)
             said = await world.say(await world.start(slug), 10)
             await world.stop(slug)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 events = await pages.reports.get()
     finals = [line["detail"] for line in events if line["event"] == "final"]
     assert [final["seq"] for final in finals] == list(range(1, 11)), f"seed {seed}"
@@ -313,7 +313,7 @@ async def test_a_page_learns_at_once_why_it_is_refused(
         token = TOKEN if refusal == "no session" else jwt.encode(claims, secret, algorithm="HS256")
         session = "nowhere1" if refusal == "no session" else slug
         query = urlencode({"gateway": world.url, "session": session, "token": token})
-        async with browsing(chromium, tmp_path, f"{pages.url}/page.html?{query}"), asyncio.timeout(20):
+        async with browsing(chromium, tmp_path, f"{pages.url}/page.html?{query}"), asyncio.timeout(60):
             events = await pages.reports.get()
     code = 4504 if refusal == "no session" else 4501
     assert [line["detail"]["kind"] for line in events if line["event"] == "error"] == ["refused"]

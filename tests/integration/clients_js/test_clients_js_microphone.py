@@ -41,10 +41,15 @@ class Pages:
 
     def __init__(self) -> None:
         self.url = ""
+        self.heard = asyncio.Event()
         self.reports: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         self.reports.put_nowait(json.loads(await request.text()))
+        return web.Response(status=204)
+
+    async def until_heard(self, request: web.Request) -> web.StreamResponse:
+        await self.heard.wait()
         return web.Response(status=204)
 
 
@@ -63,6 +68,7 @@ async def pages() -> AsyncIterator[Pages]:
         file(CLIENT / name)
     file(HERE / "microphone.html")
     app.router.add_post("/report", pages.report)
+    app.router.add_get("/heard", pages.until_heard)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -73,8 +79,8 @@ async def pages() -> AsyncIterator[Pages]:
 
 @asynccontextmanager
 async def recorded(chromium: str, folder: Path, url: str, *, allowed: bool = True) -> AsyncIterator[None]:
-    """A browser whose microphone plays WORDS once, from the moment it is asked for."""
-    pcm, _ = speak(WORDS, lead_s=1.0, tail_s=1.0, pauses=(0, 0, 0, 0.7))
+    """A browser whose microphone plays WORDS once, after some seconds that a busy browser needs to begin."""
+    pcm, _ = speak(WORDS, lead_s=3.0, tail_s=1.0, pauses=(0, 0, 0, 0.7))
     sound = write_wav(folder / "microphone.wav", pcm)
     ui = "--use-fake-ui-for-media-stream" if allowed else "--deny-permission-prompts"
     process = await asyncio.create_subprocess_exec(
@@ -107,14 +113,28 @@ async def started(world: World) -> str:
     return slug
 
 
+async def finals(world: World, slug: str) -> list[tuple[str, str]]:
+    found = (await world.call("GET", f"/api/sessions/{slug}/transcript"))["finals"]
+    return [(final["participantName"], final["text"]) for final in found]
+
+
+async def spoken(world: World, slug: str, pages: Pages) -> list[dict[str, Any]]:
+    """Wait for the last word; then the page stops. Returns: what the page reports."""
+    last = WORDS.split()[-1]
+    async with asyncio.timeout(60):
+        while not any(last in text for _, text in await finals(world, slug)):
+            await asyncio.sleep(0.1)
+        pages.heard.set()
+        return await pages.reports.get()
+
+
 async def heard(world: World, slug: str) -> list[tuple[str, str]]:
     await world.stop(slug)
-    finals = (await world.call("GET", f"/api/sessions/{slug}/transcript"))["finals"]
-    return [(final["participantName"], final["text"]) for final in finals]
+    return await finals(world, slug)
 
 
-def page(pages: Pages, gateway: str, slug: str, ms: int = 6000) -> str:
-    query = urlencode({"gateway": gateway, "session": slug, "token": room_token(slug), "ms": ms})
+def page(pages: Pages, gateway: str, slug: str) -> str:
+    query = urlencode({"gateway": gateway, "session": slug, "token": room_token(slug)})
     return f"{pages.url}/microphone.html?{query}"
 
 
@@ -122,8 +142,8 @@ async def test_a_page_is_the_microphone(database_url: str, tmp_path: Path, chrom
     """What is said into it is in the transcript, under the name in the page's LiveKit token."""
     async with scripted_gateway(database_url, tmp_path, allowed_origins=(pages.url,), **LIVEKIT) as world:
         slug = await started(world)
-        async with recorded(chromium, tmp_path, page(pages, world.url, slug)), asyncio.timeout(40):
-            events = await pages.reports.get()
+        async with recorded(chromium, tmp_path, page(pages, world.url, slug)):
+            events = await spoken(world, slug, pages)
         assert [line["event"] for line in events] == ["open", "close", "closed"], events
         assert events[-1]["detail"]["code"] == 1000
         assert 0.1 < events[-1]["loudest"] < 1
@@ -142,8 +162,8 @@ async def test_cut_at_random_bytes_every_word_is_heard_once(
         cutting(world.url, budgets, upward=True) as cutter,
     ):
         slug = await started(world)
-        async with recorded(chromium, tmp_path, page(pages, cutter.url, slug)), asyncio.timeout(40):
-            events = await pages.reports.get()
+        async with recorded(chromium, tmp_path, page(pages, cutter.url, slug)):
+            events = await spoken(world, slug, pages)
         said = await heard(world, slug)
     assert said == [("Anna", "alpha bravo charlie delta"), ("Anna", "echo foxtrot golf hotel")], (
         f"seed {seed}: {events}"
@@ -157,7 +177,7 @@ async def test_a_page_that_may_not_have_the_microphone_is_told_what_to_do(
 ) -> None:
     async with scripted_gateway(database_url, tmp_path, allowed_origins=(pages.url,), **LIVEKIT) as world:
         slug = await started(world)
-        async with recorded(chromium, tmp_path, page(pages, world.url, slug), allowed=False), asyncio.timeout(40):
+        async with recorded(chromium, tmp_path, page(pages, world.url, slug), allowed=False), asyncio.timeout(60):
             events = await pages.reports.get()
     assert events[0]["event"] == "thrown" and events[0]["detail"]["kind"] == "device"
     assert "not allowed" in events[0]["detail"]["text"]

@@ -148,7 +148,7 @@ class Stream:
     socket: aiohttp.ClientWebSocketResponse
     messages: list[dict[str, Any]] = field(default_factory=list)
 
-    async def next(self, within_s: float = 10.0) -> dict[str, Any]:
+    async def next(self, within_s: float = 60) -> dict[str, Any]:
         async with asyncio.timeout(within_s):
             message = await self.socket.receive()
         assert message.type is aiohttp.WSMsgType.TEXT, (message, self.socket.close_code)
@@ -156,14 +156,14 @@ class Stream:
         self.messages.append(told)
         return told
 
-    async def until(self, kind: str, count: int = 1, within_s: float = 20.0) -> list[dict[str, Any]]:
+    async def until(self, kind: str, count: int = 1, within_s: float = 60) -> list[dict[str, Any]]:
         """All messages of a kind, once there are so many."""
         async with asyncio.timeout(within_s):
             while len(found := [one for one in self.messages if one["type"] == kind]) < count:
                 await self.next(within_s)
         return found
 
-    async def closed(self, within_s: float = 10.0) -> tuple[int | None, str]:
+    async def closed(self, within_s: float = 60) -> tuple[int | None, str]:
         """Read to the end. The close code and reason."""
         async with asyncio.timeout(within_s):
             while True:

@@ -14,7 +14,7 @@ from stt.local.server import LocalServer
 
 async def told(stream: Stream, reason: str) -> None:
     """Read on until the newest health names this reason; an empty one stands for all is well."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while True:
             message = await stream.next(40)
             if message["type"] != "health":

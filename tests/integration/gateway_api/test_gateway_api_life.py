@@ -75,7 +75,7 @@ async def test_stop_without_waiting_is_accepted(gateway: InProcess) -> None:
     await gateway.start(slug)
     answer = await gateway.call("POST", "/api/transcription/stop", {"sessionSlug": slug, "wait": False})
     assert (answer.status, answer.json) == (202, {"state": "stopping"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await gateway.ok("GET", f"/api/transcription/{slug}"))["state"] != "stopped":
             await asyncio.sleep(0.05)
 
@@ -221,7 +221,7 @@ async def test_ffmpeg_reads_every_cue(gateway: InProcess, tmp_path: Path, kind: 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         out, complaints = await process.communicate()
     assert (process.returncode, complaints.decode()) == (0, "")
     expected = answer.body.decode().count(" --> ")
@@ -267,7 +267,7 @@ async def test_a_database_that_is_away_is_said_and_waited_for(
         assert ready.json["reasons"] == ["the database does not answer"]
         assert (await gateway.call("GET", "/healthz", token=None)).status == 200
         await relay.mend()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await gateway.call("GET", "/readyz", token=None)).status != 200:
                 await asyncio.sleep(0.05)
         assert (await gateway.start(slug))["created"]

@@ -32,7 +32,7 @@ async def usage(world: World, slug: str) -> Any:
 
 async def billed(world: World, slug: str) -> Any:
     """Once the provider has told what it bills."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             seen = await usage(world, slug)
             if not seen["billing"]["open"] and not seen["billing"]["unbilled"]:

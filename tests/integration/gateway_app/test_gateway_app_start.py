@@ -15,7 +15,7 @@ from gateway.app import root, transcription
 from gateway.app import running as run_order
 from gateway.app.failures import StartFailed
 from gateway.transcription.infra.instance import own_instance
-from gateway.transcription.infra.provider_slots import SharedPlaces
+from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from stt.local.server import LocalServer
 
@@ -72,7 +72,7 @@ async def test_a_gateway_is_drained_from_its_doors_to_its_database(
         monkeypatch.setattr(owner, name, noted)
 
     noting(root, "open_replica", lambda _: "replica")
-    noting(SharedPlaces, "serving", lambda _: "slots")
+    noting(SharedSlots, "serving", lambda _: "slots")
     noting(root, "open_provider", lambda _: "provider")
     noting(transcription, "open_journal", lambda _: "spool")
     noting(root, "open_sessions", lambda _: "sessions")

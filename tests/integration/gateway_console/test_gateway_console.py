@@ -287,7 +287,7 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice').dataset.state === 'live'")
         await page.until("document.querySelector('#level').value > 0.1")
-        await page.until(f"{texts('finals')}.includes('alpha bravo charlie')", within_s=30)
+        await page.until(f"{texts('finals')}.includes('alpha bravo charlie')")
         assert await page.run("document.querySelector('#finals .who').textContent") == "console"
         await page.until("document.querySelector('#host').textContent === 'Host: console'")
         await page.until("/^\\d+\\.\\d s$/.test(document.querySelector('#delay').textContent)")
@@ -296,19 +296,19 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.until("document.querySelector('#mute').ariaPressed === 'true'")
         heard = await until_still(gateway, slug)
         await press(page, "m")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await heard_s(gateway, slug) <= heard:
                 await asyncio.sleep(0.1)
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice').hidden")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]:
                 await asyncio.sleep(0.1)
 
         await page.run("document.querySelector('#speaker').value = 'Anna'")  # the form speaks at once, under this name
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
         await page.until(f"document.querySelector('#name').textContent !== '{slug}'")
-        await page.until("document.querySelector('#finals .who')?.textContent === 'Anna'", within_s=30)
+        await page.until("document.querySelector('#finals .who')?.textContent === 'Anna'")
         assert page.complaints == []
 
 
@@ -319,7 +319,7 @@ async def heard_s(gateway: Gateway, slug: str) -> float:
 
 async def until_still(gateway: Gateway, slug: str) -> float:
     """Wait until no audio comes any more. Returns: seconds heard."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         before, now = -1.0, await heard_s(gateway, slug)
         while now != before:
             await asyncio.sleep(0.5)
@@ -349,7 +349,7 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
         slug, url = await start(gateway)
         async with publishing(tmp_path, " ".join(["alpha bravo charlie delta"] * 8), url):
             await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
-            await page.until("document.querySelector('#health').textContent.includes('provider')", within_s=30)
+            await page.until("document.querySelector('#health').textContent.includes('provider')")
             await page.until("document.querySelector('#list .bad').textContent.includes('provider')")
             await page.until("!document.querySelector('#health').hidden")
             await guest.open(f"{gateway.http_url}/join#session={slug}")

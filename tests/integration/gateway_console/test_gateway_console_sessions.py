@@ -60,7 +60,7 @@ async def talked(gateway: Gateway, folder: Path) -> str:
     url = (await api(gateway, "POST", "/api/transcription/start", body))["ingest"]["rtmpUrl"]
     async with publishing(folder, " ".join(WORDS), url, pauses=(0, 0, 0.8)):
         pass
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len((await api(gateway, "GET", f"/api/sessions/{slug}/transcript"))["finals"]) < len(WORDS):
             await asyncio.sleep(0.05)
     return slug
@@ -115,11 +115,11 @@ async def test_a_session_ends_and_is_deleted_only_after_a_yes(
         await click(page, "#end")
         await page.until("document.querySelector('#confirm').open")
         await click(page, "#confirm-yes")
-        await page.until(f"{text('#state')} === 'ended'", within_s=30)
+        await page.until(f"{text('#state')} === 'ended'")
         assert await page.run("document.querySelector('#end').hidden && document.querySelector('#invite').hidden")
         assert await page.run(text("#people-title")) == "People", "nobody is present any more"
 
-        await page.until(f"{text('#analysis-state')} === 'done'", within_s=30)
+        await page.until(f"{text('#analysis-state')} === 'done'")
         assert "No language model" in await page.run(text("#method"))
         assert "alpha bravo charlie" in await page.run(text("#summary"))
 
@@ -162,11 +162,11 @@ async def test_an_analysis_waits_fails_with_its_reason_and_is_tried_again(
                 assert await page.run("document.querySelector('#retry').hidden")
         async with open_gateway(replace(settings, **chat)) as gateway, browse() as page:
             await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
-            await page.until("!document.querySelector('#retry').hidden", within_s=30)
+            await page.until("!document.querySelector('#retry').hidden")
             assert await page.run(text("#analysis-state")) == "failed"
             assert "not for you" in await page.run(text("#reason"))
             await click(page, "#retry")
-            await page.until(f"{text('#analysis-state')} === 'done'", within_s=30)
+            await page.until(f"{text('#analysis-state')} === 'done'")
             assert await page.run("document.querySelector('#reason').hidden")
             assert await page.run(text("#summary")) == "They agreed to ship on Friday."
             assert await page.run(text("#tasks b")) == NASTY
@@ -195,17 +195,22 @@ async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, re
         await host.run("document.querySelector('#closed').checked = true")
         slug = await create(host, "Standup")
         assert "told this once" in await host.run(text("#link-hint"))
+        old = await host.run("document.querySelector('#link').value")
+        await click(host, "#renew")
+        await click(host, "#confirm-yes")
+        await host.until(f"document.querySelector('#link').value !== {json.dumps(old)}")
         await click(host, "#copy")
         await host.until(f"{text('#copy')} === 'Copied'")
         link = await host.run("document.querySelector('#link').value")
         assert link.startswith(f"{gateway.http_url}/join#session={slug}&joinToken=")
 
-        await guest.open(f"{gateway.http_url}/join#session={slug}")
-        await guest.run(UNFILTERED)
-        await enter(guest, "Gus")
-        await guest.until("!document.querySelector('#refused').hidden")
-        assert not await guest.run("document.querySelector('#gate').hidden"), "in without the join token"
-        await guest.open("about:blank#")
+        for dead in (f"{gateway.http_url}/join#session={slug}", old):
+            await guest.open(dead)
+            await guest.run(UNFILTERED)
+            await enter(guest, "Gus")
+            await guest.until("!document.querySelector('#refused').hidden")
+            assert not await guest.run("document.querySelector('#gate').hidden"), "in without the join token"
+            await guest.open("about:blank#")
         await guest.open(link)
         await guest.run(UNFILTERED)
         await enter(guest, "Gus")
@@ -215,7 +220,7 @@ async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, re
 
         await click(guest, "#speak")
         await guest.until("document.querySelector('#voice').dataset.state === 'live'")
-        await guest.until(f"{SAID}.includes('alpha bravo charlie')", within_s=30)
+        await guest.until(f"{SAID}.includes('alpha bravo charlie')")
         assert await guest.run(text("#finals .who")) == "Gus"
         await host.until(f"{SAID}.includes('alpha bravo charlie')")
         await click(guest, "#leave")
@@ -231,7 +236,7 @@ async def enter(page: Page, name: str) -> None:
 
 
 async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_rooms: Settings, browse: OpenPage) -> None:
-    """No session in the link; no LiveKit server, so no tokens for guests; a session that listens to an encoder."""
+    """No session in the link; a session that listens to an encoder. Without a LiveKit server guests are in, too."""
     async with open_gateway(settings) as gateway, browse() as page:
         await page.open(f"{gateway.http_url}/join")
         assert "names no session" in await page.run(text("#refused"))
@@ -239,7 +244,7 @@ async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_roo
         await page.open("about:blank#")
         await page.open(f"{gateway.http_url}/join#session={slug}")
         await enter(page, "Gus")
-        await page.until(f"{text('#refused')}.includes('LiveKit')")
+        await page.until("document.querySelector('#line').dataset.phase === 'live'")
     async with open_gateway(replace(with_rooms, join_starts="rtmp")) as other, browse() as page:
         slug = (await api(other, "POST", "/api/sessions", {}))["slug"]
         await page.open(f"{other.http_url}/join#session={slug}")
@@ -249,7 +254,7 @@ async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_roo
         await page.until("!document.querySelector('#failed').hidden")
         assert "over RTMP" in await page.run(text("#failed"))
         await page.open("about:blank#")  # closing the page is leaving
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await api(other, "GET", f"/api/sessions/{slug}/participants"))["participants"]:
                 await asyncio.sleep(0.05)
 

@@ -94,6 +94,6 @@ async def test_what_another_replica_left_undone_is_done_here(
     folder = tmp_path / "documents" / "transcripts"
     assert len(list(folder.iterdir())) == 1
     async with running(database_url, provider, tmp_path):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while list(folder.iterdir()):
                 await asyncio.sleep(0.02)

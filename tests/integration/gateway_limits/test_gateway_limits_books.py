@@ -205,7 +205,7 @@ async def test_a_running_transcription_notices_that_it_is_switched_off(gateway: 
     await gateway.start(slug)
     async with gateway.watch(slug) as stream:
         await gateway.ok("PUT", "/api/spaces/default/limits", {"transcription": False})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (told := [one for one in await stream.until("session.state") if "reason" in one["data"]]):
                 await stream.next(20)
     assert told[0]["data"]["reason"] == "transcription is switched off in this space"

@@ -38,7 +38,7 @@ class Raw:
     async def rest(self) -> bytes:
         """Everything until the end of the connection."""
         data = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             try:
                 while more := await self.reader.read(65_536):
                     data += more
@@ -157,7 +157,7 @@ async def test_of_the_request_nothing_is_kept_while_somebody_watches() -> None:
     """Ten thousand who watch would keep ten thousand requests, parsers and tasks."""
     async with small_endpoint() as small, handshake(small):
         await small.watching(1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while any("RequestHandler" in repr(task.get_coro()) for task in asyncio.all_tasks()):
                 await asyncio.sleep(0.01)
         gc.collect()

@@ -48,7 +48,7 @@ async def refused(gateway: InProcess, slug: str = "nowhere1", **more: Any) -> in
     return error.value.status
 
 
-async def until(holds: Any, within_s: float = 15.0) -> None:
+async def until(holds: Any, within_s: float = 60) -> None:
     async with asyncio.timeout(within_s):
         while not await holds():
             await asyncio.sleep(0.05)
@@ -131,7 +131,7 @@ async def test_every_watcher_of_real_speech_sees_the_same(gateway: InProcess, tm
         )
         cut: list[Stream] = []
         since = None
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while sum(len(stream.seqs) for stream in cut) < len(said):
                 async with gateway.watch(slug, since=since) as stream:
                     cut.append(stream)
@@ -280,7 +280,7 @@ async def test_bytes_that_are_no_websocket_end_the_connection(gateway: InProcess
     for garbage in (b"\xf1\x80\x00\x00\x00\x00", b"\x83\x80\x00\x00\x00\x00", b"\x81\xff" + b"\xff" * 64):
         raw = await handshake(gateway, slug)
         raw.write(garbage)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await raw.read():
                 pass
         raw.abort()
@@ -391,7 +391,7 @@ async def test_a_shutdown_tells_everybody_to_come_back(
         await stream.until("transcript.final", 3)
         closing = asyncio.create_task(opening.__aexit__(None, None, None))
         assert await stream.closed() == (4000, "the gateway is restarting; come back")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await closing
     raw.abort()
 

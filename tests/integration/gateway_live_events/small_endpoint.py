@@ -74,7 +74,7 @@ class Small:
     def final(self, seq: int, size: int = 10, slug: str = "one") -> None:
         self.hub.channel(slug).final(seq, f"u{seq}", b'{"text":"' + b"x" * size + b'"}')
 
-    async def watching(self, count: int, within_s: float = 5) -> None:
+    async def watching(self, count: int, within_s: float = 60) -> None:
         async with asyncio.timeout(within_s):
             while self.hub.counts.watchers != count:
                 await asyncio.sleep(0.01)

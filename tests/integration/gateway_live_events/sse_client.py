@@ -31,7 +31,7 @@ class Events:
     comments: int = 0
     seen: list[Event] = field(default_factory=list)
 
-    async def next(self, within_s: float = 10) -> Event | None:
+    async def next(self, within_s: float = 60) -> Event | None:
         """None when the stream is over."""
         async with asyncio.timeout(within_s):
             kind, data, place = "message", "", self.last_id

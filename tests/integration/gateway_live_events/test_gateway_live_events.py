@@ -66,7 +66,7 @@ async def test_cut_at_random_bytes_every_final_comes_once_and_in_order(world: Wo
         said = await world.say(await world.start(slug), 10)
         await world.end_session(slug)
         await world.stop(slug)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.wait(readers)
     for seed, reader in zip(seeds, readers, strict=True):
         seen, cuts = reader.result()
@@ -133,7 +133,7 @@ async def test_an_event_source_reads_on_after_cuts_and_stops_when_there_is_nothi
             start_new_session=True,
         )
         try:
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(60):
                 told = await reports.get()
         finally:
             os.killpg(process.pid, signal.SIGKILL)

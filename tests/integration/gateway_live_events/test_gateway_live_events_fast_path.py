@@ -38,7 +38,7 @@ class Watched:
 
 async def seqs(socket: aiohttp.ClientWebSocketResponse, last: int) -> list[int]:
     found: list[int] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not found or found[-1] != last:
             message = json.loads((await socket.receive()).data)
             if "seq" in message and message["type"] == "transcript.final":

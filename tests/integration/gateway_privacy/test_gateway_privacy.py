@@ -203,13 +203,13 @@ async def test_words_that_are_only_on_disk_go_with_their_session(world: World) -
     claimed = await world.claim(session)
     world.finals.away = True
     world.say(claimed, 1, 2, 3)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not len(world.journal):
             await asyncio.sleep(0.01)
     assert "spool" in await world.places_of(SECRET)
     assert await world.eraser.erase(session.id, session.slug)
     world.finals.away = False
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(world.journal):
             await asyncio.sleep(0.01)
     assert await world.places_of(SECRET) == []
@@ -225,7 +225,7 @@ async def test_words_that_lost_their_number_go_with_their_session(world: World) 
         assert len(await world.records.leases.adopt("heir", 600, own=False)) == 1
         world.say(claimed, 1)
         world.finals.away = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while world.recorder.pending:
                 world.finals.away = not len(world.journal)  # to the disk first, then from there
                 await asyncio.sleep(0.01)

@@ -75,7 +75,7 @@ async def show(gateway: InProcess, slug: str) -> Any:
     return await good(gateway, "GET", f"/api/sessions/{slug}", TOKEN)
 
 
-async def until(holds: Any, within_s: float = 20.0) -> Any:
+async def until(holds: Any, within_s: float = 60) -> Any:
     async with asyncio.timeout(within_s):
         while not (found := await holds()):
             await asyncio.sleep(0.05)

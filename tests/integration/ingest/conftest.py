@@ -103,13 +103,13 @@ class Desk:
 
     async def next(self) -> Heard:
         """The next publish to begin."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self._arrivals.get()
 
     async def ended(self, heard: Heard | None = None) -> Heard:
         """The next publish (or `heard`), once it has ended."""
         heard = heard or await self.next()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await heard.over.wait()
         return heard
 

@@ -10,6 +10,7 @@ import pytest
 from support.gateway import Running, gateway_process
 from support.livekit import KEY, SECRET, LivekitServer, needed_server, no_proxy
 
+from stt.local.scripted import ScriptedEngine
 from stt.local.server import LocalOptions, LocalServer
 
 HERE = Path(__file__).parent
@@ -52,7 +53,7 @@ def room_name() -> str:
 
 @pytest.fixture
 async def provider() -> AsyncIterator[LocalServer]:
-    async with LocalServer(LocalOptions(engine="scripted", api_key="right-key")) as server:
+    async with LocalServer(LocalOptions(engine=ScriptedEngine(jittery=True), api_key="right-key")) as server:
         yield server
         assert not [session for session in server.sessions.values() if session.open], "a provider session was left open"
 

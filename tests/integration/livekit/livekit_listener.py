@@ -46,7 +46,7 @@ class Listener:
     def words(self, identity: str) -> list[str]:
         return [word for one in self.of(identity) for word in one.words]
 
-    async def until(self, holds: Callable[[Listener], bool], within_s: float = 15.0) -> None:
+    async def until(self, holds: Callable[[Listener], bool], within_s: float = 60) -> None:
         try:
             async with asyncio.timeout(within_s):
                 while not holds(self):
@@ -119,7 +119,7 @@ async def listening(
             yield listener
         finally:
             room.close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.wait({running, following})
     assert all(one.over for one in listener.tracks)
     if check_left:

@@ -69,7 +69,7 @@ REQUEST = {
 
 async def billed(gateway: InProcess, slug: str) -> dict[str, Any]:
     """The bill comes after the stop, which does not wait for it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             usage: dict[str, Any] = await gateway.ok("GET", f"/api/transcription/{slug}/usage")
             if usage["billing"]["providerSessions"] and not usage["billing"]["unbilled"]:

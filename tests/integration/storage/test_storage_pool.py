@@ -34,7 +34,7 @@ async def pretender(answer: Handler) -> AsyncIterator[str]:
     async with server:
         port = server.sockets[0].getsockname()[1]
         yield f"postgresql://app:hunter2@127.0.0.1:{port}/main?sslmode=disable"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*calls)
 
 

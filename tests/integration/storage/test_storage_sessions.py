@@ -206,7 +206,7 @@ async def test_finals_and_a_deletion_at_once_end_in_nothing_left(world: World) -
         await asyncio.sleep(0.005)
         assert await Sessions(world.db).delete(world.session.id, LATER)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(append(), delete())
     assert await finals.count(world.session.id) == 0
     assert await world.db.pool.fetchval('SELECT count(*) FROM "TranscriptSegment"') == 0
@@ -465,7 +465,7 @@ async def test_a_run_of_a_deleted_session_is_lost(world: World) -> None:
 
 async def blocked(db: Database) -> None:
     """Until some statement waits for another's lock."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
             await asyncio.sleep(0.005)
 

@@ -75,7 +75,7 @@ class Line:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait until this is so."""
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(60):
             while not true():
                 self._news.clear()
                 try:
@@ -92,7 +92,7 @@ class Line:
 
     async def all_ended(self) -> None:
         """Every session at the server comes to its end."""
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(60):
             for live in self.sessions:
                 await live.ended()
 

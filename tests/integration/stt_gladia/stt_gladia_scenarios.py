@@ -311,7 +311,7 @@ async def play(scenario: Scenario) -> Played:
         if not scenario.orphans:
             for live in server.sessions.values():
                 try:
-                    async with asyncio.timeout(10.0):
+                    async with asyncio.timeout(60):
                         await live.ended()
                 except TimeoutError:
                     found.left_open += 1

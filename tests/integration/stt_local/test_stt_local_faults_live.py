@@ -309,7 +309,7 @@ async def test_a_connection_without_audio_is_dropped(meet: Meet, code: int | Non
     client = await meet({"idle_s": 0.2, "idle_code": code})
     made = await client.create()
     async with client.http.ws_connect(made["url"]) as socket:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for _ in socket:
                 pass
         assert socket.close_code == seen
@@ -346,7 +346,7 @@ async def test_the_maximum_duration_can_end_a_session_with_a_code(meet: Meet) ->
 async def test_a_session_nobody_connects_to_ends_by_the_clock(meet: Meet) -> None:
     client = await meet({"max_duration_s": 0.1})
     made = await client.create()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await client.server.sessions[made["id"]].ended()
     assert client.server.sessions[made["id"]].status == "done"
 
@@ -397,7 +397,7 @@ async def test_a_test_can_cut_a_connection_by_hand(meet: Meet, code: int | None,
         await socket.send_bytes(bytes(320))
         await socket.receive(5)
         cutting = asyncio.create_task(client.server.cut(made["id"], code))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for _ in socket:
                 pass
             await cutting

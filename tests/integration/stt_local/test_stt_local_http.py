@@ -221,7 +221,7 @@ async def test_callbacks_bring_the_messages_that_were_asked_for(meet: Meet, http
         talk = await client.talk(
             speak("alpha", tail_s=0.2)[0], callback=True, callback_config={"url": url, "receive_speech_events": True}
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await over.wait()
     finally:
         await runner.cleanup()

@@ -64,7 +64,7 @@ async def run(talk: list[str], server: LocalServer, folder: Path, **more: Any) -
         *talk, json.dumps(asked), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             out, errors = await process.communicate()
     finally:
         if process.returncode is None:

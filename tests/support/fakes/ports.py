@@ -63,6 +63,15 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
 
+    async def participant(self, session_id: str, identity: str) -> Participation | None:
+        await self._tables.answer()
+        return self._tables.present.get((session_id, identity))
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        await self._tables.answer()
+        known = self._tables.present.get((session_id, identity))
+        return None if known is None else known.user_id
+
     async def touch(self, session_id: str) -> None:
         await self._tables.answer()
         self._tables.activity[session_id] = self._tables.clock.now()

@@ -25,6 +25,7 @@ from stt.transcript import Utterance
 OPTIONS = LinkOptions(
     retain_s=30.0, stall_s=4.0, probe_s=0.5, resume_deadline_s=8.0, backoff=Backoff(0.1, 2.0, 1.0), roll_over_s=6.0,
     roll_over_grace_s=1.0, trailing_silence_s=0.1, idle_s=3.0,
+    leave_out_poison=False,  # cuts at the worst of moments can look like it
 )  # fmt: skip
 CHUNK = 1600
 GATE = GateOptions(pre_roll_s=0.1, hang_over_s=0.1, settle_s=0.0)

@@ -10,16 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stt.local.recogniser import Event, Finished, Heard, Listening, SpeechEnded, SpeechStarted, Word
-from stt.local.scripted import VOCABULARY, ScriptedRecogniser, speak
+from stt.local.scripted import VOCABULARY, JitteryRecogniser, ScriptedRecogniser, speak
 
 words = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=8)
 LONG = Listening(endpointing_s=0.05, longest_s=60)
 
 
-def listen(pcm: bytes, sizes: list[int] | None = None, how: Listening = LONG) -> list[Event]:
+def listen(
+    pcm: bytes,
+    sizes: list[int] | None = None,
+    how: Listening = LONG,
+    recognise: type[ScriptedRecogniser] = ScriptedRecogniser,
+) -> list[Event]:
     """Feed `pcm` in pieces of `sizes` samples, over and over; finish."""
     events: list[Event] = []
-    recogniser = ScriptedRecogniser(how, events.append)
+    recogniser = recognise(how, events.append)
     at = 0
     for size in itertools.cycle(sizes or [1600]):
         if at >= len(pcm):
@@ -139,3 +144,28 @@ def test_an_unknown_word_cannot_be_said() -> None:
 def is_subsequence(few: list[str], many: list[str]) -> bool:
     rest = iter(many)
     return all(item in rest for item in few)
+
+
+@given(words, st.data())
+def test_what_a_jitter_buffer_does_to_a_word_does_not_hide_it(said: list[str], data: st.DataObject) -> None:
+    """In each word 20 ms of one tone come twice, or are left out: whole waves, as such a buffer fits them."""
+    pcm, places = speak(said, lead_s=0.05, tail_s=0.1)
+    samples = np.frombuffer(pcm, "<i2")
+    pieces, done = [], 0
+    for _, start, _ in places:
+        slot, within = data.draw(st.integers(0, 3)), data.draw(st.integers(32, 800 - 32 - 320))
+        at = round(start * 16_000) + 800 * slot + within
+        is_twice = data.draw(st.booleans())
+        pieces += [samples[done : at + 320], samples[at : at + 320]] if is_twice else [samples[done:at]]
+        done = at + 320
+    pieces.append(samples[done:])
+    jittered = np.concatenate(pieces).astype("<i2").tobytes()
+    assert [word.text for word in finals(listen(jittered, recognise=JitteryRecogniser))] == said
+
+
+@given(words, st.integers(0, 32_000), st.integers(0, 32_000))
+def test_no_word_is_made_up_for_a_jitter_buffer_either(said: list[str], one: int, other: int) -> None:
+    pcm, _ = speak(said, lead_s=0.05, tail_s=0.1)
+    a, b = sorted((one, other))
+    cut = pcm[: 2 * a] + pcm[2 * b :]
+    assert is_subsequence([word.text for word in finals(listen(cut, recognise=JitteryRecogniser))], said)
