@@ -20,6 +20,7 @@ from gateway.errors import WrongRequest
 from gateway.live import credentials
 from gateway.live.address import Network, client_address
 from gateway.moment import timestamp
+from gateway.reading import NotJson, read_json
 
 KEY_READ: Final = web.RequestKey("gateway.key_read", bool)
 """Set by a handler whose answer holds a stream key."""
@@ -128,8 +129,8 @@ def fingerprint(service_token: str) -> str:
 async def _named(request: web.Request) -> str | None:
     """The session that the body names; the handler has read it already."""
     try:
-        return msgspec.json.decode(await request.read() or b"{}", type=_Named).session_slug
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read_json(await request.read() or b"{}", _Named).session_slug
+    except NotJson:
         return None
 
 

@@ -154,6 +154,10 @@ async def problems(
         return answer
     except ConnectionError:
         return web.Response(status=400)  # the client has gone: this reaches no one
+    except web.RequestPayloadError:
+        return problem(400, "Invalid request", "the body is not encoded as its headers say")
     except Exception:
         log.exception("request failed", extra={"method": request.method, "path": request.path})
+        if request.writer.output_size and request.transport is not None:
+            request.transport.abort()  # an answer has begun, or a WebSocket: a second head would be read as its content
         return problem(500, "Internal error", "the gateway failed; its log has the details")

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
+from gateway.api.web import read_body
 from gateway.errors import WrongRequest
 from gateway.transcription.domain.limits import Limits, Overrides
 from gateway.transcription.usecases.limits import LimitKeeper, SpaceView
@@ -72,10 +73,7 @@ class LimitsApi:
     async def change(self, request: web.Request) -> web.Response:
         """`PUT /api/spaces/{id}/limits`: replaces the space's own limits as a whole; 200 with what is in force now."""
         space_id = _space(request)
-        try:
-            body = msgspec.json.decode(await request.read() or b"null", type=SpaceLimitsBody)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WrongRequest(f"the request does not fit: {error}") from None
+        body = await read_body(request, SpaceLimitsBody)
         return _answer(space_id, await self.keeper.set_space(space_id, Overrides(**_fields(body))))
 
 

@@ -124,6 +124,12 @@ class SegmentBody(msgspec.Struct, rename="camel"):
     participant_identity: Identity | None = None
     language: Language | None = None
 
+    def __post_init__(self) -> None:
+        for moment in (self.started_at, self.ended_at):
+            # At the ends of the calendar no time zone can be converted; what was said was said in between.
+            if moment is not None and not 1970 <= moment.year <= 2199:
+                raise ValueError("a time must lie in the years 1970 to 2199")
+
 
 class SegmentView(msgspec.Struct, rename="camel"):
     utterance_id: str

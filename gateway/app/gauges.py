@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.analysis.analyse import Analyses
+    from gateway.app.listener import Listener
     from gateway.app.provider import Slots
     from gateway.app.sessions import RateLimits
     from gateway.app.wings import Wings
@@ -54,6 +55,11 @@ def gateway_metrics(wings: Wings) -> Metrics:
     document_gauges(metrics, sessions.finaliser, sessions.retention)
     metrics.counter("audit_lost", "Audit rows that are in the log alone", plain(lambda: sessions.audit.lost))
     sessions_gauges(metrics, sessions.module, wings.limits)
+    listener_gauges(metrics, wings.listener, transcription.rtmp)
+    held = wings.replica.secrets
+    metrics.counter(
+        "secret_rotations", "Times that secrets were read again and differed", plain(lambda: held.rotations)
+    )
     return metrics
 
 
@@ -125,6 +131,18 @@ def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
         "Connections closed for breaking the protocol or a limit",
         by("reason", counters.protocol_errors.items),
     )
+
+
+def listener_gauges(metrics: Metrics, listener: Listener, rtmp: RtmpServer) -> None:
+    """Connections that were not let in, or took too long."""
+    http, counts = listener.admittance, listener.counts
+    metrics.gauge("http_connections", "HTTP connections, WebSockets among them", plain(lambda: http.open))
+    metrics.counter("http_refused", "HTTP connections refused, by the limit", by("limit", http.counts.refused.items))
+    metrics.counter("http_evicted", "Waiting HTTP connections closed for others", plain(lambda: http.counts.evicted))
+    metrics.counter("http_late", "HTTP connections closed for a late head or body", by("part", counts.late.items))
+    metrics.counter("http_malformed", "Requests that were no HTTP", by("part", counts.malformed.items))
+    metrics.counter("rtmp_refused", "RTMP connections refused", plain(lambda: rtmp.counters.refused_connections))
+    metrics.counter("rtmp_evicted", "RTMP connections closed for others", plain(lambda: rtmp.counters.evicted))
 
 
 def voice_gauges(metrics: Metrics, voice: Voice) -> None:

@@ -11,7 +11,7 @@ from gateway.app.replica import Replica
 from gateway.app.transcription import TranscriptionWing
 from gateway.errors import SessionNotFound
 from gateway.live.audio import AudioEndpoint, AudioOptions
-from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, Secrets, check
+from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
@@ -31,7 +31,6 @@ CheckCredential = Callable[[str | None], Awaitable[Access]]
 class LiveWing:
     """`check_credential` says what a token allows, over every kind of token that this gateway takes."""
 
-    secrets: Secrets
     check_credential: CheckCredential
     watching: Watching
     endpoint: LiveEndpoint
@@ -42,11 +41,10 @@ class LiveWing:
 async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub) -> AsyncIterator[LiveWing]:
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
-    secrets = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
     async with _open_key_ring(settings.jwks_url) as key_ring:
 
         async def check_credential(token: str | None) -> Access:
-            return check(token, secrets, await key_ring.keys_for(token) if key_ring else NO_KEYS)
+            return check(token, replica.secrets.credentials(), await key_ring.keys_for(token) if key_ring else NO_KEYS)
 
         watchers = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
@@ -55,7 +53,7 @@ async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub
         feeding = Feeding(transcription.records, transcription.sources)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
-        yield LiveWing(secrets, check_credential, watching, endpoint, audio)
+        yield LiveWing(check_credential, watching, endpoint, audio)
 
 
 def _belongs(replica: Replica) -> Callable[[Access, str], Awaitable[bool]]:

@@ -147,6 +147,11 @@ class AudioEndpoint:
             refuse(CloseCode.CREDENTIAL_REFUSED, error)
         except RecordsUnavailable:
             line.close(CloseCode.DRAINING, "the database does not answer; come back")
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a sender of %s was lost to an error", watched.slug)
+            line.close(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
                 expiry.cancel()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from gateway.live.protocol import encode
+from gateway.reading import NotJson, read_json
 from gateway.transcription.usecases.feed import FeedStart
 
 SUBPROTOCOL: Final = "audio.v1"
@@ -39,8 +40,7 @@ class _Type(msgspec.Struct):
 
 
 Said: TypeAlias = FeedStart | Stop | Gap | None
-_decoder: Final = msgspec.json.Decoder(_Start | Stop | Gap)
-_type: Final = msgspec.json.Decoder(_Type)
+_Known: Final[Any] = _Start | Stop | Gap
 
 
 def read(text: str) -> Said:
@@ -49,10 +49,10 @@ def read(text: str) -> Said:
     Raises: WrongMessage.
     """
     try:
-        if _type.decode(text).type not in ("start", "stop", "gap"):
+        if read_json(text, _Type).type not in ("start", "stop", "gap"):
             return None
-        said: _Start | Stop | Gap = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
+        said: _Start | Stop | Gap = read_json(text, _Known)
+    except NotJson as error:
         raise WrongMessage(f"not understood ({error}); see docs/audio.md") from None
     if not isinstance(said, _Start):
         return said

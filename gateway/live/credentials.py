@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,6 +18,9 @@ from gateway.transcription.domain import passes
 from gateway.transcription.domain.passes import MintedFor
 
 _EXPIRED: Final = "the token has expired"
+_LAST_EXPIRY: Final = 253_402_300_799  # the end of the year 9999
+# PyJWT lets through what its JSON reader and its arithmetic raise: deep nesting, lone surrogates, an infinite `exp`.
+_MALFORMED: Final = (jwt.PyJWTError, ValueError, RecursionError, OverflowError, TypeError)
 NO_KEYS: Final[Mapping[str, jwt.PyJWK]] = MappingProxyType({})
 
 
@@ -34,12 +38,17 @@ class WrongOrigin(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What credentials are checked against. Empty or None: that kind is not accepted."""
+    """What credentials are checked against. Empty or None: that kind is not accepted.
+
+    `jwt_audience` and `jwt_issuer`: `aud` and `iss` that user tokens must have; None: any.
+    """
 
     service_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     livekit_api_key: str | None = None
     livekit_api_secret: str | None = field(default=None, repr=False)
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,7 @@ def key_id(token: str | None) -> str | None:
     """Which public key a token claims to be signed with ("" for one without a name); None when with none."""
     try:
         header = jwt.get_unverified_header(token or "")
-    except (jwt.PyJWTError, UnicodeError):
+    except _MALFORMED:
         return None
     kid = header.get("kid", "")
     return kid if header.get("alg") in ALGORITHMS and isinstance(kid, str) else None
@@ -128,30 +137,41 @@ def check(token: str | None, secrets: Secrets, keys: Mapping[str, jwt.PyJWK] = N
         return _livekit(token, secrets.livekit_api_secret)
     if issuer == passes.ISSUER:
         return _own(token, secrets.service_tokens)
-    kid = key_id(token)
+    kid, of = key_id(token), (secrets.jwt_audience, secrets.jwt_issuer)
     if kid is not None and kid in keys:
-        return _user(_decode(token, keys[kid], keys[kid].algorithm_name))
+        return _user(_decode(token, keys[kid], keys[kid].algorithm_name, *of))
     if secrets.jwt_secret:
-        return _user(_decode(token, secrets.jwt_secret))
+        return _user(_decode(token, secrets.jwt_secret, "HS256", *of))
     raise CredentialRefused("the token is not one of this gateway's")
 
 
 def _issuer(token: str) -> object:
     try:
         return jwt.decode(token, options={"verify_signature": False}).get("iss")
-    except jwt.PyJWTError:
+    except _MALFORMED:
         raise CredentialRefused("the token is malformed") from None
 
 
-def _decode(token: str, key: Any, algorithm: str = "HS256") -> dict[str, object]:
+def _decode(
+    token: str, key: Any, algorithm: str = "HS256", audience: str | None = None, issuer: str | None = None
+) -> dict[str, object]:
     try:
         # The key says with which algorithm: a token must not choose how it is checked.
         claims: dict[str, object] = jwt.decode(
-            token, key, algorithms=[algorithm], options={"require": ["exp"], "verify_aud": False}, leeway=5
+            token,
+            key,
+            algorithms=[algorithm],
+            options={"require": ["exp"], "verify_aud": audience is not None},
+            audience=audience,
+            issuer=issuer,
+            leeway=5,
         )
+        json.dumps(claims, ensure_ascii=False).encode()  # a lone surrogate could be stored nowhere
     except jwt.ExpiredSignatureError:
         raise CredentialRefused(_EXPIRED) from None
-    except jwt.PyJWTError:
+    except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError) as error:
+        raise CredentialRefused(f"the token is not for this gateway: {error}") from None
+    except _MALFORMED:
         raise CredentialRefused("the token's signature or claims are not valid") from None
     return claims
 
@@ -226,4 +246,6 @@ def _name(claims: dict[str, object]) -> str | None:
 
 def _expiry(claims: dict[str, object]) -> float:
     expires = claims["exp"]
-    return float(expires) if isinstance(expires, int | float) else 0.0
+    if not isinstance(expires, int | float) or not 0 <= expires <= _LAST_EXPIRY:
+        raise CredentialRefused("the token's exp is no moment before the year 10000")
+    return float(expires)

@@ -46,6 +46,7 @@ _REASONS: Final = {
     CloseCode.NO_SUCH_SESSION: "no such session",
     CloseCode.SESSION_ENDED: "the session has ended and everything was sent",
     CloseCode.MALFORMED: "the request is malformed",
+    CloseCode.INTERNAL: "the gateway failed; its log has the details",
     CloseCode.NOT_TEXT: "this stream takes no binary messages",
 }
 
@@ -238,6 +239,7 @@ class LiveEndpoint:
             pass  # the watcher has gone
         except Exception:
             log.exception("a watcher of %s was lost to an error", connection.slug)
+            connection.watcher.close(CloseCode.INTERNAL)
         finally:
             self._leave(connection, why)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol, cast
 
 from ingest.audio_packet import AudioPacket
@@ -50,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
     """One socket. Every byte out goes through `_send`, every end through `_end`."""
 
     address = peer = "unknown"
+    host: IPv4Address | IPv6Address | None = None
     _transport: asyncio.Transport
 
     def __init__(self, server: Host, loop: asyncio.AbstractEventLoop) -> None:
@@ -70,11 +72,18 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
         name = self._transport.get_extra_info("peername")
         if name:  # None when the peer is gone already
-            self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
+            self.peer = f"{name[0]}:{name[1]}"
+            self.host = _host(name[0])
+            self.address = _counted_as(self.host)
         if self._server.admit(self):
             self._transport.set_write_buffer_limits(_UNSENT_BYTES)
         else:
             self._transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """It does not publish, and has not asked to."""
+        return self._publisher is None
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The one buffer of this connection, _READ_BYTES long: what is read is consumed before the next read."""
@@ -237,3 +246,19 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+
+
+def _host(text: str) -> IPv4Address | IPv6Address | None:
+    """Without a zone; an IPv4 address that is written as IPv6 becomes IPv4."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _counted_as(host: IPv4Address | IPv6Address | None) -> str:
+    """One client: an IPv4 address, or the /64 of an IPv6 one, all of which one household or host has."""
+    if isinstance(host, IPv6Address):
+        return str(ip_network((host, 64), strict=False))
+    return str(host) if host is not None else "unknown"

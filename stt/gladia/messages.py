@@ -17,6 +17,7 @@ import msgspec
 from stt.errors import MalformedMessage
 from stt.gladia import lenient
 from stt.gladia.complaints import reason
+from stt.reading import MALFORMED
 
 STOP: Final = '{"type":"stop_recording"}'
 # An empty chunk keeps an idle connection: the service drops one after 30 s without audio.
@@ -240,7 +241,7 @@ def error_text(body: bytes) -> str:
     """The readable part of an error answer, whatever its shape."""
     try:
         data = msgspec.json.decode(body, type=dict[str, Any])
-    except (ValueError, RecursionError):
+    except MALFORMED:
         return body[:200].decode("utf-8", "replace") or "no message"
     problems = data.get("validation_errors")
     if isinstance(problems, list) and problems:
@@ -418,11 +419,11 @@ def parse(text: str | bytes) -> Message:
             if text.startswith(_TRANSCRIPT_PREFIX) and "\\u0000" not in text and (found := _transcript(text).data):
                 return found
         return _any(text)
-    except (ValueError, RecursionError):
+    except MALFORMED:
         pass
     try:
         return _odd(text)
-    except (ValueError, RecursionError) as error:
+    except MALFORMED as error:
         kind, may_be_final = lenient.told_by(text)
         raise MalformedMessage(kind, str(error), may_be_final=may_be_final) from error
 

@@ -21,27 +21,32 @@ class LivekitPasses:
     """`url`: where browsers reach the server. Loading this module loads LiveKit's SDK, half a second."""
 
     url: str
-    keys: Keys
+    keys: Callable[[], Keys]
     lifetime: timedelta
 
     def mint(self, room: str, identity: str, name: str | None, bearer: MintedFor) -> str:
         """A signed JWT, good from now for `lifetime`; the server is not asked."""
         from gateway.transcription.infra import livekit_tokens
 
-        return livekit_tokens.participant(self.keys, room, identity, name, self.lifetime, written(bearer))
+        return livekit_tokens.participant(self.keys(), room, identity, name, self.lifetime, written(bearer))
 
 
 class AudioPasses:
     """Tokens for this gateway's own WebSockets: to speak, to read along, to say that one joins and leaves.
 
-    `base_url`: of this gateway as browsers reach it. `service_tokens`: the first one signs, any of them is accepted.
+    `base_url`: of this gateway as browsers reach it. `service_tokens`: those in force; the first one signs, any is
+    accepted.
     """
 
     def __init__(
-        self, base_url: Callable[[], str], service_tokens: tuple[str, ...], clock: Clock, lifetime: timedelta
+        self,
+        base_url: Callable[[], str],
+        service_tokens: Callable[[], tuple[str, ...]],
+        clock: Clock,
+        lifetime: timedelta,
     ) -> None:
         self._base_url = base_url
-        self._key = signing_key(service_tokens[0])
+        self._tokens = service_tokens
         self._clock = clock
         self._lifetime = lifetime
 
@@ -54,4 +59,5 @@ class AudioPasses:
         """A signed JWT, good from now for `lifetime`."""
         expires = int((self._clock.now() + self._lifetime).timestamp())
         claims = {"iss": ISSUER, "sub": identity, "room": room, "exp": expires, "attributes": written(bearer)}
-        return jwt.encode(claims if name is None else {**claims, "name": name}, self._key, algorithm="HS256")
+        key = signing_key(self._tokens()[0])
+        return jwt.encode(claims if name is None else {**claims, "name": name}, key, algorithm="HS256")

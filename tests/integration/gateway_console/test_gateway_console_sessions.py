@@ -274,8 +274,30 @@ async def test_a_refused_token_is_asked_for_again_and_a_refused_space_is_said(
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
         await page.until("!document.querySelector('#create-refused').hidden")
         await page.open(f"{gateway.http_url}/sessions#token={user('anna')}&session={slug}")
+        await page.until("!document.querySelector('#offer').hidden")
+        await page.run("document.querySelector('#offer [value=take]').click()")
         await page.until("!document.querySelector('#none').hidden")
         await page.until("document.querySelector('#session').hidden")  # it is in another space
+
+
+async def test_a_link_does_not_replace_the_token_of_a_tab_without_asking(gateway: Gateway, browse: OpenPage) -> None:
+    async with browse() as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {"title": "Weekly"}))["slug"]
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}")
+        await page.until("document.querySelectorAll('#list button').length === 1")
+        for path in ("/sessions", "/"):
+            await page.open(f"{gateway.http_url}{path}#token=somebody-elses&session={slug}")
+            await page.until("!document.querySelector('#offer').hidden")
+            assert await page.run(
+                "document.querySelector('#console').hidden && document.querySelector('#enter').hidden"
+            )
+            assert await page.run("sessionStorage.getItem('gateway.token')") == TOKEN
+            assert "somebody" not in await page.run("location.href")
+            await page.run("document.querySelector('#offer [value=keep]').click()")
+            await page.until("!document.querySelector('#console').hidden")
+            assert await page.run("sessionStorage.getItem('gateway.token')") == TOKEN
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")  # the same: nothing to ask
+        await page.until(f"{text('#name')} === 'Weekly'")
 
 
 async def test_the_keyboard_goes_through_the_list(gateway: Gateway, browse: OpenPage) -> None:
