@@ -335,7 +335,7 @@ def complaint(scenario: Scenario, found: Played) -> str | None:
     given_up_s = sum(lost.end - lost.start for lost in found.given_up)
     if found.outcome.failed is not None or given_up_s > (2 * POISON_ROOM_S if scenario.poison_at >= 0 else 0.0):
         return f"failed {found.outcome.failed}, given up {found.given_up}"
-    if found.outcome.complete is not (scenario.can_complete and not found.given_up):
+    if found.outcome.complete is not (scenario.can_complete and not found.given_up and not found.outcome.counts.unread):
         return f"complete is {found.outcome.complete}"
     if off := _metered_wrong(found):
         return off
