@@ -168,7 +168,7 @@ class GladiaLink:
 
     @property
     def sent_samples(self) -> int:
-        """Samples sent to the provider, those sent again included: what the bill is made of."""
+        """Samples that the provider has received, those that it heard again included: what the bill is made of."""
         return self._link.metered.sent
 
     @property
