@@ -14,8 +14,9 @@ SUSTAINED_S: Final = 1.5
 CATCHING_UP_S: Final = 0.1
 # A publisher that sends a file faster than it is heard cannot be checked by the time of arrival: its timestamps are
 # believed, up to this step.
-FAST: Final = 0.5  # seconds of arrival for a second of audio
-PACE_S: Final = 5.0  # of audio over which that is measured
+FAST: Final = 0.6  # seconds of arrival for a second of audio
+PACE_S: Final = 2.0  # of audio over which that is measured
+AHEAD_S: Final = 1.0  # as far as audio is ahead of its arrival then; a backlog that is being caught up is not
 BELIEVED_S: Final = 600.0
 
 
@@ -41,7 +42,8 @@ class TrackClock:
         self._filled_s = 0.0
         self._late_since: float | None = None
         self._late_at_first_s = self._least_late_s = 0.0
-        self._pace_from = (0.0, 0.0)  # time of arrival and position
+        self._pace_from = (0.0, 0.0)  # time of arrival, and the position up to which audio had come
+        self._ahead_s = 0.0
         self._is_fast = self._was_paused = False
 
     def begin_at(self, position_s: float) -> None:
@@ -67,7 +69,7 @@ class TrackClock:
         self._due_ms = timestamp_ms + heard_s * 1000
         # What was left out makes the audio earlier than it was before; that must not pass for a faster network.
         self._usual_late_s = min(self._usual_late_s, late_s + self._filled_s)
-        self._measure_pace(arrival_s)
+        self._measure_pace(arrival_s, self.position_s + heard_s + behind_s)
         gap_s = self._gap(step_s, late_s - self._usual_late_s, arrival_s)
         if gap_s:
             self.gaps += 1
@@ -83,7 +85,7 @@ class TrackClock:
             return step_s
         elif late_s >= STEP_S + ALLOWANCE_S:  # a new count, and some time has passed
             return late_s
-        elif 0 < step_s <= BELIEVED_S and self._is_fast:
+        elif 0 < step_s <= BELIEVED_S and self._is_fast and self._ahead_s >= AHEAD_S:
             return step_s
         else:
             self.steps_ignored += 1
@@ -104,9 +106,10 @@ class TrackClock:
                 return self._least_late_s
         return 0.0
 
-    def _measure_pace(self, arrival_s: float) -> None:
+    def _measure_pace(self, arrival_s: float, arrived_to_s: float) -> None:
+        self._ahead_s = arrived_to_s - arrival_s
         from_s, position_s = self._pace_from
-        heard_s = self.position_s - position_s
+        heard_s = arrived_to_s - position_s
         if heard_s >= PACE_S:
             self._is_fast = arrival_s - from_s < FAST * heard_s
-            self._pace_from = (arrival_s, self.position_s)
+            self._pace_from = (arrival_s, arrived_to_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final
@@ -25,7 +24,6 @@ from gateway.live import credentials
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
-from gateway.transcription.domain.errors import NeverStarted
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
@@ -33,12 +31,15 @@ from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.speech import Transcriber
-from gateway.transcription.usecases.transcriptions import Transcriptions
+from gateway.transcription.usecases.transcriptions import Seen, Transcriptions
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
+REFUSAL: Final = Parameter(
+    "refusal", "query", "close: refused by a close code, as pages are, since a WebSocket hides HTTP"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
-                  Parameter("token", "query", "the credential, where headers cannot be set"),
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
@@ -109,7 +110,7 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("identity", "query", "who speaks; by default whom the credential names"),
                   Parameter("name", "query", "the speaker's name, where the credential has none"),
-                  Parameter("token", "query", "the credential, where headers cannot be set")),
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL),
                   answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
                   429: problem, 503: problem}, tag="live"),
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
@@ -199,28 +200,26 @@ class Api:
     async def running(self, request: web.Request) -> web.Response:
         """`GET /api/transcription`, for services: 200 with those that are not stopped, on all replicas."""
         seen = await self.transcriptions.all_seen()
-        shown = []
-        for one in seen:
-            with suppress(SessionNotFound, NeverStarted):  # deleted since
-                shown.append(await self._view(one.record.slug))
-        return json_answer(schemas.TranscriptionList(shown))
+        shown = [self._view(one) for one in seen]
+        return json_answer(schemas.TranscriptionList(shown, views.database(seen)))
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET /api/transcription/{slug}`, for services: 200 with the session's last one; 404 when there was none."""
-        return json_answer(await self._view(request.match_info["slug"]))
+        return json_answer(self._view(await self.transcriptions.seen(request.match_info["slug"])))
 
-    async def _view(self, slug: str) -> schemas.TranscriptionView:
-        seen = await self.transcriptions.seen(slug)
-        used = await self.transcriptions.usage(slug)
-        engine = self.transcriber.engine
-        return views.transcription(seen, engine, self.hub.watching(slug), used, self.recorder.behind_s)
+    def _view(self, seen: Seen) -> schemas.TranscriptionView:
+        watchers = self.hub.watching(seen.record.slug)
+        return views.transcription(seen, self.transcriber.engine, watchers, self.recorder.behind_s)
 
     async def usage(self, request: web.Request) -> web.Response:
-        """`GET /api/transcription/{slug}/usage`, for services: 200 with rows, totals and the provider's bills; 404."""
+        """`GET /api/transcription/{slug}/usage`, for services: 200 with rows, totals and the provider's bills; 404.
+
+        `billing` is null while the database, which alone has it, does not answer.
+        """
         slug = request.match_info["slug"]
         seen = await self.transcriptions.seen(slug)
-        bills = await self.records.provider_sessions.bills(seen.record.id)
-        return json_answer(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
+        used, bills = await self.transcriptions.usage(slug), await self.transcriptions.bills(seen)
+        return json_answer(views.usage(seen.record, used, bills))
 
     # --- sessions -----------------------------------------------------------------------------------------
 
@@ -328,8 +327,8 @@ def _file_name(slug: str) -> str:
 def _spoken(seq: int, data: bytes) -> export.SpokenLine:
     said = msgspec.json.decode(data)
     words = tuple((word["text"], word["startMs"], word["endMs"]) for word in said.get("words", ()))
-    speaker = said.get("participantName") or said.get("participantIdentity")
-    return export.SpokenLine(seq, speaker, said["text"], said["startMs"], said["endMs"], words)
+    name, identity = said.get("participantName"), said.get("participantIdentity")
+    return export.SpokenLine(seq, name or identity, said["text"], said["startMs"], said["endMs"], words, identity)
 
 
 async def _write_json(

@@ -21,7 +21,7 @@ from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from storage.redis.throttle import RedisAway, open_throttle
-from stt.errors import SttError
+from stt.errors import ProviderUnavailable, SttError
 from stt.gladia.client import Provider, ProviderOptions
 
 Finding = tuple[bool, str]
@@ -82,6 +82,9 @@ async def _provider(settings: Settings) -> Finding:
     async with Provider(ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url)) as provider:
         try:
             await provider.check()
+        except ProviderUnavailable as error:
+            told = str(error).removesuffix("; trying again")
+            return False, f"{told}; check GLADIA_API_URL ({settings.gladia_api_url}) and the network"
         except SttError as error:
             return False, str(error)
     return True, f"{settings.gladia_api_url} accepts the key"

@@ -13,13 +13,14 @@ from gateway.analysis.analysts import OfflineAnalyst
 from gateway.analysis.queue import PostgresAnalyses
 from gateway.app.addresses import Addresses
 from gateway.app.database import CONNECT_S, database_url, open_database
-from gateway.app.failures import StartFailed, start_failures
+from gateway.app.failures import binding, start_failures
 from gateway.app.files import divide, open_files
 from gateway.app.replica import Replica
 from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_sessions
 from gateway.app.system_clock import SystemClock
 from gateway.archive.retention import RetentionRefused
+from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.infra.local_control import NoControl
@@ -97,6 +98,6 @@ async def open_speech_server(args: argparse.Namespace, faults: bytes | None) -> 
         fault_control=faults is not None,
     )
     async with AsyncExitStack() as rooms:
-        with start_failures():
+        with start_failures(), binding(args.host, args.port, "--port"):
             server = await rooms.enter_async_context(LocalServer(options))
         yield server.url

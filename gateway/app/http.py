@@ -35,7 +35,7 @@ from storage.postgres.pool import Database
 async def open_http(wings: Wings) -> AsyncIterator[None]:
     """Connections are taken until the end of the block; there senders and watchers are told to come back (4000).
 
-    From the start of the block the gateway's own addresses hold the port that was bound. Raises: OSError.
+    From the start of the block the gateway's own addresses hold the port that was bound. Raises: StartFailed.
     """
     settings, live = wings.replica.settings, wings.live
     metrics = gateway_metrics(wings)
@@ -45,7 +45,13 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
         port = await listeners.enter_async_context(listening(app, listener))
         if settings.metrics_port:
             page = _metrics_page(metrics)
-            options = replace(listener.options, port=settings.metrics_port, caps=Caps(64, 64), backlog=64)
+            options = replace(
+                listener.options,
+                port=settings.metrics_port,
+                setting="GATEWAY_METRICS_PORT",
+                caps=Caps(64, 64),
+                backlog=64,
+            )
             await listeners.enter_async_context(listening(page, Listener(options)))
         wings.replica.addresses.http_bound(port)
         listeners.push_async_callback(live.endpoint.close)

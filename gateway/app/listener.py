@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.api.errors import problem
 from gateway.api.web import access_log
 from gateway.app.admittance import Admittance, Caps
+from gateway.app.failures import binding
 from gateway.live.websocket import Masks
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class ListenerOptions:
     head_s: float = 10.0
     body_s: float = 30.0
     keepalive_s: float = 75.0
+    setting: str = "GATEWAY_HTTP_PORT"
+    """Where another port is chosen."""
     backlog: int = 4096
 
 
@@ -234,7 +237,7 @@ def _raw(status: int, title: str, detail: str, retry_after_s: int | None = None)
 
 @asynccontextmanager
 async def listening(app: web.Application, listener: Listener) -> AsyncIterator[int]:
-    """Yields the port, which the system has chosen where 0 is asked for. Raises: OSError."""
+    """Yields the port, which the system has chosen where 0 is asked for. Raises: StartFailed."""
     options, loop = listener.options, asyncio.get_running_loop()
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=5.0)
     await runner.setup()
@@ -242,9 +245,10 @@ async def listening(app: web.Application, listener: Listener) -> AsyncIterator[i
         manager = runner.server
         assert manager is not None  # noqa: S101 - it is set up
         kwargs = {"access_log_class": access_log(), "keepalive_timeout": options.keepalive_s}
-        server = await loop.create_server(
-            lambda: _Handler(listener, manager, loop, **kwargs), options.host, options.port, backlog=options.backlog
-        )
+        with binding(options.host, options.port, options.setting):
+            server = await loop.create_server(
+                lambda: _Handler(listener, manager, loop, **kwargs), options.host, options.port, backlog=options.backlog
+            )
         sweeping = loop.create_task(listener.sweep(), name="http deadlines")
         try:
             yield server.sockets[0].getsockname()[1]

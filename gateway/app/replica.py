@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from gateway.app.addresses import Addresses
 from gateway.app.database import open_database
-from gateway.app.failures import StartFailed
 from gateway.app.files import Files, divide, open_files
 from gateway.app.secrets import HeldSecrets
 from gateway.app.system_clock import SystemClock
+from gateway.errors import StartFailed
 from gateway.settings import Settings
 from gateway.transcription.infra.instance import FolderInUse, own_instance
 from storage.postgres.ownership import Ownership

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.app.analysis import open_analyses
-from gateway.app.failures import StartFailed, start_failures
+from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
@@ -21,6 +21,7 @@ from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
 from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.wings import Wings
+from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
@@ -50,6 +51,11 @@ class Gateway:
     """Ends, with the reason as exception, when a part that cannot be restarted has died."""
     read_secrets: Callable[[], None]
     """Take what the files of secrets hold now."""
+
+    def check_alive(self) -> None:
+        """For after the shutdown: inside, a task group would wrap it. Raises: PartDied when that was its reason."""
+        if self.failed.done() and (error := self.failed.exception()) is not None:
+            raise PartDied(str(error)) from error
 
 
 @asynccontextmanager

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gateway.app.failures import StartFailed
 from gateway.app.files import rtmp_options
 from gateway.app.livekit import open_livekit_server
 from gateway.app.provider import ProviderWing
 from gateway.app.replica import Replica
 from gateway.availability import available
+from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits

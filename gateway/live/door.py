@@ -109,7 +109,8 @@ class Door:
         """Count what a rung has raised. Returns: how the page is told; None where HTTP says it: re-raise `error`."""
         reason, code = _told(error)
         self._refused[reason] += 1
-        if code is None or "Origin" not in request.headers or not websocket.is_upgrade(request.headers):
+        by_close = "Origin" in request.headers or request.query.get("refusal") == "close"
+        if code is None or not by_close or not websocket.is_upgrade(request.headers):
             return None
         return Refusal(code, (error.text or "") if isinstance(error, web.HTTPException) else str(error))
 

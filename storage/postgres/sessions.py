@@ -149,7 +149,7 @@ class Sessions:
         follow_up_at: datetime | None = None,
         inactive_since: datetime | None = None,
     ) -> bool:
-        """LIVE → ENDED. Returns: whether this call made the move.
+        """LIVE → ENDED, and everybody has left. Returns: whether this call made the move.
 
         With `follow_up_at` what has to follow is noted in the same transaction (`Endings`), due then. With
         `inactive_since` only a session without activity since then is ended.
@@ -159,6 +159,8 @@ class Sessions:
                 moved = await link.run("session_end", session_id, naive(now)) == 1
             else:
                 moved = await link.run("session_end_inactive", session_id, naive(now), naive(inactive_since)) == 1
+            if moved:
+                await link.run("participant_leave_all", session_id, naive(now))
             if moved and follow_up_at is not None:
                 await link.run("ending_note", session_id, follow_up_at)
         return moved
@@ -326,7 +328,7 @@ class Participants:
         return await self._db.run("visit_begin", session_id, clean(identity), sid, joined_ms) == 1
 
     async def visit_ends(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
-        """Returns: whether it was the newest connection of that identity."""
+        """Returns: whether it was the newest connection of that identity; an empty `sid` stands for that."""
         return await self._db.run("visit_end", session_id, clean(identity), sid, joined_ms) == 1
 
     async def ensure_user(self, user_id: str) -> None:
@@ -343,7 +345,9 @@ class Participants:
         role: str = "GUEST",
         user_id: str | None = None,
     ) -> ParticipantRow:
-        """The participant's row, made if it is missing. Role, user and a known name stay as they are.
+        """The participant's row in a session that is over, made if it is missing, as of one who has left.
+
+        Role, user and a known name stay as they are.
 
         Raises: SessionGone.
         """

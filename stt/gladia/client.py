@@ -287,7 +287,7 @@ class GladiaLink:
             self._tell(self._link.fetched(session, result, self._clock()))
         except Exception:
             log.exception("the result of provider session %s could not be used", session_id)
-            self._tell(self._link.unusable(session, INTERNAL, may_be_final=True))
+            self._tell(self._link.received(session, Unusable(INTERNAL, True), self._clock()))
             session.fetched(None, self._clock())
 
     async def _converse(self, session: Session, url: str, within: float) -> None:
@@ -352,14 +352,11 @@ class GladiaLink:
             try:
                 self._listener(event)
             except Exception as error:
-                self._failed(event, error)
-
-    def _failed(self, event: LinkEvent, error: Exception) -> None:
-        self._provider.unusable[INTERNAL] += 1
-        is_final = isinstance(event, Heard) and event.utterance.is_final
-        self._is_deaf = self._is_deaf or is_final
-        if "listener" not in self._link.logged:
-            self._link.logged.add("listener")
-            log.error("what the provider said could not be passed on; this is logged once a track", exc_info=error)
-        with suppress(Exception):
-            self._listener(Unusable(INTERNAL, is_final))
+                self._provider.unusable[INTERNAL] += 1
+                is_final = isinstance(event, Heard) and event.utterance.is_final
+                self._is_deaf = self._is_deaf or is_final
+                if "listener" not in self._link.logged:
+                    self._link.logged.add("listener")
+                    log.error("what the provider said could not be passed on; logged once a track", exc_info=error)
+                with suppress(Exception):
+                    self._listener(Unusable(INTERNAL, is_final))

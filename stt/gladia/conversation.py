@@ -13,7 +13,7 @@ from math import inf
 
 from stt.errors import MalformedMessage
 from stt.gladia import messages as wire
-from stt.gladia.events import INTERNAL, LinkEvent
+from stt.gladia.events import INTERNAL, LinkEvent, Unusable
 from stt.gladia.link import Link
 from stt.gladia.moves import CONNECTED
 from stt.gladia.session import Session
@@ -55,11 +55,11 @@ class Conversation:
             parsed = wire.parse(message)
             events = self._link.received(session, parsed, self._clock())
         except MalformedMessage as error:
-            events = self._link.unusable(session, error.kind, may_be_final=error.may_be_final)
+            events = self._link.received(session, Unusable(error.kind, error.may_be_final), self._clock())
             self._log_once(error.kind, error)
         except Exception as error:
             is_final = isinstance(parsed, wire.Concluded) or (isinstance(parsed, wire.Transcribed) and parsed.is_final)
-            events = self._link.unusable(session, INTERNAL, may_be_final=is_final)
+            events = self._link.received(session, Unusable(INTERNAL, is_final), self._clock())
             self._log_once(INTERNAL, error)
         if events:
             self._tell(events)

@@ -12,7 +12,7 @@ from typing import Final
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
 from stt.gladia.complaints import kind_of
-from stt.gladia.events import Complained, LinkEvent
+from stt.gladia.events import Complained, LinkEvent, Unusable
 from stt.gladia.feed import Metered
 from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
@@ -138,8 +138,8 @@ class Link:
         session.opened(now)
         return self._hearing.settle_resume(session)
 
-    def received(self, session: Session, message: wire.Message, now: float) -> list[LinkEvent]:
-        """A message came over the socket of `session`."""
+    def received(self, session: Session, message: wire.Message | Unusable, now: float) -> list[LinkEvent]:
+        """A message came over the socket of `session`, or one that cannot be used."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
             session.acknowledged(message.begin, message.end, now)
             return self._hearing.settle_resume(session)
@@ -148,6 +148,8 @@ class Link:
                 return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
             case wire.Complaint(about, text, code):
                 return self.complained(about, text, code)
+            case Unusable(kind, may_be_final):
+                return self._hearing.unusable(session, kind, may_be_final=may_be_final)
             case wire.Ignored():
                 return []
         session.feed.alive(now)
@@ -163,10 +165,6 @@ class Link:
             case wire.SessionEnded():
                 session.ended(now)
         return []
-
-    def unusable(self, session: Session, kind: str, *, may_be_final: bool) -> list[LinkEvent]:
-        """A message that came over the socket of `session` could not be used. `kind` as in events.Unusable."""
-        return self._hearing.unusable(session, kind, may_be_final=may_be_final)
 
     def complained(self, about: str, text: str, code: str = "") -> list[LinkEvent]:
         """The provider reported an error of its own, in a message, by closing or by refusing a connection."""

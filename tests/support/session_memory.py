@@ -242,8 +242,9 @@ class MemoryParticipants:
             same, later = known.sid == visit.sid, visit.joined_ms - known.joined_ms
             if begins and (later < 0 or (same and is_over)):
                 return False
-            if not begins and not (same or later > 0):
+            if not begins and not (same or later > 0 or (not visit.sid and later == 0)):
                 return False
+            visit = replace(visit, sid=visit.sid or known.sid, joined_ms=max(visit.joined_ms, known.joined_ms))
         self._rows.visits[key] = visit, not begins
         return True
 

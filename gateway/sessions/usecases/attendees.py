@@ -37,7 +37,7 @@ class Seen:
     """A participant as the media server tells of it. `identity` and `name` are clean.
 
     `is_exact`: the identity is as the server has it, so that nobody else's could have become it. `bearer`: for whom we
-    have made its token. `sid`: of this connection, "" where unknown.
+    have made its token. `sid`: of this connection, "" where its end does not say of which.
     """
 
     identity: str
@@ -139,8 +139,6 @@ class Attendees:
             await self._leave(session, seen.identity)
 
     async def _visit(self, session: VideoSession, seen: Seen, *, begins: bool) -> bool:
-        if not seen.sid:
-            return True  # a server that names no connections
         return await self._participants.visit(session.id, Visit(seen.identity, seen.sid, seen.joined_ms), begins=begins)
 
     # --- inside -------------------------------------------------------------------------------------------

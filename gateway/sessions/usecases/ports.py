@@ -56,7 +56,10 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One connection of an identity to a LiveKit room. `joined_ms`: by the LiveKit server's clock, since 1970."""
+    """One connection of an identity to a LiveKit room. `joined_ms`: by the LiveKit server's clock, since 1970.
+
+    `sid`: empty at an end that does not say of which connection.
+    """
 
     identity: str
     sid: str

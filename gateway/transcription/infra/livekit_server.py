@@ -129,8 +129,8 @@ class LivekitServer:
             names.cleaned(person.name) or None,
             is_exact=identity == person.identity,
             bearer=passes.read(dict(person.attributes)),
-            sid=person.sid,
-            joined_ms=person.joined_at_ms or person.joined_at * 1000,
+            sid=person.sid or (f"event {event.id}" if event.event == "participant_joined" else ""),
+            joined_ms=person.joined_at_ms or (person.joined_at or event.created_at) * 1000,
         )
 
 

@@ -57,6 +57,10 @@ class PostgresSessionRecords:
             raise LookupError(session_id) from error
 
     @available
+    async def leave(self, session_id: str, identity: str) -> None:
+        await self._participants.leave(session_id, identity, self._clock.now())
+
+    @available
     async def present(self, session_id: str) -> Sequence[Participation]:
         """By `joinedAt`, and by id where two are equal."""
         rows = await self._participants.by_session(session_id, active_only=True)

@@ -35,7 +35,7 @@ class RoomEvent:
     """What a webhook tells. `of_person`: about a participant who is neither hidden, nor a recorder, nor an agent.
 
     `identity` and `name` are clean; `is_exact`: the identity was. `bearer`: for whom we have made the participant's
-    token. `sid`: of this connection; `joined_ms`: when it began, by the server's clock since 1970.
+    token. `sid`: of this connection, or what stands for it; `joined_ms`: when it began, of the server's clock.
     """
 
     id: str

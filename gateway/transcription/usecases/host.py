@@ -70,6 +70,9 @@ class Hosts:
         seen.feeding = set(feeding)
         seen.known |= run.speakers
         stored = await self._hosts.current(_id(run))
+        if seen.looked and stored == seen.host and stored in feeding:
+            seen.awaited = 0
+            return  # it speaks, so it stays: who else is there does not matter
         present = await self._sessions.present(run.claimed.session_id)
         if stored != seen.host:
             seen.host = stored

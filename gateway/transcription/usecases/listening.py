@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.outage import until_database_answers
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.presence import Presence
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession, SpeechLink
 from gateway.transcription.usecases.track import LiveTrack, Tracks
@@ -35,6 +35,7 @@ class Parts:
     context: RunContext
     tracks: Tracks
     said: Said
+    presence: Presence
     note: Callable[[str, ProviderSession], None]
     began: Callable[[], None]
     stop: Callable[[str], None]
@@ -76,6 +77,7 @@ class Listening:
             self._is_whole = False
         finally:
             tracks.close(live)
+            self._parts.presence.ended(live.track.speaker.identity)
             if not live.participant.done():
                 live.participant.set_result(None)  # the recorder, which writes for all sessions, waits for it
         return self._is_whole and live.end is not None and live.end.complete
@@ -179,10 +181,10 @@ class Listening:
     async def _join(self) -> None:
         """The speaker's row, made beside the pump so that a slow database holds up no audio."""
         parts, live = self._parts, self._live
-        speaker, sessions = live.track.speaker, parts.context.records.sessions
+        speaker = live.track.speaker
         participant = None
         try:
-            participant = await until_database_answers(lambda: sessions.join(parts.claimed.session_id, speaker))
+            participant = await parts.presence.join(speaker)
         except LookupError:
             pass  # the session was deleted; the recorder drops its finals
         except Exception:

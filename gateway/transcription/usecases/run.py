@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.transcription.domain import health
@@ -43,10 +43,12 @@ class Run:
         context: RunContext,
         *,
         earlier: Sequence[Usage] = (),
+        recovered: Mapping[str, int] | None = None,
         cap_usd: float | None = None,
         spent_usd: float = 0.0,
     ) -> None:
-        """`earlier`: the last meter readings of a former owner. `cap_usd`: what the session may cost, of which
+        """`earlier`: the last meter readings of a former owner; `recovered`: finals that are stored of it, by identity.
+        `cap_usd`: what the session may cost, of which
         `spent_usd` are spent in other transcriptions."""
         self.claimed = claimed
         self.source = source
@@ -63,6 +65,7 @@ class Run:
         self._tracks = Tracks(
             Meters(context.options.cost_per_minute, lambda identity: records.usage.row_id(lease, identity), earlier)
         )
+        self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
         self._budget = Budget(
             context.limits.allowance(claimed.session_id, lease.transcription_id),
@@ -74,7 +77,15 @@ class Run:
             claimed, context, self._tracks, self._said, self._budget, lambda: self.abandon(LEASE_LOST)
         )
         self._parts = Parts(
-            claimed, speech, context, self._tracks, self._said, self._books.note, self._began, self.stop
+            claimed,
+            speech,
+            context,
+            self._tracks,
+            self._said,
+            self._books.presence,
+            self._books.note,
+            self._began,
+            self.stop,
         )
         self._stop_asked = asyncio.Event()
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
@@ -112,6 +123,7 @@ class Run:
             participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
+            self._books.presence.ended(speaker.identity)  # the row says that they are there
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:

@@ -324,7 +324,7 @@ async def test_a_peer_that_stops_reading_stops_the_writer_until_it_reads_again()
             sent += 1
             await asyncio.sleep(0)
         assert socket._transport is not None
-        waiting = socket._transport.underlying_transport.get_write_buffer_size()
+        waiting = socket._transport.get_write_buffer_size()
         assert UNSENT < waiting <= UNSENT + 3300
         assert ear.rooms == 0
         read.set()
@@ -378,7 +378,7 @@ BAD: dict[str, tuple[bytes, int]] = {
     "a long ping": (frame(PING, bytes(200)), 1002),
     "a code that is none": (frame(CLOSE, struct.pack("!H", 999)), 1002),
     "half a code": (frame(CLOSE, b"\x03"), 1002),
-    "HTTP": (b"HTTP/1.1 200 OK\r\n\r\nhello", 1002),
+    "HTTP": (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 60\r\n\r\n" + b"hello " * 10, 1002),
 }
 
 
@@ -423,7 +423,7 @@ async def test_a_peer_that_pings_and_does_not_read_fills_no_memory() -> None:
             await asyncio.sleep(0)
         await ear.until(lambda: bool(ear.heard))
         assert socket._transport is not None
-        assert socket._transport.underlying_transport.get_write_buffer_size() < 2 * UNSENT
+        assert socket._transport.get_write_buffer_size() < 2 * UNSENT
         await socket.close()
 
 
@@ -640,3 +640,23 @@ async def test_why_the_peer_closes_is_known() -> None:
         assert await socket.over() == 1008
         assert socket.reason == "quota exceeded"
         await socket.close()
+
+
+async def test_whoever_answers_a_message_with_a_close_right_behind_it_fails_at_nothing() -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.upgrade()
+        peer.writer.write(frame(TEXT, b"one") + frame(CLOSE, struct.pack("!H", 1001)))
+        await rest(peer)
+
+    class Answering(Ear):
+        def received(self, message: str | bytes) -> None:
+            super().received(message)
+            assert self.socket is not None and not self.socket.is_writable
+            self.socket.send("an answer")
+
+    async with serving(handle) as url:
+        ear = Answering()
+        socket = await connect(url, ear)
+        assert await socket.over() == 1001
+        await socket.close()
+        assert ear.heard == ["one"]
