@@ -2,7 +2,7 @@
 
     python tests/fuzz/run.py --minutes 10 [--only rtmp]
 
-Inputs that reach new code are kept in `tests/fuzz/corpus/TARGET` for the next time; what breaks a parser is written to
+Inputs that reach new code are kept in `tests/fuzz/corpus/TARGET` for the next time (commit few of them); what breaks a parser is written to
 `tests/fuzz/found`, and the exit status is 1.
 """
 
