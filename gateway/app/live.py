@@ -11,6 +11,7 @@ from gateway.app.transcription import TranscriptionWing
 from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.credentials import NO_KEYS, Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.foreign import Foreign
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
 from gateway.live.slots import Limits
@@ -33,7 +34,9 @@ class LiveWing:
 
 
 @asynccontextmanager
-async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub) -> AsyncIterator[LiveWing]:
+async def open_live(
+    replica: Replica, transcription: TranscriptionWing, hub: Hub, foreign: Foreign
+) -> AsyncIterator[LiveWing]:
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
     secrets = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
@@ -47,7 +50,7 @@ async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies)
         watching = Watching(transcription.records, transcription.finals)
         feeding = Feeding(transcription.records, transcription.sources)
-        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
+        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
         yield LiveWing(secrets, check_credential, watching, endpoint, audio)
 

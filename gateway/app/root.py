@@ -13,6 +13,7 @@ from gateway.app.analysis import open_analyses
 from gateway.app.failures import StartFailed, start_failures
 from gateway.app.live import open_live
 from gateway.app.provider import open_provider, open_slots
+from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
 from gateway.app.running import stages
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
@@ -80,11 +81,12 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
     transcription = await enter(open_transcription(replica, speech, hub))
-    live = await enter(open_live(replica, transcription, hub))
+    relay = await enter(open_relay(replica, hub))
+    live = await enter(open_live(replica, transcription, hub, relay.foreign))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))
-    wings = Wings(replica, hub, speech, transcription, live, analyses, sessions, limits)
+    wings = Wings(replica, hub, speech, transcription, relay, live, analyses, sessions, limits)
     for stage in stages(wings):
         await enter(stage)
     http_url, rtmp_url = replica.addresses.http_url(), replica.addresses.rtmp_base()
