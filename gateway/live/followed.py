@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -57,7 +58,8 @@ class Followed:
         self.channel: Channel | None = None
         self.is_live = False
         """The wire hears the session's channel."""
-        self.look_at = 0.0
+        self.looked_at = -math.inf
+        """When PostgreSQL was last asked where it stands."""
         self.read_at = 0.0
         self.lacks_since: float | None = None
         """Since when a final is missing that is known to exist."""
@@ -89,7 +91,7 @@ class Followed:
         self._heard_at = self._clock()
         is_alone = not any(watcher.is_live for watcher in channel.audience)
         self._learn(channel, standing, is_new=is_alone)
-        self.look_at = self._clock() + self.poll_s
+        self.looked_at = self._clock()
 
     def learn(self, standing: Standing | None) -> None:
         """What PostgreSQL says of a channel that is kept."""
@@ -131,7 +133,7 @@ class Followed:
 
     def look_soon(self) -> None:
         """PostgreSQL has to say where it stands."""
-        self.look_at = 0.0
+        self.looked_at = -math.inf
         self._wake()
 
     def tick(self) -> None:

@@ -179,7 +179,7 @@ class Foreign:
         kept = [one for one in list(self._followed.values()) if self._stays(one, now)]
         for one in kept:
             one.tick()
-        await self._look([one for one in kept if now >= one.look_at])
+        await self._look([one for one in kept if now - one.looked_at >= one.poll_s])
         await self._read([one for one in kept if one.lacks_since is not None and now >= one.read_at])
 
     def _stays(self, one: Followed, now: float) -> bool:
@@ -199,7 +199,7 @@ class Foreign:
         if not due:
             return
         for one in due:
-            one.look_at = self._clock() + one.poll_s
+            one.looked_at = self._clock()
         self.counts.looks += 1
         standings = await self._standings.look([one.session_id for one in due])
         for one in due:
