@@ -62,8 +62,6 @@ class _Ends:
         self.owned.receivers(channel, number)
 
     def changed(self, is_up: bool, why: str) -> None:
-        if not is_up:
-            self.owned.away()
         self.foreign.changed()
 
 

@@ -177,16 +177,17 @@ class LiveEndpoint:
         and each `ask_s` where none runs.
         """
         clock = asyncio.get_running_loop().time
-        due: dict[str, float] = {}
+        due: dict[tuple[str, bool], float] = {}  # anew when a run elsewhere has said its last word
         while True:
             await asyncio.sleep(_LOOK_S)
-            idle = self._hub.idle()
-            due = {slug: due.get(slug, 0.0) for slug in idle}
-            for slug in idle:
-                if clock() >= due[slug]:
+            idle = [(slug, self._has_all(slug)) for slug in self._hub.idle()]
+            due = {key: due.get(key, 0.0) for key in idle}
+            for key in idle:
+                if clock() >= due[key]:
+                    slug, _ = key
                     code = await self._over(slug)
                     is_done = code is None or self._hub.runs_here(slug) or self._hub.end(slug, code)
-                    due[slug] = clock() + (self._options.ask_s if is_done else 0)
+                    due[key] = clock() + (self._options.ask_s if is_done else 0)
 
     async def _over(self, slug: str) -> CloseCode | None:
         """With what the session's watchers are to be closed; None while it is not over, or nothing can be known."""
@@ -200,10 +201,10 @@ class LiveEndpoint:
             return None
         return CloseCode.SESSION_ENDED if watched.is_over and self._has_all(slug) else None
 
-    async def _refresh(self, watched: Watched) -> None:
+    async def _refresh(self, watched: Watched, since: ResumePoint | None = None) -> None:
         """The channel of a session that does not run here, as it stands. Raises: RecordsUnavailable."""
         if self._foreign is not None:
-            await self._foreign.follow(watched.slug, watched.session_id)
+            await self._foreign.follow(watched.slug, watched.session_id, since)
         else:
             await self._watching.refresh(watched, self._hub)
 
@@ -256,7 +257,7 @@ class LiveEndpoint:
     async def _catch_up(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
         watcher = connection.watcher
         try:
-            await self._refresh(watched)
+            await self._refresh(watched, since)
             await self._hub.channel(connection.slug).catch_up(watcher, since, self._watching.reader(watched))
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was

@@ -11,7 +11,7 @@ import msgspec
 from gateway.live import protocol, relay
 from gateway.live.channel import Channel
 from gateway.live.hub import Hub
-from gateway.live.protocol import NO_EPOCH, CloseCode, StreamState
+from gateway.live.protocol import NO_EPOCH, CloseCode, ResumePoint, StreamState
 from gateway.live.relay import Confirming, Follower, Heard, News, Snapshot, Wire, session_channel
 from gateway.transcription.domain.transcription import Numbering
 from gateway.transcription.usecases.follow import Standing
@@ -174,6 +174,13 @@ class Followed:
             for watcher in list(channel.audience):
                 watcher.close(CloseCode.DRAINING)
 
+    def lacks(self, since: ResumePoint | None) -> bool:
+        """Whether a watcher says that it has seen more than was shown here."""
+        channel = self.channel
+        return (
+            since is not None and channel is not None and since.epoch == channel.epoch and since.seq > channel.last_seq
+        )
+
     @property
     def has_all(self) -> bool:
         """Whether nothing more is expected: no run, and no final that was not shown."""
@@ -211,7 +218,7 @@ class Followed:
 
     @property
     def _is_connected(self) -> bool:
-        return self._wire is not None and self._wire.is_up and self.is_live
+        return self._wire is not None and self.is_live
 
     def _show(self, channel: Channel, news: News) -> None:
         data = bytes(news.data)

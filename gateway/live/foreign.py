@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.live.followed import POLL_S, READ_AGAIN_S, Followed
 from gateway.live.hub import Hub
+from gateway.live.protocol import ResumePoint
 from gateway.live.relay import Wire
 from gateway.outage import Outage, RecordsUnavailable
 from gateway.tasks import Tasks
@@ -50,14 +51,18 @@ class Foreign:
 
     # --- for the endpoint -----------------------------------------------------------------------------------
 
-    async def follow(self, slug: str, session_id: str) -> None:
-        """Bring the channel of a watched session up to date, and keep it so. May be repeated: then it never waits.
+    async def follow(self, slug: str, session_id: str, since: ResumePoint | None = None) -> None:
+        """Bring the channel of a watched session up to date, and keep it so.
 
-        Raises: RecordsUnavailable.
+        May be repeated: then it waits only where `since` is ahead of what the wire has brought. Raises:
+        RecordsUnavailable.
         """
         while self._hub.watching(slug) and not self._hub.runs_here(slug):
             one = self._followed.get(slug) or self._begin(slug, session_id)
             if one.is_kept:
+                if one.lacks(since):
+                    await self._look([one])
+                    await self._read([one])
                 return
             joining = self._joining.get(slug)
             if joining is None:

@@ -89,11 +89,6 @@ class Owned:
         elif run.slug not in self._told:
             self._tell(run)
 
-    def away(self) -> None:
-        """The wire is gone. Those who are back on it ask anew."""
-        for run in list(self._told.values()):
-            self._be_quiet(run)
-
     async def run(self) -> None:
         """Marks. Runs until cancelled."""
         while True:

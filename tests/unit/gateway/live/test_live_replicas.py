@@ -103,7 +103,6 @@ class Net:
 
     def cut(self) -> None:
         self.is_up = False
-        self.owned.away()
         self.foreign.lost(CHANNEL)
         self.foreign.changed()
 
@@ -148,7 +147,7 @@ class Two:
     async def watch(self, since: ResumePoint | None = None) -> tuple[Watcher, FakeTransport]:
         transport = FakeTransport()
         watcher = self.far.join(SLUG, transport, self.closed.append)
-        await self.foreign.follow(SLUG, "s")
+        await self.foreign.follow(SLUG, "s", since)
         await self.far.channel(SLUG).catch_up(watcher, since, self.database.past)
         return watcher, transport
 
@@ -401,6 +400,33 @@ async def test_a_session_that_begins_here_is_followed_no_more() -> None:
         pair.far.begin(SLUG, Numbering("e1", NOW, 0))
         await asyncio.sleep(0.1)
         assert (reasons(transport), pair.foreign.followed) == ([], 0)
+
+
+async def test_who_has_seen_more_on_the_owner_resumes_all_the_same() -> None:
+    async with two() as pair:
+        await pair.watch()
+        await asyncio.sleep(0.1)
+        pair.net.loses = lambda news: True
+        pair.say()
+        pair.say()
+        _, transport = await pair.watch(ResumePoint("e1", 1))
+        assert of_kind(transport, "hello")[0]["data"]["resumed"] is True
+        assert seqs(transport) == [2]
+
+
+async def test_a_run_elsewhere_has_said_everything_when_it_has_stopped() -> None:
+    async with two() as pair:
+        await pair.watch()
+        await asyncio.sleep(0.1)
+        assert not pair.foreign.has_all(SLUG)
+        pair.net.loses = lambda news: news.kind == relay.FINAL
+        pair.say(keeps=False)
+        pair.near.set_state(SLUG, "stopped", None)
+        await asyncio.sleep(0.1)
+        assert not pair.foreign.has_all(SLUG)
+        pair.keep(1)
+        await asyncio.sleep(1.5)
+        assert pair.foreign.has_all(SLUG)
 
 
 async def test_what_retention_took_sends_back_those_who_wait_for_it() -> None:
