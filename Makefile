@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench soak lock clean
+.PHONY: help demo test unit check format bench soak fuzz sbom lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -55,6 +55,13 @@ bench: $(VENV)/dev ## Run the benchmarks; ARGS passes options on
 soak: $(VENV)/dev ## Play random misfortunes of the provider; ARGS='--minutes 60 --first 100000'
 	$(BIN)/python bench/soak.py $(ARGS)
 
+fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverage; MINUTES=10 in all
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'
+	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+sbom: $(VENV)/runtime ## Write sbom.json, the bill of materials (CycloneDX) of requirements.lock
+	@$(BIN)/python tools/supply.py sbom sbom.json && echo sbom.json
+
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \
 		--extra embedded --extra build -o requirements.lock pyproject.toml
@@ -62,4 +69,4 @@ lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 		--extra embedded --extra build --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so
+	rm -rf sbom.json tests/fuzz/found $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so

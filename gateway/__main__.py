@@ -5,39 +5,38 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
-from gateway.app.failures import StartFailed
-from gateway.app.root import event_loop_factory
-from gateway.cli import commands, demo
-from gateway.cli.client import ApiRefused
+from gateway.cli.errors import ApiRefused
 from gateway.cli.parser import parser
+from gateway.cli.plain import plain
+from gateway.errors import PartDied, StartFailed
 from gateway.settings import WrongSettings
 
-_COMMANDS: Final = {
-    "serve": commands.serve,
-    "demo": demo.demo,
-    "migrate": commands.migrate,
-    "maintain": commands.maintain,
-    "stt": commands.stt,
-    "start": commands.start,
-    "stop": commands.stop,
-    "status": commands.status,
-    "tail": commands.tail,
-    "export": commands.export,
-    "check": commands.check,
+# Loaded when the command is known: to ask a running gateway takes no gateway.
+_HERE: Final = {
+    "serve": "gateway.cli.commands",
+    "demo": "gateway.cli.demo",
+    "migrate": "gateway.cli.commands",
+    "maintain": "gateway.cli.commands",
+    "stt": "gateway.cli.commands",
+    "check": "gateway.cli.commands",
 }
+_REMOTE: Final = "gateway.cli.remote"
 
 
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
     args = parser().parse_args()
     try:
-        with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
-            code = runner.run(_COMMANDS[args.command](args))
+        command = getattr(import_module(_HERE.get(args.command, _REMOTE)), args.command)
+        with asyncio.Runner(loop_factory=_loop_factory(args.command)) as runner:
+            code = runner.run(command(args))
     except (WrongSettings, StartFailed) as error:
         sys.exit(_say(error, 2))
-    except ApiRefused as error:
+    except (ApiRefused, PartDied) as error:
         sys.exit(_say(error, 1))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -47,8 +46,17 @@ def main() -> None:
     sys.exit(code)
 
 
+def _loop_factory(command: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if command not in _HERE:
+        return None
+    from gateway.app.root import event_loop_factory
+
+    return event_loop_factory()
+
+
 def _say(error: Exception, code: int) -> int:
-    print(f"gateway: {error}", file=sys.stderr)
+    lines = [plain(line) for line in f"gateway: {error}".split("\n")]
+    print("\n".join(lines), file=sys.stderr)
     return code
 
 

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+class StartFailed(Exception):
+    """A part that is needed cannot be had; the text says which and what to do."""
+
+
+class PartDied(Exception):
+    """A part that a running gateway cannot do without has ended; the text says which and what to do."""
+
+
 class SessionError(Exception):
     """Base. `title` is the short name of the problem, `hint` says what to do."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# How long somebody who looks at a page is kept waiting, seconds.
+PROMPT_S: Final = 0.8
 # Pauses between attempts, seconds; the last one is repeated.
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -32,6 +34,38 @@ async def until_database_answers(call: Callable[[], Awaitable[T]]) -> T:
                 log.warning("database: %s; trying again", error)
             await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
             tries += 1
+
+
+class Prompt:
+    """Reads for somebody who waits: told or refused within PROMPT_S, however long the database takes.
+
+    A server that hangs cannot be told to forget a query. So one that is late goes on by itself, and while there is
+    one, nothing more is asked.
+    """
+
+    def __init__(self) -> None:
+        self._late: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Raises: RecordsUnavailable, and what `read` raises in time."""
+        if self._late:
+            raise RecordsUnavailable("a query that was asked before has no answer yet")
+        asked = asyncio.create_task(read(), name="prompt read")
+        try:
+            await asyncio.wait({asked}, timeout=PROMPT_S)
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
+        if asked.done():
+            return asked.result()
+        self._late.add(asked)
+        asked.add_done_callback(self._answered)
+        raise RecordsUnavailable(f"no answer within {PROMPT_S:g} s")
+
+    def _answered(self, asked: asyncio.Task[Any]) -> None:
+        self._late.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # nobody else asks for it
 
 
 class Outage:

@@ -2,125 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.live.address import Network, parse_networks
+from gateway.variables import Variable, WrongSettings
+from gateway.variables import as_blob_url as _blob_url
+from gateway.variables import as_choice as _choice
+from gateway.variables import as_flag as _flag
+from gateway.variables import as_gateway_url as _gateway_url
+from gateway.variables import as_names as _names
+from gateway.variables import as_number as _number
+from gateway.variables import as_secret as _secret
+from gateway.variables import as_text as _text
+from gateway.variables import as_url as _url
+from gateway.variables import as_vercel_token as _vercel_token
+from gateway.variables import as_whole as _whole
 
-T = TypeVar("T")
+__all__ = ["VARIABLES", "Settings", "WrongSettings", "doubts", "secret_files"]
 
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-
-
-class WrongSettings(Exception):
-    """All problems of the environment at once; the text is for the operator."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("settings:\n" + "\n".join(f"  - {problem}" for problem in problems))
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(filter(None, (part.strip() for part in value.split(","))))
-
-
-def _flag(value: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    try:
-        return known[value.lower()]
-    except KeyError:
-        raise ValueError("must be true or false") from None
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not low <= number <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
-        return number
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"-?\d{1,12}", value) or not low <= int(value) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def _choice(*options: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in options:
-            raise ValueError(f"must be one of {', '.join(options)}")
-        return value
-
-    return parse
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            place = parts.path if parts.scheme == "unix" else parts.hostname or "host=" in parts.query
-            good = parts.scheme in schemes and bool(place)
-            _ = parts.port
-        except ValueError:
-            good = False
-        if not good:
-            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        return value.rstrip("/")
-
-    return parse
-
-
-def _gateway_url(value: str) -> str:
-    url = _url("http", "https")(value)
-    if urlsplit(url).username is not None:
-        raise ValueError("must hold no user name; a gateway is asked with a token, WS_SERVER_TOKEN")
-    return url
-
-
-def _blob_url(value: str) -> str:
-    if value == "vercel:":
-        return value
-    parts = urlsplit(value)
-    named = parts.netloc if parts.scheme == "s3" else not parts.netloc and parts.path.startswith("/")
-    if parts.scheme not in ("file", "s3") or not named or parts.query or parts.fragment:
-        raise ValueError("must be file:///FOLDER, s3://BUCKET/PREFIX or vercel:")
-    return value
-
-
-def _vercel_token(value: str) -> str:
-    if not re.fullmatch(r"vercel_blob_rw_[A-Za-z0-9]+_\S+", value):
-        raise ValueError("must be a token as Vercel shows it, vercel_blob_rw_…")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One environment variable: how it is read, and its line in docs/settings.md."""
-
-    name: str
-    field: str
-    parse: Callable[[str], Any]
-    default: str
-    meaning: str
-    is_secret: bool = False
 
 
 VARIABLES: Final = (
@@ -137,7 +42,7 @@ VARIABLES: Final = (
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),
     Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
-             "watchers may show."),
+             "watchers may show.", is_paired=True),
     Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
     Variable("GATEWAY_LIVEKIT_AUTO_START", "livekit_auto_start", _flag, "true", "Begin a session's transcription when "
              "people are in its room, as webhooks tell and a look every 15 s finds. One that was stopped by request "
@@ -199,14 +104,19 @@ VARIABLES: Final = (
              "for `s3://`; default Amazon's own."),
     Variable("GATEWAY_S3_REGION", "s3_region", _text, "us-east-1", "Region of the bucket."),
     Variable("AWS_ACCESS_KEY_ID", "s3_key_id", _text, "", "Key pair for the bucket. Without one, the machine's role "
-             "(instance, container) is used."),
+             "(instance, container) is used.", is_paired=True),
     Variable("AWS_SECRET_ACCESS_KEY", "s3_secret", _text, "", "Its secret.", is_secret=True),
     Variable("GATEWAY_RETENTION_DAYS", "retention_days", _whole(0, 36_500), "0", "What was said is deleted so many "
              "days after its session was over: segments, numbered finals, document, analysis. 0 = kept. Usage rows are "
              "billing records and stay."),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
-    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _text, "", "HS256 secret of user tokens.", is_secret=True),
+    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes.",
+             is_secret=True),
+    Variable("GATEWAY_JWT_AUDIENCE", "jwt_audience", _text, "", "User tokens must have been made for this audience "
+             "(`aud`); without it any is taken."),
+    Variable("GATEWAY_JWT_ISSUER", "jwt_issuer", _text, "", "User tokens must come from this issuer (`iss`); without "
+             "it any is taken."),
     Variable("GATEWAY_JWKS_URL", "jwks_url", _url("http", "https"), "", "Where the public keys of user tokens (RS256, "
              "ES256) are, as a JSON Web Key Set."),
     Variable("GATEWAY_ROOM_TOKEN_HOURS", "room_token_hours", _number(0.1, 24), "6", "How long a LiveKit token for a "
@@ -230,6 +140,10 @@ VARIABLES: Final = (
              "sessions a minute; 0 = no limit."),
     Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
              "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
+    Variable("GATEWAY_MAX_PARTICIPANTS", "max_participants", _whole(0, 1_000_000), "5000", "How many participants may "
+             "join one session, those who have left included; 0 = no limit."),
+    Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
+             "for ever."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
              "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
     Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
@@ -270,6 +184,27 @@ VARIABLES: Final = (
              "connections of one session."),
     Variable("GATEWAY_MAX_SENDERS_PER_ADDRESS", "max_senders_per_address", _whole(1, 1_000_000), "100", "Audio "
              "connections from one address (of IPv6: from one /64)."),
+    Variable("GATEWAY_MAX_HTTP_CONNECTIONS", "max_http_connections", _whole(1, 1_000_000), "24000", "HTTP connections "
+             "in all, streams and audio among them. Fewer where the process may not open so many files (`ulimit -n`). "
+             "When all are taken, one that waits without a request makes room."),
+    Variable("GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS", "max_http_connections_per_address", _whole(1, 1_000_000),
+             "1200", "HTTP connections from one address (of IPv6: from one /64). GATEWAY_TRUSTED_PROXIES have no such "
+             "limit: their clients' streams are counted by X-Forwarded-For."),
+    Variable("GATEWAY_HTTP_HEAD_S", "http_head_s", _number(0.1, 600), "10", "How long a request's head may take from "
+             "its connection or its first byte, seconds."),
+    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, seconds."),
+    Variable("GATEWAY_HTTP_KEEPALIVE_S", "http_keepalive_s", _number(0.1, 3_600), "75", "How long a connection may "
+             "wait for its next request, seconds; longer than the proxy in front keeps its own."),
+    Variable("GATEWAY_MAX_RTMP_CONNECTIONS", "max_rtmp_connections", _whole(1, 100_000), "500", "RTMP connections in "
+             "all. When all are taken, one that does not publish makes room."),
+    Variable("GATEWAY_MAX_RTMP_CONNECTIONS_PER_ADDRESS", "max_rtmp_connections_per_address", _whole(1, 100_000), "100",
+             "RTMP connections from one address (of IPv6: from one /64); GATEWAY_TRUSTED_PROXIES have no such limit."),
+    Variable("GATEWAY_RTMP_HANDSHAKE_S", "rtmp_handshake_s", _number(0.1, 600), "5", "How long an RTMP handshake may "
+             "take, seconds."),
+    Variable("GATEWAY_RTMP_PUBLISH_S", "rtmp_publish_s", _number(0.1, 600), "10", "How long an RTMP connection may be "
+             "there without publishing, seconds."),
+    Variable("GATEWAY_RESERVED_FILES", "reserved_files", _whole(32, 100_000), "256", "Open files that are kept for "
+             "database, speech provider, rooms and disk: listeners take what `ulimit -n` leaves above them."),
     Variable("GATEWAY_TRUSTED_PROXIES", "trusted_proxies", parse_networks, "", "Addresses or networks of the proxies "
              "in front, comma-separated: their X-Forwarded-For names the client's address. Without it all clients "
              "behind one count as one address."),
@@ -326,6 +261,8 @@ class Settings:
     retention_days: int = 0
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
     jwks_url: str | None = None
     room_token_hours: float = 6.0
     join_starts: str | None = None
@@ -337,6 +274,8 @@ class Settings:
     create_per_minute: int = 10
     list_per_minute: int = 60
     join_per_minute: int = 60
+    max_participants: int = 5_000
+    audit_days: int = 365
     allowed_origins: tuple[str, ...] = ()
     cost_per_minute: float = 0.01
     transcription: bool = True
@@ -359,6 +298,16 @@ class Settings:
     max_senders: int = 1_000
     max_senders_per_session: int = 200
     max_senders_per_address: int = 100
+    max_http_connections: int = 24_000
+    max_http_connections_per_address: int = 1_200
+    http_head_s: float = 10.0
+    http_body_s: float = 30.0
+    http_keepalive_s: float = 75.0
+    max_rtmp_connections: int = 500
+    max_rtmp_connections_per_address: int = 100
+    rtmp_handshake_s: float = 5.0
+    rtmp_publish_s: float = 10.0
+    reserved_files: int = 256
     trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "json"
     log_level: str = "info"
@@ -390,8 +339,9 @@ class Settings:
         values: dict[str, Any] = {}
         problems: list[str] = []
         for variable in VARIABLES:
-            given = env.get(variable.name, "").strip() or variable.default
+            given = ""
             try:
+                given = variable.given(env) or variable.default
                 values[variable.field] = variable.parse(given) if given else None
             except ValueError as error:
                 shown = "" if variable.is_secret or "@" in given else f" (it is {given!r})"
@@ -403,6 +353,12 @@ class Settings:
         if problems:
             raise WrongSettings(problems)
         return cls(**values)
+
+
+def secret_files(env: Mapping[str, str]) -> list[Path]:
+    """The files that secrets are read from, which may change while a gateway runs."""
+    named = [env.get(variable.file, "").strip() for variable in VARIABLES if variable.file]
+    return [Path(name) for name in named if name]
 
 
 def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
@@ -444,6 +400,7 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
     if settings.join_starts == "livekit" and not (settings.livekit_url or settings.ws_server_url):
         found.append("GATEWAY_JOIN_STARTS is livekit, but LIVEKIT_URL is not set: joins begin no transcription")
     known = {variable.name for variable in VARIABLES} | {"GATEWAY_URL"}
+    known |= {variable.file for variable in VARIABLES if variable.file}
     found += [
         f"{name} is not a setting of this version and has no effect; docs/settings.md lists them"
         for name in sorted(env)

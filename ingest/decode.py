@@ -13,6 +13,7 @@ from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 
 from ingest.audio_packet import AudioFormat
+from ingest.downmix import Downmix
 from ingest.errors import Undecodable, UnsupportedCodec
 
 Mono = npt.NDArray[np.float32]
@@ -31,6 +32,11 @@ class Run(NamedTuple):
 
     sample_rate: int
     samples: Mono
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return len(self.samples) / self.sample_rate
 
 
 class PacketDecoder:
@@ -54,6 +60,7 @@ class PacketDecoder:
             codec.sample_rate = format.sample_rate or 8_000
             codec.layout = "stereo" if format.channels == 2 else "mono"
         self._codec = codec
+        self._downmix: Downmix | None = None
 
     def decode(self, payload: bytes | None) -> list[Run]:
         """The samples of one packet: usually one run, none while the decoder fills. None empties the decoder.
@@ -62,13 +69,26 @@ class PacketDecoder:
         """
         try:
             frames = self._codec.decode(None if payload is None else av.Packet(payload))
-            return [Run(frame.sample_rate, _mono(frame)) for frame in frames]
+            return [Run(frame.sample_rate, self._mono(frame)) for frame in frames]
         except (FFmpegError, ValueError, KeyError) as error:
             raise Undecodable(str(error)) from error
 
+    def _mono(self, frame: AudioFrame) -> Mono:
+        """Of two channels what `Downmix` makes of them, else the mean of the front ones."""
+        tracks = _front(frame)
+        if len(tracks) == 2:
+            if self._downmix is None:
+                self._downmix = Downmix(frame.sample_rate)
+            return self._downmix.mix(*tracks)
+        mono = tracks[0].copy()
+        for track in tracks[1:]:
+            mono += track
+        mono /= len(tracks)
+        return mono
 
-def _mono(frame: AudioFrame) -> Mono:
-    """The mean of the front channels."""
+
+def _front(frame: AudioFrame) -> list[Mono]:
+    """The front channels, full scale 1."""
     name = frame.format.name
     planar = frame.format.is_planar
     type, zero, scale = _SAMPLE_FORMATS[name[:-1] if planar else name]
@@ -79,10 +99,6 @@ def _mono(frame: AudioFrame) -> Mono:
     else:
         together = np.frombuffer(memoryview(frame.planes[0]), type, frame.samples * channels).reshape(-1, channels)
         tracks = [together[:, channel] for channel in range(front)]
-    mono: Mono = tracks[0].astype(np.float32)
-    for track in tracks[1:]:
-        mono += track
-    if front * scale != 1 or zero:
-        mono -= front * zero
-        mono /= front * scale
-    return mono
+    if type is np.float32:
+        return tracks
+    return [((track.astype(np.float32) - zero) / scale) for track in tracks]

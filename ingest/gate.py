@@ -88,6 +88,19 @@ class Gate:
         """Nothing before this sample will pass any more."""
         return self._held[0].offset if self._held else self._next
 
+    def stall(self, gap: int | None = None) -> int:
+        """The track delivers nothing: for `gap` samples, which lie behind it, or for now (None), which closes the gate.
+
+        Returns: samples of the hang-over that the provider has not heard, to be replaced by silence.
+        """
+        behind = self._open_until if not self.counts.failures else self._next + self._hang_over
+        owed = max(0, behind - self._next)
+        if gap is not None:
+            return min(owed, gap)
+        self._open_until = min(self._open_until, self._next)
+        self._is_open = False
+        return owed
+
     def push(self, chunk: Piece) -> list[Piece]:
         """Take the track's next chunk. Returns: what goes on now, in order; the newest is last."""
         counts, held = self.counts, self._held

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from ingest.arrival_clock import ArrivalClock
 from ingest.pcm import SAMPLE_RATE, Chunk, Chunker
 from ingest.silence import SilenceGate
+from ingest.stall import StallWatch
 
 # Chunks that wait for the consumer: half a minute. One that far behind loses the oldest, counted.
 HELD_CHUNKS: Final = 300
@@ -70,12 +71,14 @@ class LivekitTrack:
         self._chunker = Chunker()
         self._held: deque[Chunk] = deque()
         self._news = asyncio.Event()
+        self._stall = StallWatch(lambda: self._hold(self._chunker.stall()), monotonic)
         self._ended = False
 
     def feed(self, pcm: bytes) -> None:
         """Take whole samples, 16 kHz mono s16le, as they arrive; never waits."""
         samples = len(pcm) // 2
         now = self._monotonic()
+        self._stall.fed(now)
         if self.anchor is None:
             # The first sample was spoken when its frame began.
             self._began = now - samples / SAMPLE_RATE
@@ -117,13 +120,17 @@ class LivekitTrack:
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Every chunk until the track ends; what is not taken within HELD_CHUNKS is lost, oldest first."""
-        while True:
-            while self._held:
-                yield self._held.popleft()
-            if self._ended:
-                return
-            self._news.clear()
-            await self._news.wait()
+        try:
+            while True:
+                while self._held:
+                    yield self._held.popleft()
+                if self._ended:
+                    return
+                self._news.clear()
+                self._stall.arm()
+                await self._news.wait()
+        finally:
+            self._stall.disarm()
 
     def caption(self, segment_id: str, text: str, *, is_final: bool) -> None:
         """Show in the room what was understood. Never waits; partials may be skipped."""

@@ -37,7 +37,8 @@ class Chunk:
 
     `offset` counts samples since the track's anchor, gaps included: it is the only clock downstream, so
     `offset / SAMPLE_RATE` seconds after the anchor is when the first sample of `pcm` was spoken.
-    `pcm` holds whole samples; every chunk is CHUNK_BYTES long except the last one before a gap or the end.
+    `pcm` holds whole samples; every chunk is CHUNK_BYTES long except the last one before a gap or the end. An empty one
+    says that the source has stopped delivering for now.
     """
 
     offset: int
@@ -65,6 +66,10 @@ class Chunker:
     def position(self) -> int:
         """Offset of the next sample that will be pushed."""
         return self._offset + len(self._held) // SAMPLE_BYTES
+
+    def stall(self) -> list[Chunk]:
+        """The source delivers nothing for now: what is left, and the empty chunk that says so."""
+        return [*self.flush(), Chunk(self._offset, b"")]
 
     def push(self, pcm: bytes) -> list[Chunk]:
         """Take whole samples, return the full chunks they complete.

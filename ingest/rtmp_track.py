@@ -12,6 +12,7 @@ from ingest.audio_packet import AudioPacket
 from ingest.errors import UnsupportedCodec
 from ingest.pcm import Chunk
 from ingest.rtmp.publisher import Publisher
+from ingest.stall import StallWatch
 from ingest.track_assembler import TrackAssembler, TrackStats
 
 # A batch up to this size is decoded on the event loop: that takes 0.1-0.3 ms, about as long as parsing one read, while
@@ -19,6 +20,8 @@ from ingest.track_assembler import TrackAssembler, TrackStats
 # two threads, 123 without).
 _SMALL_PACKETS: Final = 8
 _SMALL_BYTES: Final = 16 * 1024
+# What comes within this time after a stall tells a backlog from a pause.
+_GATHER_S: Final = 0.25
 
 
 class RtmpTrack:
@@ -45,6 +48,7 @@ class RtmpTrack:
         self._wall = wall
         self._batch_s = batch_s
         self._assembler = TrackAssembler()
+        self._stall = StallWatch(publisher.interrupt, monotonic)
 
     @property
     def stats(self) -> TrackStats:
@@ -52,18 +56,44 @@ class RtmpTrack:
         return self._assembler.stats
 
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """Every chunk until the publish ends, the last one short. Call it once.
+        """Every chunk until the publish ends, the last one short; an empty one whenever it stalls. Call it once.
 
         Raises: UnsupportedCodec, after the chunks before it.
         """
+        try:
+            async for chunk in self._read():
+                yield chunk
+        finally:
+            self._stall.disarm()
+        if self.stats.unsupported_codec:
+            raise UnsupportedCodec(self.stats.unsupported_codec)
+
+    async def _read(self) -> AsyncIterator[Chunk]:
         started = self._monotonic()
-        while packets := await self._publisher.read():
+        has_stalled = False
+        while True:
+            self._stall.arm()
+            packets = await self._publisher.read()
+            if not packets:
+                if self._publisher.ended_because is not None:
+                    break
+                has_stalled = True
+                for chunk in self._assembler.stall():
+                    yield chunk
+                continue
+            if has_stalled:
+                await asyncio.sleep(_GATHER_S)
+                self._publisher.interrupt()
+                packets += await self._publisher.read()
+            now = self._monotonic()
+            self._stall.fed(now)
             if self.anchor is None:
                 age = self._publisher.audio_age_s
-                started = self._monotonic() - age
+                started = now - age
                 self.anchor = self._wall() - timedelta(seconds=age)
-            arrival = self._monotonic() - started
-            for chunk in await self._assemble(packets, arrival):
+            after_stall_s = _GATHER_S if has_stalled else None
+            has_stalled = False
+            for chunk in await self._assemble(packets, now - started, after_stall_s):
                 yield chunk
             if self.stats.unsupported_codec:
                 break
@@ -71,11 +101,11 @@ class RtmpTrack:
                 await asyncio.sleep(self._batch_s)  # let the next batch gather; a backlog is taken at once
         for chunk in self._assembler.flush(self._monotonic() - started):
             yield chunk
-        if self.stats.unsupported_codec:
-            raise UnsupportedCodec(self.stats.unsupported_codec)
 
-    async def _assemble(self, packets: Sequence[AudioPacket], arrival_s: float) -> list[Chunk]:
+    async def _assemble(
+        self, packets: Sequence[AudioPacket], arrival_s: float, after_stall_s: float | None
+    ) -> list[Chunk]:
         if len(packets) <= _SMALL_PACKETS and sum(len(packet.payload) for packet in packets) <= _SMALL_BYTES:
-            return self._assembler.feed(packets, arrival_s)
+            return self._assembler.feed(packets, arrival_s, after_stall_s)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._assembler.feed, packets, arrival_s)
+        return await loop.run_in_executor(self._executor, self._assembler.feed, packets, arrival_s, after_stall_s)

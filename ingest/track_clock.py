@@ -1,82 +1,115 @@
-"""Where each packet of a track belongs in time. Pure: arithmetic on timestamps and sample counts."""
+"""Where each packet of a track belongs in time. Pure: arithmetic on timestamps, sample counts and times of arrival."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
 from typing import Final
 
-from ingest.pcm import SAMPLE_RATE
-
-TOLERANCE_S: Final = 0.1  # timestamps and audio may disagree by this much for ever
-SETTLED_S: Final = 0.01  # a drift that is being absorbed is done when they agree so well
-JUMP_S: Final = 0.05  # a packet that moves the disagreement by more tells of lost audio, by less of drift ...
-LATE_S: Final = 0.15  # ... unless it moves by less again and again, and stretching is too slow for it
-BACKWARD_S: Final = 0.5  # timestamps that fall back further than this begin a new count
-STRETCH: Final = 0.01  # of a packet's length: too little to hear, 100 ms of drift in 10 s
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """What to do before and to one packet, in samples of the packet's own rate unless said otherwise."""
-
-    silence: int = 0  # to be heard before it
-    stretch: int = 0  # by which it is to be made longer, or shorter if negative
-    skip_to: int | None = None  # 16 kHz samples since the anchor: leave time out up to there, then the packet
+# A step of the timestamps that says that audio is missing; below it is jitter.
+STEP_S: Final = 0.2
+# The time of arrival confirms a step when the audio is late by as much, give or take this.
+ALLOWANCE_S: Final = 0.15
+# Without a step, audio counts as missing when all of it has been this late for SUSTAINED_S and does not catch up.
+LATE_S: Final = 0.2
+SUSTAINED_S: Final = 1.5
+CATCHING_UP_S: Final = 0.1
+# A publisher that sends a file faster than it is heard cannot be checked by the time of arrival: its timestamps are
+# believed, up to this step.
+FAST: Final = 0.6  # seconds of arrival for a second of audio
+PACE_S: Final = 2.0  # of audio over which that is measured
+AHEAD_S: Final = 1.0  # as far as audio is ahead of its arrival then; a backlog that is being caught up is not
+BELIEVED_S: Final = 600.0
 
 
 class TrackClock:
-    """Counts samples, checks the count against the publisher's timestamps and says how to make them agree.
+    """The count of samples is the clock: it never runs backwards, and timestamps can neither stretch nor shrink it.
 
-    The count is what stands: it never runs backwards. Positions are compared in absolute terms, so that jitter
-    does not add up. Three kinds of disagreement beyond TOLERANCE_S are told apart:
+    Timestamps run fast or slow, are coarse, jump, repeat and fall back. They are asked one thing only: whether audio is
+    missing. A step forward is a gap when the packet has arrived later, too, by as much as the step says; otherwise it
+    is counted in `steps_ignored`. Time that passes while the timestamps say nothing of it (a source was paused) is a
+    gap once the audio has been late for a while without catching up.
 
-    gap        a sudden step forward: fill it with silence, as long as silence is left. Silence is limited to
-               `max_silence_s` at a time and earned back by audio, so that wild timestamps cannot make hours of it.
-    drift      a slow one, either way: stretch or shorten the packets by STRETCH until it is gone.
-    new count  a step too far forward to fill, or back: timestamps count from here on anew. The track goes on where
-               it is, or at the time of arrival if that is later.
+    `position_s`: end of what has been placed, since the anchor. `drift_s`: by how much the timestamps have moved away
+    from it in small steps.
     """
 
-    def __init__(self, max_silence_s: float = 10.0) -> None:
+    def __init__(self) -> None:
         self.gaps = 0
-        self.reanchors = 0
-        self.position_s = 0.0  # end of what has been placed, since the anchor
-        self._max_silence_s = max_silence_s
-        self._silence_left_s = max_silence_s
-        self._base_ms: int | None = None
-        self._base_s = 0.0
-        self._error_s = 0.0  # of the last packet, after its placement
-        self._drifting = False
+        self.steps_ignored = 0
+        self.position_s = 0.0
+        self.drift_s = 0.0
+        self._due_ms: float | None = None
+        self._usual_late_s = 0.0  # of this connection: what the network and our own batches take
+        self._filled_s = 0.0
+        self._late_since: float | None = None
+        self._late_at_first_s = self._least_late_s = 0.0
+        self._pace_from = (0.0, 0.0)  # time of arrival, and the position up to which audio had come
+        self._ahead_s = 0.0
+        self._is_fast = self._was_paused = False
 
-    def place(self, timestamp_ms: int, samples: int, sample_rate: int, arrival_s: float) -> Placement:
-        """Place a packet of `samples` that arrived `arrival_s` after the anchor, by a monotonic clock."""
-        if self._base_ms is None:
-            self._base_ms = timestamp_ms
-        error = self._base_s + (timestamp_ms - self._base_ms) / 1000 - self.position_s
-        jump = error - self._error_s
-        silence = stretch = 0
-        skip_to: int | None = None
-        if error < -BACKWARD_S or error > max(self._silence_left_s, TOLERANCE_S):
-            self.reanchors += 1
-            if arrival_s > self.position_s:
-                skip_to = ceil(arrival_s * SAMPLE_RATE)
-                self.position_s = skip_to / SAMPLE_RATE
-            self._base_s, self._base_ms = self.position_s, timestamp_ms
-            self._drifting = False
-            error = 0.0
-        elif error > TOLERANCE_S and (jump > JUMP_S or error > LATE_S):
-            self.gaps += 1
-            silence = round(error * sample_rate)
-            self._drifting = False
+    def begin_at(self, position_s: float) -> None:
+        """Nothing could be decoded before."""
+        self.position_s = position_s
+
+    def paused(self) -> None:
+        """The source has delivered nothing, and goes on without a backlog: its lateness is a gap, at once."""
+        self._was_paused = True
+
+    def place(self, timestamp_ms: float, heard_s: float, arrival_s: float, behind_s: float = 0.0) -> float:
+        """Place a packet of `heard_s` seconds that has arrived `arrival_s` after the anchor, by a monotonic clock.
+
+        `behind_s`: seconds of audio that had arrived behind it at that time: a backlog is not late.
+        Returns: seconds to leave out before the packet.
+        """
+        late_s = arrival_s - self.position_s - heard_s - behind_s
+        step_s = 0.0
+        if self._due_ms is None:
+            self._usual_late_s = late_s
         else:
-            self._drifting = abs(error) > (SETTLED_S if self._drifting else TOLERANCE_S)
-            if self._drifting:
-                most = round(STRETCH * samples)
-                stretch = max(-most, min(most, round(error * sample_rate)))
-        heard_s = samples / sample_rate
-        silence_s = silence / sample_rate
-        self._silence_left_s = min(self._max_silence_s, self._silence_left_s - silence_s + heard_s)
-        self._error_s = error - silence_s - stretch / sample_rate
-        self.position_s += heard_s + silence_s + stretch / sample_rate
-        return Placement(silence, stretch, skip_to)
+            step_s = (timestamp_ms - self._due_ms) / 1000
+        self._due_ms = timestamp_ms + heard_s * 1000
+        # What was left out makes the audio earlier than it was before; that must not pass for a faster network.
+        self._usual_late_s = min(self._usual_late_s, late_s + self._filled_s)
+        self._measure_pace(arrival_s, self.position_s + heard_s + behind_s)
+        gap_s = self._gap(step_s, late_s - self._usual_late_s, arrival_s)
+        if gap_s:
+            self.gaps += 1
+            self._filled_s += gap_s
+            self._late_since = None
+        self.position_s += gap_s + heard_s
+        return gap_s
+
+    def _gap(self, step_s: float, late_s: float, arrival_s: float) -> float:
+        if abs(step_s) <= STEP_S:
+            self.drift_s += step_s
+        elif step_s > 0 and late_s >= max(ALLOWANCE_S, step_s - ALLOWANCE_S):
+            return step_s
+        elif late_s >= STEP_S + ALLOWANCE_S:  # a new count, and some time has passed
+            return late_s
+        elif 0 < step_s <= BELIEVED_S and self._is_fast and self._ahead_s >= AHEAD_S:
+            return step_s
+        else:
+            self.steps_ignored += 1
+        if self._was_paused:
+            self._was_paused = False
+            return late_s if late_s >= LATE_S else 0.0
+        return self._lasting(late_s, arrival_s)
+
+    def _lasting(self, late_s: float, arrival_s: float) -> float:
+        """The gap that the time of arrival alone tells of."""
+        if late_s < LATE_S:
+            self._late_since = None
+        elif self._late_since is None or late_s < self._late_at_first_s - CATCHING_UP_S:
+            self._late_since, self._late_at_first_s, self._least_late_s = arrival_s, late_s, late_s
+        else:
+            self._least_late_s = min(self._least_late_s, late_s)
+            if arrival_s - self._late_since >= SUSTAINED_S:
+                return self._least_late_s
+        return 0.0
+
+    def _measure_pace(self, arrival_s: float, arrived_to_s: float) -> None:
+        self._ahead_s = arrived_to_s - arrival_s
+        from_s, position_s = self._pace_from
+        heard_s = arrived_to_s - position_s
+        if heard_s >= PACE_S:
+            self._is_fast = arrival_s - from_s < FAST * heard_s
+            self._pace_from = (arrival_s, arrived_to_s)

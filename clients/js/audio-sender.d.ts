@@ -8,7 +8,7 @@ export class AudioError extends Error {
   readonly name: 'AudioError';
   /**
    * `token`: the token function failed and is asked again. `refused`: the gateway closed with a code from 4500. `unavailable`:
-   * too many tries in a row. `device`: the microphone cannot be had, or was taken away.
+   * more tries in a row than `maxAttempts`. `device`: the microphone cannot be had, or was taken away.
    */
   readonly kind: AudioErrorKind;
   readonly code?: number;

@@ -9,7 +9,7 @@ const IN_FLIGHT_BYTES = 512 * 1024; // more than this in the socket's own buffer
 
 /**
  * What went wrong. `kind`: `token` (the token function failed; it is asked again), `refused` (a close code from 4500: final),
- * `unavailable` (too many tries in a row: final), `device` (the microphone cannot be had, or is gone: final).
+ * `unavailable` (more tries in a row than allowed, or no WebSocket to that address: final), `device` (the microphone cannot be had, or is gone: final).
  */
 export class AudioError extends Error {
   constructor(kind, text, { code, cause } = {}) {

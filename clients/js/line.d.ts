@@ -30,7 +30,7 @@ export interface LineOptions<Socket extends WebSocketLike = WebSocketLike> {
   signal?: AbortSignal;
   /** Where there is no global one. */
   WebSocket?: new (url: string, protocols: string[]) => Socket;
-  /** Tries in a row without a connection before it gives up. Default 20, about four minutes. */
+  /** Tries in a row without a connection before it gives up. By default it never does. */
   maxAttempts?: number;
   /** First and longest delay between tries, milliseconds; doubling, half by chance. Default 500 and 15000. */
   firstMs?: number;

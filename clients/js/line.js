@@ -4,7 +4,7 @@ const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
 const CROWDED_DELAY_MS = 5_000;
 const STEADY_MS = 10_000; // a connection that lasted so long was a good one: delays begin anew
-const ATTEMPTS = 20; // about four minutes
+const ATTEMPTS = Infinity; // a laptop may be closed for a night
 const HANDSHAKE_MS = 10_000;
 const FAREWELL_MS = 50; // between an error and its close
 
@@ -131,7 +131,7 @@ export class Line {
     this.#greetedAt = null;
     this.#failures += 1;
     if (this.#failures >= this.#options.maxAttempts) {
-      const text = `the gateway could not be reached in ${this.#failures} tries, or refuses the connection by its HTTP status`;
+      const text = `the gateway could not be reached in ${this.#failures} tries`;
       return this.#finish(code, reason, new Trouble('unavailable', reason ? `${text}: ${reason}` : text, { code }));
     }
     this.#state = 'waiting';
@@ -165,7 +165,8 @@ export class Line {
     }
     if (attempt !== this.#socket) return;
     const url = new URL(address);
-    for (const [name, value] of Object.entries({ session, ...query() })) if (value) url.searchParams.set(name, value);
+    // refusal=close: why is told by a close code and its reason, since no WebSocket shows an HTTP status.
+    for (const [name, value] of Object.entries({ session, refusal: 'close', ...query() })) if (value) url.searchParams.set(name, value);
     const protocols = [subprotocol];
     if (HTTP_TOKEN.test(shown)) protocols.push(`bearer.${shown}`);
     else url.searchParams.set('token', shown);

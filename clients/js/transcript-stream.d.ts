@@ -118,7 +118,7 @@ export class StreamError extends Error {
   /**
    * `reported`: the gateway says that somebody has to mend something (`data` has it). `malformed`: a message could not
    * be read and is asked for again. `token`: the token function failed and is asked again. `refused`: the gateway closed
-   * with a code from 4500. `unavailable`: too many tries in a row.
+   * with a code from 4500. `unavailable`: more tries in a row than `maxAttempts`.
    */
   readonly kind: StreamErrorKind;
   readonly code?: number;

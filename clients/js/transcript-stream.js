@@ -23,7 +23,7 @@ const EVENTS = {
 /**
  * What went wrong. `kind`: `reported` (the gateway says that an operator or the participant has to mend something),
  * `malformed` (a message could not be read), `token` (the token function failed), `refused` (a close code from 4500:
- * final), `unavailable` (too many tries in a row: final).
+ * final), `unavailable` (more tries in a row than allowed, or no WebSocket to that address: final).
  */
 export class StreamError extends Error {
   constructor(kind, text, { code, data, cause } = {}) {
@@ -136,7 +136,8 @@ export class TranscriptStream extends EventTarget {
   #greeted(message) {
     const { epoch, data } = message;
     const had = this.#seq;
-    if (!data.resumed && (epoch !== this.#epoch || data.seq < this.#seq)) this.#restart(epoch);
+    if (data.resumed) this.#epoch = epoch; // a new one may go on with the numbers of the old
+    else if (epoch !== this.#epoch || data.seq < this.#seq) this.#restart(epoch);
     this.#line.greeted();
     tell(this, 'open', { state: data.state, epoch, seq: data.seq, resumed: data.resumed, restarted: had > 0 && this.#seq === 0 });
   }

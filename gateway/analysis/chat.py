@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
 from gateway.analysis.rules import one_line
+from gateway.reading import NotJson, read_json
 from stt.backoff import Backoff
 
 _ANSWER_LIMIT: Final = 2_000_000
@@ -101,7 +102,7 @@ class Chat:
         """
         try:
             told = await self._request("GET", "/models")
-            known = {model["id"] for model in json.loads(told)["data"]}
+            known = {model["id"] for model in read_json(told)["data"]}
         except _Again as trouble:
             raise AnalysisTrouble(str(trouble)) from None
         except (ValueError, KeyError, TypeError):
@@ -115,8 +116,8 @@ class Chat:
     async def _ask(self, body: bytes) -> str:
         told = await self._request("POST", "/chat/completions", body)
         try:
-            completion = msgspec.json.decode(told, type=_Completion)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            completion = read_json(told, _Completion)
+        except NotJson:
             raise AnalysisImpossible(
                 "the server's answer is no chat completion; GATEWAY_ANALYSIS_URL is the part before /chat/completions"
             ) from None
@@ -178,7 +179,7 @@ def _check(response: aiohttp.ClientResponse, told: bytes) -> None:
 def _message(told: bytes) -> str:
     """What the server says is wrong, shortened; most say it as OpenAI does."""
     try:
-        error = json.loads(told)["error"]
+        error = read_json(told)["error"]
         message = error["message"] if isinstance(error, dict) else error
     except (ValueError, KeyError, TypeError):
         return ""

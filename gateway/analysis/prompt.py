@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.analysis.rules import Conversation, Findings, Line, Risk, Severity, Task, one_line
+from gateway.reading import NotJson, read_json
 
 SUMMARY_LIMIT: Final = 20_000
 ITEMS_LIMIT: Final = 200
@@ -174,10 +175,10 @@ def _messages(conversation: Conversation, facts: Sequence[str], data: str, mark:
 def parse(text: str) -> Answer:
     """Raises: UnusableAnswer, whose text says what is wrong without repeating what was said."""
     try:
-        answer = msgspec.json.decode(_unfenced(text), type=Answer)
-    except msgspec.ValidationError as error:
-        raise UnusableAnswer(f"it does not fit the schema: {_without_values(str(error))}") from None
-    except (msgspec.DecodeError, UnicodeEncodeError):
+        answer = read_json(_unfenced(text), Answer)
+    except NotJson as error:
+        if error.misfits:
+            raise UnusableAnswer(f"it does not fit the schema: {_without_values(str(error))}") from None
         raise UnusableAnswer("it is not JSON") from None
     if not answer.summary.strip():
         raise UnusableAnswer("its summary is empty")

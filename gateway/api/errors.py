@@ -18,6 +18,7 @@ from gateway.errors import SessionError, SessionNotFound, SessionOver, WrongRequ
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import NotAdmitted
+from gateway.names import NameRefused
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.domain.errors import (
     ControlRefused,
@@ -28,6 +29,7 @@ from gateway.sessions.domain.errors import (
     NoRooms,
     NoSuchParticipant,
     NoSuchSpace,
+    SessionFull,
     SessionNotEnded,
     SessionNotLive,
     TooManyRequests,
@@ -63,6 +65,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     NotFedByBrowsers: HTTPStatus.CONFLICT,
     NotPresent: HTTPStatus.CONFLICT,
     WrongRequest: HTTPStatus.BAD_REQUEST,
+    NameRefused: HTTPStatus.BAD_REQUEST,
     SessionNotEnded: HTTPStatus.CONFLICT,
     NoAnalysis: HTTPStatus.NOT_FOUND,
     AnalysisNotFailed: HTTPStatus.CONFLICT,
@@ -72,6 +75,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     NoSuchSpace: HTTPStatus.BAD_REQUEST,
     NoSuchParticipant: HTTPStatus.NOT_FOUND,
     IdentityTaken: HTTPStatus.CONFLICT,
+    SessionFull: HTTPStatus.CONFLICT,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     DeletingRefused: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRooms: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -150,6 +154,10 @@ async def problems(
         return answer
     except ConnectionError:
         return web.Response(status=400)  # the client has gone: this reaches no one
+    except web.RequestPayloadError:
+        return problem(400, "Invalid request", "the body is not encoded as its headers say")
     except Exception:
         log.exception("request failed", extra={"method": request.method, "path": request.path})
+        if request.writer.output_size and request.transport is not None:
+            request.transport.abort()  # an answer has begun, or a WebSocket: a second head would be read as its content
         return problem(500, "Internal error", "the gateway failed; its log has the details")

@@ -10,13 +10,16 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from gateway import names
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
+from gateway.api.sessions import caller_of
 from gateway.api.web import json_answer, read_body
 from gateway.live import credentials
 from gateway.live.credentials import Access, Forbidden
+from gateway.sessions.domain.access import What
+from gateway.sessions.usecases.admission import Admission
 from gateway.transcription.usecases.host import Hosts
-from gateway.transcription.usecases.watch import Watching
 
 _SLUG = Parameter("slug", "path", "the session's slug")
 
@@ -37,7 +40,7 @@ class HostApi:
     """`check`: what a credential proves."""
 
     hosts: Hosts
-    watching: Watching
+    admission: Admission
     check: Callable[[str | None], Awaitable[Access]]
 
     def routes(self) -> list[Route]:
@@ -47,22 +50,22 @@ class HostApi:
                   "Make a participant the host of a transcription that is fed by browsers",
                   credential="watch", body=HostBody, needs_body=False, parameters=(_SLUG,),
                   answers={200: HostView, 400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem,
-                           413: Problem, 503: Problem}, tag="sessions"),
+                           413: Problem, 503: Problem}, tag="sessions", audit="host"),
         ]  # fmt: skip
 
     async def appoint(self, request: web.Request) -> web.Response:
-        """`POST /api/sessions/{slug}/transcription/host`, for any credential of the session. 200 with the host.
+        """`POST /api/sessions/{slug}/transcription/host`, for participants, creator and services: 200 with the host.
 
         409 when the transcription is not fed by browsers, or the participant is not present.
         """
         access = await self.check(credentials.bearer(request.headers.get("Authorization", "")))
-        watched = await self.watching.session(request.match_info["slug"])
-        access.check_session(watched.slug, watched.space_id)
+        session = await self.admission.session(caller_of(access), request.match_info["slug"], What.CHANGE_HOST)
         body = await read_body(request, HostBody, default=b"{}")
+        identity = names.identity(body.identity)
         if access.room is not None:
             # A LiveKit token is a guest's: it may make its own participant the host, and may hand over from it.
-            mine = body.identity or await self.hosts.current(watched.slug)
+            mine = identity or await self.hosts.current(session.slug)
             if mine != access.subject:
                 raise Forbidden("a LiveKit token makes its own participant the host, or hands over when it is")
-        person = await self.hosts.appoint(watched.slug, body.identity)
+        person = await self.hosts.appoint(session.slug, identity)
         return json_answer(HostView(person.identity, person.name))

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
+from gateway.api.web import read_body
 from gateway.errors import WrongRequest
 from gateway.transcription.domain.limits import Limits, Overrides
 from gateway.transcription.usecases.limits import LimitKeeper, SpaceView
@@ -60,7 +61,8 @@ class LimitsApi:
                   parameters=(_SPACE,), answers={200: SpaceLimitsView, **problems}, tag="limits"),
             Route("PUT", "/api/spaces/{id}/limits", self.change, "Give a space limits of its own; running "
                   "transcriptions notice within seconds", body=SpaceLimitsBody, parameters=(_SPACE,),
-                  answers={200: SpaceLimitsView, 413: Problem, **problems}, tag="limits"),
+                  answers={200: SpaceLimitsView, 413: Problem, **problems}, tag="limits",
+                  audit="limits"),
         ]  # fmt: skip
 
     async def show(self, request: web.Request) -> web.Response:
@@ -71,10 +73,7 @@ class LimitsApi:
     async def change(self, request: web.Request) -> web.Response:
         """`PUT /api/spaces/{id}/limits`: replaces the space's own limits as a whole; 200 with what is in force now."""
         space_id = _space(request)
-        try:
-            body = msgspec.json.decode(await request.read() or b"null", type=SpaceLimitsBody)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise WrongRequest(f"the request does not fit: {error}") from None
+        body = await read_body(request, SpaceLimitsBody)
         return _answer(space_id, await self.keeper.set_space(space_id, Overrides(**_fields(body))))
 
 

@@ -29,6 +29,7 @@ class Route:
     `credential`: "service" (a service token), "watch" (anything the stream accepts), "user" (that too, in the header),
     "guest" (the same or none at all), "livekit" (a LiveKit server's signature) or None. The handler checks all but the
     first.
+    `audit`: under which word a success is kept in the audit log; empty: it is not.
     `answers`: status → type of the body, or None for none. `files`: other media types that 200 may have.
     """
 
@@ -43,6 +44,7 @@ class Route:
     files: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     tag: str = "transcription"
+    audit: str = ""
 
 
 def document(routes: Iterable[Route], version: str, server: str) -> dict[str, Any]:
@@ -141,5 +143,5 @@ def _answer(status: int, kind: type | None) -> dict[str, Any]:
 
 
 def _camel(path: str) -> str:
-    parts = path.replace("{", "").replace("}", "").replace(".", "/").split("/")
+    parts = path.replace("{", "").replace("}", "").replace(".", "/").replace("-", "/").split("/")
     return "".join(part[:1].upper() + part[1:] for part in parts if part)

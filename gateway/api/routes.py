@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final
@@ -11,9 +10,11 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from gateway import names
 from gateway.api import schemas, views
+from gateway.api.audit import KEY_READ
 from gateway.api.errors import Problem
-from gateway.api.openapi import Parameter, Route, document
+from gateway.api.openapi import Handler, Parameter, Route, document
 from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.archive import export
 from gateway.archive.document import Document
@@ -23,7 +24,6 @@ from gateway.live import credentials
 from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
-from gateway.transcription.domain.errors import NeverStarted
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
@@ -31,12 +31,15 @@ from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.speech import Transcriber
-from gateway.transcription.usecases.transcriptions import Transcriptions
+from gateway.transcription.usecases.transcriptions import Seen, Transcriptions
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
+REFUSAL: Final = Parameter(
+    "refusal", "query", "close: refused by a close code, as pages are, since a WebSocket hides HTTP"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class Api:
     hub: Hub
     endpoint: LiveEndpoint
     audio: AudioEndpoint
-    secrets: credentials.Secrets
+    secrets: Callable[[], credentials.Secrets]
     ready: Callable[[], Awaitable[list[str]]]
     metrics: Callable[[], bytes] | None
     public_url: Callable[[], str]
@@ -59,6 +62,8 @@ class Api:
     document: Callable[[str], Awaitable[bytes | None]]
     more: tuple[Route, ...] = ()
     """Operations whose handlers live in modules of their own."""
+    noted: Callable[[Route, Handler], Handler] | None = None
+    """Makes a handler whose successes go into the audit log."""
 
     def routes(self) -> list[Route]:
         """Everything this API answers, as the document tells it."""
@@ -66,10 +71,10 @@ class Api:
         own = [
             Route("POST", "/api/transcription/start", self.start, "Start a transcription; idempotent per session",
                   body=schemas.StartBody, answers={201: schemas.StartAnswer, 200: schemas.StartAnswer, 400: problem,
-                  402: problem, 404: problem, 409: problem, 413: problem, 429: problem, 503: problem}),
+                  402: problem, 404: problem, 409: problem, 413: problem, 429: problem, 503: problem}, audit="start"),
             Route("POST", "/api/transcription/stop", self.stop, "Drain, then stop; idempotent",
                   body=schemas.StopBody, answers={200: schemas.StopAnswer, 202: schemas.StopAnswer, 400: problem,
-                  404: problem, 413: problem, 503: problem}),
+                  404: problem, 413: problem, 503: problem}, audit="stop"),
             Route("GET", "/api/transcription", self.running, "Every transcription that is not stopped",
                   answers={200: schemas.TranscriptionList, 503: problem}),
             Route("GET", "/api/transcription/{slug}", self.show, "State, tracks, lag and health of one",
@@ -82,11 +87,12 @@ class Api:
                             {"type": "string", "enum": list(export.CONTENT_TYPES), "default": "json"}),
                   Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)")),
                   answers={200: schemas.Transcript, 400: problem, 403: problem, 404: problem, 406: problem,
-                           503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions"),
+                           503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions",
+                  audit="export"),
             Route("GET", "/api/sessions/{slug}/document", self.finalised, "The whole transcript of a session that has "
                   "ended, as it is kept in the blob store (docs/transcript-document.schema.json)",
                   credential="watch", parameters=(SLUG,),
-                  answers={200: Document, 403: problem, 404: problem, 503: problem}, tag="sessions"),
+                  answers={200: Document, 403: problem, 404: problem, 503: problem}, tag="sessions", audit="export"),
             Route("GET", "/api/realtime/transcribe", self.endpoint.watch,
                   "The live stream: hello, finals with a gapless seq, partials, state, health; over WebSocket, or as "
                   "server-sent events with Accept: text/event-stream",
@@ -94,7 +100,7 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
-                  Parameter("token", "query", "the credential, where headers cannot be set"),
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
@@ -104,7 +110,7 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("identity", "query", "who speaks; by default whom the credential names"),
                   Parameter("name", "query", "the speaker's name, where the credential has none"),
-                  Parameter("token", "query", "the credential, where headers cannot be set")),
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL),
                   answers={101: None, 400: problem, 401: problem, 403: problem, 404: problem, 426: problem,
                   429: problem, 503: problem}, tag="live"),
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
@@ -124,6 +130,8 @@ class Api:
         """Route every operation. Those for services are guarded here; other handlers check the credential."""
         for route in self.routes():
             handler = route.handler
+            if route.audit and self.noted is not None:
+                handler = self.noted(route, handler)
             if route.credential == "service":
                 handler = self._service_only(handler)
             app.router.add_route(route.method, route.path, handler)
@@ -131,7 +139,7 @@ class Api:
     def _service_only(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
         async def guarded(request: web.Request) -> web.StreamResponse:
             token = credentials.bearer(request.headers.get("Authorization", ""))
-            if token is None or not credentials.is_service_token(token, self.secrets.service_tokens):
+            if token is None or not credentials.is_service_token(token, self.secrets().service_tokens):
                 raise credentials.CredentialRefused("a service token is needed")
             return await handler(request)
 
@@ -170,10 +178,11 @@ class Api:
                     region=body.region,
                 ),
                 cost_cap_usd=body.cost_cap_usd,
-                participant_identity=body.participant_identity,
-                participant_name=body.participant_name,
+                participant_identity=names.identity(body.participant_identity, "participantIdentity"),
+                participant_name=names.name(body.participant_name, "participantName"),
             )
         )
+        request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
     async def stop(self, request: web.Request) -> web.Response:
@@ -191,28 +200,26 @@ class Api:
     async def running(self, request: web.Request) -> web.Response:
         """`GET /api/transcription`, for services: 200 with those that are not stopped, on all replicas."""
         seen = await self.transcriptions.all_seen()
-        shown = []
-        for one in seen:
-            with suppress(SessionNotFound, NeverStarted):  # deleted since
-                shown.append(await self._view(one.record.slug))
-        return json_answer(schemas.TranscriptionList(shown))
+        shown = [self._view(one) for one in seen]
+        return json_answer(schemas.TranscriptionList(shown, views.database(seen)))
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET /api/transcription/{slug}`, for services: 200 with the session's last one; 404 when there was none."""
-        return json_answer(await self._view(request.match_info["slug"]))
+        return json_answer(self._view(await self.transcriptions.seen(request.match_info["slug"])))
 
-    async def _view(self, slug: str) -> schemas.TranscriptionView:
-        seen = await self.transcriptions.seen(slug)
-        used = await self.transcriptions.usage(slug)
-        engine = self.transcriber.engine
-        return views.transcription(seen, engine, self.hub.watching(slug), used, self.recorder.behind_s)
+    def _view(self, seen: Seen) -> schemas.TranscriptionView:
+        watchers = self.hub.watching(seen.record.slug)
+        return views.transcription(seen, self.transcriber.engine, watchers, self.recorder.behind_s)
 
     async def usage(self, request: web.Request) -> web.Response:
-        """`GET /api/transcription/{slug}/usage`, for services: 200 with rows, totals and the provider's bills; 404."""
+        """`GET /api/transcription/{slug}/usage`, for services: 200 with rows, totals and the provider's bills; 404.
+
+        `billing` is null while the database, which alone has it, does not answer.
+        """
         slug = request.match_info["slug"]
         seen = await self.transcriptions.seen(slug)
-        bills = await self.records.provider_sessions.bills(seen.record.id)
-        return json_answer(views.usage(seen.record, await self.transcriptions.usage(slug), bills))
+        used, bills = await self.transcriptions.usage(slug), await self.transcriptions.bills(seen)
+        return json_answer(views.usage(seen.record, used, bills))
 
     # --- sessions -----------------------------------------------------------------------------------------
 
@@ -263,7 +270,7 @@ class Api:
         session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
-        access.check_session(session.slug, session.space_id)
+        await self.endpoint.policy.admit(access, session.slug, session.space_id)
         return session
 
     async def _pages(self, session_id: str, first: Sequence[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
@@ -320,8 +327,8 @@ def _file_name(slug: str) -> str:
 def _spoken(seq: int, data: bytes) -> export.SpokenLine:
     said = msgspec.json.decode(data)
     words = tuple((word["text"], word["startMs"], word["endMs"]) for word in said.get("words", ()))
-    speaker = said.get("participantName") or said.get("participantIdentity")
-    return export.SpokenLine(seq, speaker, said["text"], said["startMs"], said["endMs"], words)
+    name, identity = said.get("participantName"), said.get("participantIdentity")
+    return export.SpokenLine(seq, name or identity, said["text"], said["startMs"], said["endMs"], words, identity)
 
 
 async def _write_json(

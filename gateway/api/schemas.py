@@ -181,6 +181,10 @@ class HealthView(msgspec.Struct):
     reasons: list[str]
 
 
+DatabaseState = Literal["ok", "unavailable"]
+"""`unavailable`: it did not answer in time, so that this is what the replica itself knows."""
+
+
 class TranscriptionView(msgspec.Struct, rename="camel"):
     """`tracks`, `health` and `lag` are known only to the replica that runs it."""
 
@@ -203,10 +207,14 @@ class TranscriptionView(msgspec.Struct, rename="camel"):
     health: HealthView
     lag: dict[str, float]
     tracks: list[TrackView]
+    database: DatabaseState
 
 
 class TranscriptionList(msgspec.Struct):
+    """While `database` is unavailable, only those that run on the replica that answers."""
+
     transcriptions: list[TranscriptionView]
+    database: DatabaseState
 
 
 class Ready(msgspec.Struct, rename="camel"):

@@ -32,7 +32,7 @@ class SessionCreated(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class SessionView(msgspec.Struct, rename="camel"):
-    """`status`: CREATED, LIVE, ENDED, EXPIRED."""
+    """`status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join."""
 
     id: str
     slug: str
@@ -47,6 +47,7 @@ class SessionView(msgspec.Struct, rename="camel"):
     raw_transcript_blob_url: str | None
     raw_transcript_size_bytes: int | None
     raw_transcript_ready_at: Moment | None
+    require_join_token: bool
 
 
 class SessionList(msgspec.Struct):
@@ -61,6 +62,12 @@ class Deleted(msgspec.Struct):
 
 class Ended(msgspec.Struct):
     status: Literal["ok"] = "ok"
+
+
+class JoinTokenView(msgspec.Struct, rename="camel"):
+    """Told this once."""
+
+    join_token: str
 
 
 class RoomPassView(msgspec.Struct):
@@ -116,6 +123,12 @@ class SegmentBody(msgspec.Struct, rename="camel"):
     ended_at: Annotated[datetime, Meta(tz=True)] | None = None
     participant_identity: Identity | None = None
     language: Language | None = None
+
+    def __post_init__(self) -> None:
+        for moment in (self.started_at, self.ended_at):
+            # At the ends of the calendar no time zone can be converted; what was said was said in between.
+            if moment is not None and not 1970 <= moment.year <= 2199:
+                raise ValueError("a time must lie in the years 1970 to 2199")
 
 
 class SegmentView(msgspec.Struct, rename="camel"):

@@ -8,8 +8,10 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway import names
 from gateway.api import session_schemas as schemas
 from gateway.api import views
+from gateway.api.audit import KEY_READ
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import StartAnswer
@@ -62,16 +64,22 @@ class SessionsApi:
                   answers={200: schemas.SessionView, **base}, tag=tag),
             Route("DELETE", "/api/sessions/{slug}", self.delete, "Delete a session and all that belongs to it; billing "
                   "records are kept elsewhere", credential="user", parameters=(SLUG,),
-                  answers={200: schemas.Deleted, **base}, tag=tag),
+                  answers={200: schemas.Deleted, **base}, tag=tag, audit="delete"),
             Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
                   "stopped, its transcript written as a document, its analysis scheduled; idempotent",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag),
+                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag,
+                  audit="end"),
             Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
                   credential="guest", parameters=(SLUG,
                   Parameter("identity", "query", "name in the room; needed unless the credential says it", _WORD),
                   Parameter("name", "query", "name to be shown", _WORD),
-                  Parameter("joinToken", "query", "for guests, where the session requires it", _WORD)),
+                  Parameter("joinToken", "query", "for guests, where the session requires it", _WORD),
+                  Parameter("for", "query", "audio: a token for this gateway's own audio and captions, with the "
+                            "audio WebSocket's url; needs no LiveKit server")),
                   answers={200: schemas.RoomPassView, **base, 409: problem, 429: problem}, tag=tag),
+            Route("POST", "/api/sessions/{slug}/join-token", self.renew_join_token, "A new join token, which guests "
+                  "must show from now on; former ones are good no more", credential="user", parameters=(SLUG,),
+                  answers={200: schemas.JoinTokenView, **base, 409: problem}, tag=tag, audit="join token"),
             Route("POST", "/api/sessions/{slug}/participants/join", self.join, "A participant is in the room; the "
                   "first join makes the session LIVE and begins its transcription", credential="guest",
                   parameters=(SLUG,), body=schemas.JoinBody, needs_body=False,
@@ -85,9 +93,10 @@ class SessionsApi:
             Route("POST", "/api/sessions/{slug}/transcription/start", self.transcribe, "Start transcribing a session "
                   "that is live; idempotent", credential="user", parameters=(SLUG,), body=schemas.SessionStartBody,
                   needs_body=False, answers={200: StartAnswer, 201: StartAnswer, **written, 402: problem, 409: problem,
-                                             429: problem}, tag=tag),
+                                             429: problem}, tag=tag, audit="start"),
             Route("GET", "/api/sessions/{slug}/segments", self.segments, "What was said, as the app's table has it",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.SegmentList, **base}, tag=tag),
+                  credential="user", parameters=(SLUG,), answers={200: schemas.SegmentList, **base}, tag=tag,
+                  audit="export"),
             Route("POST", "/api/sessions/{slug}/segments", self.append, "Add or change one utterance that no "
                   "transcription of ours has heard; a final is never undone", credential="user", parameters=(SLUG,),
                   body=schemas.SegmentBody, answers={200: schemas.SegmentView, **written}, tag=tag),
@@ -111,11 +120,23 @@ class SessionsApi:
         if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LISTED_MOST):
             raise WrongRequest(f"limit must be a whole number from 1 to {LISTED_MOST}")
         found = await self.sessions.listed(caller, _word(request, "spaceId"), int(limit), _word(request, "before"))
-        return json_answer(schemas.SessionList([views.session(one) for one in found]))
+        closed = await self.sessions.require_join_token(found)
+        return json_answer(schemas.SessionList([views.session(one, one.id in closed) for one in found]))
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET /api/sessions/{slug}`, for all who belong to the session: 200."""
-        return json_answer(views.session(await self.sessions.get(await self._known(request), _slug(request))))
+        found = await self.sessions.get(await self._known(request), _slug(request))
+        return json_answer(views.session(found, bool(await self.sessions.require_join_token([found]))))
+
+    async def renew_join_token(self, request: web.Request) -> web.Response:
+        """`POST …/join-token`, for the creator and services: 200 with the new one, told this once; 409 once it is over.
+
+        Former ones are good no more, and a session that needed none needs one from now on.
+        """
+        token = await self.sessions.renew_join_token(await self._known(request), _slug(request))
+        answer = json_answer(schemas.JoinTokenView(token))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
 
     async def delete(self, request: web.Request) -> web.Response:
         """`DELETE /api/sessions/{slug}`, for the creator and services: 200 once all of it is gone, else 503."""
@@ -135,7 +156,9 @@ class SessionsApi:
         caller = await self._caller(request)
         await self.rates.join(caller, self._address(request))
         identity, name, join_token = (_word(request, key) for key in ("identity", "name", "joinToken"))
-        found = await self.sessions.room_pass(caller, _slug(request), identity, name, join_token)
+        for_audio = request.query.get("for") == "audio"
+        slug = _slug(request)
+        found = await self.sessions.room_pass(caller, slug, identity, name, join_token, for_audio=for_audio)
         answer = json_answer(schemas.RoomPassView(found.token, found.url, found.room))
         answer.headers["Cache-Control"] = "no-store"
         return answer
@@ -172,6 +195,7 @@ class SessionsApi:
         caller = await self._known(request)
         body, warnings = await read_body_warned(request, schemas.SessionStartBody, default=b"{}")
         begun = await self.sessions.transcribe(caller, _slug(request), body.source)
+        request[KEY_READ] = begun.ingest is not None and begun.ingest.stream_key is not None
         return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
 
     async def segments(self, request: web.Request) -> web.Response:
@@ -190,7 +214,7 @@ class SessionsApi:
             body.is_final,
             body.started_at,
             body.ended_at,
-            body.participant_identity,
+            names.identity(body.participant_identity, "participantIdentity"),
         )
         return json_answer(views.segment(await self.transcripts.append(caller, _slug(request), segment)))
 
@@ -221,7 +245,7 @@ def caller_of(access: credentials.Access) -> Caller:
     if not access.subject:
         raise credentials.CredentialRefused("the token has no sub")
     if access.room is not None:
-        return Caller(Kind.ROOM, access.subject, room=access.room)
+        return Caller(Kind.ROOM, access.subject, room=access.room, bearer=access.bearer)
     return Caller(Kind.USER, access.subject, access.spaces or frozenset(), access.active_space)
 
 

@@ -66,7 +66,7 @@ def _ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
     return schemas.IngestView(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url)
 
 
-def session(found: VideoSession) -> session_schemas.SessionView:
+def session(found: VideoSession, require_join_token: bool) -> session_schemas.SessionView:
     """The app's row without its secrets."""
     return session_schemas.SessionView(
         id=found.id,
@@ -82,6 +82,7 @@ def session(found: VideoSession) -> session_schemas.SessionView:
         raw_transcript_blob_url=found.raw_transcript_blob_url,
         raw_transcript_size_bytes=found.raw_transcript_size_bytes,
         raw_transcript_ready_at=_moment(found.raw_transcript_ready_at),
+        require_join_token=require_join_token,
     )
 
 
@@ -201,9 +202,12 @@ def _gate(mode: str) -> schemas.Gate:
             return "off"
 
 
-def transcription(
-    seen: Seen, engine: str, watchers: int, used: Sequence[Usage], behind_s: float
-) -> schemas.TranscriptionView:
+def database(seen: Sequence[Seen]) -> schemas.DatabaseState:
+    """Whether what is shown is the database's."""
+    return "ok" if all(one.is_stored for one in seen) else "unavailable"
+
+
+def transcription(seen: Seen, engine: str, watchers: int, behind_s: float) -> schemas.TranscriptionView:
     """`watchers`: on this replica. `behind_s`: for how long the database has not had everything.
 
     Of a transcription that does not run here tracks and lag are empty, and the state is the database's.
@@ -222,18 +226,19 @@ def transcription(
         stopped_at=None if record.stopped_at is None else timestamp(record.stopped_at),
         reason=record.stop_reason if run is None else run.reason,
         finals_complete=record.finals_complete,
-        finals=sum(one.final_transcripts for one in used),
-        partials=sum(one.partial_transcripts for one in used),
+        finals=seen.figures.finals,
+        partials=seen.figures.partials,
         last_seq=run.last_seq if run is not None else record.last_seq,
         watchers=watchers,
         lost_audio_seconds=round(run.counts.lost_audio_s, 3) if run is not None else 0.0,
-        cost=round(sum(one.total_cost for one in used), 6),
+        cost=seen.figures.cost,
         health=schemas.HealthView("degraded" if reasons else "ok", reasons),
         lag={
             "providerSeconds": round(max((live.link.backlog_s for live in run.tracks), default=0.0), 3) if run else 0.0,
             "databaseSeconds": round(behind_s, 3) if run else 0.0,
         },
         tracks=[_track(live) for live in run.tracks] if run is not None else [],
+        database=database([seen]),
     )
 
 

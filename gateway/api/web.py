@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gateway.api.warnings import warnings
 from gateway.errors import WrongRequest
+from gateway.reading import NotJson, read_json
 
 log = logging.getLogger("gateway.access")
 T = TypeVar("T")
@@ -23,19 +24,19 @@ async def read_body(request: web.Request, kind: type[T], *, default: bytes = b"n
     Raises: WrongRequest with what is wrong where; HTTPRequestEntityTooLarge above the application's limit.
     """
     try:
-        return msgspec.json.decode(await request.read() or default, type=kind)
-    except msgspec.ValidationError as error:
-        raise WrongRequest(f"the request does not fit: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WrongRequest(f"the body is not JSON: {error}") from None
+        return read_json(await request.read() or default, kind)
+    except NotJson as error:
+        raise WrongRequest(
+            f"the request does not fit: {error}" if error.misfits else f"the body is not JSON: {error}"
+        ) from None
 
 
 async def read_body_warned(request: web.Request, kind: type[T], *, default: bytes = b"null") -> tuple[T, list[str]]:
     """As `read_body`, with what to tell about fields that nothing reads."""
     body = await read_body(request, kind, default=default)
     try:
-        told = msgspec.json.decode(await request.read() or default)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        told = read_json(await request.read() or default)
+    except NotJson:
         return body, []  # such a field holds what is no JSON value, 1e999 for example
     return body, warnings(told, body)
 

@@ -10,7 +10,9 @@ from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
 from gateway.analysis.chat import open_chat
 from gateway.app.analysis import chat_options
 from gateway.app.database import CONNECT_S
+from gateway.app.files import judge, open_files
 from gateway.app.livekit import open_livekit_server
+from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import open_control
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.settings import Settings
@@ -19,7 +21,7 @@ from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from storage.redis.throttle import RedisAway, open_throttle
-from stt.errors import SttError
+from stt.errors import ProviderUnavailable, SttError
 from stt.gladia.client import Provider, ProviderOptions
 
 Finding = tuple[bool, str]
@@ -29,6 +31,7 @@ Finding = tuple[bool, str]
 async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
     """(part, whether it works, what to know or do), one after the other. No text holds a secret."""
     yield "settings", True, f"engine {settings.engine}, data in {settings.data_dir}"
+    yield "open files", *judge(settings, open_files())
     yield "database", *await _database(settings)
     if settings.redis_url:
         yield "Redis", *await _redis(settings.redis_url)
@@ -79,6 +82,9 @@ async def _provider(settings: Settings) -> Finding:
     async with Provider(ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url)) as provider:
         try:
             await provider.check()
+        except ProviderUnavailable as error:
+            told = str(error).removesuffix("; trying again")
+            return False, f"{told}; check GLADIA_API_URL ({settings.gladia_api_url}) and the network"
         except SttError as error:
             return False, str(error)
     return True, f"{settings.gladia_api_url} accepts the key"
@@ -95,7 +101,7 @@ async def _analysis(settings: Settings) -> Finding:
 
 
 async def _livekit(settings: Settings) -> Finding:
-    async with open_livekit_server(settings) as livekit:
+    async with open_livekit_server(settings, HeldSecrets(settings)) as livekit:
         if livekit is None:
             return True, "not configured"
         try:
@@ -105,7 +111,7 @@ async def _livekit(settings: Settings) -> Finding:
 
 
 async def _other_gateway(settings: Settings) -> Finding:
-    async with open_control(settings) as control:
+    async with open_control(settings, HeldSecrets(settings)) as control:
         try:
             await control.check()
         except (ControlUnavailable, ControlRefused) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,11 +13,14 @@ from gateway.analysis.analysts import OfflineAnalyst
 from gateway.analysis.queue import PostgresAnalyses
 from gateway.app.addresses import Addresses
 from gateway.app.database import CONNECT_S, database_url, open_database
-from gateway.app.failures import StartFailed, start_failures
+from gateway.app.failures import binding, start_failures
+from gateway.app.files import divide, open_files
 from gateway.app.replica import Replica
+from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_sessions
 from gateway.app.system_clock import SystemClock
 from gateway.archive.retention import RetentionRefused
+from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.outage import RecordsUnavailable
 from gateway.sessions.infra.local_control import NoControl
@@ -49,6 +53,8 @@ async def maintain(settings: Settings) -> dict[str, int]:
         async with open_database(settings, failed, allow_gateway_ddl=False) as database:
             replica = Replica(
                 settings,
+                divide(settings, open_files()),
+                HeldSecrets(settings),
                 SystemClock(),
                 Addresses(settings.public_url, settings.http_port),
                 database.pool,
@@ -82,7 +88,9 @@ async def open_speech_server(args: argparse.Namespace, faults: bytes | None) -> 
     options = LocalOptions(
         host=args.host,
         port=args.port,
-        api_key=args.api_key,
+        api_key=args.api_key or os.environ.get("GLADIA_API_KEY", "").strip() or None,
+        allowed_origins=tuple(args.allow_origin),
+        private_callbacks=args.private_callbacks,
         engine=args.engine,
         workers=args.workers,
         max_sessions=args.max_sessions,
@@ -90,6 +98,6 @@ async def open_speech_server(args: argparse.Namespace, faults: bytes | None) -> 
         fault_control=faults is not None,
     )
     async with AsyncExitStack() as rooms:
-        with start_failures():
+        with start_failures(), binding(args.host, args.port, "--port"):
             server = await rooms.enter_async_context(LocalServer(options))
         yield server.url

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gateway.errors import StartFailed
 from gateway.transcription.infra.instance import FolderInUse
 from gateway.transcription.usecases.journal import JournalTrouble
 from ingest.errors import IngestError
@@ -12,10 +14,6 @@ from storage.postgres.errors import StorageError
 from storage.postgres.url import BadDatabaseUrl
 from storage.redis.url import BadRedisUrl
 from stt.errors import SttError
-
-
-class StartFailed(Exception):
-    """A part that is needed cannot be had; the text says which and what to do."""
 
 
 @contextmanager
@@ -31,4 +29,16 @@ def start_failures() -> Iterator[None]:
     except (FolderInUse, JournalTrouble) as error:
         raise StartFailed(str(error)) from error
     except OSError as error:
-        raise StartFailed(f"cannot listen: {error.strerror or error}; free the port, or choose another one") from error
+        raise StartFailed(f"a file or address cannot be had: {error}; free it, or choose another one") from error
+
+
+@contextmanager
+def binding(host: str, port: int, setting: str) -> Iterator[None]:
+    """For the call that binds a port. `setting`: where another one is chosen. Raises: StartFailed."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise StartFailed(
+            f"cannot listen on {host}:{port}: {why}; stop what uses it, or choose another one with {setting}"
+        ) from error

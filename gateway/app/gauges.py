@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.analysis.analyse import Analyses
+    from gateway.app.listener import Listener
     from gateway.app.provider import Slots
     from gateway.app.relay import Relay
     from gateway.app.sessions import RateLimits
@@ -54,7 +55,13 @@ def gateway_metrics(wings: Wings) -> Metrics:
     provider_gauges(metrics, wings.speech.provider, wings.speech.slots)
     provider_upkeep_gauges(metrics, transcription.sweeper.counts, transcription.erasure.counts)
     document_gauges(metrics, sessions.finaliser, sessions.retention)
+    metrics.counter("audit_lost", "Audit rows that are in the log alone", plain(lambda: sessions.audit.lost))
     sessions_gauges(metrics, sessions.module, wings.limits)
+    listener_gauges(metrics, wings.listener, transcription.rtmp)
+    held = wings.replica.secrets
+    metrics.counter(
+        "secret_rotations", "Times that secrets were read again and differed", plain(lambda: held.rotations)
+    )
     return metrics
 
 
@@ -152,6 +159,18 @@ def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
     )
 
 
+def listener_gauges(metrics: Metrics, listener: Listener, rtmp: RtmpServer) -> None:
+    """Connections that were not let in, or took too long."""
+    http, counts = listener.admittance, listener.counts
+    metrics.gauge("http_connections", "HTTP connections, WebSockets among them", plain(lambda: http.open))
+    metrics.counter("http_refused", "HTTP connections refused, by the limit", by("limit", http.counts.refused.items))
+    metrics.counter("http_evicted", "Waiting HTTP connections closed for others", plain(lambda: http.counts.evicted))
+    metrics.counter("http_late", "HTTP connections closed for a late head or body", by("part", counts.late.items))
+    metrics.counter("http_malformed", "Requests that were no HTTP", by("part", counts.malformed.items))
+    metrics.counter("rtmp_refused", "RTMP connections refused", plain(lambda: rtmp.counters.refused_connections))
+    metrics.counter("rtmp_evicted", "RTMP connections closed for others", plain(lambda: rtmp.counters.evicted))
+
+
 def voice_gauges(metrics: Metrics, voice: Voice) -> None:
     """What the voice-activity gate has heard and withheld, over all tracks; seconds of audio at 16 kHz."""
     metrics.counter("audio_heard_seconds", "Audio that came in", plain(lambda: voice.counts.heard / 16_000))
@@ -209,6 +228,14 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
 def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
     """The account at the speech provider: its circuit breaker, and sessions and slots in use."""
     shared = slots.shared
+    metrics.counter(
+        "provider_complaints", "Errors that the provider has reported, by kind", by("kind", provider.complaints.items)
+    )
+    metrics.counter(
+        "provider_messages_unusable",
+        "Messages of the provider that could not be used, by type",
+        by("kind", provider.unusable.items),
+    )
     metrics.gauge(
         "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
     )

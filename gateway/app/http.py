@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
 from gateway.api.analysis import AnalysisApi
+from gateway.api.audit import AuditApi
 from gateway.api.errors import problems
 from gateway.api.host import HostApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
-from gateway.api.web import CrossOrigin, access_log, no_server_header
+from gateway.api.web import CrossOrigin, no_server_header
+from gateway.app.admittance import Caps
 from gateway.app.gauges import gateway_metrics
+from gateway.app.listener import Listener, listening
 from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
 from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
-from gateway.sessions.usecases.attendees import Attendees
+from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
 from storage.postgres.pool import Database
 
@@ -31,16 +35,24 @@ from storage.postgres.pool import Database
 async def open_http(wings: Wings) -> AsyncIterator[None]:
     """Connections are taken until the end of the block; there senders and watchers are told to come back (4000).
 
-    From the start of the block the gateway's own addresses hold the port that was bound. Raises: OSError.
+    From the start of the block the gateway's own addresses hold the port that was bound. Raises: StartFailed.
     """
     settings, live = wings.replica.settings, wings.live
     metrics = gateway_metrics(wings)
     async with AsyncExitStack() as listeners:
         app = _application(wings, _api(wings, metrics))
-        port = await listeners.enter_async_context(_listening(app, settings.http_host, settings.http_port))
+        listener = wings.listener
+        port = await listeners.enter_async_context(listening(app, listener))
         if settings.metrics_port:
             page = _metrics_page(metrics)
-            await listeners.enter_async_context(_listening(page, settings.http_host, settings.metrics_port))
+            options = replace(
+                listener.options,
+                port=settings.metrics_port,
+                setting="GATEWAY_METRICS_PORT",
+                caps=Caps(64, 64),
+                backlog=64,
+            )
+            await listeners.enter_async_context(listening(page, Listener(options)))
         wings.replica.addresses.http_bound(port)
         listeners.push_async_callback(live.endpoint.close)
         listeners.push_async_callback(live.audio.close)
@@ -48,7 +60,8 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
 
 
 def _api(wings: Wings, metrics: Metrics) -> Api:
-    transcription, live = wings.transcription, wings.live
+    transcription, live, proxies = wings.transcription, wings.live, wings.replica.settings.trusted_proxies
+    audit = AuditApi(wings.sessions.audit, live.check_credential, proxies)
     return Api(
         transcriptions=transcription.transcriptions,
         records=transcription.records,
@@ -58,13 +71,14 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         hub=wings.hub,
         endpoint=live.endpoint,
         audio=live.audio,
-        secrets=live.secrets,
+        secrets=wings.replica.secrets.credentials,
         ready=_readiness(transcription, wings.replica.database),
         metrics=None if wings.replica.settings.metrics_port else metrics.text,
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
         document=wings.sessions.finaliser.document,
-        more=_more_routes(wings),
+        more=(*_more_routes(wings), *audit.routes()),
+        noted=audit.noted,
     )
 
 
@@ -76,7 +90,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
     return (
         *sessions.routes(),
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
-        *HostApi(transcription.hosts, live.watching, check).routes(),
+        *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
     )
 
@@ -104,10 +118,11 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
         if transcription.livekit is None:
             raise WebhookRefused("this gateway has no LiveKit server; set LIVEKIT_URL and its keys")
         event = transcription.livekit.webhook(body, authorization)
+        seen = Seen(event.identity, event.name, event.is_exact, event.bearer, event.sid, event.joined_ms)
         if event.of_person and event.kind == "participant_joined":
-            await attendees.came(event.room, event.identity, event.name)
+            await attendees.came(event.room, seen)
         elif event.of_person and event.kind == "participant_left":
-            await attendees.went(event.room, event.identity)
+            await attendees.went(event.room, seen)
         if transcription.attendance is not None:
             await transcription.attendance.told(event)
 
@@ -131,16 +146,3 @@ def _metrics_page(metrics: Metrics) -> web.Application:
     app = web.Application()
     app.router.add_get("/metrics", scrape)
     return app
-
-
-@asynccontextmanager
-async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Yields the port, which the system has chosen where 0 is asked for. Raises: OSError."""
-    runner = web.AppRunner(app, access_log_class=access_log(), shutdown_timeout=5.0, handle_signals=False)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, backlog=4096).start()
-        bound: int = runner.addresses[0][1]
-        yield bound
-    finally:
-        await runner.cleanup()

@@ -6,15 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.api.sessions import caller_of
 from gateway.app.replica import Replica
 from gateway.app.transcription import TranscriptionWing
+from gateway.errors import SessionNotFound
 from gateway.live.audio import AudioEndpoint, AudioOptions
-from gateway.live.credentials import NO_KEYS, Access, Secrets, check
+from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.foreign import Foreign
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
 from gateway.live.slots import Limits
+from gateway.sessions.domain.access import What
+from gateway.sessions.domain.errors import Denied
+from gateway.sessions.infra.repositories import PostgresParticipants, PostgresSessions
+from gateway.sessions.usecases.admission import Admission
 from gateway.transcription.usecases.feed import Feeding
 from gateway.transcription.usecases.watch import Watching
 
@@ -26,7 +32,6 @@ CheckCredential = Callable[[str | None], Awaitable[Access]]
 class LiveWing:
     """`check_credential` says what a token allows, over every kind of token that this gateway takes."""
 
-    secrets: Secrets
     check_credential: CheckCredential
     watching: Watching
     endpoint: LiveEndpoint
@@ -39,20 +44,37 @@ async def open_live(
 ) -> AsyncIterator[LiveWing]:
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
-    secrets = Secrets(settings.api_tokens, settings.jwt_secret, settings.livekit_api_key, settings.livekit_api_secret)
     async with _open_key_ring(settings.jwks_url) as key_ring:
 
         async def check_credential(token: str | None) -> Access:
-            return check(token, secrets, await key_ring.keys_for(token) if key_ring else NO_KEYS)
+            return check(token, replica.secrets.credentials(), await key_ring.keys_for(token) if key_ring else NO_KEYS)
 
         watchers = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
-        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies)
+        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
         feeding = Feeding(transcription.records, transcription.sources)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
-        yield LiveWing(secrets, check_credential, watching, endpoint, audio)
+        yield LiveWing(check_credential, watching, endpoint, audio)
+
+
+def _belongs(replica: Replica) -> Callable[[Access, str], Awaitable[bool]]:
+    """By the access table of the sessions module, which decides for every door."""
+    tables = replica.database, replica.clock
+    admission = Admission(
+        PostgresSessions(*tables, own_tables=replica.own_tables),
+        PostgresParticipants(*tables, own_tables=replica.own_tables),
+    )
+
+    async def belongs(access: Access, slug: str) -> bool:
+        try:
+            await admission.session(caller_of(access), slug, What.VIEW)
+        except (Denied, SessionNotFound, CredentialRefused):
+            return False
+        return True
+
+    return belongs
 
 
 @asynccontextmanager

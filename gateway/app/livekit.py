@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from gateway.app.secrets import HeldSecrets
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def open_livekit_server(settings: Settings) -> AsyncIterator[LivekitServer | None]:
+async def open_livekit_server(settings: Settings, held: HeldSecrets) -> AsyncIterator[LivekitServer | None]:
     """None without LIVEKIT_URL: the SDK takes half a second to load, which only those who use it pay.
 
     Nothing is asked of the server yet.
@@ -26,7 +27,7 @@ async def open_livekit_server(settings: Settings) -> AsyncIterator[LivekitServer
 
     options = LivekitOptions(
         settings.livekit_url,
-        Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
+        lambda: Keys(*held.livekit_keys()),
         screen_share=settings.livekit_screen_share,
         captions=settings.livekit_captions,
         empty_room_s=settings.empty_room_s,

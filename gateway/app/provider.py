@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.app.replica import Replica
-from gateway.settings import Settings
 from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
@@ -56,7 +55,7 @@ class ProviderWing:
 async def open_provider(replica: Replica, slots: Slots) -> AsyncIterator[ProviderWing]:
     """On leaving, provider sessions that are being ended are awaited. Raises: SttError, OSError."""
     settings = replica.settings
-    async with _engine(settings) as options, Provider(options, slots.shared) as provider:
+    async with _engine(replica) as options, Provider(options, slots.shared) as provider:
         voice = Voice(VoiceOptions(settings.vad_mode, settings.stt_endpointing_s + MARGIN_S, settings.stt_mute_s))
         transcriber = GladiaTranscriber(
             provider,
@@ -70,11 +69,13 @@ async def open_provider(replica: Replica, slots: Slots) -> AsyncIterator[Provide
 
 
 @asynccontextmanager
-async def _engine(settings: Settings) -> AsyncIterator[ProviderOptions]:
+async def _engine(replica: Replica) -> AsyncIterator[ProviderOptions]:
     """Gladia, or the offline recogniser behind the same protocol; the settings alone decide which."""
+    settings = replica.settings
     link = LinkOptions(idle_s=settings.stt_idle_s, trailing_silence_s=settings.stt_endpointing_s + MARGIN_S)
     if settings.engine == "gladia":
-        yield ProviderOptions(settings.gladia_api_key or "", settings.gladia_api_url, link=link)
+        key_now = replica.secrets.provider_key
+        yield ProviderOptions(key_now(), settings.gladia_api_url, link=link, key_now=key_now)
         return
     key = secrets.token_urlsafe(16)
     async with LocalServer(LocalOptions(api_key=key, engine=settings.engine)) as local:

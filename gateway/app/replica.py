@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from gateway.app.addresses import Addresses
 from gateway.app.database import open_database
-from gateway.app.failures import StartFailed
+from gateway.app.files import Files, divide, open_files
+from gateway.app.secrets import HeldSecrets
 from gateway.app.system_clock import SystemClock
+from gateway.errors import StartFailed
 from gateway.settings import Settings
 from gateway.transcription.infra.instance import FolderInUse, own_instance
 from storage.postgres.ownership import Ownership
@@ -26,6 +28,10 @@ class Replica:
     """This process, one of any number on the same database."""
 
     settings: Settings
+    files: Files
+    """What the limit of open files leaves to the listeners."""
+    secrets: HeldSecrets
+    """Read at each use; what the settings hold of them may be out of force."""
     clock: SystemClock
     addresses: Addresses
     database: Database
@@ -41,7 +47,7 @@ class Replica:
 
 
 @asynccontextmanager
-async def open_replica(settings: Settings, failed: asyncio.Future[None]) -> AsyncIterator[Replica]:
+async def open_replica(settings: Settings, held: HeldSecrets, failed: asyncio.Future[None]) -> AsyncIterator[Replica]:
     """The data folder locked, the database migrated and connected.
 
     `failed` ends, with the reason as its exception, when an embedded PostgreSQL ends by itself.
@@ -55,6 +61,8 @@ async def open_replica(settings: Settings, failed: asyncio.Future[None]) -> Asyn
                 log.info("database: applied migration %s", label)
             yield Replica(
                 settings,
+                divide(settings, open_files()),
+                held,
                 SystemClock(),
                 Addresses(settings.public_url, settings.http_port),
                 database.pool,

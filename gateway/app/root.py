@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.app.analysis import open_analyses
-from gateway.app.failures import StartFailed, start_failures
+from gateway.app.failures import start_failures
+from gateway.app.files import listener_options
+from gateway.app.listener import Listener
 from gateway.app.live import open_live
 from gateway.app.provider import open_provider, open_slots
 from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
 from gateway.app.running import stages
+from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
 from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.wings import Wings
+from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
@@ -46,19 +50,26 @@ class Gateway:
     engine: str
     failed: asyncio.Future[None]
     """Ends, with the reason as exception, when a part that cannot be restarted has died."""
+    read_secrets: Callable[[], None]
+    """Take what the files of secrets hold now."""
+
+    def check_alive(self) -> None:
+        """For after the shutdown: inside, a task group would wrap it. Raises: PartDied when that was its reason."""
+        if self.failed.done() and (error := self.failed.exception()) is not None:
+            raise PartDied(str(error)) from error
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None) -> AsyncIterator[Gateway]:
     """Everything that `gateway serve` runs. On leaving, live work is drained within GATEWAY_DRAIN_S.
 
-    Raises: StartFailed.
+    `env`: where secrets are read again when their files change; None: they stay. Raises: StartFailed.
     """
     failure: StartFailed | None = None
     async with AsyncExitStack() as rooms:
         try:
             with start_failures():
-                gateway = await _open(settings, rooms)
+                gateway = await _open(settings, HeldSecrets(settings, env), rooms)
         except StartFailed as error:
             failure = error  # raised when the rooms are closed: a task group would wrap it into a group
         else:
@@ -68,7 +79,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         raise failure
 
 
-async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
+async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) -> Gateway:
     """The order of opening; closing, and so draining, goes the other way round.
 
     Each part is entered by itself: inside a block that holds a TaskGroup, as `open_slots` does, the error of another
@@ -76,7 +87,7 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     """
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
-    replica = await enter(open_replica(settings, failed))
+    replica = await enter(open_replica(settings, held, failed))
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
@@ -86,12 +97,23 @@ async def _open(settings: Settings, rooms: AsyncExitStack) -> Gateway:
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))
-    wings = Wings(replica, hub, speech, transcription, relay, live, analyses, sessions, limits)
+    wings = Wings(
+        replica,
+        hub,
+        speech,
+        transcription,
+        relay,
+        live,
+        analyses,
+        sessions,
+        limits,
+        Listener(listener_options(settings, replica.files)),
+    )
     for stage in stages(wings):
         await enter(stage)
     http_url, rtmp_url = replica.addresses.http_url(), replica.addresses.rtmp_base()
     log.info("gateway ready", extra={"http": http_url, "rtmp": rtmp_url, "engine": settings.engine})
-    return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed)
+    return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed, held.read_again)
 
 
 def _transcribing(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Transcribing:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from gateway.app.failures import binding
 from gateway.app.http import open_http
 from gateway.app.wings import Wings
 from gateway.garbage import collect_garbage
@@ -37,7 +38,9 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         documents=sessions.finaliser.run(),
         analyses=wings.analyses.work(),
         retention=sessions.retention.run(),
+        audit=sessions.audit.run(),
         hosts=transcription.hosts.look_for_ever(),
+        secrets=wings.replica.secrets.watch(),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)
@@ -72,8 +75,10 @@ async def background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _rtmp_listening(wings: Wings) -> AsyncIterator[None]:
     rtmp = wings.transcription.rtmp
-    if wings.replica.settings.rtmp_port:
-        await rtmp.start()
+    settings = wings.replica.settings
+    if settings.rtmp_port:
+        with binding(settings.rtmp_host, settings.rtmp_port, "GATEWAY_RTMP_PORT"):
+            await rtmp.start()
         wings.replica.addresses.rtmp_bound(rtmp.port)
     try:
         yield

@@ -9,6 +9,9 @@ from datetime import timedelta
 
 from gateway.analysis.analyse import Analyses
 from gateway.app.replica import Replica
+from gateway.app.secrets import HeldSecrets
+from gateway.archive.audit import Audit
+from gateway.archive.audits import PostgresTrail
 from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
@@ -48,6 +51,7 @@ class SessionsWing:
     module: SessionsModule
     finaliser: Finaliser
     retention: Retention
+    audit: Audit
 
 
 @asynccontextmanager
@@ -61,7 +65,7 @@ async def open_sessions(
     settings, database, clock = replica.settings, replica.database, replica.clock
     async with (
         open_blobs(_blob_options(settings)) as blobs,
-        _open_control(settings, transcribing.control) as control,
+        _open_control(replica, transcribing.control) as control,
     ):
         finaliser = Finaliser(PostgresDocuments(database), blobs, clock, replica.addresses.document_url)
         deletions = PostgresDeletions(database, clock)
@@ -70,22 +74,25 @@ async def open_sessions(
             clock,
             control,
             transcribing.records.transcriptions,
-            _room_tokens(settings),
+            _room_tokens(settings, replica.secrets),
             UpkeepOptions(replica.owner, settings.inactive_minutes, settings.expire_hours, settings.upkeep_s),
             join_starts=settings.join_source,
             own_tables=replica.own_tables,
+            most_participants=settings.max_participants,
+            audio=_audio_tokens(replica),
             follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
             erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
         )
-        yield SessionsWing(module, finaliser, Retention(deletions, finaliser, clock, settings.retention_days))
+        retention = Retention(deletions, finaliser, clock, settings.retention_days)
+        yield SessionsWing(module, finaliser, retention, Audit(PostgresTrail(database), clock, settings.audit_days))
 
 
 @asynccontextmanager
-async def open_control(settings: Settings) -> AsyncIterator[RemoteControl]:
+async def open_control(settings: Settings, held: HeldSecrets) -> AsyncIterator[RemoteControl]:
     """The gateway at WS_SERVER_URL, over its HTTP API. Nothing is asked of it yet."""
     options = RemoteOptions(
         settings.ws_server_url or "",
-        settings.ws_server_token or next(iter(settings.api_tokens), ""),
+        held.gateway_token,
         stop_s=settings.drain_s + STOP_MARGIN_S,
     )
     async with open_remote_control(options) as control:
@@ -115,15 +122,15 @@ async def open_rates(replica: Replica) -> AsyncIterator[RateLimits]:
 
 
 @asynccontextmanager
-async def _open_control(settings: Settings, here: TranscriptionControl) -> AsyncIterator[TranscriptionControl]:
-    if not settings.ws_server_url:
+async def _open_control(replica: Replica, here: TranscriptionControl) -> AsyncIterator[TranscriptionControl]:
+    if not replica.settings.ws_server_url:
         yield here
         return
-    async with open_control(settings) as elsewhere:
+    async with open_control(replica.settings, replica.secrets) as elsewhere:
         yield elsewhere
 
 
-def _room_tokens(settings: Settings) -> RoomTokens | None:
+def _room_tokens(settings: Settings, held: HeldSecrets) -> RoomTokens | None:
     if settings.livekit_url is None:
         return None
     from gateway.sessions.infra.room_tokens import LivekitPasses
@@ -132,8 +139,20 @@ def _room_tokens(settings: Settings) -> RoomTokens | None:
     url = settings.livekit_public_url or settings.livekit_url
     return LivekitPasses(
         url.replace("http", "ws", 1) if url.startswith("http") else url,
-        Keys(settings.livekit_api_key or "", settings.livekit_api_secret or ""),
+        lambda: Keys(*held.livekit_keys()),
         timedelta(hours=settings.room_token_hours),
+    )
+
+
+def _audio_tokens(replica: Replica) -> RoomTokens | None:
+    settings = replica.settings
+    if not settings.api_tokens:
+        return None  # `gateway maintain` needs none
+    from gateway.sessions.infra.room_tokens import AudioPasses
+
+    lifetime = timedelta(hours=settings.room_token_hours)
+    return AudioPasses(
+        replica.addresses.http_url, lambda: replica.secrets.credentials().service_tokens, replica.clock, lifetime
     )
 
 

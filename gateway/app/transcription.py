@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gateway.app.failures import StartFailed
+from gateway.app.files import rtmp_options
 from gateway.app.livekit import open_livekit_server
 from gateway.app.provider import ProviderWing
 from gateway.app.replica import Replica
 from gateway.availability import available
+from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits
@@ -36,7 +37,6 @@ from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
-from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.server import RtmpServer
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
     async with (
         _open_recorder(replica, records, hub) as (journal, recorder),
         _decoder_threads() as decoders,
-        open_livekit_server(settings) as livekit,
+        open_livekit_server(settings, replica.secrets) as livekit,
     ):
         listen = (lambda room: livekit.listen(room, clock)) if livekit else None
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
@@ -96,7 +96,7 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
             journal=journal,
             recorder=recorder,
             sources=sources,
-            rtmp=RtmpServer(RtmpOptions(settings.rtmp_host, max(settings.rtmp_port, 0)), sources),
+            rtmp=RtmpServer(rtmp_options(settings, replica.files), sources),
             livekit=livekit,
             keeper=keeper,
             transcriptions=transcriptions,

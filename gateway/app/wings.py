@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.analysis.analyse import Analyses
+    from gateway.app.listener import Listener
     from gateway.app.live import LiveWing
     from gateway.app.provider import ProviderWing
     from gateway.app.relay import Relay
@@ -29,3 +30,4 @@ class Wings:
     analyses: Analyses
     sessions: SessionsWing
     limits: RateLimits
+    listener: Listener

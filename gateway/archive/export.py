@@ -1,16 +1,20 @@
 """A transcript as a file: JSON, WebVTT, SubRip or plain text, one final at a time so that it can be streamed.
 
 Captioning guides (BBC, Netflix timed text) ask for at most two lines of about 42 characters and one to seven
-seconds a cue; a longer final is split at words, by the words' own times where the provider gave them. WebVTT asks for
-cues in the order of their start.
+seconds a cue; a longer final is split where a line may end, by the words' own times where the provider gave them.
+Characters are counted in columns: a Chinese one is two. WebVTT asks for cues in the order of their start.
 """
 
 from __future__ import annotations
 
+import re
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final, Literal
+
+from gateway.archive.breaking import Part, columns, parts
 
 Format = Literal["json", "vtt", "srt", "txt"]
 CONTENT_TYPES: Final[dict[str, str]] = {
@@ -20,17 +24,22 @@ CONTENT_TYPES: Final[dict[str, str]] = {
     "txt": "text/plain; charset=utf-8",
 }
 
-LINE_CHARACTERS: Final = 42
+LINE_COLUMNS: Final = 42
 LINES_PER_CUE: Final = 2
 LONGEST_CUE_MS: Final = 7_000
 SHORTEST_CUE_MS: Final = 1_000
+# What a cue keeps when the next one of its speaker begins even earlier: that one waits as long.
+BRIEFEST_CUE_MS: Final = 250
 # Finals that wait for one that was begun before them and is settled after; about half an hour of one speaker.
 HELD_BACK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenLine:
-    """One final, as much of it as an export needs. `words` are (text, startMs, endMs), possibly none."""
+    """One final, as much of it as an export needs. `words` are (text, startMs, endMs), possibly none.
+
+    `speaker` is what a viewer reads; `identity` tells two of the same name apart.
+    """
 
     seq: int
     speaker: str | None
@@ -38,11 +47,12 @@ class SpokenLine:
     start_ms: int
     end_ms: int
     words: tuple[tuple[str, int, int], ...] = ()
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What is on the screen at one time: at most LINES_PER_CUE lines."""
+    """What is on the screen at one time: at most LINES_PER_CUE lines, for at most LONGEST_CUE_MS."""
 
     start_ms: int
     end_ms: int
@@ -51,34 +61,54 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A word, or as much of a long one as fits a line. `glued`: it goes on where the piece before it ended."""
+    """A part of a line, and when it is spoken."""
 
-    text: str
+    part: Part
     start_ms: int
     end_ms: int
-    glued: bool
 
 
 def cues(spoken: SpokenLine, lead: str = "") -> Iterator[Cue]:
-    """Split one final into cues a reader can follow; `lead` stands before its first word."""
+    """Split one final into cues, each from its first word to its last; `lead` stands before the first word.
+
+    A cue can be as short as its words: how long it may stay depends on what follows it.
+    """
     begins, ends = _letter_times(spoken)
     first = begins[0] if begins else spoken.start_ms
     still = [first] * len(lead)
-    group: list[_Piece] = []
-    for piece in [*_pieces(lead, still, still), *_pieces(spoken.text, begins, ends)]:
-        too_long = len(_lines([*group, piece])) > LINES_PER_CUE
-        if group and (too_long or piece.end_ms - group[0].start_ms > LONGEST_CUE_MS):
-            yield _cue(group)
-            group = []
-        group.append(piece)
-    if group:
-        yield _cue(group)
+    pieces = [*_pieces(lead, still, still), *_pieces(spoken.text, begins, ends, bool(lead))]
+    groups: list[list[_Piece]] = []
+    for piece in pieces:
+        if groups and _fits([*groups[-1], piece]):
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    if len(groups) > 1 and _length(groups[-1]) < SHORTEST_CUE_MS:
+        groups[-2:] = _evened(groups[-2], groups[-1])
+    start = first
+    for group in groups:
+        start = max(start, group[0].start_ms)  # the words' times may run backwards, the text does not
+        yield Cue(start, start + min(_length(group), LONGEST_CUE_MS), tuple(_lines(group)))
 
 
-def _cue(group: list[_Piece]) -> Cue:
-    start = group[0].start_ms
-    length = max(piece.end_ms for piece in group) - start
-    return Cue(start, start + min(max(length, SHORTEST_CUE_MS), LONGEST_CUE_MS), tuple(_lines(group)))
+def _length(group: list[_Piece]) -> int:
+    return max(0, *(piece.end_ms - group[0].start_ms for piece in group))
+
+
+def _fits(group: list[_Piece]) -> bool:
+    return _length(group) <= LONGEST_CUE_MS and len(_lines(group)) <= LINES_PER_CUE
+
+
+def _evened(before: list[_Piece], last: list[_Piece]) -> list[list[_Piece]]:
+    """The same pieces as two cues of nearly the same width, so that no last word is left alone for a blink."""
+    pieces = [*before, *last]
+    fitting = [cut for cut in range(1, len(pieces)) if _fits(pieces[:cut]) and _fits(pieces[cut:])]
+
+    def unevenness(cut: int) -> int:
+        return abs(sum(one.part.columns for one in pieces[:cut]) - sum(one.part.columns for one in pieces[cut:]))
+
+    cut = min(fitting, key=unevenness, default=len(before))
+    return [pieces[:cut], pieces[cut:]]
 
 
 def _letter_times(spoken: SpokenLine) -> tuple[list[int], list[int]]:
@@ -99,24 +129,26 @@ def _letter_times(spoken: SpokenLine) -> tuple[list[int], list[int]]:
     return begins, ends
 
 
-def _pieces(text: str, begins: list[int], ends: list[int]) -> Iterator[_Piece]:
+def _pieces(text: str, begins: list[int], ends: list[int], spaced: bool = False) -> Iterator[_Piece]:
     at = 0
-    for word in text.split():
-        for i in range(0, len(word), LINE_CHARACTERS):
-            part = word[i : i + LINE_CHARACTERS]
-            yield _Piece(part, begins[at], ends[at + len(part) - 1], glued=i > 0)
-            at += len(part)
+    for part in parts(text, LINE_COLUMNS, spaced):
+        letters = sum(not letter.isspace() for letter in part.text)
+        if letters:  # a no-break space alone shows nothing
+            yield _Piece(part, begins[at], ends[at + letters - 1])
+        at += letters
 
 
 def _lines(pieces: list[_Piece]) -> list[str]:
-    """Lines of at most LINE_CHARACTERS."""
+    """Lines of at most LINE_COLUMNS; a grapheme that is wider has its own."""
     lines: list[str] = []
-    for piece in pieces:
-        space = "" if piece.glued else " "
-        if lines and len(lines[-1]) + len(space) + len(piece.text) <= LINE_CHARACTERS:
-            lines[-1] += space + piece.text
+    width = 0
+    for part in (piece.part for piece in pieces):
+        if lines and width + part.spaced + part.columns <= LINE_COLUMNS:
+            lines[-1] += " " * part.spaced + part.text
+            width += part.spaced + part.columns
         else:
-            lines.append(piece.text)
+            lines.append(part.text)
+            width = part.columns
     return lines
 
 
@@ -130,21 +162,48 @@ def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+_SRT_MARKUP: Final = re.compile(r"[<{\\](?=\S)|&(?=#?\w+;)|--(?=>)")
+
+
+def _disarmed(text: str) -> str:
+    """SubRip cue text: the format has no escapes, so an invisible word joiner goes into what players obey.
+
+    That is tags in angle brackets and braces, backslash codes, references (VLC) and the arrow of the times (FFmpeg).
+    """
+    return _SRT_MARKUP.sub("\\g<0>\u2060", text)
+
+
 def _name(spoken: SpokenLine) -> str:
     """On one line: a name must not break a cue."""
     return " ".join((spoken.speaker or "").split())
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A cue on its way into the file. `named`: its text begins with the speaker's name."""
+
+    spoken: SpokenLine
+    cue: Cue
+    named: bool
+
+    @property
+    def who(self) -> str:
+        """Whose cues must not overlap."""
+        return self.spoken.identity or _name(self.spoken)
 
 
 class _InTime:
     """Finals come in the order in which they were settled; files want the order in which they were spoken.
 
     Who speaks long is settled after who spoke briefly meanwhile. So finals are held back, at most HELD_BACK of them,
-    and written by their start; where two speak at once, their cues lie between each other.
+    and written by their start; where two speak at once, their cues lie between each other. Cues of one speaker never
+    overlap: a short one stays for SHORTEST_CUE_MS, but not past the beginning of the next.
     """
 
     def __init__(self) -> None:
         self._finals: list[tuple[int, int, SpokenLine]] = []
-        self._cues: list[tuple[int, int, SpokenLine, Cue]] = []
+        self._cues: list[tuple[int, int, _Shown]] = []  # sorted
+        self._ends: dict[str, int] = {}  # of each speaker's last cue
         self._count = 0
 
     def write(self, spoken: SpokenLine) -> str:
@@ -159,24 +218,44 @@ class _InTime:
         return "".join(parts) + self._written(None)
 
     def _settle(self, spoken: SpokenLine) -> str:
-        """The next final by its start: what begins before it can be written."""
-        for cue in cues(spoken, self._lead(spoken)):
+        """The next final by its start: what ends before it can be written."""
+        lead = self._lead(spoken)
+        for number, cue in enumerate(cues(spoken, lead)):
             self._count += 1
-            heappush(self._cues, (cue.start_ms, self._count, spoken, cue))
+            insort(self._cues, (cue.start_ms, self._count, _Shown(spoken, cue, bool(lead) and number == 0)))
         return self._written(spoken.start_ms)
 
     def _written(self, before_ms: int | None) -> str:
         parts = []
-        while self._cues and (before_ms is None or self._cues[0][0] < before_ms):
-            _, _, spoken, cue = heappop(self._cues)
-            parts.append(self._cue(spoken, cue))
+        while self._cues and (before_ms is None or _wanted_end(*self._cues[0]) <= before_ms):
+            start, count, shown = self._cues.pop(0)
+            free = self._ends.get(shown.who, start)
+            if start < free:
+                insort(self._cues, (free, count, shown))
+                continue
+            end = max(self._end(_wanted_end(start, count, shown), shown.who), start + BRIEFEST_CUE_MS)
+            self._ends[shown.who] = end
+            parts.append(self._cue(shown, Cue(start, end, shown.cue.lines)))
         return "".join(parts)
+
+    def _end(self, wanted: int, who: str) -> int:
+        """Where the speaker goes on, if that is before `wanted`."""
+        for start, _, other in self._cues:
+            if start >= wanted:
+                break
+            if other.who == who:
+                return start
+        return wanted
 
     def _lead(self, spoken: SpokenLine) -> str:
         return ""
 
-    def _cue(self, spoken: SpokenLine, cue: Cue) -> str:
+    def _cue(self, shown: _Shown, cue: Cue) -> str:
         raise NotImplementedError
+
+
+def _wanted_end(start: int, _: int, shown: _Shown) -> int:
+    return max(shown.cue.end_ms, start + SHORTEST_CUE_MS)
 
 
 class VttWriter(_InTime):
@@ -184,8 +263,9 @@ class VttWriter(_InTime):
 
     head = "WEBVTT\n\n"
 
-    def _cue(self, spoken: SpokenLine, cue: Cue) -> str:
-        voice = f"<v {_escaped(_name(spoken))}>" if _name(spoken) else ""
+    def _cue(self, shown: _Shown, cue: Cue) -> str:
+        name = _escaped(_name(shown.spoken))
+        voice = f"<v {name}>" if name else ""
         text = "\n".join(map(_escaped, cue.lines))
         return f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{voice}{text}\n\n"
 
@@ -199,29 +279,28 @@ class SrtWriter(_InTime):
         super().__init__()
         self._number = 0
         self._speaker = ""  # of the final before
-        self._shown: SpokenLine | None = None  # of the cue before
+        self._before: _Shown | None = None
 
     def _lead(self, spoken: SpokenLine) -> str:
         before, self._speaker = self._speaker, _name(spoken)
         return f"{self._speaker}:" if self._speaker not in ("", before) else ""
 
-    def _cue(self, spoken: SpokenLine, cue: Cue) -> str:
-        lines = cue.lines
-        between = self._shown is not None and self._shown is not spoken and _name(self._shown) != _name(spoken)
-        if between and _name(spoken) and not lines[0].startswith(_name(spoken)[:LINE_CHARACTERS]):
-            lines = _with_name(_name(spoken), lines)
+    def _cue(self, shown: _Shown, cue: Cue) -> str:
+        lines, name = cue.lines, _name(shown.spoken)
+        if name and not shown.named and self._before is not None and self._before.who != shown.who:
+            lines = _with_name(name, lines)
         self._number += 1
-        self._shown = spoken
-        text = "\n".join(lines)
+        self._before = shown
+        text = "\n".join(map(_disarmed, lines))
         return f"{self._number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{text}\n\n"
 
 
 def _with_name(name: str, lines: tuple[str, ...]) -> tuple[str, ...]:
     """The speaker's name before a cue that follows another speaker's, where there is room for it."""
     first = f"{name}: {lines[0]}"
-    if len(first) <= LINE_CHARACTERS:
+    if columns(first) <= LINE_COLUMNS:
         return (first, *lines[1:])
-    if len(lines) < LINES_PER_CUE and len(name) < LINE_CHARACTERS:
+    if len(lines) < LINES_PER_CUE and columns(name) < LINE_COLUMNS:
         return (f"{name}:", *lines)
     return lines
 

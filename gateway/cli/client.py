@@ -11,18 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
+import yarl
 
+from gateway.cli.errors import ApiRefused, StreamCut, absent, problem
 from gateway.live.protocol import CloseCode, StreamState
 
 RECONNECT_S: Final = 60.0
-
-
-class ApiRefused(Exception):
-    """The gateway answered with a problem, or not at all. The text says what to do."""
-
-
-class StreamCut(Exception):
-    """The stream ended, but one may come back (close codes below 4500)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +34,13 @@ class Client:
     async def text(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
         """The answer's body. `body` is sent as JSON. Raises: ApiRefused."""
         try:
-            async with self.http.request(method, self.url + path, json=body) as response:
+            address = yarl.URL(self.url + path, encoded=True)  # as it is: a slug may hold %2F
+            async with self.http.request(method, address, json=body) as response:
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._absent(error) from error
+            raise absent(self.url, error) from error
         if response.status >= 400:
-            raise ApiRefused(_problem(text, response.status))
+            raise ApiRefused(problem(text, response.status))
         return text
 
     @asynccontextmanager
@@ -64,7 +59,7 @@ class Client:
                 raise StreamCut(f"HTTP {error.status}") from error
             raise ApiRefused(await self._why_refused(error.status, query)) from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise self._absent(error) from error
+            raise absent(self.url, error) from error
         async with socket:
             yield _messages(socket)
 
@@ -73,7 +68,7 @@ class Client:
         url = f"{self.url}/api/realtime/transcribe"
         try:
             async with self.http.get(url, params=query, headers={"Accept": "text/event-stream"}) as response:
-                return _problem(await response.text(), response.status) if response.status >= 400 else f"HTTP {status}"
+                return problem(await response.text(), response.status) if response.status >= 400 else f"HTTP {status}"
         except (aiohttp.ClientError, TimeoutError):
             return f"the stream was refused with HTTP {status}"
 
@@ -107,12 +102,6 @@ class Client:
                     raise ApiRefused(f"the stream was cut ({error}) and could not be opened again{where}") from error
                 await asyncio.sleep(0.5)
 
-    def _absent(self, error: Exception) -> ApiRefused:
-        return ApiRefused(
-            f"no gateway answers at {self.url} ({error or type(error).__name__}); "
-            "is `gateway serve` running? --url or GATEWAY_URL says where"
-        )
-
 
 async def _messages(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[dict[str, Any]]:
     """Raises: StreamCut for an end after which one comes back, ApiRefused for one after which one does not."""
@@ -140,15 +129,6 @@ def has_stopped(message: dict[str, Any]) -> bool:
 
 def _says_stopped(message: dict[str, Any]) -> bool:
     return bool(message["data"]["state"] == StreamState.STOPPED)
-
-
-def _problem(text: str, status: int) -> str:
-    try:
-        told = json.loads(text)
-        hint = f"; {told['hint']}" if told.get("hint") else ""
-        return f"{told['title']} (HTTP {status}): {told['detail']}{hint}"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {status}: {text[:300]}"
 
 
 @asynccontextmanager

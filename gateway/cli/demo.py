@@ -19,9 +19,11 @@ from typing import Any, Final
 from gateway import logs
 from gateway.app.root import Gateway, open_gateway
 from gateway.cli.client import Client, connect, has_stopped
-from gateway.cli.commands import DONE, FAILED, Screen, stop_signals
+from gateway.cli.commands import stop_signals
 from gateway.cli.demo_room import RoomFailed, people, until_heard
+from gateway.cli.errors import DONE, FAILED
 from gateway.cli.livekit_local import LocalLivekit, NoLivekit, running
+from gateway.cli.screen import Screen
 from gateway.settings import Settings
 
 _IGNORED: Final = (
@@ -73,7 +75,9 @@ async def demo(args: argparse.Namespace) -> int:
         _tell(out, _summary(report, stopped, slug))
         if not args.once and not stop.is_set():
             _tell(out, "\nServing until Ctrl-C.")
+            gateway.failed.add_done_callback(lambda _: stop.set())
             await stop.wait()
+    gateway.check_alive()
     return DONE if finals else FAILED
 
 
@@ -161,14 +165,15 @@ async def _publish(sample: Path, url: str, stop: asyncio.Event) -> None:
 
 async def _watch(messages: Any, finals: list[dict[str, Any]], screen: Screen) -> None:
     """Show and collect, until the stream says that the transcription has stopped."""
-    async for message in messages:
-        screen.show(message)
-        data = message["data"]
-        if message["type"] == "transcript.final":
-            wanted = {name: data[name] for name in ("text", "startMs", "endMs", "participantIdentity")}
-            finals.append({"seq": message["seq"]} | wanted)
-        if has_stopped(message):
-            return
+    with screen:
+        async for message in messages:
+            screen.show(message)
+            data = message["data"]
+            if message["type"] == "transcript.final":
+                wanted = {name: data[name] for name in ("text", "startMs", "endMs", "participantIdentity")}
+                finals.append({"seq": message["seq"]} | wanted)
+            if has_stopped(message):
+                return
 
 
 def _settings() -> Settings:

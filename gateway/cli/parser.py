@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from importlib import metadata
+from collections.abc import Sequence
+from typing import Any
 
 _ABOUT = """\
 A real-time transcription gateway: live audio in, one deduplicated, numbered and metered transcript out.
@@ -12,12 +13,25 @@ Settings come from the environment (docs/settings.md lists them all).
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
 
 
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata
+
+        print(metadata.version("transcription-gateway"))
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """Its result has `command`, and the options of that command under their own names."""
     top = argparse.ArgumentParser(
         prog="gateway", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    top.add_argument("--version", action="version", version=metadata.version("transcription-gateway"))
+    top.add_argument("--version", action=_Version, help="show the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     commands.add_parser("serve", help="run the gateway until SIGTERM or Ctrl-C")
@@ -34,7 +48,14 @@ def parser() -> argparse.ArgumentParser:
     stt.add_argument("--engine", default="pocketsphinx", help="pocketsphinx (default) or scripted")
     stt.add_argument("--host", default="127.0.0.1")
     stt.add_argument("--port", type=int, default=8089)
-    stt.add_argument("--api-key", default=None, help="accept only this key (default: any)")
+    stt.add_argument(
+        "--api-key",
+        default=None,
+        help="accept only this key (default: GLADIA_API_KEY; without it any). Others can "
+        "see it in the list of processes: better set the variable",
+    )
+    stt.add_argument("--allow-origin", action="append", default=[], help="pages of this origin may call it; * for all")
+    stt.add_argument("--private-callbacks", action="store_true", help="callbacks may go to addresses of this network")
     stt.add_argument("--max-sessions", type=int, default=None, help="answer 429 above so many open sessions")
     stt.add_argument("--workers", type=int, default=None, help="recogniser processes (default: one a core)")
     stt.add_argument("--faults", metavar="FILE", default=None, help="a fault plan: docs/local-stt.md")
@@ -59,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "tail":
             command.add_argument("--since", default=None, help="EPOCH:SEQ of the last final you have")
             command.add_argument("--json", action="store_true", help="messages as they come, one a line")
+            command.add_argument("--partials", action="store_true", help="into a pipe, too: words under way")
         if name == "export":
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
 

@@ -28,16 +28,23 @@ function keep(name, value) {
   else sessionStorage.removeItem(name);
 }
 
-/** Take `#token=…&session=…` over and out of the address bar, before anybody sees or shares it. */
+/**
+ * Take `#token=…&session=…` over and out of the address bar, before anybody sees or shares it. Returns: a token that has not
+ * been taken, because this tab has another one: whoever sends a link must not choose in whose name its reader acts.
+ */
 export function readFragment() {
-  if (location.hash.length < 2) return;
+  if (location.hash.length < 2) return '';
+  let offered = '';
   for (const part of location.hash.slice(1).split('&')) {
     const [name, ...rest] = part.split('=');
     const value = unescaped(rest.join('='));
-    if (name === 'token') memory.token = value;
+    if (name === 'token') offered = value;
     if (name === 'session') memory.session = value;
   }
   history.replaceState(null, '', location.pathname + location.search);
+  if (memory.token && offered !== memory.token) return offered;
+  if (offered) memory.token = offered;
+  return '';
 }
 
 function unescaped(text) {

@@ -26,7 +26,7 @@ const gate = new Gate({
 });
 
 async function look() {
-  const { transcriptions } = await get('api/transcription');
+  const { transcriptions, database } = await get('api/transcription');
   items.show(transcriptions.map((one) => ({
     slug: one.sessionSlug,
     name: one.sessionSlug,
@@ -34,6 +34,10 @@ async function look() {
     facts: [one.source, one.engine, count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
     trouble: one.health.reasons.join('; '),
   })), shownSlug());
+  if (database === 'unavailable') {
+    await refresh();
+    throw new Problem(503, 'The database does not answer: shown is what runs on this gateway.');
+  }
   showEngine(await readiness());
   await refresh();
 }

@@ -8,6 +8,7 @@ export class Gate {
   #timer = 0;
   #rounds = 0; // a newer round of looking ends the older one
   #looks = false;
+  #offered = ''; // a token that a link brings to a tab that has one
 
   /**
    * What a page says of itself: `look()` shows how things are, every `everyMs` while the page is visible; `refusals` are the
@@ -19,6 +20,12 @@ export class Gate {
     byId('enter').addEventListener('submit', (event) => {
       event.preventDefault();
       memory.token = byId('token').value.trim();
+      this.enter();
+    });
+    byId('offer').addEventListener('submit', (event) => {
+      event.preventDefault();
+      if (event.submitter?.value === 'take') memory.token = this.#offered;
+      this.#offered = '';
       this.enter();
     });
     byId('leave').addEventListener('click', () => {
@@ -33,7 +40,10 @@ export class Gate {
 
   /** Try the token this tab has; ask for one when there is none or it is refused. */
   async enter() {
-    readFragment();
+    this.#offered = readFragment() || this.#offered;
+    byId('offer').hidden = !this.#offered;
+    byId('enter').hidden = Boolean(this.#offered);
+    if (this.#offered) return this.#wait();
     if (!memory.token) return this.#ask('');
     try {
       await this.look();
@@ -70,17 +80,22 @@ export class Gate {
     this.#ask(`This token is refused: ${detail}.`);
   }
 
-  #ask(why) {
+  /** Nothing is looked at before an answer is given at the gate. */
+  #wait() {
     clearTimeout(this.#timer);
     this.#rounds++;
     this.#looks = false;
+    byId('gate').hidden = false;
+    byId('console').hidden = byId('leave').hidden = true;
+    say(byId('trouble'), '');
+  }
+
+  #ask(why) {
     memory.token = '';
     const wanted = memory.session; // showing none forgets it, but after the right token it is wanted
     this.#page.show('');
     memory.session = wanted;
-    byId('gate').hidden = false;
-    byId('console').hidden = byId('leave').hidden = true;
-    say(byId('trouble'), '');
+    this.#wait();
     say(byId('refused'), why);
     byId('token').value = '';
     byId('token').focus();

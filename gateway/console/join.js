@@ -14,7 +14,7 @@ const ELSEWHERE = { livekit: 'its LiveKit room', rtmp: 'an encoder, over RTMP' }
 const invitation = new URLSearchParams(location.hash.slice(1)); // session, joinToken
 const slug = invitation.get('session') ?? '';
 const path = `api/sessions/${encodeURIComponent(slug)}`;
-let pass = null; // {token}: the LiveKit token of the room; null while outside
+let pass = null; // {token}: of this guest for this session; null while outside
 let stream = null;
 let state = '';
 let reasons = []; // why words are late
@@ -31,9 +31,9 @@ function identity() {
   return `guest-${random}`;
 }
 
-/** Get a token for the room, say that one is in it, and follow its captions. */
+/** Get a token for captions and audio of this gateway, which needs no LiveKit server, say that one is in it, and follow its captions. */
 async function join(name) {
-  const query = new URLSearchParams({ identity: identity(), name });
+  const query = new URLSearchParams({ identity: identity(), name, for: 'audio' });
   if (invitation.get('joinToken')) query.set('joinToken', invitation.get('joinToken'));
   const { token } = await get(`${path}/token?${query}`, { token: '' });
   await post(`${path}/participants/join`, { identity: identity(), name }, { token });

@@ -13,7 +13,7 @@ const COUNTED = 20; // live sessions whose people are counted in the list
 const OPEN = ['CREATED', 'LIVE'];
 
 const items = new Items(show);
-const invitations = new Map(); // slug → its join token, which only the answer of create tells
+const invitations = new Map(); // slug → its join token, which only the answers of create and renew tell
 const said = new Said(byId('finals'));
 let shown = null; // {slug, view, analysis}
 let listed = PAGE;
@@ -147,9 +147,14 @@ function showView(view) {
   const link = new URL('join', location.href);
   link.hash = `session=${encodeURIComponent(view.slug)}${key ? `&joinToken=${encodeURIComponent(key)}` : ''}`;
   if (byId('link').value !== link.href) byId('link').value = link.href;
-  say(byId('link-hint'), key
-    ? 'It holds the join token, which is told this once: copy it before you leave this page.'
-    : 'Whoever has it gives a name and is in. A session that wants its join token needs the link from when it was created.');
+  const isWhole = key || !view.requireJoinToken;
+  byId('link-row').hidden = !isWhole; // never a link that lets nobody in
+  byId('renew').hidden = !view.requireJoinToken;
+  say(byId('link-hint'), !isWhole
+    ? 'Guests need the link from when the session was created. It was told once; a new one makes it invalid.'
+    : key
+      ? 'It holds the join token, which is told this once: copy it before you leave this page.'
+      : 'Whoever has it gives a name and is in.');
 }
 
 // --- what buttons do ------------------------------------------------------------------------------------------
@@ -179,6 +184,14 @@ async function remove({ slug, view }) {
   if (!isSure) return;
   await request(pathOf(slug), { method: 'DELETE' });
   if (shown?.slug === slug) gone(slug, 'The session is deleted.');
+}
+
+async function renew({ slug, view }) {
+  const isSure = await confirmed(`A new join link for “${nameOf(view)}”?`,
+    'Whoever has the one before cannot join with it any more.', 'Make a new link');
+  if (!isSure) return;
+  const { joinToken } = await post(`${pathOf(slug)}/join-token`);
+  invitations.set(slug, joinToken);
 }
 
 async function retry({ slug }) {
@@ -215,6 +228,7 @@ function onClick(button, action) {
 
 onClick(byId('end'), end);
 onClick(byId('delete'), remove);
+onClick(byId('renew'), renew);
 onClick(byId('retry'), retry);
 onClick(byId('document'), saveDocument);
 onClick(byId('copy'), () => copy(byId('link'), byId('copy')));

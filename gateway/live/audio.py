@@ -13,12 +13,14 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
+from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
 from gateway.live.door import Door, DoorPolicy
 from gateway.live.lines import CLOSE_S, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import Limits
+from gateway.names import NameRefused
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
@@ -122,6 +124,12 @@ class AudioEndpoint:
             expiry = asyncio.get_running_loop().call_later(
                 left, line.close, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
             )
+        speaker: Speaker | None = None
+
+        def refuse(code: CloseCode, error: Exception) -> None:
+            line.close(code, str(error))
+            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(error))
+
         try:
             speaker = await self._speaker(request, watched, access)
             start = await self._first(line)
@@ -132,13 +140,18 @@ class AudioEndpoint:
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
             await self._take(line, line.feed)
         except NotTaken as error:
-            line.close(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, str(error))
-        except (WrongMessage, ValueError) as error:
-            line.close(CloseCode.WRONG_AUDIO, str(error))
+            refuse(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, error)
+        except (WrongMessage, NameRefused, ValueError) as error:
+            refuse(CloseCode.WRONG_AUDIO, error)
         except (IdentityRefused, credentials.Forbidden) as error:
-            line.close(CloseCode.CREDENTIAL_REFUSED, str(error))
+            refuse(CloseCode.CREDENTIAL_REFUSED, error)
         except RecordsUnavailable:
             line.close(CloseCode.DRAINING, "the database does not answer; come back")
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a sender of %s was lost to an error", watched.slug)
+            line.close(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
                 expiry.cancel()
@@ -146,17 +159,18 @@ class AudioEndpoint:
                 line.feed.leave(for_good=line.is_done)
 
     async def _speaker(self, request: web.Request, watched: Watched, access: credentials.Access) -> Speaker | None:
-        """Raises: Forbidden, IdentityRefused, WrongMessage, RecordsUnavailable."""
-        wanted = audio_protocol.identity(request.query.get("identity", ""))
-        name = audio_protocol.identity(request.query.get("name", ""))
+        """Raises: Forbidden, IdentityRefused, NameRefused, RecordsUnavailable."""
+        wanted, name = names.identity(request.query.get("identity")), names.name(request.query.get("name"))
         if access.is_service:
             return Speaker(wanted, name) if wanted else None
-        own = audio_protocol.identity(access.subject)
-        if own is None:
+        own = access.subject
+        if not own:
             raise credentials.Forbidden("the token names nobody; it needs a sub")
         if access.room is not None:
             if wanted not in (None, own):
-                raise credentials.Forbidden("a LiveKit token speaks as its own identity only")
+                raise credentials.Forbidden("a room's token speaks as its own identity only")
+            if not access.is_vouched:
+                await self._feeding.check_owner(watched.session_id, own, access.user_id)
             return Speaker(own, access.name or name)
         speaker = await self._feeding.own_identity(watched.session_id, own, wanted)
         return Speaker(speaker.identity, speaker.name or access.name or name)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from gateway.live.protocol import encode
+from gateway.reading import NotJson, read_json
 from gateway.transcription.usecases.feed import FeedStart
 
 SUBPROTOCOL: Final = "audio.v1"
-IDENTITY_LIMIT: Final = 256
 
 
 class WrongMessage(Exception):
@@ -40,8 +40,7 @@ class _Type(msgspec.Struct):
 
 
 Said: TypeAlias = FeedStart | Stop | Gap | None
-_decoder: Final = msgspec.json.Decoder(_Start | Stop | Gap)
-_type: Final = msgspec.json.Decoder(_Type)
+_Known: Final[Any] = _Start | Stop | Gap
 
 
 def read(text: str) -> Said:
@@ -50,10 +49,10 @@ def read(text: str) -> Said:
     Raises: WrongMessage.
     """
     try:
-        if _type.decode(text).type not in ("start", "stop", "gap"):
+        if read_json(text, _Type).type not in ("start", "stop", "gap"):
             return None
-        said: _Start | Stop | Gap = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
+        said: _Start | Stop | Gap = read_json(text, _Known)
+    except NotJson as error:
         raise WrongMessage(f"not understood ({error}); see docs/audio.md") from None
     if not isinstance(said, _Start):
         return said
@@ -69,17 +68,6 @@ def ready(taken: int | None) -> str:
 def ack(taken: int) -> str:
     """`taken`: frames so far, those of the stream's earlier connections included."""
     return _text({"type": "ack", "samples": taken})
-
-
-def identity(given: str) -> str | None:
-    """An identity as a sender names it in the URL; None for none.
-
-    Raises: WrongMessage.
-    """
-    name = given.strip()
-    if len(name) > IDENTITY_LIMIT or not name.isprintable():
-        raise WrongMessage(f"identity and name are printable and have at most {IDENTITY_LIMIT} characters")
-    return name or None
 
 
 def _text(value: dict[str, str | int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -11,8 +12,15 @@ from typing import Any, Final
 
 import jwt
 
+from gateway import names
 from gateway.live.public_keys import ALGORITHMS
+from gateway.transcription.domain import passes
+from gateway.transcription.domain.passes import MintedFor
 
+_EXPIRED: Final = "the token has expired"
+_LAST_EXPIRY: Final = 253_402_300_799  # the end of the year 9999
+# PyJWT lets through what its JSON reader and its arithmetic raise: deep nesting, lone surrogates, an infinite `exp`.
+_MALFORMED: Final = (jwt.PyJWTError, ValueError, RecursionError, OverflowError, TypeError)
 NO_KEYS: Final[Mapping[str, jwt.PyJWK]] = MappingProxyType({})
 
 
@@ -30,12 +38,17 @@ class WrongOrigin(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What credentials are checked against. Empty or None: that kind is not accepted."""
+    """What credentials are checked against. Empty or None: that kind is not accepted.
+
+    `jwt_audience` and `jwt_issuer`: `aud` and `iss` that user tokens must have; None: any.
+    """
 
     service_tokens: tuple[str, ...] = field(default=(), repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
     livekit_api_key: str | None = None
     livekit_api_secret: str | None = field(default=None, repr=False)
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +65,25 @@ class Access:
     name: str | None = None
     may_speak: bool = True
     active_space: str | None = None
+    bearer: MintedFor | None = None
+    """For whom we have made a room's token; None for one that the app has made."""
 
     @property
     def is_service(self) -> bool:
         """Whether it is a service token: good for every session."""
         return self.spaces is None and self.room is None
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether the app answers for the subject, whosever identity it is."""
+        return self.is_service or (self.room is not None and (self.bearer is None or self.bearer.kind == "service"))
+
+    @property
+    def user_id(self) -> str | None:
+        """The signed-in user whose credential this is; None for others."""
+        if self.spaces is not None:
+            return self.subject
+        return None if self.bearer is None else self.bearer.user_id
 
     def check_session(self, slug: str, space_id: str) -> None:
         """Raises: Forbidden when this credential is not for that session."""
@@ -88,7 +115,7 @@ def key_id(token: str | None) -> str | None:
     """Which public key a token claims to be signed with ("" for one without a name); None when with none."""
     try:
         header = jwt.get_unverified_header(token or "")
-    except (jwt.PyJWTError, UnicodeError):
+    except _MALFORMED:
         return None
     kid = header.get("kid", "")
     return kid if header.get("alg") in ALGORITHMS and isinstance(kid, str) else None
@@ -105,32 +132,46 @@ def check(token: str | None, secrets: Secrets, keys: Mapping[str, jwt.PyJWK] = N
         return Access("service")
     if token.count(".") != 2 or not token.isascii():
         raise CredentialRefused("the token is not one of this gateway's")
-    if secrets.livekit_api_key and secrets.livekit_api_secret and _issuer(token) == secrets.livekit_api_key:
+    issuer = _issuer(token)
+    if secrets.livekit_api_key and secrets.livekit_api_secret and issuer == secrets.livekit_api_key:
         return _livekit(token, secrets.livekit_api_secret)
-    kid = key_id(token)
+    if issuer == passes.ISSUER:
+        return _own(token, secrets.service_tokens)
+    kid, of = key_id(token), (secrets.jwt_audience, secrets.jwt_issuer)
     if kid is not None and kid in keys:
-        return _user(_decode(token, keys[kid], keys[kid].algorithm_name))
+        return _user(_decode(token, keys[kid], keys[kid].algorithm_name, *of))
     if secrets.jwt_secret:
-        return _user(_decode(token, secrets.jwt_secret))
+        return _user(_decode(token, secrets.jwt_secret, "HS256", *of))
     raise CredentialRefused("the token is not one of this gateway's")
 
 
 def _issuer(token: str) -> object:
     try:
         return jwt.decode(token, options={"verify_signature": False}).get("iss")
-    except jwt.PyJWTError:
+    except _MALFORMED:
         raise CredentialRefused("the token is malformed") from None
 
 
-def _decode(token: str, key: Any, algorithm: str = "HS256") -> dict[str, object]:
+def _decode(
+    token: str, key: Any, algorithm: str = "HS256", audience: str | None = None, issuer: str | None = None
+) -> dict[str, object]:
     try:
         # The key says with which algorithm: a token must not choose how it is checked.
         claims: dict[str, object] = jwt.decode(
-            token, key, algorithms=[algorithm], options={"require": ["exp"], "verify_aud": False}, leeway=5
+            token,
+            key,
+            algorithms=[algorithm],
+            options={"require": ["exp"], "verify_aud": audience is not None},
+            audience=audience,
+            issuer=issuer,
+            leeway=5,
         )
+        json.dumps(claims, ensure_ascii=False).encode()  # a lone surrogate could be stored nowhere
     except jwt.ExpiredSignatureError:
-        raise CredentialRefused("the token has expired") from None
-    except jwt.PyJWTError:
+        raise CredentialRefused(_EXPIRED) from None
+    except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError) as error:
+        raise CredentialRefused(f"the token is not for this gateway: {error}") from None
+    except _MALFORMED:
         raise CredentialRefused("the token's signature or claims are not valid") from None
     return claims
 
@@ -140,7 +181,7 @@ def _user(claims: dict[str, object]) -> Access:
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
     active = claims.get("activeSpaceId")
     return Access(
-        str(claims.get("sub", "")),
+        _subject(claims),
         _expiry(claims),
         frozenset(filter(None, listed)),
         name=_name(claims),
@@ -154,8 +195,30 @@ def _livekit(token: str, secret: str) -> Access:
     room = video.get("room") if isinstance(video, dict) and video.get("roomJoin") else None
     if not isinstance(room, str) or not room:
         raise CredentialRefused("this LiveKit token does not allow joining a room")
-    subject, may_speak = str(claims.get("sub", "")), isinstance(video, dict) and _may_publish(video)
-    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak)
+    given = str(claims.get("sub", ""))
+    subject, bearer = names.cleaned(given), passes.read(claims.get("attributes"))
+    if subject != given:
+        bearer = passes.MintedFor("guest")  # what became this identity only here is not whose identity it is
+    may_speak = isinstance(video, dict) and _may_publish(video)
+    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer)
+
+
+def _own(token: str, service_tokens: tuple[str, ...]) -> Access:
+    """A pass of our own, signed for any of the service tokens."""
+    refused = CredentialRefused("the token is not one of this gateway's")
+    for service_token in service_tokens:
+        try:
+            claims = _decode(token, passes.signing_key(service_token))
+        except CredentialRefused as error:
+            refused = error
+            if str(error) == _EXPIRED:
+                raise
+            continue
+        room, subject = claims.get("room"), claims.get("sub")
+        if isinstance(room, str) and room and isinstance(subject, str) and names.is_clean(subject):
+            bearer = passes.read(claims.get("attributes")) or passes.MintedFor("guest")
+            return Access(subject, _expiry(claims), None, room, _name(claims), bearer=bearer)
+    raise refused
 
 
 def _may_publish(video: dict[str, object]) -> bool:
@@ -166,11 +229,23 @@ def _may_publish(video: dict[str, object]) -> bool:
     )
 
 
+def _subject(claims: dict[str, object]) -> str:
+    """A user's id, which is also an identity: an odd one is refused, not mended, so it reads the same everywhere."""
+    subject = str(claims.get("sub", ""))
+    if subject and not names.is_clean(subject):
+        raise CredentialRefused(
+            "the token's sub is not fit to be an identity: it has spaces around it or controls in it"
+        )
+    return subject
+
+
 def _name(claims: dict[str, object]) -> str | None:
     name = claims.get("name")
-    return name[:256] if isinstance(name, str) and name.strip() else None
+    return names.cleaned(name) or None if isinstance(name, str) else None
 
 
 def _expiry(claims: dict[str, object]) -> float:
     expires = claims["exp"]
-    return float(expires) if isinstance(expires, int | float) else 0.0
+    if not isinstance(expires, int | float) or not 0 <= expires <= _LAST_EXPIRY:
+        raise CredentialRefused("the token's exp is no moment before the year 10000")
+    return float(expires)

@@ -29,7 +29,7 @@ class DoorPolicy:
 
     `check` tells what a credential proves, or raises CredentialRefused. `own_origin`: scheme, host and port of this
     gateway's own pages; `allowed_origins`: of others, "*" for any. `trusted_proxies`: whose X-Forwarded-For is
-    believed.
+    believed. `belongs`: whether a user of another space may view the session all the same: has created or joined it.
     """
 
     watching: Watching
@@ -37,6 +37,15 @@ class DoorPolicy:
     own_origin: Callable[[], str]
     allowed_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    belongs: Callable[[credentials.Access, str], Awaitable[bool]] | None = None
+
+    async def admit(self, access: credentials.Access, slug: str, space_id: str) -> None:
+        """Raises: Forbidden when this credential is not for that session; RecordsUnavailable."""
+        try:
+            access.check_session(slug, space_id)
+        except credentials.Forbidden:
+            if access.spaces is None or self.belongs is None or not await self.belongs(access, slug):
+                raise
 
 
 class Visitor(NamedTuple):
@@ -86,7 +95,7 @@ class Door:
         """Credential, then session. Raises: CredentialRefused, SessionNotFound, Forbidden, RecordsUnavailable."""
         access = await self._policy.check(_token(request))
         watched = await self._policy.watching.session(request.query.get("session", ""))
-        access.check_session(watched.slug, watched.space_id)
+        await self._policy.admit(access, watched.slug, watched.space_id)
         return Visitor(access, watched)
 
     def enter(self, request: web.Request, slug: str) -> Slot:
@@ -100,7 +109,8 @@ class Door:
         """Count what a rung has raised. Returns: how the page is told; None where HTTP says it: re-raise `error`."""
         reason, code = _told(error)
         self._refused[reason] += 1
-        if code is None or "Origin" not in request.headers or not websocket.is_upgrade(request.headers):
+        by_close = "Origin" in request.headers or request.query.get("refusal") == "close"
+        if code is None or not by_close or not websocket.is_upgrade(request.headers):
             return None
         return Refusal(code, (error.text or "") if isinstance(error, web.HTTPException) else str(error))
 

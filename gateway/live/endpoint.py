@@ -47,6 +47,7 @@ _REASONS: Final = {
     CloseCode.NO_SUCH_SESSION: "no such session",
     CloseCode.SESSION_ENDED: "the session has ended and everything was sent",
     CloseCode.MALFORMED: "the request is malformed",
+    CloseCode.INTERNAL: "the gateway failed; its log has the details",
     CloseCode.NOT_TEXT: "this stream takes no binary messages",
 }
 
@@ -61,7 +62,7 @@ class LiveCounts:
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """`trusted_proxies`: whose X-Forwarded-For is believed. `ask_s`: how often watched sessions are looked up."""
+    """`trusted_proxies`, `belongs`: as `DoorPolicy`. `ask_s`: how often watched sessions are looked up."""
 
     allowed_origins: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -69,6 +70,7 @@ class LiveOptions:
     heartbeat_s: float = HEARTBEAT_S
     ping_s: float = PING_S
     ask_s: float = _ASK_S
+    belongs: Callable[[credentials.Access, str], Awaitable[bool]] | None = None
 
 
 class _Connection:
@@ -106,7 +108,9 @@ class LiveEndpoint:
     ) -> None:
         """`foreign`: keeps sessions up to date that run on other replicas; without it they are as they were found."""
         self.counts = LiveCounts()
-        self.policy = DoorPolicy(watching, check, own_origin, options.allowed_origins, options.trusted_proxies)
+        self.policy = DoorPolicy(
+            watching, check, own_origin, options.allowed_origins, options.trusted_proxies, options.belongs
+        )
         self._door = Door(self.policy, options.limits, self.counts.refused)
         self._hub = hub
         self._watching = watching
@@ -251,6 +255,7 @@ class LiveEndpoint:
             pass  # the watcher has gone
         except Exception:
             log.exception("a watcher of %s was lost to an error", connection.slug)
+            connection.watcher.close(CloseCode.INTERNAL)
         finally:
             self._leave(connection, why)
 

@@ -6,9 +6,10 @@ import asyncio
 import math
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from aiohttp import HttpVersion11, web
 
@@ -35,6 +36,14 @@ class Times:
 
     heartbeat_s: float = HEARTBEAT_S
     ping_s: float = PING_S
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """An HTTP connection that its listener counts until it ends."""
+
+    def hand_over(self) -> Callable[[], None]:
+        """The connection goes on without HTTP. Returns: to be called once, when it has ended."""
 
 
 class Line(Protocol):
@@ -78,6 +87,7 @@ class SocketLine(asyncio.Protocol):
 
     __slots__ = (
         "_beat_at",
+        "_counted",
         "_ended",
         "_frames",
         "_has_said_close",
@@ -100,6 +110,7 @@ class SocketLine(asyncio.Protocol):
         self._watcher: Watcher | None = None
         self._ended: asyncio.Future[str] = loop.create_future()
         self._why = BY_WATCHER
+        self._counted: Callable[[], None] | None = None
         self._has_said_close = False
         self._is_asked = self._was_heard = False
         self._ping_at = loop.time() + times.ping_s
@@ -116,6 +127,8 @@ class SocketLine(asyncio.Protocol):
         transport.write(answer)
         line = cls(transport, times, beats=request.query.get("beat") == "1")
         former = request.protocol
+        if isinstance(former, Counted):
+            line._counted = former.hand_over()
         transport.set_protocol(line)
         former.transport = None  # else it would close the connection, now that it loses it
         former.connection_lost(None)
@@ -190,6 +203,9 @@ class SocketLine(asyncio.Protocol):
         if self._watcher is not None:
             self._watcher.stop()
         self._watcher = None
+        if self._counted is not None:
+            self._counted()
+            self._counted = None
 
     def _frame(self, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.BINARY:

@@ -36,6 +36,7 @@ class CloseCode(IntEnum):
     WRONG_AUDIO = 4522
     NOT_TEXT = 1003
     NORMAL = 1000
+    INTERNAL = 1011
 
 
 class StreamState(StrEnum):

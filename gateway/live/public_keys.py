@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import jwt
+
+from gateway.reading import NotJson, read_json
 
 ALGORITHMS: Final = ("RS256", "ES256")
 _MOST_KEYS: Final = 64
@@ -24,8 +25,8 @@ def parse_keys(document: bytes) -> Mapping[str, jwt.PyJWK]:
     Raises: BadKeys.
     """
     try:
-        listed = json.loads(document)["keys"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        listed = read_json(document)["keys"]
+    except (NotJson, KeyError, TypeError):
         raise BadKeys("the answer is no JSON Web Key Set") from None
     if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
         raise BadKeys(f"the answer is no list of at most {_MOST_KEYS} keys")

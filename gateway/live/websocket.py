@@ -186,3 +186,36 @@ class ClientFrames:
             raise BadFrame("a continuation of nothing, or a message within a message")
         self._in_message = not is_final
         self._message_bytes = 0 if is_final else self._message_bytes + size
+
+
+class Masks:
+    """Looks at one connection's frames on their way to another reader, for the one thing that such readers let pass.
+
+    A client masks every frame (5.1), so that what it sends cannot be taken for HTTP by a proxy in between.
+    """
+
+    __slots__ = ("_left", "_rest")
+
+    def __init__(self) -> None:
+        self._left = 0  # bytes of the frame under way
+        self._rest = b""  # a head that is not whole
+
+    def take(self, data: bytes) -> tuple[bytes, bool]:
+        """Returns: what may go on now, and whether every frame has a mask; when not, nothing may be fed any more."""
+        data = self._rest + data if self._rest else data
+        at = min(self._left, len(data))
+        self._left -= at
+        while len(data) - at >= 2:
+            if not data[at + 1] & 0x80:
+                return data[:at], False
+            size = data[at + 1] & 0x7F
+            body = at + 2 + (0 if size < 126 else 2 if size == 126 else 8)
+            if len(data) < body:
+                break
+            if size >= 126:
+                size = int.from_bytes(data[at + 2 : body], "big")
+            end = body + 4 + size
+            self._left = max(end - len(data), 0)
+            at = min(end, len(data))
+        self._rest = data[at:]
+        return data[:at], True

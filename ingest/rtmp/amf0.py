@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ingest.errors import ProtocolError
@@ -43,6 +44,16 @@ def decode(data: bytes, depth_limit: int = 8) -> list[object]:
     values: list[object] = []
     while not reader.at_end:
         values.append(reader.value(0))
+    return values
+
+
+def decode_prefix(data: bytes, depth_limit: int = 8) -> list[object]:
+    """The values in `data` up to the first that cannot be read, whatever it is."""
+    reader = _Reader(data, depth_limit)
+    values: list[object] = []
+    with suppress(ProtocolError):
+        while not reader.at_end:
+            values.append(reader.value(0))
     return values
 
 

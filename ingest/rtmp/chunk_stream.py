@@ -5,7 +5,7 @@ Source: RTMP 1.0, section 5.3, and where publishers differ from it, what ffmpeg,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,10 +54,23 @@ class ChunkReader:
     place: its bytes are counted in `skipped_bytes` by type and never copied. Between two calls it keeps one
     header (at most 18 bytes) and the messages under way, never more than `assembly_limit` bytes of them. Every chunk
     costs time, however small, so a peer that sends mostly headers is cut off.
+
+    A message of a type in `spare` that is too long is skipped, too. One that is given up half way, as a new header on
+    its chunk stream tells, is counted in `abandoned` and forgotten.
     """
 
-    def __init__(self, limits: Mapping[int, int], *, skip_limit: int, lane_limit: int, assembly_limit: int) -> None:
+    def __init__(
+        self,
+        limits: Mapping[int, int],
+        *,
+        skip_limit: int,
+        lane_limit: int,
+        assembly_limit: int,
+        spare: Container[int] = (),
+    ) -> None:
+        self.abandoned = 0
         self._limits = limits
+        self._spare = spare
         self._skip_limit = skip_limit
         self._lane_limit = lane_limit
         self._assembly_limit = assembly_limit
@@ -145,7 +158,8 @@ class ChunkReader:
             if lane is None:
                 lane = self._open(csid, kind)
             elif lane.missing:
-                raise ProtocolError("malformed chunk", "a new header inside a message")
+                self.abandoned += 1
+                self._give_up(lane)
             lane.field, lane.echo = field, echo
             if kind < 2:
                 lane.length = data[at + 3] << 16 | data[at + 4] << 8 | data[at + 5]
@@ -168,6 +182,8 @@ class ChunkReader:
 
     def _begin(self, lane: _Lane, timestamp: int) -> None:
         limit = self._limits.get(lane.type)
+        if limit is not None and lane.length > limit and lane.type in self._spare:
+            limit = None
         if lane.length > (self._skip_limit if limit is None else limit):
             raise ProtocolError("message too long", f"type {lane.type}, {lane.length} bytes")
         lane.timestamp = timestamp
@@ -177,21 +193,18 @@ class ChunkReader:
     def _finish(self, lane: _Lane, payload: bytes, messages: list[Message]) -> None:
         lane.body = None
         if lane.type == SET_CHUNK_SIZE:
-            size = int.from_bytes(_exactly(payload, 4), "big") & 0x7FFFFFFF
-            if not size:
-                raise ProtocolError("malformed control message", "chunk size 0")
-            self._chunk_bytes = size
+            self._chunk_bytes = (number(payload) & 0x7FFFFFFF) or self._chunk_bytes
         elif lane.type == ABORT:
-            self._abort(int.from_bytes(_exactly(payload, 4), "big"))
+            aborted = self._lanes.get(number(payload))
+            if aborted is not None:
+                self._give_up(aborted)
         else:
             messages.append(Message(lane.type, lane.stream_id, lane.timestamp, payload))
 
-    def _abort(self, csid: int) -> None:
-        lane = self._lanes.get(csid)
-        if lane is not None:
-            self._assembling -= len(lane.body or b"")
-            lane.missing = 0
-            lane.body = None
+    def _give_up(self, lane: _Lane) -> None:
+        self._assembling -= len(lane.body or b"")
+        lane.missing = 0
+        lane.body = None
 
 
 def write(message: Message, chunk_bytes: int, csid: int) -> bytes:
@@ -209,7 +222,6 @@ def write(message: Message, chunk_bytes: int, csid: int) -> bytes:
     return bytes(out)
 
 
-def _exactly(payload: bytes, size: int) -> bytes:
-    if len(payload) != size:
-        raise ProtocolError("malformed control message", f"{len(payload)} bytes instead of {size}")
-    return payload
+def number(payload: bytes) -> int:
+    """The value of a control message: 4 bytes, whatever follows them; 0, which means nothing, when it has fewer."""
+    return int.from_bytes(payload[:4], "big") if len(payload) >= 4 else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol, cast
 
 from ingest.audio_packet import AudioPacket
@@ -50,6 +51,7 @@ class Connection(asyncio.BufferedProtocol):
     """One socket. Every byte out goes through `_send`, every end through `_end`."""
 
     address = peer = "unknown"
+    host: IPv4Address | IPv6Address | None = None
     _transport: asyncio.Transport
 
     def __init__(self, server: Host, loop: asyncio.AbstractEventLoop) -> None:
@@ -70,11 +72,18 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour only
         name = self._transport.get_extra_info("peername")
         if name:  # None when the peer is gone already
-            self.address, self.peer = name[0], f"{name[0]}:{name[1]}"
+            self.peer = f"{name[0]}:{name[1]}"
+            self.host = _host(name[0])
+            self.address = _counted_as(self.host)
         if self._server.admit(self):
             self._transport.set_write_buffer_limits(_UNSENT_BYTES)
         else:
             self._transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """It does not publish, and has not asked to."""
+        return self._publisher is None
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """The one buffer of this connection, _READ_BYTES long: what is read is consumed before the next read."""
@@ -106,9 +115,9 @@ class Connection(asyncio.BufferedProtocol):
                 if self._publisher is not None:
                     self._publisher.metadata = event.values
             else:
-                self._note_video()
+                self._note()
                 self._end("unpublished")
-        self._note_video()
+        self._note()
         self._send()
         if self._protocol.refused:
             self._end("asked to play")
@@ -190,7 +199,10 @@ class Connection(asyncio.BufferedProtocol):
         )
         self._server.begin(self, self._publisher, asked.query)
 
-    def _note_video(self) -> None:
+    def _note(self) -> None:
+        if self._publisher is not None:
+            self._publisher.abandoned_messages = self._protocol.abandoned
+            self._publisher.repeated_publishes = self._protocol.repeated_publishes
         video_bytes = self._protocol.video_bytes
         if video_bytes != self._video_bytes:
             self._counters.video_bytes_skipped += video_bytes - self._video_bytes
@@ -213,17 +225,17 @@ class Connection(asyncio.BufferedProtocol):
         if data and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, fault: str | None = None) -> None:
         self._quiet_since = self._loop.time()
         if self._publisher is not None:
-            self._publisher.end(reason)
+            self._publisher.end(reason, fault)
             self._publisher = None
 
     def _fail(self, reason: str, message: str, ended_because: str | None = None) -> None:
         if self._leaving_at is None:
             self._leaving_at = self._loop.time()
             self._server.blame(self.peer, reason, message)
-            self._end(ended_because or message)
+            self._end(ended_because or message, message)
         self._transport.abort()
 
     def _leave(self) -> None:
@@ -234,3 +246,19 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
             if self._transport.can_write_eof():
                 self._transport.write_eof()
+
+
+def _host(text: str) -> IPv4Address | IPv6Address | None:
+    """Without a zone; an IPv4 address that is written as IPv6 becomes IPv4."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _counted_as(host: IPv4Address | IPv6Address | None) -> str:
+    """One client: an IPv4 address, or the /64 of an IPv6 one, all of which one household or host has."""
+    if isinstance(host, IPv6Address):
+        return str(ip_network((host, 64), strict=False))
+    return str(host) if host is not None else "unknown"

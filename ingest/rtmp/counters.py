@@ -11,6 +11,7 @@ class RtmpCounters:
 
     connections: int = 0
     refused_connections: int = 0
+    evicted: int = 0
     open: int = 0
     publishes: int = 0
     publishing: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 
 from ingest.rtmp.protocol import Limits
 
@@ -24,6 +25,9 @@ class RtmpOptions:
     handler_grace_s: float = 10.0
     connections: int = 500
     connections_per_address: int = 100
+    shared: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers that stand for many publishers, such as a TLS proxy: they have no limit of their own."""
+    backlog: int = 512
     buffer_bytes: int = 1024 * 1024
     buffer_packets: int = 1_000
     limits: Limits = field(default_factory=Limits)

@@ -37,6 +37,7 @@ _PING: Final = b"\x00\x06"
 _PONG: Final = b"\x00\x07"
 _STREAM_ID: Final = 1
 _AGGREGATE_HEADER: Final = 11
+_METADATA: Final = b"onMetaData"
 _U32: Final = struct.Struct(">I")
 
 
@@ -137,6 +138,7 @@ class ServerProtocol:
             skip_limit=limits.video_bytes,
             lane_limit=limits.chunk_streams,
             assembly_limit=limits.assembly_bytes,
+            spare={ACKNOWLEDGEMENT, USER_CONTROL, WINDOW, PEER_BANDWIDTH, DATA_AMF3, DATA},
         )
         self._out = bytearray()
         self._send_chunk_bytes = chunk_stream.INITIAL_CHUNK_BYTES
@@ -146,6 +148,8 @@ class ServerProtocol:
         self._window = WINDOW_BYTES
         self._app = ""
         self._app_query = ""
+        self._name = ""
+        self.repeated_publishes = 0
         self._stream_id = _STREAM_ID
         self._tags = AudioTags()
         self._unwrapped = Unwrapped()
@@ -166,6 +170,11 @@ class ServerProtocol:
     def other_bytes(self) -> int:
         """Bytes of messages of types that mean nothing here (shared objects, unknown ones)."""
         return sum(size for type, size in self._reader.skipped_bytes.items() if type != VIDEO)
+
+    @property
+    def abandoned(self) -> int:
+        """Messages that the peer gave up half way."""
+        return self._reader.abandoned
 
     def to_send(self) -> bytes:
         """What has to go out, once."""
@@ -225,7 +234,10 @@ class ServerProtocol:
     def _audio(self, message: Message, events: list[Event]) -> None:
         if self.phase is not Phase.PUBLISHING and self.phase is not Phase.ASKING:
             return  # the tail of a publish that has ended
-        packet = self._tags.read(message.payload)
+        try:
+            packet = self._tags.read(message.payload)
+        except ProtocolError:
+            return  # one packet without a whole header; the next may be fine
         if packet is not None:
             format, payload = packet
             events.append(AudioPacket(self._unwrapped(message.timestamp_ms), payload, format))
@@ -236,16 +248,12 @@ class ServerProtocol:
             self._command(payload, message.stream_id, events)
         elif type == COMMAND_AMF3:  # AMF0 behind one zero byte
             self._command(payload[1:], message.stream_id, events)
-        elif type == DATA:
-            self._data(payload, events)
-        elif type == DATA_AMF3:
-            self._data(payload[1:], events)
+        elif type in (DATA, DATA_AMF3):
+            self._data(payload[type == DATA_AMF3 :], events)
         elif type == AGGREGATE:
             self._aggregate(message, events)
         elif type == WINDOW:
-            if len(payload) != 4 or not any(payload):
-                raise ProtocolError("malformed control message", "window size")
-            self._window = _U32.unpack(payload)[0]
+            self._window = chunk_stream.number(payload) or self._window
         elif type == USER_CONTROL and payload[:2] == _PING:
             self._control(USER_CONTROL, _PONG + payload[2:6])
         # acknowledgements and bandwidth need no answer: we send far less than any window
@@ -262,7 +270,7 @@ class ServerProtocol:
             start = at + _AGGREGATE_HEADER
             size = int.from_bytes(body[at + 1 : at + 4], "big")
             if start + size > len(body):
-                raise ProtocolError("malformed aggregate", "a part is longer than the whole")
+                break  # the rest cannot be read
             type = body[at]
             timestamp = int.from_bytes(body[at + 4 : at + 7], "big") | body[at + 7] << 24
             if first is None:
@@ -278,18 +286,21 @@ class ServerProtocol:
             at = start + size + 4
 
     def _data(self, payload: bytes, events: list[Event]) -> None:
+        """Only onMetaData is read, as far as that can be done: what else encoders send here is nobody's need."""
         if self.phase is not Phase.PUBLISHING and self.phase is not Phase.ASKING:
             return
-        values = amf0.decode(payload, self._limits.amf_depth)
+        if _METADATA not in payload[:64]:
+            return
+        values = amf0.decode_prefix(payload, self._limits.amf_depth)
         if values[:1] == ["@setDataFrame"]:
             del values[0]
         if values[:1] == ["onMetaData"] and len(values) > 1 and isinstance(values[1], dict):
             events.append(Metadata(values[1]))
 
     def _command(self, payload: bytes, stream_id: int, events: list[Event]) -> None:
-        name, *rest = amf0.decode(payload, self._limits.amf_depth) or [None]
+        name, *rest = amf0.decode_prefix(payload, self._limits.amf_depth) or [None]
         if not isinstance(name, str):
-            raise ProtocolError("malformed command", "it has no name")
+            return  # it asks for nothing
         transaction = rest[0] if rest and isinstance(rest[0], float) else 0.0
         arguments = rest[1:]
         match name:
@@ -319,6 +330,10 @@ class ServerProtocol:
                 pass  # a notice without a meaning for this server
 
     def _connect(self, transaction: float, arguments: list[object]) -> None:
+        if self.phase not in (Phase.GREETING, Phase.CONNECTING):
+            problem = _info("error", "NetConnection.Connect.Rejected", "connected already")
+            self._send("_error", transaction, None, problem)
+            return
         self._move(Move.CONNECT)
         wishes = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
         app, _, self._app_query = str(wishes.get("app") or "").partition("?")
@@ -340,12 +355,24 @@ class ServerProtocol:
     def _publish(self, arguments: list[object], stream_id: int, events: list[Event]) -> None:
         name = arguments[1] if len(arguments) > 1 else None
         if not isinstance(name, str):
-            raise ProtocolError("malformed command", "publish without a name")
+            name = ""  # the key may be in the app
+        if self.phase in (Phase.ASKING, Phase.PUBLISHING):
+            self._publish_again(name)
+            return
         self._move(Move.PUBLISH)
+        self._name = name
         self._stream_id = stream_id
         self._tags, self._unwrapped = AudioTags(), Unwrapped()
         key, _, query = name.partition("?")
         events.append(PublishAsked(self._app, key.strip("/"), query or self._app_query))
+
+    def _publish_again(self, name: str) -> None:
+        """The one publish of this connection goes on, whatever is asked for beside it."""
+        self.repeated_publishes += 1
+        if name != self._name:
+            self._status("error", "NetStream.Publish.BadName", "this connection publishes another stream already")
+        elif self.phase is Phase.PUBLISHING:
+            self._status("status", "NetStream.Publish.Start", "publishing")
 
     def _status(self, level: str, code: str, description: str) -> None:
         self._send("onStatus", 0, None, _info(level, code, description), stream_id=self._stream_id)

@@ -41,13 +41,18 @@ class Publisher:
         self.peer = peer
         self.metadata: Mapping[str, object] = {}
         self.has_video = False
+        # What the publisher did that is no use, and no harm either.
+        self.abandoned_messages = self.repeated_publishes = 0
         self.ended_because: str | None = None
+        self.fault: str | None = None
+        """What the publisher did wrong, if it was thrown out for it."""
         self._buffer_bytes, self._buffer_packets = buffer_bytes, buffer_packets
         self._clock, self._full, self._emptied, self._closed = clock, full, emptied, closed
         self._packets: list[AudioPacket] = []
         self._held_bytes = 0
         self._held_back = False
         self._first_audio: float | None = None
+        self._interrupted = False
         self._news = asyncio.Event()
 
     @property
@@ -56,19 +61,27 @@ class Publisher:
         return 0.0 if self._first_audio is None else self._clock() - self._first_audio
 
     async def read(self) -> list[AudioPacket]:
-        """Everything that arrived since the last call, at least one packet; nothing once the publish has ended.
+        """Everything that arrived since the last call, at least one packet.
+
+        Nothing once the publish has ended, and after `interrupt`.
 
         Safe to cancel: no packet leaves before the return.
         """
-        while not self._packets and self.ended_because is None:
+        while not self._packets and self.ended_because is None and not self._interrupted:
             self._news.clear()
             await self._news.wait()
+        self._interrupted = False
         packets, self._packets = self._packets, []
         self._held_bytes = 0
         if self._held_back:
             self._held_back = False
             self._emptied()
         return packets
+
+    def interrupt(self) -> None:
+        """Let `read` return, although nothing has come."""
+        self._interrupted = True
+        self._news.set()
 
     def close(self, reason: str) -> None:
         """End the publish from our side: the publisher is told `reason` and disconnected."""
@@ -89,8 +102,8 @@ class Publisher:
             self._held_back = True
             self._full()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, fault: str | None = None) -> None:
         """For the server: nothing more will arrive. The first reason stands."""
         if self.ended_because is None:
-            self.ended_because = reason
+            self.ended_because, self.fault = reason, fault
             self._news.set()

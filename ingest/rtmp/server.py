@@ -30,7 +30,7 @@ class RtmpServer:
         self.counters = RtmpCounters()
         self._listener: asyncio.Server | None = None
         self._closing = False
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # oldest first
         self._addresses: Counter[str] = Counter()
         self._publishes: set[asyncio.Task[None]] = set()
         self._current: dict[tuple[str, str], tuple[Publisher, asyncio.Task[None]]] = {}  # by app and key
@@ -45,7 +45,7 @@ class RtmpServer:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: Connection(self, loop), options.host, options.port, backlog=512
+                lambda: Connection(self, loop), options.host, options.port, backlog=options.backlog
             )
         except OSError as error:
             raise CannotListen(options.host, options.port, error) from error
@@ -85,23 +85,36 @@ class RtmpServer:
     def admit(self, connection: Connection) -> bool:
         """Take a new connection in. False, counted: too many in all or from its address, or the server is closing."""
         options, address = self.options, connection.address
+        is_own = not any(connection.host in network for network in options.shared if connection.host is not None)
         if (
             self._closing
-            or len(self._connections) >= options.connections
-            or self._addresses[address] >= options.connections_per_address
+            or (is_own and self._addresses[address] >= options.connections_per_address)
+            or (len(self._connections) >= options.connections and not self._make_room())
         ):
             self.counters.refused_connections += 1
             return False
         self.counters.connections += 1
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._addresses[address] += 1
         self.counters.open += 1
+        return True
+
+    def _make_room(self) -> bool:
+        """End the oldest connection without a publish, of the address that has most: whoever holds many pays first."""
+        waiting = [connection for connection in self._connections if connection.is_waiting]
+        if not waiting:
+            return False
+        of = Counter(connection.address for connection in waiting).most_common(1)[0][0]
+        oldest = next(connection for connection in waiting if connection.address == of)
+        self.counters.evicted += 1
+        oldest.abort()
+        self.forget(oldest)
         return True
 
     def forget(self, connection: Connection) -> None:
         """Its socket is gone. Harmless for one that was not admitted."""
         if connection in self._connections:
-            self._connections.discard(connection)
+            del self._connections[connection]
             self.counters.open -= 1
             self._addresses[connection.address] -= 1
             if not self._addresses[connection.address]:
@@ -130,7 +143,7 @@ class RtmpServer:
         self._current[place] = (publisher, task)
         self.counters.publishes += 1
         self.counters.publishing += 1
-        logger.info("rtmp publish from %s started", publisher.peer, extra={"app": publisher.app})
+        logger.info("rtmp publish from %s started", publisher.peer)  # the app may hold the key
         try:
             await self.handler.published(publisher)
             publisher.close("no longer wanted")
@@ -177,11 +190,14 @@ class RtmpServer:
             await asyncio.sleep(step)
             for connection in list(self._connections):
                 connection.check_deadline()
-            if refused != self.counters.refused_connections:
+            now = self.counters.refused_connections + self.counters.evicted
+            if refused != now:
                 logger.warning(
-                    "%d rtmp connections refused, too many are open", self.counters.refused_connections - refused
+                    "%d rtmp connections refused or closed for others: too many are open",
+                    now - refused,
+                    extra={"open": len(self._connections), "refused": self.counters.refused_connections},
                 )
-                refused = self.counters.refused_connections
+                refused = now
 
 
 async def _ended(tasks: set[asyncio.Task[None]], grace_s: float) -> None:

@@ -173,7 +173,9 @@ class _Server:
     async def wait_failed(self) -> None:
         code = await self._process.wait()
         if not self._stopping:
-            raise EmbeddedFailed(f"the embedded PostgreSQL ended by itself (exit {code}):\n{self._last_words()}")
+            log.error("embedded postgres: its last words were:\n%s", self._last_words())
+            todo = "start the gateway again; what was stored is kept"
+            raise EmbeddedFailed(f"the embedded PostgreSQL ended by itself (exit {code}): {todo}")
 
     async def stop(self) -> None:
         """Ask for a fast shutdown (open transactions are rolled back); insist if that takes too long."""

@@ -53,6 +53,10 @@ class SessionOver(StorageError):
         super().__init__(f"the video session {session_id} is over")
 
 
+class UserUnknown(StorageError):
+    """The app's table has no such user; in a transaction, which is over now, that cannot be mended."""
+
+
 class SlugTaken(StorageError):
     """Another session has this slug already; make another one."""
 

@@ -147,6 +147,11 @@ class Finals:
             yield rows
             seq = rows[-1].seq
 
+    async def count_by_speaker(self, session_id: str, transcription_id: str) -> dict[str, int]:
+        """How many finals of a transcription are stored, by identity."""
+        rows = await self._db.rows("final_count_by_speaker", session_id, transcription_id)
+        return {r["identity"]: r["finals"] for r in rows}
+
     async def count(self, session_id: str) -> int:
         """How many finals of the session have a number."""
         return int(await self._db.value("final_count", session_id))

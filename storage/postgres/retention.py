@@ -57,3 +57,4 @@ async def _forget(link: Link, session_id: str, now: datetime) -> None:
     await link.run("session_delete_events", session_id)
     await link.run("session_delete_stream", session_id)
     await link.run("session_delete_analysis_job", session_id)
+    await link.run("session_delete_notes", session_id)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from storage import ids
-from storage.postgres.errors import SessionGone, SlugTaken
+from storage.postgres.errors import SessionGone, SlugTaken, UserUnknown
 from storage.postgres.values import clean, clean_or_none, naive, read
 
 if TYPE_CHECKING:
@@ -106,6 +106,14 @@ class Sessions:
         found: bytes | None = await self._db.value("session_join_token", session_id)
         return found
 
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
+        """From now on guests must show this one; a former one is good no more."""
+        await self._db.run("session_join_require", session_id, token_sha256)
+
+    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them whose guests must show a token."""
+        return {record["session_id"] for record in await self._db.rows("session_join_required", list(session_ids))}
+
     async def by_slug(self, slug: str) -> SessionRow | None:
         """None when there is none."""
         return _session(await self._db.row("session_by_slug", clean(slug)))
@@ -141,7 +149,7 @@ class Sessions:
         follow_up_at: datetime | None = None,
         inactive_since: datetime | None = None,
     ) -> bool:
-        """LIVE → ENDED. Returns: whether this call made the move.
+        """LIVE → ENDED, and everybody has left. Returns: whether this call made the move.
 
         With `follow_up_at` what has to follow is noted in the same transaction (`Endings`), due then. With
         `inactive_since` only a session without activity since then is ended.
@@ -151,6 +159,8 @@ class Sessions:
                 moved = await link.run("session_end", session_id, naive(now)) == 1
             else:
                 moved = await link.run("session_end_inactive", session_id, naive(now), naive(inactive_since)) == 1
+            if moved:
+                await link.run("participant_leave_all", session_id, naive(now))
             if moved and follow_up_at is not None:
                 await link.run("ending_note", session_id, follow_up_at)
         return moved
@@ -246,10 +256,11 @@ class Duties:
 
 
 class Participants:
-    """The app's `Participant`: one row an identity and session."""
+    """The app's `Participant`: one row an identity and session. `in_transaction`: of the caller, over `link`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, in_transaction: bool = False) -> None:
         self._db = link
+        self._in_transaction = in_transaction
 
     async def join(
         self,
@@ -277,17 +288,48 @@ class Participants:
         role: str | None,
         user_id: str | None,
         trusted: bool,
+        owns: bool = False,
     ) -> Joined | None:
         """As `join`, for a caller who states role, name and user: what is given replaces what is stored.
 
-        Returns: None also when the identity is another user's; `trusted` callers may use any.
+        Returns: None also when the identity is another user's; `trusted` callers may use any. `owns`: the identity is
+        the id of that user. Raises: UserUnknown in a transaction; else such a user's row is left without a user.
         """
+        more = (trusted, owns)
         try:
             return _joined(
-                await self._insert("participant_enter", session_id, identity, name, role, user_id, now, trusted)
+                await self._insert("participant_enter", session_id, identity, name, role, user_id, now, *more)
             )
         except SessionGone:
             return None
+
+    async def has_room(self, session_id: str, identity: str, limit: int) -> bool:
+        """Whether `identity` has joined already, or fewer than `limit` have (0: always). Holds the session's row: to be
+        asked in the transaction that inserts."""
+        await self._db.value("session_lock", session_id)
+        room: bool = await self._db.value("participant_has_room", session_id, clean(identity), limit)
+        return room
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        """The user to whom an identity belongs in that session, having come or not; None: nobody."""
+        found: str | None = await self._db.value("identity_owner", session_id, clean(identity))
+        return found
+
+    async def know_user(self, user_id: str) -> None:
+        """A signed-in user has been here; repeating it changes nothing."""
+        await self._db.run("user_known", clean(user_id))
+
+    async def by_user(self, session_id: str, user_id: str) -> list[ParticipantRow]:
+        """Those of one user, also under an identity that is its id; at most 16, hosts first."""
+        return [read(ParticipantRow, r) for r in await self._db.rows("participant_of_user", session_id, clean(user_id))]
+
+    async def visit_begins(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
+        """A connection to the room. Returns: False when it is over already, or an older one than the last known."""
+        return await self._db.run("visit_begin", session_id, clean(identity), sid, joined_ms) == 1
+
+    async def visit_ends(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
+        """Returns: whether it was the newest connection of that identity; an empty `sid` stands for that."""
+        return await self._db.run("visit_end", session_id, clean(identity), sid, joined_ms) == 1
 
     async def ensure_user(self, user_id: str) -> None:
         """For tables of our own, where users are known from their tokens only."""
@@ -303,7 +345,9 @@ class Participants:
         role: str = "GUEST",
         user_id: str | None = None,
     ) -> ParticipantRow:
-        """The participant's row, made if it is missing. Role, user and a known name stay as they are.
+        """The participant's row in a session that is over, made if it is missing, as of one who has left.
+
+        Role, user and a known name stay as they are.
 
         Raises: SessionGone.
         """
@@ -342,6 +386,8 @@ class Participants:
         except asyncpg.ForeignKeyViolationError as error:
             if user_id is None or "userId" not in (error.constraint_name or ""):
                 raise SessionGone(session_id) from error
+            if self._in_transaction:
+                raise UserUnknown(user_id) from error
         # A user that only the app's token knows: the participant matters more than the link.
         return await self._insert(query, session_id, identity, name, role, None, now, *more)
 

@@ -133,6 +133,14 @@ class Transcriptions:
         """Newest first."""
         return [_row(r) for r in await self._db.rows("transcription_list", active_only, limit)]
 
+    async def figures(self, limit: int = 1000) -> Sequence[tuple[TranscriptionRow, tuple[int, int, float]]]:
+        """All that are not stopped, newest first, each with its finals, its partials and its cost so far, USD."""
+        found = []
+        for record in map(dict, await self._db.rows("transcription_figures", limit)):
+            figures = record.pop("finals"), record.pop("partials"), record.pop("cost")
+            found.append((_row(record), figures))
+        return found
+
     async def owners(self, transcription_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
         """The session of each, and who runs it, None when it is stopped; those that do not exist are left out."""
         rows = await self._db.rows("transcription_owners", [*transcription_ids])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from stt.gladia.breaker import Breaker
 from stt.gladia.options import LinkOptions
 from stt.gladia.places import NoLimit, Place, Places
 from stt.gladia.socket import NoConnection, Socket, UpgradeRefused, connect
+from stt.reading import MALFORMED
 from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class ProviderOptions:
     url: str = DEFAULT_URL
     request_timeout_s: float = 10.0
     link: LinkOptions = field(default_factory=LinkOptions)
+    key_now: Callable[[], str] | None = field(default=None, repr=False)
+    """Where keys are rotated: the one in force, asked for at each request."""
 
 
 class _Ending:
@@ -83,6 +87,10 @@ class Account:
         self.breaker = Breaker(random.random)
         self.mine: set[str] = set()
         """Ids of sessions that this process opened and that may still run at the provider."""
+        self.complaints: Counter[str] = Counter()
+        """Errors that the provider has reported, by `complaints.kind_of`."""
+        self.unusable: Counter[str] = Counter()
+        """Its messages that could not be used, by type, as `events.Unusable` has it."""
         self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
         self._http: aiohttp.ClientSession | None = None
         self._background = TaskOwner()
@@ -90,7 +98,6 @@ class Account:
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
             base_url=self._base,
-            headers={"x-gladia-key": self.options.api_key},
             timeout=aiohttp.ClientTimeout(total=self.options.request_timeout_s),
             # One live socket per track: the pool must not be the limit.
             connector=aiohttp.TCPConnector(limit=0),
@@ -273,7 +280,9 @@ class Account:
 
     async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
         try:
-            async with self.http.request(method, path, **request) as response:
+            key = self.options.key_now or (lambda: self.options.api_key)
+            headers = {"x-gladia-key": key()}
+            async with self.http.request(method, path, headers=headers, **request) as response:
                 body = await response.read()
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -286,5 +295,5 @@ class Account:
             raise ProviderRefused(status, wire.error_text(body))
         try:
             return read(body)
-        except msgspec.MsgspecError as error:
+        except MALFORMED as error:
             raise ProviderUnavailable(f"HTTP {status} with an unreadable body: {error}") from error

@@ -6,16 +6,18 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
+from typing import Final
 
 from stt.errors import ProviderRefused, ProviderUnavailable, SttError
 from stt.gladia import messages as wire
 from stt.gladia.account import Account, ProviderOptions
+from stt.gladia.complaints import kind_of
 from stt.gladia.conversation import Conversation
-from stt.gladia.events import LinkEvent
+from stt.gladia.events import INTERNAL, Complained, Heard, LinkEvent, Unusable
 from stt.gladia.hearing import LinkCounts
 from stt.gladia.link import Link
 from stt.gladia.moves import CONNECTED, LinkState, ProviderEnd, SessionState
@@ -27,6 +29,11 @@ from stt.gladia.socket import NoConnection, UpgradeRefused, connect
 __all__ = ["GladiaLink", "Outcome", "Provider", "ProviderOptions", "SessionReport"]
 
 log = logging.getLogger(__name__)
+
+_OK: Final = 1000
+_PRIVATE: Final = 4000
+# Refused upgrades and close codes that tell why there is no text; others are those of a line that breaks.
+_TELLING: Final = frozenset({401, 402, 403, 429, 1008, 1011, 1013})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ class GladiaLink:
         self._conversations: list[Conversation] = []
         self._wake: dict[Session, asyncio.Event] = {}  # one per session, set when it need not wait any longer
         self._deadlines: set[asyncio.Timeout] = set()  # of requests under way, which the end of the track may shorten
+        self._is_deaf = False  # the listener failed at a final
         self._changed = asyncio.Event()  # sessions were added, or the track is finished
 
     # --- for the track --------------------------------------------------------------------------------------
@@ -109,6 +117,14 @@ class GladiaLink:
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
         self._link.leave_out(to)
+        self._pump(self._clock())
+
+    def fall_silent(self, samples: int) -> None:
+        """The source delivers nothing for now: `samples` of silence let the provider end the utterance.
+
+        They follow the audio sent so far, are billed like it, and take no time on the track's clock.
+        """
+        self._link.fall_silent(samples)
         self._pump(self._clock())
 
     def renew(self) -> bool:
@@ -164,6 +180,10 @@ class GladiaLink:
         """Seconds of audio that no session has sent yet."""
         return self._link.backlog_s
 
+    def unsettled(self) -> Iterator[tuple[int, bytes]]:
+        """Audio without a final, for a link that takes this one's place: offset and s16le, in order."""
+        return self._link.unsettled()
+
     async def run(self) -> Outcome:
         """Hold provider sessions while there is audio, until the track is finished or refused."""
         async with asyncio.TaskGroup() as tasks:
@@ -176,7 +196,7 @@ class GladiaLink:
                 self._changed.clear()
         metered = self._link.metered
         return Outcome(
-            complete=self._link.complete,
+            complete=self._link.complete and not self._is_deaf,
             failed=self._link.failed,
             sent_samples=metered.sent,
             resent_samples=metered.resent,
@@ -249,6 +269,8 @@ class GladiaLink:
             return
         except SttError as error:
             log.warning("no provider session: %s", error)
+            if isinstance(error, ProviderRefused):
+                self._provider.complaints[kind_of("session", str(error.status), error.detail)] += 1
             session.not_created(error, self._clock())
             return
         session.created(created.id, created.url, self._clock())
@@ -261,7 +283,12 @@ class GladiaLink:
                 result = await self._provider.result(session_id)
         except (SttError, TimeoutError) as error:
             log.info("the result of provider session %s could not be read: %s", session_id, error)
-        self._tell(self._link.fetched(session, result, self._clock()))
+        try:
+            self._tell(self._link.fetched(session, result, self._clock()))
+        except Exception:
+            log.exception("the result of provider session %s could not be used", session_id)
+            self._tell(self._link.received(session, Unusable(INTERNAL, True), self._clock()))
+            session.fetched(None, self._clock())
 
     async def _converse(self, session: Session, url: str, within: float) -> None:
         """One connection: speak and listen until it is over, then tell the session why."""
@@ -270,9 +297,11 @@ class GladiaLink:
         try:
             try:
                 async with self._deadline(within):
-                    socket = await connect(url, conversation)
+                    socket = await connect(url, conversation, takes_garbled=True)
             except UpgradeRefused as error:
                 log.info("provider session %s: %s", session.id, error)
+                if error.status in _TELLING:
+                    self._tell(self._link.complained("connection", str(error), str(error.status)))
                 session.dropped(error.status, self._clock())
                 return
             except (NoConnection, TimeoutError) as error:
@@ -288,6 +317,9 @@ class GladiaLink:
             conversation.end()
             self._conversations.remove(conversation)
         if session.state in CONNECTED:
+            if code is not None and code != _OK and (socket.reason or code >= _PRIVATE or code in _TELLING):
+                told = f"closed the connection with code {code}" + (f": {socket.reason}" if socket.reason else "")
+                self._tell(self._link.complained("close", told, str(code)))
             log.info("provider session %s: connection lost (%s)", session.id, socket.problem or f"code {code}")
         session.dropped(code, self._clock())
 
@@ -310,5 +342,21 @@ class GladiaLink:
         self._report(SessionReport(session.id, over=True, seconds_sent=sent, outcome=outcome, seconds_resent=resent))
 
     def _tell(self, events: list[LinkEvent]) -> None:
+        """Tell the listener. An event at which it fails costs no other one."""
         for event in events:
-            self._listener(event)
+            match event:
+                case Complained(_, _, kind):
+                    self._provider.complaints[kind] += 1
+                case Unusable(kind):
+                    self._provider.unusable[kind] += 1
+            try:
+                self._listener(event)
+            except Exception as error:
+                self._provider.unusable[INTERNAL] += 1
+                is_final = isinstance(event, Heard) and event.utterance.is_final
+                self._is_deaf = self._is_deaf or is_final
+                if "listener" not in self._link.logged:
+                    self._link.logged.add("listener")
+                    log.error("what the provider said could not be passed on; logged once a track", exc_info=error)
+                with suppress(Exception):
+                    self._listener(Unusable(INTERNAL, is_final))

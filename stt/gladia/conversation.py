@@ -13,7 +13,7 @@ from math import inf
 
 from stt.errors import MalformedMessage
 from stt.gladia import messages as wire
-from stt.gladia.events import LinkEvent
+from stt.gladia.events import INTERNAL, LinkEvent, Unusable
 from stt.gladia.link import Link
 from stt.gladia.moves import CONNECTED
 from stt.gladia.session import Session
@@ -47,16 +47,20 @@ class Conversation:
         self.pump(self._clock())
 
     def received(self, message: str | bytes) -> None:
-        """One message of the provider; one that is not its protocol is counted and skipped."""
+        """One message of the provider; one that cannot be used is counted and skipped, whatever the reason."""
         session = self.session
+        before = session.state
+        parsed: wire.Message | None = None
         try:
             parsed = wire.parse(message)
+            events = self._link.received(session, parsed, self._clock())
         except MalformedMessage as error:
-            self._link.counts.malformed += 1
-            log.warning("provider session %s: %s", session.id, error)
-            return
-        before = session.state
-        events = self._link.received(session, parsed, self._clock())
+            events = self._link.received(session, Unusable(error.kind, error.may_be_final), self._clock())
+            self._log_once(error.kind, error)
+        except Exception as error:
+            is_final = isinstance(parsed, wire.Concluded) or (isinstance(parsed, wire.Transcribed) and parsed.is_final)
+            events = self._link.received(session, Unusable(INTERNAL, is_final), self._clock())
+            self._log_once(INTERNAL, error)
         if events:
             self._tell(events)
         elif session.state is before:
@@ -67,6 +71,13 @@ class Conversation:
             self.pump(self._clock())  # there may be something to send now
         else:
             self._socket.leave()
+
+    def _log_once(self, kind: str, error: Exception) -> None:
+        """The first of each kind on a link: a provider that is confused is so many times a second."""
+        if kind not in self._link.logged:
+            self._link.logged.add(kind)
+            told = "provider session %s: a message could not be used, and none of its kind is logged again: %s"
+            log.warning(told, self.session.id, error, exc_info=error if kind == INTERNAL else None)
 
     def writable(self) -> None:
         """The provider reads again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -56,10 +56,30 @@ class AudioGivenUp(msgspec.Struct, frozen=True):
 
 
 class Complained(msgspec.Struct, frozen=True):
-    """The provider reported an error of its own; `about` is the type of the message in which it did."""
+    """The provider reported an error of its own; `about` is the type of the message in which it did.
+
+    `about` may also be `close`, a connection that it ended. `kind` is one of `complaints.kind_of`.
+    """
 
     about: str
     message: str
+    kind: str = "engine"
 
 
-LinkEvent = Heard | Retracted | TranslationHeard | AnnotationHeard | SpeechChanged | AudioGivenUp | Complained
+INTERNAL: Final = "internal"
+"""Kind of a message at which our own code failed."""
+
+
+class Unusable(msgspec.Struct, frozen=True):
+    """A message of the provider could not be used. `may_be_final`: the words of a final may have been in it.
+
+    `kind`: its type where that can be told, `other`, or INTERNAL.
+    """
+
+    kind: str
+    may_be_final: bool
+
+
+LinkEvent = (
+    Heard | Retracted | TranslationHeard | AnnotationHeard | SpeechChanged | AudioGivenUp | Complained | Unusable
+)

@@ -52,6 +52,8 @@ class Feed:
         self.heard_to = begin
         """End of the last word that has a final."""
         self.timeline = Timeline()
+        self.furthest = 0
+        """The most session samples that the provider can ever have counted."""
         self.resume = Resume()
         self.metered = Metered()
         self.last_sent = now
@@ -63,8 +65,15 @@ class Feed:
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
         self._overlap = int(options.overlap_s * SAMPLE_RATE)
         self._trailing = int(options.trailing_silence_s * SAMPLE_RATE)
+        self._silent_at = -1  # where silence was heard last that takes no time on the track
+        self._silence_sent = 0
 
     # --- how far it got -------------------------------------------------------------------------------------
+
+    @property
+    def reach(self) -> int:
+        """End of the track's audio that was sent."""
+        return self._reach
 
     @property
     def stops_at(self) -> int:
@@ -124,9 +133,14 @@ class Feed:
         """The connection was open before: begin again with what has no final."""
         self.resume.begin(self.timeline.end)
         self.cursor = max(self.needs_from, self._audio.start)
+        self._silent_at = -1
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
+        if (owed := self._silence_owed) > 0:
+            samples = min(owed, most)
+            self._silence_sent += samples
+            return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
         if self.cursor >= self._audio.end:
             return None
         found = self._audio.read(self.cursor, most)
@@ -135,7 +149,7 @@ class Feed:
         offset, pcm = found
         if self.until is not None:
             pcm = pcm[: (self.until - offset) * SAMPLE_BYTES]
-        if self.timeline.started and offset > self.cursor:
+        if self.timeline.started and offset > self.cursor != self._silent_at:
             # A stretch was left out. Silence stands for its beginning, so that the words around it stay apart.
             samples = min(offset - self.cursor, int(self._options.gap_silence_s * SAMPLE_RATE), most)
             before, self.cursor = self.cursor, offset
@@ -146,6 +160,16 @@ class Feed:
         self.sent_to = max(self.sent_to, self.cursor)
         self.last_audio = now
         return self._sent(offset, pcm, now)
+
+    @property
+    def _silence_owed(self) -> int:
+        """Samples of silence to send before the track goes on from the cursor."""
+        owed = self._audio.silence_at(self.cursor)
+        if not owed or not self.timeline.started or (self.until is not None and self.cursor >= self.until):
+            return 0
+        if self._silent_at != self.cursor:
+            self._silent_at, self._silence_sent = self.cursor, 0
+        return owed - self._silence_sent
 
     def probe(self, now: float) -> bytes | None:
         """The next audio in a piece whose size no probe has; None while there is none."""
@@ -167,6 +191,7 @@ class Feed:
         if self.resume.placing is not Placing.PLACED:
             self.resume.probes.append((offset, samples))
         self.timeline.sent(offset, samples)
+        self.furthest = max(self.furthest, self.timeline.end)
         self.metered.sent += samples
         self.metered.messages += 1
         self.last_sent = now

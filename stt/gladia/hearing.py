@@ -6,12 +6,13 @@ is heard again: words that were settled before are dropped, messages of doubtful
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from stt.gladia import belief
 from stt.gladia import messages as wire
 from stt.gladia.events import (
     AnnotationHeard,
@@ -21,6 +22,7 @@ from stt.gladia.events import (
     Retracted,
     SpeechChanged,
     TranslationHeard,
+    Unusable,
 )
 from stt.gladia.names import Names
 from stt.gladia.resume import Placing
@@ -31,6 +33,8 @@ from stt.transcript import Utterance, Word
 
 AddOn: TypeAlias = wire.Translated | wire.Noted
 
+MAX_TEXTS: Final = 4096
+"""Texts of a session's finals that are remembered."""
 MAX_HELD: Final = 1000
 """Messages held while the provider's counter is unknown; above it the oldest go, the result has them too."""
 
@@ -43,8 +47,9 @@ class LinkCounts:
     lost_sessions: int = 0
     finals: int = 0
     partials: int = 0
-    malformed: int = 0
+    malformed: int = 0  # messages that could not be used
     complaints: int = 0
+    unread: int = 0  # finals that could not be read, in sessions that are over
     given_up_samples: int = 0
     repeated_words: int = 0  # heard again at a seam, and dropped
     idle_ends: int = 0  # sessions ended because the track was silent
@@ -59,9 +64,16 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Transcript:
-    """What one session has said so far. `resumes`: those whose older utterances have been retracted."""
+    """What one session has said so far. `resumes`: those whose older utterances have been retracted.
+
+    `heard_to`: end of the last final, in seconds of the session. `texts`: of its finals that were not told again yet,
+    by hash. `unread`: finals that could not be read.
+    """
 
     names: Names
+    heard_to: float = 0.0
+    texts: Counter[int] = field(default_factory=Counter)
+    unread: int = 0
     open: dict[str, _Open] = field(default_factory=dict)
     held: deque[wire.Transcribed | AddOn] = field(default_factory=lambda: deque(maxlen=MAX_HELD))
     resumes: int = 0
@@ -83,6 +95,15 @@ class Hearing:
         self._settled_to = 0.0  # seconds: the end of the last final
         self._seam_to = 0.0  # words that begin before may have been settled already
         self._transcripts: dict[Session, _Transcript] = {}
+        self._guessed: Counter[int] = Counter()
+        """Texts, by hash, of finals whose place was a guess: a repeat is known by its text alone."""
+        self._expected: Counter[int] = Counter()
+        """Those of them whose audio may be heard again."""
+
+    @property
+    def settled_to(self) -> int:
+        """Sample of the track up to which there are finals."""
+        return _samples(self._settled_to)
 
     # --- what a session says ------------------------------------------------------------------------------
 
@@ -108,15 +129,26 @@ class Hearing:
         """All that the session heard, once more: what was withheld or lost on the way comes to light."""
         is_whole = session.judge(result, now)
         before = None if is_whole else max(session.feed.needs_from, self._audio.start)
-        return self.settle_resume(session) + self._release(
-            session, self._transcript(session), result.utterances, before
-        )
+        events, transcript, known = self.settle_resume(session), self._transcript(session), self.counts.finals
+        events += self._release(session, transcript, result.utterances, before)
+        found = self.counts.finals - known  # among them may be what could not be read before
+        if result.unread > transcript.unread:
+            events += [Unusable("post_final_transcript", True)] * (result.unread - transcript.unread)
+        transcript.unread = max(transcript.unread - found, result.unread)
+        return events
+
+    def unusable(self, session: Session, kind: str, *, may_be_final: bool) -> list[LinkEvent]:
+        """A message of this session could not be used."""
+        self.counts.malformed += 1
+        self._transcript(session).unread += may_be_final
+        return [Unusable(kind, may_be_final)]
 
     # --- what happens to a session ------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Another session begins, and may hear again what was heard before."""
         self._seam_to = self._settled_to
+        self._expected = self._guessed.copy()
 
     def settle_resume(self, session: Session) -> list[LinkEvent]:
         """Once it is known what the provider still has, its older utterances are done with: they are heard again."""
@@ -125,7 +157,7 @@ class Hearing:
         if resume.placed == transcript.resumes:
             return []
         transcript.resumes = resume.placed
-        self._seam_to = self._settled_to
+        self.begin()
         session.awaits_final = False
         again_from = resume.superseded[-1].resent_from
         return self._retract(transcript, again_from) + self._release(session, transcript, (), None)
@@ -135,6 +167,7 @@ class Hearing:
         transcript = self._transcripts.pop(session, None)
         if transcript is None:
             return []
+        self.counts.unread += transcript.unread
         return self._release(session, transcript, (), again_from) + self._retract(transcript, again_from)
 
     def forget(self) -> None:
@@ -165,11 +198,19 @@ class Hearing:
         late: bool = False,
     ) -> list[LinkEvent]:
         """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
-        spoken = message.utterance
+        spoken, sent, is_guess = message.utterance, session.feed.furthest / SAMPLE_RATE, False
+        if not belief.is_credible(spoken, sent):
+            spoken, is_guess = belief.corrected(spoken, transcript.heard_to, sent)
+        has_final = transcript.names.is_settled(message.id)
+        is_known = message.is_final and self._is_known(
+            transcript, spoken.visible_text, is_guess=is_guess, late=late, again=has_final
+        )
+        if is_known and has_final:
+            return []
         name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed)
         if name is None:
             return []
-        utterance = _on_track(session, message, name, before)
+        utterance = None if is_known else _on_track(session, spoken, name, before, is_final=message.is_final)
         heard_to = utterance.end if utterance is not None else 0.0
         if utterance is not None and (late or utterance.start < self._seam_to):
             words = len(utterance.words)
@@ -188,15 +229,38 @@ class Hearing:
         session.awaits_final = bool(transcript.open)
         self.losses_in_a_row = 0
         if utterance is not None:
-            if before is None:
-                session.heard(_samples(spoken.end), _samples(heard_to))
-            self._seam.settle(utterance)
-            self._settled_to = max(self._settled_to, utterance.end)
+            text = hash(spoken.visible_text)
+            if is_guess:
+                self._guessed[text] += 1
+            else:
+                if before is None:
+                    session.heard(_samples(spoken.end), _samples(heard_to))
+                self._seam.settle(utterance)
+                self._settled_to = max(self._settled_to, utterance.end)
+                transcript.heard_to = max(transcript.heard_to, spoken.end)
+            if not late:
+                transcript.texts[text] += 1
+                if len(transcript.texts) > MAX_TEXTS:
+                    del transcript.texts[next(iter(transcript.texts))]
         self.forget()
         if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
         return [Heard(utterance)]
+
+    def _is_known(self, transcript: _Transcript, text: str, *, is_guess: bool, late: bool, again: bool) -> bool:
+        """Whether a final is told again whose place, now or before, is a guess: then its text has to tell.
+
+        `again`: the provider's id of it had a final already.
+        """
+        told = hash(text)
+        retold = late or again
+        is_known = (self._guessed if retold and not is_guess else self._expected)[told] > 0
+        is_known = is_known or (is_guess and retold and transcript.texts[told] > 0)
+        for seen, counts in ((transcript.texts, late), (self._guessed, is_known), (self._expected, is_known)):
+            if counts and seen[told] > 0:
+                seen[told] -= 1
+        return is_known
 
     def _release(
         self, session: Session, transcript: _Transcript, result: tuple[wire.SpokenUtterance, ...], before: int | None
@@ -256,9 +320,17 @@ def _placed(session: Session, result: Any) -> Any:
     """An entity or a sentiment with its times on the track's clock."""
     if not isinstance(result, dict):
         return result
-    times = {key: at for key in ("start", "end") if isinstance(at := result.get(key), int | float)}
+    sent = session.feed.furthest / SAMPLE_RATE + belief.SLACK_S
+    told = {key: _time(result.get(key), sent) for key in ("start", "end")}
+    times = {key: at for key, at in told.items() if at is not None}
     middle = _samples(sum(times.values()) / len(times)) if times else 0
-    return {**result, **{key: _at(session, at, middle) for key, at in times.items()}}
+    rest = {key: value for key, value in result.items() if key not in ("start", "end")}
+    return {**rest, **{key: _at(session, at, middle) for key, at in times.items()}}
+
+
+def _time(at: object, latest: float) -> float | None:
+    is_number = isinstance(at, int | float) and not isinstance(at, bool)
+    return at if is_number and 0 <= at <= latest else None  # type: ignore[operator, return-value]
 
 
 def _counts(session: Session, sample: int, before: int | None) -> bool:
@@ -268,10 +340,11 @@ def _counts(session: Session, sample: int, before: int | None) -> bool:
     return before is None or session.feed.timeline.to_track(sample) < before
 
 
-def _on_track(session: Session, message: wire.Transcribed, name: str, before: int | None) -> Utterance | None:
-    """The utterance on the track's clock, without what is heard again anyway; None when nothing is left."""
-    spoken = message.utterance
-    text = spoken.text.strip()
+def _on_track(
+    session: Session, spoken: wire.SpokenUtterance, name: str, before: int | None, *, is_final: bool
+) -> Utterance | None:
+    """The utterance on the track's clock, without what is heard again anyway; None when nothing is left to see."""
+    text = spoken.visible_text
     if not text:
         return None
     if not spoken.words:
@@ -280,11 +353,11 @@ def _on_track(session: Session, message: wire.Transcribed, name: str, before: in
             return None
         start = _at(session, spoken.start, middle)
         end = _at(session, max(spoken.end, spoken.start), middle)
-        return Utterance(name, message.is_final, text, spoken.language, start, end, spoken.confidence)
+        return Utterance(name, is_final, text, spoken.known_language, start, end, spoken.share)
     words: list[Word] = []
     feed = session.feed
     remaining = words if before is None and not feed.has_superseded else []
-    latest = 0
+    latest, limit = 0, feed.reach
     since, newest = feed.timeline.newest
     for heard in spoken.words:  # many, and often: without calls that can be spared
         middle = round((heard.start + heard.end) / 2 * SAMPLE_RATE)
@@ -293,6 +366,8 @@ def _on_track(session: Session, message: wire.Transcribed, name: str, before: in
         last = round(heard.end * SAMPLE_RATE) + shift
         if first < 0:
             first = 0
+        if last > limit:
+            first, last = min(first, limit), limit
         if last < first:
             last = first
         if last > latest:
@@ -302,12 +377,12 @@ def _on_track(session: Session, message: wire.Transcribed, name: str, before: in
             remaining.append(words[-1])
     utterance = Utterance(
         name,
-        message.is_final,
+        is_final,
         text,
-        spoken.language,
+        spoken.known_language,
         words[0].start,
         latest / SAMPLE_RATE,
-        spoken.confidence,
+        spoken.share,
         tuple(words),
     )
     return keeping(utterance, remaining)

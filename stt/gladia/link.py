@@ -6,17 +6,18 @@ session is lost, and when a session has to be changed before the provider's cap,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
-from stt.gladia.events import Complained, LinkEvent
+from stt.gladia.complaints import kind_of
+from stt.gladia.events import Complained, LinkEvent, Unusable
 from stt.gladia.feed import Metered
 from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
-from stt.gladia.retained import SAMPLE_RATE, Retained, Span
+from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
 MAX_TAIL_RETRIES: Final = 3
@@ -29,6 +30,7 @@ class Link:
     def __init__(self, options: LinkOptions, random: Callable[[], float]) -> None:
         self.failed: ProviderRefused | None = None
         self.sessions: list[Session] = []  # oldest first; all but the owner are flushing
+        self.logged: set[str] = set()  # kinds of unusable messages that the log has seen
         self._owner: Session | None = None  # hears the track's audio from its beginning on
         self._options = options
         self._random = random
@@ -63,6 +65,11 @@ class Link:
         """The track is silent: its audio before sample `to` does not come."""
         self._audio.leave_out(to)
 
+    def fall_silent(self, samples: int) -> None:
+        """The source delivers nothing for now: so much silence ends the utterance. The track's clock stands still."""
+        if self.failed is None and self._finish_by is None:
+            self._audio.fall_silent(samples)
+
     def renew(self, now: float) -> bool:
         """Let a new session hear again what has no final. Returns: False when there is no session to replace."""
         if self._owner is None or self._owner.state is not SessionState.STREAMING or self._owner.finishing:
@@ -84,7 +91,7 @@ class Link:
     @property
     def complete(self) -> bool:
         """Whether everything that was sent is known to have been heard, so that no final can be missing."""
-        return self._all_complete and self.failed is None
+        return self._all_complete and self.failed is None and not self.counts.unread
 
     @property
     def state(self) -> LinkState:
@@ -112,6 +119,13 @@ class Link:
         """Seconds of audio that no session has sent yet."""
         return max(0, self._audio.end - self._owner.feed.cursor) / SAMPLE_RATE if self._owner else 0.0
 
+    def unsettled(self) -> Iterator[tuple[int, bytes]]:
+        """The audio without a final, as it was given to `audio`, in pieces of at most a second."""
+        position = max(self._audio.start, self._hearing.settled_to)
+        while found := self._audio.read(position, SAMPLE_RATE):
+            yield found
+            position = found[0] + len(found[1]) // SAMPLE_BYTES
+
     @property
     def retained_samples(self) -> int:
         """Audio in memory: at most `retain_s`."""
@@ -124,16 +138,18 @@ class Link:
         session.opened(now)
         return self._hearing.settle_resume(session)
 
-    def received(self, session: Session, message: wire.Message, now: float) -> list[LinkEvent]:
-        """A message came over the socket of `session`."""
+    def received(self, session: Session, message: wire.Message | Unusable, now: float) -> list[LinkEvent]:
+        """A message came over the socket of `session`, or one that cannot be used."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
             session.acknowledged(message.begin, message.end, now)
             return self._hearing.settle_resume(session)
         match message:
-            case wire.AudioRefused(reason):
-                return self._complained("audio_chunk", reason) if session.turned_away(now) else []
-            case wire.Complaint(about, text):
-                return self._complained(about, text)
+            case wire.AudioRefused(reason, code):
+                return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
+            case wire.Complaint(about, text, code):
+                return self.complained(about, text, code)
+            case Unusable(kind, may_be_final):
+                return self._hearing.unusable(session, kind, may_be_final=may_be_final)
             case wire.Ignored():
                 return []
         session.feed.alive(now)
@@ -149,6 +165,11 @@ class Link:
             case wire.SessionEnded():
                 session.ended(now)
         return []
+
+    def complained(self, about: str, text: str, code: str = "") -> list[LinkEvent]:
+        """The provider reported an error of its own, in a message, by closing or by refusing a connection."""
+        self.counts.complaints += 1
+        return [Complained(about, text, kind_of(about, code, text))]
 
     def fetched(self, session: Session, found: wire.SessionResult | None, now: float) -> list[LinkEvent]:
         """The session's result came over REST (None: not this time): late finals are in it."""
@@ -238,10 +259,6 @@ class Link:
         self._audio.forget(session.feed.needs_from)
 
     # --- what goes wrong ----------------------------------------------------------------------------------
-
-    def _complained(self, about: str, text: str) -> list[LinkEvent]:
-        self.counts.complaints += 1
-        return [Complained(about, text)]
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
         """Of what left the window, the part that the provider may not have is lost."""

@@ -1,18 +1,23 @@
 """Gladia Live v2 on the wire: JSON to types and back. No I/O, no clock.
 
 Source of the shapes: the vendor's OpenAPI document of 2026-08-23. Where its sources disagree we accept both;
-unknown types and unknown fields pass by, a known type with broken fields raises MalformedMessage.
+unknown types and unknown fields pass by. Of what has text in it an odd field is taken as left out (`lenient`); a
+message that lacks what it is for raises MalformedMessage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
 from stt.errors import MalformedMessage
+from stt.gladia import lenient
+from stt.gladia.complaints import reason
+from stt.reading import MALFORMED
 
 STOP: Final = '{"type":"stop_recording"}'
 # An empty chunk keeps an idle connection: the service drops one after 30 s without audio.
@@ -20,11 +25,16 @@ KEEPALIVE: Final = '{"type":"audio_chunk","data":{"chunk":""}}'
 
 # Longer than any session; keeps arithmetic on what a confused provider sends within bounds.
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+UNPLACED: Final = 1e6
+"""The time of what has none: later than any audio, so nobody believes it."""
 
 # Nearly all messages are of two types, which are told by their prefix and read in one go. In another order of fields
 # they are understood as well.
 _ACK_PREFIX: Final = '{"type":"audio_chunk"'
 _TRANSCRIPT_PREFIX: Final = '{"type":"transcript"'
+_ESCAPED_NUL: Final = rb"\u0000"
+
+_LONGEST_CODE: Final = 35  # of a language, with script and region
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,26 +140,47 @@ class SessionList(msgspec.Struct, frozen=True):
 
 
 class _Word(msgspec.Struct, frozen=True):
-    word: str = ""
-    start: Seconds = 0.0
-    end: Seconds = 0.0
+    """One word, its times as those of its utterance."""
+
+    word: str
+    start: Seconds = UNPLACED
+    end: Seconds = UNPLACED
     confidence: float = 0.0
 
 
 class SpokenUtterance(msgspec.Struct, frozen=True):
-    """An utterance on the *session's* timeline: `start` and `end` in seconds of audio received."""
+    """An utterance on the *session's* timeline: `start` and `end` in seconds of audio received, or UNPLACED."""
 
-    text: str = ""
-    start: Seconds = 0.0
-    end: Seconds = 0.0
+    text: str
+    start: Seconds = UNPLACED
+    end: Seconds = UNPLACED
     confidence: float = 0.0
     channel: int = 0
     language: str | None = None
     words: tuple[_Word, ...] = ()
 
+    @property
+    def visible_text(self) -> str:
+        """Without space at either end; empty when there is nothing to see."""
+        text = self.text.strip()
+        return "" if lenient.is_blank(text) else text
+
+    @property
+    def known_language(self) -> str | None:
+        """None also for what is no code of a language."""
+        code = self.language
+        return (
+            code if code is not None and len(code) <= _LONGEST_CODE and code.isascii() and code.isprintable() else None
+        )
+
+    @property
+    def share(self) -> float:
+        """The confidence, 0 to 1."""
+        return min(max(self.confidence, 0.0), 1.0)
+
 
 class _Transcription(msgspec.Struct, frozen=True):
-    utterances: tuple[SpokenUtterance, ...] = ()
+    utterances: tuple[SpokenUtterance | None, ...] = ()
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -165,7 +196,16 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def utterances(self) -> tuple[SpokenUtterance, ...]:
-        """Every final of the session; none when the provider left them out."""
+        """Every final of the session that can be read; none when the provider left them out."""
+        return tuple(one for one in self._told if one is not None)
+
+    @property
+    def unread(self) -> int:
+        """How many there are besides whose text cannot be read."""
+        return sum(one is None for one in self._told)
+
+    @property
+    def _told(self) -> tuple[SpokenUtterance | None, ...]:
         return self.transcription.utterances if self.transcription else ()
 
     @property
@@ -201,7 +241,7 @@ def error_text(body: bytes) -> str:
     """The readable part of an error answer, whatever its shape."""
     try:
         data = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return body[:200].decode("utf-8", "replace") or "no message"
     problems = data.get("validation_errors")
     if isinstance(problems, list) and problems:
@@ -223,9 +263,10 @@ class AudioAcknowledged(msgspec.Struct, frozen=True, array_like=True, forbid_unk
 
 
 class AudioRefused(msgspec.Struct, frozen=True):
-    """The service takes no more audio in this session."""
+    """The service takes no more audio in this session. `code`: its own word for why, or an HTTP status."""
 
     reason: str
+    code: str = ""
 
 
 class StopAcknowledged(msgspec.Struct, frozen=True):
@@ -281,10 +322,11 @@ class SessionEnded(msgspec.Struct, frozen=True):
 
 
 class Complaint(msgspec.Struct, frozen=True):
-    """The service reports an error of its own, in any of its three forms."""
+    """The service reports an error of its own, in any of its three forms. `code` as in AudioRefused."""
 
     about: str
     message: str
+    code: str = ""
 
 
 class Ignored(msgspec.Struct, frozen=True):
@@ -313,21 +355,19 @@ class _AckData(msgspec.Struct, frozen=True):
     byte_range: AudioAcknowledged
 
 
-class _Error(msgspec.Struct, frozen=True):
-    message: str = ""
-
-
 class _Ack(msgspec.Struct, frozen=True):
     acknowledged: bool = True
-    error: _Error | None = None
+    error: Any = None
     data: _AckData | None = None
 
 
 class _Envelope(msgspec.Struct, frozen=True):
     type: str
     data: msgspec.Raw = msgspec.Raw(b"null")
-    error: _Error | None = None
+    error: Any = None
     acknowledged: bool = True
+    message: Any = None
+    code: Any = None
 
 
 class _Transcript(msgspec.Struct, frozen=True):
@@ -353,15 +393,18 @@ class _AnnotationData(msgspec.Struct, frozen=True):
 _ack = msgspec.json.Decoder(_Ack).decode
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _transcript = msgspec.json.Decoder(_Transcript).decode
-_transcribed = msgspec.json.Decoder(Transcribed).decode
-_speech = msgspec.json.Decoder(_SpeechData).decode
-_translation = msgspec.json.Decoder(_TranslationData).decode
-_annotation = msgspec.json.Decoder(_AnnotationData).decode
-_result = msgspec.json.Decoder(Result).decode
-_anything = msgspec.json.Decoder(dict[str, Any] | None).decode
 parse_created = msgspec.json.Decoder(SessionCreated).decode
 parse_list = msgspec.json.Decoder(SessionList).decode
-parse_result = msgspec.json.Decoder(SessionResult).decode
+_result = msgspec.json.Decoder(SessionResult).decode
+
+
+def parse_result(body: bytes) -> SessionResult:
+    """Read the answer of `GET /v2/live/{id}`, as far as it can be read. Raises: ValueError, RecursionError."""
+    if _ESCAPED_NUL not in body:
+        with suppress(ValueError, RecursionError):
+            return _result(body)
+    found: SessionResult = lenient.read(lenient.decode(body), SessionResult)
+    return found
 
 
 def parse(text: str | bytes) -> Message:
@@ -372,49 +415,84 @@ def parse(text: str | bytes) -> Message:
     try:
         if isinstance(text, str):
             if text.startswith(_ACK_PREFIX):
-                return _read_ack(_ack(text))
-            if text.startswith(_TRANSCRIPT_PREFIX) and (found := _transcript(text).data) is not None:
+                return _acknowledged(_ack(text))
+            if text.startswith(_TRANSCRIPT_PREFIX) and "\\u0000" not in text and (found := _transcript(text).data):
                 return found
-        envelope = _envelope(text)
-        match envelope.type:
-            case "audio_chunk":
-                return _read_ack(_ack(text))
-            case _ if envelope.error is not None and bytes(envelope.data) == b"null":
-                return Complaint(envelope.type, envelope.error.message)
-            case "transcript":
-                return _transcribed(envelope.data)
-            case "speech_start":
-                return SpeechStarted(_speech(envelope.data).time)
-            case "speech_end":
-                return SpeechEnded(_speech(envelope.data).time)
-            case "stop_recording":
-                return StopAcknowledged() if envelope.acknowledged else Complaint("stop_recording", "refused")
-            case "translation":
-                said = _translation(envelope.data)
-                return Translated(
-                    str(said.utterance_id),
-                    said.translated_utterance.channel,
-                    said.original_language,
-                    said.target_language,
-                    said.translated_utterance.text.strip(),
-                )
-            case "named_entity_recognition" | "sentiment_analysis":
-                note = _annotation(envelope.data)
-                return Noted(envelope.type, str(note.utterance_id), tuple(note.results or ()))
-            case "post_final_transcript":
-                return Concluded(_result(envelope.data))
-            case "end_session":
-                return SessionEnded()
-            case "error":
-                told = _anything(envelope.data) or {}
-                return Complaint("error", str(told.get("message") or told.get("code") or "unspecified"))
-            case other:
-                return Ignored(other)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise MalformedMessage(f"not a message of the provider's protocol: {error}") from error
+        return _any(text)
+    except MALFORMED:
+        pass
+    try:
+        return _odd(text)
+    except MALFORMED as error:
+        kind, may_be_final = lenient.told_by(text)
+        raise MalformedMessage(kind, str(error), may_be_final=may_be_final) from error
 
 
-def _read_ack(ack: _Ack) -> Message:
-    if ack.data is None or not ack.acknowledged:
-        return AudioRefused(ack.error.message if ack.error else "no reason given")
-    return ack.data.byte_range
+def _any(text: str | bytes) -> Message:
+    """A message of any type, its values as documented. Raises: ValueError, RecursionError."""
+    if (_ESCAPED_NUL if isinstance(text, bytes) else "\\u0000") in text:  # type: ignore[operator]
+        raise ValueError("a NUL in a text")
+    envelope = _envelope(text)
+    is_empty = bytes(envelope.data) == b"null"
+    return _message(envelope, is_empty, lambda wanted: msgspec.json.decode(envelope.data, type=wanted))
+
+
+def _odd(text: str | bytes) -> Message:
+    """A message with odd values in it. Raises: ValueError, RecursionError."""
+    tree = lenient.decode(text)
+    if not isinstance(tree, dict):
+        raise ValueError("not an object")
+    data = tree.pop("data", None)
+    if isinstance(data, dict) and not isinstance(data.get("id"), str):
+        data["id"] = ""  # of a transcript: without an id it is still said
+    envelope: _Envelope = lenient.read(tree, _Envelope)
+
+    def read(wanted: Any) -> Any:
+        # Where there is no text that could be lost, half a message is none.
+        is_strict = wanted in (_AckData, _SpeechData)
+        return msgspec.convert(data, wanted) if is_strict else lenient.read(data, wanted)
+
+    return _message(envelope, data is None, read)
+
+
+def _message(envelope: _Envelope, is_empty: bool, read: Callable[[Any], Any]) -> Message:
+    """`read` reads its data as a type. Raises: ValueError, RecursionError."""
+    match envelope.type:
+        case "audio_chunk":
+            return _acknowledged(_Ack(envelope.acknowledged, envelope.error, None if is_empty else read(_AckData)))
+        case _ if envelope.error is not None and is_empty:
+            return Complaint(envelope.type, *reason(envelope.error))
+        case "transcript":
+            found: Transcribed = read(Transcribed)
+            return found
+        case "speech_start":
+            return SpeechStarted(read(_SpeechData).time)
+        case "speech_end":
+            return SpeechEnded(read(_SpeechData).time)
+        case "stop_recording":
+            return StopAcknowledged() if envelope.acknowledged else Complaint("stop_recording", "refused")
+        case "translation":
+            said: _TranslationData = read(_TranslationData)
+            spoken = said.translated_utterance
+            about, text = str(said.utterance_id), spoken.visible_text
+            return Translated(about, spoken.channel, said.original_language, said.target_language, text)
+        case "named_entity_recognition" | "sentiment_analysis":
+            note: _AnnotationData = read(_AnnotationData)
+            return Noted(envelope.type, str(note.utterance_id), tuple(note.results or ()))
+        case "post_final_transcript":
+            return Concluded(read(Result))
+        case "end_session":
+            return SessionEnded()
+        case "error":
+            told = None if is_empty else read(Any)
+            return Complaint("error", *reason(told or {"message": envelope.message, "code": envelope.code}))
+        case other:
+            return Ignored(other)
+
+
+def _acknowledged(ack: _Ack) -> Message:
+    if ack.data is not None and ack.acknowledged:
+        return ack.data.byte_range
+    if ack.acknowledged and ack.error is None:
+        raise ValueError("an acknowledgement of nothing")
+    return AudioRefused(*reason(ack.error, "no reason given"))

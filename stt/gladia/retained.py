@@ -35,6 +35,7 @@ class Retained:
         """Position after the newest sample; 0 before any audio came."""
         self.left_out_to = 0  # nothing before will come any more
         self.given_up_to = 0  # end of the newest piece that left because the window was full
+        self._silence: dict[int, int] = {}  # samples that are to be heard as silence, by the position they come before
 
     @property
     def start(self) -> int:
@@ -69,16 +70,26 @@ class Retained:
                 lost[-1] = Span(lost[-1].start, end)
             else:
                 lost.append(Span(start, end))
+        if lost:
+            self._forget_silence()
         return lost
 
     def leave_out(self, to: int) -> None:
         """The track goes on without its audio before `to`: none from before it will be appended."""
         self.left_out_to = max(self.left_out_to, to)
 
+    def fall_silent(self, samples: int) -> None:
+        """So much silence is to be heard behind the newest sample. It takes no time on the track's clock."""
+        self._silence[self.end] = self._silence.get(self.end, 0) + samples
+
+    def silence_at(self, position: int) -> int:
+        """Samples of silence to be heard right before the audio at `position`."""
+        return self._silence.get(position, 0)
+
     def read(self, position: int, most: int) -> tuple[int, bytes] | None:
         """The first audio at or after `position`; None when there is none.
 
-        Returns: where it starts, and up to `most` samples (s16le) without a gap.
+        Returns: where it starts, and up to `most` samples (s16le) without a gap, nor silence, in between.
         """
         if position >= self.end:
             return None
@@ -98,7 +109,12 @@ class Retained:
             return first, piece
         parts = [piece[inside * SAMPLE_BYTES : (inside + most) * SAMPLE_BYTES]]
         size = len(parts[0]) // SAMPLE_BYTES
-        while size < most and index + 1 < len(self._pieces) and self._starts[index + 1] == first + size:
+        while (
+            size < most
+            and index + 1 < len(self._pieces)
+            and self._starts[index + 1] == first + size
+            and first + size not in self._silence
+        ):
             index += 1
             parts.append(self._pieces[index][: (most - size) * SAMPLE_BYTES])
             size += len(parts[-1]) // SAMPLE_BYTES
@@ -117,3 +133,8 @@ class Retained:
         if count:
             del self._starts[:count]
             del self._pieces[:count]
+            self._forget_silence()
+
+    def _forget_silence(self) -> None:
+        if self._silence:
+            self._silence = {at: samples for at, samples in self._silence.items() if at >= self._forgotten}

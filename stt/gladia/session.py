@@ -27,6 +27,8 @@ from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
 _ROUNDING: Final = SAMPLE_RATE // 100  # how exactly the provider tells the length of its recording
 _MAX_STALLS: Final = 2  # connections in a row on which nothing was heard; then the session is given up
 
+_MAX_IMPOSSIBLE: Final = 2
+
 # What the shell is to do next. `within`: seconds that it may take at most.
 
 
@@ -98,6 +100,7 @@ class Session:
         self._resume = self.feed.resume
         self._patience = Patience(options, now, random)
         self._options = options
+        self._impossible = 0  # acknowledgements in a row of more than was sent
         self._stop_at: int | None = None  # timeline's end when stop was last sent
         self._is_whole: bool | None = (
             None  # whether the provider's own result covers all that was sent; None: no result
@@ -300,9 +303,12 @@ class Session:
             self._place(begin_bytes, end_bytes, now)
             return
         if end > feed.timeline.end:
-            # It has more than we sent: our idea of its clock is wrong.
-            self._move(Event.CUT_SHORT, now)
+            # It has more than we sent. Once that is an odd message; twice, our idea of its clock is wrong.
+            self._impossible += 1
+            if self._impossible == _MAX_IMPOSSIBLE:
+                self._move(Event.CUT_SHORT, now)
             return
+        self._impossible = 0
         feed.acknowledged = end
         self._patience.stalls = 0
         # Were the end inclusive, as one document has it, the last sample would never be acknowledged.

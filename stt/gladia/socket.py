@@ -1,24 +1,29 @@
 """The provider's WebSocket: one connection, whose messages are handed to a receiver as they come.
 
-Nothing waits here but the beginning and the end: sending is a call, receiving is a callback. picows does the framing
-and the masking; this module adds what a client has to decide. Whatever the peer does ends in a close code or in None,
-never in an exception of an event loop's callback; an exception of the receiver ends the connection and is raised by
-`Socket.over`.
+Nothing waits here but the beginning and the end: sending is a call, receiving is a callback. The protocol is that of
+`websockets`, without its I/O; this module moves the bytes and adds what a client has to decide. Whatever the peer does
+ends in a close code or in None, never in an exception of an event loop's callback; an exception of the receiver ends
+the connection and is raised by `Socket.over`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket as stdlib_socket
 import ssl
+import sys
 from contextlib import suppress
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import aiohappyeyeballs
-import picows
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from websockets.client import ClientProtocol
+from websockets.exceptions import PayloadTooBig, WebSocketException
+from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
 from yarl import URL
 
 LARGEST_MESSAGE: Final = 16 * 1024 * 1024
@@ -30,11 +35,16 @@ CLOSE_S: Final = 0.5
 """For the peer's half of a close handshake."""
 _MOST_SAID: Final = 200  # characters of an error; what a server writes may be in it
 _SECOND_ADDRESS_S: Final = 0.25  # a host with several addresses: the next one is tried this much later
-
-_TEXT, _BINARY = WSMsgType.TEXT, WSMsgType.BINARY
+_MOST_HEAD: Final = 64 * 1024  # bytes of an answer to the upgrade
+_MOST_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_SWITCHING: Final = 101
+_PONG: Final = 0x80 | Opcode.PONG
+_OK: Final = Frame(Opcode.CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+_LOCATION: Final = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]+)", re.IGNORECASE)
 
 # What there is to say about a connection is its outcome. The library also logs addresses, which carry credentials.
-_quiet = logging.getLogger("stt.gladia.socket.picows")
+_quiet = logging.getLogger("stt.gladia.socket.websockets")
 _quiet.setLevel(logging.CRITICAL + 1)
 
 
@@ -52,37 +62,52 @@ class Receiver(Protocol):
 
 
 class UpgradeRefused(Exception):
-    """The server answered, but not with a WebSocket."""
+    """The server answered, but not with a WebSocket. `location`: where it redirects to."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, location: str | None = None) -> None:
         super().__init__(f"upgrade answered with HTTP {status}")
         self.status = status
+        self.location = location
 
 
 class NoConnection(Exception):
     """No usable answer, or none at all."""
 
 
-class _Violation(Exception):
-    """The peer broke the protocol."""
+class _Wire(ClientProtocol):
+    """The protocol without I/O and without compression."""
 
-    def __init__(self, code: WSCloseCode, what: str) -> None:
-        super().__init__(what)
-        self.code = code
+    def __init__(self, url: URL) -> None:
+        super().__init__(parse_uri(str(url)), max_size=LARGEST_MESSAGE, logger=_quiet)
+
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        """A length with its highest bit set is no length (RFC 6455, 5.2), not a large one."""
+        error = sys.exc_info()[1]
+        if isinstance(error, PayloadTooBig) and (error.size or 0) >> 63:
+            code = CloseCode.PROTOCOL_ERROR
+        super().fail(code, reason)
 
 
-class Socket(WSListener):
-    """One open connection. Made by `connect`, ended by `close` in any case."""
+class Socket(asyncio.Protocol):
+    """One connection. Made by `connect`, ended by `close` in any case."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, url: URL, receiver: Receiver, *, takes_garbled: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.is_writable = False
         self.problem: str | None = None
         """What was wrong with what the peer sent."""
+        self.reason = ""
+        """Why the peer closed the connection, in its own words."""
+        self.upgraded: asyncio.Future[None] = loop.create_future()
+        """Done when the connection is open. Raises: UpgradeRefused, NoConnection."""
+        self._wire = _Wire(url)
         self._receiver = receiver
-        self._transport: WSTransport | None = None
+        self._takes_garbled = takes_garbled
+        self._transport: asyncio.Transport | None = None
+        self._head = bytearray()  # of the answer to the upgrade
         self._over: asyncio.Future[int | None] = loop.create_future()
-        self._begun: WSMsgType | None = None  # a message that comes in several frames is under way
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._begun: Opcode | None = None  # a message that comes in several frames is under way
         self._so_far = bytearray()
         self._is_cut = False
         self._is_alive = True  # something came since the last look
@@ -94,8 +119,14 @@ class Socket(WSListener):
 
     def send(self, message: str | bytes) -> None:
         """Write it at once. Ask `is_writable` before: what is sent although it is not is held in memory."""
-        if self._transport is not None and not self._over.done():
-            self._transport.send(_BINARY if isinstance(message, bytes) else _TEXT, message)
+        transport, wire = self._transport, self._wire
+        if transport is None or self._over.done() or wire.state is not State.OPEN:
+            return
+        if isinstance(message, bytes):
+            wire.send_binary(message)
+        else:
+            wire.send_text(message.encode())
+        transport.write(wire.data_to_send()[0])
 
     async def over(self) -> int | None:
         """Wait for the end. Returns: the close code, None without one. Raises: what the receiver raised."""
@@ -115,73 +146,56 @@ class Socket(WSListener):
         """Cut the connection without a close frame, so that the provider keeps the session for a resume."""
         self._end(None)
         self._is_cut = True
-        if self._transport is not None and not self._transport.is_disconnected:
-            self._transport.disconnect(graceful=False)
+        if not self.upgraded.cancel() and not self.upgraded.cancelled():
+            self.upgraded.exception()  # it is known, or of no interest any more
+        if self._transport is not None:
+            self._transport.abort()
 
     async def close(self) -> None:
         """End the connection in order if the peer takes part in it soon, else without it."""
         self._end(None)
         if self._transport is None:
             return
-        if not self._is_cut:
-            self._transport.send_close(WSCloseCode.OK)
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await self._transport.wait_disconnected()
-        except TimeoutError:
-            pass
-        except Exception as error:  # what the library found; it has closed the connection
-            self.problem = self.problem or str(error.args[-1] if error.args else error)
-        finally:
-            self.abort()
+        if not self._is_cut and self._wire.state is State.OPEN:
+            self._wire.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+        await asyncio.wait((self._lost,), timeout=CLOSE_S)
+        self.abort()
 
-    # --- for the library ------------------------------------------------------------------------------------
+    @property
+    def is_unmade(self) -> bool:
+        """Whether the event loop has not handed it a transport yet."""
+        return self._transport is None
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        """The handshake is done: the receiver may send from now on."""
-        self._transport = transport
+    # --- for the event loop ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP and TLS are up: the upgrade is asked for."""
+        self._transport = cast("asyncio.Transport", transport)
         if self._is_cut:  # given up while it was being opened
-            transport.disconnect(graceful=False)
+            self._transport.abort()
             return
-        transport.underlying_transport.set_write_buffer_limits(UNSENT)
-        self.is_writable = True
-        self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
-        try:
-            self._receiver.opened(self)
-        except Exception as error:
-            self.fail(error)
+        self._transport.set_write_buffer_limits(UNSENT)
+        self._wire.send_request(self._wire.connect())
+        self._flush()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """One frame; `frame` is valid during this call only. Whole messages go to the receiver."""
-        if self._over.done():
-            if frame.msg_type is WSMsgType.CLOSE:
-                transport.disconnect()  # the answer to ours
+    def data_received(self, data: bytes) -> None:
+        """Whole messages go to the receiver."""
+        if self._is_cut:
+            return
+        if not self.upgraded.done():
+            self._answered(data)
             return
         self._is_alive = True
-        try:
-            if frame.rsv1 or frame.rsv2 or frame.rsv3:
-                raise _Violation(WSCloseCode.PROTOCOL_ERROR, "reserved bits are set")
-            kind = frame.msg_type
-            if kind is _TEXT and frame.fin and self._begun is None:
-                message: str | bytes | None = frame.get_payload_as_utf8_text()
-            else:
-                message = self._unusual(transport, kind, frame)
-        except UnicodeDecodeError:
-            self._violated(transport, WSCloseCode.INVALID_TEXT, "text that is not UTF-8")
-            return
-        except _Violation as violation:
-            self._violated(transport, violation.code, str(violation))
-            return
-        if message is None:
-            return
-        try:
-            self._receiver.received(message)
-        except Exception as error:
-            self.fail(error)
+        self._wire.receive_data(data)
+        self._take()
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """The TCP connection is gone: `over` returns None unless a close code came before."""
+        self._refuse(NoConnection(str(exc or "closed before it was open")[:_MOST_SAID]))
         self._end(None)
+        if not self._lost.done():
+            self._lost.set_result(None)
 
     def pause_writing(self) -> None:
         """More than UNSENT bytes wait for the peer."""
@@ -189,7 +203,7 @@ class Socket(WSListener):
 
     def resume_writing(self) -> None:
         """The peer has read enough that more may be sent; the receiver is told."""
-        if self._over.done():
+        if self._over.done() or not self.upgraded.done():
             return
         self.is_writable = True
         try:
@@ -197,43 +211,118 @@ class Socket(WSListener):
         except Exception as error:
             self.fail(error)
 
+    # --- the upgrade ----------------------------------------------------------------------------------------
+
+    def _answered(self, data: bytes) -> None:
+        """A refusal is read from its head: its body may never end."""
+        self._head += data
+        if b"\r\n\r\n" not in self._head:
+            if len(self._head) > _MOST_HEAD:
+                self._refuse(NoConnection("no answer of a web server"))
+            return
+        status = _status(self._head)
+        if status != _SWITCHING:
+            location = _LOCATION.search(self._head)
+            where = location[1].decode("latin-1").strip() if location else None
+            no_server = NoConnection("no answer of a web server")
+            self._refuse(no_server if status is None else UpgradeRefused(status, where))
+            return
+        self._wire.receive_data(bytes(self._head))
+        self._head.clear()
+        if self._wire.handshake_exc is not None:
+            self._refuse(NoConnection(str(self._wire.handshake_exc)[:_MOST_SAID]))
+            return
+        self.upgraded.set_result(None)
+        self.is_writable = self._wire.state is State.OPEN
+        self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
+        try:
+            self._receiver.opened(self)
+        except Exception as error:
+            self.fail(error)
+        self._take()
+
+    def _refuse(self, error: Exception) -> None:
+        if not self.upgraded.done():
+            self.upgraded.set_exception(error)
+            self._is_cut = True
+            if self._transport is not None:
+                self._transport.abort()
+
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _unusual(self, transport: WSTransport, kind: WSMsgType, frame: WSFrame) -> str | bytes | None:
-        """All that is not a text in one frame. Raises: _Violation, UnicodeDecodeError."""
-        match kind:
-            case WSMsgType.PING:
-                if self.is_writable:  # else it is asked for more than it reads
-                    transport.send_pong(frame.get_payload_as_bytes())
-                return None
-            case WSMsgType.PONG:
-                return None
-            case WSMsgType.CLOSE:
-                code = frame.get_close_code().value
-                self._end(code or None)
-                transport.send_close(frame.get_close_code() if code else WSCloseCode.OK)
-                transport.disconnect()
-                return None
-            case WSMsgType.CONTINUATION if self._begun is None:
-                raise _Violation(WSCloseCode.PROTOCOL_ERROR, "the continuation of nothing")
-            case WSMsgType.TEXT | WSMsgType.BINARY if self._begun is not None:
-                raise _Violation(WSCloseCode.PROTOCOL_ERROR, "a message within a message")
-            case WSMsgType.TEXT | WSMsgType.BINARY:
-                self._begun = kind
-        if len(self._so_far) + frame.payload_size > LARGEST_MESSAGE:
-            raise _Violation(WSCloseCode.MESSAGE_TOO_BIG, f"a message of more than {LARGEST_MESSAGE} bytes")
-        self._so_far += frame.get_payload_as_memoryview()
-        if not frame.fin:
-            return None
-        whole, is_text = self._so_far, self._begun is _TEXT
-        self._so_far, self._begun = bytearray(), None
-        return whole.decode() if is_text else bytes(whole)
+    def _take(self) -> None:
+        """What the peer has sent is passed on; what the protocol answers is written."""
+        wire = self._wire
+        if wire.state is not State.OPEN:  # by what is among these frames
+            self.is_writable = False
+        for frame in wire.events_received():
+            if isinstance(frame, Frame):
+                self._frame(frame)
+        if wire.parser_exc is not None and not self._over.done():
+            self._violated(str(wire.parser_exc))
+        elif wire.writes:
+            self._flush()
 
-    def _violated(self, transport: WSTransport, code: WSCloseCode, what: str) -> None:
-        self.problem = what
-        self._end(code.value)
-        transport.send_close(code)
-        transport.disconnect()
+    def _frame(self, frame: Frame) -> None:
+        kind = frame.opcode
+        if kind is Opcode.CLOSE:
+            self._closed(frame)
+        elif not self._over.done() and kind is not Opcode.PING and kind is not Opcode.PONG:
+            if kind is Opcode.TEXT and frame.fin:
+                self._message(frame.data, is_text=True)
+                return
+            if kind is not Opcode.CONT:
+                self._begun = kind
+            self._so_far += frame.data
+            if frame.fin:
+                whole, is_text = self._so_far, self._begun is Opcode.TEXT
+                self._so_far, self._begun = bytearray(), None
+                self._message(whole, is_text=is_text)
+
+    def _message(self, data: Any, *, is_text: bool) -> None:
+        try:
+            message: str | bytes = str(data, "utf-8") if is_text else bytes(data)
+        except UnicodeDecodeError:
+            if not self._takes_garbled:
+                self._wire.fail(CloseCode.INVALID_DATA)
+                self._violated("text that is not UTF-8")
+                return
+            message = bytes(data)
+        try:
+            self._receiver.received(message)
+        except Exception as error:
+            self.fail(error)
+
+    def _closed(self, frame: Frame) -> None:
+        """The peer's half of the end, the first or the second one."""
+        close = Close.parse(frame.data)
+        if not self._over.done():
+            self.reason = close.reason[:_MOST_SAID]
+            self._end(int(close.code) if frame.data else None)
+            if not frame.data:
+                self._wire.data_to_send()  # an answer without a code
+                self._wire.writes.append(_OK.serialize(mask=True))
+        self._hang_up()
+
+    def _violated(self, what: str) -> None:
+        """The peer broke the protocol; what it is told is written already."""
+        self.problem = what[:_MOST_SAID]
+        sent = self._wire.close_sent
+        self._end(int(sent.code) if sent is not None else None)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close when the rest is written."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _flush(self) -> None:
+        transport = self._transport
+        for data in self._wire.data_to_send():
+            # A peer that reads slowly gets no more pongs: it is asked for more than it reads.
+            if data and transport is not None and (self.is_writable or data[0] != _PONG):
+                transport.write(data)
 
     def _end(self, code: int | None) -> None:
         self.is_writable = False
@@ -251,65 +340,55 @@ class Socket(WSListener):
             self.problem = "no sign of life"
             self.abort()
             return
-        if self._silent == 2 and self._transport is not None:
-            self._transport.send_ping()
+        if self._silent == 2:
+            self._wire.send_ping(b"")
+            self._flush()
         self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
 
 
-async def connect(url: str, receiver: Receiver) -> Socket:
+async def connect(url: str, receiver: Receiver, *, takes_garbled: bool = False) -> Socket:
     """Open a connection. How long it takes is bounded by the caller.
+
+    `takes_garbled`: a text that is not UTF-8 goes to the receiver as bytes; else it ends the connection (RFC 6455).
 
     Raises: UpgradeRefused, NoConnection; asyncio.CancelledError, which leaves no connection behind.
     """
-    socket: Socket | None = None
+    where = _websocket(url)
+    for _ in range(_MOST_REDIRECTS):
+        try:
+            socket = Socket(where, receiver, takes_garbled=takes_garbled)
+            return await _open(where, socket)
+        except UpgradeRefused as refused:
+            if refused.status not in _REDIRECTS or refused.location is None:
+                raise
+            before, where = where, _websocket(refused.location, beside=where)
+            if before.scheme == "wss" != where.scheme:
+                raise NoConnection("a redirect to where nothing is encrypted") from None
+    raise NoConnection("too many redirects")
+
+
+async def _open(where: URL, socket: Socket) -> Socket:
     dialled: stdlib_socket.socket | None = None
-    is_given_up = False  # an answer that has arrived already is read all the same
-
-    def answered(request: picows.WSUpgradeRequest, response: picows.WSUpgradeResponse) -> Socket:
-        nonlocal socket
-        socket = Socket(receiver)
-        if is_given_up:
-            socket.abort()
-        return socket
-
-    async def dial(to: picows.WSParsedURL) -> stdlib_socket.socket:
-        nonlocal dialled
-        addresses = await _addresses(to.host, to.port)
-        dialled = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_SECOND_ADDRESS_S)
-        return dialled
-
+    is_secure = where.scheme == "wss"
     try:
-        where = _websocket(url)
-        await picows.ws_connect(
-            answered,
-            str(where),
-            ssl_context=_trusted() if where.scheme == "wss" else None,
-            websocket_handshake_timeout=None,
-            logger_name=_quiet,
-            enable_auto_pong=False,
-            max_frame_size=LARGEST_MESSAGE,
-            socket_factory=dial,
-            use_aiofastnet=False,  # its TLS saves a tenth, but reads private memory of the interpreter's
+        addresses = await _addresses(where.host or "", where.port or 0)
+        dialled = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_SECOND_ADDRESS_S)
+        await asyncio.get_running_loop().create_connection(
+            lambda: socket,
+            sock=dialled,
+            ssl=_trusted() if is_secure else None,
+            server_hostname=where.host if is_secure else None,
         )
-    except picows.WSHandshakeError as error:
-        status = _status(error)
-        if status is None:
-            raise NoConnection(str(error)[:_MOST_SAID]) from error
-        raise UpgradeRefused(status) from error
+        await socket.upgraded
     except (OSError, RuntimeError) as error:  # TLS's errors are among the first; uvloop has some of the second
+        socket.abort()
         raise NoConnection(str(error)[:_MOST_SAID] or type(error).__name__) from error
-    except (picows.WSError, ValueError) as error:
-        raise NoConnection("not the address of a WebSocket") from error  # which may carry a credential
     except BaseException:
-        is_given_up = True
-        if socket is not None:
-            socket.abort()
-        elif dialled is not None:
+        socket.abort()
+        if dialled is not None and socket.is_unmade:
             with suppress(OSError):
                 dialled.shutdown(stdlib_socket.SHUT_RDWR)  # its reader sees the end of the stream and closes it
         raise
-    if socket is None:
-        raise NoConnection("closed before it was open")
     return socket
 
 
@@ -321,10 +400,17 @@ async def _addresses(host: str, port: int) -> list[Any]:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=wanted)
 
 
-def _websocket(url: str) -> URL:
-    """As people write it: an http(s) address names the same place."""
-    where = URL(url)
-    return where.with_scheme({"http": "ws", "https": "wss"}.get(where.scheme, where.scheme)).with_user(None)
+def _websocket(url: str, beside: URL | None = None) -> URL:
+    """As people write it: an http(s) address names the same place. Raises: NoConnection, without the address."""
+    try:
+        where = URL(url) if beside is None else beside.join(URL(url))
+        where = where.with_scheme({"http": "ws", "https": "wss"}.get(where.scheme, where.scheme)).with_user(None)
+        if where.scheme in ("ws", "wss") and where.host:
+            parse_uri(str(where))
+            return where
+    except (ValueError, WebSocketException):
+        pass
+    raise NoConnection("not the address of a WebSocket")  # which may carry a credential
 
 
 @cache
@@ -335,9 +421,9 @@ def _trusted() -> ssl.SSLContext:
     return context
 
 
-def _status(error: picows.WSHandshakeError) -> int | None:
+def _status(head: bytes | bytearray) -> int | None:
     """Also the numbers that no document lists, as some proxies use them."""
-    line = (error.raw_header or b"").split(b"\r\n", 1)[0].split()
-    if len(line) < 2 or not line[0].startswith(b"HTTP/") or not line[1].isdigit() or line[1] == b"101":
+    line = bytes(head.split(b"\r\n", 1)[0]).split()
+    if len(line) < 2 or not line[0].startswith(b"HTTP/") or not line[1].isdigit():
         return None
     return int(line[1])

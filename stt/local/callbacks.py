@@ -4,15 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import ResolveResult
+from aiohttp.resolver import ThreadedResolver
 
 log = logging.getLogger(__name__)
 
 LIMIT: Final = 1000
 TRIES: Final = 2
 TIMEOUT_S: Final = 10.0
+
+
+def is_public(url: str) -> bool:
+    """Whether its host is a name, or an address that all the world can reach."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return ip_address(host.partition("%")[0]).is_global
+    except ValueError:
+        return host not in ("", "localhost") and not host.endswith(".localhost")
+
+
+class _PublicNames(ThreadedResolver):
+    """Names are judged by the addresses that are then connected to: a name may point anywhere, and change."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        public = [each for each in found if ip_address(each["host"].partition("%")[0]).is_global]
+        if not public:
+            raise OSError(0, f"{host} has no public address")
+        return public
+
+
+def callback_client(private: bool) -> aiohttp.ClientSession:
+    """What delivers callbacks. `private`: to any address; else to such as all the world can reach."""
+    if private:
+        return aiohttp.ClientSession(trust_env=False)
+    return aiohttp.ClientSession(trust_env=False, connector=aiohttp.TCPConnector(resolver=_PublicNames()))
 
 
 class Callbacks:
@@ -46,7 +80,7 @@ class Callbacks:
         for _ in range(TRIES):
             try:
                 timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-                async with http.post(self._url, json=event, timeout=timeout) as answer:
+                async with http.post(self._url, json=event, timeout=timeout, allow_redirects=False) as answer:
                     if answer.status < 400:
                         return True
             except (aiohttp.ClientError, TimeoutError, ValueError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import struct
 from collections import deque
 from contextlib import suppress
@@ -18,6 +17,7 @@ from stt.local import messages
 from stt.local.faults import Cut
 from stt.local.live import Live
 from stt.local.outbox import HangUp, Letter
+from stt.reading import read_json
 from stt.tasks import TaskOwner
 
 INBOX_LIMIT_BYTES: Final = 4 << 20  # behind that the socket is not read: TCP holds the client back
@@ -134,7 +134,7 @@ class Connection:
 
     def _read_text(self, text: str) -> None:
         try:
-            message: Any = json.loads(text)
+            message: Any = read_json(text)
             kind = message["type"]
             if kind == "stop_recording":
                 self._put(Stop())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,15 +16,18 @@ from urllib.parse import urlencode
 import aiohttp
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from stt.local import messages
 from stt.local.archive import Archive, Query, Recorder, parse_query, request_id
+from stt.local.callbacks import callback_client, is_public
 from stt.local.connection import Connection
 from stt.local.faults import BadPlan, Plan, Refusal, parse_plan
 from stt.local.live import Limits, Live
 from stt.local.messages import iso
 from stt.local.recogniser import Engine, EngineUnavailable
 from stt.local.request import REGIONS, BadRequest, SessionConfig, parse_request
+from stt.reading import read_json
 from stt.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ class LocalOptions:
 
     `engine`: "pocketsphinx", "scripted", or an engine of one's own. `max_sessions`: open ones, above it 429.
     `record_limit_bytes`: recorded audio in memory over all sessions, 0 records nothing. `public_url`: what the
-    returned WebSocket URLs start with (ws://...), None: the host the client asked.
+    returned WebSocket URLs start with (ws://...), None: the host the client asked. `allowed_origins`: of pages that may
+    call it, "*" for all. `private_callbacks`: sessions may name a callback URL on this machine or its network.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +60,8 @@ class LocalOptions:
     keep_done: int = 1000
     record_limit_bytes: int = 64 << 20
     public_url: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    private_callbacks: bool = False
 
 
 class LocalServer:
@@ -107,7 +112,7 @@ class LocalServer:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.engine.close)
             await self.engine.start()
-            self._http = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+            self._http = await stack.enter_async_context(callback_client(self.options.private_callbacks))
             stack.push_async_callback(self._tasks.cancel)
             runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=2.0)
             stack.push_async_callback(runner.cleanup)
@@ -142,7 +147,9 @@ class LocalServer:
             live.close()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_envelope], client_max_size=1 << 20)
+        app = web.Application(
+            middlewares=[_cross_origin(self.options.allowed_origins), _envelope], client_max_size=1 << 20
+        )
         app.add_routes(
             [
                 web.get("/healthz", self._health),
@@ -186,12 +193,14 @@ class LocalServer:
 
     async def _read_config(self, request: web.Request) -> SessionConfig:
         try:
-            body = json.loads(await request.read() or b"{}")
+            body = read_json(await request.read() or b"{}")
             config, unknown = parse_request(body, engine=self.engine.name, languages=self.engine.languages)
         except ValueError as error:
             raise _Refused(400, "Bad Request", [f"the body is not JSON: {error}"]) from error
         except BadRequest as error:
             raise _Refused(400, "Bad Request", error.problems) from error
+        if config.callback_url and not self.options.private_callbacks and not is_public(config.callback_url):
+            raise _Refused(400, "Bad Request", ["callback_config.url must not be an address of this network"])
         if unknown:
             log.info("ignored unknown fields of POST /v2/live: %s", ", ".join(unknown))
         return config
@@ -273,7 +282,7 @@ class LocalServer:
         if len(body) > DEBUG_LIMIT_BYTES:
             raise _Refused(413, f"metadata must be at most {DEBUG_LIMIT_BYTES} bytes")
         try:
-            data = json.loads(body)
+            data = read_json(body)
         except ValueError as error:
             raise _Refused(400, "Bad Request", [f"the body is not JSON: {error}"]) from error
         if not isinstance(data, dict):
@@ -347,24 +356,37 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def _envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error in the provider's form, and the headers that let a browser call."""
-    if request.method == "OPTIONS":
-        answer: web.StreamResponse = web.Response(status=204)
-        answer.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
-        answer.headers["Access-Control-Allow-Headers"] = "x-gladia-key, x-gladia-version, content-type"
-    else:
-        try:
+    """Every error in the provider's form."""
+    try:
+        return await handler(request)
+    except _Refused as refused:
+        return _error(request, refused)
+    except web.HTTPException as error:
+        if error.status in (404, 405):
+            return _error(request, _Refused(404, f"Cannot {request.method} {request.path}"))
+        return _error(request, _Refused(error.status, error.reason))
+
+
+def _cross_origin(allowed: tuple[str, ...]) -> Middleware:
+    """Lets pages of these origins call; the provider itself lets all."""
+
+    @web.middleware
+    async def permit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin", "")
+        if not {"*", origin} & set(allowed):
+            return await handler(request)
+        if request.method == "OPTIONS":
+            answer: web.StreamResponse = web.Response(status=204)
+            answer.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+            answer.headers["Access-Control-Allow-Headers"] = "x-gladia-key, x-gladia-version, content-type"
+        else:
             answer = await handler(request)
-        except _Refused as refused:
-            answer = _error(request, refused)
-        except web.HTTPException as error:
-            if error.status in (404, 405):
-                answer = _error(request, _Refused(404, f"Cannot {request.method} {request.path}"))
-            else:
-                answer = _error(request, _Refused(error.status, error.reason))
-    if not answer.prepared:
-        answer.headers["Access-Control-Allow-Origin"] = "*"
-    return answer
+        if not answer.prepared:
+            answer.headers["Access-Control-Allow-Origin"] = "*" if "*" in allowed else origin
+            answer.headers["Vary"] = "Origin"
+        return answer
+
+    return permit
 
 
 def _error(request: web.Request, refused: _Refused) -> web.Response:

@@ -11,15 +11,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.errors import SessionError, SessionOver
+from gateway.sessions.domain.errors import SessionFull
 from gateway.sessions.domain.video_session import Participant, Role, Segment, SessionStatus, VideoSession, may_move
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.attendees import Attendees
 from gateway.sessions.usecases.closing import Closing
-from gateway.sessions.usecases.ports import Begun, Ending, Joined, Joining, NewSession, SlugTaken
+from gateway.sessions.usecases.ports import Begun, Ending, Joined, Joining, NewSession, SlugTaken, Visit
 from gateway.sessions.usecases.server_transcription import ServerTranscription
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.upkeep import Upkeep, UpkeepOptions
 from gateway.sessions.usecases.video_sessions import VideoSessions
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.transcription.usecases.records import TranscriptionRecord
 
@@ -52,6 +54,8 @@ class Rows:
     segments: dict[tuple[str, str], Segment] = field(default_factory=dict)
     endings: dict[str, tuple[datetime, int]] = field(default_factory=dict)
     duties: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    users: set[str] = field(default_factory=set)
+    visits: dict[tuple[str, str], tuple[Visit, bool]] = field(default_factory=dict)
     ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
 
@@ -107,6 +111,12 @@ class MemorySessions:
     async def join_token_sha256(self, session_id: str) -> bytes | None:
         return self._rows.join_tokens.get(session_id)
 
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
+        self._rows.join_tokens[session_id] = token_sha256
+
+    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
+        return set(session_ids) & set(self._rows.join_tokens)
+
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         await asyncio.sleep(0)
         row = self._rows.sessions.get(session_id)
@@ -153,6 +163,8 @@ class MemorySessions:
 
 
 class MemoryParticipants:
+    most = 0
+
     def __init__(self, rows: Rows, clock: HandClock) -> None:
         self._rows = rows
         self._clock = clock
@@ -164,8 +176,11 @@ class MemoryParticipants:
             return None
         key, now = (session_id, joining.identity), self._clock.now()
         known = self._rows.people.get(key)
-        if known is not None and not joining.trusted and known.user_id not in (None, joining.user_id):
+        is_others = known is not None and known.user_id not in (None, joining.user_id)
+        if is_others and not (joining.trusted or joining.owns):
             return None
+        if known is None and self.most and len(await self.of(session_id, active_only=False)) >= self.most:
+            raise SessionFull(self.most)
         went_live = session.status == "CREATED"
         if went_live:
             session = replace(session, status=SessionStatus.LIVE, started_at=now)
@@ -183,7 +198,7 @@ class MemoryParticipants:
         else:
             made = replace(
                 known,
-                user_id=known.user_id or joining.user_id,
+                user_id=joining.user_id if joining.owns else known.user_id or joining.user_id,
                 name=joining.name if joining.name is not None else known.name,
                 role=joining.role or known.role,
                 left_at=None,
@@ -201,6 +216,37 @@ class MemoryParticipants:
     async def by_identity(self, session_id: str, identity: str) -> Participant | None:
         await asyncio.sleep(0)
         return self._rows.people.get((session_id, identity))
+
+    async def by_user(self, session_id: str, user_id: str) -> list[Participant]:
+        await asyncio.sleep(0)
+        found = [one for one in self._rows.people.values() if one.session_id == session_id]
+        mine = [one for one in found if one.user_id == user_id or (one.user_id is None and one.identity == user_id)]
+        return sorted(mine, key=lambda one: one.role != Role.HOST)
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        await asyncio.sleep(0)
+        creators = {one.created_by_user_id for one in self._rows.sessions.values()}
+        if identity in self._rows.users | creators:
+            return identity
+        known = self._rows.people.get((session_id, identity))
+        return None if known is None else known.user_id
+
+    async def meet(self, user_id: str) -> None:
+        await asyncio.sleep(0)
+        self._rows.users.add(user_id)
+
+    async def visit(self, session_id: str, visit: Visit, *, begins: bool) -> bool:
+        key = session_id, visit.identity
+        known, is_over = self._rows.visits.get(key, (None, False))
+        if known is not None:
+            same, later = known.sid == visit.sid, visit.joined_ms - known.joined_ms
+            if begins and (later < 0 or (same and is_over)):
+                return False
+            if not begins and not (same or later > 0 or (not visit.sid and later == 0)):
+                return False
+            visit = replace(visit, sid=visit.sid or known.sid, joined_ms=max(visit.joined_ms, known.joined_ms))
+        self._rows.visits[key] = visit, not begins
+        return True
 
     async def of(self, session_id: str, *, active_only: bool) -> list[Participant]:
         found = [one for one in self._rows.people.values() if one.session_id == session_id]
@@ -338,7 +384,7 @@ class FakeControl:
 class FakeRooms:
     url = "wss://rooms.example.com"
 
-    def mint(self, room: str, identity: str, name: str | None) -> str:
+    def mint(self, room: str, identity: str, name: str | None, bearer: MintedFor) -> str:
         return f"token of {identity} for {room}"
 
 

@@ -14,6 +14,7 @@ from support.frames import messages
 from gateway.transcription.domain.limits import Limits
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.context import RunOptions
+from gateway.transcription.usecases.speech import Transcriber
 
 SLUG = "abc"
 OPTIONS = RunOptions(owner="replica-1", drain_s=10, lease_s=30, cost_per_minute=0.01)
@@ -21,11 +22,17 @@ OPTIONS = RunOptions(owner="replica-1", drain_s=10, lease_s=30, cost_per_minute=
 
 @asynccontextmanager
 async def replica(
-    records: MemoryRecords | None = None, *, session: str | None = SLUG, limits: Limits | None = None, **options: Any
+    records: MemoryRecords | None = None,
+    *,
+    session: str | None = SLUG,
+    limits: Limits | None = None,
+    clock: LoopClock | None = None,
+    transcriber: Transcriber | None = None,
+    **options: Any,
 ) -> AsyncIterator[Replica]:
     """A process that serves until the end of the block, where it must have drained and left no task."""
-    clock = LoopClock()
-    made = Replica(records or MemoryRecords(clock), clock, replace(OPTIONS, **options), limits or Limits())
+    clock = clock or LoopClock()
+    made = Replica(records or MemoryRecords(clock), clock, replace(OPTIONS, **options), limits or Limits(), transcriber)
     if session is not None and await made.records.sessions.by_slug(session) is None:
         await made.records.sessions.create(session, None, None)
     recording = asyncio.create_task(made.recorder.run())

@@ -31,7 +31,7 @@ const list = (from, to) => [...count(from, to)];
 test('the credential goes into a subprotocol, the speaker into the query, the format into the start', async () => {
   const { sender, connected } = open({ url: 'https://host/gateway/', identity: 'anna', name: 'Anna', channels: 2 });
   const socket = await connected();
-  assert.equal(socket.url.href, 'wss://host/gateway/api/realtime/audio?session=abc12345&identity=anna&name=Anna');
+  assert.equal(socket.url.href, 'wss://host/gateway/api/realtime/audio?session=abc12345&refusal=close&identity=anna&name=Anna');
   assert.deepEqual(socket.protocols, ['audio.v1', 'bearer.secret']);
   const [{ stream, ...start }] = socket.sent;
   assert.deepEqual(start, { type: 'start', sampleRate: 8000, channels: 2 });

@@ -25,7 +25,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 test('the credential goes into a subprotocol and the session into the query', async () => {
   const { stream, next } = open({ url: 'https://captions.example.org/gateway/' });
   const socket = await next();
-  assert.equal(socket.url.href, 'wss://captions.example.org/gateway/api/realtime/transcribe?session=abc12345&beat=1');
+  assert.equal(socket.url.href, 'wss://captions.example.org/gateway/api/realtime/transcribe?session=abc12345&refusal=close&beat=1');
   assert.deepEqual(socket.protocols, ['transcript.v1', 'bearer.secret']);
   stream.close();
 });
@@ -120,6 +120,39 @@ test('a numbering that has fallen back begins anew', async () => {
   socket.say(final(1));
   assert.deepEqual(seqs(), [1]);
   assert.equal(of('open')[0].restarted, true);
+  stream.close();
+});
+
+test('a resume under a new epoch goes on with the numbers: nothing is missing', async () => {
+  const { stream, seqs, of, next } = open({ since: 'k3f9:7' });
+  const socket = await next();
+  socket.say(hello(8, true, 'new1'));
+  socket.say(final(8, 'new1'));
+  assert.deepEqual(seqs(), [8]);
+  assert.deepEqual(of('gap'), []);
+  assert.equal(of('open')[0].restarted, false);
+  assert.equal(stream.position, 'new1:8');
+  stream.close();
+});
+
+test('an absence of hours is not the end', async () => {
+  const { stream, opened, next } = open();
+  for (let i = 0; i < 500; i++) (await next()).end(1006);
+  assert.equal((await next()).closedWith, null);
+  assert.equal(opened.length, 501);
+  stream.close();
+});
+
+test('it comes back at once when the machine is online again', async (context) => {
+  const before = { add: globalThis.addEventListener, remove: globalThis.removeEventListener };
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.removeEventListener = page.removeEventListener.bind(page);
+  context.after(() => Object.assign(globalThis, { addEventListener: before.add, removeEventListener: before.remove }));
+  const { stream, next } = open({ firstMs: 3_600_000, longestMs: 3_600_000 });
+  (await next()).end(1006);
+  page.dispatchEvent(new Event('online'));
+  assert.equal((await next()).closedWith, null);
   stream.close();
 });
 

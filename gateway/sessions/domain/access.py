@@ -8,6 +8,7 @@ from enum import Enum, StrEnum, auto
 from typing import Final
 
 from gateway.sessions.domain.video_session import Participant, SessionStatus, VideoSession
+from gateway.transcription.domain.passes import MintedFor
 
 
 class Kind(StrEnum):
@@ -21,13 +22,32 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `id`: the user's id, or the identity in the room; empty for services and guests."""
+    """Who asks. `id`: the user's id, or the identity in the room; empty for services and guests.
+
+    `bearer`: for whom we have made a room's token; None for one that the app has made.
+    """
 
     kind: Kind
     id: str = ""
     spaces: frozenset[str] = frozenset()
     active_space: str | None = None
     room: str | None = None
+    bearer: MintedFor | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        """The signed-in user who asks, where that is proven; None for others."""
+        return self.id if self.kind is Kind.USER else self.bearer.user_id if self.bearer is not None else None
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether the app answers for the identity, whosever it is: of a service, or of a token made for or by one."""
+        made_by_app = self.kind is Kind.ROOM and (self.bearer is None or self.bearer.kind == "service")
+        return self.kind is Kind.SERVICE or made_by_app
+
+    def may_be(self, owner: str | None) -> bool:
+        """Whether it may be an identity that belongs to that user; None: to nobody."""
+        return owner is None or self.is_vouched or owner == self.user_id
 
 
 SERVICE: Final = Caller(Kind.SERVICE)
@@ -41,6 +61,7 @@ class Who(StrEnum):
     CREATOR = "creator"
     MEMBER = "member"  # of the session's space
     PARTICIPANT = "participant"  # has joined, now or earlier
+    HOST = "host"  # has joined with that role, as a user or as whom the app vouches for
     IN_ROOM = "in the room"  # holds the LiveKit token of its room
     INVITED = "invited"  # knows the slug, and the join token if there is one
 
@@ -58,6 +79,8 @@ class What(StrEnum):
     END = "end"
     DELETE = "delete"
     TRANSCRIBE = "transcribe"  # start a transcription
+    READ_KEY = "read the stream key"  # with which an encoder publishes
+    RENEW_JOIN_TOKEN = "renew the join token"  # noqa: S105
     APPEND = "append"  # write segments
     CHANGE_HOST = "change host"  # who feeds the transcription
     RETRY_ANALYSIS = "retry analysis"
@@ -88,6 +111,8 @@ TABLE: Final[Mapping[What, Rule]] = {
     What.END: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE, _S.ENDED)),
     What.DELETE: _rule(_W.SERVICE, _W.CREATOR),
     What.TRANSCRIBE: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.PARTICIPANT, states=(_S.LIVE,)),
+    What.READ_KEY: _rule(_W.SERVICE, _W.CREATOR, _W.HOST),
+    What.RENEW_JOIN_TOKEN: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
     What.APPEND: _rule(_W.SERVICE),
     What.CHANGE_HOST: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE,)),
     What.RETRY_ANALYSIS: _rule(_W.SERVICE, _W.CREATOR, states=(_S.ENDED,)),
@@ -124,8 +149,12 @@ def to_space(caller: Caller, space_id: str | None) -> frozenset[Who]:
     return frozenset()
 
 
-def to_session(caller: Caller, session: VideoSession, *, participates: bool, invited: bool) -> frozenset[Who]:
-    """`participates`: see `is_person`. `invited`: no join token is needed, or the right one was shown."""
+def to_session(
+    caller: Caller, session: VideoSession, *, participates: bool, invited: bool, hosts: bool = False
+) -> frozenset[Who]:
+    """`participates`: see `is_person`. `invited`: no join token is needed, or the right one was shown. `hosts`: one of
+    the participants that the caller is has the role HOST.
+    """
     match caller.kind:
         case Kind.SERVICE:
             return frozenset({Who.SERVICE})
@@ -143,6 +172,8 @@ def to_session(caller: Caller, session: VideoSession, *, participates: bool, inv
             return frozenset({Who.INVITED} if invited else ())
     if participates:
         known.add(Who.PARTICIPANT)
+        if hosts and (caller.kind is Kind.USER or caller.is_vouched):
+            known.add(Who.HOST)
     return frozenset(known)
 
 
@@ -158,6 +189,6 @@ def is_person(caller: Caller, participant: Participant) -> bool:
                 participant.user_id is None and participant.identity == caller.id
             )
         case Kind.ROOM:
-            return participant.identity == caller.id
+            return participant.identity == caller.id and caller.may_be(participant.user_id)
         case _:
             return False

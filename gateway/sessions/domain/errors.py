@@ -58,6 +58,14 @@ class IdentityTaken(SessionError):
         super().__init__(f"the identity {identity!r} belongs to a signed-in user of this session")
 
 
+class SessionFull(SessionError):
+    title = "Session is full"
+    hint = "the operator sets GATEWAY_MAX_PARTICIPANTS"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} participants have joined this session; it takes no more")
+
+
 class TooManyRequests(SessionError):
     """`retry_after_s`: when the next one is granted."""
 
@@ -71,7 +79,7 @@ class TooManyRequests(SessionError):
 
 class NoRooms(SessionError):
     title = "LiveKit is not configured"
-    hint = "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
+    hint = "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET; for=audio gets a token that needs no server"
 
     def __init__(self) -> None:
         super().__init__("this gateway has no LiveKit server to make tokens for")

@@ -52,13 +52,17 @@ def assemble(
     *,
     join_starts: str | None,
     own_tables: bool,
+    most_participants: int = 0,
+    audio: RoomTokens | None = None,
     follow_ups: Mapping[str, FollowUp],
     erase: Erase,
     chores: Mapping[str, Chore] | None = None,
 ) -> SessionsModule:
-    """`join_starts`: the source with which a join begins a transcription; None: with none."""
+    """`join_starts`: the source with which a join begins a transcription; None: with none. `most_participants`: of one
+    session; 0 = no limit. `audio`: tokens for this gateway's own WebSockets.
+    """
     repository = PostgresSessions(database, clock, own_tables=own_tables)
-    participants = PostgresParticipants(database, clock, own_tables=own_tables)
+    participants = PostgresParticipants(database, clock, own_tables=own_tables, most=most_participants)
     endings = PostgresEndings(database, clock)
     admission = Admission(repository, participants)
     transcription = ServerTranscription(control, history, join_starts)
@@ -67,7 +71,7 @@ def assemble(
         repository,
         participants,
         admission,
-        VideoSessions(repository, admission, closing, transcription, rooms),
+        VideoSessions(repository, admission, closing, transcription, rooms, audio),
         Attendees(repository, participants, admission, transcription),
         Transcripts(PostgresTranscripts(database, clock), participants, admission),
         transcription,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import aiohttp
 import msgspec
 
 from gateway.errors import SessionNotFound, SessionOver
+from gateway.reading import NotJson, read_json
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.sessions.usecases.ports import Begun
 from gateway.transcription.domain.errors import LimitReached
@@ -28,10 +29,10 @@ _ALIVE: Final = b'{"status":"ok"}'  # at /healthz
 
 @dataclass(frozen=True, slots=True)
 class RemoteOptions:
-    """`stop_s`: how long a stop may take; it waits for the last finals."""
+    """`token`: a service token, asked for at each call. `stop_s`: how long a stop, which awaits finals, may take."""
 
     url: str
-    token: str = field(repr=False)
+    token: Callable[[], str] = field(repr=False)
     stop_s: float = 30.0
     retry_after_s: Sequence[float] = RETRY_AFTER_S
 
@@ -48,7 +49,7 @@ class _Started(msgspec.Struct, rename="camel"):
     state: str
     source: str
     created: bool
-    started_at: datetime
+    started_at: Annotated[datetime, msgspec.Meta(tz=True)]
     ingest: _Ingest | None = None
 
 
@@ -67,8 +68,8 @@ class _Answer:
     @property
     def problem(self) -> _Problem:
         try:
-            return msgspec.json.decode(self.body, type=_Problem)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+            return read_json(self.body, _Problem)
+        except NotJson:
             return _Problem("no reason given")
 
     @property
@@ -142,7 +143,7 @@ class RemoteControl:
 
     async def _ask(self, method: str, path: str, within_s: float, body: dict[str, str] | None = None) -> _Answer:
         """Raises: aiohttp.ClientError, TimeoutError."""
-        headers = {"Authorization": f"Bearer {self._options.token}"}
+        headers = {"Authorization": f"Bearer {self._options.token()}"}
         timeout = aiohttp.ClientTimeout(total=within_s, connect=CONNECT_S)
         url = f"{self._options.url}/{path}"
         async with self._http.request(method, url, json=body, headers=headers, timeout=timeout) as response:
@@ -151,8 +152,8 @@ class RemoteControl:
 
 def _begun(answer: bytes) -> Begun:
     try:
-        told = msgspec.json.decode(answer, type=_Started)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        told = read_json(answer, _Started)
+    except NotJson as error:
         hint = "look at WS_SERVER_URL"
         raise ControlRefused(f"its answer is not a gateway's: {error}", hint) from None
     ingest: Any = told.ingest

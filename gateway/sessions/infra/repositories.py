@@ -10,8 +10,9 @@ import asyncpg
 
 from gateway.availability import available
 from gateway.clock import Clock
+from gateway.sessions.domain.errors import SessionFull
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
-from gateway.sessions.usecases.ports import Ending, Joined, Joining, NewSession, SlugTaken, TablesOfTheApp
+from gateway.sessions.usecases.ports import Ending, Joined, Joining, NewSession, SlugTaken, TablesOfTheApp, Visit
 from storage.postgres import errors, sessions
 from storage.postgres.segments import NewSegment, SegmentRow, Segments
 
@@ -73,6 +74,14 @@ class PostgresSessions:
         return await self._sessions.join_token_sha256(session_id)
 
     @available
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
+        await self._sessions.require_join_token(session_id, token_sha256)
+
+    @available
+    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
+        return await self._sessions.join_required(session_ids)
+
+    @available
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         now = self._clock.now()
         return await self._sessions.end(session_id, now, follow_up_at=follow_up_at, inactive_since=inactive_since)
@@ -108,9 +117,14 @@ class PostgresSessions:
 
 
 class PostgresParticipants:
-    """The port ParticipantRepository. `own_tables`: users are made as signed tokens name them."""
+    """The port ParticipantRepository. `own_tables`: users are made as signed tokens name them.
 
-    def __init__(self, database: Database, clock: Clock, *, own_tables: bool) -> None:
+    `most`: how many may join one session; 0 = no limit.
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, own_tables: bool, most: int = 0) -> None:
+        self._database = database
+        self._most = most
         self._participants = sessions.Participants(database)
         self._clock = clock
         self._own_tables = own_tables
@@ -119,16 +133,27 @@ class PostgresParticipants:
     async def enter(self, session_id: str, joining: Joining) -> Joined | None:
         if self._own_tables and joining.user_id is not None:
             await self._participants.ensure_user(joining.user_id)
-        joined = await self._participants.enter(
-            session_id,
-            joining.identity,
-            joining.name,
-            self._clock.now(),
-            role=joining.role,
-            user_id=joining.user_id,
-            trusted=joining.trusted,
-        )
+        try:
+            joined = await self._enter(session_id, joining, joining.user_id)
+        except errors.UserUnknown:  # known from a token only: the participant matters more than the link
+            joined = await self._enter(session_id, joining, None)
         return None if joined is None else Joined(_participant(joined.participant), joined.went_live)
+
+    async def _enter(self, session_id: str, joining: Joining, user_id: str | None) -> sessions.Joined | None:
+        async with self._database.transaction() as link:
+            rows = sessions.Participants(link, in_transaction=True)
+            if not await rows.has_room(session_id, joining.identity, self._most):
+                raise SessionFull(self._most)
+            return await rows.enter(
+                session_id,
+                joining.identity,
+                joining.name,
+                self._clock.now(),
+                role=joining.role,
+                user_id=user_id,
+                trusted=joining.trusted,
+                owns=joining.owns,
+            )
 
     @available
     async def leave(self, session_id: str, identity: str) -> bool:
@@ -138,6 +163,23 @@ class PostgresParticipants:
     async def by_identity(self, session_id: str, identity: str) -> Participant | None:
         row = await self._participants.by_identity(session_id, identity)
         return None if row is None else _participant(row)
+
+    @available
+    async def by_user(self, session_id: str, user_id: str) -> list[Participant]:
+        return [_participant(row) for row in await self._participants.by_user(session_id, user_id)]
+
+    @available
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        return await self._participants.owner(session_id, identity)
+
+    @available
+    async def meet(self, user_id: str) -> None:
+        await self._participants.know_user(user_id)
+
+    @available
+    async def visit(self, session_id: str, visit: Visit, *, begins: bool) -> bool:
+        note = self._participants.visit_begins if begins else self._participants.visit_ends
+        return await note(session_id, visit.identity, visit.sid, visit.joined_ms)
 
     @available
     async def of(self, session_id: str, *, active_only: bool) -> list[Participant]:

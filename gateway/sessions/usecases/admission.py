@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hmac
+from collections import OrderedDict
 from hashlib import sha256
+from typing import Final
 
+from gateway import names
 from gateway.errors import SessionNotFound, SessionOver, WrongRequest
 from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
 from gateway.sessions.domain.errors import CredentialNeeded, Denied, IdentityTaken, SessionNotEnded, SessionNotLive
-from gateway.sessions.domain.video_session import RESERVED_IDENTITIES, VideoSession, is_over
+from gateway.sessions.domain.video_session import RESERVED_IDENTITIES, Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.ports import ParticipantRepository, SessionRepository
 
 _SLUG_LIMIT = 128
+_MET: Final = 10_000
 
 
 class Admission:
@@ -20,6 +24,7 @@ class Admission:
     def __init__(self, sessions: SessionRepository, participants: ParticipantRepository) -> None:
         self._sessions = sessions
         self._participants = participants
+        self._met: OrderedDict[str, None] = OrderedDict()  # users, the longest not seen first
 
     async def session(self, caller: Caller, slug: str, *whats: What, join_token: str | None = None) -> VideoSession:
         """The session, if the caller may do all of that with it now.
@@ -32,6 +37,7 @@ class Admission:
         session = await self._sessions.by_slug(slug) if 0 < len(slug) <= _SLUG_LIMIT else None
         if session is None:
             raise SessionNotFound(slug[:_SLUG_LIMIT])
+        await self.meet(caller)
         relations = await self._relations(caller, session, join_token)
         for what in whats:
             match decide(what, caller, relations, session.status):
@@ -44,6 +50,19 @@ class Admission:
                     raise wrong(session.slug, session.status)
         return session
 
+    async def allows(self, caller: Caller, session: VideoSession, what: What) -> bool:
+        """Whether the table allows it now. Raises: RecordsUnavailable."""
+        relations = await self._relations(caller, session, None)
+        return decide(what, caller, relations, session.status) is Verdict.ALLOWED
+
+    async def meet(self, caller: Caller) -> None:
+        """A user who has shown a token is known from then on. Raises: RecordsUnavailable."""
+        if caller.kind is Kind.USER and caller.id not in self._met:
+            await self._participants.meet(caller.id)
+            self._met[caller.id] = None
+            if len(self._met) > _MET:
+                self._met.popitem(last=False)
+
     def space(self, caller: Caller, what: What, space_id: str | None) -> None:
         """Raises: CredentialNeeded, Denied."""
         match decide(what, caller, to_space(caller, space_id), None):
@@ -55,18 +74,18 @@ class Admission:
     async def identity(self, caller: Caller, session: VideoSession, identity: str | None) -> str:
         """The name under which this caller is in the room.
 
-        Raises: WrongRequest without one, Denied for another than the token's, IdentityTaken.
+        Raises: WrongRequest without one, NameRefused, Denied for another than the token's, IdentityTaken.
         """
-        chosen = identity or caller.id
+        chosen = names.identity(identity) or caller.id
         if not chosen:
             raise WrongRequest("identity is needed: the name under which the participant is in the room")
         if chosen.startswith(RESERVED_IDENTITIES):
             raise WrongRequest(f"identities that begin with {RESERVED_IDENTITIES} are the gateway's own")
         if caller.kind is Kind.ROOM and chosen != caller.id:
             raise Denied("this LiveKit token is for another identity")
-        if caller.kind in (Kind.USER, Kind.GUEST):
-            known = await self._participants.by_identity(session.id, chosen)
-            if known is not None and known.user_id is not None and not is_person(caller, known):
+        if not caller.is_vouched and chosen != caller.user_id:
+            owner = await self._participants.owner(session.id, chosen)
+            if not caller.may_be(owner):
                 raise IdentityTaken(chosen)
         return chosen
 
@@ -76,9 +95,22 @@ class Admission:
         wanted = await self._sessions.join_token_sha256(session.id)
         shown = sha256((join_token or "").encode(errors="surrogatepass")).digest()
         invited = wanted is None or hmac.compare_digest(shown, wanted)
-        people = [] if caller.kind is Kind.GUEST else await self._participants.of(session.id, active_only=False)
-        participates = any(is_person(caller, one) for one in people)
-        return to_session(caller, session, participates=participates, invited=invited)
+        mine = [one for one in await self._rows(caller, session) if is_person(caller, one)]
+        hosts = any(one.role == Role.HOST for one in mine)
+        return to_session(caller, session, participates=bool(mine), invited=invited, hosts=hosts)
+
+    async def _rows(self, caller: Caller, session: VideoSession) -> list[Participant]:
+        """The rows that may be the caller's: asked for by name, for a session may have thousands."""
+        match caller.kind:
+            case Kind.USER:
+                return await self._participants.by_user(session.id, caller.id)
+            case Kind.ROOM if caller.room == session.slug:
+                if not (caller.is_vouched or caller.may_be(await self._participants.owner(session.id, caller.id))):
+                    return []
+                row = await self._participants.by_identity(session.id, caller.id)
+                return [] if row is None else [row]
+            case _:
+                return []
 
 
 def _denied(caller: Caller, what: What) -> Denied:

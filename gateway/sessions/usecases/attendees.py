@@ -6,12 +6,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway import names
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.access import Caller, Kind, What, is_person
-from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticipant
+from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticipant, SessionFull
 from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.admission import Admission
-from gateway.sessions.usecases.ports import Joining, ParticipantRepository, SessionRepository
+from gateway.sessions.usecases.ports import Joining, ParticipantRepository, SessionRepository, Visit
+from gateway.transcription.domain.passes import MintedFor
 
 if TYPE_CHECKING:
     from gateway.sessions.usecases.server_transcription import ServerTranscription
@@ -28,6 +30,27 @@ class JoinRequest:
     role: Role | None = None
     user_id: str | None = None
     join_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A participant as the media server tells of it. `identity` and `name` are clean.
+
+    `is_exact`: the identity is as the server has it, so that nobody else's could have become it. `bearer`: for whom we
+    have made its token. `sid`: of this connection, "" where its end does not say of which.
+    """
+
+    identity: str
+    name: str | None = None
+    is_exact: bool = True
+    bearer: MintedFor | None = None
+    sid: str = ""
+    joined_ms: int = 0
+
+    def as_caller(self, room: str) -> Caller:
+        """What its token would allow."""
+        bearer = self.bearer if self.is_exact else MintedFor("guest")
+        return Caller(Kind.ROOM, self.identity, room=room, bearer=bearer)
 
 
 class Attendees:
@@ -55,9 +78,8 @@ class Attendees:
         if request.user_id is not None and caller.kind is not Kind.SERVICE:
             raise Denied("only the app may say whose participant it is", "leave userId out")
         identity = await self._admission.identity(caller, session, request.identity)
-        user_id = caller.id if caller.kind is Kind.USER else request.user_id
-        trusted = caller.kind in (Kind.SERVICE, Kind.ROOM)
-        joining = Joining(identity, request.name, request.role, user_id, trusted)
+        user_id = request.user_id if caller.kind is Kind.SERVICE else caller.user_id
+        joining = Joining(identity, names.name(request.name), request.role, user_id, caller.is_vouched)
         return await self._enter(session, joining)
 
     async def leave(self, caller: Caller, slug: str, identity: str | None) -> Participant:
@@ -66,7 +88,7 @@ class Attendees:
         Raises: NoSuchParticipant, Denied, and as `Admission.session`.
         """
         session = await self._admission.session(caller, slug, What.LEAVE)
-        chosen = identity or caller.id
+        chosen = names.identity(identity) or caller.id
         found = await self._participants.by_identity(session.id, chosen)
         if found is None:
             raise NoSuchParticipant(slug, chosen)
@@ -87,23 +109,37 @@ class Attendees:
 
     # --- what the media server has seen --------------------------------------------------------------------
 
-    async def came(self, room: str, identity: str, name: str | None) -> None:
+    async def came(self, room: str, seen: Seen) -> None:
         """A participant is in the LiveKit room of that name, which may be no session's; idempotent.
 
         Begins no transcription: `Attendance` does for rooms. Raises: RecordsUnavailable.
         """
         session = await self._sessions.by_slug(room)
-        if session is not None and not is_over(session.status):
-            try:
-                await self._enter(session, Joining(identity, name or None, trusted=True), transcribe=False)
-            except (SessionOver, SessionNotFound):
-                return  # ended or deleted since it was read
+        if session is None or is_over(session.status):
+            return
+        owner = await self._participants.owner(session.id, seen.identity)
+        if not (seen.as_caller(room).may_be(owner) and await self._visit(session, seen, begins=True)):
+            return
+        user_id = seen.bearer.user_id if seen.bearer is not None else None
+        joining = Joining(seen.identity, seen.name, user_id=user_id, trusted=owner is not None)
+        try:
+            await self._enter(session, joining, transcribe=False)
+        except (SessionOver, SessionNotFound, SessionFull, IdentityTaken) as error:
+            log.info(
+                "participant not entered: %s", error, extra={"session": room}
+            )  # ended or deleted since it was read
 
-    async def went(self, room: str, identity: str) -> None:
+    async def went(self, room: str, seen: Seen) -> None:
         """A participant has left the LiveKit room; as `came`."""
         session = await self._sessions.by_slug(room)
-        if session is not None:
-            await self._leave(session, identity)
+        if session is None:
+            return
+        owner = await self._participants.owner(session.id, seen.identity)
+        if seen.as_caller(room).may_be(owner) and await self._visit(session, seen, begins=False):
+            await self._leave(session, seen.identity)
+
+    async def _visit(self, session: VideoSession, seen: Seen, *, begins: bool) -> bool:
+        return await self._participants.visit(session.id, Visit(seen.identity, seen.sid, seen.joined_ms), begins=begins)
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Ingest
 
 
@@ -39,6 +40,11 @@ class Joining:
     user_id: str | None = None
     trusted: bool = False
 
+    @property
+    def owns(self) -> bool:
+        """The identity is the id of this very user, who goes before all others that came under it."""
+        return self.user_id is not None and self.identity == self.user_id
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -46,6 +52,18 @@ class Joined:
 
     participant: Participant
     went_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One connection of an identity to a LiveKit room. `joined_ms`: by the LiveKit server's clock, since 1970.
+
+    `sid`: empty at an end that does not say of which connection.
+    """
+
+    identity: str
+    sid: str
+    joined_ms: int
 
 
 class TablesOfTheApp(Exception):
@@ -72,7 +90,13 @@ class SessionRepository(Protocol):
         """Newest first, without the expired; None: of all spaces. `before`: the slug of the last one seen."""
 
     async def join_token_sha256(self, session_id: str) -> bytes | None:
-        """Of the token that guests must show; None when they need none. Never changes."""
+        """Of the token that guests must show; None when they need none."""
+
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
+        """From now on guests must show this one; a former one dies in the same statement. May be repeated."""
+
+    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them whose guests must show a join token."""
 
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         """LIVE → ENDED. Returns: whether this call made the move.
@@ -107,6 +131,7 @@ class ParticipantRepository(Protocol):
         """Upsert by identity; CREATED becomes LIVE and activity is noted, in the same transaction; may be repeated.
 
         Returns: None, and nothing has changed, when the session is over or gone, or the identity another user's.
+        Raises: SessionFull; whoever has joined before may always come back.
         """
 
     async def leave(self, session_id: str, identity: str) -> bool:
@@ -114,6 +139,23 @@ class ParticipantRepository(Protocol):
 
     async def by_identity(self, session_id: str, identity: str) -> Participant | None:
         """Present or not; None when that identity has never joined."""
+
+    async def by_user(self, session_id: str, user_id: str) -> list[Participant]:
+        """Those of one user, present or not, also under an identity that is its id; at most 16, hosts first."""
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
+        is. None: nobody's."""
+
+    async def meet(self, user_id: str) -> None:
+        """A user's token was shown: that id is an identity of nobody else from now on. May be repeated."""
+
+    async def visit(self, session_id: str, visit: Visit, *, begins: bool) -> bool:
+        """Note that a connection to the room has begun, or is over. May be repeated.
+
+        Returns: False for what changes nothing: an older connection than the last one known, or the beginning of one
+        that is over already. Webhooks come late, twice, and out of order.
+        """
 
     async def of(self, session_id: str, *, active_only: bool) -> list[Participant]:
         """Who joined first comes first; without `active_only` also those who have left."""
@@ -173,8 +215,11 @@ class RoomTokens(Protocol):
     def url(self) -> str:
         """Where browsers reach the LiveKit server."""
 
-    def mint(self, room: str, identity: str, name: str | None) -> str:
-        """A token to join the room, publish and subscribe, as `identity`; how long it is valid is the adapter's."""
+    def mint(self, room: str, identity: str, name: str | None, bearer: MintedFor) -> str:
+        """A token to join the room, publish and subscribe, as `identity`; how long it is valid is the adapter's.
+
+        It says for whom it was made.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from gateway import names
 from gateway.errors import SessionNotFound
 from gateway.sessions.domain.access import Caller, Kind, What
 from gateway.sessions.domain.errors import NoRooms, NoSuchSpace
 from gateway.sessions.domain.video_session import VideoSession, new_slug
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
+from gateway.transcription.domain.passes import MintedFor
 
 if TYPE_CHECKING:
     from gateway.sessions.usecases.closing import Closing
@@ -43,7 +45,9 @@ class RoomPass:
 
 
 class VideoSessions:
-    """`rooms`: None without a LiveKit server. `choose` picks a letter of a slug, unpredictably."""
+    """`rooms`: None without a LiveKit server. `audio`: tokens for this gateway alone. `choose` picks a letter of a
+    slug, unpredictably.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class VideoSessions:
         closing: Closing,
         transcription: ServerTranscription,
         rooms: RoomTokens | None,
+        audio: RoomTokens | None = None,
         *,
         choose: Callable[[str], str] = secrets.choice,
     ) -> None:
@@ -60,6 +65,7 @@ class VideoSessions:
         self._closing = closing
         self._transcription = transcription
         self._rooms = rooms
+        self._audio = audio
         self._choose = choose
 
     async def create(
@@ -68,9 +74,9 @@ class VideoSessions:
         """Without a space, in the user's active one. Raises: NoSuchSpace, CredentialNeeded, Denied."""
         space = space_id or self._space_of(caller)
         self._admission.space(caller, What.CREATE, space)
+        await self._admission.meet(caller)
         creator = caller.id if caller.kind is Kind.USER else None
-        join_token = secrets.token_urlsafe(24) if require_join_token else None
-        digest = None if join_token is None else sha256(join_token.encode()).digest()
+        join_token, digest = _join_token() if require_join_token else (None, None)
         while True:
             try:
                 session = await self._sessions.create(NewSession(new_slug(self._choose), title, space, creator, digest))
@@ -106,14 +112,40 @@ class VideoSessions:
         await self._closing.delete(await self._admission.session(caller, slug, What.DELETE))
 
     async def room_pass(
-        self, caller: Caller, slug: str, identity: str | None, name: str | None, join_token: str | None = None
+        self,
+        caller: Caller,
+        slug: str,
+        identity: str | None,
+        name: str | None,
+        join_token: str | None = None,
+        *,
+        for_audio: bool = False,
     ) -> RoomPass:
-        """Raises: NoRooms, IdentityTaken, and as `Admission.session`."""
+        """`for_audio`: a token for the gateway's own audio and captions, which needs no LiveKit server.
+
+        Raises: NoRooms, IdentityTaken, NameRefused, and as `Admission.session`.
+        """
         session = await self._admission.session(caller, slug, What.TOKEN, join_token=join_token)
         chosen = await self._admission.identity(caller, session, identity)
-        if self._rooms is None:
+        rooms = self._audio if for_audio else self._rooms
+        if rooms is None:
             raise NoRooms
-        return RoomPass(self._rooms.mint(session.slug, chosen, name), self._rooms.url, session.slug)
+        return RoomPass(rooms.mint(session.slug, chosen, names.name(name), _bearer(caller)), rooms.url, session.slug)
+
+    async def renew_join_token(self, caller: Caller, slug: str) -> str:
+        """A new one, which guests must show from now on; former ones are good no more. Told this once.
+
+        Raises: as `Admission.session`.
+        """
+        session = await self._admission.session(caller, slug, What.RENEW_JOIN_TOKEN)
+        join_token, digest = _join_token()
+        await self._sessions.require_join_token(session.id, digest)
+        log.info("join token renewed", extra={"session": session.slug})
+        return join_token
+
+    async def require_join_token(self, sessions: Sequence[VideoSession]) -> set[str]:
+        """Ids of those that guests join with a join token only. Raises: RecordsUnavailable."""
+        return await self._sessions.join_required([one.id for one in sessions])
 
     async def transcribe(self, caller: Caller, slug: str, source: str | None) -> Begun:
         """startServerTranscription, as a caller asks for it; idempotent. The session must be LIVE.
@@ -121,7 +153,12 @@ class VideoSessions:
         Raises: SessionError, RecordsUnavailable.
         """
         session = await self._admission.session(caller, slug, What.TRANSCRIBE)
-        return await self._transcription.start(session.slug, source)
+        begun = await self._transcription.start(session.slug, source)
+        if begun.ingest is None or begun.ingest.stream_key is None:
+            return begun
+        if await self._admission.allows(caller, session, What.READ_KEY):
+            return begun
+        return replace(begun, ingest=None)  # who has the key throws the real encoder out
 
     async def stop_transcribing(self, slug: str) -> bool:
         """stopServerTranscription; idempotent. Raises: SessionNotFound."""
@@ -139,3 +176,19 @@ class VideoSessions:
         if caller.kind is Kind.USER:
             raise NoSuchSpace("spaceId is needed: the token has no activeSpaceId")
         return ""  # guests and room tokens belong to no space
+
+
+def _join_token() -> tuple[str, bytes]:
+    """A new one, and its hash."""
+    token = secrets.token_urlsafe(24)
+    return token, sha256(token.encode()).digest()
+
+
+def _bearer(caller: Caller) -> MintedFor:
+    match caller.kind:
+        case Kind.SERVICE:
+            return MintedFor("service")
+        case Kind.USER:
+            return MintedFor("user", caller.id)
+        case _:
+            return MintedFor("guest")

@@ -25,7 +25,8 @@ NO_PUBLISHER_YET: Final[Mapping[str, str]] = {
 class TrackFacts:
     """One track. `backlog_s`: audio that waits to be sent. `is_mute`: speech goes to the provider and no text comes.
 
-    `trouble`: why its audio cannot be used.
+    `trouble`: why its audio cannot be used. `complaints`: what the provider reports, or what failed here, while no text
+    has come since. `unread`: messages of the provider that may have been finals and could not be read.
     """
 
     identity: str
@@ -33,6 +34,8 @@ class TrackFacts:
     backlog_s: float = 0.0
     is_mute: bool = False
     trouble: str | None = None
+    complaints: Sequence[str] = ()
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,18 @@ def reasons(facts: Facts) -> tuple[str, ...]:
         found.append("the provider's concurrent sessions are all in use; audio is held")
     if any(track.link.is_being_connected and track.backlog_s > BACKLOG_S for track in facts.tracks):
         found.append("the connection to the speech provider is being restored")
+    found += dict.fromkeys(complaint for track in facts.tracks for complaint in track.complaints)
     if facts.database_behind_s > DATABASE_BEHIND_S:
         found.append(f"the database is behind; finals are kept {'in memory only' if facts.disk else 'on disk'}")
     found += [
         f"{track.identity} speaks and no text comes: the provider is mute, or it is only noise"
         for track in facts.tracks
         if track.is_mute
+    ]
+    found += [
+        f"messages of the speech provider for {track.identity} could not be read ({track.unread}): words may be missing"
+        for track in facts.tracks
+        if track.unread
     ]
     found += [track.trouble for track in facts.tracks if track.trouble]
     if facts.source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -70,6 +70,13 @@ class Meters:
                 self._row_id(speaker.identity), speaker.identity, speaker.name, now, self._cost_per_minute
             )
         return self._meters[speaker.identity]
+
+    def recover(self, finals: Mapping[str, int], began: datetime) -> None:
+        """Count what a former owner has stored since its last reading. `finals`: all that it has, by identity. `began`:
+        the transcription, and with it a meter that had no reading yet."""
+        for identity, count in finals.items():
+            meter = self.of(Speaker(identity, None), began)
+            meter.finals = max(meter.finals, count)
 
     def read(self, running: Iterable[Reading]) -> None:
         """Bring every meter up to date with the tracks that run now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -73,3 +74,21 @@ class Usage(msgspec.Struct, frozen=True, rename={"withheld_s": "kept_s"}):
     speech_s: float = 0.0
     silent_s: float = 0.0
     withheld_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a list shows of a transcription. `cost`: USD."""
+
+    finals: int = 0
+    partials: int = 0
+    cost: float = 0.0
+
+    @classmethod
+    def of(cls, used: Sequence[Usage]) -> Figures:
+        """The sum over all participants."""
+        return cls(
+            sum(one.final_transcripts for one in used),
+            sum(one.partial_transcripts for one in used),
+            round(sum(one.total_cost for one in used), 6),
+        )

@@ -67,8 +67,9 @@ def _utterance(session_id: str, index: int, spoken: SpokenUtterance) -> Utteranc
     """`id` says where it comes from, and is the same whenever it is read."""
     words = tuple(Word(word.word, word.start, word.end, word.confidence) for word in spoken.words)
     name = f"{session_id}:salvaged_{index:08d}"
-    text = spoken.text.strip()
-    return Utterance(name, True, text, spoken.language, spoken.start, spoken.end, spoken.confidence, words)
+    return Utterance(
+        name, True, spoken.visible_text, spoken.known_language, spoken.start, spoken.end, spoken.share, words
+    )
 
 
 def _texts(labels: Mapping[str, object] | None) -> dict[str, str]:

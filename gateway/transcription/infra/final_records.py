@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import NumberedFinal, StoreOutcome
 from storage.postgres.finals import FinalRow, Finals
@@ -41,6 +42,10 @@ class PostgresFinalRecords:
         for session_id in appended.gone:
             log.warning("finals of a deleted session were dropped", extra={"sessionId": session_id})
         return StoreOutcome(frozenset(appended.fenced), frozenset(appended.gone))
+
+    @available
+    async def counts(self, claimed: Claimed) -> Mapping[str, int]:
+        return await self._finals.count_by_speaker(claimed.session_id, claimed.lease.transcription_id)
 
     @available
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -15,8 +15,10 @@ from google.protobuf.json_format import ParseError
 from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
+from gateway import names
 from gateway.clock import Clock
 from gateway.tasks import Tasks
+from gateway.transcription.domain import passes
 from gateway.transcription.infra import livekit_tokens
 from gateway.transcription.infra.livekit_source import LivekitSource
 from gateway.transcription.infra.livekit_tokens import Keys
@@ -34,10 +36,12 @@ _MACHINES: Final = frozenset({ParticipantInfo.Kind.AGENT, ParticipantInfo.Kind.E
 
 @dataclass(frozen=True, slots=True)
 class LivekitOptions:
-    """`hang_over_s`: silence that is still sent to the provider after speech, seconds."""
+    """`keys`: those in force, asked for at each use. `hang_over_s`: silence that is still sent to the provider after
+    speech, seconds.
+    """
 
     url: str
-    keys: Keys
+    keys: Callable[[], Keys]
     screen_share: bool = False
     captions: bool = True
     empty_room_s: float = 60.0
@@ -48,11 +52,9 @@ class LivekitOptions:
 class LivekitServer:
     """Use inside `async with open_livekit()`."""
 
-    def __init__(self, options: LivekitOptions, service: api.LiveKitAPI, tasks: Tasks) -> None:
+    def __init__(self, options: LivekitOptions, http: aiohttp.ClientSession, tasks: Tasks) -> None:
         self._options = options
-        self._service = service
-        self._verifier = api.TokenVerifier(options.keys.key, options.keys.secret)
-        self._receiver = api.WebhookReceiver(self._verifier)
+        self._http = http
         self._tasks = tasks
 
     # --- rooms --------------------------------------------------------------------------------------------
@@ -67,7 +69,9 @@ class LivekitServer:
                 VisitOptions(options.screen_share, options.captions, options.hang_over_s, options.unsubscribe_muted_s),
                 empty_s=options.empty_room_s,
             ),
-            token=lambda identity: livekit_tokens.transcriber(options.keys, name, identity, captions=options.captions),
+            token=lambda identity: livekit_tokens.transcriber(
+                options.keys(), name, identity, captions=options.captions
+            ),
             exists=lambda: self._exists(name),
             spawn=lambda job: self._tasks.start(job, f"room {name}"),
             monotonic=clock.monotonic,
@@ -85,8 +89,10 @@ class LivekitServer:
     async def rooms(self, *names: str) -> dict[str, int]:
         """Rooms (of these names, or all) and how many people are in each. Raises: RoomsUnavailable."""
         url = self._options.url
+        keys = self._options.keys()
+        service = api.LiveKitAPI(url, keys.key, keys.secret, session=self._http, failover=False)
         try:
-            listed = await self._service.room.list_rooms(api.ListRoomsRequest(names=names))
+            listed = await service.room.list_rooms(api.ListRoomsRequest(names=names))
         except api.ServerError as error:
             if error.status in (401, 403):
                 raise RoomsUnavailable(
@@ -103,15 +109,29 @@ class LivekitServer:
 
     def webhook(self, body: bytes, authorization: str) -> RoomEvent:
         """What a webhook says, once its signature and its body's hash are checked. Raises: WebhookRefused."""
+        keys = self._options.keys()
+        receiver = api.WebhookReceiver(api.TokenVerifier(keys.key, keys.secret))
         try:
-            event = self._receiver.receive(body.decode(), authorization)
+            event = receiver.receive(body.decode(), authorization)
         except (jwt.PyJWTError, UnicodeDecodeError, ParseError) as error:
             raise WebhookRefused("the webhook is not signed with our LiveKit key") from error
         except Exception as error:  # the SDK raises bare exceptions for a missing or wrong hash
             raise WebhookRefused(f"the webhook was not accepted: {error}") from error
         machine = event.participant.kind in _MACHINES or event.participant.permission.hidden
         person = event.participant
-        return RoomEvent(event.id, event.event, event.room.name, person.identity, not machine, person.name or None)
+        identity = names.cleaned(person.identity)
+        return RoomEvent(
+            event.id,
+            event.event,
+            event.room.name,
+            identity,
+            not machine,
+            names.cleaned(person.name) or None,
+            is_exact=identity == person.identity,
+            bearer=passes.read(dict(person.attributes)),
+            sid=person.sid or (f"event {event.id}" if event.event == "participant_joined" else ""),
+            joined_ms=person.joined_at_ms or (person.joined_at or event.created_at) * 1000,
+        )
 
 
 @asynccontextmanager
@@ -119,11 +139,11 @@ async def open_livekit(options: LivekitOptions) -> AsyncIterator[LivekitServer]:
     """On leaving, rooms have to be closed already; joins that came too late get a moment to be undone."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
     async with (
-        api.LiveKitAPI(options.url, options.keys.key, options.keys.secret, timeout=timeout, failover=False) as service,
+        aiohttp.ClientSession(timeout=timeout) as http,
         asyncio.TaskGroup() as group,
     ):
         tasks = Tasks(group)
         try:
-            yield LivekitServer(options, service, tasks)
+            yield LivekitServer(options, http, tasks)
         finally:
             await tasks.close(LEAVE_S + 1)

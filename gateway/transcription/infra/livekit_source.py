@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 
+from gateway import names
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest
 from gateway.transcription.usecases.audio import AudioChunk
@@ -40,7 +41,7 @@ class LivekitSource:
 
 class _RoomTrack:
     def __init__(self, track: LivekitTrack) -> None:
-        self.speaker = Speaker(track.identity, track.name)
+        self.speaker = Speaker(names.cleaned(track.identity), names.cleaned(track.name or "") or None)
         self._track = track
 
     @property

@@ -28,10 +28,15 @@ def transcriber(keys: Keys, room: str, identity: str, *, captions: bool) -> str:
     return _token(keys, identity, grants, _JOIN_WITHIN).with_kind("agent").to_jwt()
 
 
-def participant(keys: Keys, room: str, identity: str, name: str | None, ttl: timedelta) -> str:
-    """Speaks and listens in `room`. The same token lets its holder watch the room's transcript."""
+def participant(
+    keys: Keys, room: str, identity: str, name: str | None, ttl: timedelta, attributes: dict[str, str] | None = None
+) -> str:
+    """Speaks and listens in `room`. The same token lets its holder watch the room's transcript.
+
+    Without the grant to change its own attributes, which say for whom the token was made.
+    """
     grants = api.VideoGrants(room_join=True, room=room, can_subscribe=True, can_publish=True, can_publish_data=True)
-    token = _token(keys, identity, grants, ttl)
+    token = _token(keys, identity, grants, ttl).with_attributes(attributes or {})
     return (token.with_name(name) if name else token).to_jwt()
 
 

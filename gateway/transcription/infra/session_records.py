@@ -13,7 +13,7 @@ from gateway.transcription.usecases.records import Participation, SessionRecord
 from storage import ids
 from storage.postgres import errors
 from storage.postgres.pool import Database
-from storage.postgres.sessions import Participants, SessionRow, Sessions
+from storage.postgres.sessions import ParticipantRow, Participants, SessionRow, Sessions
 
 
 class PostgresSessionRecords:
@@ -57,15 +57,34 @@ class PostgresSessionRecords:
             raise LookupError(session_id) from error
 
     @available
+    async def leave(self, session_id: str, identity: str) -> None:
+        await self._participants.leave(session_id, identity, self._clock.now())
+
+    @available
     async def present(self, session_id: str) -> Sequence[Participation]:
         """By `joinedAt`, and by id where two are equal."""
         rows = await self._participants.by_session(session_id, active_only=True)
-        return [Participation(row.identity, row.name, row.role, row.joined_at, row.user_id) for row in rows]
+        return [_participation(row) for row in rows]
+
+    @available
+    async def participant(self, session_id: str, identity: str) -> Participation | None:
+        """One row, by its unique key."""
+        row = await self._participants.by_identity(session_id, identity)
+        return None if row is None or row.left_at is not None else _participation(row)
+
+    @available
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        """Three look-ups by key, one statement."""
+        return await self._participants.owner(session_id, identity)
 
     @available
     async def touch(self, session_id: str) -> None:
         """`lastActivityAt`, which only grows."""
         await self._sessions.touch(session_id, self._clock.now())
+
+
+def _participation(row: ParticipantRow) -> Participation:
+    return Participation(row.identity, row.name, row.role, row.joined_at, row.user_id)
 
 
 def _session(row: SessionRow) -> SessionRecord:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioChunk, AudioSource, AudioTrack, SourceTrouble
@@ -24,6 +25,7 @@ from ingest.rtmp_track import RtmpTrack
 
 RTMP_APP: Final = "live"
 NO_AUDIO_AFTER_S: Final = 5.0
+UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
 _HINTS: Final = {
     "rtmp": "set GATEWAY_RTMP_PORT to a port",
     "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp or websocket",
@@ -100,18 +102,36 @@ class Sources:
             raise NotTaken("no transcription takes audio over WebSocket here; start one with source websocket")
         return source.enter(speaker, start, over)
 
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """A sender of audio was refused."""
+        source = self._by_slug.get(slug)
+        if source is not None:
+            source.turned_away(who, why)
+
     # --- the RTMP server's handler ------------------------------------------------------------------------
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
         """Whether the key is that of a transcription which takes audio here."""
-        # Encoders with two fields put the whole rtmpUrl into the first and the key into the second.
-        return app in (RTMP_APP, f"{RTMP_APP}/{key}") and key in self._by_key
+        is_known = self._published_to(app, key) is not None
+        if not is_known:
+            for source in self._by_key.values():
+                source.note_stranger()
+        return is_known
 
     async def published(self, publisher: Publisher) -> None:
         """Returns when the publisher's audio has been heard to its end."""
-        source = self._by_key.get(publisher.key)
+        source = self._published_to(publisher.app, publisher.key)
         if source is not None:
             await source.publish(publisher)
+
+    def _published_to(self, app: str, name: str) -> RtmpSource | None:
+        """The one source whose key is a part of the path.
+
+        Encoders cut rtmpUrl in two at different places, and people fill the fields in their own ways: the whole URL as
+        server and no key, or the key in both. A key has 144 random bits, so wherever it stands it is no accident.
+        """
+        known = {part for part in f"{app}/{name}".split("/") if part in self._by_key}
+        return self._by_key[known.pop()] if len(known) == 1 else None
 
 
 class NoSource:
@@ -145,23 +165,40 @@ class RtmpSource:
         self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
         self._live: _Published | None = None
         self._closed = False
+        self._recent = RecentTrouble()
+
+    def note_stranger(self) -> None:
+        """An encoder with another key was turned away while this one's is awaited: it may be the one."""
+        if self._live is None:
+            self._note("an encoder was refused because its stream key is unknown; let it publish to ingest.rtmpUrl")
+
+    def _note(self, sentence: str) -> None:
+        self._recent.note(sentence, self._clock.monotonic())
 
     async def publish(self, publisher: Publisher) -> None:
-        """One publish, from its start until its audio has been heard."""
+        """One publish, from its start until its audio has been heard. Another one under way is ended before."""
+        before = self._live
+        if before is not None and not before.heard.is_set():
+            before.publisher.close("taken over")  # under another spelling of the same URL
+            await before.heard.wait()
         if self._closed:
             return
         track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
         self._live = published = _Published(publisher, track, self._speaker, self._clock)
         self._coming.put_nowait(published)
         await published.heard.wait()
+        if (why := published.turned_away()) is not None:
+            self._note(why)
 
     async def tracks(self) -> AsyncIterator[_Published]:
         while (published := await self._coming.get()) is not None:
             yield published
 
     def trouble(self) -> str | None:
-        """Why the last publish could not be used. An encoder that has not come yet is no trouble."""
-        return self._live.refused if self._live is not None else None
+        """Why publishes could not be used, now or in the last minutes. One that has not come yet is no trouble."""
+        if self._live is not None and (why := self._live.undecodable()) is not None:
+            self._note(why)
+        return self._recent.told(self._clock.monotonic())
 
     async def close(self, reason: str) -> None:
         if self._closed:
@@ -208,8 +245,33 @@ class _Published:
             return "the publisher sends video but no audio; add an audio track (ffmpeg: -c:a aac)"
         return None
 
+    def undecodable(self) -> str | None:
+        """What is wrong when packets come and none of them can be decoded."""
+        stats = self._track.stats
+        if stats.samples or stats.decode_errors < UNDECODABLE_PACKETS:
+            return None
+        return (
+            "audio of the encoder comes and none of it can be decoded: it has not sent its codec's configuration, or "
+            "sends something else; restart its stream, with audio codec AAC"
+        )
+
+    def turned_away(self) -> str | None:
+        """Why the publish was ended by us, if it was the encoder's fault."""
+        if self.refused is not None:
+            return self.refused
+        if self.publisher.fault is not None:
+            return (
+                f"the encoder was disconnected: {self.publisher.fault}; restart its stream, or let another encoder send"
+            )
+        return self.undecodable()
+
     def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
         """An encoder shows nothing."""
 
     def facts(self) -> Mapping[str, object]:
-        return {"peer": self.publisher.peer, **asdict(self._track.stats)}
+        publisher = self.publisher
+        odd = {
+            "abandoned_messages": publisher.abandoned_messages,
+            "repeated_publishes": publisher.repeated_publishes,
+        }
+        return {"peer": publisher.peer, **odd, **asdict(self._track.stats)}

@@ -21,6 +21,7 @@ from gateway.transcription.usecases.speech import (
     Speech,
     SpeechLost,
     Translation,
+    Unread,
     Withdrawn,
 )
 from stt.errors import ProviderRefused, SttError
@@ -117,7 +118,7 @@ class GladiaTranscriber:
 
             return self._provider.link(config, listen, note)
 
-        return self._voice.link(open_link, labels.get("identity", ""))
+        return self._voice.link(open_link, labels.get("identity", ""), config.endpointing_s)
 
     def _config(self, options: SpeechOptions, labels: Mapping[str, str]) -> LiveConfig:
         """Options go to the client's fields of the same name; only what differs is told here."""
@@ -144,8 +145,10 @@ def _translate(event: gladia.LinkEvent) -> Speech | None:
             return Translation(utterance_id, original, target, text)
         case gladia.AudioGivenUp(start, end):
             return SpeechLost(start, end)
-        case gladia.Complained(about, message):
-            return ProviderComplaint(f"{about}: {message}")
+        case gladia.Complained(about, message, kind):
+            return ProviderComplaint(f"{about}: {message}", kind)
+        case gladia.Unusable(kind, may_be_final):
+            return Unread(kind, may_be_final)
         case gladia.AnnotationHeard(kind, utterance_id, results):
             found = tuple(one for one in results if isinstance(one, dict))
             return Annotation(utterance_id, _KINDS.get(kind, kind), found)

@@ -9,6 +9,7 @@ from gateway.availability import available
 from gateway.clock import Clock
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
+from gateway.transcription.domain.usage import Figures
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
 from storage.postgres import errors, transcriptions
 from storage.postgres.pool import Database
@@ -87,8 +88,8 @@ class PostgresTranscriptionRecords:
         return None if row is None else _record(row)
 
     @available
-    async def active(self) -> Sequence[TranscriptionRecord]:
-        return [_record(row) for row in await self._transcriptions.list(active_only=True)]
+    async def active(self) -> Sequence[tuple[TranscriptionRecord, Figures]]:
+        return [(_record(row), Figures(*figures)) for row, figures in await self._transcriptions.figures()]
 
     @available
     async def numbering(self, session_id: str) -> Numbering | None:

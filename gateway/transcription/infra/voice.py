@@ -68,9 +68,15 @@ class Voice:
         """Seconds of speech without any text, worst track."""
         return max((link.unanswered_s for link in self._open), default=0.0)
 
-    def link(self, open_link: Callable[[Callable[[LinkEvent], None]], GladiaLink], identity: str) -> VoicedLink:
-        """`open_link` is given what is to hear every event before others do."""
-        voiced = VoicedLink(self, Gate(self._detector(), GateOptions(hang_over_s=self.options.hang_over_s)), identity)
+    def link(
+        self,
+        open_link: Callable[[Callable[[LinkEvent], None]], GladiaLink],
+        identity: str,
+        endpointing_s: float | None = None,
+    ) -> VoicedLink:
+        """`open_link` is given what is to hear every event before others do. `endpointing_s`: this track's."""
+        hang_over_s = max(self.options.hang_over_s, (endpointing_s or 0.0) + MARGIN_S)
+        voiced = VoicedLink(self, Gate(self._detector(), GateOptions(hang_over_s=hang_over_s)), identity)
         voiced.link = open_link(voiced.hear)
         self._open.add(voiced)
         return voiced
@@ -91,10 +97,21 @@ class VoicedLink:
         self._voice = voice
         self._gate = gate
         self._identity = identity
+        self._end = 0  # of the last chunk
         self._unanswered = Unanswered(voice.options.mute_s)
 
     def send(self, chunk: AudioChunk) -> None:
-        """Through the gate; in shadow and off mode everything is sent, and the gate only counts."""
+        """Through the gate; in shadow and off mode everything is sent, and the gate only counts.
+
+        Silence has a clock of its own: where the source delivers nothing (an empty chunk, or a gap), the rest of the
+        hang-over follows the speech all the same, so that the provider ends the utterance.
+        """
+        if not chunk.pcm:
+            self._fall_silent(self._gate.stall())
+            return
+        if 0 < self._end < chunk.offset:
+            self._fall_silent(self._gate.stall(chunk.offset - self._end))
+        self._end = chunk.offset + chunk.samples
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
         ready = self._gate.push(chunk)
@@ -117,6 +134,10 @@ class VoicedLink:
             if self._unanswered.may_renew():
                 self._renew()
 
+    def _fall_silent(self, samples: int) -> None:
+        if samples:
+            self.link.fall_silent(samples)
+
     def _renew(self) -> None:
         self._voice.counts.renewals += 1
         log.warning(
@@ -133,6 +154,15 @@ class VoicedLink:
 
     def finish(self, flush_s: float) -> None:
         self.link.finish(flush_s)
+
+    def succeed(self, former: VoicedLink) -> int:
+        """The gate has let this audio through before."""
+        self._voice.over(former)
+        held_to = 0
+        for offset, pcm in former.link.unsettled():
+            self.link.send(offset, pcm)
+            held_to = offset + len(pcm) // 2
+        return held_to
 
     async def run(self) -> LinkEnd:
         try:

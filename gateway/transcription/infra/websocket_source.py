@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack
 from gateway.transcription.usecases.feed import FeedStart, NotTaken, Over
@@ -32,6 +33,7 @@ class WebsocketSource:
         self._coming: asyncio.Queue[_Sender | None] = asyncio.Queue()  # at most SPEAKERS, taken at once
         self._senders: dict[str, _Sender] = {}  # by identity
         self._closed = False
+        self._recent = RecentTrouble()
 
     def enter(self, speaker: Speaker | None, start: FeedStart, over: Over) -> _Feed:
         """As `Entrance.enter`. Raises: NotTaken; ValueError when the format cannot be used."""
@@ -52,6 +54,11 @@ class WebsocketSource:
         self._coming.put_nowait(sender)
         return sender.connect(over)
 
+    def turned_away(self, who: str | None, why: str) -> None:
+        """A sender was refused, or has broken a rule: health says so for some minutes."""
+        name = "a sender of audio" if who is None else repr(who)
+        self._recent.note(f"{name} was refused: {why}", self._clock.monotonic())
+
     def gone(self, sender: _Sender) -> None:
         """A sender's track has ended."""
         if self._senders.get(sender.speaker.identity) is sender:
@@ -62,7 +69,16 @@ class WebsocketSource:
             yield sender
 
     def trouble(self) -> str | None:
-        return None
+        now = self._clock.monotonic()
+        for identity, sender in self._senders.items():
+            if sender.track.runs_fast:
+                rate = sender.track.format.sample_rate
+                self._recent.note(
+                    f"the audio of {identity!r} comes faster than it is spoken; if it is no file, "
+                    f"its sampleRate is not {rate}",
+                    now,
+                )
+        return self._recent.told(now)
 
     async def close(self, reason: str) -> None:
         if not self._closed:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.errors import TranscriptionOff
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import ROOM_OVER, StartRequest, begins_by_itself
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import Transcriptions, again
@@ -31,7 +32,11 @@ class WebhookRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RoomEvent:
-    """What a webhook tells. `of_person`: about a participant who is neither hidden, nor a recorder, nor an agent."""
+    """What a webhook tells. `of_person`: about a participant who is neither hidden, nor a recorder, nor an agent.
+
+    `identity` and `name` are clean; `is_exact`: the identity was. `bearer`: for whom we have made the participant's
+    token. `sid`: of this connection, or what stands for it; `joined_ms`: when it began, of the server's clock.
+    """
 
     id: str
     kind: str
@@ -39,6 +44,10 @@ class RoomEvent:
     identity: str
     of_person: bool
     name: str | None = None
+    is_exact: bool = True
+    bearer: MintedFor | None = None
+    sid: str = ""
+    joined_ms: int = 0
 
 
 class Rooms(Protocol):

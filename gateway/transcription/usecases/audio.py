@@ -44,6 +44,8 @@ class AudioTrack(Protocol):
     def chunks(self) -> AsyncIterator[AudioChunk]:
         """In the order of their offsets, which may leave gaps. Read once; ends with the track.
 
+        An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink).
+
         Raises: SourceTrouble when the audio cannot be used; the text says what to do.
         """
 

@@ -11,6 +11,7 @@ from gateway.transcription.domain.transcription import Claimed, TranscriptionSta
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import UsageToStore
 from gateway.transcription.usecases.limits import READ_EVERY_S, Budget
+from gateway.transcription.usecases.presence import Presence
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession
 from gateway.transcription.usecases.track import Tracks
@@ -48,6 +49,7 @@ class Bookkeeping:
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
         self._owns_state = True
+        self.presence = Presence(claimed, context.records.sessions, tracks)
         self._sessions: list[tuple[str, ProviderSession]] = []  # identity and report, in the order of their arrival
         self._noted = asyncio.Event()
 
@@ -86,6 +88,7 @@ class Bookkeeping:
 
     async def finish(self, reason: str, finals_complete: bool) -> None:
         """Stop the transcription, and number the strays of the session, whose turn is now."""
+        self.presence.end()
         await until_database_answers(self._store_notes)
         self._tracks.meters.end(self._context.clock.now())
         await self._close_meters()
@@ -153,6 +156,8 @@ class Bookkeeping:
             state = self.state
             await self._records.leases.set_state(self._claimed.lease, state)
             self._stored_state = state
+        if self._owns_state:
+            await self.presence.store()
         await self._store_sessions()
         if partials := self._said.partials:
             await self._records.finals.store_partials(self._claimed.session_id, list(partials.values()))

@@ -69,6 +69,12 @@ class Entrance(Protocol):
         used.
         """
 
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """A sender was refused, or broke a rule: `why` is told by the transcription's health, with what to do.
+
+        `who`: its identity; None: of the transcription's own. Does nothing where no transcription takes audio.
+        """
+
 
 class IdentityRefused(Exception):
     """This caller may not speak under that identity."""
@@ -89,10 +95,23 @@ class Feeding:
         """
         if not identity or identity == user_id:
             return Speaker(user_id, None)
-        for person in await self._sessions.present(session_id):
-            if person.identity == identity and person.user_id == user_id:
-                return Speaker(identity, person.name)
+        person = await self._sessions.participant(session_id, identity)
+        if person is not None and person.user_id == user_id:
+            return Speaker(identity, person.name)
         raise IdentityRefused(f"this user is not {identity!r} in this session")
+
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """As `Entrance.turned_away`."""
+        self._entrance.turned_away(slug, who, why)
+
+    async def check_owner(self, session_id: str, identity: str, user_id: str | None) -> None:
+        """Whether a token that we have made for that user (None: for a guest) may speak under `identity`.
+
+        Raises: IdentityRefused, RecordsUnavailable.
+        """
+        owner = await self._sessions.owner(session_id, identity)
+        if owner is not None and owner != user_id:
+            raise IdentityRefused(f"{identity!r} is a signed-in user of this session; show that user's own token")
 
     async def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
         """As `Entrance.enter`; also tells a sender to come back when another replica runs the transcription.

@@ -70,6 +70,9 @@ class Hosts:
         seen.feeding = set(feeding)
         seen.known |= run.speakers
         stored = await self._hosts.current(_id(run))
+        if seen.looked and stored == seen.host and stored in feeding:
+            seen.awaited = 0
+            return  # it speaks, so it stays: who else is there does not matter
         present = await self._sessions.present(run.claimed.session_id)
         if stored != seen.host:
             seen.host = stored
@@ -117,16 +120,16 @@ class Hosts:
         Raises: SessionNotFound, NeverStarted, NotFedByBrowsers, NotPresent, RecordsUnavailable.
         """
         transcription_id, session_id = await self._fed(slug)
-        present = await self._sessions.present(session_id)
         if identity is None:
             before = await self._hosts.current(transcription_id)
+            present = await self._sessions.present(session_id)
             identity = select_host(present, {before} if before is not None else ())
-        for person in present:
-            if person.identity == identity:
-                if not await self._hosts.appoint(transcription_id, identity):
-                    raise NotFedByBrowsers(slug)  # it has stopped meanwhile
-                return person
-        raise NotPresent(slug, identity)
+        person = None if identity is None else await self._sessions.participant(session_id, identity)
+        if identity is None or person is None:
+            raise NotPresent(slug, identity)
+        if not await self._hosts.appoint(transcription_id, identity):
+            raise NotFedByBrowsers(slug)  # it has stopped meanwhile
+        return person
 
     async def _fed(self, slug: str) -> tuple[str, str]:
         session = await self._sessions.by_slug(slug)

@@ -17,7 +17,7 @@ from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
-from gateway.transcription.domain.usage import Usage
+from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
@@ -109,12 +109,23 @@ class SessionRecords(Protocol):
     async def join(self, session_id: str, speaker: Speaker) -> str:
         """The id of the speaker's participant row, made at its first call; that also makes a CREATED session LIVE.
 
-        It works after the session's end too, without reopening it: the last finals may arrive then. May be repeated.
+        It works after the session's end too, without reopening it or bringing anybody back: the last finals may arrive
+        then. May be repeated.
         Raises: LookupError when the session was deleted.
         """
 
+    async def leave(self, session_id: str, identity: str) -> None:
+        """The participant is gone from now on; nothing when they are already. May be repeated."""
+
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
+
+    async def participant(self, session_id: str, identity: str) -> Participation | None:
+        """One of those present; None when it has not joined, or has left."""
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
+        is. None: nobody's."""
 
     async def touch(self, session_id: str) -> None:
         """Note activity now, which keeps the session from being ended for inactivity. May be repeated."""
@@ -171,8 +182,8 @@ class TranscriptionRecords(Protocol):
     async def newest(self, slug: str) -> TranscriptionRecord | None:
         """The session's last one; None when there is no such session, or it was never transcribed."""
 
-    async def active(self) -> Sequence[TranscriptionRecord]:
-        """All that are not stopped, on all replicas."""
+    async def active(self) -> Sequence[tuple[TranscriptionRecord, Figures]]:
+        """All that are not stopped, on all replicas, with their meters as last stored; in one query."""
 
     async def numbering(self, session_id: str) -> Numbering | None:
         """Where the session's numbering stands; None before its first transcription."""
@@ -200,6 +211,9 @@ class FinalRecords(Protocol):
 
         Fenced, final by final. May be repeated: a final whose utterance the session has already is left as it is.
         """
+
+    async def counts(self, claimed: Claimed) -> Mapping[str, int]:
+        """How many finals of a transcription are stored, by the speaker's identity."""
 
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
         """Keep the words of finals that `store` has fenced, without a number. Returns: of how many.

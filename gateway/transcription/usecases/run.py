@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.outage import until_database_answers
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.meters import Meters
@@ -15,10 +14,11 @@ from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState, move
 from gateway.transcription.domain.usage import Usage
-from gateway.transcription.usecases.audio import AudioSource, AudioTrack, SourceTrouble
+from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.bookkeeping import BEAT_S, Bookkeeping
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.limits import Budget
+from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.said import Said, SaidCounts
 from gateway.transcription.usecases.track import LiveTrack, Tracks
 
@@ -43,10 +43,12 @@ class Run:
         context: RunContext,
         *,
         earlier: Sequence[Usage] = (),
+        recovered: Mapping[str, int] | None = None,
         cap_usd: float | None = None,
         spent_usd: float = 0.0,
     ) -> None:
-        """`earlier`: the last meter readings of a former owner. `cap_usd`: what the session may cost, of which
+        """`earlier`: the last meter readings of a former owner; `recovered`: finals that are stored of it, by identity.
+        `cap_usd`: what the session may cost, of which
         `spent_usd` are spent in other transcriptions."""
         self.claimed = claimed
         self.source = source
@@ -58,12 +60,12 @@ class Run:
         self.finals_complete = True
         """No final can be missing, as far as is known."""
         self.finished = asyncio.Event()
-        self._speech = speech
         self._context = context
         records, lease = context.records, claimed.lease
         self._tracks = Tracks(
             Meters(context.options.cost_per_minute, lambda identity: records.usage.row_id(lease, identity), earlier)
         )
+        self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
         self._budget = Budget(
             context.limits.allowance(claimed.session_id, lease.transcription_id),
@@ -73,6 +75,17 @@ class Run:
         )
         self._books = Bookkeeping(
             claimed, context, self._tracks, self._said, self._budget, lambda: self.abandon(LEASE_LOST)
+        )
+        self._parts = Parts(
+            claimed,
+            speech,
+            context,
+            self._tracks,
+            self._said,
+            self._books.presence,
+            self._books.note,
+            self._began,
+            self.stop,
         )
         self._stop_asked = asyncio.Event()
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
@@ -110,6 +123,7 @@ class Run:
             participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
+            self._books.presence.ended(speaker.identity)  # the row says that they are there
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:
@@ -197,64 +211,33 @@ class Run:
     # --- one track ----------------------------------------------------------------------------------------
 
     async def _transcribe(self, track: AudioTrack) -> None:
-        """source → chunks → provider, until the track ends; then until its last finals are there."""
-        speaker, context = track.speaker, self._context
-        participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        link = context.transcriber.open(
-            self._speech,
-            {"transcription": self.claimed.lease.transcription_id, "identity": speaker.identity[:200]},
-            lambda speech: self._said.hear(live, speech),
-            lambda session: self._books.note(speaker.identity, session),
-        )
-        live = LiveTrack(track, link, self._tracks.meters.of(speaker, context.clock.now()), participant)
-        self._tracks.live.append(live)
-        log.info("track began", extra={"session": self.claimed.slug, "identity": speaker.identity})
+        """Until the track's last finals are there. An error in its code is its own: the other tracks go on."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._join(live), name=f"join {speaker.identity}")
-                tasks.create_task(self._listen(live), name=f"listen {speaker.identity}")
-                await self._pump(live)
-                link.finish(context.options.drain_s)
-        finally:
-            self._tracks.close(live)
-            if live.end is None or not live.end.complete:
-                self.finals_complete = False
-            if not participant.done():
-                participant.set_result(None)  # the recorder, which writes for all sessions, waits for it
+            is_whole = await Listening(track, self._parts).run()
+        except Exception:
+            log.exception("a track could not be transcribed", extra={"session": self.claimed.slug})
+            is_whole = False
+        if not is_whole:
+            self.finals_complete = False
 
-    async def _pump(self, live: LiveTrack) -> None:
-        recorder, link = self._context.recorder, live.link
-        try:
-            async for chunk in live.track.chunks():
-                if self.state is TranscriptionState.STARTING:
-                    self._move(TranscriptionState.RUNNING)
-                await recorder.room()
-                link.send(chunk)
-        except SourceTrouble as error:
-            self._said.trouble(live, str(error))
-
-    async def _listen(self, live: LiveTrack) -> None:
-        live.end = await live.link.run()
-        if live.end.refused is not None:
-            self._said.trouble(live, live.end.refused)
-            self.stop(live.end.refused)
-
-    async def _join(self, live: LiveTrack) -> None:
-        """The speaker's row, made beside the pump so that a slow database holds up no audio."""
-        speaker, sessions = live.track.speaker, self._context.records.sessions
-        try:
-            participant = await until_database_answers(lambda: sessions.join(self.claimed.session_id, speaker))
-        except LookupError:
-            participant = None  # the session was deleted; the recorder drops its finals
-        self._tracks.participants[speaker.identity] = participant
-        live.participant.set_result(participant)
+    def _began(self) -> None:
+        if self.state is TranscriptionState.STARTING:
+            self._move(TranscriptionState.RUNNING)
 
     # --- the beat -----------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
+        has_failed = False
         while True:
             await asyncio.sleep(BEAT_S)
-            self._look()
+            try:
+                self._look()
+            except Exception:
+                if not has_failed:
+                    log.exception(
+                        "the state of a transcription could not be read", extra={"session": self.claimed.slug}
+                    )
+                has_failed = True
 
     def _look(self) -> None:
         """Derive state and health from the tracks, and end when there is nothing left to spend."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,6 +23,7 @@ from gateway.transcription.usecases.speech import (
     Speech,
     SpeechLost,
     Translation,
+    Unread,
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
@@ -31,12 +33,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ADD_ON: Final = "add_on"
+"""Kind of complaint about translations, entities and sentiments: the words themselves come."""
+
 
 @dataclass(slots=True)
 class SaidCounts:
     """Since this replica has run the transcription. `repeated`: finals that had a number already.
 
-    `lost_audio_s`: audio that was given up unheard. `last_final_at`: on the monotonic clock.
+    `lost_audio_s`: audio that was given up unheard. `unread`: messages of the provider that could not be used.
+    `last_final_at`: on the monotonic clock.
     """
 
     finals: int = 0
@@ -44,6 +50,7 @@ class SaidCounts:
     repeated: int = 0
     lost_audio_s: float = 0.0
     complaints: int = 0
+    unread: int = 0
     last_final_at: float | None = None
 
 
@@ -83,10 +90,13 @@ class Said:
                 live.meter.errors += 1
                 self.counts.lost_audio_s += end - start
                 log.error("%.1f s of audio were given up: the provider did not take them", end - start)
-            case ProviderComplaint(message):
-                live.meter.errors += 1
+            case ProviderComplaint(message, kind):
                 self.counts.complaints += 1
-                log.warning("the provider complains: %s", message, extra={"session": self._claimed.slug})
+                self._complain(live, kind, f"the speech provider reports an error ({message})")
+            case Unread(kind, may_be_final):
+                self.counts.unread += 1
+                live.unread += may_be_final
+                live.meter.errors += 1
             case utterance:
                 self._utterance(live, utterance)
 
@@ -106,6 +116,19 @@ class Said:
         self.say("error", {"message": message, "participantIdentity": live.track.speaker.identity})
         log.error("%s", message, extra={"session": self._claimed.slug})
 
+    def begun_again(self, live: LiveTrack) -> None:
+        """Our own code failed at a track, whose link has a successor now."""
+        identity = live.track.speaker.identity
+        self._complain(live, "internal", f"an internal error interrupted {identity}'s transcription; it begins again")
+
+    def _complain(self, live: LiveTrack, kind: str, why: str) -> None:
+        """Why there is no text: told once a kind, on the stream and in the log, until text comes again."""
+        live.meter.errors += 1
+        if kind not in live.complaints:
+            live.complaints[kind] = why
+            self.say("error", {"message": why, "participantIdentity": live.track.speaker.identity})
+            log.warning("%s", why, extra={"session": self._claimed.slug})
+
     def say(self, kind: str, data: dict[str, object]) -> None:
         """Send the session's watchers an event that is not replayed. `data` is in the spelling of the stream."""
         self._context.live.channel(self._claimed.slug).say(kind, msgspec.json.encode(data))
@@ -116,6 +139,8 @@ class Said:
 
     def _utterance(self, live: LiveTrack, utterance: Utterance) -> None:
         anchor = live.track.anchor
+        if live.complaints:
+            _answered(live, lambda kind: kind != ADD_ON)
         if anchor is None or self._silenced:
             return
         said = caption(utterance, live.track.speaker, anchor, self._origin)
@@ -163,6 +188,7 @@ class Said:
         live.track.caption(said.utterance_id, said.text, is_final=False)
 
     def _translation(self, live: LiveTrack, translation: Translation) -> None:
+        _answered(live, lambda kind: kind == ADD_ON)
         self.say(
             "translation",
             {
@@ -176,6 +202,7 @@ class Said:
         )
 
     def _annotation(self, live: LiveTrack, found: Annotation) -> None:
+        _answered(live, lambda kind: kind == ADD_ON)
         if live.track.anchor is None:
             return
         anchored = live.track.anchor - self._origin
@@ -189,3 +216,9 @@ class Said:
                 "participantName": live.track.speaker.name,
             },
         )
+
+
+def _answered(live: LiveTrack, over: Callable[[str], bool]) -> None:
+    """What the provider sends shows that complaints of these kinds are over."""
+    for kind in [kind for kind in live.complaints if over(kind)]:
+        del live.complaints[kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.domain.link_state import LinkState
@@ -52,12 +52,21 @@ class SpeechLost:
 
 @dataclass(frozen=True, slots=True)
 class ProviderComplaint:
-    """The provider has refused something that was sent; the session goes on."""
+    """The provider reports an error; the session goes on, or another one follows. `kind`: what it is about."""
 
     message: str
+    kind: str = "engine"
 
 
-Speech = Utterance | Translation | Annotation | Withdrawn | SpeechLost | ProviderComplaint
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A message of the provider could not be used. `may_be_final`: the words of a final may have been in it."""
+
+    kind: str
+    may_be_final: bool
+
+
+Speech = Utterance | Translation | Annotation | Withdrawn | SpeechLost | ProviderComplaint | Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,12 @@ class SpeechLink(Protocol):
 
     def finish(self, flush_s: float) -> None:
         """No more audio comes: `run` returns when the last finals are there, within about `flush_s`."""
+
+    def succeed(self, former: Self) -> int:
+        """Take the place of a link that has failed, before anything else: hear again what it has no final for.
+
+        Returns: the sample of the track up to which audio is held.
+        """
 
     async def run(self) -> LinkEnd:
         """Work until finished or refused. Once. When cancelled, it ends the provider session."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
@@ -17,7 +17,8 @@ class LiveTrack:
     """A track while it is transcribed.
 
     `participant`: the speaker's row, once it is known; None when it cannot be had. `trouble`: why its audio cannot be
-    used, with what to do. `end`: how its link ended; None while it runs.
+    used, with what to do. `end`: how its link ended; None while it runs. `complaints`: why there may be no text, a
+    sentence for each kind, until text comes again. `unread`: messages of the provider that may have been finals.
     """
 
     track: AudioTrack
@@ -26,23 +27,52 @@ class LiveTrack:
     participant: asyncio.Future[str | None]
     trouble: str | None = None
     end: LinkEnd | None = None
+    complaints: dict[str, str] = field(default_factory=dict)
+    unread: int = 0
+    former: Reading | None = None
+    """What the links before this one have counted."""
+
+    def replace_link(self, link: SpeechLink) -> SpeechLink:
+        """Go on with another link. Returns: the one before."""
+        self.former, before = self._counted, self.link
+        self.link = link
+        return before
 
     @property
     def reading(self) -> Reading:
         """What the link has counted, and the silence that the source had left out before it."""
         left_out = self.track.left_out
+        counted = self._counted
+        listened = counted.listened + Listened(heard=left_out, silent=left_out, withheld=left_out)
+        return replace(counted, listened=listened)
+
+    @property
+    def _counted(self) -> Reading:
+        """What its links have counted."""
+        link, former = self.link, self.former
+        now = Reading(self.track.speaker.identity, link.listened, link.sent_samples, link.messages_sent)
+        if former is None:
+            return now
         return Reading(
-            self.track.speaker.identity,
-            self.link.listened + Listened(heard=left_out, silent=left_out, withheld=left_out),
-            self.link.sent_samples,
-            self.link.messages_sent,
+            now.identity,
+            former.listened + now.listened,
+            former.samples_sent + now.samples_sent,
+            former.chunks_sent + now.chunks_sent,
         )
 
     @property
     def facts(self) -> TrackFacts:
         """What its health depends on."""
         link = self.link
-        return TrackFacts(self.track.speaker.identity, link.state, link.backlog_s, link.is_mute, self.trouble)
+        return TrackFacts(
+            self.track.speaker.identity,
+            link.state,
+            link.backlog_s,
+            link.is_mute,
+            self.trouble,
+            tuple(self.complaints.values()),
+            self.unread,
+        )
 
 
 @dataclass(slots=True)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.outage import Outage, Prompt, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
+from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Speaker, Utterance
 from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
-from gateway.transcription.domain.usage import Usage, exceeds
+from gateway.transcription.domain.usage import Figures, Usage, exceeds
 from gateway.transcription.usecases.audio import AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
@@ -54,10 +55,13 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A transcription for the status page. `run`: when this replica has it."""
+    """A transcription for the status page. `run`: when this replica has it. `is_stored`: the database has answered;
+    else the record is what the run knows."""
 
     record: TranscriptionRecord
     run: Run | None
+    figures: Figures
+    is_stored: bool = True
 
 
 class Transcriptions:
@@ -69,6 +73,7 @@ class Transcriptions:
         self._finals = FinalReader(context.records, context.recorder.unstored)
         self._sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
+        self._prompt = Prompt()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
         self._draining = False
@@ -171,41 +176,56 @@ class Transcriptions:
         return Stopped(record, bool(record.finals_complete), usage)
 
     async def seen(self, slug: str) -> Seen:
-        """The session's newest transcription. Without the database what runs here is still seen.
+        """The session's newest transcription, within PROMPT_S. Without the database what runs here is still seen.
 
         Raises: SessionNotFound, NeverStarted, RecordsUnavailable.
         """
         try:
-            session = await self._session(slug)
-            record = await self._records.transcriptions.newest(session.slug)
+            record, used = await self._prompt(lambda: self._stored(slug))
         except RecordsUnavailable:
             run = self._runs.get(slug)
             if run is None:
                 raise
-            return Seen(_record(run), run)
-        if record is None:
-            raise NeverStarted(slug)
-        return Seen(record, self._runs.get(slug))
+            return _remembered(run)
+        run = self._runs.get(slug)
+        return Seen(record, run, Figures.of(run.usage() if run and not run.finished.is_set() else used))
 
     async def all_seen(self) -> Sequence[Seen]:
-        """Every transcription that is not stopped, on whatever replica; without the database those that run here.
+        """Every transcription that is not stopped, on whatever replica, within PROMPT_S; without the database those
+        that run here.
 
         Raises: RecordsUnavailable when nothing runs here either.
         """
         try:
-            records = await self._records.transcriptions.active()
+            stored = await self._prompt(self._records.transcriptions.active)
         except RecordsUnavailable:
             if not self._runs:
                 raise
-            return [Seen(_record(run), run) for run in self.runs]
-        return [Seen(record, self._runs.get(record.slug)) for record in records]
+            return [_remembered(run) for run in self.runs]
+        found = []
+        for record, figures in stored:
+            run = self._runs.get(record.slug)
+            found.append(Seen(record, run, Figures.of(run.usage()) if run else figures))
+        return found
 
     async def usage(self, slug: str) -> Sequence[Usage]:
         """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""
-        seen = await self.seen(slug)
-        if seen.run is not None and not seen.run.finished.is_set():
-            return seen.run.usage()
-        return await self._records.usage.of_transcription(seen.record.id)
+        run = self._runs.get(slug)
+        if run is not None and not run.finished.is_set():
+            return run.usage()
+        return (await self._prompt(lambda: self._stored(slug)))[1]
+
+    async def bills(self, seen: Seen) -> Sequence[Bill] | None:
+        """What the provider billed; None when only the database could tell and does not.
+
+        Raises: RecordsUnavailable when it does not run here.
+        """
+        try:
+            return await self._prompt(lambda: self._records.provider_sessions.bills(seen.record.id))
+        except RecordsUnavailable:
+            if seen.run is None:
+                raise
+            return None
 
     async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
@@ -220,6 +240,13 @@ class Transcriptions:
                 run.abandon("the session was deleted")
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    async def _stored(self, slug: str) -> tuple[TranscriptionRecord, Sequence[Usage]]:
+        record = await self._records.transcriptions.newest(slug)
+        if record is None:
+            await self._session(slug)
+            raise NeverStarted(slug)
+        return record, await self._records.usage.of_transcription(record.id)
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -238,7 +265,9 @@ class Transcriptions:
     def _by_id(self, transcription_id: str) -> Run | None:
         return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
 
-    def _begin(self, claimed: Claimed, earlier: Sequence[Usage], spent: float) -> Run:
+    def _begin(
+        self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int] | None = None
+    ) -> Run:
         if self._tasks is None:
             raise RuntimeError("Transcriptions is used inside `serving()`")
         options = claimed.options
@@ -249,6 +278,7 @@ class Transcriptions:
             self._sources.open(claimed, speaker),
             self._context,
             earlier=earlier,
+            recovered=recovered,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
         )
@@ -289,7 +319,7 @@ class Transcriptions:
             transcription_id = claimed.lease.transcription_id
             earlier = await records.usage.of_transcription(transcription_id)
             spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-            run = self._begin(claimed, earlier, spent)
+            run = self._begin(claimed, earlier, spent, await records.finals.counts(claimed))
             if any(bill.closed_at is None for bill in await records.provider_sessions.bills(transcription_id)):
                 # A track was streaming when the former owner died: what that had not sent yet is in no record.
                 run.finals_complete = False
@@ -305,6 +335,10 @@ class Transcriptions:
 
 def _started(run: Run, *, created: bool) -> Started:
     return Started(_record(run), run.state.shown, created, run.source.ingest)
+
+
+def _remembered(run: Run) -> Seen:
+    return Seen(_record(run), run, Figures.of(run.usage()), is_stored=False)
 
 
 def _record(run: Run) -> TranscriptionRecord:

@@ -182,13 +182,19 @@ async def test_a_kept_position_brings_only_what_came_after_it(world: World, node
     assert follower.of("open")[0]["resumed"]
 
 
-async def test_a_refused_handshake_is_tried_a_bounded_number_of_times(world: World, node: str) -> None:
-    """A program is refused by an HTTP status, which a WebSocket hides."""
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [({"token": "wrong"}, 4501), ({"token": "not/a/header"}, 4501), ({"slug": "no-such-session"}, 4504)],
+)
+async def test_a_wrong_credential_or_slug_is_an_error_at_once(
+    world: World, node: str, wrong: dict[str, str], code: int
+) -> None:
+    """In a program, too, although its WebSocket hides the HTTP status of a refused handshake."""
     slug = await world.new_session()
-    async with following(node, world.url, slug, token="wrong", maxAttempts=3) as follower:
+    async with following(node, world.url, **({"slug": slug} | wrong)) as follower:
         thrown = await follower.until("thrown")
-    assert thrown == {"kind": "unavailable", "code": 1006}
-    assert [close["willReconnect"] for close in follower.of("close")] == [True, True, False]
+    assert thrown == {"kind": "refused", "code": code}
+    assert [close["willReconnect"] for close in follower.of("close")] == [False]
 
 
 async def test_a_gateway_that_restarts_is_come_back_to(database_url: str, tmp_path: Path, node: str) -> None:

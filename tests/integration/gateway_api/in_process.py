@@ -330,11 +330,20 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._port = 0
+        self._thawed = asyncio.Event()
+        self._thawed.set()
 
     @property
     def url(self) -> str:
         netloc = f"postgres@127.0.0.1:{self._port}"
         return urlunsplit((self._parts.scheme, netloc, self._parts.path, "sslmode=disable", ""))
+
+    def freeze(self) -> None:
+        """As a server that is stopped (SIGSTOP): connections stand, and nothing answers."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        self._thawed.set()
 
     async def mend(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
@@ -363,6 +372,7 @@ class Relay:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, RuntimeError):
             while data := await reader.read(65_536):
+                await self._thawed.wait()
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

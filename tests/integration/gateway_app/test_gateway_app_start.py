@@ -13,7 +13,7 @@ from integration.gateway_api.in_process import running, speech_server
 
 from gateway.app import root, transcription
 from gateway.app import running as run_order
-from gateway.app.failures import StartFailed
+from gateway.errors import StartFailed
 from gateway.transcription.infra.instance import own_instance
 from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.usecases.transcriptions import Transcriptions
@@ -35,11 +35,18 @@ def taken_port() -> Iterator[int]:
 
 
 # Slots are a task group, as is what runs before the listeners: an error that passed through one would be wrapped.
-@pytest.mark.parametrize("setting", ["http_port", "metrics_port", "rtmp_port"])
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("http_port", "GATEWAY_HTTP_PORT"),
+        ("metrics_port", "GATEWAY_METRICS_PORT"),
+        ("rtmp_port", "GATEWAY_RTMP_PORT"),
+    ],
+)
 async def test_a_port_in_use_is_said_in_one_line_and_nothing_stays_open(
-    setting: str, database_url: str, provider: LocalServer, tmp_path: Path
+    setting: str, name: str, database_url: str, provider: LocalServer, tmp_path: Path
 ) -> None:
-    with taken_port() as port, pytest.raises(StartFailed, match="port"):
+    with taken_port() as port, pytest.raises(StartFailed, match=f"127.0.0.1:{port}: .* another one with {name}$"):
         async with running(database_url, provider, tmp_path, stt_max_sessions=2, **{setting: port}):
             raise AssertionError("it has started")
     with own_instance(tmp_path):

@@ -195,17 +195,22 @@ async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, re
         await host.run("document.querySelector('#closed').checked = true")
         slug = await create(host, "Standup")
         assert "told this once" in await host.run(text("#link-hint"))
+        old = await host.run("document.querySelector('#link').value")
+        await click(host, "#renew")
+        await click(host, "#confirm-yes")
+        await host.until(f"document.querySelector('#link').value !== {json.dumps(old)}")
         await click(host, "#copy")
         await host.until(f"{text('#copy')} === 'Copied'")
         link = await host.run("document.querySelector('#link').value")
         assert link.startswith(f"{gateway.http_url}/join#session={slug}&joinToken=")
 
-        await guest.open(f"{gateway.http_url}/join#session={slug}")
-        await guest.run(UNFILTERED)
-        await enter(guest, "Gus")
-        await guest.until("!document.querySelector('#refused').hidden")
-        assert not await guest.run("document.querySelector('#gate').hidden"), "in without the join token"
-        await guest.open("about:blank#")
+        for dead in (f"{gateway.http_url}/join#session={slug}", old):
+            await guest.open(dead)
+            await guest.run(UNFILTERED)
+            await enter(guest, "Gus")
+            await guest.until("!document.querySelector('#refused').hidden")
+            assert not await guest.run("document.querySelector('#gate').hidden"), "in without the join token"
+            await guest.open("about:blank#")
         await guest.open(link)
         await guest.run(UNFILTERED)
         await enter(guest, "Gus")
@@ -231,7 +236,7 @@ async def enter(page: Page, name: str) -> None:
 
 
 async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_rooms: Settings, browse: OpenPage) -> None:
-    """No session in the link; no LiveKit server, so no tokens for guests; a session that listens to an encoder."""
+    """No session in the link; a session that listens to an encoder. Without a LiveKit server guests are in, too."""
     async with open_gateway(settings) as gateway, browse() as page:
         await page.open(f"{gateway.http_url}/join")
         assert "names no session" in await page.run(text("#refused"))
@@ -239,7 +244,7 @@ async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_roo
         await page.open("about:blank#")
         await page.open(f"{gateway.http_url}/join#session={slug}")
         await enter(page, "Gus")
-        await page.until(f"{text('#refused')}.includes('LiveKit')")
+        await page.until("document.querySelector('#line').dataset.phase === 'live'")
     async with open_gateway(replace(with_rooms, join_starts="rtmp")) as other, browse() as page:
         slug = (await api(other, "POST", "/api/sessions", {}))["slug"]
         await page.open(f"{other.http_url}/join#session={slug}")
@@ -269,8 +274,30 @@ async def test_a_refused_token_is_asked_for_again_and_a_refused_space_is_said(
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
         await page.until("!document.querySelector('#create-refused').hidden")
         await page.open(f"{gateway.http_url}/sessions#token={user('anna')}&session={slug}")
+        await page.until("!document.querySelector('#offer').hidden")
+        await page.run("document.querySelector('#offer [value=take]').click()")
         await page.until("!document.querySelector('#none').hidden")
         await page.until("document.querySelector('#session').hidden")  # it is in another space
+
+
+async def test_a_link_does_not_replace_the_token_of_a_tab_without_asking(gateway: Gateway, browse: OpenPage) -> None:
+    async with browse() as page:
+        slug = (await api(gateway, "POST", "/api/sessions", {"title": "Weekly"}))["slug"]
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}")
+        await page.until("document.querySelectorAll('#list button').length === 1")
+        for path in ("/sessions", "/"):
+            await page.open(f"{gateway.http_url}{path}#token=somebody-elses&session={slug}")
+            await page.until("!document.querySelector('#offer').hidden")
+            assert await page.run(
+                "document.querySelector('#console').hidden && document.querySelector('#enter').hidden"
+            )
+            assert await page.run("sessionStorage.getItem('gateway.token')") == TOKEN
+            assert "somebody" not in await page.run("location.href")
+            await page.run("document.querySelector('#offer [value=keep]').click()")
+            await page.until("!document.querySelector('#console').hidden")
+            assert await page.run("sessionStorage.getItem('gateway.token')") == TOKEN
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")  # the same: nothing to ask
+        await page.until(f"{text('#name')} === 'Weekly'")
 
 
 async def test_the_keyboard_goes_through_the_list(gateway: Gateway, browse: OpenPage) -> None:

@@ -141,6 +141,58 @@ async def test_the_start_says_where_audio_goes_and_what_goes_there_is_heard(gate
     assert await texts(gateway, slug) == [("desk", "The desk", WORDS)]
 
 
+async def test_a_sender_that_stops_sending_gets_its_final_and_pays_for_no_silence(gateway: InProcess) -> None:
+    """Push to talk: nothing is said of the pause, and nothing comes in it. Its times are those of the day."""
+    slug = await started(gateway)
+    loop = asyncio.get_running_loop()
+    said = ["alpha bravo", "charlie delta"]
+    async with speaking(gateway, slug, identity="anna") as sender:
+        await sender.start()
+        began: list[float] = []
+        for n, words in enumerate(said, 1):
+            pcm = speak(words, lead_s=0.2, tail_s=0.0)[0]
+            began.append(loop.time())
+            for at in range(0, len(pcm), 640):
+                await sender.socket.send_bytes(pcm[at : at + 640])
+                await asyncio.sleep(max(0.0, began[-1] + (at + 640) / 32_000 - loop.time()))
+            async with asyncio.timeout(20):
+                while len(await finals(gateway, slug)) < n:
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(1.0)
+        await sender.stop()
+    found = await finals(gateway, slug)
+    assert [one["text"] for one in found] == said
+    apart = (found[1]["startMs"] - found[0]["startMs"]) / 1000
+    assert apart == pytest.approx(began[1] - began[0], abs=0.3)
+    usage = (await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug}))["usage"]
+    spoken = 2 * (0.2 + len(speak(said[0])[0]) / 32_000)
+    assert usage["receipt"]["secondsSent"] <= spoken + 2 * 0.8
+
+
+async def finals(gateway: InProcess, slug: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await gateway.ok("GET", f"/api/sessions/{slug}/transcript"))["finals"]
+    return found
+
+
+async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProcess) -> None:
+    """After it has gone, to those who look: the format, and a broken rule in mid-stream."""
+    slug = await started(gateway)
+    async with speaking(gateway, slug, identity="ben") as sender:
+        await sender.socket.send_json({"type": "start", "sampleRate": 96_000, "channels": 1})
+        assert (await sender.closed())[0] == 4522
+    async with speaking(gateway, slug, identity="anna") as sender:
+        await sender.start()
+        await sender.socket.send_bytes(b"odd")
+        assert (await sender.closed())[0] == 4522
+    async with asyncio.timeout(10):
+        while True:
+            health = (await gateway.ok("GET", f"/api/transcription/{slug}"))["health"]
+            if "'anna'" in str(health) and "'ben'" in str(health):
+                break
+            await asyncio.sleep(0.1)
+    assert "8000 to 48000" in str(health) and "whole frames" in str(health)
+
+
 @pytest.mark.parametrize("rate, channels", [(8_000, 1), (48_000, 2)])
 async def test_every_format_is_heard(gateway: InProcess, rate: int, channels: int) -> None:
     slug = await started(gateway)
@@ -281,8 +333,9 @@ async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProce
             assert (await stream.until("host.changed", 2))[1]["data"]["reason"] == "claimed"
             again = await gateway.call("POST", path, token=room_token(slug))
             assert again.status == 403, "it is not the host any more"
-            chosen = await gateway.call("POST", path, {"identity": "ben"}, token=user_token("default"))
-            assert chosen.status == 200
+            member = await gateway.call("POST", path, {"identity": "ben"}, token=user_token("default"))
+            assert member.status == 403, "of the space, but not in the session"
+            assert (await gateway.call("POST", path, {"identity": "ben"})).status == 200
             await ben.stop()
         left = (await stream.until("host.changed", 3))[2]["data"]
         assert left == {"participantIdentity": "anna", "participantName": "Anna Kay", "reason": "left"}
@@ -436,6 +489,8 @@ class Taking:
 class Open:
     """Everybody may speak."""
 
+    sessions = transcriptions = None
+
     def __init__(self) -> None:
         self.feed = Taking()
 
@@ -447,6 +502,9 @@ class Open:
 
     def enter(self, slug: str, speaker: object, start: FeedStart, over: object) -> Taking:
         return self.feed
+
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        self.refused = why
 
 
 @asynccontextmanager

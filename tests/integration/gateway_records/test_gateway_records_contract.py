@@ -18,7 +18,7 @@ from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed, Lease, TranscriptionState
-from gateway.transcription.domain.usage import Usage
+from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import Records, SessionRecord, StoreOutcome, TranscriptionRecord
@@ -195,7 +195,7 @@ async def test_a_claim_says_what_is_to_be_done(shelf: Shelf) -> None:
     assert (claimed.options, claimed.started_at) == (options, BEGIN)
     assert (claimed.numbering.origin, claimed.numbering.last_seq) == (BEGIN, 0)
     assert (record.state, record.started_at, record.finals_complete) == ("STARTING", BEGIN, None)
-    assert await shelf.records.transcriptions.active() == [record]
+    assert await shelf.records.transcriptions.active() == [(record, Figures())]
     assert await shelf.record() == record
 
 

@@ -70,7 +70,7 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
                 await gateway.ok("POST", f"/api/sessions/{slug}/participants/join", body)
                 await gateway.ok("POST", f"/api/sessions/{slug}/end")
 
-            async with open_remote_control(RemoteOptions(gateway.url, TOKEN, 20.0)) as control:
+            async with open_remote_control(RemoteOptions(gateway.url, lambda: TOKEN, 20.0)) as control:
                 yield Desk(control, slug, end_there)
 
 
@@ -138,7 +138,7 @@ def said(status: int, body: object) -> web.Response:
 async def test_a_passing_trouble_is_asked_about_again() -> None:
     async with (
         other_side(said(503, {}), said(502, {}), said(201, STARTED)) as (url, asked),
-        open_remote_control(RemoteOptions(url, "token", retry_after_s=(0.0, 0.0))) as control,
+        open_remote_control(RemoteOptions(url, lambda: "token", retry_after_s=(0.0, 0.0))) as control,
     ):
         begun = await control.start(SLUG, "rtmp")
     assert (begun.transcription_id, begun.created, len(asked)) == ("t-1", True, 3)
@@ -164,7 +164,7 @@ async def test_a_refusal_says_what_the_other_side_said(
 ) -> None:
     async with (
         other_side(answer) as (url, _),
-        open_remote_control(RemoteOptions(url, "secret-token", retry_after_s=())) as control,
+        open_remote_control(RemoteOptions(url, lambda: "secret-token", retry_after_s=())) as control,
     ):
         with pytest.raises(error, match=words) as refused:
             await control.start(SLUG, "rtmp")
@@ -176,7 +176,7 @@ async def test_a_refusal_says_what_the_other_side_said(
 async def test_a_silence_has_a_deadline() -> None:
     async with (
         other_side(30.0) as (url, asked),
-        open_remote_control(RemoteOptions(url, "token", stop_s=0.3, retry_after_s=(0.0,))) as control,
+        open_remote_control(RemoteOptions(url, lambda: "token", stop_s=0.3, retry_after_s=(0.0,))) as control,
     ):
         with pytest.raises(ControlUnavailable, match=r"no answer in time|TimeoutError"):
             await control.stop(SLUG, "over")

@@ -392,9 +392,9 @@ async def test_a_gateway_that_is_away_or_refuses_fails_no_join_and_no_end(
 # --- what the media server tells ----------------------------------------------------------------------------
 
 
-async def told(gateway: InProcess, event_name: str, room: str, **participant: object) -> int:
+async def told(gateway: InProcess, event_name: str, room: str, id_: str = "", **participant: object) -> int:
     """A webhook as LiveKit sends it: signed, with the hash of its body."""
-    event = {"event": event_name, "id": secrets.token_hex(8), "room": {"name": room}, "participant": participant}
+    event = {"event": event_name, "id": id_ or secrets.token_hex(8), "room": {"name": room}, "participant": participant}
     body = json.dumps(event).encode()
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
     claims = {"iss": "livekit-key", "exp": time.time() + 60, "sha256": digest}
@@ -418,6 +418,34 @@ async def test_webhooks_note_who_comes_and_goes(gateway: InProcess) -> None:
     ]
     assert await told(gateway, "participant_left", slug, identity="anna") == 200
     assert (await good(gateway, "GET", path))["participants"] == []
+
+
+async def test_a_webhook_delivered_again_makes_nobody_present_and_sends_nobody_away(gateway: InProcess) -> None:
+    """Whether or not the server says of which connection it speaks."""
+    slug = await new(gateway)
+    path = f"/api/sessions/{slug}/participants"
+
+    async def there() -> list[str]:
+        return [one["identity"] for one in (await good(gateway, "GET", path))["participants"]]
+
+    for identity, first, second in (
+        ("gus", {"sid": "PA_1", "joinedAt": "100"}, {"sid": "PA_2", "joinedAt": "200"}),
+        ("eva", {}, {}),
+    ):
+        assert await told(gateway, "participant_joined", slug, f"{identity}-1", identity=identity, **first) == 200
+        assert await told(gateway, "participant_left", slug, f"{identity}-2", identity=identity, **first) == 200
+        assert await told(gateway, "participant_joined", slug, f"{identity}-1", identity=identity, **first) == 200
+        assert await there() == []
+        assert await told(gateway, "participant_joined", slug, f"{identity}-3", identity=identity, **second) == 200
+        assert await there() == [identity]
+        if second:
+            assert await told(gateway, "participant_left", slug, f"{identity}-2", identity=identity, **first) == 200
+            assert await there() == [identity]
+        assert await told(gateway, "participant_left", slug, f"{identity}-4", identity=identity, **second) == 200
+        assert await there() == []
+    guest = {"attributes": {"gateway.mintedBy": "gateway", "gateway.mintedFor": "guest"}}
+    assert await told(gateway, "participant_joined", slug, identity="anna", sid="PA_3", name="Eve", **guest) == 200
+    assert await there() == [], "the creator's identity, under a guest's token"
 
 
 # --- upkeep -------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from ipaddress import ip_network
 
 import pytest
 from ingest_rtmp_client import FRAME_MS, Client, aac_tone, command
@@ -399,6 +401,30 @@ async def test_too_many_connections_are_turned_away(serve: Serve) -> None:
     await clients.pop().close()
     await until(lambda: server.counters.open == 1)
     clients.append(await Client.publish(server.port, "key9"))
+    for client in clients:
+        await client.close()
+
+
+async def test_idle_sockets_shut_out_nobody_who_publishes(serve: Serve) -> None:
+    """Whoever holds most idle connections loses the oldest; who publishes keeps his."""
+    server, _ = await serve(Recorder(), connections=6, connections_per_address=100)
+    first = await Client.publish(server.port, "key0")
+    idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+    await until(lambda: server.counters.evicted == 15)
+    second = await Client.publish(server.port, "key1")
+    assert server.counters.open == 6 and server.counters.publishing == 2 and server.counters.refused_connections == 0
+    for _, writer in idle:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+    await first.close()
+    await second.close()
+
+
+async def test_a_proxy_that_is_trusted_has_no_limit_of_its_own(serve: Serve) -> None:
+    server, _ = await serve(Recorder(), connections_per_address=1, shared=(ip_network("127.0.0.0/8"),))
+    clients = [await Client.publish(server.port, f"key{n}") for n in range(3)]
+    assert server.counters.publishing == 3
     for client in clients:
         await client.close()
 

@@ -106,6 +106,19 @@ async def test_a_participant_of_a_deleted_session_is_refused(db: Database) -> No
         await Participants(db).upsert("nothing", "anna", None, NOW)
 
 
+async def test_the_end_of_a_session_closes_everybody(db: Database, session: SessionRow) -> None:
+    """And what is said after it brings nobody back."""
+    people, sessions = Participants(db), Sessions(db)
+    for identity in ("anna", "ben"):
+        await people.join(session.id, identity, None, NOW)
+    await people.leave(session.id, "ben", NOW)
+    assert await sessions.end(session.id, LATER)
+    for identity in ("anna", "carol"):
+        await people.upsert(session.id, identity, None, LATER)
+    left = {one.identity: one.left_at for one in await people.by_session(session.id)}
+    assert left == {"anna": LATER, "ben": NOW, "carol": LATER}
+
+
 async def test_each_move_is_made_once_and_only_from_the_right_state(db: Database, session: SessionRow) -> None:
     sessions = Sessions(db)
     assert not await sessions.end(session.id, LATER)

@@ -12,7 +12,7 @@ from stt_gladia_line import CONFIG, Line
 from stt.backoff import Backoff
 from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia.client import Provider, ProviderOptions
-from stt.gladia.events import LinkEvent, SpeechChanged
+from stt.gladia.events import Heard, LinkEvent, SpeechChanged, Unusable
 from stt.gladia.messages import LiveConfig
 from stt.gladia.options import LinkOptions
 from stt.gladia.places import Place
@@ -232,6 +232,45 @@ async def test_an_utterance_ends_when_the_track_is_left_out_behind_it(dial: Dial
     assert line.finals[1].start == pytest.approx(0.1 + 0.43 + 5.0 + 0.1, abs=0.05)
     assert outcome.complete
     assert len(line.sessions) == 1
+
+
+@pytest.mark.parametrize("goes_on_after_s", [0, 5])
+async def test_an_utterance_ends_in_silence_that_takes_no_time_on_the_track(dial: Dial, goes_on_after_s: int) -> None:
+    """The source has stalled: its next word comes later, or was only held up; every word keeps its time."""
+    line = await dial(None, LinkOptions())
+    await line.say("alpha bravo", pace=0.05, tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.until(lambda: line.words == ["alpha", "bravo"])
+    begin = line.sent / 16_000 + goes_on_after_s
+    line.sent += 16_000 * goes_on_after_s
+    await line.say("charlie")
+    outcome = await line.finish()
+    assert line.words == ["alpha", "bravo", "charlie"]
+    assert len(line.finals) >= 2
+    assert line.finals[-1].start == pytest.approx(begin + 0.1, abs=0.02)
+    assert outcome.sent_samples == pytest.approx(line.sent - 16_000 * goes_on_after_s + 9_600, abs=2)
+    assert outcome.complete
+
+
+async def test_silence_before_the_session_is_open_stands_at_its_place(dial: Dial) -> None:
+    """Two utterances of a source that had stalled between them, although all of it goes out at once."""
+    line = await dial(None, LinkOptions())
+    await line.say("alpha bravo", tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.say("charlie", tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.until(lambda: line.words == ["alpha", "bravo", "charlie"])
+    assert [[word.text.strip() for word in final.words] for final in line.finals][-1] == ["charlie"]
+    assert (await line.finish()).complete
+
+
+async def test_silence_is_heard_again_behind_audio_that_is_sent_again(dial: Dial) -> None:
+    """The connection is cut before the final has come."""
+    line = await dial({"sessions": {"1": {"cuts": [{"at_byte": 16_000}]}}}, LinkOptions())
+    await line.say("alpha bravo", pace=0.05, tail_s=0.0)
+    line.link.fall_silent(9_600)
+    await line.until(lambda: line.words == ["alpha", "bravo"])
+    assert (await line.finish()).complete
 
 
 @pytest.mark.parametrize("fault", ["deaf", "mute"])
@@ -541,23 +580,29 @@ async def test_a_cancelled_link_leaves_no_session_running(dial: Dial, plan: dict
     assert [report.id for report in line.reports if report.over] == [r.id for r in line.reports if not r.over]
 
 
-async def test_an_error_in_our_own_code_ends_the_link_and_surfaces(dial: Dial) -> None:
-    """Whoever hears an event fails, in a callback of the event loop: the link does not go on as if nothing were."""
+async def test_a_listener_that_fails_at_one_event_hears_the_others(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a callback of the event loop: counted, logged once, and not called complete."""
     line = await dial(None, QUICK)
     heard: list[LinkEvent] = []
 
     def fail(event: LinkEvent) -> None:
         heard.append(event)
-        raise LookupError("of our own")
+        if not isinstance(event, Unusable):
+            raise LookupError("of our own")
 
     link = line.provider.link(CONFIG, fail, lambda report: None)
     running = asyncio.create_task(link.run(), name="test-link")
     pcm, _ = speak(SAID, lead_s=0.1)
     link.send(0, pcm)
-    with pytest.raises(ExceptionGroup) as raised:
-        await running
-    assert raised.group_contains(LookupError, match="of our own")
-    assert len(heard) == 1
+    link.finish(10.0)
+    outcome = await running
+    finals = [event for event in heard if isinstance(event, Heard) and event.utterance.is_final]
+    assert finals and not outcome.complete and not outcome.counts.lost_sessions
+    assert heard.count(Unusable("internal", True)) == len(finals)
+    assert line.provider.unusable == {"internal": sum(not isinstance(event, Unusable) for event in heard)}
+    assert sum("could not be passed on" in record.message for record in caplog.records) == 1
     await line.provider.__aexit__(None, None, None)
     await line.all_ended()
 

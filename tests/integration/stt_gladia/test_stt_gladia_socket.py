@@ -324,7 +324,7 @@ async def test_a_peer_that_stops_reading_stops_the_writer_until_it_reads_again()
             sent += 1
             await asyncio.sleep(0)
         assert socket._transport is not None
-        waiting = socket._transport.underlying_transport.get_write_buffer_size()
+        waiting = socket._transport.get_write_buffer_size()
         assert UNSENT < waiting <= UNSENT + 3300
         assert ear.rooms == 0
         read.set()
@@ -378,7 +378,7 @@ BAD: dict[str, tuple[bytes, int]] = {
     "a long ping": (frame(PING, bytes(200)), 1002),
     "a code that is none": (frame(CLOSE, struct.pack("!H", 999)), 1002),
     "half a code": (frame(CLOSE, b"\x03"), 1002),
-    "HTTP": (b"HTTP/1.1 200 OK\r\n\r\nhello", 1002),
+    "HTTP": (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 60\r\n\r\n" + b"hello " * 10, 1002),
 }
 
 
@@ -423,7 +423,7 @@ async def test_a_peer_that_pings_and_does_not_read_fills_no_memory() -> None:
             await asyncio.sleep(0)
         await ear.until(lambda: bool(ear.heard))
         assert socket._transport is not None
-        assert socket._transport.underlying_transport.get_write_buffer_size() < 2 * UNSENT
+        assert socket._transport.get_write_buffer_size() < 2 * UNSENT
         await socket.close()
 
 
@@ -612,3 +612,51 @@ def test_a_certificate_of_another_host_or_of_nobody_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / f"{trusted}.pem"))
     with pytest.raises(NoConnection, match=r"(?i)certificate"):
         over_tls(certificates, shown, run)
+
+
+async def test_garbled_text_reaches_who_takes_it_and_ends_nothing() -> None:
+    """The provider's finals are kept as far as they can be read, against RFC 6455, 8.1."""
+
+    async def handle(peer: Peer) -> None:
+        await peer.upgrade()
+        peer.writer.write(frame(TEXT, b"\xff") + frame(TEXT, b"\xc3", first=0) + frame(0, b"(") + frame(TEXT, b"after"))
+        await rest(peer)
+
+    async with serving(handle) as url:
+        ear = Ear()
+        socket = await connect(url, ear, takes_garbled=True)
+        await ear.until(lambda: len(ear.heard) == 3)
+        await socket.close()
+        assert ear.heard == [b"\xff", b"\xc3(", "after"]
+
+
+async def test_why_the_peer_closes_is_known() -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.upgrade(behind=frame(CLOSE, struct.pack("!H", 1008) + b"quota exceeded"))
+        await rest(peer)
+
+    async with serving(handle) as url:
+        socket = await connect(url, Ear())
+        assert await socket.over() == 1008
+        assert socket.reason == "quota exceeded"
+        await socket.close()
+
+
+async def test_whoever_answers_a_message_with_a_close_right_behind_it_fails_at_nothing() -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.upgrade()
+        peer.writer.write(frame(TEXT, b"one") + frame(CLOSE, struct.pack("!H", 1001)))
+        await rest(peer)
+
+    class Answering(Ear):
+        def received(self, message: str | bytes) -> None:
+            super().received(message)
+            assert self.socket is not None and not self.socket.is_writable
+            self.socket.send("an answer")
+
+    async with serving(handle) as url:
+        ear = Answering()
+        socket = await connect(url, ear)
+        assert await socket.over() == 1001
+        await socket.close()
+        assert ear.heard == ["one"]

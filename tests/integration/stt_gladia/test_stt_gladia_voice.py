@@ -123,6 +123,31 @@ async def test_each_final_comes_soon_although_the_gate_has_closed() -> None:
         await anna.finish()
 
 
+@pytest.mark.parametrize("gate", ["on", "shadow", "off"])
+async def test_a_source_that_stops_delivering_gets_its_final_and_pays_no_more_silence(gate: str) -> None:
+    """Push to talk: nothing comes between the words, and each is a final of its own at its own time."""
+    async with speaker(gate) as anna:
+        for n, word in enumerate(["alpha", "bravo", "charlie"], 1):
+            await anna.say([word], [], tail_s=0.0)
+            anna.link.send(Chunk(anna.at, b""))
+            await anna.until(lambda n=n: len(anna.heard) == n)
+            anna.at += 5 * RATE
+        await anna.finish()
+        assert anna.lies_right(), anna.words
+        assert anna.link.sent_samples <= anna.link.listened.heard + 3 * 0.75 * RATE
+
+
+async def test_a_gap_on_the_clock_ends_the_utterance_before_it() -> None:
+    """What comes behind is another one, however soon it is sent."""
+    async with speaker() as anna:
+        await anna.say(["alpha"], [], tail_s=0.0)
+        anna.at += RATE
+        await anna.say(["bravo"], [], tail_s=1.5)
+        assert len(anna.heard) == 2
+        await anna.finish()
+        assert anna.lies_right(), anna.words
+
+
 async def test_a_longer_endpointing_of_one_track_is_reached_although_the_gate_has_closed() -> None:
     """The gateway's setting is 0.3 s; this transcription asked for 2 s."""
     async with speaker() as first:

@@ -20,6 +20,7 @@ async def serve() -> AsyncIterator[Serve]:
 
         async def start(**options: Any) -> LocalServer:
             options.setdefault("engine", "scripted")
+            options.setdefault("private_callbacks", True)
             return await stack.enter_async_context(LocalServer(LocalOptions(**options)))
 
         yield start

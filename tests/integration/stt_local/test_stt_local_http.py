@@ -98,8 +98,8 @@ async def test_health_names_the_engine_without_a_key(serve: Serve, http: aiohttp
     )
 
 
-async def test_a_browser_may_ask(serve: Serve, http: aiohttp.ClientSession) -> None:
-    server = await serve()
+async def test_a_browser_may_ask_where_that_is_allowed(serve: Serve, http: aiohttp.ClientSession) -> None:
+    server = await serve(allowed_origins=("*",))
     async with http.options(f"{server.url}/v2/live") as answer:
         assert answer.status == 204
         assert answer.headers["Access-Control-Allow-Origin"] == "*"

@@ -13,6 +13,7 @@ from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
+from gateway.transcription.domain.usage import Figures
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
@@ -59,9 +60,22 @@ class MemorySessionRecords(Port):
             tables.participants[key] = tables.new_id("participant")
         return tables.participants[key]
 
+    async def leave(self, session_id: str, identity: str) -> None:
+        await self._tables.answer()
+        self._tables.present.pop((session_id, identity), None)
+
     async def present(self, session_id: str) -> Sequence[Participation]:
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
+
+    async def participant(self, session_id: str, identity: str) -> Participation | None:
+        await self._tables.answer()
+        return self._tables.present.get((session_id, identity))
+
+    async def owner(self, session_id: str, identity: str) -> str | None:
+        await self._tables.answer()
+        known = self._tables.present.get((session_id, identity))
+        return None if known is None else known.user_id
 
     async def touch(self, session_id: str) -> None:
         await self._tables.answer()
@@ -150,9 +164,12 @@ class MemoryTranscriptionRecords(Port):
         rows = [row for row in tables.transcriptions.values() if session is not None and row.session_id == session.id]
         return tables.record(rows[-1]) if rows else None
 
-    async def active(self) -> Sequence[TranscriptionRecord]:
-        await self._tables.answer()
-        return [self._tables.record(row) for row in self._tables.transcriptions.values() if row.is_active]
+    async def active(self) -> Sequence[tuple[TranscriptionRecord, Figures]]:
+        tables = self._tables
+        await tables.answer()
+        rows = [row for row in tables.transcriptions.values() if row.is_active]
+        used = {row.id: [one for _, owner, one in tables.usage.values() if owner == row.id] for row in rows}
+        return [(tables.record(row), Figures.of(used[row.id])) for row in rows]
 
     async def numbering(self, session_id: str) -> Numbering | None:
         await self._tables.answer()
@@ -237,6 +254,15 @@ class MemoryFinalRecords(Port):
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._tables.answer()
         self._tables.partials |= {said.utterance_id: (said, participant) for said, participant in captions}
+
+    async def counts(self, claimed: Claimed) -> Mapping[str, int]:
+        await self._tables.answer()
+        own = [
+            final.caption.speaker.identity
+            for final in self._tables.finals.get(claimed.session_id, {}).values()
+            if final.lease.transcription_id == claimed.lease.transcription_id
+        ]
+        return {identity: own.count(identity) for identity in own}
 
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
         await self._tables.answer()

@@ -14,6 +14,7 @@ from gateway.transcription.domain.limits import Limits
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.speech import Transcriber
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 
@@ -25,6 +26,8 @@ class Replica:
     clock: LoopClock = field(default_factory=LoopClock)
     options: RunOptions = field(default_factory=lambda: RunOptions(owner="replica-1"))
     limits: Limits = field(default_factory=Limits)
+    real: Transcriber | None = None
+    """In place of `transcriber`, the fake one."""
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.clock.now)
@@ -33,7 +36,7 @@ class Replica:
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
         context = RunContext(
-            self.records, self.recorder, self.hub, self.transcriber, self.clock, self.options, self.keeper
+            self.records, self.recorder, self.hub, self.real or self.transcriber, self.clock, self.options, self.keeper
         )
         self.service = Transcriptions(context, self.sources)
 

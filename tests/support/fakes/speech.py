@@ -28,12 +28,16 @@ class FakeLink:
         self.identity = identity
         self.hear = hear
         self.finished_with: float | None = None
+        self.former: FakeLink | None = None
+        self.send_fails = False
         self.report: Callable[[ProviderSession], None] = lambda session: None
         self._transcriber = transcriber
         self._over: asyncio.Future[LinkEnd] = asyncio.get_running_loop().create_future()
         self._said = itertools.count(1)
 
     def send(self, chunk: AudioChunk) -> None:
+        if self.send_fails:
+            raise LookupError("of our own")
         self.sent_samples += chunk.samples
         self.listened += Listened(heard=chunk.samples)
         self.messages_sent += 1
@@ -48,6 +52,14 @@ class FakeLink:
         chosen = utterance_id or f"{self.identity}:{next(self._said)}"
         self.hear(Utterance(chosen, is_final, text, "en", start, end, 0.9))
         return chosen
+
+    def fail(self, error: Exception) -> None:
+        """`run` raises it."""
+        self._over.set_exception(error)
+
+    def succeed(self, former: FakeLink) -> int:
+        self.former = former
+        return 0
 
     def finish(self, flush_s: float) -> None:
         self.finished_with = flush_s

@@ -52,11 +52,13 @@ class StreamRow:
 
 
 class Tables:
-    """Dictionaries in place of tables. `down`: every port raises RecordsUnavailable."""
+    """Dictionaries in place of tables. `down`: every port raises RecordsUnavailable. `hangs`: none answers."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.down = False
+        self.hangs = False
+        self.calls = 0
         self.sessions: dict[str, SessionRecord] = {}  # by slug
         self.participants: dict[tuple[str, str], str] = {}  # session id, identity → participant id
         self.present: dict[tuple[str, str], Participation] = {}
@@ -74,6 +76,9 @@ class Tables:
 
     async def answer(self) -> None:
         """A database call takes a turn of the loop, so that others come between."""
+        self.calls += 1
+        while self.hangs:
+            await asyncio.sleep(1)
         await asyncio.sleep(0)
         if self.down:
             raise RecordsUnavailable("switched off by the test")

@@ -120,7 +120,7 @@ def test_no_secret_is_in_what_settings_look_like() -> None:
         "REDIS_URL": "redis://:hunter2@redis",
         "LIVEKIT_API_SECRET": "hunter2",
         "GLADIA_API_KEY": "hunter2",
-        "GATEWAY_JWT_SECRET": "hunter2",
+        "GATEWAY_JWT_SECRET": "hunter2" * 5,
         "GATEWAY_ANALYSIS_KEY": "hunter2",
         "WS_SERVER_TOKEN": "hunter2",
         "GATEWAY_API_TOKENS": "hunter2-hunter2-hunter2",

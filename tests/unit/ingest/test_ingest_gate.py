@@ -131,6 +131,20 @@ def test_a_detector_that_fails_opens_the_gate_for_good() -> None:
     assert gate.counts.failures == 1
 
 
+SECOND = 16_000
+
+
+def test_a_stall_owes_what_the_provider_has_not_heard_of_the_hang_over() -> None:
+    """Once; in the middle of silence less, behind it nothing; a gap no more than its length."""
+    for silence, owed in ((0, 0.6), (20, 0.4), (60, 0.0), (300, 0.0)):
+        gate = Gate(Level(), OPTIONS)
+        through(gate, chunks("." * 20 + "S" * 20 + "." * silence))
+        assert gate.stall(1600) == min(1600, round(owed * SECOND))
+        assert gate.stall() == round(owed * SECOND)
+        assert gate.stall() == 0
+        assert not gate.is_open
+
+
 def test_what_is_left_out_is_told_as_soon_as_it_is_certain() -> None:
     """The pre-roll may still pass; what is older never will."""
     gate = Gate(Level(), OPTIONS)

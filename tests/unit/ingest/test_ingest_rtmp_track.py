@@ -143,6 +143,6 @@ async def test_the_time_of_arrival_reaches_the_clock(executor: Counting, encode_
     last = 145.0
     made = RtmpTrack(source, executor, monotonic=lambda: next(times, last), wall=lambda: NOON)
     chunks = [chunk async for chunk in made.chunks()]
-    assert made.stats.reanchors == 1
+    assert made.stats.gaps == 1
     gap = max(after.offset - before.end for before, after in pairwise(chunks))
     assert gap / 16_000 == pytest.approx(44.0, abs=0.1)

@@ -69,7 +69,7 @@ def test_two_seconds_in_two_seconds_out(
 
 
 def test_lost_packets_are_heard_as_silence_of_their_length(encode_tone: EncodeTone) -> None:
-    """Words after the gap keep their time."""
+    """Words after the gap keep their time; the silence itself is not sent on."""
     packets = encode_tone("aac", seconds=4)
     kept = [packet for packet in packets if not 1000 <= packet.timestamp_ms < 2500]
     chunks, assembler = assemble(kept)
@@ -80,7 +80,7 @@ def test_lost_packets_are_heard_as_silence_of_their_length(encode_tone: EncodeTo
     assert loud(sound, 2.6, 3.9)
     assert assembler.stats.gaps == 1
     assert assembler.stats.gap_samples / 16_000 == pytest.approx(1.5, abs=0.03)
-    assert sum(chunk.samples for chunk in chunks) == len(sound), "the provider must hear the silence"
+    assert sum(chunk.samples for chunk in chunks) / 16_000 == pytest.approx(2.5, abs=0.08)
 
 
 def test_a_long_pause_is_left_out_of_the_audio_but_not_of_the_clock(encode_tone: EncodeTone) -> None:
@@ -94,8 +94,8 @@ def test_a_long_pause_is_left_out_of_the_audio_but_not_of_the_clock(encode_tone:
     assert sum(chunk.samples for chunk in chunks) / 16_000 == pytest.approx(2.0, abs=0.1)
     assert loud(sound, 0.1, 0.9)
     assert loud(sound, 61.1, 61.9)
-    assert assembler.stats.reanchors == 1
-    assert assembler.stats.gaps == 0
+    assert assembler.stats.gaps == 1
+    assert assembler.stats.reanchors == 0
 
 
 def test_timestamps_that_start_over_go_on_at_the_time_of_arrival(encode_tone: EncodeTone) -> None:
@@ -106,7 +106,7 @@ def test_timestamps_that_start_over_go_on_at_the_time_of_arrival(encode_tone: En
     arrivals |= {id(packet): 5 + n * 0.02133 for n, packet in enumerate(again)}
     chunks, assembler = assemble(packets + again, batch=1, arrival=lambda packet: arrivals[id(packet)])
     sound = timeline(chunks)
-    assert assembler.stats.reanchors == 1
+    assert assembler.stats.gaps == 1
     assert loud(sound, 5.1, 5.9)
     assert not loud(sound, 2.2, 4.9)
 
@@ -162,17 +162,25 @@ def test_an_unsupported_codec_ends_the_track_after_what_came_before(encode_tone:
     assert timeline(chunks).size / 16_000 == pytest.approx(1.0, abs=0.08)
 
 
-def test_a_clock_that_drifts_is_followed(encode_tone: EncodeTone, pitch: Pitch) -> None:
-    """Timestamps 0.5 % slower than the samples: the track follows the timestamps, the tone stays a tone."""
-    packets = [
-        replace(packet, timestamp_ms=round(packet.timestamp_ms * 0.995))
-        for packet in encode_tone("aac", hz=600, seconds=40)
-    ]
-    chunks, assembler = assemble(packets)
-    assert timeline(chunks).size / 16_000 == pytest.approx(40 * 0.995, abs=0.13)
-    assert assembler.stats.drift_samples / 16_000 == pytest.approx(-0.2, abs=0.11)
-    assert assembler.stats.gaps == assembler.stats.reanchors == 0
-    assert pitch(timeline(chunks).tobytes()) == pytest.approx(600, abs=8)
+def test_timestamps_that_run_fast_change_nothing_of_the_sound(encode_tone: EncodeTone) -> None:
+    """9 % fast, in real time: the track is the audio, sample for sample."""
+    packets = encode_tone("aac", hz=600, seconds=20)
+    fast = [replace(packet, timestamp_ms=round(packet.timestamp_ms * 1.09)) for packet in packets]
+    true = {id(packet): n * 1024 / 48_000 for n, packet in enumerate(fast)}
+    chunks, assembler = assemble(fast, arrival=lambda packet: true[id(packet)])
+    assert chunks == assemble(packets)[0]
+    assert assembler.stats.drift_samples / 16_000 == pytest.approx(20 * 0.09, abs=0.05)
+
+
+def test_audio_that_can_be_decoded_late_keeps_its_time(encode_tone: EncodeTone) -> None:
+    """The configuration comes after three seconds: the first word that is heard was not said at 0."""
+    packets = encode_tone("aac", seconds=5)
+    bare = replace(packets[0].format, extradata=b"")
+    sent = [replace(packet, format=bare) if packet.timestamp_ms < 3000 else packet for packet in packets]
+    chunks, assembler = assemble(sent)
+    assert assembler.stats.decode_errors > 100
+    assert chunks[0].offset / 16_000 == pytest.approx(3.0, abs=0.05)
+    assert chunks[-1].end / 16_000 == pytest.approx(5.0, abs=0.08)
 
 
 def test_pcm_at_our_own_rate_passes_unchanged_up_to_full_scale() -> None:

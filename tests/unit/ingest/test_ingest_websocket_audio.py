@@ -171,6 +171,25 @@ def test_faster_than_speech_is_held_back_and_whole() -> None:
     run_virtually(push())
 
 
+@pytest.mark.parametrize("speed, fast", [(1, False), (1.5, True), (3, True), (6, True), (500, False)])
+def test_a_microphone_whose_rate_is_not_the_one_that_was_said_is_noticed(speed: float, fast: bool) -> None:
+    """48 kHz called 16 kHz comes three times as fast as it is spoken; a file is there at once."""
+
+    async def push() -> None:
+        loop = asyncio.get_running_loop()
+        found = PcmTrack(MONO, monotonic=lambda: loop.time() + 5, wall=lambda: BEGIN)
+        listening = asyncio.create_task(anext(found.chunks()))
+        for _ in range(200):
+            await asyncio.sleep(0.1 / speed)
+            found.feed(bytes(3_200))
+            drain(found)
+            await found.room()
+        assert found.runs_fast is fast
+        listening.cancel()
+
+    run_virtually(push())
+
+
 def test_a_consumer_that_does_not_follow_holds_the_sender_back() -> None:
     async def push() -> None:
         loop = asyncio.get_running_loop()

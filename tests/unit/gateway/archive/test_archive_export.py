@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from icu4py.breakers import CharacterBreaker, LineBreaker
 from support.subtitles import Cue, read_srt, read_vtt
+from support.tools import needs
 
+from gateway.archive.breaking import columns, parts
 from gateway.archive.export import (
+    BRIEFEST_CUE_MS,
     HELD_BACK,
-    LINE_CHARACTERS,
+    LINE_COLUMNS,
     LINES_PER_CUE,
     LONGEST_CUE_MS,
     SHORTEST_CUE_MS,
@@ -73,7 +81,7 @@ def test_no_text_can_break_out_of_its_cue(hostile: str) -> None:
     [vtt] = read_vtt(exported("vtt", said))
     assert " ".join(vtt.lines).split() == hostile.split()
     assert vtt.speaker == " ".join(hostile.split())
-    shown = [line for cue in read_srt(exported("srt", said)) for line in cue.lines]
+    shown = [line.replace("\u2060", "") for cue in read_srt(exported("srt", said)) for line in cue.lines]
     assert " ".join(shown).split() == f"{hostile}:".split() + hostile.split()
 
 
@@ -160,48 +168,157 @@ def test_a_long_transcript_is_written_while_it_is_read() -> None:
     assert all(written[HELD_BACK + 1 :])
 
 
-texts = st.lists(
-    st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=100), max_size=40
-).map(" ".join)
+CHINESE = "我们今天讨论一下新服务器的迁移计划然后决定谁负责每一个步骤并且确认时间表和预算以及风险"
+THAI = ["กำลัง", "ที่", "เรา", "พูด", "ถึง", "เรื่อง", "นี้", "อยู่", "นั้น", "ก็", "มี", "คำถาม", "เข้า", "มา", "อีก", "หลาย", "ข้อ"]
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
+
+
+def letter_by_letter(text: str, start_ms: int, end_ms: int) -> SpokenLine:
+    step = (end_ms - start_ms) / len(text)
+    words = tuple((letter, int(start_ms + i * step), int(start_ms + (i + 1) * step)) for i, letter in enumerate(text))
+    return SpokenLine(1, None, text, start_ms, end_ms, words)
+
+
+def test_chinese_is_measured_in_columns_and_shown_as_long_as_it_is_spoken() -> None:
+    found = read_vtt(exported("vtt", letter_by_letter(CHINESE, 500, 13_000)))
+    assert "".join(line for cue in found for line in cue.lines) == CHINESE
+    assert all(columns(line) <= LINE_COLUMNS for cue in found for line in cue.lines)
+    assert (found[0].start_ms, found[-1].end_ms) == (500, 13_000)
+    assert all(before.end_ms == after.start_ms for before, after in pairwise(found))
+
+
+def test_no_last_letter_is_left_alone_for_a_blink() -> None:
+    found = read_vtt(exported("vtt", letter_by_letter(CHINESE, 0, 6_000)))
+    assert len(found) == 2
+    assert min(cue.end_ms - cue.start_ms for cue in found) >= SHORTEST_CUE_MS
+
+
+def test_thai_lines_end_where_words_end() -> None:
+    """There are no spaces to go by: a dictionary knows the words."""
+    text = "".join(THAI) * 4
+    ends = [0]
+    for word in THAI * 4:
+        ends.append(ends[-1] + len(word))
+    shown = 0
+    lines = [line for cue in cues(letter_by_letter(text, 0, 20_000)) for line in cue.lines]
+    assert len(lines) > 2
+    for line in lines:
+        shown += len(line)
+        assert shown in ends
+
+
+def test_a_word_too_long_for_a_line_is_cut_between_graphemes() -> None:
+    word = "a" * 41 + FAMILY + "b" * 5
+    assert [cue.lines for cue in cues(SpokenLine(1, None, word, 0, 6_000))] == [("a" * 41, FAMILY + "b" * 5)]
+
+
+def test_no_line_ends_at_a_no_break_space() -> None:
+    [cue] = cues(SpokenLine(1, None, "It came to a whole sum total of a good 10\u00a0000 euros", 0, 6_000))
+    assert cue.lines[1] == "10\u00a0000 euros"
+
+
+def test_a_short_cue_ends_where_its_speaker_goes_on() -> None:
+    said = [SpokenLine(1, "Anna", "Yes.", 1_000, 1_200), SpokenLine(2, "Anna", "I agree.", 1_500, 2_500)]
+    meanwhile = SpokenLine(3, "Ben", "Me too.", 1_100, 1_300)
+    assert [(cue.start_ms, cue.end_ms) for cue in read_vtt(exported("vtt", *said, meanwhile))] == [
+        (1_000, 1_500),
+        (1_100, 2_100),  # somebody else's cue may lie over it
+        (1_500, 2_500),
+    ]
+
+
+def test_two_people_of_the_same_name_may_speak_at_once() -> None:
+    lines = [SpokenLine(n, "Anna", "Yes, I do.", 0, 2_000, identity=f"anna-{n}") for n in (1, 2)]
+    assert [(cue.start_ms, cue.end_ms) for cue in read_vtt(exported("vtt", *lines))] == [(0, 2_000)] * 2
+
+
+MARKUP = r"<b>bold</b> {\an8}top <font color=red>x</font> {Y:i}y C:\New \hard &lt;i&gt; 00:00:01,000 --> 00:00:02,000"
+
+
+def test_a_player_shows_subrip_markup_in_a_text_and_does_not_obey_it(tmp_path: Path) -> None:
+    """Read by FFmpeg, which is what most players read SubRip with."""
+    needs("ffmpeg")
+    file = tmp_path / "markup.srt"
+    file.write_text(exported("srt", SpokenLine(1, None, MARKUP, 0, 6_000)), "utf-8")
+    read = subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(file), "-f", "ass", "-"], capture_output=True, text=True, check=True
+    ).stdout
+    cues_read = [line.split(",", 9)[9] for line in read.splitlines() if line.startswith("Dialogue:")]
+    shown = " ".join(cues_read).replace(r"\N", " ")
+    assert letters_of(shown) == letters_of(MARKUP)
+    assert not re.search(r"[<{\\]\w|\{\\", shown), "as ASS it would be obeyed"
+
+
+SCRIPTS = (
+    "abcdefghij ABC,.!?-/'0123456789 ", "àéîõü ÄÖß «»", "αβγδε ", "абвгде ", "אבגדה ", "ابتثج\u200d ",
+    "हिन्दी क्ष त्र ", "தமிழ் ", "ไทยภาษาคำ", "ລາວພາສາ", "ភាសាខ្មែរ",
+    "မြန်မာဘာသာ", "中文字，。「」", "日本語ひらがなカタカナー、。ｶﾞ\u3000", "한국어 낱말 ",
+    "👨\u200d👩\u200d👧👍🏽🇩🇪🇫🇷e\u0301\ufe0f ", "<b>{\\an8}</b>&amp;--> ", "\u00a0\u200b\u2060\u200f\u0301",
+)  # fmt: skip
+anything = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), min_size=1, max_size=60)
+in_one_script = st.sampled_from(SCRIPTS).flatmap(lambda letters: st.text(st.sampled_from(letters), max_size=100))
+texts = st.lists(anything | in_one_script, max_size=8).map(" ".join)
 
 
 @st.composite
 def finals(draw: st.DrawFn) -> SpokenLine:
     text = draw(texts)
-    start = draw(st.integers(0, 4 * 3_600_000))
+    start = draw(st.integers(0, 60_000))
     words: tuple[tuple[str, int, int], ...] = ()
     if draw(st.booleans()):
         words = words_of(text, start, draw(st.integers(0, 9000)))
-    return SpokenLine(1, draw(st.none() | texts), text, start, start + draw(st.integers(-5, 60_000)), words)
+    speaker = draw(st.none() | st.sampled_from(["Anna", "山田　太郎", "👩\u200d💻 Dana"]) | texts)
+    return SpokenLine(1, speaker, text, start, start + draw(st.integers(-5, 60_000)), words)
+
+
+def letters_of(text: str) -> str:
+    return "".join(text.replace("\u2060", "").split())
 
 
 @given(st.lists(finals(), max_size=3))
 def test_every_word_is_there_once_in_order_and_fits_the_screen(said: list[SpokenLine]) -> None:
-    """For any text and any times: whole words in order, at most two lines of 42 characters, one to seven seconds."""
+    """For any text and any times: all letters in order, at most two lines of 42 columns, for at most seven seconds."""
     vtt = read_vtt(exported("vtt", *said))
     srt = read_srt(exported("srt", *said))
     assert [cue.start_ms for cue in vtt] == sorted(cue.start_ms for cue in vtt)
     assert [cue.start_ms for cue in srt] == sorted(cue.start_ms for cue in srt)
     for one in said:
         shown = "".join("".join(cue.lines) for cue in read_vtt(exported("vtt", one)))
-        assert "".join(shown.split()) == "".join(one.text.split())
-    letters = "".join("".join(one.text.split()) for one in said)
-    assert sorted("".join("".join("".join(cue.lines).split()) for cue in vtt)) == sorted(letters)
+        assert letters_of(shown) == letters_of(one.text)
+    assert sorted("".join(letters_of("".join(cue.lines)) for cue in vtt)) == sorted(
+        "".join(letters_of(one.text) for one in said)
+    )
     for cue in [*vtt, *srt]:
         assert len(cue.lines) <= LINES_PER_CUE
-        assert all(0 < len(line) <= LINE_CHARACTERS for line in cue.lines)
-        assert SHORTEST_CUE_MS <= cue.end_ms - cue.start_ms <= LONGEST_CUE_MS
+        assert all(columns(line) <= LINE_COLUMNS or is_grapheme(line) for line in cue.lines)
+        assert BRIEFEST_CUE_MS <= cue.end_ms - cue.start_ms <= LONGEST_CUE_MS
+    for speaker in {cue.speaker for cue in vtt}:
+        own = [cue for cue in vtt if cue.speaker == speaker]
+        for before, after in pairwise(own):
+            assert before.end_ms <= after.start_ms
+            assert before.end_ms - before.start_ms >= SHORTEST_CUE_MS or before.end_ms == after.start_ms
     for one in said:
-        if not one.words:
-            continue
-        for cue in cues(one):
+        for cue in cues(one) if one.words else ():
             assert any(start <= cue.start_ms <= max(start, end) for _, start, end in one.words)
 
 
-@given(finals())
-def test_short_words_are_never_cut(said: SpokenLine) -> None:
-    """Only a word longer than a line is divided."""
-    found = " ".join(line for cue in cues(said) for line in cue.lines).split()
-    expected = [word for word in said.text.split() if len(word) <= LINE_CHARACTERS]
-    left = iter(found)
-    assert all(any(word == shown for shown in left) for word in expected)
+def is_grapheme(text: str) -> bool:
+    return len(list(CharacterBreaker(text, "und"))) == 1
+
+
+@given(texts)
+def test_lines_end_where_unicode_allows_it(text: str) -> None:
+    """A part that fits a line is never divided, and a grapheme never at all."""
+    text = " ".join(re.split("[^\\S\u00a0\u2007\u202f]+", text)).strip(" ")
+    graphemes, allowed = ends_of(CharacterBreaker(text, "und")), ends_of(LineBreaker(text, "und"))
+    at = 0
+    for part in parts(text, LINE_COLUMNS):
+        at = text.index(part.text, at) + len(part.text)
+        if at != len(text):
+            assert at in graphemes or text[at] == " "
+        if at not in allowed and text[at : at + 1] != " ":
+            assert part.columns > LINE_COLUMNS - max(map(columns, CharacterBreaker(text, "und")))
+
+
+def ends_of(breaker: CharacterBreaker | LineBreaker) -> set[int]:
+    return set(accumulate(map(len, breaker)))

@@ -119,6 +119,7 @@ def test_close_codes_tell_whether_to_come_back() -> None:
         "WRONG_AUDIO": 4522,
         "NOT_TEXT": 1003,
         "NORMAL": 1000,
+        "INTERNAL": 1011,
     }
 
 

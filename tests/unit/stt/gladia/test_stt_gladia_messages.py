@@ -57,13 +57,19 @@ def test_an_acknowledgement_is_read_in_any_spacing(separators: tuple[str, str]) 
         (message("weather_report", {"sky": "clear"}), wire.Ignored("weather_report")),
         (message("audio_chunk", acknowledged=False, error={"message": "too late"}), wire.AudioRefused("too late")),
         (message("audio_chunk", acknowledged=False), wire.AudioRefused("no reason given")),
-        (message("error", {"code": "internal_error", "message": "oh"}), wire.Complaint("error", "oh")),
-        (message("error", {"code": "rate_limit_exceeded"}), wire.Complaint("error", "rate_limit_exceeded")),
+        (
+            message("error", {"code": "internal_error", "message": "oh"}),
+            wire.Complaint("error", "oh", "internal_error"),
+        ),
+        (
+            message("error", {"code": "rate_limit_exceeded"}),
+            wire.Complaint("error", "rate_limit_exceeded", "rate_limit_exceeded"),
+        ),
         (message("error"), wire.Complaint("error", "unspecified")),
         (message("translation", error={"message": "no"}), wire.Complaint("translation", "no")),
         (
             message("translation", error={"status_code": 501, "exception": "X", "message": "no"}),
-            wire.Complaint("translation", "no"),
+            wire.Complaint("translation", "no", "501"),
         ),
         (
             message(
@@ -122,8 +128,9 @@ def test_a_result_may_be_empty() -> None:
         message("transcript"),
         message("transcript", {"id": "x", "is_final": True}),
         message("transcript", {"id": "x", "is_final": "yes", "utterance": SPOKEN}),
-        message("transcript", {"id": "x", "is_final": True, "utterance": {**SPOKEN, "start": 1e300}}),
-        message("transcript", {"id": "x", "is_final": True, "utterance": {**SPOKEN, "words": [{**WORD, "end": -1e9}]}}),
+        message("transcript", {"id": "x", "is_final": True, "utterance": {**SPOKEN, "text": None}}),
+        message("audio_chunk", acknowledged=True),
+        "[" * 200_000,
         '{"type":"speech_start","data":{"time":NaN}}',
         '{"type":"speech_start","data":{"time":1e999}}',
         message("speech_end", {"time": 1e12}),

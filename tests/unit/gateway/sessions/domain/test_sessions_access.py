@@ -21,6 +21,7 @@ from gateway.sessions.domain.access import (
     to_space,
 )
 from gateway.sessions.domain.video_session import Participant, VideoSession
+from gateway.transcription.domain.passes import MintedFor
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 STATES = ("CREATED", "LIVE", "ENDED", "EXPIRED")
@@ -55,42 +56,42 @@ EXPECTED: dict[str, dict[What, str]] = {
     "service": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _ALL, What.CHANGE_HOST: _LIVE,
-        What.RETRY_ANALYSIS: _DONE,
+        What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
     },
     "creator": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
-        What.RETRY_ANALYSIS: _DONE,
+        What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
     },
     "member": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _NO,
-        What.RETRY_ANALYSIS: _NO,
+        What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
     },
     "participant": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
-        What.RETRY_ANALYSIS: _NO,
+        What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
     },
     "stranger": {
         What.VIEW: _NO, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
-        What.RETRY_ANALYSIS: _NO,
+        What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
     },
     "in room": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
-        What.RETRY_ANALYSIS: _NO,
+        What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
     },
     "in room, joined": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
-        What.RETRY_ANALYSIS: _NO,
+        What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
     },
     "guest": {
         What.VIEW: _ASK, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _ASK, What.LEAVE: _ASK,
         What.END: _ASK, What.DELETE: _ASK, What.TRANSCRIBE: _ASK, What.APPEND: _ASK, What.CHANGE_HOST: _ASK,
-        What.RETRY_ANALYSIS: _ASK,
+        What.RETRY_ANALYSIS: _ASK, What.READ_KEY: _ASK, What.RENEW_JOIN_TOKEN: _ASK,
     },
 }  # fmt: skip
 EXPECTED["creator moved"] = EXPECTED["creator"]
@@ -114,6 +115,21 @@ def test_the_matrix(who: str, what: What, status: str) -> None:
     relations = to_session(caller, session(status), participates=participates, invited=invited)
     letter = EXPECTED[who][what][STATES.index(status)]
     assert decide(what, caller, relations, status) is VERDICTS[letter]
+
+
+@pytest.mark.parametrize(
+    ("caller", "may"),
+    [
+        (user("eve", "elsewhere"), True),
+        (Caller(Kind.ROOM, "carl", room="abc12345"), True),  # of the app's making
+        (Caller(Kind.ROOM, "carl", room="abc12345", bearer=MintedFor("user", "carl")), False),
+        (Caller(Kind.ROOM, "carl", room="abc12345", bearer=MintedFor("guest")), False),
+        (GUEST, False),
+    ],
+)
+def test_the_stream_key_is_for_hosts_whose_identity_is_proven(caller: Caller, may: bool) -> None:
+    relations = to_session(caller, session(), participates=caller is not GUEST, invited=True, hosts=True)
+    assert (decide(What.READ_KEY, caller, relations, "LIVE") is Verdict.ALLOWED) is may
 
 
 @pytest.mark.parametrize("what", [What.CREATE, What.LIST])
@@ -156,6 +172,10 @@ def test_a_session_that_nobody_is_said_to_have_created_has_no_creator() -> None:
         (user("anna"), None, "phone-7", False),
         (Caller(Kind.ROOM, "phone-7", room="r"), "anna", "phone-7", True),
         (Caller(Kind.ROOM, "phone-7", room="r"), None, "phone-8", False),
+        (Caller(Kind.ROOM, "phone-7", room="r", bearer=MintedFor("guest")), "anna", "phone-7", False),
+        (Caller(Kind.ROOM, "phone-7", room="r", bearer=MintedFor("guest")), None, "phone-7", True),
+        (Caller(Kind.ROOM, "phone-7", room="r", bearer=MintedFor("user", "ben")), "anna", "phone-7", False),
+        (Caller(Kind.ROOM, "phone-7", room="r", bearer=MintedFor("user", "anna")), "anna", "phone-7", True),
         (SERVICE, None, "", False),
         (GUEST, None, "", False),
     ],

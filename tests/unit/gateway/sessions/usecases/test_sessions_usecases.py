@@ -22,10 +22,11 @@ from gateway.sessions.domain.errors import (
     SessionNotLive,
 )
 from gateway.sessions.domain.video_session import Role, Segment, VideoSession
-from gateway.sessions.usecases.attendees import JoinRequest
+from gateway.sessions.usecases.attendees import JoinRequest, Seen
 from gateway.sessions.usecases.upkeep import DUTY, stop_what_is_over
 from gateway.sessions.usecases.video_sessions import VideoSessions
 from gateway.transcription.domain.errors import CostCapReached, NotReady, RunsElsewhere
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import ROOM_EMPTY
 
 ANNA = Caller(Kind.USER, "anna", frozenset({"team"}), "team")
@@ -287,14 +288,54 @@ async def test_a_pass_is_for_the_room_named_like_the_session(module: Module) -> 
 
 async def test_what_the_media_server_sees_is_kept(module: Module) -> None:
     session = await new(module)
-    await module.attendees.came(session.slug, "anna", "Anna")
+    gus = Seen("gus", "Gus", sid="PA_1", joined_ms=1)
+    await module.attendees.came(session.slug, gus)
     assert (await now(module, session)).status == "LIVE"
-    assert [one.name for one in await module.attendees.active(SERVICE, session.slug)] == ["Anna"]
+    assert [one.name for one in await module.attendees.active(SERVICE, session.slug)] == ["Gus"]
     assert not module.transcription.beginning  # `Attendance` begins it, on the same event
-    await module.attendees.went(session.slug, "anna")
+    await module.attendees.went(session.slug, gus)
     assert await module.attendees.active(SERVICE, session.slug) == []
-    await module.attendees.came("a room of something else", "anna", None)
-    await module.attendees.went("a room of something else", "anna")
+    await module.attendees.came("a room of something else", gus)
+    await module.attendees.went("a room of something else", gus)
+
+
+async def test_webhooks_of_the_media_server_may_come_late_twice_and_out_of_order(module: Module) -> None:
+    session = await live(module)
+    first, second = Seen("gus", sid="PA_1", joined_ms=1), Seen("gus", sid="PA_2", joined_ms=2)
+
+    async def is_there() -> bool:
+        return "gus" in [one.identity for one in await module.attendees.active(SERVICE, session.slug)]
+
+    await module.attendees.came(session.slug, first)
+    await module.attendees.went(session.slug, first)
+    await module.attendees.came(session.slug, first)  # delivered again
+    assert not await is_there()
+    await module.attendees.came(session.slug, second)
+    await module.attendees.came(session.slug, second)
+    await module.attendees.went(session.slug, first)  # of the connection before
+    assert await is_there()
+    await module.attendees.came(session.slug, first)
+    await module.attendees.went(session.slug, second)
+    assert not await is_there()
+    other = Seen("eva", sid="PA_3", joined_ms=3)
+    await module.attendees.went(session.slug, other)  # before its beginning
+    await module.attendees.came(session.slug, other)
+    assert [one.identity for one in await module.attendees.active(SERVICE, session.slug)] == ["anna"]
+
+
+async def test_a_guest_in_the_room_under_a_users_identity_is_not_that_user(module: Module) -> None:
+    session = await live(module)
+    for seen in (
+        Seen("anna", "Eve", bearer=MintedFor("guest")),
+        Seen("anna", "Eve", bearer=MintedFor("user", "eve")),
+        Seen("anna", "Eve", is_exact=False),
+    ):
+        await module.attendees.came(session.slug, seen)
+        await module.attendees.went(session.slug, seen)
+    [anna] = await module.attendees.active(SERVICE, session.slug)
+    assert (anna.name, anna.user_id, anna.left_at) == (None, "anna", None)
+    await module.attendees.went(session.slug, Seen("anna", bearer=MintedFor("user", "anna")))
+    assert await module.attendees.active(SERVICE, session.slug) == []
 
 
 # --- the end ------------------------------------------------------------------------------------------------

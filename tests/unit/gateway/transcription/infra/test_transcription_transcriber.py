@@ -17,6 +17,7 @@ from gateway.transcription.usecases.speech import (
     Speech,
     SpeechLost,
     Translation,
+    Unread,
     Withdrawn,
 )
 from stt import transcript
@@ -76,6 +77,8 @@ SPOKEN = transcript.Utterance(
         (events.TranslationHeard("p:1", "en", "de", "Guten Morgen."), Translation("p:1", "en", "de", "Guten Morgen.")),
         (events.AudioGivenUp(1.0, 2.5), SpeechLost(1.0, 2.5)),
         (events.Complained("audio_chunk", "too long"), ProviderComplaint("audio_chunk: too long")),
+        (events.Complained("close", "no credit", "quota"), ProviderComplaint("close: no credit", "quota")),
+        (events.Unusable("transcript", True), Unread("transcript", True)),
         (
             events.AnnotationHeard("named_entity_recognition", "p:1", ({"text": "Anna"}, "no object")),
             Annotation("p:1", "namedEntities", ({"text": "Anna"},)),

@@ -18,6 +18,7 @@ from gateway.transcription.domain.errors import (
 )
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.usecases.audio import SourceTrouble
+from gateway.transcription.usecases.listening import FIRST_PAUSE_S, MAX_RESTARTS
 
 # --- start --------------------------------------------------------------------------------------------------
 
@@ -238,26 +239,74 @@ async def test_audio_that_cannot_be_used_is_said_and_the_others_go_on() -> None:
         await until(lambda: len(there.records.stored(SLUG)) == 1)
 
 
-async def test_a_bug_in_one_track_ends_its_transcription_and_no_other() -> None:
-    """Said as internal error, not as complete; the books are closed; the other session notices nothing."""
+async def test_a_bug_in_one_track_ends_it_and_no_other() -> None:
+    """Its audio cannot be read: said in the health, not as complete; the session's other speaker notices nothing."""
     async with replica() as there:
-        await there.records.sessions.create("other", None, None)
         await there.service.start(start())
-        await there.service.start(start(slug="other"))
         track = there.source(SLUG).appear("anna")
         track.speak(30)
         await until(lambda: bool(there.transcriber.links))
         there.link.final("Said before.")
         track.fail(ZeroDivisionError("a bug"))
-        await until(lambda: there.service.run_of(SLUG) is None)
-        record = (await there.service.seen(SLUG)).record
-        assert (record.state, record.stop_reason, record.finals_complete) == ("STOPPED", "internal error", False)
-        assert [final.caption.text for final in there.records.stored(SLUG)] == ["Said before."]
-        assert [used.duration_seconds for used in await there.service.usage(SLUG)] == [30]
-        there.source("other").appear("ben").speak(1)
+        await until(lambda: there.service.runs[0].tracks == [])
+        there.source(SLUG).appear("ben").speak(1)
         await until(lambda: len(there.transcriber.links) == 2)
         there.link.final("I go on.")
-        await until(lambda: len(there.records.stored("other")) == 1)
+        stopped = await there.service.stop(SLUG)
+        assert stopped is not None and not stopped.finals_complete
+        assert [final.caption.text for final in there.records.stored(SLUG)] == ["Said before.", "I go on."]
+        assert [used.duration_seconds for used in stopped.usage] == [30, 1]
+
+
+@pytest.mark.parametrize("where", ["run", "send"])
+async def test_a_bug_in_one_link_begins_it_again_and_no_other(where: str) -> None:
+    """Another link takes over its audio; the bill goes on; health says it until text comes; nobody else notices."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        anna, ben = (there.source(SLUG).appear(name) for name in ("anna", "ben"))
+        anna.speak(30)
+        ben.speak(1)
+        await until(lambda: len(there.transcriber.links) == 2 and there.transcriber.links[0].sent_samples > 0)
+        broken, other = there.transcriber.links
+        if where == "run":
+            broken.fail(ZeroDivisionError("a bug"))
+        else:
+            broken.send_fails = True
+            anna.speak(1)
+        await until(lambda: len(there.transcriber.links) == 3)
+        again = there.transcriber.links[2]
+        assert (again.identity, again.former) == ("anna", broken)
+        [run] = there.service.runs
+        await until(lambda: bool(run.health))
+        assert run.health == ("an internal error interrupted anna's transcription; it begins again",)
+        assert [said["participantIdentity"] for said in told(screen, "error")] == ["anna"]
+        anna.speak(4)
+        await asyncio.sleep(1)
+        again.final("Here I am again.")
+        other.final("I go on.")
+        await until(lambda: not run.health)
+        stopped = await there.service.stop(SLUG)
+        assert stopped is not None and not stopped.finals_complete
+        assert stopped.record.stop_reason == "stopped by request"
+        assert [final.caption.text for final in there.records.stored(SLUG)] == ["Here I am again.", "I go on."]
+        assert [used.duration_seconds for used in stopped.usage] == [34 + (where == "send"), 1]
+        assert stopped.usage[0].errors_count == 1
+
+
+async def test_a_link_that_fails_again_and_again_is_given_up() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        there.source(SLUG).appear("anna").speak(1)
+        for known in range(1, MAX_RESTARTS + 2):
+            await until(lambda known=known: len(there.transcriber.links) == known)
+            await asyncio.sleep(FIRST_PAUSE_S * 2**MAX_RESTARTS)
+            there.link.fail(ZeroDivisionError("a bug"))
+        [run] = there.service.runs
+        await until(lambda: "publish the audio again" in " ".join(run.health))
+        assert len(there.transcriber.links) == MAX_RESTARTS + 1
+        there.source(SLUG).appear("ben").speak(1)
+        await until(lambda: there.link.identity == "ben")
 
 
 async def test_a_speaker_that_cannot_join_does_not_hold_up_the_writer() -> None:
@@ -282,7 +331,7 @@ async def test_a_speaker_that_cannot_join_does_not_hold_up_the_writer() -> None:
         await until(lambda: len(there.transcriber.links) == 2)
         there.link.final("I go on.", "q:0")
         await until(lambda: len(there.records.stored("other")) == 1)
-        await until(lambda: there.service.run_of(SLUG) is None)
+        await until(lambda: bool(there.records.stored(SLUG)))
         assert [final.participant_id for final in there.records.stored(SLUG)] == [None]
 
 

@@ -8,7 +8,7 @@ from support.frames import seqs
 from support.transcribing import SLUG, replica, start, told, until, watch
 
 from gateway.transcription.domain.transcription import TranscriptionState
-from gateway.transcription.usecases.speech import ProviderComplaint, SpeechLost, Translation, Withdrawn
+from gateway.transcription.usecases.speech import ProviderComplaint, SpeechLost, Translation, Unread, Withdrawn
 
 
 async def test_a_final_is_numbered_kept_and_shown() -> None:
@@ -111,3 +111,42 @@ async def test_partials_are_stored_only_where_asked_for() -> None:
             await asyncio.sleep(2)
             texts = {key: said.text for key, (said, _) in there.records.tables.partials.items()}
             assert texts == ({"p:0": "one two"} if stored else {})
+
+
+async def test_why_there_is_no_text_is_told_once_and_until_text_comes() -> None:
+    """On the stream at once, in the health until the next words; an add-on's error until the next add-on."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        for _ in range(20):
+            there.link.hear(ProviderComplaint("error: no credit", "quota"))
+            there.link.hear(ProviderComplaint("translation: failed", "add_on"))
+        [run] = there.service.runs
+        await until(lambda: len(run.health) == 2)
+        said = ["the speech provider reports an error (error: no credit)"]
+        assert [one["message"] for one in told(screen, "error")][:1] == said and len(told(screen, "error")) == 2
+        assert run.health[0] == said[0]
+        there.link.partial("words again")
+        await until(lambda: len(run.health) == 1)
+        there.link.hear(Translation("p:0", "en", "de", "Wieder."))
+        await until(lambda: run.health == ())
+        there.link.hear(ProviderComplaint("error: no credit", "quota"))
+        await asyncio.sleep(0)
+        assert len(told(screen, "error")) == 3
+        assert run.usage()[0].errors_count == 41
+
+
+async def test_words_that_could_not_be_read_are_told_to_the_end() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.link.hear(Unread("speech_end", False))
+        there.link.hear(Unread("transcript", True))
+        there.link.final("The next one.")
+        [run] = there.service.runs
+        await until(lambda: bool(run.health))
+        assert run.health == ("messages of the speech provider for anna could not be read (1): words may be missing",)
+        assert (run.counts.unread, run.usage()[0].errors_count) == (2, 2)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from support.fakes import Replica
 from support.transcribing import SLUG, replica, start, until
 
-from gateway.transcription.domain.captions import Utterance
 from gateway.transcription.usecases.sweep import UnreconciledSession
+from stt.transcript import Utterance
 
 
 def heard(*texts: str) -> list[Utterance]:

@@ -1,0 +1,35 @@
+"""How a command ends: its exit code, or an error of one line. Light: `gateway --help` loads it, too."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+DONE: Final = 0
+FAILED: Final = 1
+
+
+class ApiRefused(Exception):
+    """The gateway answered with a problem, or not at all. The text says what to do."""
+
+
+class StreamCut(Exception):
+    """The stream ended, but one may come back (close codes below 4500)."""
+
+
+def absent(url: str, error: Exception) -> ApiRefused:
+    """No answer at all."""
+    return ApiRefused(
+        f"no gateway answers at {url} ({error or type(error).__name__}); "
+        "is `gateway serve` running? --url or GATEWAY_URL says where"
+    )
+
+
+def problem(text: str, status: int) -> str:
+    """What an answer of 400 and more says (RFC 9457), in one line."""
+    try:
+        told = json.loads(text)
+        hint = f"; {told['hint']}" if told.get("hint") else ""
+        return f"{told['title']} (HTTP {status}): {told['detail']}{hint}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {status}: {text[:300]}"

@@ -1,0 +1,69 @@
+"""The commands that talk to a running gateway. Every function returns the process's exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from gateway.cli.errors import DONE
+from gateway.cli.plain import plain, plain_json
+from gateway.cli.request import call, quoted, text
+
+
+def _where(args: argparse.Namespace) -> tuple[str, str]:
+    """URL and token."""
+    url = args.url or os.environ.get("GATEWAY_URL") or "http://localhost:8080"
+    return url, args.token or os.environ.get("GATEWAY_API_TOKENS", "").split(",")[0].strip()
+
+
+async def start(args: argparse.Namespace) -> int:
+    """Prints the start's answer. With `--create` SLUG is the title of a new session. Raises: ApiRefused."""
+    slug = args.slug
+    if args.create:
+        slug = call(*_where(args), "POST", "/api/sessions", {"title": args.slug})["slug"]
+    body = {"sessionSlug": slug, "source": args.source, "languages": args.language}
+    _show(call(*_where(args), "POST", "/api/transcription/start", body))
+    return DONE
+
+
+async def stop(args: argparse.Namespace) -> int:
+    """Prints the stop's answer."""
+    body = {"sessionSlug": args.slug, "wait": not args.no_wait}
+    _show(call(*_where(args), "POST", "/api/transcription/stop", body))
+    return DONE
+
+
+async def status(args: argparse.Namespace) -> int:
+    """Prints one transcription, or all that are not stopped."""
+    one = "" if args.slug is None else f"/{quoted(args.slug)}"
+    _show(call(*_where(args), "GET", f"/api/transcription{one}"))
+    return DONE
+
+
+async def export(args: argparse.Namespace) -> int:
+    """Writes the transcript to standard output: into a file as it came, to a terminal without control characters."""
+    told = text(*_where(args), "GET", f"/api/sessions/{quoted(args.slug)}/transcript?format={args.format}")
+    sys.stdout.write("\n".join(map(plain, told.split("\n"))) if sys.stdout.isatty() else told)
+    return DONE
+
+
+async def tail(args: argparse.Namespace) -> int:
+    """Prints the stream until the transcription has stopped or the session has ended."""
+    from gateway.cli.client import connect  # both load libraries that no other command needs
+    from gateway.cli.screen import Screen
+
+    async with connect(*_where(args)) as client:
+        with Screen(sys.stdout, partials=args.partials) as screen:
+            async for message in client.follow(args.slug, args.since):
+                if args.json:
+                    print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
+                else:
+                    screen.show(message)
+    return DONE
+
+
+def _show(answer: Any) -> None:
+    print(plain_json(json.dumps(answer, indent=2, ensure_ascii=False)))

@@ -1,0 +1,197 @@
+"""One track of a run: source → chunks → provider. An error in its code ends at most its link, which is begun again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.audio import AudioChunk, AudioTrack, SourceTrouble
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.presence import Presence
+from gateway.transcription.usecases.said import Said
+from gateway.transcription.usecases.speech import ProviderSession, SpeechLink
+from gateway.transcription.usecases.track import LiveTrack, Tracks
+
+log = logging.getLogger(__name__)
+
+MAX_RESTARTS: Final = 5
+"""Links of a track that fail one after the other without a final; then the track is given up."""
+FIRST_PAUSE_S: Final = 0.5
+"""Before a failed link's successor runs; doubled each time. Meanwhile it holds the audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason."""
+
+    claimed: Claimed
+    speech: SpeechOptions
+    context: RunContext
+    tracks: Tracks
+    said: Said
+    presence: Presence
+    note: Callable[[str, ProviderSession], None]
+    began: Callable[[], None]
+    stop: Callable[[str], None]
+
+
+class Listening:
+    """A track from its first chunk to its last final. `run` is called once."""
+
+    def __init__(self, track: AudioTrack, parts: Parts) -> None:
+        loop = asyncio.get_running_loop()
+        speaker = track.speaker
+        self._parts = parts
+        self._extra = {"session": parts.claimed.slug, "identity": speaker.identity}
+        meter = parts.tracks.meters.of(speaker, parts.context.clock.now())
+        self._live = LiveTrack(track, self._open(track), meter, loop.create_future())
+        self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
+        self._is_over = False  # the track has ended
+        self._is_given_up = False
+        self._is_whole = True
+        self._restarts = 0  # since a final came
+        self._finals = 0  # of the participant, at the last restart
+
+    async def run(self) -> bool:
+        """Until the track has ended and its last finals are there. Raises nothing but CancelledError.
+
+        Returns: whether no final can be missing.
+        """
+        live, tracks = self._live, self._parts.tracks
+        tracks.live.append(live)
+        log.info("track began", extra=self._extra)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._join(), name=f"join {live.track.speaker.identity}")
+                tasks.create_task(self._hear(), name=f"hear {live.track.speaker.identity}")
+                await self._pump()
+        except Exception:
+            log.exception("the transcription of a track failed", extra=self._extra)
+            self._parts.said.trouble(live, _given_up(live))
+            self._is_whole = False
+        finally:
+            tracks.close(live)
+            self._parts.presence.ended(live.track.speaker.identity)
+            if not live.participant.done():
+                live.participant.set_result(None)  # the recorder, which writes for all sessions, waits for it
+        return self._is_whole and live.end is not None and live.end.complete
+
+    def _open(self, track: AudioTrack) -> SpeechLink:
+        parts, identity = self._parts, track.speaker.identity
+        return parts.context.transcriber.open(
+            parts.speech,
+            {"transcription": parts.claimed.lease.transcription_id, "identity": identity[:200]},
+            lambda speech: parts.said.hear(self._live, speech),
+            lambda session: parts.note(identity, session),
+        )
+
+    # --- audio in -----------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        parts, live = self._parts, self._live
+        try:
+            async for chunk in live.track.chunks():
+                parts.began()
+                await parts.context.recorder.room()
+                self._send(chunk)
+        except SourceTrouble as error:
+            parts.said.trouble(live, str(error))
+        except Exception:
+            log.exception("the audio of a track could not be read", extra=self._extra)
+            identity = live.track.speaker.identity
+            parts.said.trouble(live, f"the audio of {identity} could not be read (internal error): publish it again")
+            self._is_whole = False
+        self._is_over = True
+        try:
+            live.link.finish(parts.context.options.drain_s)
+        except Exception as error:
+            self._replace(error)
+
+    def _send(self, chunk: AudioChunk) -> None:
+        if self._is_given_up:
+            return
+        try:
+            self._live.link.send(chunk)
+        except Exception as error:
+            held_to = self._replace(error)
+            if chunk.offset >= held_to:
+                with suppress(Exception):  # the next chunk will tell
+                    self._live.link.send(chunk)
+
+    # --- words out ----------------------------------------------------------------------------------------
+
+    async def _hear(self) -> None:
+        live = self._live
+        while True:
+            running = asyncio.create_task(live.link.run(), name=f"link {live.track.speaker.identity}")
+            try:
+                await asyncio.wait((running, self._replaced), return_when=asyncio.FIRST_COMPLETED)
+                if not self._replaced.done():
+                    live.end = running.result()
+                    break
+            except Exception as error:
+                self._replace(error)
+            finally:
+                running.cancel()
+                await asyncio.wait((running,))
+                if not running.cancelled():
+                    running.exception()  # it is told already, or comes of the failure that is
+            if self._is_given_up:
+                break
+            self._replaced = asyncio.get_running_loop().create_future()
+            await asyncio.sleep(FIRST_PAUSE_S * 2 ** (self._restarts - 1))
+        if live.end is not None and live.end.refused is not None:
+            self._parts.said.trouble(live, live.end.refused)
+            self._parts.stop(live.end.refused)
+
+    def _replace(self, error: Exception) -> int:
+        """The link has failed: another one hears again what has no final. Returns: the sample up to which it has audio.
+
+        It runs as soon as `_hear` has seen the old one out.
+        """
+        live, said = self._live, self._parts.said
+        self._is_whole = False
+        if live.meter.finals > self._finals:
+            self._restarts, self._finals = 0, live.meter.finals
+        self._restarts += 1
+        if not self._replaced.done():
+            self._replaced.set_result(None)
+        log.error("the link of a track failed; it is begun again", exc_info=error, extra=self._extra)
+        if self._restarts > MAX_RESTARTS:
+            self._is_given_up = True
+            said.trouble(live, _given_up(live))
+            return 0
+        said.begun_again(live)
+        former = live.replace_link(self._open(live.track))
+        try:
+            held_to = live.link.succeed(former)
+        except Exception:
+            log.exception("the audio of a failed link could not be taken over", extra=self._extra)
+            held_to = 0
+        if self._is_over:
+            live.link.finish(self._parts.context.options.drain_s)
+        return held_to
+
+    async def _join(self) -> None:
+        """The speaker's row, made beside the pump so that a slow database holds up no audio."""
+        parts, live = self._parts, self._live
+        speaker = live.track.speaker
+        participant = None
+        try:
+            participant = await parts.presence.join(speaker)
+        except LookupError:
+            pass  # the session was deleted; the recorder drops its finals
+        except Exception:
+            log.exception("a speaker's row could not be made", extra=self._extra)
+        parts.tracks.participants[speaker.identity] = participant
+        live.participant.set_result(participant)
+
+
+def _given_up(live: LiveTrack) -> str:
+    return f"an internal error ended the transcription of {live.track.speaker.identity}: publish the audio again"

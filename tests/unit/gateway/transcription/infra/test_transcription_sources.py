@@ -1,0 +1,191 @@
+"""Publishes by RTMP as a source: where the key may stand, and who is told of those that were turned away."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from support.fakes import BEGIN, HandClock
+
+from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
+from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
+from gateway.transcription.infra.sources import UNDECODABLE_PACKETS, RtmpSource, Sources
+from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
+from gateway.transcription.usecases.feed import FeedStart
+from ingest.audio_packet import AudioFormat, AudioPacket
+from ingest.rtmp.publisher import Publisher
+
+KEY, OTHER = "k3y-of-144-random-bits", "another-of-144-bits-xx"
+ANNA = Speaker("anna", None)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def sources(clock: HandClock) -> Sources:
+    return Sources(ThreadPoolExecutor(1), clock, lambda: "rtmp://host:1935", lambda: "http://host")
+
+
+def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
+    kind = "rtmp" if key else "websocket"
+    numbering = Numbering("e", BEGIN, 0)
+    return sources.open(Claimed(Lease("t", 1), "s", slug, kind, {}, key, BEGIN, numbering), ANNA)
+
+
+def publisher(app: str = "live", key: str = KEY) -> Publisher:
+    made = Publisher(
+        app,
+        key,
+        "192.0.2.1:5",
+        buffer_bytes=1 << 20,
+        buffer_packets=1 << 20,
+        clock=lambda: 0.0,
+        full=lambda: None,
+        emptied=lambda: None,
+        closed=lambda reason: made.end(reason, None),
+    )
+    return made
+
+
+async def heard(source: AudioSource, made: Publisher, sources: Sources) -> None:
+    """The publish, to its end."""
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    try:
+        async for _ in track.chunks():
+            pass
+    except SourceTrouble:
+        pass
+    await publishing
+
+
+@pytest.mark.parametrize(
+    "app, name",
+    [
+        ("live", KEY),
+        (f"live/{KEY}", ""),
+        (f"live/{KEY}", KEY),
+        ("live/", KEY),
+        ("", f"live/{KEY}"),
+        ("live/_definst_", KEY),
+        (KEY, ""),
+        ("stream/anything", KEY),
+    ],
+)
+async def test_the_key_is_taken_wherever_it_stands_in_the_url(sources: Sources, app: str, name: str) -> None:
+    source = begun(sources, KEY)
+    begun(sources, OTHER, "other")
+    assert await sources.authorise(app, name, "", "peer")
+    made = publisher(app, name)
+    made.end("unpublished")
+    await heard(source, made, sources)
+    assert source.trouble() is None
+
+
+@pytest.mark.parametrize("app, name", [("live", ""), ("", ""), ("live", KEY[:-1]), ("live", KEY + "x"), (KEY, OTHER)])
+async def test_no_key_half_a_key_and_two_keys_are_refused(sources: Sources, app: str, name: str) -> None:
+    begun(sources, KEY)
+    begun(sources, OTHER, "other")
+    assert not await sources.authorise(app, name, "", "peer")
+
+
+async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(sources: Sources, clock: HandClock) -> None:
+    """Not who has one; and only for some minutes."""
+    waiting, live = begun(sources, KEY), begun(sources, OTHER, "other")
+    made = publisher(key=OTHER)
+    made.end("unpublished")
+    await heard(live, made, sources)
+    assert not await sources.authorise("live", "wrong", "", "peer")
+    assert "unknown" in (waiting.trouble() or "") and KEY not in (waiting.trouble() or "")
+    assert live.trouble() is None
+    clock.at += timedelta(seconds=KEPT_S)
+    assert waiting.trouble() is None
+
+
+async def test_a_publisher_that_was_thrown_out_is_told_of_after_it_has_gone(sources: Sources) -> None:
+    source = begun(sources, KEY)
+    made = publisher()
+    made.end("too many tiny chunks: in 900 bytes", "too many tiny chunks: in 900 bytes")
+    await heard(source, made, sources)
+    assert "too many tiny chunks" in (source.trouble() or "")
+
+
+@pytest.mark.parametrize("ending", ["unpublished", "connection lost", "taken over"])
+async def test_an_end_that_is_nobodys_fault_is_no_trouble(sources: Sources, ending: str) -> None:
+    source = begun(sources, KEY)
+    made = publisher()
+    made.end(ending)
+    await heard(source, made, sources)
+    assert source.trouble() is None
+
+
+async def test_audio_that_cannot_be_decoded_is_told_of_while_it_comes_and_behind_it(sources: Sources) -> None:
+    """AAC that never says its configuration."""
+    source = begun(sources, KEY)
+    made = publisher()
+    bare = AudioFormat("aac", b"", None, None, True)
+    for n in range(UNDECODABLE_PACKETS):
+        made.take(AudioPacket(n * 21, b"\x01\x02\x03", bare))
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    chunks = track.chunks()
+    reading = asyncio.ensure_future(anext(chunks))
+    async with asyncio.timeout(5):
+        while (trouble := source.trouble()) is None:
+            await asyncio.sleep(0.01)
+    assert "none of it can be decoded" in trouble and "AAC" in trouble
+    made.end("unpublished")
+    with pytest.raises(StopAsyncIteration):
+        await reading
+    await publishing
+    assert source.trouble() == trouble
+
+
+async def test_an_unsupported_codec_is_told_of_after_the_publish(sources: Sources) -> None:
+    source = begun(sources, KEY)
+    made = publisher()
+    made.take(AudioPacket(0, b"x", AudioFormat("speex", b"", None, None, False)))
+    await heard(source, made, sources)
+    assert "speex" in (source.trouble() or "")
+
+
+async def test_another_spelling_of_the_url_takes_over_too(sources: Sources) -> None:
+    """The server knows publishes by app and name; here they are one key's."""
+    source = begun(sources, KEY)
+    assert isinstance(source, RtmpSource)
+    first, second = publisher(), publisher(f"live/{KEY}", "")
+    publishing = [asyncio.create_task(sources.published(first))]
+    tracks = source.tracks()
+    reading = asyncio.ensure_future(anext((await anext(tracks)).chunks(), None))
+    publishing.append(asyncio.create_task(sources.published(second)))
+    assert await reading is None
+    assert first.ended_because == "taken over"
+    second.end("unpublished")
+    assert await anext((await anext(tracks)).chunks(), None) is None
+    await asyncio.gather(*publishing)
+
+
+async def test_a_sender_over_websocket_that_was_refused_is_told_of(sources: Sources, clock: HandClock) -> None:
+    source = begun(sources, None)
+    sources.turned_away("abc", "ben", "sampleRate must be 8000 to 48000 Hz")
+    sources.turned_away("nobody-listens", "ben", "x")
+    assert source.trouble() == "'ben' was refused: sampleRate must be 8000 to 48000 Hz"
+    with pytest.raises(ValueError, match="8000"):
+        sources.enter("abc", ANNA, FeedStart(96_000, 1), lambda why, taken_over: None)
+
+
+def test_what_was_noted_is_bounded_and_told_newest_first() -> None:
+    recent = RecentTrouble()
+    for n in range(10):
+        recent.note(f"{n}", n)
+    recent.note("8", 10)
+    assert recent.told(11) == "8; 9; 7"
+    assert MOST == 3
+    assert recent.told(9 + KEPT_S) == "8"
+    assert recent.told(10 + KEPT_S) is None
