@@ -35,8 +35,9 @@ VARIABLES: Final = (
              "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
     Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
              "to date at start. With `false`, run `gateway migrate`."),
-    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Makes the rate limits hold over all "
-             "replicas together; without it, or while it is away, each counts for itself.", is_secret=True),
+    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Brings partials to watchers on other "
+             "replicas, and makes the rate limits hold over all together; without it, or while it is away, they get "
+             "finals only, and each counts for itself.", is_secret=True),
     Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),

@@ -12,6 +12,7 @@ from gateway.transcription.usecases.journal import JournalTrouble
 from ingest.errors import IngestError
 from storage.postgres.errors import StorageError
 from storage.postgres.url import BadDatabaseUrl
+from storage.redis.url import BadRedisUrl
 from stt.errors import SttError
 
 
@@ -23,7 +24,7 @@ def start_failures() -> Iterator[None]:
     """
     try:
         yield
-    except (StorageError, SttError, IngestError, BadDatabaseUrl) as error:
+    except (StorageError, SttError, IngestError, BadDatabaseUrl, BadRedisUrl) as error:
         raise StartFailed(str(error)) from error
     except (FolderInUse, JournalTrouble) as error:
         raise StartFailed(str(error)) from error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.analysis.analyse import Analyses
     from gateway.app.listener import Listener
     from gateway.app.provider import Slots
+    from gateway.app.relay import Relay
     from gateway.app.sessions import RateLimits
     from gateway.app.wings import Wings
     from gateway.archive.finalise import Finaliser
@@ -46,6 +47,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
+    relay_gauges(metrics, wings.relay)
     rtmp_gauges(metrics, transcription.rtmp)
     voice_gauges(metrics, wings.speech.voice)
     audio_gauges(metrics, wings.live.audio)
@@ -114,6 +116,30 @@ def watcher_gauges(metrics: Metrics, hub: Hub, endpoint: LiveEndpoint) -> None:
     metrics.counter("partials_coalesced", "Partials skipped for slow watchers", plain(lambda: hub.counts.coalesced))
     metrics.counter("watchers_refused", "Streams refused, by reason", by("reason", endpoint.counts.refused.items))
     metrics.counter("watchers_closed", "Streams ended, by reason", by("reason", endpoint.counts.closed.items))
+
+
+def relay_gauges(metrics: Metrics, relay: Relay) -> None:
+    """Sessions over several replicas, and the wire between these."""
+    foreign, owned, bus = relay.foreign, relay.owned, relay.bus
+
+    def by_fate() -> Iterator[tuple[str, float]]:
+        if bus is not None:
+            counters = bus.counters
+            yield from (("published", counters.published), ("delivered", counters.delivered))
+            yield from (("dropped", counters.dropped), ("unconfirmed", counters.unconfirmed))
+            yield "overtaken", counters.overtaken
+
+    def reads() -> Iterator[tuple[str, float]]:
+        yield from (("standings", foreign.counts.looks), ("finals", foreign.counts.reads))
+
+    metrics.gauge("relay_up", "1 while Redis carries news of sessions", plain(lambda: bus is not None and bus.is_up))
+    metrics.gauge("relay_told", "Sessions told to other replicas now", plain(lambda: owned.told if owned else 0))
+    metrics.gauge("relay_followed", "Sessions shown here that run elsewhere", plain(lambda: foreign.followed))
+    metrics.gauge("relay_degraded", "Those of them that lack partials or finals", plain(lambda: foreign.degraded))
+    metrics.counter("relay_messages", "Messages between replicas, by fate", by("fate", by_fate))
+    metrics.counter("relay_losses", "Times that a message of a session never came", plain(lambda: foreign.losses))
+    metrics.counter("relay_reads", "Statements for sessions that run elsewhere, by what", by("what", reads))
+    metrics.counter("relay_finals_read", "Finals they have brought", plain(lambda: foreign.counts.finals_read))
 
 
 def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:

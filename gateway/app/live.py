@@ -13,6 +13,7 @@ from gateway.errors import SessionNotFound
 from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.foreign import Foreign
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
 from gateway.live.slots import Limits
@@ -38,7 +39,9 @@ class LiveWing:
 
 
 @asynccontextmanager
-async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub) -> AsyncIterator[LiveWing]:
+async def open_live(
+    replica: Replica, transcription: TranscriptionWing, hub: Hub, foreign: Foreign
+) -> AsyncIterator[LiveWing]:
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
     async with _open_key_ring(settings.jwks_url) as key_ring:
@@ -51,7 +54,7 @@ async def open_live(replica: Replica, transcription: TranscriptionWing, hub: Hub
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
         feeding = Feeding(transcription.records, transcription.sources)
-        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options)
+        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
         yield LiveWing(check_credential, watching, endpoint, audio)
 

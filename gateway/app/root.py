@@ -15,6 +15,7 @@ from gateway.app.files import listener_options
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
 from gateway.app.provider import open_provider, open_slots
+from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
 from gateway.app.running import stages
 from gateway.app.secrets import HeldSecrets
@@ -91,7 +92,8 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
     transcription = await enter(open_transcription(replica, speech, hub))
-    live = await enter(open_live(replica, transcription, hub))
+    relay = await enter(open_relay(replica, hub))
+    live = await enter(open_live(replica, transcription, hub, relay.foreign))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))
@@ -100,6 +102,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
         hub,
         speech,
         transcription,
+        relay,
         live,
         analyses,
         sessions,

@@ -31,6 +31,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     yield background(
         recorder=transcription.recorder.run(),
         sweep=wings.hub.sweep(),
+        relay=wings.relay.run(),
         beat=wings.live.endpoint.beat(),
         endings=wings.live.endpoint.end_finished(),
         garbage=collect_garbage(lambda: wings.hub.counts.connected),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gateway.app.listener import Listener
     from gateway.app.live import LiveWing
     from gateway.app.provider import ProviderWing
+    from gateway.app.relay import Relay
     from gateway.app.replica import Replica
     from gateway.app.sessions import RateLimits, SessionsWing
     from gateway.app.transcription import TranscriptionWing
@@ -24,6 +25,7 @@ class Wings:
     hub: Hub
     speech: ProviderWing
     transcription: TranscriptionWing
+    relay: Relay
     live: LiveWing
     analyses: Analyses
     sessions: SessionsWing

@@ -30,6 +30,8 @@ _NO_FINAL: Final = 1 << 62
 
 ReadPast = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
 """Reads finals after a number from the database: [(seq, data)], in order, at most the given count."""
+Forward = Callable[[str, str, bytes], None]
+"""Is told what watchers are: kind, utterance ("" where there is none), data."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Channel:
     recent: deque[tuple[int, Message]] = field(default_factory=deque)  # the newest finals, without a hole
     partials: dict[str, Message] = field(default_factory=dict)  # of utterances without a final, the newest
     retained: dict[str, Message] = field(default_factory=dict)  # by kind
+    forward: Forward | None = None  # while other replicas show this session, too
     _outdated: set[Watcher] = field(default_factory=set)
     _pending: list[Update] = field(default_factory=list)  # to be delivered in the next round
     _current: list[Update] = field(default_factory=list)  # in the round under way
@@ -65,6 +68,8 @@ class Channel:
             self.recent.popleft()
         self.partials.pop(utterance_id, None)
         self._publish(Update(message, utterance_id, seq))
+        if self.forward is not None:
+            self.forward("transcript.final", utterance_id, data)
 
     def partial(self, utterance_id: str, data: bytes) -> None:
         """Publish a partial; it replaces the former one, also where that has not been sent yet."""
@@ -73,6 +78,8 @@ class Channel:
         if len(self.partials) > MAX_PARTIALS:
             del self.partials[next(iter(self.partials))]
         self._publish(Update(message, utterance_id))
+        if self.forward is not None:
+            self.forward("transcript.partial", utterance_id, data)
 
     def say(self, kind: str, data: bytes) -> None:
         """Publish an event: every watcher that is live gets it, and later ones if its kind is RETAINED."""
@@ -80,6 +87,8 @@ class Channel:
         if kind in RETAINED:
             self.retained[kind] = message
         self._publish(Update(message))
+        if self.forward is not None:
+            self.forward(kind, "", data)
 
     def set_state(self, state: StreamState, reason: str | None) -> None:
         """Publish how the transcription stands; once it has stopped, partials and retained events are void."""
@@ -88,6 +97,8 @@ class Channel:
             self.partials.clear()
             self.retained.clear()
         self._publish(Update(self._state()))
+        if self.forward is not None:
+            self.forward("session.state", "", self._told())
 
     def begin(self, numbering: Numbering) -> None:
         """Say where the numbering stands. A watcher that came before the first run learns the epoch from messages."""
@@ -251,8 +262,10 @@ class Channel:
         return self._message("transcript.final", data, seq, has=seq)
 
     def _state(self) -> Message:
-        told = {"state": self.state} | ({"reason": self.reason} if self.reason else {})
-        return self._message("session.state", protocol.encode(told))
+        return self._message("session.state", self._told())
+
+    def _told(self) -> bytes:
+        return protocol.encode({"state": self.state} | ({"reason": self.reason} if self.reason else {}))
 
     def _gap(self, first: int, last: int) -> Message:
         return self._message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)

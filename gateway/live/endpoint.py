@@ -16,6 +16,7 @@ from gateway.errors import SessionNotFound
 from gateway.live import credentials, events, websocket
 from gateway.live.address import Network
 from gateway.live.door import Door, DoorPolicy, handshake
+from gateway.live.foreign import Foreign
 from gateway.live.hub import SWEEP_S, Hub
 from gateway.live.lines import (
     BY_WATCHER,
@@ -103,7 +104,9 @@ class LiveEndpoint:
         check: Callable[[str | None], Awaitable[credentials.Access]],
         own_origin: Callable[[], str],
         options: LiveOptions,
+        foreign: Foreign | None = None,
     ) -> None:
+        """`foreign`: keeps sessions up to date that run on other replicas; without it they are as they were found."""
         self.counts = LiveCounts()
         self.policy = DoorPolicy(
             watching, check, own_origin, options.allowed_origins, options.trusted_proxies, options.belongs
@@ -111,6 +114,7 @@ class LiveEndpoint:
         self._door = Door(self.policy, options.limits, self.counts.refused)
         self._hub = hub
         self._watching = watching
+        self._foreign = foreign
         self._options = options
         self._times = Times(options.heartbeat_s, options.ping_s)
         self._lines: set[Line] = set()
@@ -177,28 +181,40 @@ class LiveEndpoint:
         and each `ask_s` where none runs.
         """
         clock = asyncio.get_running_loop().time
-        due: dict[str, float] = {}
+        due: dict[tuple[str, bool], float] = {}  # anew when a run elsewhere has said its last word
         while True:
             await asyncio.sleep(_LOOK_S)
-            idle = self._hub.idle()
-            due = {slug: due.get(slug, 0.0) for slug in idle}
-            for slug in idle:
-                if clock() >= due[slug]:
+            idle = [(slug, self._has_all(slug)) for slug in self._hub.idle()]
+            due = {key: due.get(key, 0.0) for key in idle}
+            for key in idle:
+                if clock() >= due[key]:
+                    slug, _ = key
                     code = await self._over(slug)
                     is_done = code is None or self._hub.runs_here(slug) or self._hub.end(slug, code)
-                    due[slug] = clock() + (self._options.ask_s if is_done else 0)
+                    due[key] = clock() + (self._options.ask_s if is_done else 0)
 
     async def _over(self, slug: str) -> CloseCode | None:
         """With what the session's watchers are to be closed; None while it is not over, or nothing can be known."""
         try:
             watched = await self._watching.session(slug)
             if not watched.is_over:
-                await self._watching.refresh(watched, self._hub)  # another replica may have begun an epoch
+                await self._refresh(watched)  # another replica may have begun an epoch
         except SessionNotFound:
             return CloseCode.NO_SUCH_SESSION
         except RecordsUnavailable:
             return None
-        return CloseCode.SESSION_ENDED if watched.is_over else None
+        return CloseCode.SESSION_ENDED if watched.is_over and self._has_all(slug) else None
+
+    async def _refresh(self, watched: Watched, since: ResumePoint | None = None) -> None:
+        """The channel of a session that does not run here, as it stands. Raises: RecordsUnavailable."""
+        if self._foreign is not None:
+            await self._foreign.follow(watched.slug, watched.session_id, since)
+        else:
+            await self._watching.refresh(watched, self._hub)
+
+    def _has_all(self, slug: str) -> bool:
+        """Whether no more words come of a session that is over."""
+        return not self._hub.runs_here(slug) and (self._foreign is None or self._foreign.has_all(slug))
 
     async def close(self) -> None:
         """Admit no more, close every watcher with 4000, and wait for the close frames, at most CLOSE_S + 1 s."""
@@ -246,12 +262,12 @@ class LiveEndpoint:
     async def _catch_up(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
         watcher = connection.watcher
         try:
-            await self._watching.refresh(watched, self._hub)
+            await self._refresh(watched, since)
             await self._hub.channel(connection.slug).catch_up(watcher, since, self._watching.reader(watched))
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
-        if watched.is_over and not self._hub.runs_here(connection.slug):
+        if watched.is_over and self._has_all(connection.slug):
             while watcher.behind and not watcher.gone:
                 await asyncio.sleep(SWEEP_S)
             watcher.close(CloseCode.SESSION_ENDED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.live import protocol
 from gateway.live.audience import NO_DESCRIPTOR, Audience
@@ -15,9 +15,19 @@ from gateway.live.sending import SendAll, send_all
 from gateway.live.watcher import Bounds, Transport, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.captions import Caption
-from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.domain.transcription import Lease, Numbering
 
 SWEEP_S: Final = 0.05
+
+
+class Runs(Protocol):
+    """Who is told of the runs of this process."""
+
+    def began(self, session_slug: str, lease: Lease) -> None:
+        """Its channel knows where the numbering stands; nothing was said yet. Must not wait or raise."""
+
+    def ended(self, session_slug: str) -> None:
+        """The last thing was said: that it has stopped. Must not wait or raise."""
 
 
 class Hub:
@@ -30,6 +40,7 @@ class Hub:
         self._now = now
         self._channels: dict[str, Channel] = {}
         self._running: set[str] = set()  # slugs with a run here
+        self.runs: Runs | None = None
 
     # --- for the transcription that runs here -------------------------------------------------------------
 
@@ -42,12 +53,17 @@ class Hub:
             self._channels[session_slug] = found
         return found
 
-    def begin(self, session_slug: str, numbering: Numbering) -> None:
-        """A run of the session begins here. Watchers that lack finals published elsewhere are sent back for them."""
+    def begin(self, session_slug: str, numbering: Numbering, lease: Lease | None = None) -> None:
+        """A run of the session begins here. Watchers that lack finals published elsewhere are sent back for them.
+
+        Other replicas can be told of what is said under a `lease` alone.
+        """
         self._running.add(session_slug)
         channel = self.channel(session_slug)
         channel.begin(numbering)
         channel.send_back_outdated()
+        if self.runs is not None and lease is not None:
+            self.runs.began(session_slug, lease)
 
     def set_state(self, session_slug: str, state: str, reason: str | None) -> None:
         """Publish it; `stopped` ends the run here. Raises: ValueError for a word that no `StreamState` has."""
@@ -55,6 +71,8 @@ class Hub:
         channel.set_state(StreamState(state), reason)
         if channel.state is StreamState.STOPPED:
             self._running.discard(session_slug)
+            if self.runs is not None:
+                self.runs.ended(session_slug)
             self._drop_unused(session_slug)
 
     def encode(self, caption: Caption) -> bytes:

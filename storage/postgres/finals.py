@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -135,6 +135,11 @@ class Finals:
     async def since(self, session_id: str, seq: int = 0, limit: int = 500) -> list[EventRow]:
         """The finals after number `seq`, in order."""
         return [read(EventRow, r) for r in await self._db.rows("final_since", session_id, seq, limit)]
+
+    async def since_each(self, after: Mapping[str, int], limit: int = 50) -> Sequence[EventRow]:
+        """Of each session (by id) the finals after a number of its own, in order, at most `limit`; one statement."""
+        rows = await self._db.rows("final_since_each", list(after), list(after.values()), limit)
+        return [read(EventRow, record) for record in rows]
 
     async def pages(self, session_id: str, seq: int = 0, page: int = 500) -> AsyncIterator[list[EventRow]]:
         """All finals after `seq`, page by page; no connection is held between pages, so the reader may be slow."""

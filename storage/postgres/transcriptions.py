@@ -69,6 +69,20 @@ class TranscriptionRow:
     """The highest number stored; the next final is `last_seq + 1`."""
 
 
+@dataclass(frozen=True, slots=True)
+class StandingRow:
+    """A session's numbering, and its latest run."""
+
+    session_id: str
+    transcription_id: str
+    fence: int
+    owner: str
+    state: TranscriptionState
+    epoch: str
+    origin: datetime
+    last_seq: int
+
+
 class Transcriptions:
     """Runs and their leases. `fence` in a call must be the row's, else nothing is written."""
 
@@ -109,6 +123,11 @@ class Transcriptions:
     async def by_session(self, session_id: str) -> TranscriptionRow | None:
         """The session's latest run."""
         return _row_or_none(await self._db.row("transcription_by_session", session_id))
+
+    async def standings(self, session_ids: Sequence[str]) -> Sequence[StandingRow]:
+        """Of the sessions that have a numbering, in any order."""
+        rows = [dict(record) for record in await self._db.rows("stream_standings", session_ids)]
+        return [read(StandingRow, row | {"state": TranscriptionState(row["state"])}) for row in rows]
 
     async def list(self, *, active_only: bool = True, limit: int = 1000) -> Sequence[TranscriptionRow]:
         """Newest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Caption
-from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.domain.transcription import Lease, Numbering
 
 
 class LiveChannel(Protocol):
@@ -27,8 +27,8 @@ class Live(Protocol):
     def channel(self, session_slug: str) -> LiveChannel:
         """The session's channel; made when there is none."""
 
-    def begin(self, session_slug: str, numbering: Numbering) -> None:
-        """Say where the numbering stands: once for each run, before its first final."""
+    def begin(self, session_slug: str, numbering: Numbering, lease: Lease | None = None) -> None:
+        """Say where the numbering stands, and under which lease: once for each run, before its first final."""
 
     def set_state(self, session_slug: str, state: str, reason: str | None) -> None:
         """Show the state of a session's transcription, also to those who come later. `state`: in lower case."""

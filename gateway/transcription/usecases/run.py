@@ -154,7 +154,7 @@ class Run:
     async def run(self) -> None:
         """Transcribe until stopped, then drain, close the books and end. Raises nothing but CancelledError."""
         slug = self.claimed.slug
-        self._context.live.begin(slug, self.claimed.numbering)
+        self._context.live.begin(slug, self.claimed.numbering, self.claimed.lease)
         self._show_state()
         log.info("transcription started", extra={"session": slug, "transcription": self.claimed.lease.transcription_id})
         try:
