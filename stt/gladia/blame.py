@@ -22,6 +22,7 @@ _BEHIND: Final = SAMPLE_RATE  # a connection that has taken this much behind the
 _STEP: Final = SAMPLE_RATE // 10
 _SMALL: Final = 2 * _STEP
 _LONGEST: Final = 4 * SAMPLE_RATE  # a longer one is no piece of audio, it is the line
+_MOST_HURRIED: Final = 24
 _GUILTY: Final = 2  # connections that died of the stretch alone
 _SUSPICIOUS, _CERTAIN, _AT_ANY_SIZE = 2, 3, 6  # deaths in a row at the same place
 
@@ -40,6 +41,7 @@ class Blame:
         self._deaths = 0
         self._given_up: list[Span] = []
         self._deaths_alone = 0
+        self._hurried = 0
         self._longer_by = _STEP
         self._behind_since: float | None = None
         self._innocent_to = 0  # nothing before is suspected again: it was the line
@@ -114,7 +116,7 @@ class Blame:
         if now < self._behind_since + PACE_S and not is_over:
             return None
         self.trial = self.suspect = None
-        self._deaths = 0
+        self._deaths = self._hurried = 0
         self._given_up = [*self._given_up[-15:], trial]
         return trial
 
@@ -124,6 +126,11 @@ class Blame:
     def is_searching(self) -> bool:
         """Whether the next connection is opened for the sake of finding out."""
         return self.trial is not None or self.accused is not None or self._deaths >= _SUSPICIOUS
+
+    def may_hurry(self) -> bool:
+        """Whether to connect again at once for the sake of finding out: so often in a row, and then patiently."""
+        self._hurried += 1
+        return self.is_searching and self._hurried <= _MOST_HURRIED
 
     def past(self, position: int) -> int:
         """Where to go on from `position`, what is left out being left out."""

@@ -335,7 +335,7 @@ class Session:
         is_caught_up = end >= feed.timeline.end - 1
         if self.state is SessionState.STREAMING:
             feed.awaiting_since = None if is_caught_up else now
-        if is_caught_up:
+        if is_caught_up and not feed.held_back:
             self._patience.progress()
 
     def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
@@ -417,7 +417,7 @@ class Session:
             self._gone(now)
         else:
             self._move(Event.DROPPED, now)
-            self._patience.retry_later(now, at_once=self._blame.is_searching)
+            self._patience.retry_later(now, at_once=not self._is_explained and self._blame.may_hurry())
 
     # --- inside ---------------------------------------------------------------------------------------------
 
