@@ -42,6 +42,7 @@ class Link:
         self._all_complete = True
         # Where the last idle session ended, and from where on the audio before that has no final.
         self._idle_from = self._again_from = -1
+        self._tail_given_up = False  # the audio between the two is heard only if the track goes on without a gap
         self._reach = Reach()
         self._blame = Blame(is_on=options.leave_out_poison)
         self._metered = Metered()  # of the sessions that are over
@@ -57,7 +58,10 @@ class Link:
             return []
         lost = self._audio.append(offset, pcm)
         if self._owner is None:
-            self._begin(self._again_from if offset == self._idle_from else offset, now)
+            goes_on = offset == self._idle_from
+            self._all_complete &= goes_on or not self._tail_given_up
+            self._tail_given_up = False
+            self._begin(self._again_from if goes_on else offset, now)
         elif self._owner.is_idle:
             self._hand_over(self._owner, now)
         else:
@@ -81,10 +85,13 @@ class Link:
         return True
 
     def finish(self, now: float, flush_by: float) -> None:
-        """No more audio. Finals are awaited until `flush_by`."""
+        """No more audio. Finals are awaited until `flush_by`; the given-up end of an idle track is tried once more."""
         self._finish_by = flush_by
         for session in self.sessions:
             session.finish(self._audio.end, now, flush_by)
+        if self._tail_given_up and self._owner is None and self.failed is None:
+            self._tail_given_up = False
+            self._begin(max(self._again_from, self._audio.start), now)
 
     @property
     def done(self) -> bool:
@@ -94,7 +101,7 @@ class Link:
     @property
     def complete(self) -> bool:
         """Whether everything that was sent is known to have been heard, so that no final can be missing."""
-        return self._all_complete and self.failed is None and not self.counts.unread
+        return self._all_complete and not self._tail_given_up and self.failed is None and not self.counts.unread
 
     @property
     def state(self) -> LinkState:
@@ -240,14 +247,13 @@ class Link:
         """Begin a session that hears the track again from sample `at` on, unless that is pointless or too late."""
         if lost.feed.has_heard_all or lost.is_replaced:
             return
-        if self._finish_by is not None:  # a person waits for the last words: the deadline alone ends that
-            is_hopeless = now >= self._finish_by
-        else:
-            is_hopeless = lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES
-        if is_hopeless:
+        if self._finish_by is None:
+            self._tail_given_up = lost.is_idle and self._hearing.losses_in_a_row >= MAX_TAIL_RETRIES
+        elif now >= self._finish_by:  # a person waits for the last words: the deadline alone ends that
             self._all_complete = False
             return
-        self._begin(at, now)
+        if not self._tail_given_up:
+            self._begin(at, now)
 
     def _roll_over(self, session: Session, now: float) -> None:
         """Change the session before the provider's cap, if possible while no utterance is open."""

@@ -24,6 +24,7 @@ MOVED_S: Final = 0.32
 _STILL_S: Final = 0.1  # so near even a word on its own is the same
 _MEMORY: Final = 1 << 17
 """Settled words remembered: twice what is said in the longest session without a breath. 33 bytes each."""
+_MOST_ALIGNED: Final = 4096  # words times places; beyond, equal words take the first free place
 _MOST_LOOKED_AT: Final = 512  # of settled words for one word: more are not said within a breath
 
 
@@ -54,7 +55,7 @@ class Seam:
         all that was heard, so that a word on its own may have moved.
         """
         tokens = _tokens(utterance)
-        found = self._counterparts(tokens, telling)
+        found = self._counterparts(tokens, telling, in_order=whole)
         if not whole:
             self._drop_doubtful(tokens, found)
         taken = set(found)
@@ -90,22 +91,30 @@ class Seam:
             for kept in (self._starts, self._ends, self._keys, self._tellings, self._loose):
                 del kept[:-_MEMORY]
 
-    def _counterparts(self, tokens: list[_Token], telling: int) -> list[int]:
-        """For each word the settled one with the same letters near by, -1 for none. The first ones go first."""
-        found: list[int] = []
-        after: dict[int, int] = {}
-        for token in tokens:
-            first = bisect_left(self._starts, token.start - 2 * MOVED_S - self._longest)
-            last = bisect_right(self._starts, (token.end if token.loose else token.start) + 2 * MOVED_S)
-            first = max(first, after.get(token.key, 0))
-            for at in range(first, min(last, first + _MOST_LOOKED_AT)):
-                if self._keys[at] == token.key and self._tellings[at] != telling and self._is_near(at, token):
-                    after[token.key] = at + 1
-                    found.append(at)
-                    break
-            else:
-                found.append(-1)
+    def _counterparts(self, tokens: list[_Token], telling: int, *, in_order: bool) -> list[int]:
+        """For each word the settled one with the same letters near by, one for one; -1 for none.
+
+        `in_order`: every settled word is told again, so that the first ones go first, however they moved.
+        """
+        found = [-1] * len(tokens)
+        by_key: dict[int, list[int]] = {}
+        for n, token in enumerate(tokens):
+            by_key.setdefault(token.key, []).append(n)
+        for numbers in by_key.values():
+            near = [self._near(tokens[n], telling) for n in numbers]
+            for n, at in zip(numbers, (_first_free if in_order else _aligned)(near), strict=True):
+                found[n] = at
         return found
+
+    def _near(self, token: _Token, telling: int) -> dict[int, float]:
+        """The settled words that `token` may be told again, with how far they lie from it, seconds."""
+        first = bisect_left(self._starts, token.start - 2 * MOVED_S - self._longest)
+        last = bisect_right(self._starts, (token.end if token.loose else token.start) + 2 * MOVED_S)
+        return {
+            at: abs(self._starts[at] - token.start)
+            for at in range(first, min(last, first + _MOST_LOOKED_AT))
+            if self._keys[at] == token.key and self._tellings[at] != telling and self._is_near(at, token)
+        }
 
     def _is_near(self, at: int, token: _Token) -> bool:
         start, end = self._starts[at], self._ends[at]
@@ -202,3 +211,40 @@ def keeping(utterance: Utterance, words: list[Word]) -> Utterance | None:
     between = "" if "".join(word.text for word in utterance.words).strip() == utterance.text else " "
     text = between.join(word.text if not between else word.text.strip() for word in words).strip()
     return replace(utterance, text=text, words=tuple(words), start=words[0].start, end=max(word.end for word in words))
+
+
+def _aligned(near: list[dict[int, float]]) -> list[int]:
+    """A choice for each of equal words, in order: as many as can be, and of those ways the nearest; else -1."""
+    if len(near) == 1:
+        return [min(near[0], key=near[0].__getitem__, default=-1)]
+    places = sorted(set().union(*near))
+    if len(near) * len(places) > _MOST_ALIGNED:
+        return _first_free(near)
+    # best[i][j]: matches of the first i words with the first j places, and how far they lie; fewer and nearer is less.
+    best = [[(0, 0.0)] * (len(places) + 1)]
+    for row in near:
+        above, line = best[-1], [(0, 0.0)]
+        for j, at in enumerate(places):
+            options = [line[j], above[j + 1]]
+            if at in row:
+                matches, distance = above[j]
+                options.append((matches - 1, distance + row[at]))
+            line.append(min(options))
+        best.append(line)
+    found, j = [-1] * len(near), len(places)
+    for i in range(len(near), 0, -1):
+        while j and best[i][j] == best[i][j - 1]:
+            j -= 1
+        if j and best[i][j] != best[i - 1][j]:
+            j -= 1
+            found[i - 1] = places[j]
+    return found
+
+
+def _first_free(near: list[dict[int, float]]) -> list[int]:
+    found, after = [], -1
+    for row in near:
+        at = next((at for at in row if at > after), -1)
+        after = max(after, at)
+        found.append(at)
+    return found

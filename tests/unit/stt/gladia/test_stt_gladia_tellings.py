@@ -85,7 +85,7 @@ def told(words: list[Said], shift: float, shape: str, since: float = 0.0) -> wir
 
 
 @st.composite
-def talks(draw: st.DrawFn, shortest: float = 0.2) -> list[list[Said]]:
+def talks(draw: st.DrawFn, shortest: float = 0.2, pause: float = 0.3) -> list[list[Said]]:
     """Utterances of few different words, many of them said again at once; each takes at least its own time."""
     at, talk = 1.0, []
     for _ in range(draw(st.integers(1, 5))):
@@ -95,7 +95,7 @@ def talks(draw: st.DrawFn, shortest: float = 0.2) -> list[list[Said]]:
             words.append(Said(draw(st.sampled_from(["yes", "no", "one"])), at, at + length))
             at += length + draw(st.sampled_from([0.0, 0.05]))
         talk.append(words)
-        at += draw(st.floats(0.3, 1.0))
+        at += pause + draw(st.floats(0, 0.7))
     return talk
 
 
@@ -126,11 +126,11 @@ def test_a_result_repeats_what_finals_said_and_adds_what_they_did_not(
 
 
 @settings(max_examples=150, deadline=None)
-@given(talk=talks(0.3), final=SHAPES, again=SHAPES, shift=SHIFTS, data=st.data())
+@given(talk=talks(0.3, pause=0.8), final=SHAPES, again=SHAPES, shift=st.floats(-0.29, 0.29), data=st.data())
 def test_what_another_session_says_again_is_no_news(
     talk: list[list[Said]], final: str, again: str, shift: float, data: st.DataObject
 ) -> None:
-    """It begins within what has been said already."""
+    """It begins within what has been said already. The same word alone, nearer than it may move, could be either."""
     track = Track()
     end = data.draw(st.integers(1, len(talk)))
     for number, words in enumerate(talk[:end]):
