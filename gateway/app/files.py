@@ -61,13 +61,13 @@ def divide(settings: Settings, allowed: int) -> Files:
 
 
 def judge(settings: Settings, allowed: int) -> tuple[bool, str]:
-    """Whether all limits fit, and what to know or do."""
+    """Whether at least half of the connections that the limits allow can be had, and what to know or do."""
     files = divide(settings, allowed)
     wanted = settings.max_http_connections + (settings.max_rtmp_connections if settings.rtmp_port else 0)
     needed = wanted + settings.reserved_files
     if needed <= allowed:
         return True, f"{allowed:,} allowed, {needed:,} needed at most"
-    return False, (
+    return files.http + files.rtmp >= wanted / 2, (
         f"{allowed:,} are allowed, the limits ask for {needed:,}: {files.http:,} HTTP and {files.rtmp:,} RTMP "
         f"connections are taken instead; set `ulimit -n {needed}` (LimitNOFILE= of systemd, --ulimit nofile= of "
         "Docker), or lower GATEWAY_MAX_HTTP_CONNECTIONS and GATEWAY_MAX_RTMP_CONNECTIONS"

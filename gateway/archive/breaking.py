@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
+from unicodedata import category, east_asian_width
 
 from icu4py.breakers import CharacterBreaker, LineBreaker
 from wcwidth import wcswidth
@@ -31,8 +33,19 @@ class Part:
 
 
 def columns(text: str) -> int:
-    """As a terminal counts them: a Chinese letter or an emoji is two, a mark on a letter none."""
-    return max(wcswidth(_CONTROL.sub("", text)), 0)
+    """A Chinese letter or an emoji is two, a mark on a letter none.
+
+    Where the letters by themselves are wider they count: a player whose font lacks an emoji of several shows its parts.
+    """
+    shown = _CONTROL.sub("", text)
+    return len(shown) if shown.isascii() else max(wcswidth(shown), sum(map(_letter, shown)))
+
+
+@lru_cache(4096)
+def _letter(letter: str) -> int:
+    if category(letter) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if east_asian_width(letter) in "WF" else 1
 
 
 def parts(text: str, widest: int, spaced: bool = False) -> Iterator[Part]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
@@ -16,20 +15,20 @@ OLDEST_S: Final = 1.0
 _OVERHEAD: Final = 128  # bytes that a waiting message takes besides its text, about
 
 
-@dataclass(frozen=True, slots=True)
 class Message:
-    """`overtakes`: a later one of the same channel with the same key makes it superfluous."""
+    """`overtakes`: a later message of the same channel with the same key makes this one superfluous. `since`: when it
+    was put in, in seconds of the caller's clock.
+    """
 
-    channel: bytes
-    data: bytes
-    overtakes: str | None
-    since: float
-    """When it was put in, in seconds of the caller's clock."""
+    __slots__ = ("channel", "data", "overtakes", "since", "size")
 
-    @property
-    def size(self) -> int:
+    def __init__(self, channel: bytes, data: bytes, overtakes: str | None, since: float) -> None:
+        self.channel = channel
+        self.data = data
+        self.overtakes = overtakes
+        self.since = since
+        self.size = len(channel) + len(data) + _OVERHEAD
         """Bytes that count against the bound."""
-        return len(self.channel) + len(self.data) + _OVERHEAD
 
 
 class Outbox:
@@ -48,19 +47,15 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, message: Message) -> None:
-        """Its forerunner goes. Where room is short, the oldest partials go first, then the oldest of the rest."""
+        """Its forerunner goes. Where room is short, what is too old goes, then the oldest partials, then the oldest."""
         if message.overtakes is not None:
             forerunner = self._partials.get((message.channel, message.overtakes))
             if forerunner is not None:
                 self._remove(forerunner)
                 self._counters.overtaken += 1
-        self._drop_older_than(message.since - self._oldest_s)
-        if message.size > self._limit:
+        if self.size + message.size > self._limit and not self._make_room(message):
             self._counters.dropped += 1
             return
-        while self.size + message.size > self._limit:
-            self._remove(next(iter(self._partials.values() if self._partials else self._waiting)))
-            self._counters.dropped += 1
         number = next(self._numbers)
         self._waiting[number] = message
         self.size += message.size
@@ -71,6 +66,15 @@ class Outbox:
         """The oldest, of `most` bytes together; at least one, if any waits."""
         self._drop_older_than(now - self._oldest_s)
         return list(self._leaving(most))
+
+    def _make_room(self, message: Message) -> bool:
+        if message.size > self._limit:
+            return False
+        self._drop_older_than(message.since - self._oldest_s)
+        while self.size + message.size > self._limit:
+            self._remove(next(iter(self._partials.values() if self._partials else self._waiting)))
+            self._counters.dropped += 1
+        return True
 
     def _leaving(self, most: int) -> Iterator[Message]:
         while self._waiting:

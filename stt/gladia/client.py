@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 
 _OK: Final = 1000
 _PRIVATE: Final = 4000
-# Refused upgrades and close codes that tell why there is no text; others are those of a line that breaks.
-_TELLING: Final = frozenset({401, 402, 403, 429, 1008, 1011, 1013})
+# Refused upgrades and close codes that tell why there is no text; others are those of a line that breaks, or of a
+# session that has ended (403).
+_TELLING: Final = frozenset({402, 429, 1008, 1011, 1013})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ class GladiaLink:
 
     @property
     def sent_samples(self) -> int:
-        """Samples sent to the provider, those sent again included: what the bill is made of."""
+        """Samples that the provider has received, those that it heard again included: what the bill is made of."""
         return self._link.metered.sent
 
     @property

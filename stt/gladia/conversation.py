@@ -63,7 +63,7 @@ class Conversation:
             self._log_once(INTERNAL, error)
         if events:
             self._tell(events)
-        elif session.state is before:
+        elif session.state is before and not session.feed.held_back:
             return
         if self._socket is None:
             return

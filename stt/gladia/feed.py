@@ -6,47 +6,47 @@ on the track's clock unless a name says `session`; times are monotonic seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from stt.gladia import messages as wire
+from stt.gladia.blame import PACE_S, Blame
+from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing, Resume
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
 from stt.gladia.timeline import Timeline
 
 
-@dataclass(slots=True)
-class Metered:
-    """Samples as the provider sees them. `sent` includes `resent`."""
-
-    sent: int = 0
-    resent: int = 0
-    messages: int = 0
-
-    def add(self, other: Metered) -> None:
-        """Count what `other` has counted as well."""
-        self.sent += other.sent
-        self.resent += other.resent
-        self.messages += other.messages
-
-
 class Feed:
     """Chooses what goes out next, and knows how far it got.
 
-    `begin`: where this session starts to hear the track. `sent_to`: how far any session was sent it.
+    `begin`: where this session starts to hear the track. `reach`: how far any session of the track is proved to have.
+    `blame`: what connections of the track died of. `wary`: the session before was lost, so that this one's connection
+    has to show first that it lives.
     """
 
     # A backlog goes out in pieces of a second: far below the provider's frame limit of 1 MiB.
     MOST_PER_MESSAGE: Final = SAMPLE_RATE
+    LEAST_PER_MESSAGE: Final = SAMPLE_RATE // 10
+    FIRST_WINDOW: Final = SAMPLE_RATE
+    TRUSTED: Final = 16 * SAMPLE_RATE
 
-    def __init__(self, audio: Retained, begin: int, sent_to: int, options: LinkOptions, now: float) -> None:
+    def __init__(
+        self,
+        audio: Retained,
+        begin: int,
+        reach: Reach,
+        blame: Blame,
+        options: LinkOptions,
+        now: float,
+        *,
+        wary: bool = False,
+    ) -> None:
         self.begin = begin
         self.until: int | None = None
         """No audio from here on is for this session; None while the track goes on."""
         self.cursor = begin
         """The next sample to send."""
-        self.sent_to = sent_to
         self.acknowledged = 0
         """Session samples that the provider has acknowledged."""
         self.heard_to = begin
@@ -56,17 +56,24 @@ class Feed:
         """The most session samples that the provider can ever have counted."""
         self.resume = Resume()
         self.metered = Metered()
+        self.window: int | None = self.FIRST_WINDOW if wary else None
+        """Samples that may be on their way without an acknowledgement; None: the connection is trusted."""
         self.last_sent = now
         self.last_audio = now
         self.awaiting_since: float | None = None
         """Since when an answer to something sent is awaited, or when there was one last; None: none is."""
         self._audio = audio
         self._options = options
+        self._track_reach = reach
+        self._blame = blame
+        self._written_before = 0  # on former connections
+        self._written = 0  # samples written in this session, over all connections: the provider cannot have more
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
         self._overlap = int(options.overlap_s * SAMPLE_RATE)
         self._trailing = int(options.trailing_silence_s * SAMPLE_RATE)
         self._silent_at = -1  # where silence was heard last that takes no time on the track
         self._silence_sent = 0
+        self._silences: list[tuple[int, int]] = []  # those of them that are not proved to be heard, session samples
 
     # --- how far it got -------------------------------------------------------------------------------------
 
@@ -122,28 +129,136 @@ class Feed:
             return True
         return any(one.covers(session, position) for one in self.resume.superseded)
 
+    # --- what the provider has ------------------------------------------------------------------------------
+
+    def acknowledge(self, end: int) -> None:
+        """The provider has acknowledged the session up to this sample."""
+        if self.window is not None:
+            self.window += end - self.acknowledged  # so it doubles from one answer to the next
+            if self.window >= self.TRUSTED:
+                self.window = None
+        self.acknowledged = end
+        self.prove(end)
+
+    def prove(self, end: int) -> None:
+        """The provider has received the session up to this sample, by whatever evidence: it can charge that much."""
+        metered = self.metered
+        end = min(end, self._written)
+        if end > metered.sent:
+            at = metered.sent
+            if self._silences:
+                at = self._prove_silences(at, end)
+            metered.resent += self._track_reach.extend(self.timeline.stretches(at, end))
+            metered.sent = end
+
+    def _prove_silences(self, at: int, end: int) -> int:
+        """Silence that takes no time on the track is not the track again. Returns: from where on there is none."""
+        for begin, stop in self._silences:
+            if begin < end and stop > at:
+                self.metered.resent += self._track_reach.extend(self.timeline.stretches(at, max(begin, at)))
+                at = min(stop, end)
+        self._silences = [one for one in self._silences if one[1] > end]
+        return at
+
     # --- what goes out --------------------------------------------------------------------------------------
 
     def connected(self, now: float) -> None:
         """A connection is open: nothing was sent on it yet."""
         self.last_sent = self.last_audio = now
         self.awaiting_since = None
+        self._written_before = self._written
+        self._blame.connected()
+        if self._blame.accused is not None and not self.timeline.started:
+            self.cursor = self._blame.accused.start
+
+    def died(self, now: float) -> None:
+        """The connection ended, and nothing that was said explains it."""
+        is_placed = self.resume.placing is Placing.PLACED
+        self._blame.died(now, self.acknowledged - self.resume.base if is_placed else 0)
 
     def resumed(self) -> None:
         """The connection was open before: begin again with what has no final."""
         self.resume.begin(self.timeline.end)
-        self.cursor = max(self.needs_from, self._audio.start)
+        accused = self._blame.accused
+        self.cursor = max(self.needs_from if accused is None else accused.start, self._audio.start)
+        self.window = self.FIRST_WINDOW
         self._silent_at = -1
+
+    @property
+    def held_back(self) -> bool:
+        """Whether audio waits until acknowledgements show that the connection lives."""
+        if self._blame.accused is not None:
+            return True
+        if self.window is None and not self._is_alone:
+            return False
+        if self._silence_owed > 0:
+            return True
+        found = self._audio.read(self._blame.past(self.cursor), 1)
+        return found is not None and (self.until is None or found[0] < self.until)
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._blame.is_used and self._blame.is_alone(self.cursor)
+
+    @property
+    def held_until(self) -> float:
+        """When audio that is held back goes out, should nothing come from the provider."""
+        is_paced = self._is_alone or self._is_searching
+        is_survived = is_paced and self.acknowledged >= self.timeline.end - 1
+        return self.last_sent + (PACE_S if is_survived else self._options.probe_s)
+
+    @property
+    def _is_searching(self) -> bool:
+        return self._blame.is_used and self._blame.is_searching
+
+    def acquits(self, now: float) -> bool:
+        """Whether audio that was accused of ending connections was sent alone, and this one lives. Then it is cut."""
+        accused = self._blame.accused
+        if accused is None or self._written == self._written_before or now < self.held_until:
+            return False
+        self._blame.acquit(accused)
+        return True
+
+    def stop_waits(self, now: float) -> bool:
+        """Whether it is still to be seen if the connection dies of the audio that was sent last."""
+        return self.until is not None and self._is_searching and now < self.held_until
+
+    def room(self, now: float) -> int:
+        """Samples that may go out now: after a cut little at first, and more with each acknowledgement.
+
+        A provider that acknowledges nothing gets as much more each time when that has been awaited for `probe_s`.
+        """
+        if self._is_alone and now < self.held_until:
+            return 0
+        if self.window is None:
+            return self.MOST_PER_MESSAGE
+        free = self.window - (self.timeline.end - self.acknowledged)
+        if free < self.LEAST_PER_MESSAGE and now >= self.last_sent + self._options.probe_s:
+            self.window *= 2
+            free = self.window - (self.timeline.end - self.acknowledged)
+            if free < self.LEAST_PER_MESSAGE:
+                self.window = None
+                return self.MOST_PER_MESSAGE
+        return min(free, self.MOST_PER_MESSAGE) if free >= self.LEAST_PER_MESSAGE else 0
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
+        if most <= 0:
+            return None
         if (owed := self._silence_owed) > 0:
             samples = min(owed, most)
             self._silence_sent += samples
+            self._silences.append((self.timeline.end, self.timeline.end + samples))
             return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
         if self.cursor >= self._audio.end:
             return None
-        found = self._audio.read(self.cursor, most)
+        position = self.cursor
+        if self._blame.is_used:
+            position = self._blame.past(position)
+            most = self._blame.most(position, most)
+            if most <= 0:
+                return None
+        found = self._audio.read(position, most)
         if found is None or (self.until is not None and found[0] >= self.until):
             return None
         offset, pcm = found
@@ -156,10 +271,10 @@ class Feed:
             return self._sent(before, bytes(samples * SAMPLE_BYTES), now)
         self.cursor = offset + len(pcm) // SAMPLE_BYTES
         self._reach = max(self._reach, self.cursor)
-        self.metered.resent += max(0, min(self.cursor, self.sent_to) - offset)
-        self.sent_to = max(self.sent_to, self.cursor)
         self.last_audio = now
-        return self._sent(offset, pcm, now)
+        self._sent(offset, pcm, now)
+        self._blame.sent(now, offset, self.cursor, self._written - self._written_before)
+        return pcm
 
     @property
     def _silence_owed(self) -> int:
@@ -173,7 +288,8 @@ class Feed:
 
     def probe(self, now: float) -> bytes | None:
         """The next audio in a piece whose size no probe has; None while there is none."""
-        found = self._audio.read(self.cursor, self.MOST_PER_MESSAGE)
+        position = self._blame.past(self.cursor)
+        found = self._audio.read(position, self._blame.most(position, self.MOST_PER_MESSAGE))
         available = len(found[1]) // SAMPLE_BYTES if found is not None else 0
         return self.audio(self.resume.probe_size(available), now)
 
@@ -191,8 +307,8 @@ class Feed:
         if self.resume.placing is not Placing.PLACED:
             self.resume.probes.append((offset, samples))
         self.timeline.sent(offset, samples)
+        self._written += samples
         self.furthest = max(self.furthest, self.timeline.end)
-        self.metered.sent += samples
         self.metered.messages += 1
         self.last_sent = now
         if self.awaiting_since is None:

@@ -27,7 +27,7 @@ from stt.gladia.events import (
 from stt.gladia.names import Names
 from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
-from stt.gladia.seam import Seam, keeping
+from stt.gladia.seam import MOVED_S, Seam, keeping
 from stt.gladia.session import Session
 from stt.transcript import Utterance, Word
 
@@ -37,6 +37,7 @@ MAX_TEXTS: Final = 4096
 """Texts of a session's finals that are remembered."""
 MAX_HELD: Final = 1000
 """Messages held while the provider's counter is unknown; above it the oldest go, the result has them too."""
+_RESULT: Final = "result_"
 
 
 @dataclass(slots=True)
@@ -66,17 +67,27 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
 class _Transcript:
     """What one session has said so far. `resumes`: those whose older utterances have been retracted.
 
+    `telling`: what its present connection says (see `seam`); `told_to`: the end of the last final of it, seconds.
     `heard_to`: end of the last final, in seconds of the session. `texts`: of its finals that were not told again yet,
     by hash. `unread`: finals that could not be read.
     """
 
     names: Names
+    telling: int
+    told_to: float = 0.0
     heard_to: float = 0.0
     texts: Counter[int] = field(default_factory=Counter)
     unread: int = 0
     open: dict[str, _Open] = field(default_factory=dict)
     held: deque[wire.Transcribed | AddOn] = field(default_factory=lambda: deque(maxlen=MAX_HELD))
     resumes: int = 0
+
+    def told(self, text: int, end: float) -> None:
+        """A final with this text came over the socket, which ends at this second of the track."""
+        self.told_to = max(self.told_to, end)
+        self.texts[text] += 1
+        if len(self.texts) > MAX_TEXTS:
+            del self.texts[next(iter(self.texts))]
 
 
 class Hearing:
@@ -92,6 +103,7 @@ class Hearing:
         self._audio = audio
         self._sessions = sessions
         self._seam = Seam()
+        self._tellings = 0
         self._settled_to = 0.0  # seconds: the end of the last final
         self._seam_to = 0.0  # words that begin before may have been settled already
         self._transcripts: dict[Session, _Transcript] = {}
@@ -157,6 +169,7 @@ class Hearing:
         if resume.placed == transcript.resumes:
             return []
         transcript.resumes = resume.placed
+        transcript.telling, transcript.told_to = self._next_telling(), 0.0
         self.begin()
         session.awaits_final = False
         again_from = resume.superseded[-1].resent_from
@@ -185,8 +198,12 @@ class Hearing:
     def _transcript(self, session: Session) -> _Transcript:
         transcript = self._transcripts.get(session)
         if transcript is None:
-            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""))
+            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""), self._next_telling())
         return transcript
+
+    def _next_telling(self) -> int:
+        self._tellings += 1
+        return self._tellings
 
     def _transcribed(
         self,
@@ -195,28 +212,28 @@ class Hearing:
         message: wire.Transcribed,
         *,
         before: int | None = None,
-        late: bool = False,
+        late: int = 0,
     ) -> list[LinkEvent]:
-        """`before`: only words that begin before this sample. `late`: its words may have been settled already."""
-        spoken, sent, is_guess = message.utterance, session.feed.furthest / SAMPLE_RATE, False
+        """`before`: only words that begin before this sample. `late`: the telling that it is of, if not the present."""
+        feed = session.feed
+        spoken, sent, is_guess = message.utterance, feed.furthest / SAMPLE_RATE, False
         if not belief.is_credible(spoken, sent):
             spoken, is_guess = belief.corrected(spoken, transcript.heard_to, sent)
+        if not is_guess:
+            feed.prove(min(_samples(spoken.end), feed.timeline.end))
         has_final = transcript.names.is_settled(message.id)
         is_known = message.is_final and self._is_known(
-            transcript, spoken.visible_text, is_guess=is_guess, late=late, again=has_final
+            transcript, spoken.visible_text, is_guess=is_guess, late=late > 0, again=has_final
         )
         if is_known and has_final:
             return []
-        name = transcript.names.of(message.id, spoken.start, session.feed.resume.placed)
+        name = transcript.names.of(message.id, spoken.start, feed.resume.placed, spoken.text)
         if name is None:
             return []
         utterance = None if is_known else _on_track(session, spoken, name, before, is_final=message.is_final)
         heard_to = utterance.end if utterance is not None else 0.0
-        if utterance is not None and (late or utterance.start < self._seam_to):
-            words = len(utterance.words)
-            utterance = self._seam.fresh(utterance)
-            if message.is_final and not late:
-                self.counts.repeated_words += words - (len(utterance.words) if utterance is not None else 0)
+        if utterance is not None:
+            utterance = self._fresh(transcript, utterance, late, is_result=message.id.startswith(_RESULT))
         if not message.is_final:
             if utterance is None:
                 return []
@@ -224,29 +241,52 @@ class Hearing:
             transcript.open[name] = _Open(utterance.start, utterance.end)
             session.awaits_final = True
             return [Heard(utterance)]
-        transcript.names.settle(message.id, spoken.end)
+        transcript.names.settle(message.id, spoken.start, spoken.end, spoken.text)
         was_open = transcript.open.pop(name, None)
         session.awaits_final = bool(transcript.open)
         self.losses_in_a_row = 0
+        if before is None and heard_to and not is_guess:
+            session.heard(_samples(max(spoken.start, spoken.end)), _samples(heard_to))
         if utterance is not None:
-            text = hash(spoken.visible_text)
-            if is_guess:
-                self._guessed[text] += 1
-            else:
-                if before is None:
-                    session.heard(_samples(spoken.end), _samples(heard_to))
-                self._seam.settle(utterance)
-                self._settled_to = max(self._settled_to, utterance.end)
-                transcript.heard_to = max(transcript.heard_to, spoken.end)
+            self._settle(transcript, utterance, spoken, telling=late or transcript.telling, is_guess=is_guess)
             if not late:
-                transcript.texts[text] += 1
-                if len(transcript.texts) > MAX_TEXTS:
-                    del transcript.texts[next(iter(transcript.texts))]
+                transcript.told(hash(spoken.visible_text), utterance.end)
         self.forget()
         if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
         return [Heard(utterance)]
+
+    def _settle(
+        self,
+        transcript: _Transcript,
+        utterance: Utterance,
+        spoken: wire.SpokenUtterance,
+        *,
+        telling: int,
+        is_guess: bool,
+    ) -> None:
+        """The final is told, and its words are known from now on; by its text alone where its place is a guess."""
+        if is_guess:
+            self._guessed[hash(spoken.visible_text)] += 1
+            return
+        self._seam.settle(utterance, telling)
+        self._settled_to = max(self._settled_to, utterance.end)
+        transcript.heard_to = max(transcript.heard_to, spoken.end)
+
+    def _fresh(self, transcript: _Transcript, utterance: Utterance, late: int, *, is_result: bool) -> Utterance | None:
+        """What of it was not told before; most are behind all seams, and are not looked at."""
+        is_final = utterance.is_final
+        if late or utterance.start < self._seam_to + MOVED_S:
+            words = len(utterance.words)
+            telling = late or transcript.telling
+            fresh = self._seam.fresh(utterance, telling, counts=is_final, whole=is_result)
+            if is_final and not late:
+                self.counts.repeated_words += words - (len(fresh.words) if fresh is not None else 0)
+            return fresh
+        # Back in time within one telling: all of it once more under another id, or something else.
+        is_back = utterance.start < transcript.told_to and " " in utterance.text
+        return None if is_back and self._seam.fresh(utterance, 0, counts=False) is None else utterance
 
     def _is_known(self, transcript: _Transcript, text: str, *, is_guess: bool, late: bool, again: bool) -> bool:
         """Whether a final is told again whose place, now or before, is a guess: then its text has to tell.
@@ -269,11 +309,14 @@ class Hearing:
         finals = [message for message in transcript.held if isinstance(message, wire.Transcribed)]
         add_ons = [message for message in transcript.held if not isinstance(message, wire.Transcribed)]
         transcript.held.clear()
-        finals += [wire.Transcribed(f"result_{index:08d}", True, spoken) for index, spoken in enumerate(result)]
+        finals += [wire.Transcribed(f"{_RESULT}{index:08d}", True, spoken) for index, spoken in enumerate(result)]
         finals.sort(key=lambda final: final.utterance.start)
         events: list[LinkEvent] = []
+        whole = self._next_telling()
         for final in finals:
-            events += self._transcribed(session, transcript, final, before=before, late=True)
+            # Each that was held back may be of another connection.
+            telling = whole if final.id.startswith(_RESULT) else self._next_telling()
+            events += self._transcribed(session, transcript, final, before=before, late=telling)
         for add_on in add_ons:
             events += _add_on(session, transcript, add_on)
         return events

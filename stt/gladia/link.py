@@ -11,12 +11,14 @@ from typing import Final
 
 from stt.errors import ProviderRefused
 from stt.gladia import messages as wire
+from stt.gladia.blame import Blame
 from stt.gladia.complaints import kind_of
 from stt.gladia.events import Complained, LinkEvent, Unusable
-from stt.gladia.feed import Metered
 from stt.gladia.hearing import Hearing, LinkCounts
+from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
+from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
@@ -40,7 +42,8 @@ class Link:
         self._all_complete = True
         # Where the last idle session ended, and from where on the audio before that has no final.
         self._idle_from = self._again_from = -1
-        self._sent_to = 0
+        self._reach = Reach()
+        self._blame = Blame(is_on=options.leave_out_poison)
         self._metered = Metered()  # of the sessions that are over
 
     # --- the track's side ---------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ class Link:
 
     @property
     def metered(self) -> Metered:
-        """Samples and messages sent by all sessions together: what the bill is made of."""
+        """Samples that the provider can charge, and messages written, of all sessions together."""
         total = Metered(self._metered.sent, self._metered.resent, self._metered.messages)
         for session in self.sessions:
             total.add(session.feed.metered)
@@ -142,7 +145,8 @@ class Link:
         """A message came over the socket of `session`, or one that cannot be used."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
             session.acknowledged(message.begin, message.end, now)
-            return self._hearing.settle_resume(session)
+            events = self._hearing.settle_resume(session)
+            return events if self._blame.trial is None else events + self._left_out(session, now)
         match message:
             case wire.AudioRefused(reason, code):
                 return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
@@ -182,14 +186,13 @@ class Link:
         """The shell has nothing left to do for `session`: it is CLOSED or LOST."""
         feed = session.feed
         self.sessions.remove(session)
-        self._sent_to = max(self._sent_to, feed.sent_to)
         self._metered.add(feed.metered)
         is_heard = session.provider_end is ProviderEnd.COMPLETE or feed.has_heard_all
         is_over = self._finish_by is not None and now >= self._finish_by
         # An idle track has time to send again what the provider did not confirm.
         is_lost = session.state is SessionState.LOST or (session.is_idle and not is_heard and not is_over)
         again_from = max(feed.needs_from, self._audio.start) if is_lost else None
-        events = self._hearing.over(session, again_from)
+        events = self._hearing.over(session, again_from) + self._left_out(session, now)
         if session.refused is not None:
             self.failed = session.refused
             self._owner = None
@@ -215,8 +218,16 @@ class Link:
     def _begin(self, at: int, now: float) -> Session:
         losses = self._hearing.losses_in_a_row
         delay = self._options.backoff.delay(losses, self._random()) if losses else 0
-        sent_to = max((other.feed.sent_to for other in self.sessions), default=self._sent_to)
-        session = Session(self._audio, at, self._options, now + delay, self._random, sent_to=sent_to)
+        session = Session(
+            self._audio,
+            at,
+            self._options,
+            now + delay,
+            self._random,
+            reach=self._reach,
+            blame=self._blame,
+            wary=losses > 0,
+        )
         if self._finish_by is not None:
             session.finish(self._audio.end, now, self._finish_by)
         self.sessions.append(session)
@@ -257,6 +268,17 @@ class Link:
         # A track that goes on without a gap did not fall silent: its source was held up, perhaps within a word.
         self._idle_from, self._again_from = session.feed.stops_at, session.feed.needs_from
         self._audio.forget(session.feed.needs_from)
+
+    def _left_out(self, session: Session, now: float) -> list[LinkEvent]:
+        """A stretch is left out on trial because connections died of it: is that proved to be right?"""
+        if session.feed.resume.placing is not Placing.PLACED:
+            return []
+        is_over = session.provider_end is ProviderEnd.COMPLETE
+        given_up = self._blame.proved(session.feed.confirmed, now, is_over=is_over)
+        if given_up is None:
+            return []
+        self._all_complete = False
+        return self._hearing.give_up(given_up)
 
     # --- what goes wrong ----------------------------------------------------------------------------------
 

@@ -38,4 +38,6 @@ class LinkOptions:
     """Silence sent when the track is left out within an utterance: at least the provider's endpointing and 0.3 s."""
     idle_s: float = 60.0
     """After this long without audio the session is ended and its place given back; the next audio opens another."""
+    leave_out_poison: bool = True
+    """Audio of which connections die again and again is left out; else it is sent for ever."""
     backoff: Backoff = field(default_factory=Backoff)

@@ -66,9 +66,9 @@ class Patience:
         self._attempts = 0
         self.stalls = 0
 
-    def retry_later(self, now: float, at_least: float = 0.0) -> None:
-        """Put the next request off, by `at_least` seconds and longer after each failure."""
-        self._attempts += 1
+    def retry_later(self, now: float, at_least: float = 0.0, *, at_once: bool = False) -> None:
+        """Put the next request off, by `at_least` seconds and longer after each failure; not longer for `at_once`."""
+        self._attempts = 1 if at_once else self._attempts + 1
         self.not_before = now + max(at_least, self._options.backoff.delay(self._attempts, self._random()))
 
     def fetch(self, now: float) -> None:

@@ -1,54 +1,195 @@
-"""Every stretch of a track is heard once, however often it was sent.
+"""Every word of a track is told once, however often its audio was sent and however differently it is told again. Pure.
 
-After a cut the audio without a final is sent again, and at the end the provider repeats everything it heard. Words that
-come back are recognised by their place on the track's clock: a word whose middle lies inside a word already settled is
-that word again.
+After a cut the audio without a final is sent again, and at the end the provider repeats everything it heard. What one
+connection or one result says is a *telling*: it tells each word once. So a word with the same letters at about the same
+place is, between two tellings, the same word, one for one; what was said twice and is told twice stays twice. A word
+that was heard differently is recognised by its place: its middle lies in a settled word that has no other counterpart.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from itertools import compress
+from typing import Final
+from unicodedata import normalize
 
+import msgspec
 from msgspec.structs import replace
 
 from stt.transcript import Utterance, Word
 
-_MEMORY = 1 << 17
-"""Settled words remembered: twice what is said in the longest session without a breath. 16 bytes each."""
+MOVED_S: Final = 0.32
+"""Two tellings may place the same word this far apart."""
+_STILL_S: Final = 0.1  # so near even a word on its own is the same
+_MEMORY: Final = 1 << 17
+"""Settled words remembered: twice what is said in the longest session without a breath. 33 bytes each."""
+_MOST_LOOKED_AT: Final = 512  # of settled words for one word: more are not said within a breath
+
+
+class _Token(msgspec.Struct, frozen=True, gc=False):
+    """A word as it is compared. `loose`: it lies somewhere between `start` and `end`, seconds of the track."""
+
+    start: float
+    end: float
+    key: int
+    loose: bool = False
 
 
 class Seam:
-    """Remembers where words were settled."""
+    """Remembers which words were settled, and where. Tellings are numbered by the caller, from 1."""
 
     def __init__(self) -> None:
         self._starts = array("d")  # ascending
         self._ends = array("d")
+        self._keys = array("q")
+        self._tellings = array("q")  # the newest telling of each
+        self._loose = array("b")
+        self._longest = 0.0  # stretch of a loose word
 
-    def fresh(self, utterance: Utterance) -> Utterance | None:
-        """`utterance` without the words settled before; None when nothing is left."""
-        if not utterance.words:
-            return None if self._was_heard(utterance.start, utterance.end) else utterance
-        fresh: list[Word] = []
-        for word in utterance.words:
-            middle = (word.start + word.end) / 2
-            # A provider that already had what was sent again hears it twice, within one utterance too.
-            if not self._was_heard(word.start, word.end) and not any(one.start <= middle < one.end for one in fresh):
-                fresh.append(word)
-        return keeping(utterance, fresh)
+    def fresh(self, utterance: Utterance, telling: int, *, counts: bool = True, whole: bool = True) -> Utterance | None:
+        """`utterance` without the words that other tellings have settled; None when nothing is left.
 
-    def settle(self, utterance: Utterance) -> None:
-        """The words of this final are settled; one without words settles its whole stretch."""
-        for start, end in [(word.start, word.end) for word in utterance.words] or [(utterance.start, utterance.end)]:
-            index = bisect_right(self._starts, start)
-            self._starts.insert(index, start)
-            self._ends.insert(index, end)
-        del self._starts[:-_MEMORY], self._ends[:-_MEMORY]
+        `counts`: the words found again are told by `telling` now (not so for a partial). `whole`: the telling repeats
+        all that was heard, so that a word on its own may have moved.
+        """
+        tokens = _tokens(utterance)
+        found = self._counterparts(tokens, telling)
+        if not whole:
+            self._drop_doubtful(tokens, found)
+        taken = set(found)
+        is_fresh = [
+            at < 0 and not self._lies_in_another(token, telling, taken)
+            for token, at in zip(tokens, found, strict=True)
+        ]  # fmt: skip
+        _once(tokens, is_fresh)
+        if counts:
+            for at in taken:
+                if at >= 0:
+                    self._tellings[at] = telling
+        if all(is_fresh):
+            return utterance
+        if utterance.words:
+            return keeping(utterance, list(compress(utterance.words, is_fresh)))
+        pieces, between = _pieces(utterance.text)
+        text = between.join(compress(pieces, is_fresh))
+        return replace(utterance, text=text) if text else None
 
-    def _was_heard(self, start: float, end: float) -> bool:
-        middle = (start + end) / 2
-        index = bisect_right(self._starts, middle)
-        return any(middle < stop for stop in self._ends[max(index - 4, 0) : index])
+    def settle(self, utterance: Utterance, telling: int) -> None:
+        """The words of this final are settled; those of one without words lie somewhere in its stretch."""
+        for token in _tokens(utterance):
+            index = bisect_right(self._starts, token.start)
+            self._starts.insert(index, token.start)
+            self._ends.insert(index, token.end)
+            self._keys.insert(index, token.key)
+            self._tellings.insert(index, telling)
+            self._loose.insert(index, token.loose)
+            if token.loose:
+                self._longest = max(self._longest, token.end - token.start)
+        if len(self._starts) > _MEMORY:
+            for kept in (self._starts, self._ends, self._keys, self._tellings, self._loose):
+                del kept[:-_MEMORY]
+
+    def _counterparts(self, tokens: list[_Token], telling: int) -> list[int]:
+        """For each word the settled one with the same letters near by, -1 for none. The first ones go first."""
+        found: list[int] = []
+        after: dict[int, int] = {}
+        for token in tokens:
+            first = bisect_left(self._starts, token.start - 2 * MOVED_S - self._longest)
+            last = bisect_right(self._starts, (token.end if token.loose else token.start) + 2 * MOVED_S)
+            first = max(first, after.get(token.key, 0))
+            for at in range(first, min(last, first + _MOST_LOOKED_AT)):
+                if self._keys[at] == token.key and self._tellings[at] != telling and self._is_near(at, token):
+                    after[token.key] = at + 1
+                    found.append(at)
+                    break
+            else:
+                found.append(-1)
+        return found
+
+    def _is_near(self, at: int, token: _Token) -> bool:
+        start, end = self._starts[at], self._ends[at]
+        if self._loose[at]:
+            return token.start <= end + MOVED_S and token.end >= start - MOVED_S
+        if token.loose:
+            return token.start - MOVED_S <= start <= token.end + MOVED_S
+        # A word without length may bear the time of its end.
+        has_length = end > start and token.end > token.start
+        return abs(token.start - start) <= (MOVED_S if has_length else 2 * MOVED_S)
+
+    def _drop_doubtful(self, tokens: list[_Token], found: list[int]) -> None:
+        """Behind a seam a word on its own, apart from the settled one, is said again; with its neighbours it moved."""
+        alone = [
+            n
+            for n, (token, at) in enumerate(zip(tokens, found, strict=True))
+            if at >= 0
+            and not self._is_same(at, token)
+            and max([*found[max(n - 1, 0) : n], *found[n + 1 : n + 2]], default=-1) < 0
+        ]
+        for n in alone:
+            found[n] = -1
+
+    def _is_same(self, at: int, token: _Token) -> bool:
+        start, end = self._starts[at], self._ends[at]
+        if self._loose[at] or token.loose or abs(token.start - start) <= _STILL_S:
+            return True
+        if end <= start or token.end <= token.start:
+            return abs(token.start - start) <= MOVED_S
+        return token.start < end and start < token.end
+
+    def _lies_in_another(self, token: _Token, telling: int, taken: set[int]) -> bool:
+        """Whether its place is that of a settled word without a counterpart: it was heard differently before."""
+        if token.loose:
+            first, last = bisect_left(self._starts, token.start - _STILL_S), bisect_right(self._starts, token.end)
+            last = min(last, first + _MOST_LOOKED_AT)
+        else:
+            middle = (token.start + token.end) / 2
+            last = bisect_right(self._starts, middle)
+            first = max(last - 4, 0)
+        for at in range(first, last):
+            if at in taken or self._tellings[at] == telling or not (token.loose or middle < self._ends[at]):
+                continue
+            if token.loose or self._loose[at]:
+                taken.add(at)  # one for one
+            return True
+        return False
+
+
+def _once(tokens: list[_Token], is_fresh: list[bool]) -> None:
+    """A provider that had kept what was sent again hears it twice, within one utterance too: the second is no news."""
+    told: dict[int, float] = {}
+    latest, near = 0.0, _STILL_S
+    for n, token in enumerate(tokens):
+        if token.loose:
+            return
+        if token.start < latest - _STILL_S:
+            near = MOVED_S
+        latest = max(latest, token.start)
+        before = told.get(token.key)
+        if before is not None and token.end > token.start and token.start <= before + near and is_fresh[n]:
+            is_fresh[n] = False
+        told.setdefault(token.key, token.start)
+        if is_fresh[n]:
+            told[token.key] = token.start
+
+
+def _key(text: str) -> int:
+    """The same for words that differ in case, spaces and punctuation only."""
+    folded = normalize("NFKC", text).casefold()
+    return hash("".join(filter(str.isalnum, folded)) or folded.strip())
+
+
+def _pieces(text: str) -> tuple[list[str], str]:
+    """The words of a text, and what stands between them; a script without spaces is taken letter by letter."""
+    pieces = text.split()
+    return (list(text), "") if len(pieces) == 1 and not text.isascii() else (pieces, " ")
+
+
+def _tokens(utterance: Utterance) -> list[_Token]:
+    if utterance.words:
+        return [_Token(word.start, max(word.end, word.start), _key(word.text)) for word in utterance.words]
+    start, end = utterance.start, max(utterance.end, utterance.start)
+    return [_Token(start, end, _key(piece), loose=True) for piece in _pieces(utterance.text)[0]]
 
 
 def keeping(utterance: Utterance, words: list[Word]) -> Utterance | None:

@@ -17,7 +17,9 @@ from typing import Final
 
 from stt.errors import ProviderFull, ProviderRefused, SttError
 from stt.gladia import messages as wire
+from stt.gladia.blame import Blame
 from stt.gladia.feed import Feed
+from stt.gladia.meter import Reach
 from stt.gladia.moves import CONNECTED, Event, ProviderEnd, SessionState, move
 from stt.gladia.options import LinkOptions
 from stt.gladia.patience import Patience
@@ -73,7 +75,8 @@ Step = Create | Connect | Fetch | Wait | Done
 class Session:
     """Decides; the shell acts.
 
-    `begin`: where on the track's clock this session starts to hear. `sent_to`: how far other sessions were sent it.
+    `begin`: where on the track's clock this session starts to hear. `reach`: the track's, shared by its sessions.
+    `blame`: what its connections died of, shared as well. `wary`: the session before was lost.
     """
 
     def __init__(
@@ -84,12 +87,15 @@ class Session:
         now: float,
         random: Callable[[], float],
         *,
-        sent_to: int = 0,
+        reach: Reach | None = None,
+        blame: Blame | None = None,
+        wary: bool = False,
     ) -> None:
         self.state = SessionState.CREATING
         self.id: str | None = None
         self.url = ""
-        self.feed = Feed(audio, begin, sent_to, options, now)
+        self.feed = Feed(audio, begin, reach or Reach(), blame or Blame(), options, now, wary=wary)
+        self._blame = blame or Blame()
         self.refused: ProviderRefused | None = None
         self.provider_end = ProviderEnd.OPEN
         self.is_waiting = False  # the account had no place when we last asked
@@ -98,6 +104,7 @@ class Session:
         self.is_replaced = False  # another session hears the track from `feed.until` on
         self.is_idle = False  # the track fell silent, and may go on
         self._resume = self.feed.resume
+        self._is_explained = False  # it is known why this connection ends
         self._patience = Patience(options, now, random)
         self._options = options
         self._impossible = 0  # acknowledgements in a row of more than was sent
@@ -199,6 +206,7 @@ class Session:
         """The socket is open, for the first time or again."""
         feed = self.feed
         feed.connected(now)
+        self._is_explained = False
         if not feed.timeline.started:
             self._stop_at = None  # if it was sent, it is sent again
             self._move(Event.OPENED, now)
@@ -213,9 +221,11 @@ class Session:
         feed = self.feed
         match self.state:
             case SessionState.STREAMING:
+                audio = feed.audio(feed.room(now), now)
+                if audio is not None or feed.held_back or feed.stop_waits(now):
+                    return audio
                 return (
-                    feed.audio(feed.MOST_PER_MESSAGE, now)
-                    or self._take_stop(now)
+                    self._take_stop(now)
                     or (feed.trailing_silence(now) if self.awaits_final else None)
                     or self._take_idle_stop(now)
                     or feed.keepalive(now)
@@ -228,6 +238,8 @@ class Session:
 
     def _take_probe(self, now: float) -> bytes | str | None:
         feed = self.feed
+        if self._blame.accused is not None:
+            return feed.probe(now)
         if self._stop_at is not None and feed.acknowledged >= self._stop_at:
             return self._take_stop(now)  # all of it had arrived before the cut: only the end is missing
         if self._resume.probes and now < feed.last_sent + self._options.probe_s:
@@ -265,6 +277,8 @@ class Session:
             when = min(when, feed.last_audio + self._options.idle_s)
         if self.state is SessionState.RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
+        if self.state is SessionState.STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
+            when = min(when, feed.held_until)
         return when
 
     @property
@@ -272,6 +286,8 @@ class Session:
         """When `tick` has something to do."""
         awaiting_since, patience = self.feed.awaiting_since, self._patience
         when = inf if awaiting_since is None else awaiting_since + self._options.stall_s
+        if self._blame.accused is not None:
+            when = min(when, self.feed.held_until)
         if patience.flush_by is not None:
             when = min(when, patience.fetch_from if self._stop_at is not None else patience.flush_by)
         return when
@@ -286,10 +302,14 @@ class Session:
         if self._stop_at is not None and now >= self._patience.fetch_from:
             self._move(Event.UNCERTAIN, now)
             return True
+        if self.feed.acquits(now):
+            self._is_explained = True
+            return True
         awaiting_since = self.feed.awaiting_since
         if awaiting_since is not None and now >= awaiting_since + self._options.stall_s:
             self._patience.stalls += 1
             self.feed.awaiting_since = None
+            self._is_explained = True
             return True
         return False
 
@@ -309,13 +329,13 @@ class Session:
                 self._move(Event.CUT_SHORT, now)
             return
         self._impossible = 0
-        feed.acknowledged = end
+        feed.acknowledge(end)
         self._patience.stalls = 0
         # Were the end inclusive, as one document has it, the last sample would never be acknowledged.
         is_caught_up = end >= feed.timeline.end - 1
         if self.state is SessionState.STREAMING:
             feed.awaiting_since = None if is_caught_up else now
-        if is_caught_up:
+        if is_caught_up and not feed.held_back:
             self._patience.progress()
 
     def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
@@ -332,12 +352,14 @@ class Session:
         if base is None:
             return
         self._placed(base, now)
-        feed.acknowledged = end
+        feed.acknowledge(end)
         feed.awaiting_since = now if end < feed.timeline.end else None
 
     def _placed(self, base: int, now: float) -> None:
         feed = self.feed
+        feed.prove(base)
         self._resume.place(base, feed.timeline, feed.acknowledged, feed.cursor)
+        feed.acknowledged = max(feed.acknowledged, base)
         # A stop from before the cut was never read, or this audio would have been refused.
         self._stop_at = feed.timeline.end if self.state is SessionState.FLUSHING else None
         self._patience.stalls = 0
@@ -347,6 +369,7 @@ class Session:
         """The provider takes no more audio. Returns whether that is news."""
         if self.state not in (SessionState.RESUMING, SessionState.STREAMING):
             return False
+        self._is_explained = True  # what ends the connection is known
         if self.state is SessionState.RESUMING:
             self._resume.abandon(self.feed.timeline)
         self.feed.awaiting_since = now
@@ -362,6 +385,7 @@ class Session:
             base = heard - sum(samples for _, samples in self._resume.probes)
             if self.feed.acknowledged - _ROUNDING <= base <= self._resume.before_cut + _ROUNDING:
                 self._placed(base, now)
+        self.feed.prove(heard or 0)
         if heard is None:
             self._is_whole = self._stop_at is not None and self._resume.placing is Placing.PLACED
         else:
@@ -381,6 +405,8 @@ class Session:
         if self.state in CONNECTED and (code == 1000 or self._is_whole is not None):
             self._conclude(Event.UNCERTAIN, now)
             return
+        if self.state in CONNECTED and not self._is_explained:
+            self.feed.died(now)
         if code in (404, 410):
             self.provider_end = ProviderEnd.ENDED
         self.is_waiting = code == 429
@@ -391,7 +417,7 @@ class Session:
             self._gone(now)
         else:
             self._move(Event.DROPPED, now)
-            self._patience.retry_later(now)
+            self._patience.retry_later(now, at_once=not self._is_explained and self._blame.may_hurry())
 
     # --- inside ---------------------------------------------------------------------------------------------
 

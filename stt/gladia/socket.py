@@ -120,7 +120,7 @@ class Socket(asyncio.Protocol):
     def send(self, message: str | bytes) -> None:
         """Write it at once. Ask `is_writable` before: what is sent although it is not is held in memory."""
         transport, wire = self._transport, self._wire
-        if transport is None or self._over.done() or wire.state is not State.OPEN:
+        if transport is None or transport.is_closing() or self._over.done() or wire.state is not State.OPEN:
             return
         if isinstance(message, bytes):
             wire.send_binary(message)
@@ -194,6 +194,7 @@ class Socket(asyncio.Protocol):
         """The TCP connection is gone: `over` returns None unless a close code came before."""
         self._refuse(NoConnection(str(exc or "closed before it was open")[:_MOST_SAID]))
         self._end(None)
+        self._transport = None
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -320,8 +321,10 @@ class Socket(asyncio.Protocol):
     def _flush(self) -> None:
         transport = self._transport
         for data in self._wire.data_to_send():
+            if transport is None or transport.is_closing() or not data:
+                continue
             # A peer that reads slowly gets no more pongs: it is asked for more than it reads.
-            if data and transport is not None and (self.is_writable or data[0] != _PONG):
+            if self.is_writable or data[0] != _PONG:
                 transport.write(data)
 
     def _end(self, code: int | None) -> None:

@@ -8,6 +8,7 @@ sample of the session on, the audio is the track's from that sample on".
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 
 _NOWHERE = -(1 << 60)
 """Where nothing was sent, everything lies at 0."""
@@ -44,6 +45,15 @@ class Timeline:
             self._session.pop()
             self._track.pop()
         self._end = to
+
+    def stretches(self, since: int, end: int) -> list[tuple[int, int]]:
+        """The stretches of the track, (begin, end), that the session samples from `since` to `end` lie in."""
+        marks = self._session
+        if marks and since >= marks[-1]:
+            shift = self._track[-1] - marks[-1]
+            return [(since + shift, end + shift)]
+        borders = [since, *(mark for mark in marks if since < mark < end), end]
+        return [(a + shift, b + shift) for a, b in pairwise(borders) for shift in (self.shift(a),)]
 
     def to_track(self, session: int, *, within: int | None = None) -> int:
         """The place of a session sample on the track's clock.

@@ -200,7 +200,8 @@ class Connection:
             live.delivery.emit(messages.refused("audio_chunk", "recording was stopped; no more audio is accepted"))
             return True
         start = live.session.received
-        cut = live.script.cut_at_byte(start, start + len(chunk))
+        end = start + len(chunk)
+        cut = live.script.cut_at_byte(start, end) or live.script.poisoned(chunk, end)
         if cut is not None and cut.at_byte is not None:
             chunk = chunk[: cut.at_byte - start]
         end = live.session.receive(chunk)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from stt.local import messages
 from stt.local.callbacks import Callbacks
-from stt.local.faults import Inject, Script
+from stt.local.faults import Finals, Inject, Script
 from stt.local.messages import Message, Topic
 from stt.local.outbox import Letter, Outbox
 from stt.local.request import SessionConfig
@@ -78,6 +78,9 @@ class Delivery:
         plan, ordinal = self.script.faults.finals, self.script.next_final()
         if ordinal in plan.missing:
             return
+        if plan.moved_s or plan.words != "exact":
+            wire = {**wire, "data": {**wire["data"], "utterance": _retold(wire["data"]["utterance"], plan)}}
+            text = json.dumps(wire, separators=(",", ":"))
         letters = [Letter(text, Topic.FINAL, ordinal)]
         if ordinal in plan.repeated:
             letters *= 2
@@ -103,3 +106,14 @@ class Delivery:
         self._late.append(post)
         self._none_late.clear()
         asyncio.get_running_loop().call_later(delay_s, arrive)
+
+
+def _retold(utterance: dict[str, Any], plan: Finals) -> dict[str, Any]:
+    """The same words, as a fault plan wants them told."""
+    moved = {key: utterance[key] + plan.moved_s for key in ("start", "end")}
+    words = []
+    for word in utterance["words"] if plan.words != "none" else ():
+        start = word["start"] + plan.moved_s
+        end = {"no_length": start, "end_first": start - 0.2}.get(plan.words, word["end"] + plan.moved_s)
+        words.append({**word, "start": start, "end": end})
+    return {**utterance, **moved, "words": words}

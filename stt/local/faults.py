@@ -68,6 +68,17 @@ class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("message_bytes needs at_final, and no code")
 
 
+class Poison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Audio that ends every connection: a message that contains the bytes `sound` (hexadecimal), acknowledged or not.
+
+    `code`: close the WebSocket with it; None: abort the TCP connection.
+    """
+
+    sound: Annotated[str, Meta(pattern="^([0-9a-f]{2})+$")]
+    ack: Literal["before", "after"] = "before"
+    code: CloseCode | None = 1011
+
+
 class Acks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Acknowledgements of audio.
 
@@ -82,12 +93,17 @@ class Acks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Finals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Final transcripts on the wire, by ordinal. A missing one still stands in the session's result."""
+    """Final transcripts on the wire, by ordinal. A missing one still stands in the session's result.
+
+    `moved_s`, `words`: their times and words differ from those in the result.
+    """
 
     missing: tuple[Ordinal, ...] = ()
     repeated: tuple[Ordinal, ...] = ()
     delay_s: Seconds = 0.0
     stale_partials: bool = False  # each final is followed by a partial of the same id
+    moved_s: Annotated[float, Meta(ge=-1, le=1)] = 0.0
+    words: Literal["exact", "no_length", "end_first", "none"] = "exact"
 
 
 class Inject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +125,7 @@ class SessionFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upgrade: tuple[Refusal, ...] = ()  # by connection attempt of this session
     upgrade_delay_s: Seconds = 0.0
     cuts: tuple[Cut, ...] = ()
+    poison: Poison | None = None
     acks: Acks = Acks()
     finals: Finals = Finals()
     inject: tuple[Inject, ...] = ()
@@ -187,6 +204,13 @@ class Script:
             if cut.at_byte is not None and start < cut.at_byte <= end and self._left[i]
         ]
         return self._spend(min(due)[1]) if due else None
+
+    def poisoned(self, chunk: bytes, end: int) -> Cut | None:
+        """The end of the connection if `chunk`, whose last byte is `end`, is what it cannot bear."""
+        poison = self.faults.poison
+        if poison is None or bytes.fromhex(poison.sound) not in chunk:
+            return None
+        return Cut(at_byte=end, ack=poison.ack, code=poison.code)
 
     def cut_at_stop(self) -> Cut | None:
         """The cut that is due at `stop_recording`, if any; it counts as done."""

@@ -2,8 +2,8 @@
 
     python tests/fuzz/run.py --minutes 10 [--only rtmp]
 
-Inputs that reach new code are kept in `tests/fuzz/corpus/TARGET` for the next time; what breaks a parser is written to
-`tests/fuzz/found`, and the exit status is 1.
+Inputs that reach new code are kept in `tests/fuzz/corpus/TARGET` for the next time (commit few of them). What breaks
+a parser is written to `tests/fuzz/found`, and the exit status is 1.
 """
 
 from __future__ import annotations

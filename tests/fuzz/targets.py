@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from gateway import names
 from gateway.api.host import HostBody
 from gateway.api.limits import SpaceLimitsBody
 from gateway.api.schemas import StartBody, StopBody
@@ -108,8 +109,9 @@ def upgrade(data: bytes) -> None:
 def audio_messages(data: bytes) -> None:
     with suppress(audio_protocol.WrongMessage):
         audio_protocol.read(data.decode("utf-8", "surrogateescape"))
-    with suppress(audio_protocol.WrongMessage):
-        audio_protocol.identity(data.decode("utf-8", "surrogateescape"))
+    for read in (names.name, names.identity):
+        with suppress(names.NameRefused):
+            read(data.decode("utf-8", "surrogateescape"))
 
 
 def provider(data: bytes) -> None:

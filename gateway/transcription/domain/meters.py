@@ -14,7 +14,7 @@ from gateway.transcription.domain.usage import SAMPLE_RATE, Listened, Usage, sta
 class Meter:
     """Counters of one participant in one transcription. They only grow.
 
-    `samples_sent`: to the provider, counted again when sent again, since that is billed again. `cost_per_minute`: USD;
+    `samples_sent`: received by the provider, again when heard again: that is billed again. `cost_per_minute`: USD;
     it stays as it was when the meter began, because a row has one price. `…_before`: by tracks that have ended.
     """
 

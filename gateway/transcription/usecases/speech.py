@@ -120,7 +120,7 @@ class SpeechLink(Protocol):
 
     @property
     def sent_samples(self) -> int:
-        """To the provider, counted again when sent again. It only grows, as do the next two."""
+        """Received by the provider, again when heard again. It only grows, as do the next two."""
 
     @property
     def messages_sent(self) -> int:

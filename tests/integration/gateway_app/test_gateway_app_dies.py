@@ -52,17 +52,20 @@ async def gateway(*args: str, env: dict[str, str]) -> asyncio.subprocess.Process
     )
 
 
+@pytest.mark.timeout(300)
 async def test_an_embedded_postgresql_that_dies_ends_the_gateway_with_one_sentence(open_dir: Path) -> None:
     process = await gateway("serve", env=environment(open_dir, GATEWAY_LOG_FORMAT="text", GATEWAY_DRAIN_S="1"))
     said: list[str] = []
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             while line := (await process.stdout.readline()).decode():
                 said.append(line)
                 if "gateway ready" in line:
                     os.kill(child_of(process.pid), signal.SIGKILL)
             code = await process.wait()
+    except TimeoutError:
+        raise AssertionError("".join(said)) from None
     finally:
         if process.returncode is None:
             process.kill()

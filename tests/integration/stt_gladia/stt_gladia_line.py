@@ -27,6 +27,7 @@ class Line:
         self.link = GladiaLink(provider, config, self._hear, self.reports.append, clock=clock)
         self.running = asyncio.create_task(self.link.run(), name="test-link")
         self.sent = 0
+        self.outcome: Outcome | None = None
 
     def _hear(self, event: LinkEvent) -> None:
         self.events.append(event)
@@ -64,10 +65,13 @@ class Line:
         """Speak, in chunks of 100 ms, `pace` seconds apart."""
         pcm, _ = speak(words, pauses=pauses, lead_s=0.1, tail_s=tail_s)
         for at in range(0, len(pcm), CHUNK):
-            chunk = pcm[at : at + CHUNK]
-            self.link.send(self.sent, chunk)
-            self.sent += len(chunk) // 2
-            await asyncio.sleep(pace)
+            await self.send(pcm[at : at + CHUNK], pace)
+
+    async def send(self, chunk: bytes, pace: float) -> None:
+        """The next audio of the track."""
+        self.link.send(self.sent, chunk)
+        self.sent += len(chunk) // 2
+        await asyncio.sleep(pace)
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Wait until this is so."""
@@ -83,7 +87,8 @@ class Line:
     async def finish(self, flush_s: float = 10.0) -> Outcome:
         self.link.finish(flush_s)
         async with asyncio.timeout(flush_s + 5.0):
-            return await self.running
+            self.outcome = await self.running
+        return self.outcome
 
     async def all_ended(self) -> None:
         """Every session at the server comes to its end."""

@@ -29,7 +29,9 @@ from stt.local.server import LocalOptions, LocalServer
 from stt.transcript import Word
 
 TOLERANCE_S = 0.1
+METER_S, METER_SHARE = 1.0, 0.02
 CHUNK = 3200  # bytes: 100 ms
+POISON, POISON_S, POISON_ROOM_S = "017f", 0.15, 0.6
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,20 @@ class Scenario:
     orphans: bool = False  # sessions that no client could end may stay open
     gated: bool = False
     renew_at: float = -1.0  # seconds of the track; negative: never
+    tolerance_s: float = TOLERANCE_S
+    poison_at: int = -1  # the pause behind this word is poison; negative: none
+
+    def audio(self) -> tuple[bytes, list[tuple[str, float, float]]]:
+        """What is spoken, and the truth about it."""
+        pauses = list(self.pauses)
+        if 0 <= self.poison_at < len(pauses):
+            pauses[self.poison_at] = 2 * POISON_ROOM_S + POISON_S
+        pcm, truth = speak(self.words, pauses=pauses, lead_s=0.13, tail_s=0.4)
+        if 0 <= self.poison_at < len(pauses):
+            begin = round((truth[self.poison_at][2] + POISON_ROOM_S) * 16_000) * 2
+            sound = bytes.fromhex(POISON) * round(POISON_S * 16_000)
+            pcm = pcm[:begin] + sound + pcm[begin + len(sound) :]
+        return pcm, truth
 
 
 @dataclass
@@ -62,6 +78,8 @@ class Played:
     outcome: Outcome | None = None
     left_open: int = 0
     withheld: int = 0
+    heard_s: dict[str, float] = field(default_factory=dict)
+    """Audio that the server heard, by session and its own counters: what it would bill."""
 
 
 def draw(seed: int) -> Scenario:
@@ -158,7 +176,39 @@ def draw(seed: int) -> Scenario:
     endpointing = dice.choice((0.05, 0.1, 0.3))
     pace = dice.choice((0.0, 0.02, 0.1, 0.1))
     drawn = Scenario(seed, words, pauses, plan, endpointing, pace, **extra)
-    return _gated(drawn, random.Random(~seed)) if seed % 3 == 2 else drawn
+    if seed % 3 == 2:
+        return _gated(drawn, random.Random(~seed))
+    return _odd(drawn, random.Random(~seed)) if seed % 6 == 4 else drawn
+
+
+def _odd(drawn: Scenario, dice: random.Random) -> Scenario:
+    """Kinds of a later date, drawn apart: a line that breaks all the time, poison, finals with odd words."""
+    total = len(speak(drawn.words, pauses=drawn.pauses)[0])
+    tellings = {"moved_s": round(dice.uniform(-0.3, 0.3), 3), "words": dice.choice(("exact", "no_length", "end_first"))}
+    kind = dice.choice(("flapping", "poison", "told otherwise"))
+    session: dict[str, Any] = {"unacknowledged": dice.choice(("forget", "keep"))}
+    match kind:
+        case "flapping":
+            every = dice.randint(24_000, 60_000) * 2
+            session["cuts"] = [{"at_byte": at, "ack": "after"} for at in range(every, 5 * total, every)]
+        case "poison":
+            code = dice.choice((None, 1007, 1011, 4500))
+            session["poison"] = {"sound": POISON, "ack": dice.choice(("before", "after")), "code": code}
+        case _:
+            session["cuts"] = [_cut(dice, total, "cuts") for _ in range(dice.randint(0, 1))]
+            session["finals"] = tellings
+    return replace(
+        drawn,
+        plan={"every": session},
+        pace=dice.choice((0.02, 0.1, 0.1)),
+        options=LinkOptions(),
+        can_complete=True,
+        in_order=True,
+        orphans=False,
+        flush_s=200.0,
+        tolerance_s=0.61 if kind == "told otherwise" else TOLERANCE_S,
+        poison_at=dice.randrange(len(drawn.pauses)) if kind == "poison" else -1,
+    )
 
 
 def _gated(drawn: Scenario, dice: random.Random) -> Scenario:
@@ -222,7 +272,7 @@ def _in_a_room(pcm: bytes, seed: int) -> bytes:
 async def play(scenario: Scenario) -> Played:
     """Run it against a server of its own."""
     found = Played()
-    pcm, _ = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
+    pcm, _ = scenario.audio()
     if scenario.gated:
         pcm = _in_a_room(pcm, scenario.seed)
 
@@ -257,6 +307,7 @@ async def play(scenario: Scenario) -> Played:
             link.finish(scenario.flush_s)
             async with asyncio.timeout(scenario.flush_s + 5.0):
                 found.outcome = await running
+        found.heard_s = {live.id: live.session.duration for live in server.sessions.values()}
         if not scenario.orphans:
             for live in server.sessions.values():
                 try:
@@ -269,28 +320,42 @@ async def play(scenario: Scenario) -> Played:
 
 def complaint(scenario: Scenario, found: Played) -> str | None:
     """What is wrong with the result, or None."""
-    _, truth = speak(scenario.words, pauses=scenario.pauses, lead_s=0.13, tail_s=0.4)
+    _, truth = scenario.audio()
     heard = found.words if scenario.in_order else sorted(found.words, key=lambda word: word.start)
     said = [text for text, _, _ in truth]
     got = [word.text.strip() for word in heard]
     if got != said:
         return f"said {said}, heard {got}"
     for word, (text, start, end) in zip(heard, truth, strict=True):
-        if abs(word.start - start) > TOLERANCE_S or abs(word.end - end) > TOLERANCE_S:
+        if abs(word.start - start) > scenario.tolerance_s or abs(word.end - end) > scenario.tolerance_s:
             return f"{text} was said at {start:.3f}–{end:.3f}, heard at {word.start:.3f}–{word.end:.3f}"
     if len(set(found.ids)) != len(found.ids):
         return f"ids used twice: {found.ids}"
     assert found.outcome is not None
-    if found.outcome.failed is not None or found.given_up:
+    given_up_s = sum(lost.end - lost.start for lost in found.given_up)
+    if found.outcome.failed is not None or given_up_s > (2 * POISON_ROOM_S if scenario.poison_at >= 0 else 0.0):
         return f"failed {found.outcome.failed}, given up {found.given_up}"
-    if found.outcome.complete is not scenario.can_complete:
+    if found.outcome.complete is not (scenario.can_complete and not found.given_up and not found.outcome.counts.unread):
         return f"complete is {found.outcome.complete}"
+    if off := _metered_wrong(found):
+        return off
     opened = [report.id for report in found.reports if not report.over]
     over = [report.id for report in found.reports if report.over]
     if sorted(opened) != sorted(over):
         return f"sessions opened {opened}, over {over}"
     if found.left_open:
         return f"{found.left_open} sessions were left running"
+    return None
+
+
+def _metered_wrong(found: Played) -> str | None:
+    """Never more than the server heard; and no less, but for what a lost session had no chance to acknowledge."""
+    for report in found.reports:
+        if report.over:
+            metered, heard = report.seconds_sent, found.heard_s[report.id]
+            off = max(METER_S, METER_SHARE * heard)
+            if metered > heard + off or (metered < heard - off and report.outcome == "closed"):
+                return f"{metered:.2f} s were metered, {heard:.2f} s were heard, and the session is {report.outcome}"
     return None
 
 

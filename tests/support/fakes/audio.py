@@ -23,6 +23,10 @@ class Chunk:
     def samples(self) -> int:
         return len(self.pcm) // 2
 
+    @property
+    def end(self) -> int:
+        return self.offset + self.samples
+
 
 class FakeTrack:
     """A speaker whose audio a test hands over with `speak`, as many seconds as it likes at once."""

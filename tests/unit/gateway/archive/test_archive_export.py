@@ -208,8 +208,11 @@ def test_thai_lines_end_where_words_end() -> None:
 
 
 def test_a_word_too_long_for_a_line_is_cut_between_graphemes() -> None:
-    word = "a" * 41 + FAMILY + "b" * 5
-    assert [cue.lines for cue in cues(SpokenLine(1, None, word, 0, 6_000))] == [("a" * 41, FAMILY + "b" * 5)]
+    for before in (34, 35, 40, 41):
+        word = "a" * before + FAMILY + "b" * 10
+        [cue] = cues(SpokenLine(1, None, word, 0, 6_000))
+        assert "".join(cue.lines) == word
+        assert FAMILY in cue.lines[0 if before == 34 else 1]  # eight columns where the font does not join it
 
 
 def test_no_line_ends_at_a_no_break_space() -> None:

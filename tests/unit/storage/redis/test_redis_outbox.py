@@ -61,9 +61,16 @@ def test_who_waited_too_long_is_not_sent() -> None:
     outbox.put(message("old", "u", since=0.0))
     outbox.put(message("at the edge", since=1.0))
     assert texts(outbox.take(2.0, ALL)) == ["at the edge"]
+
+
+def test_where_room_is_short_the_too_old_go_before_partials() -> None:
+    counters = Counters()
+    outbox = Outbox(counters, limit=2 * message("x").size + 10, oldest_s=1.0)
     outbox.put(message("old", since=3.0))
-    outbox.put(message("new", since=5.0))  # without anybody taking, too
-    assert len(outbox) == 1 and counters.dropped == 2
+    outbox.put(message("new", "u", since=5.0))
+    outbox.put(message("newer", since=5.0))
+    assert counters.dropped == 1
+    assert texts(outbox.take(5.0, ALL)) == ["new", "newer"]
 
 
 def test_a_pipeline_has_a_size_and_at_least_one() -> None:

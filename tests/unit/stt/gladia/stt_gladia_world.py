@@ -16,7 +16,7 @@ from stt.errors import ProviderFull, ProviderUnavailable
 from stt.gladia import messages as wire
 from stt.gladia.events import AudioGivenUp, Heard, LinkEvent, Retracted
 from stt.gladia.link import Link
-from stt.gladia.moves import CONNECTED
+from stt.gladia.moves import CONNECTED, ProviderEnd
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing
 from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
@@ -25,6 +25,7 @@ from stt.transcript import Utterance
 OPTIONS = LinkOptions(
     retain_s=30.0, stall_s=4.0, probe_s=0.5, resume_deadline_s=8.0, backoff=Backoff(0.1, 2.0, 1.0), roll_over_s=6.0,
     roll_over_grace_s=1.0, trailing_silence_s=0.1, idle_s=3.0,
+    leave_out_poison=False,  # cuts at the worst of moments can look like it
 )  # fmt: skip
 CHUNK = 1600
 GATE = GateOptions(pre_roll_s=0.1, hang_over_s=0.1, settle_s=0.0)
@@ -139,6 +140,7 @@ class World:
                 assert until >= self.now
             case Done():
                 self._check_timeline(session, wires)
+                self._check_meter(session, wires)
                 self.events += self.link.over(session, self.now)
                 del self.wires[session]
 
@@ -234,6 +236,14 @@ class World:
         for at in [*range(0, len(heard), 97), *np.flatnonzero(np.diff(heard)).tolist()]:
             if heard[at] and not session.feed.is_superseded(at):
                 assert self.audio[session.feed.timeline.to_track(at)] == heard[at], f"session sample {at}"
+
+    def _check_meter(self, session: Session, wires: Wires) -> None:
+        """What the provider heard is metered; not more, and no less unless it could not tell."""
+        heard = round((wires.sim.result.audio_seconds or 0.0) * RATE) if wires.sim is not None else 0
+        metered = session.feed.metered
+        assert metered.sent <= heard + CHUNK  # `chatter` acknowledges as much out of nowhere
+        assert session.provider_end is not ProviderEnd.COMPLETE or metered.sent >= heard - 160
+        assert 0 <= metered.resent <= metered.sent
 
     def settle(self) -> None:
         """From here on all goes well: what was said is complete in the end."""

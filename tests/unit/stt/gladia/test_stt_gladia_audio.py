@@ -142,16 +142,17 @@ def utterance(*words: tuple[str, float, float], text: str | None = None) -> Utte
 
 def test_a_word_that_was_settled_is_not_fresh_even_when_heard_a_little_elsewhere() -> None:
     seam = Seam()
-    seam.settle(utterance((" one", 1.0, 1.4), (" two", 1.5, 1.9)))
-    fresh = seam.fresh(utterance((" one", 0.9, 1.35), (" two", 1.55, 2.0), (" three", 2.0, 2.4)))
+    seam.settle(utterance((" one", 1.0, 1.4), (" two", 1.5, 1.9)), 1)
+    fresh = seam.fresh(utterance((" one", 0.9, 1.35), (" two", 1.55, 2.0), (" three", 2.0, 2.4)), 2)
     assert fresh is not None
     assert (fresh.text, fresh.start, fresh.end, len(fresh.words)) == ("three", 2.0, 2.4, 1)
-    assert seam.fresh(utterance((" two", 1.5, 1.9))) is None
+    assert seam.fresh(utterance((" two", 1.5, 1.9)), 3) is None
 
 
 def test_words_that_one_utterance_has_twice_are_heard_once() -> None:
     """The provider had kept what was sent again, and heard both as one utterance."""
-    fresh = Seam().fresh(utterance((" one", 1.0, 1.4), (" two", 1.5, 1.9), (" one", 1.0, 1.4), (" two", 1.52, 1.92)))
+    twice = utterance((" one", 1.0, 1.4), (" two", 1.5, 1.9), (" one", 1.0, 1.4), (" two", 1.52, 1.92))
+    fresh = Seam().fresh(twice, 1)
     assert fresh is not None
     assert (fresh.text, fresh.end) == ("one two", 1.9)
 
@@ -159,9 +160,9 @@ def test_words_that_one_utterance_has_twice_are_heard_once() -> None:
 def test_an_utterance_without_words_is_one_long_word() -> None:
     seam = Seam()
     bare = Utterance("s:1", True, "hello", "en", 1.0, 3.0, 0.9)
-    assert seam.fresh(bare) is bare
-    seam.settle(bare)
-    assert seam.fresh(bare) is None
+    assert seam.fresh(bare, 2) is bare
+    seam.settle(bare, 1)
+    assert seam.fresh(bare, 2) is None
 
 
 def test_text_without_spaces_stays_so() -> None:
@@ -183,8 +184,8 @@ def test_words_without_their_space_get_one() -> None:
 def test_words_are_remembered_in_whatever_order_they_come(order: list[int]) -> None:
     seam = Seam()
     for n in order:
-        assert seam.fresh(utterance((" w", n * 0.3, n * 0.3 + 0.2))) is not None
-        seam.settle(utterance((" w", n * 0.3, n * 0.3 + 0.2)))
+        assert seam.fresh(utterance((f" w{n}", n * 0.3, n * 0.3 + 0.2)), 1) is not None
+        seam.settle(utterance((f" w{n}", n * 0.3, n * 0.3 + 0.2)), 1)
     for n in order:
-        assert seam.fresh(utterance((" w", n * 0.3, n * 0.3 + 0.2))) is None
-        assert seam.fresh(utterance((" w", n * 0.3 + 0.2, n * 0.3 + 0.3))) is not None
+        assert seam.fresh(utterance((f" w{n}", n * 0.3, n * 0.3 + 0.2)), 2) is None
+        assert seam.fresh(utterance((" other", n * 0.3 + 0.2, n * 0.3 + 0.3)), 2) is not None

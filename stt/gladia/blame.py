@@ -1,0 +1,168 @@
+"""Audio that ends every connection on which it is sent: found, and left out. Pure: no I/O, no clock of its own.
+
+A recogniser may die of a stretch of audio, and it is sent again after each resume. Connections that end at the same
+place of the track narrow it down: the third time it is accused, and sent on a connection of its own. If that lives, the
+line was bad, and all is sent as before. If two such die, the stretch is left out on trial; only when a connection then
+lives on well behind it, it is given up for good.
+
+Positions are samples on the track's clock; times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from stt.gladia.retained import SAMPLE_RATE, Span
+
+PACE_S: Final = 0.3
+"""Pieces of a suspect follow each other this slowly, so that it is seen which one ends the connection."""
+_GRACE_S: Final = 0.2  # it dies of audio that was sent at most this long before, or was not acknowledged
+_BEHIND: Final = SAMPLE_RATE  # a connection that has taken this much behind the stretch lives without it
+_STEP: Final = SAMPLE_RATE // 10
+_SMALL: Final = 2 * _STEP
+_LONGEST: Final = 4 * SAMPLE_RATE  # a longer one is no piece of audio, it is the line
+_MOST_HURRIED: Final = 24
+_GUILTY: Final = 2  # connections that died of the stretch alone
+_SUSPICIOUS, _CERTAIN, _AT_ANY_SIZE = 2, 3, 6  # deaths in a row at the same place
+
+
+class Blame:
+    """What the connections of one track died of."""
+
+    def __init__(self, *, is_on: bool = True) -> None:
+        self._is_on = is_on
+        self.suspect: Span | None = None
+        self.is_used = False  # no connection has died yet
+        self.accused: Span | None = None
+        """Sent alone on the next connection."""
+        self.trial: Span | None = None
+        """Left out for now."""
+        self._deaths = 0
+        self._given_up: list[Span] = []
+        self._deaths_alone = 0
+        self._hurried = 0
+        self._longer_by = _STEP
+        self._behind_since: float | None = None
+        self._innocent_to = 0  # nothing before is suspected again: it was the line
+        self._sent: deque[tuple[float, int, int, int]] = deque(maxlen=128)  # on this connection
+
+    # --- what happens ---------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Nothing was sent on this connection yet."""
+        self._sent.clear()
+        self._behind_since = None
+
+    def acquit(self, accused: Span) -> None:
+        """Sent alone it ended no connection: it was the line."""
+        self._innocent_to = accused.end + _BEHIND
+        self.accused = self.suspect = None
+        self._deaths = 0
+
+    def sent(self, now: float, start: int, end: int, total: int) -> None:
+        """This stretch was sent; it was `total` samples on this connection then, silence included."""
+        self._sent.append((now, start, end, total))
+
+    def died(self, now: float, acknowledged: int) -> None:
+        """The connection ended, of whatever was sent last. `acknowledged`: samples of this connection."""
+        fresh = [(start, end) for when, start, end, to in self._sent if to > acknowledged or when >= now - _GRACE_S]
+        self._sent.clear()
+        if not fresh or not self._is_on:
+            return
+        self.is_used = True
+        if self.accused is not None:
+            self._deaths_alone += 1
+            if self._deaths_alone >= _GUILTY:
+                self.trial, self.accused, self._longer_by = self.accused, None, _STEP
+            return
+        seen = Span(min(start for start, _ in fresh), max(end for _, end in fresh))
+        if self.trial is not None:
+            self._tried_in_vain(self.trial, seen)
+            return
+        if seen.end <= self._innocent_to:
+            return
+        old = self.suspect
+        both = Span(max(seen.start, old.start), min(seen.end, old.end)) if old is not None else seen
+        if both.start >= both.end:
+            both, self._deaths = seen, 0
+        self.suspect = both
+        self._deaths += 1
+        length = both.end - both.start
+        if self._deaths >= _CERTAIN and (length <= _SMALL or self._deaths >= _AT_ANY_SIZE) and length <= _LONGEST:
+            self.accused, self._deaths_alone = both, 0
+
+    def _tried_in_vain(self, trial: Span, seen: Span) -> None:
+        """The next connection died without it: there is more of it, or it is the line."""
+        longer = Span(trial.start, trial.end + self._longer_by)
+        if seen.start > trial.end + _BEHIND or longer.end - longer.start > _LONGEST:
+            self._innocent_to = max(trial.end, seen.end)
+            self.suspect = self.trial = None
+            self._deaths = 0
+        else:
+            self.trial = longer
+            self._longer_by = min(self._longer_by + _STEP, 3 * _STEP)
+
+    def proved(self, taken_to: int, now: float, *, is_over: bool) -> Span | None:
+        """The session has taken the track up to here, and `is_over` if it ended well.
+
+        Returns: what is given up for good, because the connection lives on well behind it.
+        """
+        trial = self.trial
+        if trial is None or (taken_to < trial.end + _BEHIND and not is_over):
+            return None
+        if self._behind_since is None:
+            self._behind_since = now
+        if now < self._behind_since + PACE_S and not is_over:
+            return None
+        self.trial = self.suspect = None
+        self._deaths = self._hurried = 0
+        self._given_up = [*self._given_up[-15:], trial]
+        return trial
+
+    # --- what follows ---------------------------------------------------------------------------------------
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the next connection is opened for the sake of finding out."""
+        return self.trial is not None or self.accused is not None or self._deaths >= _SUSPICIOUS
+
+    def may_hurry(self) -> bool:
+        """Whether to connect again at once for the sake of finding out: so often in a row, and then patiently."""
+        self._hurried += 1
+        return self.is_searching and self._hurried <= _MOST_HURRIED
+
+    def past(self, position: int) -> int:
+        """Where to go on from `position`, what is left out being left out."""
+        for span in self._left_out():
+            if span.start <= position < span.end:
+                position = span.end
+        return position
+
+    def most(self, position: int, samples: int) -> int:
+        """How many of so many samples may be sent together from `position` on."""
+        if self.accused is not None:
+            return max(min(samples, self.accused.end - position), 0)
+        for span in self._left_out():
+            if position < span.start:
+                samples = min(samples, span.start - position)
+        suspect = self.suspect
+        if suspect is None or self._deaths < _SUSPICIOUS or position >= suspect.end:
+            return samples
+        if position < suspect.start:
+            return min(samples, suspect.start - position)
+        return min(samples, max(_STEP, (suspect.end - suspect.start) // 8), suspect.end - position)
+
+    def is_alone(self, position: int) -> bool:
+        """Whether what comes from here on waits until what was sent before it has been survived for `PACE_S`."""
+        suspect = self.suspect
+        return (
+            suspect is not None
+            and self.trial is None
+            and self.accused is None
+            and self._deaths >= _SUSPICIOUS
+            and suspect.start <= position <= suspect.end
+        )
+
+    def _left_out(self) -> list[Span]:
+        return [*self._given_up, self.trial] if self.trial is not None else self._given_up
