@@ -107,17 +107,20 @@ async def test_a_watcher_elsewhere_hears_everything(
             assert far.finals[-1]["seq"] == near.finals[-1]["seq"]
 
 
-async def test_redis_dies_and_comes_back(database_url: str, tmp_path: Path, sound: Path, redis: RedisServer) -> None:
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+async def test_redis_goes_and_comes_back(
+    database_url: str, tmp_path: Path, sound: Path, redis: RedisServer, fault: str
+) -> None:
     async with (
         pair(database_url, tmp_path, sound, REDIS_URL=redis.url) as two,
         two.a.watch(two.slug) as near,
         two.b.watch(two.slug) as far,
     ):
         await far.until(has("transcript.partial", 2))
-        redis.stop()
+        (redis.stop if fault == "killed" else redis.freeze)()
         await far.until(is_degraded)
         await far.until(has("transcript.final", 3))
-        redis.start()
+        (redis.start if fault == "killed" else redis.thaw)()
         await far.until(lambda watcher: not is_degraded(watcher))
         await far.until(has("transcript.partial", 2))
         assert not near.of("health"), "who watches on the owner notices nothing"

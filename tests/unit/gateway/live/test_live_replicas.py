@@ -87,7 +87,8 @@ class Net:
         hears = channel in self.wanted
         loop = asyncio.get_running_loop()
         if channel == owner_channel("owner"):
-            loop.call_soon(self.owned.message, data)
+            if not self.loses(news):
+                loop.call_soon(self.owned.message, data)
         else:
             loop.call_soon(self.owned.receivers, channel, int(hears))
             if hears and not self.loses(news):
@@ -273,6 +274,45 @@ async def test_a_lost_event_comes_with_a_snapshot() -> None:
         pair.partial("p")
         await asyncio.sleep(0.1)
         assert of_kind(transport, "host.changed")[0]["data"] == {"host": "anna"}
+
+
+async def test_a_lost_question_is_asked_again() -> None:
+    async with two() as pair:
+        pair.near.channel(SLUG).say("host.changed", b'{"host":"anna"}')
+        pair.net.loses = lambda news: news.kind in (relay.ASK, relay.SNAPSHOT)
+        _, transport = await pair.watch()
+        await asyncio.sleep(0.5)
+        pair.net.loses = lambda news: False
+        assert not of_kind(transport, "host.changed")
+        await asyncio.sleep(1.2)
+        assert of_kind(transport, "host.changed")
+
+
+async def test_partials_that_are_no_more_are_not_shown_to_newcomers() -> None:
+    async with two() as pair:
+        await pair.watch()
+        await asyncio.sleep(0.1)
+        pair.partial("gone")
+        await asyncio.sleep(0.1)
+        pair.net.cut()
+        del pair.near.channel(SLUG).partials["gone"]
+        pair.net.mend()
+        await asyncio.sleep(0.3)
+        _, transport = await pair.watch()
+        assert not of_kind(transport, "transcript.partial")
+
+
+async def test_finals_of_an_epoch_that_is_not_known_yet_are_not_shown_under_the_old_one() -> None:
+    async with two() as pair:
+        _, transport = await pair.watch()
+        await asyncio.sleep(0.1)
+        pair.database.finals_[1] = ("e2", text(1))  # stored between the look and the read
+        pair.database.last_seq = 1
+        await asyncio.sleep(followed.POLL_AS_A_NET_S + 1)
+        assert seqs(transport) == []
+        pair.database.epoch = "e2"
+        await asyncio.sleep(followed.POLL_AS_A_NET_S + 1)
+        assert pair.closed == [CloseCode.DRAINING]
 
 
 async def test_without_the_wire_finals_come_from_the_database_and_it_is_said() -> None:
