@@ -15,9 +15,10 @@ from support.postgres import PostgresServer, running_postgres  # pytest puts thi
 
 from storage.postgres.placement import EmbeddedFailed, bundled_binaries
 
-# A busy machine makes no example wrong.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A busy machine makes no example wrong. HYPOTHESIS_PROFILE=thorough looks ten times as far.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 TESTS: Final = Path(__file__).parent
 

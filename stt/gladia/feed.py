@@ -311,7 +311,7 @@ class Feed:
         self.furthest = max(self.furthest, self.timeline.end)
         self.metered.messages += 1
         self.last_sent = now
-        if self.awaiting_since is None:
+        if self.awaiting_since is None or self.held_back:  # the answer may be waiting for what is held back
             self.awaiting_since = now
         return pcm
 
