@@ -24,8 +24,8 @@ pytestmark = pytest.mark.timeout(900)  # the first one may have to build the ser
 USER_SECRET = "user-secret-of-at-least-thirty-two-bytes"
 ANNA = "alpha bravo charlie delta echo foxtrot golf hotel"
 GUS = "zero one two three four five six seven"
-# Billing records outlive their session, without a word of what was said.
-KEPT = {"usage_archive", "provider_session"}
+# Billing records and the audit log outlive their session, without a word of what was said.
+KEPT = {"usage_archive", "provider_session", "audit"}
 
 
 @pytest.fixture
