@@ -51,7 +51,7 @@ def name(given: str | None, what: str = "name") -> str | None:
 
 
 def identity(given: str | None, what: str = "identity") -> str | None:
-    """The name under which somebody is in a session; by the same rule. Raises: NameRefused."""
+    """The name of a participant in a session; by the same rule. Raises: NameRefused."""
     return name(given, what)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# How long somebody who looks at a page is kept waiting, seconds.
+# How long a page or a request is kept waiting, seconds.
 PROMPT_S: Final = 0.8
 # Pauses between attempts, seconds; the last one is repeated.
 RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -37,7 +37,7 @@ async def until_database_answers(call: Callable[[], Awaitable[T]]) -> T:
 
 
 class Prompt:
-    """Reads for somebody who waits: told or refused within PROMPT_S, however long the database takes.
+    """Reads for a request that waits: told or refused within PROMPT_S, however long the database takes.
 
     A server that hangs cannot be told to forget a query. So one that is late goes on by itself, and while there is
     one, nothing more is asked.
@@ -65,7 +65,7 @@ class Prompt:
     def _answered(self, asked: asyncio.Task[Any]) -> None:
         self._late.discard(asked)
         if not asked.cancelled():
-            asked.exception()  # nobody else asks for it
+            asked.exception()  # no other caller asks for it
 
 
 class Outage:

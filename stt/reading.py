@@ -18,5 +18,5 @@ def read_json(data: bytes | str) -> Any:
         found = json.loads(data)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate would break whoever passes it on
+    json.dumps(found, ensure_ascii=False).encode()  # a lone surrogate would break the code that passes it on
     return found

@@ -85,7 +85,7 @@ class Admittance(Generic[C]):
             del self._waiting[address]
 
     def _make_room(self) -> bool:
-        """Evict the longest waiting of the address that has most of them: whoever holds many pays first."""
+        """Evict the longest waiting one of the address that has most of them."""
         if not self._waiting:
             return False
         address = max(self._waiting, key=lambda each: len(self._waiting[each]))

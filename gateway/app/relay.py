@@ -18,7 +18,7 @@ from storage.redis.bus import Bus, open_bus
 from storage.redis.errors import RedisAway
 
 COUNT_S: Final = 5.0
-"""Whoever has missed that a session is wanted elsewhere learns it from Redis."""
+"""A replica that has missed that a session is wanted elsewhere learns it from Redis."""
 
 
 @dataclass(frozen=True, slots=True)

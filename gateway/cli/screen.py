@@ -92,7 +92,7 @@ class Screen:
         self._console.file.flush()
 
     def _refresh(self) -> None:
-        """The lines at the bottom are there only while somebody speaks."""
+        """The lines at the bottom are there only while a participant speaks."""
         lines = list(self._under_way.values())[-_LIVE_LINES:]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"

@@ -17,7 +17,7 @@ from gateway.transcription.domain.transcription import Numbering
 from gateway.transcription.usecases.follow import Standing
 
 SILENT_S: Final = 2.5
-"""An owner marks each second; one that was not heard for so long is read from PostgreSQL."""
+"""An owner marks each second; one that was not heard for this many seconds is read from PostgreSQL."""
 POLL_S: Final = 0.5
 POLL_WITHOUT_WIRE_S: Final = 1.0
 POLL_AS_A_NET_S: Final = 5.0
@@ -38,7 +38,7 @@ _FINE: Final = b'{"status":"ok","reasons":[]}'
 class Followed:
     """Keeps one channel of the hub up to date. `clock()` gives seconds. `wake()`: there is something to read.
 
-    `channel`: None while nobody has looked where the session stands, or nobody watches.
+    `channel`: None until it was read where the session stands, and without watchers.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Followed:
             return
         self.read_at = self._clock() + self._pause_s
         self._pause_s = min(self._pause_s * 2, READ_AGAIN_S[1])
-        # It has had them and has them no more: whoever comes back is told of the gap.
+        # It has had them and has them no more: a watcher that comes back is told of the gap.
         if self._stored >= self.follower.wanted and self._clock() - self.lacks_since > GIVE_UP_S:
             self.channel = None
             for watcher in list(channel.audience):
@@ -268,7 +268,7 @@ class Followed:
             self._wake()
 
     def _learn(self, channel: Channel, standing: Standing | None, *, is_new: bool = False) -> None:
-        """`is_new`: nobody has been shown anything yet."""
+        """`is_new`: no watcher has been shown anything yet."""
         if standing is None:
             if is_new:
                 self._hub.refresh(self.slug, None, StreamState.IDLE)

@@ -17,7 +17,7 @@ from gateway.tasks import Tasks
 from gateway.transcription.usecases.follow import Standings
 
 LEAVE_S: Final = 10.0
-"""A session without watchers is subscribed for so long."""
+"""A session without watchers stays subscribed for this many seconds."""
 CONFIRM_S: Final = 1.0
 PAGE: Final = 200
 _LOOK_S: Final = 0.25

@@ -286,7 +286,7 @@ class ServerProtocol:
             at = start + size + 4
 
     def _data(self, payload: bytes, events: list[Event]) -> None:
-        """Only onMetaData is read, as far as that can be done: what else encoders send here is nobody's need."""
+        """Only onMetaData is read, as far as that can be done: nothing else that encoders send here is needed."""
         if self.phase is not Phase.PUBLISHING and self.phase is not Phase.ASKING:
             return
         if _METADATA not in payload[:64]:

@@ -100,7 +100,7 @@ class RtmpServer:
         return True
 
     def _make_room(self) -> bool:
-        """End the oldest connection without a publish, of the address that has most: whoever holds many pays first."""
+        """End the oldest connection without a publish, of the address that has most of them."""
         waiting = [connection for connection in self._connections if connection.is_waiting]
         if not waiting:
             return False

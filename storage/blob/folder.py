@@ -15,7 +15,7 @@ from typing import Final
 
 from storage.blob.store import BlobError, check_key
 
-# A part file of this age was left by a writer that was killed: no write takes so long.
+# A part file of this age was left by a writer that was killed: no write takes that long.
 _ABANDONED_S: Final = 600.0
 
 

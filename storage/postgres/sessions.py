@@ -311,7 +311,7 @@ class Participants:
         return room
 
     async def owner(self, session_id: str, identity: str) -> str | None:
-        """The user to whom an identity belongs in that session, having come or not; None: nobody."""
+        """The user to whom an identity belongs in that session, having come or not; None: no user."""
         found: str | None = await self._db.value("identity_owner", session_id, clean(identity))
         return found
 

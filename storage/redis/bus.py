@@ -4,7 +4,7 @@ What is promised, and what is not:
 
 - Order: messages of one publisher on one channel arrive in the order of `publish`, without those that were overtaken.
 - Loss: any message may be lost. A loss on the listener's side is always said (`lost`, then `live` with `hole`); one on
-  the publisher's side is only counted, so whoever must know puts a number into what it sends.
+  the publisher's side is only counted, so a sender that must know puts a number into what it sends.
 - Duplicates: nothing is sent twice from here; a server or proxy in between may double a message all the same.
 - Waiting: `publish`, `subscribe` and `unsubscribe` never wait, whatever Redis does; every other call has a deadline.
 - Cancellation: no call in here swallows one; a cancelled call leaves the bus as it was.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Whoever owns the bus. Called from the event loop, must not wait, may call the bus; what it raises is logged."""
+    """The owner of the bus. Called from the event loop, must not wait, may call the bus; what it raises is logged."""
 
     def message(self, channel: str, data: bytes) -> None:
         """A message on a subscribed channel; only between `live` and `lost` or the call of `unsubscribe`."""

@@ -1,7 +1,7 @@
 """What one connection is subscribed to, as far as its server has confirmed it. Pure.
 
 Commands are confirmed in their order, one confirmation each, with messages between them. A confirmation that was not
-asked for tells of something that happened behind our back: a Cluster moved the channel, or somebody in between
+asked for tells of something that happened behind our back: a Cluster moved the channel, or a proxy in between
 subscribed anew for us.
 """
 

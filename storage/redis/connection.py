@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
     def send(self, *commands: Command) -> asyncio.Future[list[Reply] | None]:
         """Write all in one go. The future brings one reply a command, in order; None when the connection ended first.
 
-        Whoever stops waiting, by a deadline or cancelled, takes nothing back: the server may carry all of it out.
+        A caller that stops waiting, by a deadline or cancelled, takes nothing back: the server may carry all of it out.
         """
         result: asyncio.Future[list[Reply] | None] = self._loop.create_future()
         if self.over.done() or len(self._waiting) >= MOST_WAITING:
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self.over.done():  # nobody waits for it any more
+        if self.over.done():  # no caller waits for it any more
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ class Counters:
     published: int = 0
     """Answered by a server, whatever the number of receivers."""
     unconfirmed: int = 0
-    """Sent, but the connection ended before the answer: heard or not, nobody knows."""
+    """Sent, but the connection ended before the answer: heard or not is unknown."""
     dropped: int = 0
     """Never sent: no room, too old, no server, or refused by it."""
     overtaken: int = 0

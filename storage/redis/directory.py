@@ -16,7 +16,7 @@ from storage.redis.topology import Node, Topology, clustered, lone
 from storage.redis.url import Address, Target
 
 POLL_S: Final = 5.0
-"""Sentinels and Clusters are asked again so often, and at once when somebody says that what is known is stale."""
+"""Sentinels and Clusters are asked again at this interval, and at once when a link says that what is known is stale."""
 APART_S: Final = 0.25
 """Between two askings, at least."""
 

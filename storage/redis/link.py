@@ -12,11 +12,11 @@ from storage.redis.errors import RedisAway
 from storage.redis.liveness import LOOK_S, Verdict, Watchdog, pause_s
 from storage.redis.topology import Node
 
-_STEADY_S = 1.0  # a connection that held for so long was a good one: the pauses begin anew
+_STEADY_S = 1.0  # a connection that held for this many seconds was a good one: the pauses begin anew
 
 
 class Holder(Protocol):
-    """Whoever uses the connection. Called from the link's task; must neither wait nor raise."""
+    """The user of the connection. Called from the link's task; must neither wait nor raise."""
 
     def opened(self, connection: Connection) -> None:
         """A new connection is there, and has answered."""

@@ -12,7 +12,7 @@ LOOK_S: Final = 0.15
 """Between two looks at a connection."""
 PING_S: Final = 0.3
 AWAY_S: Final = 0.9
-"""A server that was pinged and silent for so long is away."""
+"""A server that was pinged and silent for this many seconds is away."""
 _FIRST_S: Final = 0.05
 _LONGEST_S: Final = 1.0
 
@@ -34,7 +34,7 @@ class Watchdog:
     def look(self, now: float, *, heard: bool) -> Verdict:
         """`heard`: anything has come since the last look. To be asked about every LOOK_S.
 
-        Time in which nobody looked counts as two looks at most: whoever was frozen or busy itself has answers lying
+        Time without a look counts as two looks at most: a process that was frozen or busy itself has answers lying
         in its socket that it has not read, and must not blame the other side.
         """
         passed = min(now - self._looked, 2 * LOOK_S)

@@ -22,7 +22,7 @@ _UNSUBSCRIBED: Final = frozenset({b"unsubscribe", b"sunsubscribe"})
 
 
 class Handler(Protocol):
-    """Whoever is told. Called from the event loop; must neither wait nor raise."""
+    """The listener. Called from the event loop; must neither wait nor raise."""
 
     def message(self, channel: str, data: bytes) -> None:
         """A message on a live channel."""
@@ -139,7 +139,7 @@ class Subscriber:
             self._place(subscription, topology)
 
     def end(self) -> None:
-        """Nothing is heard any more, and nobody waits."""
+        """Nothing is heard any more, and no caller waits."""
         self._ended = True
         self._servers.end()
         for subscription in self._wanted.values():

@@ -1,4 +1,4 @@
-"""One channel that somebody wants to hear."""
+"""One channel that a listener wants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Subscription:
         self.is_over = False
         """Not wanted any more."""
         self.node: Node | None = None
-        """Where it lies; None while nobody knows."""
+        """Where it lies; None while it is not known."""
         self._settled = asyncio.Event()
 
     async def confirmed(self) -> bool:

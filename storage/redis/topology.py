@@ -36,7 +36,7 @@ class Topology:
     _only: Node | None = field(default=None, repr=False)
 
     def node_of(self, key: bytes) -> Node | None:
-        """None: nobody serves the slot of this channel or key now."""
+        """None: no node serves the slot of this channel or key now."""
         if self._only is not None:
             return self._only
         slot = slot_of(key)

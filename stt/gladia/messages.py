@@ -26,7 +26,7 @@ KEEPALIVE: Final = '{"type":"audio_chunk","data":{"chunk":""}}'
 # Longer than any session; keeps arithmetic on what a confused provider sends within bounds.
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
 UNPLACED: Final = 1e6
-"""The time of what has none: later than any audio, so nobody believes it."""
+"""The time of what has none: later than any audio, so it is not believed."""
 
 # Nearly all messages are of two types, which are told by their prefix and read in one go. In another order of fields
 # they are understood as well.

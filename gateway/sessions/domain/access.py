@@ -46,7 +46,7 @@ class Caller:
         return self.kind is Kind.SERVICE or made_by_app
 
     def may_be(self, owner: str | None) -> bool:
-        """Whether it may be an identity that belongs to that user; None: to nobody."""
+        """Whether it may be an identity that belongs to that user; None: to no user."""
         return owner is None or self.is_vouched or owner == self.user_id
 
 

@@ -36,7 +36,7 @@ class JoinRequest:
 class Seen:
     """A participant as the media server tells of it. `identity` and `name` are clean.
 
-    `is_exact`: the identity is as the server has it, so that nobody else's could have become it. `bearer`: for whom we
+    `is_exact`: the identity is as the server has it, so that no other one could have become it. `bearer`: for whom we
     have made its token. `sid`: of this connection, "" where its end does not say of which.
     """
 

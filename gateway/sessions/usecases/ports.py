@@ -131,7 +131,7 @@ class ParticipantRepository(Protocol):
         """Upsert by identity; CREATED becomes LIVE and activity is noted, in the same transaction; may be repeated.
 
         Returns: None, and nothing has changed, when the session is over or gone, or the identity another user's.
-        Raises: SessionFull; whoever has joined before may always come back.
+        Raises: SessionFull; a participant who has joined before may always come back.
         """
 
     async def leave(self, session_id: str, identity: str) -> bool:
@@ -145,10 +145,10 @@ class ParticipantRepository(Protocol):
 
     async def owner(self, session_id: str, identity: str) -> str | None:
         """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
-        is. None: nobody's."""
+        is. None: no user's."""
 
     async def meet(self, user_id: str) -> None:
-        """A user's token was shown: that id is an identity of nobody else from now on. May be repeated."""
+        """A user's token was shown: that id is no other one's identity from now on. May be repeated."""
 
     async def visit(self, session_id: str, visit: Visit, *, begins: bool) -> bool:
         """Note that a connection to the room has begun, or is over. May be repeated.

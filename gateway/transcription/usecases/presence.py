@@ -12,8 +12,8 @@ from gateway.transcription.usecases.track import Tracks
 
 
 class Presence:
-    """One run's. Whoever had joined in another way (a page, the app) also leaves in that way; so does everybody in a
-    LiveKit room, whose server says so. What `ended` and `end` note is written by `store`.
+    """One run's. A participant who had joined in another way (a page, the app) also leaves in that way; so does
+    everybody in a LiveKit room, whose server says so. What `ended` and `end` note is written by `store`.
     """
 
     def __init__(self, claimed: Claimed, sessions: SessionRecords, tracks: Tracks) -> None:

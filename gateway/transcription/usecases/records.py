@@ -125,7 +125,7 @@ class SessionRecords(Protocol):
 
     async def owner(self, session_id: str, identity: str) -> str | None:
         """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
-        is. None: nobody's."""
+        is. None: no user's."""
 
     async def touch(self, session_id: str) -> None:
         """Note activity now, which keeps the session from being ended for inactivity. May be repeated."""
