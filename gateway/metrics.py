@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,6 +19,7 @@ class Metrics(Collector):
         self._readers: list[tuple[str, str, bool, Read]] = []
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        ProcessCollector(registry=self._registry)
 
     def counter(self, name: str, meaning: str, read: Read) -> None:
         """`name` without `gateway_` and `_total`. The number that `read` gives must never fall."""
@@ -27,6 +28,10 @@ class Metrics(Collector):
     def gauge(self, name: str, meaning: str, read: Read) -> None:
         """`name` without `gateway_`. The number that `read` gives may rise and fall."""
         self._readers.append((f"gateway_{name}", meaning, False, read))
+
+    def include(self, collector: Collector) -> None:
+        """Expose what somebody else collects, histograms for example."""
+        self._registry.register(collector)
 
     def collect(self) -> Iterator[Metric]:
         """Calls every reader, in the order of registration; a family without samples is empty."""

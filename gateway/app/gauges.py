@@ -6,6 +6,8 @@ One function a subject: it registers readers, and a scrape calls them. A new par
 
 from __future__ import annotations
 
+import os
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from gateway.analysis.rules import AnalysisStatus
@@ -43,7 +45,12 @@ def gateway_metrics(wings: Wings) -> Metrics:
     transcription, sessions = wings.transcription, wings.sessions
     metrics = Metrics()
     engine = wings.replica.settings.engine
+    build = {"version": metadata.version("transcription-gateway"), "commit": os.environ.get("GATEWAY_COMMIT", "")}
     metrics.gauge("info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]))
+    metrics.gauge("build_info", "Constant 1; version and commit", lambda: [(build, 1.0)])
+    delays = wings.replica.delays
+    metrics.include(delays.registry)
+    metrics.gauge("loop_lag_seconds", "Longest delay of the event loop, 15 s", plain(lambda: delays.loop_lag_s))
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)

@@ -7,13 +7,14 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.app.addresses import Addresses
 from gateway.app.database import open_database
 from gateway.app.files import Files, divide, open_files
 from gateway.app.secrets import HeldSecrets
 from gateway.app.system_clock import SystemClock
+from gateway.delays import Delays
 from gateway.errors import StartFailed
 from gateway.settings import Settings
 from gateway.transcription.infra.instance import FolderInUse, own_instance
@@ -44,6 +45,7 @@ class Replica:
     """This run of the owner: `OWNER/RANDOM`."""
     account: str = ""
     """Names the account at the speech provider, whose sessions all its replicas count together."""
+    delays: Delays = field(default_factory=Delays)
 
 
 @asynccontextmanager

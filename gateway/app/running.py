@@ -41,6 +41,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         audit=sessions.audit.run(),
         hosts=transcription.hosts.look_for_ever(),
         secrets=wings.replica.secrets.watch(),
+        lag=wings.replica.delays.watch_loop(),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)

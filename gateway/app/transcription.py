@@ -114,7 +114,7 @@ async def _open_recorder(replica: Replica, records: Records, hub: Hub) -> AsyncI
     """The spool, and the recorder on it once everything that it kept is in the database."""
     settings = replica.settings
     async with open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000) as journal:
-        recorder = Recorder(records, hub, replica.clock, journal)
+        recorder = Recorder(records, hub, replica.clock, journal, delays=replica.delays)
         await _recover(recorder)
         yield journal, recorder
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
+from gateway.delays import Delays
 from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
@@ -29,11 +30,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A final in the queue. `participant` resolves to the speaker's row, or None."""
+    """A final in the queue. `participant` resolves to the speaker's row, or None. `heard_at` is monotonic."""
 
     final: FinalToStore
     slug: str
     participant: asyncio.Future[str | None]
+    heard_at: float
+    heard_after_s: float
+    """Since the end of its words."""
 
 
 class Recorder:
@@ -58,12 +62,14 @@ class Recorder:
         *,
         limit: int = 5_000,
         patience_s: float = 0.3,
+        delays: Delays | None = None,
     ) -> None:
         self._finals = records.finals
         self._usage = records.usage
         self._sessions = records.sessions
         self._live = live
         self._clock = clock
+        self._delays = delays or Delays()
         self._backlog = Backlog(journal) if journal is not None else None
         self._limit = limit
         self._patience_s = patience_s
@@ -104,7 +110,9 @@ class Recorder:
 
     def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None]) -> None:
         """Queue a final; never waits. `participant` resolves to the speaker's row, or None: it must resolve."""
-        self._queue.append(_Waiting(final, slug, participant))
+        heard_after = self._clock.now() - final.caption.ended_at
+        heard_after_s = max(0.0, heard_after.total_seconds())
+        self._queue.append(_Waiting(final, slug, participant, self._clock.monotonic(), heard_after_s))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
 
@@ -183,13 +191,22 @@ class Recorder:
         if outcome is None:
             # The participants' rows may be what the database is slow with; they are asked for again when it answers.
             await self._set_aside([_placed(item) for item in batch])
+        durable_at = self._clock.monotonic()
         for item in batch:
             final = item.final
             if outcome is None or not _is_refused(final, outcome):
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
+                self._measure(item, durable_at)
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
         self._tell_written()
+
+    def _measure(self, item: _Waiting, durable_at: float) -> None:
+        delays, shown_s = self._delays, self._clock.monotonic() - item.heard_at
+        delays.final_heard(item.heard_after_s)
+        delays.final_durable(durable_at - item.heard_at)
+        delays.final_shown(shown_s)
+        delays.final_end_to_end(item.heard_after_s + shown_s)
 
     async def _store_at_once(self, work: Callable[[], Coroutine[Any, Any, StoreOutcome]]) -> StoreOutcome | None:
         """What became of it; None when the database has not answered within `patience_s`, or was not asked.
