@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,7 +19,6 @@ class Metrics(Collector):
         self._readers: list[tuple[str, str, bool, Read]] = []
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
 
     def counter(self, name: str, meaning: str, read: Read) -> None:
         """`name` without `gateway_` and `_total`. The number that `read` gives must never fall."""

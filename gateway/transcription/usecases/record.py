@@ -69,7 +69,8 @@ class Recorder:
         self._sessions = records.sessions
         self._live = live
         self._clock = clock
-        self._delays = delays or Delays()
+        self.delays = delays or Delays()
+        """Where the time of the finals goes."""
         self._backlog = Backlog(journal) if journal is not None else None
         self._limit = limit
         self._patience_s = patience_s
@@ -202,7 +203,7 @@ class Recorder:
         self._tell_written()
 
     def _measure(self, item: _Waiting, durable_at: float) -> None:
-        delays, shown_s = self._delays, self._clock.monotonic() - item.heard_at
+        delays, shown_s = self.delays, self._clock.monotonic() - item.heard_at
         delays.final_heard(item.heard_after_s)
         delays.final_durable(durable_at - item.heard_at)
         delays.final_shown(shown_s)
