@@ -85,4 +85,5 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
 
     commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
+    commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")
     return top
