@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +28,8 @@ FIRST_PAUSE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason."""
+    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason.
+    `may_send`: waits until it is certain that the run is ours; false when it is no longer."""
 
     claimed: Claimed
     speech: SpeechOptions
@@ -39,6 +40,7 @@ class Parts:
     note: Callable[[str, ProviderSession], None]
     began: Callable[[], None]
     stop: Callable[[str], None]
+    may_send: Callable[[], Awaitable[bool]]
 
 
 class Listening:
@@ -54,6 +56,7 @@ class Listening:
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
         self._is_over = False  # the track has ended
         self._is_given_up = False
+        self._flush_s = parts.context.options.drain_s
         self._is_whole = True
         self._restarts = 0  # since a final came
         self._finals = 0  # of the participant, at the last restart
@@ -99,6 +102,8 @@ class Listening:
             async for chunk in live.track.chunks():
                 parts.began()
                 await parts.context.recorder.room()
+                if not await parts.may_send():
+                    break
                 self._send(chunk)
         except SourceTrouble as error:
             parts.said.trouble(live, str(error))
@@ -107,9 +112,11 @@ class Listening:
             identity = live.track.speaker.identity
             parts.said.trouble(live, f"the audio of {identity} could not be read (internal error): publish it again")
             self._is_whole = False
+        if not await parts.may_send():
+            self._flush_s = 0.0
         self._is_over = True
         try:
-            live.link.finish(parts.context.options.drain_s)
+            live.link.finish(self._flush_s)
         except Exception as error:
             self._replace(error)
 
@@ -175,7 +182,7 @@ class Listening:
             log.exception("the audio of a failed link could not be taken over", extra=self._extra)
             held_to = 0
         if self._is_over:
-            live.link.finish(self._parts.context.options.drain_s)
+            live.link.finish(self._flush_s)
         return held_to
 
     async def _join(self) -> None:
