@@ -219,7 +219,7 @@ class Foreign:
         self.counts.reads += 1
         for final in await self._standings.finals(before, PAGE):
             one, channel = lacking[final.session_id]
-            if one.channel is channel and final.epoch == channel.epoch:
+            if one.channel is channel and channel.is_good(final.epoch, final.seq):
                 self.counts.finals_read += 1
                 one.hold(final.seq, final.utterance_id, final.data)
         for session_id, (one, channel) in lacking.items():
