@@ -367,6 +367,7 @@ def _options(request: StartRequest) -> dict[str, Any]:
         "costCapUsd": request.cost_cap_usd,
         "participantIdentity": request.participant_identity,
         "participantName": request.participant_name,
+        "tags": request.tags,
     }
 
 
@@ -380,4 +381,5 @@ def again(record: TranscriptionRecord) -> StartRequest:
         cost_cap_usd=options.get("costCapUsd"),
         participant_identity=options.get("participantIdentity"),
         participant_name=options.get("participantName"),
+        tags=tuple(options.get("tags") or ()),
     )
