@@ -4,9 +4,9 @@
     python tests/fuzz/run.py --inputs 10000000       of each parser
     python tests/fuzz/run.py --minutes 1 --only rtmp --only amf
 
-Prints a row for each parser: inputs, seconds, seconds of CPU, findings. An input that breaks a parser is written to `tests/fuzz/found`
-and the parser goes on until it is done, or has broken MOST times; then the exit status is 1. Inputs that reach
-new code are kept in `tests/fuzz/grown/PARSER` for the next time; the best of them belong in `tests/fuzz/corpus`.
+Prints a row for each parser. An input that breaks one is written to `tests/fuzz/found` and the parser goes on until
+it is done, or has broken MOST times; then the exit status is 1. Inputs that reach new code are kept in
+`tests/fuzz/grown/PARSER` for the next time; the best of them belong in `tests/fuzz/corpus`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def feed(name: str, share: Share) -> Row:
         if ended.returncode:
             findings += 1
             log.replace(log.with_name(f"{name}.{findings}.log"))
-            print(told[-4_000:], file=sys.stderr, flush=True)
+            print(told[-1_500:], file=sys.stderr, flush=True)
         if not done:
             break
     return Row(inputs, time.monotonic() - began, _cpu_s() - cpu_s, findings)
