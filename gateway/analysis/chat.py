@@ -194,7 +194,7 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
         return min(float(text), _LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max((moment - now).total_seconds(), 0.0), _LONGEST_WAIT_S) if moment.tzinfo else None
 
