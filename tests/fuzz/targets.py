@@ -48,7 +48,7 @@ from stt.reading import read_json as read_provider_json
 
 _LIMITS: Final = {1: 64, 2: 64, 8: 256 * 1024, 18: 64 * 1024, 20: 64 * 1024}
 _SECRET: Final = "a-secret-of-at-least-thirty-two-bytes"
-_SECRETS: Final = credentials.Secrets(("service-token",), _SECRET, "livekit-key", _SECRET)
+_SECRETS: Final = credentials.Secrets(("service-token",), (_SECRET,), (("livekit-key", _SECRET),))
 _TRUSTED: Final = parse_networks("127.0.0.0/8, ::1")
 BODIES: Final = (
     HostBody, JoinBody, LeaveBody, NewSession, SegmentBody, SessionStartBody, SpaceLimitsBody, StartBody, StopBody,
@@ -156,7 +156,7 @@ def provider(data: bytes) -> None:
 
 def webhook(data: bytes) -> None:
     body, _, authorization = data.partition(b"\n")
-    server = LivekitServer(LivekitOptions("ws://x", lambda: Keys("livekit-key", _SECRET)), None, None)  # type: ignore[arg-type]
+    server = LivekitServer(LivekitOptions("ws://x", lambda: [Keys("livekit-key", _SECRET)]), None, None)  # type: ignore[arg-type]
     with suppress(WebhookRefused):
         server.webhook(body, authorization.decode("utf-8", "surrogateescape"))
 
