@@ -77,7 +77,7 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
     that it continues. Raises: JournalTrouble, StartFailed.
     """
     settings, clock, addresses = replica.settings, replica.clock, replica.addresses
-    records = postgres_records(replica.database, clock, replica.account, replica.process)
+    records = postgres_records(replica.database, clock, replica.account, replica.process, settings.max_participants)
     async with (
         _open_recorder(replica, records, hub) as (journal, recorder),
         _decoder_threads() as decoders,

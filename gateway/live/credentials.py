@@ -204,9 +204,8 @@ def _livekit(token: str, secrets: Iterable[str]) -> Access:
     if not isinstance(room, str) or not room:
         raise CredentialRefused("this LiveKit token does not allow joining a room")
     given = str(claims.get("sub", ""))
-    subject, bearer = names.cleaned(given), passes.read(claims.get("attributes"))
-    if subject != given:
-        bearer = passes.MintedFor("guest")  # what became this identity only here is not whose identity it is
+    subject = names.cleaned(given)
+    bearer = passes.bearer(claims.get("attributes"), exact=subject == given)
     may_speak = isinstance(video, dict) and _may_publish(video)
     return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer)
 

@@ -304,9 +304,12 @@ class Participants:
             return None
 
     async def has_room(self, session_id: str, identity: str, limit: int) -> bool:
-        """Whether `identity` has joined already, or fewer than `limit` have (0: always). Holds the session's row: to be
-        asked in the transaction that inserts."""
-        await self._db.value("session_lock", session_id)
+        """Whether `identity` has joined already, or fewer than `limit` have (0: always).
+
+        In a transaction it holds the session's row until the insert; else as many too many may come as come at once.
+        """
+        if self._in_transaction:
+            await self._db.value("session_lock", session_id)
         room: bool = await self._db.value("participant_has_room", session_id, clean(identity), limit)
         return room
 

@@ -16,13 +16,15 @@ from gateway.transcription.usecases.records import Records
 from storage.postgres.pool import Database
 
 
-def postgres_records(database: Database, clock: Clock, account: str = "", process: str = "") -> Records:
+def postgres_records(
+    database: Database, clock: Clock, account: str = "", process: str = "", most_participants: int = 0
+) -> Records:
     """`account`: the provider account whose sessions are noted. `process`: this run of this replica, which notes them.
 
-    Both may be empty in a program that opens no provider sessions.
+    Both may be empty in a program that opens no provider sessions. `most_participants`: of one session; 0 = no limit.
     """
     return Records(
-        sessions=PostgresSessionRecords(database, clock),
+        sessions=PostgresSessionRecords(database, clock, most_participants),
         leases=PostgresLeases(database, clock),
         transcriptions=PostgresTranscriptionRecords(database),
         hosts=PostgresHostRecords(database),
