@@ -144,8 +144,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
              "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
     Variable("GATEWAY_MAX_PARTICIPANTS", "max_participants", _whole(0, 1_000_000), "5000", "How many participants may "
-             "be in one session, by joining or by speaking, those who have left included; 0 = no limit. The last tenth, "
-             "at most 100, is not for guests."),
+             "be in one session, by joining or by speaking, those who have left included; 0 = no limit. The last "
+             "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "

@@ -328,11 +328,11 @@ class Participants:
 
     async def visit_begins(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
         """A connection to the room. Returns: False when it is over already, or an older one than the last known."""
-        return await self._db.run("visit_begin", session_id, clean(identity), sid, joined_ms) == 1
+        return await self._db.run("visit_begin", session_id, clean(identity), clean(sid), joined_ms) == 1
 
     async def visit_ends(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
         """Returns: whether it was the newest connection of that identity; an empty `sid` stands for that."""
-        return await self._db.run("visit_end", session_id, clean(identity), sid, joined_ms) == 1
+        return await self._db.run("visit_end", session_id, clean(identity), clean(sid), joined_ms) == 1
 
     async def ensure_user(self, user_id: str) -> None:
         """For tables of our own, where users are known from their tokens only."""

@@ -31,6 +31,7 @@ from ingest.livekit_visit import VisitOptions
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 5.0
+_LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 _MACHINES: Final = frozenset({ParticipantInfo.Kind.AGENT, ParticipantInfo.Kind.EGRESS})
 
 
@@ -123,7 +124,7 @@ class LivekitServer:
             is_exact=identity == person.identity,
             bearer=passes.read(dict(person.attributes)),
             sid=person.sid or (f"event {event.id}" if event.event == "participant_joined" else ""),
-            joined_ms=person.joined_at_ms or (person.joined_at or event.created_at) * 1000,
+            joined_ms=min(max(person.joined_at_ms or (person.joined_at or event.created_at) * 1000, 0), _LAST_MS),
         )
 
 
