@@ -171,9 +171,13 @@ class AudioEndpoint:
                 raise credentials.Forbidden("a room's token speaks as its own identity only")
             if not access.is_vouched:
                 await self._feeding.check_owner(watched.session_id, own, access.user_id)
-            return Speaker(own, access.name or name)
-        speaker = await self._feeding.own_identity(watched.session_id, own, wanted)
-        return Speaker(speaker.identity, speaker.name or access.name or name)
+            speaker = Speaker(own, access.name or name)
+        else:
+            known = await self._feeding.own_identity(watched.session_id, own, wanted)
+            speaker = Speaker(known.identity, known.name or access.name or name)
+        is_guest = not access.is_vouched and access.user_id is None
+        await self._feeding.check_room(watched.session_id, speaker.identity, guest=is_guest)
+        return speaker
 
     async def _first(self, line: _Line) -> FeedStart | None:
         """The message that everything begins with; None when the sender has gone."""

@@ -211,6 +211,11 @@ class Account:
         """GET /v2/live/{id}: status, and once it is `done` the whole transcript. Raises as `create`."""
         return await self._call("GET", f"v2/live/{session_id}", wire.parse_result)
 
+    @property
+    def key(self) -> str:
+        """The account's key that is in force."""
+        return (self.options.key_now or (lambda: self.options.api_key))()
+
     async def check(self) -> None:
         """Ask for the list of sessions, which costs nothing, to see whether the key works. Raises as `create`."""
         await self._call("GET", "v2/live", msgspec.json.decode, params={"limit": "1"})
@@ -280,8 +285,7 @@ class Account:
 
     async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
         try:
-            key = self.options.key_now or (lambda: self.options.api_key)
-            headers = {"x-gladia-key": key()}
+            headers = {"x-gladia-key": self.key}
             async with self.http.request(method, path, headers=headers, **request) as response:
                 body = await response.read()
                 status = response.status

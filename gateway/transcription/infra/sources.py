@@ -226,6 +226,7 @@ class _Published:
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
+    bearer = None  # whoever has the key speaks as whom the start has named
     left_out = 0
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:

@@ -168,6 +168,7 @@ class _Sender:
 
     # --- the track --------------------------------------------------------------------------------------------
 
+    bearer = None  # the door has asked
     left_out = 0
 
     @property

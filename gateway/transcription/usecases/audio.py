@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -36,6 +37,11 @@ class AudioTrack(Protocol):
     @property
     def speaker(self) -> Speaker:
         """The same for the whole track."""
+
+    @property
+    def bearer(self) -> MintedFor | None:
+        """For whom we have made the token that the speaker came with; None where the app answers for who it is, or
+        a door of ours has asked."""
 
     @property
     def anchor(self) -> datetime | None:

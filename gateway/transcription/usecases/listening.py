@@ -13,7 +13,7 @@ from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.context import RunContext
-from gateway.transcription.usecases.presence import Presence
+from gateway.transcription.usecases.presence import Presence, SpeakerRefused
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession, SpeechLink
 from gateway.transcription.usecases.track import LiveTrack, Tracks
@@ -184,12 +184,19 @@ class Listening:
         speaker = live.track.speaker
         participant = None
         try:
-            participant = await parts.presence.join(speaker)
+            participant = await parts.presence.join(live.track)
+        except SpeakerRefused as error:
+            self._is_given_up = True
+            parts.said.trouble(live, str(error))
+            log.info("a speaker was refused: %s", error, extra=self._extra)
         except LookupError:
             pass  # the session was deleted; the recorder drops its finals
         except Exception:
             log.exception("a speaker's row could not be made", extra=self._extra)
-        parts.tracks.participants[speaker.identity] = participant
+        if participant is not None:
+            parts.tracks.participants[speaker.identity] = participant
+        else:
+            parts.tracks.participants.setdefault(speaker.identity)  # another track of the same may have it
         live.participant.set_result(participant)
 
 

@@ -85,7 +85,7 @@ async def small_endpoint(
     options: LiveOptions | None = None, bounds: Bounds | None = None, send_all: SendAll = send_all
 ) -> AsyncIterator[Small]:
     hub, records = Hub(lambda: NOW, bounds, send_all), FewRecords()
-    secrets = Secrets((SERVICE,), USER_SECRET)
+    secrets = Secrets((SERVICE,), (USER_SECRET,))
 
     async def checked(token: str | None) -> Access:
         return check(token, secrets)

@@ -12,6 +12,7 @@ from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRo
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
 from gateway.transcription.usecases.journal import FinalToStore
@@ -76,6 +77,12 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         known = self._tables.present.get((session_id, identity))
         return None if known is None else known.user_id
+
+    async def has_room(self, session_id: str, identity: str, *, guest: bool) -> bool:
+        await self._tables.answer()
+        inside = {who for session, who in self._tables.participants if session == session_id}
+        most = places(self._tables.most_participants, guest=guest)
+        return not most or identity in inside or len(inside) < most
 
     async def touch(self, session_id: str) -> None:
         await self._tables.answer()

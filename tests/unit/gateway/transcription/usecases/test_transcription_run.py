@@ -56,7 +56,7 @@ async def test_a_session_that_cannot_be_transcribed_is_refused() -> None:
         with pytest.raises(SessionNotFound):
             await there.service.start(start(session_id="another"))
         with pytest.raises(SourceUnavailable):
-            await there.service.start(start("livekit"))
+            await there.service.start(start("unknown"))
         for status in ("ENDED", "EXPIRED"):
             there.records.end_session(SLUG, status)
             with pytest.raises(SessionOver):
