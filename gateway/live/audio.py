@@ -31,11 +31,6 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
-# Close codes that the WebSocket library gives by itself.
-_BROKEN: Final = {
-    1002: "it sent frames that are not valid WebSocket",
-    1009: f"it sent a message of more than {MESSAGE_BYTES // 1024} KiB; send 20 to 200 ms each",
-}
 # What the session's health says of a sender that the door refused, by the door's word for it. Anybody may knock there,
 # so it quotes nothing of the request.
 _AT_THE_DOOR: Final = {
@@ -139,12 +134,9 @@ class AudioEndpoint:
     async def _serve(self, line: _Line, request: web.Request, watched: Watched, access: credentials.Access) -> None:
         speaker: Speaker | None = None
 
-        def tell(why: str) -> None:
-            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, why)
-
         def refuse(code: CloseCode, why: Exception | str) -> None:
             line.close(code, str(why))
-            tell(str(why))
+            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(why))
 
         expiry = None
         if access.expires_at is not None:
@@ -161,8 +153,6 @@ class AudioEndpoint:
             log.info("audio connected", extra={"session": watched.slug, "identity": speaker and speaker.identity})
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
             await self._take(line, line.feed)
-            if line.response.close_code in _BROKEN:
-                tell(_BROKEN[line.response.close_code])
         except NotTaken as error:
             refuse(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, error)
         except (WrongMessage, NameRefused, ValueError) as error:
@@ -233,6 +223,10 @@ class AudioEndpoint:
                         line.is_done = True
                         line.close(CloseCode.NORMAL, "")
                         return
+                elif message.type is aiohttp.WSMsgType.ERROR:  # closed with 1009 or 1002 already
+                    raise WrongMessage(
+                        f"a message of more than {MESSAGE_BYTES // 1024} KiB, or no valid frame; send 20 to 200 ms each"
+                    )
         finally:
             acks.cancel()
 

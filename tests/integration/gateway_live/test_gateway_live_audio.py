@@ -181,7 +181,10 @@ async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProces
 
     async def told(*words: str, by: str = slug) -> None:
         async with asyncio.timeout(20):
-            while not all(word in await health(by) for word in words):
+            while True:
+                said = await health(by)
+                if all(word in said for word in words):
+                    return
                 await asyncio.sleep(0.1)
 
     async def health(of: str) -> str:
@@ -213,7 +216,7 @@ async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProces
         await sender.start()
         await sender.socket.send_bytes(bytes(MESSAGE_BYTES + 2))
         assert (await sender.closed())[0] == 1009
-    await told("'ben' was refused: it sent a message of more than 128 KiB")
+    await told("'ben' was refused: a message of more than 128 KiB")
     async with speaking(gateway, elsewhere, identity="ben") as sender:
         await sender.socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
         assert (await sender.closed())[0] == 4510
