@@ -37,6 +37,7 @@ OLD_KEY: Final = (
     "an encoder was refused because its stream key is that of an earlier transcription of this session; let it publish "
     "to ingest.rtmpUrl of the last start's answer"
 )
+DISPLACED: Final = "another encoder has taken the stream key over from one that was still sending; stop one of them"
 CROWDED: Final = (
     "RTMP connections are being refused because too many are open; close some, or raise GATEWAY_MAX_RTMP_CONNECTIONS "
     "or GATEWAY_MAX_RTMP_CONNECTIONS_PER_ADDRESS"
@@ -203,6 +204,7 @@ class RtmpSource:
         self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
         self._live: _Published | None = None
         self._closed = False
+        self._displaced = 0
         self._recent = RecentTrouble()
 
     @property
@@ -227,6 +229,10 @@ class RtmpSource:
             await before.heard.wait()
         if self._closed:
             return
+        if before is not None and before.publisher.was_displaced:
+            self._displaced += 1
+            if self._displaced > 1 or before.host != publisher.peer.rpartition(":")[0]:  # else its own encoder is back
+                self.note(DISPLACED)
         track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
         self._live = published = _Published(publisher, track, self._speaker, self._clock)
         self._coming.put_nowait(published)
@@ -266,6 +272,7 @@ class _Published:
         self.publisher = publisher
         self.speaker = speaker
         self.heard = asyncio.Event()
+        self.host = publisher.peer.rpartition(":")[0]
         self._track = track
         self._abandoned = self._repeated = 0  # of which has been told
 
@@ -317,8 +324,6 @@ class _Published:
             return (
                 f"the encoder was disconnected: {self.publisher.fault}; restart its stream, or let another encoder send"
             )
-        if self.publisher.was_displaced:
-            return "another encoder has taken the stream key over from one that was still sending; stop one of them"
         return None
 
     def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:

@@ -13,7 +13,15 @@ from support.fakes import BEGIN, HandClock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
-from gateway.transcription.infra.sources import CROWDED, NEARLY_KEY, OLD_KEY, UNDECODABLE_PACKETS, RtmpSource, Sources
+from gateway.transcription.infra.sources import (
+    CROWDED,
+    DISPLACED,
+    NEARLY_KEY,
+    OLD_KEY,
+    UNDECODABLE_PACKETS,
+    RtmpSource,
+    Sources,
+)
 from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
@@ -39,11 +47,13 @@ def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
     return sources.open(Claimed(Lease("t", 1), "s", slug, kind, {}, key, BEGIN, numbering), ANNA)
 
 
-def publisher(app: str = "live", key: str = KEY, clock: Callable[[], float] = lambda: 0.0) -> Publisher:
+def publisher(
+    app: str = "live", key: str = KEY, clock: Callable[[], float] = lambda: 0.0, peer: str = "192.0.2.1:5"
+) -> Publisher:
     made = Publisher(
         app,
         key,
-        "192.0.2.1:5",
+        peer,
         buffer_bytes=1 << 20,
         buffer_packets=1 << 20,
         clock=clock,
@@ -132,17 +142,27 @@ async def test_a_key_of_an_earlier_transcription_is_told_of_by_the_sessions_newe
     assert (again.trouble(), other.trouble()) == (OLD_KEY, None)
 
 
-@pytest.mark.parametrize("still_sends", [True, False])
-async def test_two_encoders_that_fight_for_a_key_are_told_of(sources: Sources, still_sends: bool) -> None:
-    """Not one that comes back while its dead connection is still there."""
+@pytest.mark.parametrize(
+    "still_sends, peers, told",
+    [
+        (True, ["192.0.2.1:5", "192.0.2.9:5"], True),
+        (True, ["192.0.2.1:5", "192.0.2.1:6"], False),  # its own encoder is back, sooner than we have noticed
+        (True, ["192.0.2.1:5", "192.0.2.1:6", "192.0.2.1:7"], True),
+        (False, ["192.0.2.1:5", "192.0.2.9:5", "192.0.2.1:6"], False),
+    ],
+)
+async def test_encoders_that_fight_for_a_key_are_told_of(
+    sources: Sources, still_sends: bool, peers: list[str], told: bool
+) -> None:
     source = begun(sources, KEY)
-    now = 10.0
-    made = publisher(clock=lambda: now)
-    made.take(AudioPacket(0, b"\0\0", AudioFormat("pcm_s16le", b"", 8_000, 1, True)))
-    now += 0.1 if still_sends else 3.0
-    made.displace()
-    await heard(source, made, sources)
-    assert ("taken the stream key over" in (source.trouble() or "")) is still_sends
+    now = [0.0]
+    for peer in peers:
+        made = publisher(clock=lambda: now[0], peer=peer)
+        made.take(AudioPacket(0, b"\0\0", AudioFormat("pcm_s16le", b"", 8_000, 1, True)))
+        now[0] += 0.1 if still_sends else 3.0
+        made.displace()
+        await heard(source, made, sources)
+    assert (source.trouble() == DISPLACED) is told
 
 
 async def test_what_an_encoder_does_in_vain_is_told_while_it_is_heard(sources: Sources, clock: HandClock) -> None:
