@@ -44,7 +44,8 @@ class Facts:
 
     `provider`: it serves no one now. `database_behind_s`: how long the database has not taken what it was given.
     `disk`: meanwhile finals cannot be put on disk either. `source`: no tracks can be had. `awaits_publisher`: the kind
-    of source, when no track has come since the start although there was time.
+    of source, when no track has come since the start although there was time. `turned_away`: who wanted to send audio
+    lately and was refused.
     """
 
     tracks: Sequence[TrackFacts] = ()
@@ -53,6 +54,7 @@ class Facts:
     disk: str | None = None
     source: str | None = None
     awaits_publisher: str | None = None
+    turned_away: str | None = None
 
     @property
     def waits_for_provider(self) -> bool:
@@ -87,4 +89,6 @@ def reasons(facts: Facts) -> tuple[str, ...]:
         found.append(facts.source)
     elif facts.awaits_publisher:
         found.append(NO_PUBLISHER_YET[facts.awaits_publisher])
+    if facts.turned_away:
+        found.append(facts.turned_away)
     return tuple(found)

@@ -146,10 +146,14 @@ class Recorder:
 
     def __init__(self, work: Callable[[Publisher], Awaitable[None]] | None = None) -> None:
         self.publishers: list[Publisher] = []
+        self.told_of_crowd = 0
         self._work = work
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
         return True
+
+    def crowded(self) -> None:
+        self.told_of_crowd += 1
 
     async def published(self, publisher: Publisher) -> None:
         self.publishers.append(publisher)
@@ -393,11 +397,12 @@ async def test_an_error_in_the_middle_of_a_publish_is_told_to_the_handler(serve:
 
 async def test_too_many_connections_are_turned_away(serve: Serve) -> None:
     """By address and in all; a place that becomes free can be taken."""
-    server, _ = await serve(Recorder(), connections=3, connections_per_address=2)
+    server, desk = await serve(Recorder(), connections=3, connections_per_address=2)
     clients = [await Client.publish(server.port, f"key{n}") for n in range(2)]
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await Client.open(server.port)
     assert server.counters.refused_connections == 1
+    await until(lambda: desk.told_of_crowd == 1)
     await clients.pop().close()
     await until(lambda: server.counters.open == 1)
     clients.append(await Client.publish(server.port, "key9"))

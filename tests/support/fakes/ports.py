@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRow
 
 from gateway.errors import SessionNotFound, SessionOver
@@ -268,7 +269,21 @@ class MemoryFinalRecords(Port):
             stream.last_seq += 1
             stored[stream.last_seq] = stray
             numbered.append(NumberedFinal(stream.last_seq, stray.caption.utterance_id, stray.data))
+            self._count(session_id, stray.lease.transcription_id, stray.caption.speaker.identity)
         return numbered
+
+    def _count(self, session_id: str, transcription_id: str, identity: str) -> None:
+        """A usage row counts no fewer finals than are numbered."""
+        usage, stored = self._tables.usage, self._tables.finals[session_id].values()
+        finals = sum(
+            one.lease.transcription_id == transcription_id and one.caption.speaker.identity == identity
+            for one in stored
+        )
+        for key, (of, run, row) in usage.items():
+            if (of, run, row.identity) == (session_id, transcription_id, identity) and row.final_transcripts < finals:
+                received = finals + row.partial_transcripts
+                counted = msgspec.structs.replace(row, final_transcripts=finals, transcripts_received=received)
+                usage[key] = (of, run, counted)
 
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._tables.answer()
