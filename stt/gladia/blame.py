@@ -1,9 +1,12 @@
 """Audio that ends every connection on which it is sent: found, and left out. Pure: no I/O, no clock of its own.
 
 A recogniser may die of a stretch of audio, and it is sent again after each resume. Connections that end at the same
-place of the track narrow it down: the third time it is accused, and sent on a connection of its own. If that lives, the
-line was bad, and all is sent as before. If two such die, the stretch is left out on trial; only when a connection then
-lives on well behind it, it is given up for good.
+place of the track narrow it down: the third time it is accused, and sent alone on a connection that has borne silence
+before it. A line that ends at some byte of the session, whatever is sent, ends in that silence, or not at all: then
+all is sent as before. If two die of the stretch, it is left out on trial; only when a connection then lives on well
+behind it, it is given up for good.
+
+Each time that it was the line, the next search at that place waits twice as long: the recogniser may die slowly.
 
 Positions are samples on the track's clock; times are monotonic seconds.
 """
@@ -15,9 +18,8 @@ from typing import Final
 
 from stt.gladia.retained import SAMPLE_RATE, Span
 
-PACE_S: Final = 0.3
-"""Pieces of a suspect follow each other this slowly, so that it is seen which one ends the connection."""
-_GRACE_S: Final = 0.2  # it dies of audio that was sent at most this long before, or was not acknowledged
+_PACE_S: Final = 0.3
+_MOST_ACQUITTALS: Final = 3  # at one place; from then on it is the line
 _BEHIND: Final = SAMPLE_RATE  # a connection that has taken this much behind the stretch lives without it
 _STEP: Final = SAMPLE_RATE // 10
 _SMALL: Final = 2 * _STEP
@@ -25,6 +27,8 @@ _LONGEST: Final = 4 * SAMPLE_RATE  # a longer one is no piece of audio, it is th
 _MOST_HURRIED: Final = 24
 _GUILTY: Final = 2  # connections that died of the stretch alone
 _SUSPICIOUS, _CERTAIN, _AT_ANY_SIZE = 2, 3, 6  # deaths in a row at the same place
+# Before the stretch, each time of another length: what ends at a byte of the session does not meet it twice.
+_SILENCES: Final = (SAMPLE_RATE // 2, SAMPLE_RATE * 4 // 5)
 
 
 class Blame:
@@ -38,13 +42,16 @@ class Blame:
         """Sent alone on the next connection."""
         self.trial: Span | None = None
         """Left out for now."""
+        self.silence_due = 0
+        """Samples of silence to send before the accused stretch."""
         self._deaths = 0
         self._given_up: list[Span] = []
         self._deaths_alone = 0
         self._hurried = 0
         self._longer_by = _STEP
         self._behind_since: float | None = None
-        self._innocent_to = 0  # nothing before is suspected again: it was the line
+        self._acquitted = Span(0, 0)  # where it was the line
+        self._acquittals = 0
         self._sent: deque[tuple[float, int, int, int]] = deque(maxlen=128)  # on this connection
 
     # --- what happens ---------------------------------------------------------------------------------------
@@ -53,50 +60,69 @@ class Blame:
         """Nothing was sent on this connection yet."""
         self._sent.clear()
         self._behind_since = None
-
-    def acquit(self, accused: Span) -> None:
-        """Sent alone it ended no connection: it was the line."""
-        self._innocent_to = accused.end + _BEHIND
-        self.accused = self.suspect = None
-        self._deaths = 0
+        self.silence_due = _SILENCES[self._deaths_alone] if self.accused is not None else 0
 
     def sent(self, now: float, start: int, end: int, total: int) -> None:
         """This stretch was sent; it was `total` samples on this connection then, silence included."""
         self._sent.append((now, start, end, total))
 
+    def acquit(self) -> None:
+        """The connection has borne the accused stretch, or died before it: it was the line."""
+        accused, place = self.accused, self._acquitted
+        if accused is None:
+            return
+        is_there_again = accused.start < place.end and place.start < accused.end
+        self._acquittals = self._acquittals + 1 if is_there_again else 1
+        self._acquitted = Span(max(accused.start - _BEHIND, 0), accused.end + _BEHIND)
+        self.accused = self.suspect = None
+        self._deaths = 0
+
     def died(self, now: float, acknowledged: int) -> None:
         """The connection ended, of whatever was sent last. `acknowledged`: samples of this connection."""
-        fresh = [(start, end) for when, start, end, to in self._sent if to > acknowledged or when >= now - _GRACE_S]
+        since = now - self.pace_s * 2 / 3
+        fresh = [(start, end) for when, start, end, to in self._sent if to > acknowledged or when >= since]
+        is_silent = not self._sent
         self._sent.clear()
-        if not fresh or not self._is_on:
+        if not self._is_on:
+            return
+        if self.accused is not None:
+            self._died_alone(is_silent=is_silent)
+            return
+        if not fresh:
             return
         self.is_used = True
-        if self.accused is not None:
-            self._deaths_alone += 1
-            if self._deaths_alone >= _GUILTY:
-                self.trial, self.accused, self._longer_by = self.accused, None, _STEP
-            return
         seen = Span(min(start for start, _ in fresh), max(end for _, end in fresh))
         if self.trial is not None:
             self._tried_in_vain(self.trial, seen)
-            return
-        if seen.end <= self._innocent_to:
-            return
+        elif self._acquittals < _MOST_ACQUITTALS or seen.end > self._acquitted.end:
+            self._narrow(seen)
+
+    def _narrow(self, seen: Span) -> None:
         old = self.suspect
         both = Span(max(seen.start, old.start), min(seen.end, old.end)) if old is not None else seen
         if both.start >= both.end:
-            both, self._deaths = seen, 0
+            both, self._deaths, self._hurried = seen, 0, 0
         self.suspect = both
         self._deaths += 1
         length = both.end - both.start
         if self._deaths >= _CERTAIN and (length <= _SMALL or self._deaths >= _AT_ANY_SIZE) and length <= _LONGEST:
             self.accused, self._deaths_alone = both, 0
 
+    def _died_alone(self, *, is_silent: bool) -> None:
+        if is_silent:
+            if not self.silence_due:
+                self.acquit()  # of the silence before it
+            return
+        self._deaths_alone += 1
+        if self._deaths_alone >= _GUILTY:
+            self.trial, self.accused, self._longer_by = self.accused, None, _STEP
+
     def _tried_in_vain(self, trial: Span, seen: Span) -> None:
         """The next connection died without it: there is more of it, or it is the line."""
         longer = Span(trial.start, trial.end + self._longer_by)
         if seen.start > trial.end + _BEHIND or longer.end - longer.start > _LONGEST:
-            self._innocent_to = max(trial.end, seen.end)
+            self._acquitted = Span(0, max(trial.end, seen.end))
+            self._acquittals = _MOST_ACQUITTALS
             self.suspect = self.trial = None
             self._deaths = 0
         else:
@@ -113,7 +139,7 @@ class Blame:
             return None
         if self._behind_since is None:
             self._behind_since = now
-        if now < self._behind_since + PACE_S and not is_over:
+        if now < self._behind_since + self.pace_s and not is_over:
             return None
         self.trial = self.suspect = None
         self._deaths = self._hurried = 0
@@ -123,13 +149,27 @@ class Blame:
     # --- what follows ---------------------------------------------------------------------------------------
 
     @property
+    def pace_s(self) -> float:
+        """Pieces of a suspect follow each other this slowly, so that it is seen which one ends the connection."""
+        if not self._acquittals:
+            return _PACE_S
+        place = self.accused or self.trial or self.suspect
+        is_there = place is not None and place.start < self._acquitted.end and self._acquitted.start < place.end
+        return _PACE_S * 2**self._acquittals if is_there else _PACE_S
+
+    @property
+    def is_borne(self) -> bool:
+        """Whether the accused stretch was sent on this connection, which lives."""
+        return self.accused is not None and bool(self._sent)
+
+    @property
     def is_searching(self) -> bool:
         """Whether the next connection is opened for the sake of finding out."""
         return self.trial is not None or self.accused is not None or self._deaths >= _SUSPICIOUS
 
     def may_hurry(self) -> bool:
         """Whether to connect again at once for the sake of finding out: so often in a row, and then patiently."""
-        self._hurried += 1
+        self._hurried += self.is_searching
         return self.is_searching and self._hurried <= _MOST_HURRIED
 
     def past(self, position: int) -> int:
@@ -154,7 +194,7 @@ class Blame:
         return min(samples, max(_STEP, (suspect.end - suspect.start) // 8), suspect.end - position)
 
     def is_alone(self, position: int) -> bool:
-        """Whether what comes from here on waits until what was sent before it has been survived for `PACE_S`."""
+        """Whether what comes from here on waits until what was sent before it has been survived for `pace_s`."""
         suspect = self.suspect
         return (
             suspect is not None
