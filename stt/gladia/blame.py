@@ -6,7 +6,8 @@ before it. A line that ends at some byte of the session, whatever is sent, ends 
 all is sent as before. If two die of the stretch, it is left out on trial; only when a connection then lives on well
 behind it, it is given up for good.
 
-Each time that it was the line, the next search at that place waits twice as long: the recogniser may die slowly.
+The recogniser may also die some time after: then the last that was sent differs, and only what was sent on each of the
+connections at all is suspected. Such a search, and one at a place where it was the line before, goes more slowly.
 
 Positions are samples on the track's clock; times are monotonic seconds.
 """
@@ -19,6 +20,7 @@ from typing import Final
 from stt.gladia.retained import SAMPLE_RATE, Span
 
 _PACE_S: Final = 0.3
+_SLOWER: Final = 4
 _MOST_ACQUITTALS: Final = 3  # at one place; from then on it is the line
 _BEHIND: Final = SAMPLE_RATE  # a connection that has taken this much behind the stretch lives without it
 _STEP: Final = SAMPLE_RATE // 10
@@ -27,6 +29,7 @@ _LONGEST: Final = 4 * SAMPLE_RATE  # a longer one is no piece of audio, it is th
 _MOST_HURRIED: Final = 24
 _GUILTY: Final = 2  # connections that died of the stretch alone
 _SUSPICIOUS, _CERTAIN, _AT_ANY_SIZE = 2, 3, 6  # deaths in a row at the same place
+_ALL_ALIKE: Final = 4  # deaths in a row on connections that had something in common at all
 # Before the stretch, each time of another length: what ends at a byte of the session does not meet it twice.
 _SILENCES: Final = (SAMPLE_RATE // 2, SAMPLE_RATE * 4 // 5)
 
@@ -45,6 +48,9 @@ class Blame:
         self.silence_due = 0
         """Samples of silence to send before the accused stretch."""
         self._deaths = 0
+        self._common: Span | None = None  # sent on each of the last connections
+        self._in_common = 0  # how many those are
+        self._is_slow = False  # they die some time after
         self._given_up: list[Span] = []
         self._deaths_alone = 0
         self._hurried = 0
@@ -71,37 +77,48 @@ class Blame:
         accused, place = self.accused, self._acquitted
         if accused is None:
             return
-        is_there_again = accused.start < place.end and place.start < accused.end
-        self._acquittals = self._acquittals + 1 if is_there_again else 1
+        self._acquittals = self._acquittals + 1 if _common(accused, place) else 1
         self._acquitted = Span(max(accused.start - _BEHIND, 0), accused.end + _BEHIND)
-        self.accused = self.suspect = None
-        self._deaths = 0
+        self.accused = None
+        self._forget()
 
     def died(self, now: float, acknowledged: int) -> None:
         """The connection ended, of whatever was sent last. `acknowledged`: samples of this connection."""
         since = now - self.pace_s * 2 / 3
+        if self._is_slow and self._sent:
+            since = min(since, self._sent[-1][0])
+        sent = [(start, end) for _, start, end, _ in self._sent]
         fresh = [(start, end) for when, start, end, to in self._sent if to > acknowledged or when >= since]
-        is_silent = not self._sent
         self._sent.clear()
         if not self._is_on:
             return
         if self.accused is not None:
-            self._died_alone(is_silent=is_silent)
-            return
-        if not fresh:
-            return
-        self.is_used = True
-        seen = Span(min(start for start, _ in fresh), max(end for _, end in fresh))
+            self._died_alone(is_silent=not sent)
+        elif sent:
+            self.is_used = True
+            self._suspect(_hull(sent), _hull(fresh) if fresh else None)
+
+    def _suspect(self, whole: Span, seen: Span | None) -> None:
+        """The connection ended, of `seen` perhaps, or of anything in `whole`."""
         if self.trial is not None:
-            self._tried_in_vain(self.trial, seen)
-        elif self._acquittals < _MOST_ACQUITTALS or seen.end > self._acquitted.end:
+            found = whole if self._is_slow else seen
+            if found is not None:
+                self._tried_in_vain(self.trial, found)
+            return
+        if self._acquittals >= _MOST_ACQUITTALS and (seen or whole).end <= self._acquitted.end:
+            return
+        common = _common(whole, self._common)
+        self._common, self._in_common = (whole, 1) if common is None else (common, self._in_common + 1)
+        if seen is not None:
             self._narrow(seen)
+        is_lost = self._deaths < _SUSPICIOUS and self._in_common >= _ALL_ALIKE
+        if is_lost and self._common.end - self._common.start <= _LONGEST:
+            self.suspect, self._deaths, self._is_slow = self._common, _SUSPICIOUS, True
 
     def _narrow(self, seen: Span) -> None:
-        old = self.suspect
-        both = Span(max(seen.start, old.start), min(seen.end, old.end)) if old is not None else seen
-        if both.start >= both.end:
-            both, self._deaths, self._hurried = seen, 0, 0
+        both = _common(seen, self.suspect)
+        if both is None:
+            both, self._deaths, self._hurried, self._is_slow = seen, 0, 0, False
         self.suspect = both
         self._deaths += 1
         length = both.end - both.start
@@ -123,8 +140,8 @@ class Blame:
         if seen.start > trial.end + _BEHIND or longer.end - longer.start > _LONGEST:
             self._acquitted = Span(0, max(trial.end, seen.end))
             self._acquittals = _MOST_ACQUITTALS
-            self.suspect = self.trial = None
-            self._deaths = 0
+            self.trial = None
+            self._forget()
         else:
             self.trial = longer
             self._longer_by = min(self._longer_by + _STEP, 3 * _STEP)
@@ -141,21 +158,26 @@ class Blame:
             self._behind_since = now
         if now < self._behind_since + self.pace_s and not is_over:
             return None
-        self.trial = self.suspect = None
-        self._deaths = self._hurried = 0
+        self.trial = None
+        self._hurried = 0
+        self._forget()
         self._given_up = [*self._given_up[-15:], trial]
         return trial
+
+    def _forget(self) -> None:
+        self.suspect = self._common = None
+        self._deaths = self._in_common = 0
+        self._is_slow = False
 
     # --- what follows ---------------------------------------------------------------------------------------
 
     @property
     def pace_s(self) -> float:
         """Pieces of a suspect follow each other this slowly, so that it is seen which one ends the connection."""
-        if not self._acquittals:
-            return _PACE_S
         place = self.accused or self.trial or self.suspect
-        is_there = place is not None and place.start < self._acquitted.end and self._acquitted.start < place.end
-        return _PACE_S * 2**self._acquittals if is_there else _PACE_S
+        if self._is_slow or (self._acquittals and place and _common(place, self._acquitted)):
+            return _PACE_S * _SLOWER
+        return _PACE_S
 
     @property
     def is_borne(self) -> bool:
@@ -206,3 +228,15 @@ class Blame:
 
     def _left_out(self) -> list[Span]:
         return [*self._given_up, self.trial] if self.trial is not None else self._given_up
+
+
+def _hull(spans: list[tuple[int, int]]) -> Span:
+    return Span(min(start for start, _ in spans), max(end for _, end in spans))
+
+
+def _common(one: Span, other: Span | None) -> Span | None:
+    """What both have; all of `one` if there is no other."""
+    if other is None:
+        return one
+    start, end = max(one.start, other.start), min(one.end, other.end)
+    return Span(start, end) if start < end else None

@@ -14,12 +14,17 @@ class RecentTrouble:
     def __init__(self) -> None:
         self._noted: dict[str, float] = {}  # newest last
 
-    def note(self, sentence: str, now: float) -> None:
-        """It has happened (again)."""
+    def note(self, sentence: str, now: float, *, instead_of: str | None = None) -> None:
+        """It has happened (again). `instead_of`: a sentence that this one brings up to date."""
         self._noted.pop(sentence, None)
+        self._noted.pop(instead_of or sentence, None)
         self._noted[sentence] = now
         for oldest in list(self._noted)[:-MOST]:
             del self._noted[oldest]
+
+    def knows(self, sentence: str, now: float) -> bool:
+        """Whether it was noted, and is told still."""
+        return sentence in self._noted and now - self._noted[sentence] < KEPT_S
 
     def told(self, now: float) -> str | None:
         """All that is not older than KEPT_S, newest first; None when there is nothing."""

@@ -194,6 +194,7 @@ def _odd(drawn: Scenario, dice: random.Random) -> Scenario:
         case "poison":
             code = dice.choice((None, 1007, 1011, 4500))
             session["poison"] = {"sound": POISON, "ack": dice.choice(("before", "after")), "code": code}
+            session["poison"]["after_s"] = dice.choice((0.0, 0.0, 0.3, 0.7))
         case _:
             session["cuts"] = [_cut(dice, total, "cuts") for _ in range(dice.randint(0, 1))]
             session["finals"] = tellings
