@@ -113,7 +113,7 @@ class Listening:
             self._replace(error)
 
     async def _read(self, failures: int) -> int | None:
-        """Until the track ends, or reading it fails. `failures`: in a row, before. Returns: one more, or None at the end."""
+        """Until the track ends (None), or reading it fails. Returns: failures in a row; there were `failures` before."""
         parts, live = self._parts, self._live
         try:
             async for chunk in live.track.chunks():
