@@ -113,7 +113,7 @@ class Listening:
             self._replace(error)
 
     async def _read(self, failures: int) -> int | None:
-        """Until the track ends (None), or reading it fails. Returns: failures in a row; there were `failures` before."""
+        """Until the track ends (None), or reading it fails. Returns: failures in a row, `failures` of them before."""
         parts, live = self._parts, self._live
         try:
             async for chunk in live.track.chunks():
