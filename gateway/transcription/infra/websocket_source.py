@@ -186,6 +186,9 @@ class _Sender:
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self.track.chunks()
 
+    def release(self) -> None:
+        """The connection tells when its sender goes."""
+
     def trouble(self) -> str | None:
         return None  # a muted microphone may be silent for as long as it likes
 

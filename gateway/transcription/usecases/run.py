@@ -220,6 +220,7 @@ class Run:
             is_whole = await Listening(track, self._parts).run()
         except Exception:
             log.exception("a track could not be transcribed", extra={"session": self.claimed.slug})
+            track.release()
             is_whole = False
         if not is_whole:
             self.finals_complete = False
@@ -269,6 +270,7 @@ class Run:
             provider=self._context.transcriber.trouble,
             database_behind_s=recorder.behind_s,
             disk=recorder.trouble,
+            lost_audio=self._said.lost.told(self._context.clock.monotonic()),
             source=self.source.trouble(),
             awaits_publisher=self.claimed.source if is_overdue else None,
             turned_away=self._turned_away.told(self._context.clock.monotonic()),
