@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench soak fuzz sbom lock clean
+.PHONY: help demo test again unit check format bench soak fuzz sbom lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -34,6 +34,9 @@ demo: $(VENV)/runtime ## Run the whole product on a bundled sample; ARGS='--once
 test: $(VENV)/dev ## Run every check and the whole test suite
 	@$(MAKE) --no-print-directory check
 	@tools/test.sh $(ARGS)
+
+again: $(VENV)/dev ## Run what plays in real time TIMES=20 times, and name every test that failed once
+	@TIMES=$(or $(TIMES),20) tools/again.sh $(ARGS)
 
 unit: $(VENV)/dev ## Run the fast tests only
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(ARGS)

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.gateway import TOKEN, Process, Running, ffmpeg, free_port, gateway_process, publish, write_wav
+from support.gateway import TOKEN, Process, Running, ffmpeg, gateway_process, publish, write_wav
+from support.ports import free_port
 from support.tools import needs
 
 from stt.local.scripted import speak

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.gateway import free_port
 from support.livekit import needed_server, no_proxy
+from support.ports import free_port
 
 from gateway.cli.demo_room import CAST
 

@@ -21,6 +21,7 @@ from aiohttp import web
 from support import browser
 from support.cutter import cutting
 from support.gateway import TOKEN
+from support.ports import free_port
 from support.scripted_gateway import World, scripted_gateway
 
 HERE = Path(__file__).parent
@@ -199,9 +200,9 @@ async def test_a_wrong_credential_or_slug_is_an_error_at_once(
 
 async def test_a_gateway_that_restarts_is_come_back_to(database_url: str, tmp_path: Path, node: str) -> None:
     """4000 on the way out; the next gateway sends what is missing."""
-    async with scripted_gateway(database_url, tmp_path) as world:
+    port = free_port()
+    async with scripted_gateway(database_url, tmp_path, http_port=port) as world:
         slug, said = await world.spoken_session(2)
-        port = int(world.url.rpartition(":")[2])
         process = following(node, world.url, slug)
         follower = await process.__aenter__()
         await follower.until("final")

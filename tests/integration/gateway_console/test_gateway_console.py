@@ -15,7 +15,7 @@ import jwt
 import pytest
 from support.browser import TOKEN, OpenPage
 from support.console import UNFILTERED, api, press, publishing, saved
-from support.gateway import free_port
+from support.ports import free_port
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -79,6 +79,7 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
 ) -> None:
     """When the gateway goes away the page says so, comes back by itself and resumes after its last final."""
     async with browse() as page:
+        settings = replace(settings, http_port=free_port())
         async with open_gateway(settings) as gateway:
             slug, url = await start(gateway)
             await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
@@ -86,11 +87,9 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
                 await page.until(f"{texts('finals')}.length === 1")
             await api(gateway, "POST", "/api/transcription/stop", {"sessionSlug": slug})
             await page.run("window.row = document.querySelector('#finals .row')")
-            port = urlsplit(gateway.http_url).port
-        assert port is not None
         await page.until("document.querySelector('#line').textContent.startsWith('Coming back in')")
         await page.until("document.querySelector('#trouble').textContent.includes('does not answer')")
-        async with open_gateway(replace(settings, http_port=port)):
+        async with open_gateway(settings):
             await page.until("document.querySelector('#line').dataset.phase === 'live'")
             await page.until("document.querySelector('#trouble').hidden")
             assert await page.run(texts("finals")) == ["golf hotel"]

@@ -18,7 +18,8 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-from support.gateway import TOKEN, Process, free_port, publish, write_wav
+from support.gateway import TOKEN, Process, publish, write_wav
+from support.ports import free_port
 
 from storage.postgres.embedded import EmbeddedPostgres
 from stt.local.scripted import VOCABULARY, speak

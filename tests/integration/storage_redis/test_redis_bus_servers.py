@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from redis_world import Notes, connected_bus, live, published, until
-from support.gateway import free_port
+from support.ports import free_port
 from support.redis_server import RedisCluster, RedisServer, running_redis, running_sentinel
 from support.tools import needs
 
