@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +47,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "realtime: needs the machine's cores for itself; see REALTIME in tests/conftest.py"
     )
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _temporary_files_of_this_run(config)
+
+
+def _temporary_files_of_this_run(config: pytest.Config) -> None:
+    """One folder, which goes with the run: also what programs leave behind that are killed in tests.
+
+    pytest's own stay where they are, to be looked at after a failure.
+    """
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix="gateway-tests-"))
+    folder.chmod(0o755)  # as root, PostgreSQL runs under another account
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
