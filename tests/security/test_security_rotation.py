@@ -12,6 +12,7 @@ from pathlib import Path
 import jwt
 import pytest
 from support.gateway import gateway_process
+from support.waiting import until
 
 from gateway.app import secrets as secrets_module
 from gateway.app.secrets import HeldSecrets
@@ -64,9 +65,7 @@ async def test_a_changed_file_changes_every_secret_in_force(tmp_path: Path, monk
             fresh = tmp_path / "fresh"
             fresh.write_text(value)
             fresh.rename(tmp_path / name)  # replaced, as mounted secrets are
-        async with asyncio.timeout(5):
-            while (held.provider_key(), held.livekit_keys()) != ("k2", ("n2", "s1")):
-                await asyncio.sleep(0.01)
+        await until(lambda: (held.provider_key(), held.livekit_keys()) == ("k2", ("n2", "s1")))
         assert held.credentials().service_tokens == (NEW,) and held.gateway_token() == NEW
     finally:
         watching.cancel()
@@ -96,8 +95,10 @@ async def test_a_gateway_takes_new_tokens_on_sighup_and_refuses_the_old(tmp_path
         assert (await status(old), await status(new)) == (200, 401)
         (tmp_path / "GATEWAY_JWT_SECRET").write_text(new)
         os.kill(gateway.process.process.pid, signal.SIGHUP)
-        async with asyncio.timeout(10):
-            while await status(new) != 200:
-                await asyncio.sleep(0.05)
+
+        async def new_is_taken() -> bool:
+            return await status(new) == 200
+
+        await until(new_is_taken)
         assert await status(old) == 401
         assert old not in gateway.process.output and new not in gateway.process.output

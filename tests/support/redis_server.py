@@ -74,14 +74,14 @@ class RedisServer:
     def until(self, condition: object) -> None:
         """Wait until `condition()` holds; a server that is not there yet is no answer."""
         assert callable(condition)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
                 if condition():
                     return
             assert self._process is None or self._process.poll() is None, (self.folder / "redis.log").read_text()
             if time.monotonic() > deadline:
-                raise AssertionError(f"redis-server on port {self.port} did not get there in 20 s")
+                raise AssertionError(f"redis-server on port {self.port} did not get there in 60 s")
             time.sleep(0.02)
 
 

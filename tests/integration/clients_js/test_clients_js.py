@@ -23,6 +23,7 @@ from support.cutter import cutting
 from support.gateway import TOKEN
 from support.ports import free_port
 from support.scripted_gateway import World, scripted_gateway
+from support.waiting import until
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[2] / "clients" / "js"
@@ -289,9 +290,7 @@ async def test_cut_at_random_bytes_a_page_hears_every_final_once_and_in_order(
         slug = await world.new_session()
         query = urlencode({"gateway": cutter.url, "session": slug, "token": TOKEN})
         async with browsing(chromium, tmp_path, f"{pages.url}/page.html?{query}"):
-            async with asyncio.timeout(60):
-                while not cutter.connections:
-                    await asyncio.sleep(0.05)
+            await until(lambda: cutter.connections)
             said = await world.say(await world.start(slug), 10)
             await world.stop(slug)
             async with asyncio.timeout(60):

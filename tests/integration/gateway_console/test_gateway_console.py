@@ -16,6 +16,7 @@ import pytest
 from support.browser import TOKEN, OpenPage
 from support.console import UNFILTERED, api, press, publishing, saved
 from support.ports import free_port
+from support.waiting import until
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -295,14 +296,18 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.until("document.querySelector('#mute').ariaPressed === 'true'")
         heard = await until_still(gateway, slug)
         await press(page, "m")
-        async with asyncio.timeout(60):
-            while await heard_s(gateway, slug) <= heard:
-                await asyncio.sleep(0.1)
+
+        async def goes_on() -> bool:
+            return await heard_s(gateway, slug) > heard
+
+        await until(goes_on)
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice').hidden")
-        async with asyncio.timeout(60):
-            while (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]:
-                await asyncio.sleep(0.1)
+
+        async def is_silent() -> bool:
+            return not (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]
+
+        await until(is_silent)
 
         await page.run("document.querySelector('#speaker').value = 'Anna'")  # the form speaks at once, under this name
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")

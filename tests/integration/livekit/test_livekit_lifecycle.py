@@ -16,6 +16,7 @@ import pytest
 from livekit import api, rtc
 from support.gateway import Process, Running, gateway_process, words_in_order
 from support.livekit import KEY, SECRET, LivekitServer
+from support.waiting import until
 
 GREEK = "alpha bravo charlie delta echo foxtrot golf hotel"
 DIGITS = "zero one two three four five six seven"
@@ -193,9 +194,7 @@ async def test_finals_come_back_into_the_room_as_captions(gateway: Running, live
         async with gateway.watch(slug) as watcher:
             await anna.say(GREEK)
             await watcher.until(lambda w: bool(w.finals))
-            async with asyncio.timeout(60):
-                while not [text for _, final, text in seen if final == "true"]:
-                    await asyncio.sleep(0.05)
+            await until(lambda: [text for _, final, text in seen if final == "true"])
         await gateway.stop(slug)
     assert {sender for sender, _, _ in seen} == {"anna"}
     assert seen[-1][2] == watcher.finals[0]["data"]["text"]

@@ -25,7 +25,7 @@ from storage.postgres.embedded import EmbeddedPostgres
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from support.fakes import LoopClock, MemoryRecords
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.transcription.domain.captions import Speaker
 
