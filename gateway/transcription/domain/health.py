@@ -44,8 +44,8 @@ class Facts:
 
     `provider`: it serves no one now. `database_behind_s`: how long the database has not taken what it was given.
     `disk`: meanwhile finals cannot be put on disk either. `lost_audio`: what was given up unheard in the last minutes.
-    `source`: no tracks can be had. `awaits_publisher`: the kind of source, when no track has come since the start although
-    there was time. `turned_away`: who wanted to send audio lately and was refused.
+    `source`: no tracks can be had. `awaits_publisher`: the kind of source, when no track has come since the start
+    although there was time. `turned_away`: who wanted to send audio lately and was refused.
     """
 
     tracks: Sequence[TrackFacts] = ()

@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.transcribing import OPTIONS, SLUG, replica, start, told, until, watch
+from support.transcribing import OPTIONS, SLUG, replica, start, told, watch
+from support.waiting import until
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.errors import (

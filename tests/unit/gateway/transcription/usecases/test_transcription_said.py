@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from support.frames import seqs
-from support.transcribing import SLUG, replica, start, told, until, watch
+from support.transcribing import SLUG, replica, start, told, watch
+from support.waiting import until
 
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.transcription.usecases.speech import ProviderComplaint, SpeechLost, Translation, Unread, Withdrawn
