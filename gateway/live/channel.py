@@ -126,10 +126,6 @@ class Channel:
             watcher.close(CloseCode.DRAINING)
         self._outdated.clear()
 
-    def is_good(self, epoch: str, seq: int) -> bool:
-        """Whether a final of that epoch is one of this numbering."""
-        return epoch == self.epoch or seq <= self.former.get(epoch, -1)
-
     # --- watching ---------------------------------------------------------------------------------------
 
     async def catch_up(self, watcher: Watcher, since: ResumePoint | None, read_past: ReadPast) -> None:
@@ -139,7 +135,9 @@ class Channel:
         Raises: what `read_past` raises.
         """
         is_known = since is not None and (since.epoch == self.epoch or watcher.crosses_epochs)
-        resumed = since is not None and is_known and self.is_good(since.epoch, since.seq) and since.seq <= self.last_seq
+        resumed = (
+            since is not None and is_known and is_good(self, since.epoch, since.seq) and since.seq <= self.last_seq
+        )
         at = since.seq if since is not None and resumed else 0
         said, epoch = (self.state, self.reason), self.epoch
         greeting = self._hello(resumed=resumed, has=at)
@@ -293,6 +291,11 @@ class Channel:
         """`has`: the last final of a watcher who has this message."""
         payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
         return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
+
+
+def is_good(channel: Channel, epoch: str, seq: int) -> bool:
+    """Whether a final of that epoch is one of the channel's numbering."""
+    return epoch == channel.epoch or seq <= channel.former.get(epoch, -1)
 
 
 def _first_seq(updates: list[Update]) -> int:

@@ -51,6 +51,12 @@ class Link:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
+    async def stream(self, query: str, step: int, *args: object) -> AsyncIterator[list[Record]]:
+        """All rows, `step` at a time, in constant memory. Only inside a transaction. Raises: as `rows`."""
+        cursor = await self._executor.cursor(self.sql[query], *args)
+        while records := await cursor.fetch(step):
+            yield list(records)
+
     def _renewing(self) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
 

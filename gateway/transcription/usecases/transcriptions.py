@@ -112,6 +112,12 @@ class Transcriptions:
         """The session's run, when this replica has it, and may speak for it."""
         return self._runs.get(slug) if self._context.membership.may_act() else None
 
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
+        run = self._runs.get(slug)
+        if run is not None:
+            run.turned_away(who, why)
+
     # --- the control API ----------------------------------------------------------------------------------
 
     async def start(self, request: StartRequest) -> Started:
@@ -350,6 +356,7 @@ def _options(request: StartRequest) -> dict[str, Any]:
         "costCapUsd": request.cost_cap_usd,
         "participantIdentity": request.participant_identity,
         "participantName": request.participant_name,
+        "tags": request.tags,
     }
 
 
@@ -363,4 +370,5 @@ def again(record: TranscriptionRecord) -> StartRequest:
         cost_cap_usd=options.get("costCapUsd"),
         participant_identity=options.get("participantIdentity"),
         participant_name=options.get("participantName"),
+        tags=tuple(options.get("tags") or ()),
     )
