@@ -109,8 +109,8 @@ class Transcriptions:
         return self._draining
 
     def run_of(self, slug: str) -> Run | None:
-        """The session's run, when this replica has it."""
-        return self._runs.get(slug)
+        """The session's run, when this replica has it, and may speak for it."""
+        return self._runs.get(slug) if self._context.membership.may_act() else None
 
     def turned_away(self, slug: str, who: str | None, why: str) -> None:
         """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
@@ -128,6 +128,7 @@ class Transcriptions:
         """
         if self._draining:
             raise NotReady("this gateway is shutting down")
+        self._require_certainty()
         async with self._lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
@@ -173,6 +174,7 @@ class Transcriptions:
                 if run is None:
                     raise RunsElsewhere(slug)
         if run is not None:
+            self._require_certainty()
             run.stop(reason)
             if not wait:
                 return None
@@ -257,6 +259,11 @@ class Transcriptions:
             await self._session(slug)
             raise NeverStarted(slug)
         return record, await self._records.usage.of_transcription(record.id)
+
+    def _require_certainty(self) -> None:
+        """Raises: NotReady."""
+        if not self._context.membership.may_act():
+            raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
     async def _until_finished(self, run: Run) -> None:
         try:
