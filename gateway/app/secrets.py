@@ -27,7 +27,7 @@ class HeldSecrets:
         self._files = secret_files(env) if env is not None else []
         self._seen = _states(self._files)
         self.changed: list[Callable[[], None]] = []
-        """Called after secrets were read again and differed: whatever was admitted with the former ones is looked at."""
+        """Called after secrets were read again and differed: what was admitted with the former ones is looked at."""
         self.rotations = 0
         """How often secrets were read again and differed."""
 
