@@ -10,7 +10,6 @@ from gateway.outage import Outage, RecordsUnavailable, until_database_answers
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import UsageToStore
-from gateway.transcription.usecases.limits import READ_EVERY_S, Budget
 from gateway.transcription.usecases.presence import Presence
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession
@@ -34,7 +33,6 @@ class Bookkeeping:
         context: RunContext,
         tracks: Tracks,
         said: Said,
-        budget: Budget,
         lost: Callable[[], None],
     ) -> None:
         self.state = TranscriptionState.STARTING
@@ -44,7 +42,6 @@ class Bookkeeping:
         self._records = context.records
         self._tracks = tracks
         self._said = said
-        self._budget = budget
         self._lost = lost
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
@@ -117,7 +114,7 @@ class Bookkeeping:
         """Every second, and at once for a provider session; the lease is renewed every third of its length."""
         clock, lease_s = self._context.clock, self._context.options.lease_s
         renew_at = clock.monotonic() + lease_s / 3
-        read_at = touched_at = clock.monotonic()
+        touched_at = clock.monotonic()
         while True:
             beat = asyncio.get_running_loop().call_later(BEAT_S, self._noted.set)
             await self._noted.wait()
@@ -128,9 +125,6 @@ class Bookkeeping:
                 if now >= renew_at:
                     await self.renew()
                     renew_at = now + lease_s / 3
-                if now >= read_at:
-                    await self._budget.refresh()
-                    read_at = now + READ_EVERY_S
                 await self._store_notes()
                 spoken_at = self._said.counts.last_final_at
                 if spoken_at is not None and spoken_at > touched_at and now - touched_at >= TOUCH_S:
