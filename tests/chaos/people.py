@@ -152,6 +152,8 @@ class Encoder:
     clock: Callable[[], float]
     began: float = 0.0
     tries: int = 0
+    where: int = 0
+    """The replica that it is connected to, or tries."""
     _process: Process | None = None
 
     async def run(self) -> None:
@@ -162,7 +164,8 @@ class Encoder:
         left: float | None = None
         while (at_s := time.monotonic() - self.began) < length_s - 0.2:
             self.tries += 1
-            place = self.places[self.route() if self.tries > 1 else self.first]
+            self.where = self.route() if self.tries > 1 else self.first
+            place = self.places[self.where]
             began = self.clock()
             url = f"rtmp://127.0.0.1:{place.rtmp}/live/{self.key}"
             args = ("ffmpeg", "-loglevel", "error", "-re", "-ss", f"{at_s:.3f}", "-i", str(file))
@@ -188,6 +191,12 @@ class Encoder:
     def reset(self) -> bool:
         """False: an encoder that is cut off loses audio, which is another fault."""
         return False
+
+    def cut(self, since: float) -> None:
+        """The load balancer has found its replica dead: what was sent `since` then has come nowhere."""
+        self.voice.lapses.append((since, self.clock()))
+        if self._process is not None and self._process.process.returncode is None:
+            self._process.process.kill()
 
 
 @dataclass(slots=True)

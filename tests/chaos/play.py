@@ -17,6 +17,7 @@ from chaos.plan import Plan, SessionPlan
 from chaos.world import HISTORY, Replica, World
 
 SETTLE_S: Final = 15.0
+HEALTH_CHECK_S: Final = 3.0
 NAMES: Final = ("anna", "ben")
 Undo = Callable[[], Awaitable[None]]
 
@@ -221,8 +222,14 @@ async def _owner_killed(one: Round, owner: Replica) -> Undo | None:
 
 
 async def _owner_frozen(one: Round, owner: Replica) -> Undo | None:
+    """No encoder notices it: its socket takes minutes of audio. So the balancer cuts, as its health checks tell."""
     owner.freeze()
     one.deaf = frozenset({owner.number})
+    await asyncio.sleep(HEALTH_CHECK_S)
+    for session in one.sessions:
+        for speaker in session.speakers:
+            if isinstance(speaker, Encoder) and speaker.where == owner.number:
+                speaker.cut(one.fault_at)
 
     async def undo() -> None:
         owner.thaw()

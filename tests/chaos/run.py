@@ -23,7 +23,7 @@ from chaos.oracle import Verdict, judge, table
 from chaos.plan import BY_NAME, Plan, draw
 from chaos.play import Round
 from chaos.world import World, open_world
-from support.postgres import PostgresServer, running_postgres
+from support.postgres import running_postgres
 from support.redis_server import RedisServer, running_redis
 
 
@@ -83,9 +83,9 @@ async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, wor
     return played
 
 
-async def _all(asked: argparse.Namespace, postgres: PostgresServer, url: str, redis: RedisServer, to: Path) -> Played:
+async def _all(asked: argparse.Namespace, url: str, redis: RedisServer, to: Path) -> Played:
     seeds = [asked.seed] if asked.seed is not None else range(asked.first, asked.first + asked.rounds)
-    async with open_world(postgres, url, redis, to) as world:
+    async with open_world(url, redis, to) as world:
         try:
             return await _play(seeds, tuple(asked.faults), time.monotonic() + asked.minutes * 60, world)
         finally:
@@ -110,7 +110,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         postgres = stack.enter_context(running_postgres())
         redis = stack.enter_context(running_redis(folder))
-        played = asyncio.run(_all(asked, postgres, stack.enter_context(postgres.database()), redis, folder))
+        played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, folder))
     print(f"\n{len(played.verdicts)} rounds in {time.monotonic() - began:.0f} s\n")
     print(table(played.verdicts[seed] for seed in sorted(played.verdicts)))
     if played.wrong:

@@ -1,4 +1,4 @@
-"""What the rounds share: PostgreSQL, Redis, the speech server, three gateways, a proxy on every line between them."""
+"""What the rounds share: PostgreSQL, Redis, the speech server, gateways, a proxy on every line between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import asyncpg
 from chaos.people import Place
 from chaos.plan import REPLICAS
 from support.gateway import TOKEN, Process, Running, free_port
-from support.postgres import PostgresServer
 from support.proxy import Proxy
 from support.redis_server import RedisServer
 from support.statements import Statements
@@ -177,15 +176,15 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    postgres: PostgresServer, database_url: str, redis: RedisServer, folder: Path, **settings: str
+    database_url: str, redis: RedisServer, folder: Path, count: int = REPLICAS, **settings: str
 ) -> AsyncIterator[World]:
-    """Three replicas that are ready."""
+    """So many replicas, which are ready."""
     options = LocalOptions(engine="scripted", api_key="k", keep_done=100_000, record_limit_bytes=0)
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(LocalServer(options))
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
         replicas = []
-        for number in range(REPLICAS):
+        for number in range(count):
             replica = await _replica(number, database_url, redis, provider, folder, http, settings)
             for line in (replica.database, replica.redis, replica.provider, replica.peers):
                 stack.push_async_callback(line.close)

@@ -10,6 +10,10 @@ Tap = Callable[[bytes], None]
 """Is shown what the client of one connection sends, in pieces of any size."""
 
 
+def _ignore(data: bytes) -> None:
+    """Nobody taps this line."""
+
+
 class Proxy:
     """`target`: a port of loopback, or the path of a Unix socket. Begins with `start`, on a port that stays its own.
 
@@ -20,6 +24,8 @@ class Proxy:
         self.target = target
         self.port = 0
         self.connections = 0
+        self.sent = self.received = 0
+        """Bytes of all clients, and of the server."""
         self._tap = tap
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -86,18 +92,19 @@ class Proxy:
         self.connections += 1
         ends = {writer, upward}
         self._open |= ends
-        tap = self._tap() if self._tap else None
-        down = asyncio.create_task(self._carry(above, writer, None))
+        down = asyncio.create_task(self._carry(above, writer))
         try:
             if not self._refusing:
-                await self._carry(reader, upward, tap)
+                await self._carry(reader, upward, self._tap() if self._tap else _ignore, upward=True)
                 await down  # the client has said all; the server may not have
         finally:
             down.cancel()
             self._open -= ends
             upward.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tap: Tap | None) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tap: Tap = _ignore, *, upward: bool = False
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
                 if self._delay_s:
@@ -105,8 +112,9 @@ class Proxy:
                 if self._bytes_per_s:
                     await asyncio.sleep(len(data) / self._bytes_per_s)
                 await self._moving.wait()
-                if tap is not None:
-                    tap(data)
+                tap(data)
+                self.sent += len(data) * upward
+                self.received += len(data) * (not upward)
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():
