@@ -4,7 +4,8 @@
 
 Real gateways (an owner and three others), PostgreSQL, Redis and the local speech server with a scripted recogniser;
 speakers over WebSockets, two words a second. One watcher a session on the owner, one more on 0, 1 and 3 of the others.
-CPU is that of all gateway processes together; statements and bytes are counted on their lines, by proxies in between.
+CPU is that of all gateway processes together, what each takes without sessions included; statements and bytes are
+counted on their lines, by proxies in between.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 from chaos.oracle import Reader, Voice
 from chaos.people import Sender, Watcher, sound
 from chaos.world import World, open_world
@@ -59,6 +61,8 @@ class Figures:
     redis_down: int
     redis_commands: int
     redis_cpu_s: float
+    database_cpu_s: float
+    wal: int
 
     def __sub__(self, before: Figures) -> Figures:
         return Figures(
@@ -70,6 +74,8 @@ class Figures:
             self.redis_down - before.redis_down,
             self.redis_commands - before.redis_commands,
             self.redis_cpu_s - before.redis_cpu_s,
+            self.database_cpu_s - before.database_cpu_s,
+            self.wal - before.wal,
         )
 
 
@@ -81,6 +87,7 @@ class Bench:
     owners: dict[str, int] = field(default_factory=dict)
     near: dict[str, TimedReader] = field(default_factory=dict)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    postmaster: int = 0
 
     async def begin(self, count: int, minutes: float) -> None:
         world = self.world
@@ -106,9 +113,12 @@ class Bench:
         self.tasks.append(asyncio.create_task(watcher.run()))
         return reader
 
-    def read(self) -> Figures:
+    async def read(self) -> Figures:
         replicas = self.world.replicas
         info = dict(line.split(":", 1) for line in self.redis.ask("INFO", "all").splitlines() if ":" in line)
+        connection = await asyncpg.connect(self.world.database_url)
+        backend, wal = await connection.fetchrow("SELECT pg_backend_pid(), pg_current_wal_lsn() - '0/0'")
+        await connection.close()
         return Figures(
             sum(cpu_s(replica.process.process.pid) for replica in replicas if replica.process),
             sum((replica.statements.counts for replica in replicas), Counter()),
@@ -118,12 +128,32 @@ class Bench:
             sum(replica.redis.received for replica in replicas),
             int(info["total_commands_processed"]),
             float(info["used_cpu_user"]) + float(info["used_cpu_sys"]),
+            self.database_cpu_s(backend),
+            int(wal),
         )
 
+    def database_cpu_s(self, backend: int) -> float:
+        """Of the whole server, backends that have ended included."""
+        self.postmaster = self.postmaster or parent(backend)
+        children = (int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit())
+        live = sum(cpu_s(pid) for pid in children if parent(pid) == self.postmaster)
+        return live + cpu_s(self.postmaster, also_ended=True)
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+
+def _stat(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["0"] * 20
+
+
+def parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def cpu_s(pid: int, *, also_ended: bool = False) -> float:
+    """User and system; `also_ended`: of its children that have ended, too."""
+    return sum(map(int, _stat(pid)[11 : 15 if also_ended else 13])) / TICK
 
 
 def hop_ms(near: TimedReader, far: TimedReader, kind: str) -> list[float]:
@@ -139,6 +169,8 @@ def row(what: str, figures: Figures, units: float) -> str:
         f"{figures.cpu_s / units * 1000:.2f}",
         f"{figures.statements.total() / units:.2f}",
         f"{(figures.database_up + figures.database_down) / units:.0f}",
+        f"{figures.database_cpu_s / units * 1000:.2f}",
+        f"{figures.wal / units:.0f}",
         f"{figures.redis_commands / units:.2f}",
         f"{figures.redis_up / units:.0f} / {figures.redis_down / units:.0f}",
         f"{figures.redis_cpu_s / units * 1000:.2f}",
@@ -147,7 +179,11 @@ def row(what: str, figures: Figures, units: float) -> str:
 
 
 async def measure(bench: Bench, asked: argparse.Namespace) -> None:
-    await bench.begin(asked.sessions, (asked.seconds + 4) * len(LISTENING) * asked.rounds / 60 + 0.5)
+    before, at = await bench.read(), time.monotonic()
+    await asyncio.sleep(asked.seconds)
+    idle, replica_seconds = await bench.read() - before, len(bench.world.replicas) * (time.monotonic() - at)
+    print(row("(a replica without sessions, a second)", idle, replica_seconds), flush=True)
+    await bench.begin(asked.sessions, (asked.seconds + 10) * len(LISTENING) * asked.rounds / 30 + 1)
     await asyncio.sleep(6)
     far: list[tuple[TimedReader, TimedReader]] = []
     rows: dict[int, list[Figures]] = {number: [] for number in LISTENING}
@@ -160,9 +196,9 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
                 far += [(bench.near[slug], bench.watch(slug, other)) for other in others[listening:number]]
             listening = number
             await asyncio.sleep(3)
-            before, at = bench.read(), time.monotonic()
+            before, at = await bench.read(), time.monotonic()
             await asyncio.sleep(asked.seconds)
-            rows[number].append(bench.read() - before)
+            rows[number].append(await bench.read() - before)
             units = asked.sessions * (time.monotonic() - at)
             print(row(f"{number} others listen", rows[number][-1], units), flush=True)
         for task in bench.tasks[began:]:
@@ -187,8 +223,8 @@ async def run(asked: argparse.Namespace, url: str, redis: RedisServer, folder: P
     async with open_world(url, redis, folder, 4, **limits) as world:
         bench = Bench(world, redis)
         print(
-            "| a session-second | gateways' CPU, ms | statements | bytes to and from PostgreSQL | Redis commands "
-            "| bytes to / from Redis | Redis' CPU, ms |\n| --- | --- | --- | --- | --- | --- | --- |",
+            "| a session-second | gateways' CPU, ms | statements | bytes to and from PostgreSQL | its CPU, ms "
+            "| WAL, bytes | Redis commands | bytes to / from Redis | its CPU, ms |\n" + "| --- " * 9 + "|",
             flush=True,
         )
         try:
