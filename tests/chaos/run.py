@@ -84,7 +84,7 @@ async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, wor
 
 
 async def _all(asked: argparse.Namespace, url: str, redis: RedisServer, to: Path) -> Played:
-    seeds = [asked.seed] if asked.seed is not None else range(asked.first, asked.first + asked.rounds)
+    seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
     async with open_world(url, redis, to) as world:
         try:
             return await _play(seeds, tuple(asked.faults), time.monotonic() + asked.minutes * 60, world)
@@ -98,7 +98,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="no round begins later")
     parser.add_argument("--rounds", type=int, default=1_000_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seed", type=int, help="only this one")
+    parser.add_argument("--seed", type=int, nargs="*", help="only these")
     parser.add_argument("--faults", nargs="*", default=[], help="to choose from")
     parser.add_argument("--keep", help="a folder for the gateways' logs")
     asked = parser.parse_args()

@@ -18,7 +18,8 @@ import aiohttp
 import asyncpg
 from chaos.people import Place
 from chaos.plan import REPLICAS
-from support.gateway import TOKEN, Process, Running, free_port
+from support.gateway import TOKEN, Process, Running
+from support.ports import free_port
 from support.proxy import Proxy
 from support.redis_server import RedisServer
 from support.statements import Statements

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from support.gateway import free_port
+from support.ports import free_port
 from support.postgres import PostgresServer
 from support.tools import needs
 

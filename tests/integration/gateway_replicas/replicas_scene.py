@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 from chaos.oracle import Voice
 from chaos.people import Place, Sender, sound
-from support.gateway import TOKEN, Process, Running, Watcher, free_port
+from support.gateway import TOKEN, Process, Running, Watcher
+from support.ports import free_port
 
 from gateway.app.root import open_gateway
 from gateway.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 from aiohttp import web
 from integration.gateway_api.in_process import TOKEN, running
-from support.gateway import free_port
+from support.ports import free_port
 from support.redis_server import RedisServer, running_sentinel
 
 from gateway.app import checks
