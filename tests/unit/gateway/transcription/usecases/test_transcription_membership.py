@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from support.fakes import FakeMembership, FakeTransport, LoopClock, MemoryRecords, Replica
-from support.transcribing import OPTIONS, SLUG, replica, start, told, until, watch
+from support.transcribing import OPTIONS, SLUG, replica, start, told, watch
+from support.waiting import until
 
 from gateway.transcription.domain.errors import NotReady
 from gateway.transcription.usecases.adoption import HEIR_FIRST, KEEP_S, LOOK_S, ROOM_FIRST
@@ -100,7 +101,7 @@ async def test_an_orphan_goes_to_its_heir_then_to_any_with_room_then_to_anybody(
         await orphaned(records)
         await asyncio.sleep(looks * LOOK_S * 0.7)
         assert there.service.runs == []
-        await until(lambda: bool(there.service.runs), (looks + 1) * LOOKS_S + 0.2)
+        await until(lambda: bool(there.service.runs), within_s=(looks + 1) * LOOKS_S + 0.2)
 
 
 async def test_one_look_takes_so_many_at_most() -> None:
@@ -108,10 +109,10 @@ async def test_one_look_takes_so_many_at_most() -> None:
     records = MemoryRecords(LoopClock())
     async with replica(records) as there:
         await orphaned(records, 50)
-        await until(lambda: bool(there.service.runs), LOOKS_S + 0.2)
+        await until(lambda: bool(there.service.runs), within_s=LOOKS_S + 0.2)
         await asyncio.sleep(0.1)
         assert len(there.service.runs) == 20
-        await until(lambda: len(there.service.runs) == 50, 3 * LOOKS_S)
+        await until(lambda: len(there.service.runs) == 50, within_s=3 * LOOKS_S)
 
 
 async def test_what_we_hold_without_knowing_is_let_go() -> None:
@@ -120,7 +121,7 @@ async def test_what_we_hold_without_knowing_is_let_go() -> None:
     async with replica(records) as there:
         session = await records.sessions.create("unknown", None, None)
         await records.leases.claim(session, "rtmp", {}, "key", OPTIONS.owner, 3600)
-        await until(lambda: bool(there.service.runs), 3 * KEEP_S + 2)
+        await until(lambda: bool(there.service.runs), within_s=3 * KEEP_S + 2)
         assert there.service.runs[0].claimed.lease.fence == 2
 
 
