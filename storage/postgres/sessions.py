@@ -374,6 +374,10 @@ class Participants:
         records = await self._db.rows("participant_by_session", session_id, active_only)
         return [read(ParticipantRow, r) for r in records]
 
+    async def present_in(self, session_ids: Sequence[str]) -> list[ParticipantRow]:
+        """Of several sessions at once, those who have not left; in each the longest present first."""
+        return [read(ParticipantRow, r) for r in await self._db.rows("participant_present", [*session_ids])]
+
     async def _insert(
         self,
         query: str,

@@ -45,11 +45,12 @@ async def replica(
         await made.records.sessions.create(session, None, None)
     recording = asyncio.create_task(made.recorder.run())
     sweeping = asyncio.create_task(made.hub.sweep())
+    limiting = asyncio.create_task(made.keeper.read_for_ever(lambda: [run.allowance for run in made.service.runs]))
     try:
         async with made.service.serving():
             yield made
     finally:
-        for task in (recording, sweeping):
+        for task in (recording, sweeping, limiting):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task

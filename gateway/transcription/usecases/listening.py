@@ -123,7 +123,10 @@ class Listening:
         try:
             async for chunk in live.track.chunks():
                 failures = 0
-                await self._take(chunk)
+                await self._prepare()
+                if not await parts.may_send():
+                    break
+                self._send(chunk)
         except SourceTrouble as error:
             parts.said.trouble(live, str(error))
         except Exception:
@@ -132,7 +135,8 @@ class Listening:
             return failures + 1
         return None
 
-    async def _take(self, chunk: AudioChunk) -> None:
+    async def _prepare(self) -> None:
+        """Before a chunk is sent: the run has audio, and the recorder room."""
         try:
             self._parts.began()
             await self._parts.context.recorder.room()
@@ -140,8 +144,6 @@ class Listening:
             if not self._has_failed:
                 log.exception("a chunk of audio has met a failure, and is sent all the same", extra=self._extra)
             self._has_failed = True
-        if await self._parts.may_send():
-            self._send(chunk)
 
     def _send(self, chunk: AudioChunk) -> None:
         if self._is_given_up:

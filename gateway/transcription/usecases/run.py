@@ -70,13 +70,10 @@ class Run:
         )
         self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
-        self._budget = Budget(
-            context.limits.allowance(claimed.session_id, lease.transcription_id),
-            cap_usd,
-            spent_usd,
-            context.options.maximum_s,
-        )
-        self._books = Bookkeeping(claimed, context, self._tracks, self._said, self._budget)
+        self.allowance = context.limits.allowance(claimed.session_id, lease.transcription_id)
+        """Kept up to date by the `LimitKeeper`."""
+        self._budget = Budget(self.allowance, cap_usd, spent_usd, context.options.maximum_s)
+        self._books = Bookkeeping(claimed, context, self._tracks, self._said)
         self._parts = Parts(
             claimed,
             speech,
