@@ -9,13 +9,14 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.live.address import Network, parse_networks
-from gateway.variables import Variable, WrongSettings
+from gateway.variables import Variable, WrongSettings, lines
 from gateway.variables import as_blob_url as _blob_url
 from gateway.variables import as_choice as _choice
 from gateway.variables import as_flag as _flag
 from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
+from gateway.variables import as_redis_url as _redis_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
@@ -35,15 +36,18 @@ VARIABLES: Final = (
              "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
     Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
              "to date at start. With `false`, run `gateway migrate`."),
-    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Brings partials to watchers on other "
+    Variable("REDIS_URL", "redis_url", _redis_url, "", "Brings partials to watchers on other "
              "replicas, and makes the rate limits hold over all together; without it, or while it is away, they get "
-             "finals only, and each counts for itself.", is_secret=True),
+             "finals only, and each counts for itself. One server, a Unix socket, a Cluster or Sentinels "
+             "(docs/replicas.md).", is_secret=True),
     Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),
     Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
-             "watchers may show.", is_paired=True),
-    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
+             "watchers may show. Several lines, with as many secrets, while it is rotated: the first pair signs, all "
+             "are accepted.", is_paired=True),
+    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret; line by line that of the key.",
+             is_secret=True),
     Variable("GATEWAY_LIVEKIT_AUTO_START", "livekit_auto_start", _flag, "true", "Begin a session's transcription when "
              "people are in its room, as webhooks tell and a look every 15 s finds. One that was stopped by request "
              "waits for the next `start`."),
@@ -111,7 +115,8 @@ VARIABLES: Final = (
              "billing records and stay."),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
-    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes.",
+    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes. "
+             "Several lines while it is rotated: a token that is signed with any of them is accepted.",
              is_secret=True),
     Variable("GATEWAY_JWT_AUDIENCE", "jwt_audience", _text, "", "User tokens must have been made for this audience "
              "(`aud`); without it any is taken."),
@@ -141,7 +146,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
              "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
     Variable("GATEWAY_MAX_PARTICIPANTS", "max_participants", _whole(0, 1_000_000), "5000", "How many participants may "
-             "join one session, those who have left included; 0 = no limit."),
+             "be in one session, by joining or by speaking, those who have left included; 0 = no limit. The last "
+             "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
@@ -157,8 +163,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_SPACE_MINUTES_PER_DAY", "space_minutes_per_day", _number(0, 10_000_000), "0", "Minutes of audio "
              "in all sessions of one space, each day (UTC); 0 = no limit."),
     Variable("GATEWAY_DRAIN_S", "drain_s", _number(0, 300), "10", "How long a stop awaits late finals, seconds."),
-    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "30", "After so many seconds without a sign of life a "
-             "transcription is taken over by another replica."),
+    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "6", "After so many seconds without a sign of life a "
+             "replica is lost, and others take over what it transcribes."),
     Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
     Variable("GATEWAY_ANALYSIS_URL", "analysis_url", _url("http", "https"), "", "OpenAI-compatible chat endpoint that "
              "analyses ended sessions: the part before `/chat/completions`, such as `https://api.openai.com/v1`. "
@@ -283,7 +289,7 @@ class Settings:
     user_minutes_per_day: float = 0.0
     space_minutes_per_day: float = 0.0
     drain_s: float = 10.0
-    lease_s: float = 30.0
+    lease_s: float = 6.0
     store_partials: bool = False
     analysis_url: str | None = None
     analysis_key: str | None = field(default=None, repr=False)
@@ -375,9 +381,14 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
         problems.append("GATEWAY_BLOB_URL is vercel:, but BLOB_READ_WRITE_TOKEN is not set")
     if bool(values["s3_key_id"]) != bool(values["s3_secret"]):
         problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; set both or neither")
-    livekit = [values["livekit_url"], values["livekit_api_key"], values["livekit_api_secret"]]
-    if values["livekit_url"] and not all(livekit):
+    keys, secrets = lines(values["livekit_api_key"]), lines(values["livekit_api_secret"])
+    if values["livekit_url"] and not (keys and secrets):
         problems.append("LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well")
+    elif keys and secrets and len(keys) != len(secrets):
+        problems.append(
+            "LIVEKIT_API_KEY and LIVEKIT_API_SECRET belong together line by line, "
+            f"but have {len(keys)} and {len(secrets)} lines"
+        )
     if values["analysis_url"] and not values["analysis_model"]:
         problems.append("GATEWAY_ANALYSIS_URL needs GATEWAY_ANALYSIS_MODEL as well")
     return problems

@@ -107,6 +107,7 @@ class AudioEndpoint:
             return page.response
         with slot:
             line = await _Line.open(request, self._options)
+            line.proof = access.proof
             self._lines.add(line)
             self.counts.connected += 1
             try:
@@ -119,6 +120,12 @@ class AudioEndpoint:
                 if line.ending is not None:
                     await line.ending
         return line.response
+
+    def revoke(self, proofs: frozenset[bytes]) -> None:
+        """Close those whose credential is good no more, as `LiveEndpoint.revoke`."""
+        for line in list(self._lines):
+            if line.proof and line.proof not in proofs:
+                line.close(CloseCode.CREDENTIAL_REFUSED, "the credential has expired")
 
     async def close(self) -> None:
         """Admit no more, close every sender with 4000 after a last ack, and wait for that, at most CLOSE_S + 1 s."""
@@ -185,9 +192,13 @@ class AudioEndpoint:
                 raise credentials.Forbidden("a room's token speaks as its own identity only")
             if not access.is_vouched:
                 await self._feeding.check_owner(watched.session_id, own, access.user_id)
-            return Speaker(own, access.name or name)
-        speaker = await self._feeding.own_identity(watched.session_id, own, wanted)
-        return Speaker(speaker.identity, speaker.name or access.name or name)
+            speaker = Speaker(own, access.name or name)
+        else:
+            known = await self._feeding.own_identity(watched.session_id, own, wanted)
+            speaker = Speaker(known.identity, known.name or access.name or name)
+        is_guest = not access.is_vouched and access.user_id is None
+        await self._feeding.check_room(watched.session_id, speaker.identity, guest=is_guest)
+        return speaker
 
     async def _first(self, line: _Line) -> FeedStart | None:
         """The message that everything begins with; None when the sender has gone."""
@@ -244,6 +255,7 @@ class _Line:
     def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.response = response
         self.feed: Feed | None = None
+        self.proof = b""  # of the credential
         self.is_done = False  # the sender has said stop
         self.ended_with = "by_sender"
         self.ending: asyncio.Task[None] | None = None

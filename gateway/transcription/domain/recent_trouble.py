@@ -22,6 +22,10 @@ class RecentTrouble:
         for oldest in list(self._noted)[:-MOST]:
             del self._noted[oldest]
 
+    def knows(self, about: str, now: float) -> bool:
+        """Whether something about it is told still."""
+        return about in self._noted and now - self._noted[about][1] < KEPT_S
+
     def told(self, now: float) -> str | None:
         """All that is not older than KEPT_S, newest first; None when there is nothing."""
         self._noted = {about: noted for about, noted in self._noted.items() if now - noted[1] < KEPT_S}

@@ -77,6 +77,8 @@ class StartRequest:
     cost_cap_usd: float | None = None
     participant_identity: str | None = None
     participant_name: str | None = None
+    tags: tuple[str, ...] = ()
+    """The caller's own words for the bill."""
 
 
 @dataclass(frozen=True, slots=True)

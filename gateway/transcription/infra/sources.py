@@ -280,9 +280,11 @@ class _Published:
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
+    bearer = None  # whoever has the key speaks as whom the start has named
     left_out = 0
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
+        is_over = True
         try:
             async for chunk in self._track.chunks():
                 yield chunk
@@ -290,8 +292,15 @@ class _Published:
             self.refused = str(error)
             self.publisher.close(self.refused)  # the encoder is told as well
             raise SourceTrouble(self.refused) from error
+        except Exception:
+            is_over = False  # it is read on
+            raise
         finally:
-            self.heard.set()
+            if is_over:
+                self.heard.set()
+
+    def release(self) -> None:
+        self.heard.set()
 
     def trouble(self) -> str | None:
         overdue = self._clock.monotonic() - self._began >= NO_AUDIO_AFTER_S

@@ -176,6 +176,7 @@ class _Sender:
 
     # --- the track --------------------------------------------------------------------------------------------
 
+    bearer = None  # the door has asked
     left_out = 0
 
     @property
@@ -184,6 +185,9 @@ class _Sender:
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self.track.chunks()
+
+    def release(self) -> None:
+        """The connection tells when its sender goes."""
 
     def trouble(self) -> str | None:
         return None  # a muted microphone may be silent for as long as it likes

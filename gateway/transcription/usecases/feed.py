@@ -108,6 +108,14 @@ class Feeding:
         if owner is not None and owner != user_id:
             raise IdentityRefused(f"{identity!r} is a signed-in user of this session; show that user's own token")
 
+    async def check_room(self, session_id: str, identity: str, *, guest: bool) -> None:
+        """Whether one more may speak. `guest`: nobody has signed in for it.
+
+        Raises: IdentityRefused, RecordsUnavailable.
+        """
+        if not await self._sessions.has_room(session_id, identity, guest=guest):
+            raise IdentityRefused("the session is full; see GATEWAY_MAX_PARTICIPANTS")
+
     async def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
         """As `Entrance.enter`; also tells a sender to come back when another replica runs the transcription.
 

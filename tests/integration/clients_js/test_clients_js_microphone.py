@@ -21,6 +21,7 @@ from support import browser
 from support.cutter import cutting
 from support.gateway import write_wav
 from support.scripted_gateway import World, scripted_gateway
+from support.waiting import until
 
 from stt.local.scripted import speak
 
@@ -128,10 +129,13 @@ async def finals(world: World, slug: str) -> list[tuple[str, str]]:
 async def spoken(world: World, slug: str, pages: Pages) -> list[dict[str, Any]]:
     """Wait for the last word; then the page stops. Returns: what the page reports."""
     last = WORDS.split()[-1]
+
+    async def last_is_heard() -> bool:
+        return any(last in text for _, text in await finals(world, slug))
+
+    await until(last_is_heard)
+    pages.heard.set()
     async with asyncio.timeout(60):
-        while not any(last in text for _, text in await finals(world, slug)):
-            await asyncio.sleep(0.1)
-        pages.heard.set()
         return await pages.reports.get()
 
 

@@ -27,6 +27,7 @@ from integration.gateway_api.in_process import (
     user_token,
 )
 from support.fakes import LoopClock, MemoryRecords
+from support.waiting import until
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
@@ -155,9 +156,11 @@ async def test_a_sender_that_stops_sending_gets_its_final_and_pays_for_no_silenc
             for at in range(0, len(pcm), 640):
                 await sender.socket.send_bytes(pcm[at : at + 640])
                 await asyncio.sleep(max(0.0, began[-1] + (at + 640) / 32_000 - loop.time()))
-            async with asyncio.timeout(20):
-                while len(await finals(gateway, slug)) < n:
-                    await asyncio.sleep(0.1)
+
+            async def is_final(n: int = n) -> bool:
+                return len(await finals(gateway, slug)) >= n
+
+            await until(is_final)
             await asyncio.sleep(1.0)
         await sender.stop()
     found = await finals(gateway, slug)
@@ -374,11 +377,15 @@ async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProce
 
 
 async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
-    async with gateway.records() as shelf, asyncio.timeout(60):
+    async with gateway.records() as shelf:
         session = await shelf.records.sessions.by_slug(slug)
         assert session is not None
-        while identity not in [person.identity for person in await shelf.records.sessions.present(session.id)]:
-            await asyncio.sleep(0.05)
+
+        async def is_there() -> bool:
+            present = await shelf.records.sessions.present(session.id)
+            return identity in [person.identity for person in present]
+
+        await until(is_there)
 
 
 # --- who may ------------------------------------------------------------------------------------------------
@@ -573,9 +580,7 @@ async def test_a_sender_that_has_vanished_without_a_word_is_noticed() -> None:
     ):
         await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1, "stream": "s"})
         await socket.receive()  # ready; from now on nothing is read, so no ping is answered
-        async with asyncio.timeout(60):
-            while made.connections:
-                await asyncio.sleep(0.05)
+        await until(lambda: not made.connections)
     assert door.feed.left == [False]
 
 

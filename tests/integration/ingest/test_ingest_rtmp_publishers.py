@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.waiting import until
 
 from ingest.errors import UnsupportedCodec
 from ingest.rtmp.server import RtmpServer
@@ -170,9 +171,7 @@ async def test_an_encoder_whose_source_pauses_says_where_it_stopped_and_goes_on_
     try:
         await play(pcm_tone(440, 2))
         heard = await desk.next()
-        async with asyncio.timeout(10):
-            while not any(chunk.pcm == b"" for chunk in heard.chunks):
-                await asyncio.sleep(0.05)
+        await until(lambda: any(chunk.pcm == b"" for chunk in heard.chunks))
         paused_at = heard.seconds
         await asyncio.sleep(2.0)
         await play(pcm_tone(880, 3))
@@ -196,12 +195,11 @@ async def test_ffmpeg_that_was_held_up_and_catches_up_is_heard_without_a_gap(ser
     encoder = await asyncio.create_subprocess_exec(program("ffmpeg"), *words.split(), stdin=asyncio.subprocess.DEVNULL)
     try:
         heard = await desk.next()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await heard.first_chunk.wait()
             await asyncio.sleep(1.0)
             encoder.send_signal(signal.SIGSTOP)
-            while not any(chunk.pcm == b"" for chunk in heard.chunks):
-                await asyncio.sleep(0.05)
+            await until(lambda: any(chunk.pcm == b"" for chunk in heard.chunks))
             await asyncio.sleep(0.5)
             encoder.send_signal(signal.SIGCONT)
             assert await encoder.wait() == 0

@@ -14,6 +14,7 @@ from ipaddress import ip_network
 
 import pytest
 from ingest_rtmp_client import FRAME_MS, Client, aac_tone, command
+from support.waiting import until
 
 from ingest.errors import CannotListen
 from ingest.rtmp import amf0
@@ -25,13 +26,6 @@ from ingest.rtmp.server import RtmpServer
 Serve = Callable[..., Awaitable[tuple[RtmpServer, "Desk"]]]  # noqa: F821 - Desk lives in conftest
 
 SECOND = aac_tone(440, 1.0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has no event of its own."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_publish_is_heard_and_its_key_split_from_the_query(serve: Serve) -> None:

@@ -26,6 +26,7 @@ from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
 from ingest.rtmp.publisher import Publisher
+from ingest.track_assembler import TrackAssembler
 
 KEY, OTHER = "k3y-of-144-random-bits", "another-of-144-bits-xx"
 ANNA = Speaker("anna", None)
@@ -220,6 +221,27 @@ async def test_audio_that_cannot_be_decoded_is_told_of_while_it_comes_and_behind
         await reading
     await publishing
     assert source.trouble() == trouble
+
+
+async def test_a_bug_in_the_decoding_of_a_publish_costs_those_packets(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder notices nothing: it goes on to publish, and is read on."""
+    source = begun(sources, KEY)
+    made = publisher()
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    pcm = AudioFormat("pcm_s16le", b"", 16_000, 1, True)
+    made.take(AudioPacket(0, bytes(3_200), pcm))
+    with monkeypatch.context() as broken, pytest.raises(TypeError):
+        broken.setattr(TrackAssembler, "feed", None)
+        await anext(track.chunks())
+    made.take(AudioPacket(100, bytes(32_000), pcm))
+    chunks = track.chunks()
+    assert (await anext(chunks)).samples == 1_600 and not publishing.done()
+    made.end("unpublished")
+    assert [chunk async for chunk in chunks]
+    await publishing
 
 
 async def test_an_unsupported_codec_is_told_of_after_the_publish(sources: Sources) -> None:

@@ -91,7 +91,7 @@ def room_token(**grants: Any) -> str:
     ],
 )
 def test_a_livekit_token_speaks_if_it_may_publish(grants: dict[str, Any], may: bool) -> None:
-    access = check(room_token(**grants), Secrets(livekit_api_key="key", livekit_api_secret=SECRET))
+    access = check(room_token(**grants), Secrets(livekit_keys=(("key", SECRET),)))
     assert (access.may_speak, access.subject, access.name) == (may, "anna", "Anna")
 
 
