@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from integration.gateway_api.in_process import InProcess, running, speech_server, user_token
-from integration.gateway_live.test_gateway_live_audio import Sender, speaking, voice
+from integration.gateway_live.test_gateway_live_audio import speaking, voice
 from integration.gateway_replicas.test_replicas_steer import Pair, pair
 
 WORDS = "alpha bravo charlie delta echo foxtrot"

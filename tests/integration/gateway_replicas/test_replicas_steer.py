@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.gateway_api.in_process import TOKEN, InProcess, running, speech_server, user_token
 from support.gateway import free_port
 
@@ -36,11 +37,13 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(database_url: str, folder: Path, a: dict[str, Any] | None = None, **both: Any) -> AsyncIterator[Pair]:
+async def pair(
+    database_url: str, folder: Path, a: dict[str, Any] | None = None, b: dict[str, Any] | None = None, **both: Any
+) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(speech_server())
         one = await stack.enter_async_context(running(database_url, provider, folder / "a", **both, **(a or {})))
-        two = await stack.enter_async_context(running(database_url, provider, folder / "b", **both))
+        two = await stack.enter_async_context(running(database_url, provider, folder / "b", **both, **(b or {})))
         yield Pair(one, two)
 
 
@@ -143,10 +146,12 @@ async def test_nothing_is_passed_on_twice_and_strangers_find_nothing(database_ur
         assert (await a.ok("GET", f"/api/transcription/{slug}"))["state"] == "starting"
 
 
-async def test_an_address_that_leads_elsewhere_does_no_harm(database_url: str, tmp_path: Path) -> None:
-    """To the wrong replica, or to nobody: what is asked there is not done there, and what can be told is told."""
-    dead = f"http://127.0.0.1:{free_port()}"
-    async with pair(database_url, tmp_path, {"advertise_url": dead, "lease_s": 5}, max_tracks=1) as two:
+@pytest.mark.parametrize("leads_to", ["nobody", "the other one"])
+async def test_an_address_that_leads_elsewhere_does_no_harm(database_url: str, tmp_path: Path, leads_to: str) -> None:
+    """What is asked there is not done there, and what can be told without is told."""
+    ports = [free_port(), free_port()]
+    wrong = {"advertise_url": f"http://127.0.0.1:{ports[0] if leads_to == 'nobody' else ports[1]}"}
+    async with pair(database_url, tmp_path, wrong, {"http_port": ports[1]}, max_tracks=1) as two:
         a, b = two.a, two.b
         async with asyncio.timeout(30):
             while len((await b.ok("GET", "/api/replicas"))["replicas"]) < 2:
