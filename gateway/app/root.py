@@ -103,7 +103,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
-    transcription = await enter(open_transcription(replica, speech, hub, others))
+    transcription = await enter(open_transcription(replica, membership, speech, hub, others))
     membership.load = _load(settings, transcription, hub)
     relay = await enter(open_relay(replica, hub))
     live = await enter(open_live(replica, transcription, hub, relay.foreign, others))

@@ -73,9 +73,7 @@ class Run:
             spent_usd,
             context.options.maximum_s,
         )
-        self._books = Bookkeeping(
-            claimed, context, self._tracks, self._said, self._budget, lambda: self.abandon(LEASE_LOST)
-        )
+        self._books = Bookkeeping(claimed, context, self._tracks, self._said, self._budget)
         self._parts = Parts(
             claimed,
             speech,
@@ -112,10 +110,6 @@ class Run:
         self._books.disown_state()
         self._said.silence()
         self.stop(reason)
-
-    async def renew(self) -> None:
-        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        await self._books.renew()
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
         """Take over the finals of a process that died before it had stored them; too late once this run is ending."""

@@ -49,7 +49,8 @@ async def test_a_stream_goes_on_over_whichever_replica(database_url: str, tmp_pa
                 assert (await sender.closed())[0] == 4509
                 await other.send(pcm[half:])
                 assert await other.stop() == len(pcm) // 2
-        assert await heard(b, slug) == [("ben", WORDS)]
+        said = await heard(b, slug)  # one utterance, or two if the machine was slow
+        assert ({who for who, _ in said}, " ".join(text for _, text in said)) == ({"ben"}, WORDS)
         usage = (await b.ok("GET", f"/api/transcription/{slug}/usage"))["rows"]
         assert [(row["participantIdentity"], row["durationSeconds"]) for row in usage] == [
             ("ben", usage[0]["durationSeconds"])
