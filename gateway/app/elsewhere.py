@@ -132,6 +132,14 @@ class OtherReplicas:
             return None
         return answer.body if answer.status == 200 else None
 
+    async def misled(self) -> str | None:
+        """Why the address that this replica advertises does not lead to it; None when it does."""
+        try:
+            await self.peers.ask(self._membership.me(), "GET", "/internal/standing", timeout_s=LOOK_S)
+        except (Unreached, Misdirected) as error:
+            return str(error)
+        return None
+
     async def reaches_database(self, replica: Replica) -> bool | None:
         """None: it does not say."""
         try:

@@ -147,8 +147,10 @@ async def test_nothing_is_passed_on_twice_and_strangers_find_nothing(database_ur
 
 
 @pytest.mark.parametrize("leads_to", ["nobody", "the other one"])
-async def test_an_address_that_leads_elsewhere_does_no_harm(database_url: str, tmp_path: Path, leads_to: str) -> None:
-    """What is asked there is not done there, and what can be told without is told."""
+async def test_an_address_that_leads_elsewhere_does_no_harm(
+    database_url: str, tmp_path: Path, leads_to: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is asked there is not done there, and what can be told without is told; the log says so from the start."""
     ports = [free_port(), free_port()]
     wrong = {"advertise_url": f"http://127.0.0.1:{ports[0] if leads_to == 'nobody' else ports[1]}"}
     async with pair(database_url, tmp_path, wrong, {"http_port": ports[1]}, max_tracks=1) as two:
@@ -166,3 +168,4 @@ async def test_an_address_that_leads_elsewhere_does_no_harm(database_url: str, t
         refused = await b.call("POST", "/api/transcription/start", {"sessionSlug": slug, "source": "rtmp"})
         assert (refused.status, refused.json["title"], refused.headers["Retry-After"]) == (503, "No room", "5")
         assert await b.metric("gateway_peer_requests_total") >= 3
+    assert caplog.text.count("set GATEWAY_ADVERTISE_URL: ") == 1
