@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from gateway import names
+from gateway.transcription.domain import passes
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest
 from gateway.transcription.usecases.audio import AudioChunk
@@ -42,6 +43,7 @@ class LivekitSource:
 class _RoomTrack:
     def __init__(self, track: LivekitTrack) -> None:
         self.speaker = Speaker(names.cleaned(track.identity), names.cleaned(track.name or "") or None)
+        self.bearer = passes.bearer(track.attributes, exact=self.speaker.identity == track.identity)
         self._track = track
 
     @property
@@ -50,6 +52,9 @@ class _RoomTrack:
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self._track.chunks()
+
+    def release(self) -> None:
+        """The room knows by itself when a microphone goes."""
 
     @property
     def left_out(self) -> int:

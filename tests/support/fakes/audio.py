@@ -11,6 +11,7 @@ from datetime import datetime
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -35,11 +36,13 @@ class FakeTrack:
         self.speaker = speaker
         self.anchor: datetime | None = None
         self.complaint: str | None = None
+        self.is_released = False
         self.captions: list[tuple[str, str, bool]] = []
         self._clock = clock
         self._coming: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         self._samples = 0
 
+    bearer: MintedFor | None = None
     left_out = 0
 
     def speak(self, seconds: float) -> None:
@@ -60,6 +63,9 @@ class FakeTrack:
             if isinstance(chunk, Exception):
                 raise chunk
             yield chunk
+
+    def release(self) -> None:
+        self.is_released = True
 
     def trouble(self) -> str | None:
         return self.complaint
@@ -83,8 +89,11 @@ class FakeSource:
         self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
         self._tracks: list[FakeTrack] = []
 
-    def appear(self, identity: str | None = None, name: str | None = None) -> FakeTrack:
+    def appear(
+        self, identity: str | None = None, name: str | None = None, bearer: MintedFor | None = None
+    ) -> FakeTrack:
         track = FakeTrack(self._clock, Speaker(identity, name) if identity else self.speaker)
+        track.bearer = bearer
         self._tracks.append(track)
         self._coming.put_nowait(track)
         return track
@@ -105,7 +114,7 @@ class FakeSource:
 
 
 class FakeSources:
-    """Two kinds, `rtmp` and `websocket`; the sources opened so far by session."""
+    """All kinds but `unknown`; the sources opened so far by session."""
 
     def __init__(self, clock: Clock) -> None:
         self.opened: dict[str, FakeSource] = {}
@@ -113,7 +122,7 @@ class FakeSources:
         self._keys = itertools.count(1)
 
     def require(self, kind: str) -> None:
-        if kind not in ("rtmp", "websocket"):
+        if kind not in ("rtmp", "websocket", "livekit"):
             raise SourceUnavailable(kind, "use source rtmp")
 
     def new_key(self, kind: str) -> str | None:
