@@ -15,6 +15,7 @@ from aiohttp import web
 from gateway.errors import SessionNotFound
 from gateway.live import credentials, events, websocket
 from gateway.live.address import Network
+from gateway.live.channel import ReadPast
 from gateway.live.door import Door, DoorPolicy, handshake
 from gateway.live.foreign import Foreign
 from gateway.live.hub import SWEEP_S, Hub
@@ -29,6 +30,7 @@ from gateway.live.lines import (
     SocketLine,
     Times,
 )
+from gateway.live.pace import Pace
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, parse_since
 from gateway.live.slots import Limits, Slot
 from gateway.live.watcher import Watcher
@@ -38,6 +40,8 @@ from gateway.transcription.usecases.watch import Watched, Watching
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
+READS_PER_S: Final = 50.0
+"""Reads of history from the database, by one process: the others of a crowd wait, most of them for the same read."""
 _ASK_S: Final = 30.0
 _REASONS: Final = {
     CloseCode.DRAINING: "the gateway is restarting; come back",
@@ -122,6 +126,7 @@ class LiveEndpoint:
         self._times = Times(options.heartbeat_s, options.ping_s)
         self._connections: set[_Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
+        self._pace = Pace(READS_PER_S, time.monotonic)
         self._ending: set[asyncio.Task[None]] = set()
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
@@ -275,7 +280,7 @@ class LiveEndpoint:
         watcher = connection.watcher
         try:
             await self._refresh(watched, since)
-            await self._hub.channel(connection.slug).catch_up(watcher, since, self._watching.reader(watched))
+            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched))
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
@@ -285,6 +290,15 @@ class LiveEndpoint:
             watcher.close(CloseCode.SESSION_ENDED)
         if self._door.is_draining:
             watcher.close(CloseCode.DRAINING)
+
+    def _reader(self, watched: Watched) -> ReadPast:
+        read = self._watching.reader(watched)
+
+        async def in_turn(after: int, limit: int) -> list[tuple[int, bytes]]:
+            await self._pace.turn()
+            return await read(after, limit)
+
+        return in_turn
 
     def _end(self, connection: _Connection, code: CloseCode) -> None:
         reason = _REASONS[code]
