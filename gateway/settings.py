@@ -16,6 +16,7 @@ from gateway.variables import as_flag as _flag
 from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
+from gateway.variables import as_redis_url as _redis_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
@@ -35,9 +36,10 @@ VARIABLES: Final = (
              "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
     Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
              "to date at start. With `false`, run `gateway migrate`."),
-    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Brings partials to watchers on other "
+    Variable("REDIS_URL", "redis_url", _redis_url, "", "Brings partials to watchers on other "
              "replicas, and makes the rate limits hold over all together; without it, or while it is away, they get "
-             "finals only, and each counts for itself.", is_secret=True),
+             "finals only, and each counts for itself. One server, a Unix socket, a Cluster or Sentinels "
+             "(docs/replicas.md).", is_secret=True),
     Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),
@@ -161,8 +163,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_SPACE_MINUTES_PER_DAY", "space_minutes_per_day", _number(0, 10_000_000), "0", "Minutes of audio "
              "in all sessions of one space, each day (UTC); 0 = no limit."),
     Variable("GATEWAY_DRAIN_S", "drain_s", _number(0, 300), "10", "How long a stop awaits late finals, seconds."),
-    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "30", "After so many seconds without a sign of life a "
-             "transcription is taken over by another replica."),
+    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "6", "After so many seconds without a sign of life a "
+             "replica is lost, and others take over what it transcribes."),
     Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
     Variable("GATEWAY_ANALYSIS_URL", "analysis_url", _url("http", "https"), "", "OpenAI-compatible chat endpoint that "
              "analyses ended sessions: the part before `/chat/completions`, such as `https://api.openai.com/v1`. "
@@ -288,7 +290,7 @@ class Settings:
     user_minutes_per_day: float = 0.0
     space_minutes_per_day: float = 0.0
     drain_s: float = 10.0
-    lease_s: float = 30.0
+    lease_s: float = 6.0
     store_partials: bool = False
     analysis_url: str | None = None
     analysis_key: str | None = field(default=None, repr=False)

@@ -16,6 +16,7 @@ from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
+from gateway.api.usage import UsageApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.app.admittance import Caps
 from gateway.app.gauges import gateway_metrics
@@ -92,6 +93,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
+        *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from gateway.app.replica import Replica
 from gateway.availability import available
 from gateway.errors import StartFailed
 from gateway.live.hub import Hub
+from gateway.replicas.membership import Membership
 from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits
 from gateway.transcription.infra.account import GladiaAccount
@@ -27,6 +28,7 @@ from gateway.transcription.infra.ledger import PostgresUsageLedger
 from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
 from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.infra.sources import Sources
+from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
@@ -70,16 +72,28 @@ class TranscriptionWing:
 
 
 @asynccontextmanager
-async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -> AsyncIterator[TranscriptionWing]:
+async def open_transcription(
+    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub
+) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
     What the spool kept for the database is stored before this yields: adopting a transcription reads the numbering
     that it continues. Raises: JournalTrouble, StartFailed.
     """
     settings, clock, addresses = replica.settings, replica.clock, replica.addresses
-    records = postgres_records(replica.database, clock, replica.account, replica.process, settings.max_participants)
+    slots = speech.slots.shared
+    leases = PostgresLeases(
+        replica.database,
+        clock,
+        replica.process,
+        lambda: membership.run_id,
+        slots.inherit if slots is not None else lambda places: None,
+    )
+    records = postgres_records(
+        replica.database, clock, replica.account, replica.process, leases, settings.max_participants
+    )
     async with (
-        _open_recorder(replica, records, hub) as (journal, recorder),
+        _open_recorder(replica, records, hub, membership.may_act) as (journal, recorder),
         _decoder_threads() as decoders,
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
@@ -87,7 +101,7 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
-        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper)
+        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
@@ -110,11 +124,13 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
 
 
 @asynccontextmanager
-async def _open_recorder(replica: Replica, records: Records, hub: Hub) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
+async def _open_recorder(
+    replica: Replica, records: Records, hub: Hub, may_act: Callable[[], bool]
+) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
     """The spool, and the recorder on it once everything that it kept is in the database."""
     settings = replica.settings
     async with open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000) as journal:
-        recorder = Recorder(records, hub, replica.clock, journal)
+        recorder = Recorder(records, hub, replica.clock, journal, may_act=may_act)
         await _recover(recorder)
         yield journal, recorder
 
@@ -153,7 +169,6 @@ def _run_options(settings: Settings, owner: str) -> RunOptions:
     return RunOptions(
         owner=owner,
         drain_s=settings.drain_s,
-        lease_s=settings.lease_s,
         cost_per_minute=settings.cost_per_minute,
         store_partials=settings.store_partials,
         maximum_s=settings.max_transcription_s,

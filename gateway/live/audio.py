@@ -16,7 +16,7 @@ from aiohttp import web
 from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
-from gateway.live.door import Door, DoorPolicy
+from gateway.live.door import Door, DoorPolicy, refused_as
 from gateway.live.lines import CLOSE_S, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import Limits
@@ -31,6 +31,18 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+# What the session's health says of a sender that the door refused, by the door's word for it. Anybody may knock there,
+# so it quotes nothing of the request.
+_AT_THE_DOOR: Final = {
+    "origin": "its page is of an origin that may not connect; see GATEWAY_ALLOWED_ORIGINS",
+    "credential": "its credential is missing, wrong or has expired; fetch a fresh one",
+    "forbidden": "its credential is for another session, or does not allow publishing a microphone",
+    "malformed": f"it must offer the subprotocol {SUBPROTOCOL} together with its token's",
+    "too_many": "too many senders are connected; see GATEWAY_MAX_SENDERS",
+    "too_many_of_session": "too many senders are connected to this session; see GATEWAY_MAX_SENDERS_PER_SESSION",
+    "too_many_from_address": "too many senders are connected from its address; see GATEWAY_MAX_SENDERS_PER_ADDRESS",
+    "database": "the database does not answer; it is asked to come back",
+}
 
 
 @dataclass(slots=True)
@@ -86,6 +98,8 @@ class AudioEndpoint:
             slot = self._door.enter(request, watched.slug)
         except Exception as error:
             refusal = self._door.refuse(request, error)
+            if (why := _AT_THE_DOOR.get(refused_as(error))) is not None:
+                self._feeding.turned_away(request.query.get("session", ""), None, why)
             if refusal is None:
                 raise
             page = await _Line.open(request, self._options)
@@ -125,18 +139,18 @@ class AudioEndpoint:
     # --- one connection -----------------------------------------------------------------------------------
 
     async def _serve(self, line: _Line, request: web.Request, watched: Watched, access: credentials.Access) -> None:
+        speaker: Speaker | None = None
+
+        def refuse(code: CloseCode, why: Exception | str) -> None:
+            line.close(code, str(why))
+            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(why))
+
         expiry = None
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
             expiry = asyncio.get_running_loop().call_later(
-                left, line.close, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
+                left, refuse, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
             )
-        speaker: Speaker | None = None
-
-        def refuse(code: CloseCode, error: Exception) -> None:
-            line.close(code, str(error))
-            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(error))
-
         try:
             speaker = await self._speaker(request, watched, access)
             start = await self._first(line)
@@ -153,12 +167,12 @@ class AudioEndpoint:
         except (IdentityRefused, credentials.Forbidden) as error:
             refuse(CloseCode.CREDENTIAL_REFUSED, error)
         except RecordsUnavailable:
-            line.close(CloseCode.DRAINING, "the database does not answer; come back")
+            refuse(CloseCode.DRAINING, "the database does not answer; come back")
         except ConnectionError:
             raise
         except Exception:
             log.exception("a sender of %s was lost to an error", watched.slug)
-            line.close(CloseCode.INTERNAL, "the gateway failed; its log has the details")
+            refuse(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
                 expiry.cancel()
@@ -220,6 +234,10 @@ class AudioEndpoint:
                         line.is_done = True
                         line.close(CloseCode.NORMAL, "")
                         return
+                elif message.type is aiohttp.WSMsgType.ERROR:  # closed with 1009 or 1002 already
+                    raise WrongMessage(
+                        f"a message of more than {MESSAGE_BYTES // 1024} KiB, or no valid frame; send 20 to 200 ms each"
+                    )
         finally:
             acks.cancel()
 

@@ -89,6 +89,8 @@ class Account:
         """Ids of sessions that this process opened and that may still run at the provider."""
         self.complaints: Counter[str] = Counter()
         """Errors that the provider has reported, by `complaints.kind_of`."""
+        self.given_up_s: dict[str, float] = {}
+        """Seconds of audio that no final will cover, by why, as `events.AudioGivenUp` has it."""
         self.unusable: Counter[str] = Counter()
         """Its messages that could not be used, by type, as `events.Unusable` has it."""
         self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed

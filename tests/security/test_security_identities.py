@@ -51,7 +51,7 @@ async def speak(gateway: InProcess, slug: str, token: str, **query: str) -> int 
     params = {"session": slug, "token": token, **query}
     async with gateway.http.ws_connect(f"{gateway.url}/api/realtime/audio", params=params) as socket:
         await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             first = await socket.receive()
         if first.type is aiohttp.WSMsgType.TEXT:
             await socket.send_json({"type": "stop"})

@@ -17,6 +17,7 @@ import aiohttp
 import jwt
 import pytest
 from support.gateway import Running, gateway_process
+from support.waiting import until
 
 from gateway.app import secrets as secrets_module
 from gateway.app.secrets import HeldSecrets
@@ -70,9 +71,7 @@ async def test_a_changed_file_changes_every_secret_in_force(tmp_path: Path, monk
             fresh = tmp_path / "fresh"
             fresh.write_text(value)
             fresh.rename(tmp_path / name)  # replaced, as mounted secrets are
-        async with asyncio.timeout(5):
-            while (held.provider_key(), held.livekit_keys()) != ("k2", (("n2", "s1"),)):
-                await asyncio.sleep(0.01)
+        await until(lambda: (held.provider_key(), held.livekit_keys()) == ("k2", (("n2", "s1"),)))
         assert held.credentials().service_tokens == (NEW,) and held.gateway_token() == NEW
     finally:
         watching.cancel()

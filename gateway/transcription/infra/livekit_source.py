@@ -53,6 +53,9 @@ class _RoomTrack:
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self._track.chunks()
 
+    def release(self) -> None:
+        """The room knows by itself when a microphone goes."""
+
     @property
     def left_out(self) -> int:
         return self._track.stats.silent_samples

@@ -144,8 +144,8 @@ def _translate(event: gladia.LinkEvent) -> Speech | None:
             return Withdrawn(utterance_id)
         case gladia.TranslationHeard(utterance_id, original, target, text):
             return Translation(utterance_id, original, target, text)
-        case gladia.AudioGivenUp(start, end):
-            return SpeechLost(start, end)
+        case gladia.AudioGivenUp(start, end, kind):
+            return SpeechLost(start, end, kind)
         case gladia.Complained(about, message, kind):
             return ProviderComplaint(f"{about}: {message}", kind)
         case gladia.Unusable(kind, may_be_final):

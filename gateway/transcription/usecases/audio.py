@@ -48,12 +48,17 @@ class AudioTrack(Protocol):
         """Wall time of sample 0; known from the first chunk on."""
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
-        """In the order of their offsets, which may leave gaps. Read once; ends with the track.
+        """In the order of their offsets, which may leave gaps; ends with the track.
+
+        Read once; after an error that is not foreseen once more, from behind what has failed.
 
         An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink).
 
         Raises: SourceTrouble when the audio cannot be used; the text says what to do.
         """
+
+    def release(self) -> None:
+        """Nobody reads it any more. Twice is harmless."""
 
     @property
     def left_out(self) -> int:

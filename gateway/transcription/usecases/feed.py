@@ -55,6 +55,10 @@ class Feed(Protocol):
         a while. May be called twice."""
 
 
+TurnedAway = Callable[[str, str | None, str], None]
+"""Called when a sender is refused or has broken a rule: the slug that it named, its identity (None when it has not
+proved one), and why, with what to do: the session's health says so."""
+
 Over = Callable[[str, bool], None]
 """Called when the gateway ends a feed: why, and whether another connection of the same identity has replaced it."""
 
@@ -69,12 +73,6 @@ class Entrance(Protocol):
         used.
         """
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """A sender was refused, or broke a rule: `why` is told by the transcription's health, with what to do.
-
-        `who`: its identity; None: of the transcription's own. Does nothing where no transcription takes audio.
-        """
-
 
 class IdentityRefused(Exception):
     """This caller may not speak under that identity."""
@@ -83,10 +81,11 @@ class IdentityRefused(Exception):
 class Feeding:
     """Admits senders of audio."""
 
-    def __init__(self, records: Records, entrance: Entrance) -> None:
+    def __init__(self, records: Records, entrance: Entrance, turned_away: TurnedAway) -> None:
         self._sessions = records.sessions
         self._transcriptions = records.transcriptions
         self._entrance = entrance
+        self.turned_away = turned_away
 
     async def own_identity(self, session_id: str, user_id: str, identity: str | None) -> Speaker:
         """The speaker under which a user sends: its own id, or a participant of the session that belongs to it.
@@ -99,10 +98,6 @@ class Feeding:
         if person is not None and person.user_id == user_id:
             return Speaker(identity, person.name)
         raise IdentityRefused(f"this user is not {identity!r} in this session")
-
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """As `Entrance.turned_away`."""
-        self._entrance.turned_away(slug, who, why)
 
     async def check_owner(self, session_id: str, identity: str, user_id: str | None) -> None:
         """Whether a token that we have made for that user (None: for a guest) may speak under `identity`.

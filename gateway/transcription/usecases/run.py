@@ -10,6 +10,7 @@ from typing import Final
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState, move
@@ -25,6 +26,8 @@ from gateway.transcription.usecases.track import LiveTrack, Tracks
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
+UNCERTAIN_S: Final = 0.05
+"""Between two looks whether what runs here is certainly still ours."""
 LEASE_LOST: Final = "another replica took over"
 
 
@@ -67,15 +70,10 @@ class Run:
         )
         self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
-        self._budget = Budget(
-            context.limits.allowance(claimed.session_id, lease.transcription_id),
-            cap_usd,
-            spent_usd,
-            context.options.maximum_s,
-        )
-        self._books = Bookkeeping(
-            claimed, context, self._tracks, self._said, self._budget, lambda: self.abandon(LEASE_LOST)
-        )
+        self.allowance = context.limits.allowance(claimed.session_id, lease.transcription_id)
+        """Kept up to date by the `LimitKeeper`."""
+        self._budget = Budget(self.allowance, cap_usd, spent_usd, context.options.maximum_s)
+        self._books = Bookkeeping(claimed, context, self._tracks, self._said)
         self._parts = Parts(
             claimed,
             speech,
@@ -86,11 +84,15 @@ class Run:
             self._books.note,
             self._began,
             self.stop,
+            self._may_send,
         )
+        self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
         self._is_released = False
+        self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
+        self._is_unshown = False
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -107,15 +109,16 @@ class Run:
         self.stop("the gateway is restarting; come back")
 
     def abandon(self, reason: str) -> None:
-        """Another replica has the lease, or the session was deleted: end, and write nothing more."""
-        self._is_abandoned = True
-        self._books.disown_state()
-        self._said.silence()
+        """Another replica has the lease, or the session was deleted: end, and say and write nothing more."""
+        if not self._is_abandoned:
+            self._is_abandoned = True
+            self._books.disown_state()
+            self._said.silence()
+            if reason == LEASE_LOST:
+                self._is_lost, self.reason = True, reason
+                self._context.recorder.abandon(self.claimed.lease)
+                self._context.live.lose(self.claimed.slug)
         self.stop(reason)
-
-    async def renew(self) -> None:
-        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        await self._books.renew()
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
         """Take over the finals of a process that died before it had stored them; too late once this run is ending."""
@@ -124,6 +127,14 @@ class Run:
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
             self._books.presence.ended(speaker.identity)  # the row says that they are there
+
+    def turned_away(self, who: str | None, why: str) -> None:
+        """A sender of audio was refused or thrown out: health says so for some minutes.
+
+        `who`: its identity; None for those who have not proved one, of whom only the last is told.
+        """
+        name = "a sender of audio" if who is None else repr(who)
+        self._turned_away.note(f"{name} was refused: {why}", self._context.clock.monotonic(), about=who or "")
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:
@@ -206,7 +217,8 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
-            self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
+            if not self._is_lost:
+                self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
 
     # --- one track ----------------------------------------------------------------------------------------
 
@@ -216,9 +228,18 @@ class Run:
             is_whole = await Listening(track, self._parts).run()
         except Exception:
             log.exception("a track could not be transcribed", extra={"session": self.claimed.slug})
+            track.release()
             is_whole = False
         if not is_whole:
             self.finals_complete = False
+
+    async def _may_send(self) -> bool:
+        """Wait until it is certain that the transcription is ours. False: it is no longer."""
+        while not self._is_abandoned:
+            if self._context.membership.may_act():
+                return True
+            await asyncio.sleep(UNCERTAIN_S)
+        return False
 
     def _began(self) -> None:
         if self.state is TranscriptionState.STARTING:
@@ -244,6 +265,10 @@ class Run:
         for live in self._tracks.live:
             if live.trouble is None and (trouble := live.track.trouble()):
                 self._said.trouble(live, trouble)
+        if not self._context.membership.may_act():
+            return
+        if self._is_unshown:
+            self._show_state()
         facts = self._facts()
         if self.state in (TranscriptionState.RUNNING, TranscriptionState.WAITING):
             waits = facts.waits_for_provider
@@ -265,8 +290,10 @@ class Run:
             provider=self._context.transcriber.trouble,
             database_behind_s=recorder.behind_s,
             disk=recorder.trouble,
+            lost_audio=self._said.lost.told(self._context.clock.monotonic()),
             source=self.source.trouble(),
             awaits_publisher=self.claimed.source if is_overdue else None,
+            turned_away=self._turned_away.told(self._context.clock.monotonic()),
         )
 
     def _move(self, after: TranscriptionState) -> None:
@@ -275,5 +302,8 @@ class Run:
             self._show_state()
 
     def _show_state(self) -> None:
+        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
+        if self._is_lost or self._is_unshown:
+            return
         reason = self.reason if self.state.is_ending else None
         self._context.live.set_state(self.claimed.slug, self.state.shown, reason)

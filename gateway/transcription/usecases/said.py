@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.transcription.domain.annotations import on_session
 from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.transcription.domain.lost_audio import LostAudio
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.transcription import Claimed
@@ -59,6 +60,8 @@ class Said:
 
     def __init__(self, claimed: Claimed, context: RunContext, meters: Meters) -> None:
         self.counts = SaidCounts()
+        self.lost = LostAudio()
+        """What was given up unheard."""
         self.partials: dict[str, tuple[Caption, str | None]] = {}
         """The newest partial of each utterance without a final, with its speaker's row; empty unless
         `store_partials`. The bookkeeping stores and clears them."""
@@ -86,10 +89,8 @@ class Said:
                 self._translation(live, speech)
             case Annotation():
                 self._annotation(live, speech)
-            case SpeechLost(start, end):
-                live.meter.errors += 1
-                self.counts.lost_audio_s += end - start
-                log.error("%.1f s of audio were given up: the provider did not take them", end - start)
+            case SpeechLost(start, end, kind):
+                self._lose(live, kind, end - start)
             case ProviderComplaint(message, kind):
                 self.counts.complaints += 1
                 self._complain(live, kind, f"the speech provider reports an error ({message})")
@@ -116,6 +117,15 @@ class Said:
         self.say("error", {"message": message, "participantIdentity": live.track.speaker.identity})
         log.error("%s", message, extra={"session": self._claimed.slug})
 
+    def _lose(self, live: LiveTrack, kind: str, seconds: float) -> None:
+        identity = live.track.speaker.identity
+        live.meter.errors += 1
+        self.counts.lost_audio_s += seconds
+        told = self.lost.note(identity, kind, seconds, self._context.clock.monotonic())
+        if told is not None:
+            self.say("error", {"message": told, "participantIdentity": identity})
+            log.error("%s", told, extra={"session": self._claimed.slug})
+
     def begun_again(self, live: LiveTrack) -> None:
         """Our own code failed at a track, whose link has a successor now."""
         identity = live.track.speaker.identity
@@ -131,6 +141,8 @@ class Said:
 
     def say(self, kind: str, data: dict[str, object]) -> None:
         """Send the session's watchers an event that is not replayed. `data` is in the spelling of the stream."""
+        if self._silenced or not self._context.membership.may_act():
+            return
         self._context.live.channel(self._claimed.slug).say(kind, msgspec.json.encode(data))
 
     @property
@@ -150,7 +162,8 @@ class Said:
         elif self._final(said, live.participant):
             live.meter.finals += 1
             self.partials.pop(said.utterance_id, None)
-            live.track.caption(said.utterance_id, said.text, is_final=True)
+            if self._context.membership.may_act():
+                live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
         self.counts.partials += 1
@@ -184,6 +197,8 @@ class Said:
         self.partials.pop(utterance_id, None)
 
     def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+        if self._silenced or not self._context.membership.may_act():
+            return
         self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
         live.track.caption(said.utterance_id, said.text, is_final=False)
 

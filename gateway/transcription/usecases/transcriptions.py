@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.outage import Outage, Prompt, RecordsUnavailable, until_database_answers
+from gateway.outage import Prompt, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Speaker, Utterance
@@ -19,6 +19,7 @@ from gateway.transcription.domain.errors import CostCapReached, NeverStarted, No
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage, exceeds
+from gateway.transcription.usecases.adoption import Adoption
 from gateway.transcription.usecases.audio import AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
@@ -29,7 +30,6 @@ from gateway.transcription.usecases.sweep import UnreconciledSession
 
 log = logging.getLogger(__name__)
 
-ADOPT_EVERY_S: Final = 10.0
 # After the provider's deadline, the database and the tasks need a moment of their own.
 STOP_MARGIN_S: Final = 10.0
 
@@ -77,6 +77,7 @@ class Transcriptions:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
         self._draining = False
+        self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -86,8 +87,8 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(lambda: self._adopt(own=True))
-            adopting = group.create_task(self._adopt_for_ever(), name="adopt")
+            await until_database_answers(self._adoption.take_own)
+            adopting = group.create_task(self._adoption.run(), name="adopt")
             try:
                 yield
             finally:
@@ -108,8 +109,14 @@ class Transcriptions:
         return self._draining
 
     def run_of(self, slug: str) -> Run | None:
-        """The session's run, when this replica has it."""
-        return self._runs.get(slug)
+        """The session's run, when this replica has it, and may speak for it."""
+        return self._runs.get(slug) if self._context.membership.may_act() else None
+
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
+        run = self._runs.get(slug)
+        if run is not None:
+            run.turned_away(who, why)
 
     # --- the control API ----------------------------------------------------------------------------------
 
@@ -121,6 +128,7 @@ class Transcriptions:
         """
         if self._draining:
             raise NotReady("this gateway is shutting down")
+        self._require_certainty()
         async with self._lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
@@ -138,11 +146,14 @@ class Transcriptions:
             if cap is not None and exceeds(spent + options.cost_per_minute, cap):
                 raise CostCapReached(session.slug, cap)
             key = self._sources.new_key(request.source)
+            run_id = self._context.membership.run_id
             claimed, record = await self._records.leases.claim(
                 session, request.source, _options(request), key, options.owner, options.lease_s
             )
             if claimed is None:
                 return Started(record, record.state.shown, False, Ingest(stream_key=record.stream_key))
+            if self._context.membership.run_id != run_id:
+                raise NotReady("this gateway was cut off from the database meanwhile; start it again")
             return _started(self._begin(claimed, (), spent), created=True)
 
     async def stop(self, slug: str, *, wait: bool = True, reason: str = "stopped by request") -> Stopped | None:
@@ -158,11 +169,12 @@ class Transcriptions:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adopt()
+                await self._adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
                     raise RunsElsewhere(slug)
         if run is not None:
+            self._require_certainty()
             run.stop(reason)
             if not wait:
                 return None
@@ -248,6 +260,11 @@ class Transcriptions:
             raise NeverStarted(slug)
         return record, await self._records.usage.of_transcription(record.id)
 
+    def _require_certainty(self) -> None:
+        """Raises: NotReady."""
+        if not self._context.membership.may_act():
+            raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
+
     async def _until_finished(self, run: Run) -> None:
         try:
             async with asyncio.timeout(self._context.options.drain_s + STOP_MARGIN_S):
@@ -268,8 +285,6 @@ class Transcriptions:
     def _begin(
         self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int] | None = None
     ) -> Run:
-        if self._tasks is None:
-            raise RuntimeError("Transcriptions is used inside `serving()`")
         options = claimed.options
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
@@ -283,8 +298,13 @@ class Transcriptions:
             spent_usd=spent,
         )
         self._runs[claimed.slug] = run
-        self._tasks.start(self._run(run), f"run {claimed.slug}")
+        self._spawn(self._run(run), f"run {claimed.slug}")
         return run
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is None:
+            raise RuntimeError("Transcriptions is used inside `serving()`")
+        self._tasks.start(work, name)
 
     async def _run(self, run: Run) -> None:
         try:
@@ -292,37 +312,6 @@ class Transcriptions:
         finally:
             if self._runs.get(run.claimed.slug) is run:
                 del self._runs[run.claimed.slug]
-
-    async def _adopt_for_ever(self) -> None:
-        outage = Outage("work of dead replicas waits")
-        while True:
-            await asyncio.sleep(ADOPT_EVERY_S)
-            try:
-                await self._adopt()
-                outage.over()
-            except RecordsUnavailable as error:
-                outage.noticed(error)
-
-    async def _adopt(self, *, own: bool = False) -> None:
-        """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
-        records, options = self._records, self._context.options
-        for run in self.runs:
-            # After a long outage our own leases have run out too, and adopting them would fence our own runs.
-            if not run.finished.is_set():
-                await run.renew()
-        for claimed in await records.leases.adopt(options.owner, options.lease_s, own=own):
-            if claimed.slug in self._runs:
-                continue
-            level = logging.INFO if own else logging.WARNING
-            said = "going on after a restart" if own else "taking over a transcription whose owner is gone"
-            log.log(level, said, extra={"session": claimed.slug})
-            transcription_id = claimed.lease.transcription_id
-            earlier = await records.usage.of_transcription(transcription_id)
-            spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-            run = self._begin(claimed, earlier, spent, await records.finals.counts(claimed))
-            if any(bill.closed_at is None for bill in await records.provider_sessions.bills(transcription_id)):
-                # A track was streaming when the former owner died: what that had not sent yet is in no record.
-                run.finals_complete = False
 
     def _lease_lost(self, transcription_id: str) -> None:
         if run := self._by_id(transcription_id):
@@ -367,6 +356,7 @@ def _options(request: StartRequest) -> dict[str, Any]:
         "costCapUsd": request.cost_cap_usd,
         "participantIdentity": request.participant_identity,
         "participantName": request.participant_name,
+        "tags": request.tags,
     }
 
 
@@ -380,4 +370,5 @@ def again(record: TranscriptionRecord) -> StartRequest:
         cost_cap_usd=options.get("costCapUsd"),
         participant_identity=options.get("participantIdentity"),
         participant_name=options.get("participantName"),
+        tags=tuple(options.get("tags") or ()),
     )

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
+from support.waiting import until
 
 from gateway.api.errors import problems
 from gateway.api.web import CrossOrigin
@@ -75,9 +76,7 @@ class Small:
         self.hub.channel(slug).final(seq, f"u{seq}", b'{"text":"' + b"x" * size + b'"}')
 
     async def watching(self, count: int, within_s: float = 60) -> None:
-        async with asyncio.timeout(within_s):
-            while self.hub.counts.watchers != count:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.hub.counts.watchers == count)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ class FakeTrack:
         self.speaker = speaker
         self.anchor: datetime | None = None
         self.complaint: str | None = None
+        self.is_released = False
         self.captions: list[tuple[str, str, bool]] = []
         self._clock = clock
         self._coming: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
@@ -62,6 +63,9 @@ class FakeTrack:
             if isinstance(chunk, Exception):
                 raise chunk
             yield chunk
+
+    def release(self) -> None:
+        self.is_released = True
 
     def trouble(self) -> str | None:
         return self.complaint

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from support.fakes import LoopClock, MemoryRecords
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.passes import MintedFor

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.outage import PROMPT_S, RecordsUnavailable
 from gateway.transcription.domain.usage import Figures
@@ -16,7 +17,7 @@ async def test_the_list_is_one_query_however_many_run() -> None:
         for number in range(5):
             session = await there.records.sessions.create(f"s{number}", None, None)
             await there.service.start(start(slug=session.slug))
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         before = there.records.tables.calls
         assert len(await there.service.all_seen()) == 5
         assert there.records.tables.calls == before + 1
