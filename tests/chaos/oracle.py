@@ -222,8 +222,8 @@ def table(rounds: Iterable[tuple[str, Verdict]]) -> str:
         by_fault.setdefault(fault, []).append(verdict)
     lines = [
         "| fault | rounds | recovered, s: p50 / max | finals lost | words doubled | words lost "
-        "| audio lost, s: mean / max | reloads | wrong |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| audio lost, s: mean / max | reloads | history reads a replica | wrong |",
+        "| --- " * 10 + "|",
     ]
     for fault, verdicts in by_fault.items():
         times = [one.recover_s for one in verdicts if one.recover_s is not None]
@@ -238,6 +238,7 @@ def table(rounds: Iterable[tuple[str, Verdict]]) -> str:
             f"{sum(one.lost for one in verdicts)} of {sum(one.said for one in verdicts)}",
             f"{statistics.mean(audio):.1f} / {max(audio):.1f}",
             sum(one.reloads for one in verdicts),
+            max(one.reads for one in verdicts),
             sum(bool(one.problems) for one in verdicts),
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
