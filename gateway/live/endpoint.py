@@ -118,7 +118,7 @@ class LiveEndpoint:
         self.policy = DoorPolicy(
             watching, check, own_origin, options.allowed_origins, options.trusted_proxies, options.belongs
         )
-        self._door = Door(self.policy, options.limits, self.counts.refused)
+        self._door = Door(self.policy, options.limits, self.counts.refused, self._elsewhere)
         self._hub = hub
         self._watching = watching
         self._foreign = foreign
@@ -220,6 +220,12 @@ class LiveEndpoint:
             await self._foreign.follow(watched.slug, watched.session_id, since)
         else:
             await self._watching.refresh(watched, self._hub)
+
+    def _elsewhere(self, slug: str) -> int:
+        """Watchers of a session on other replicas."""
+        if self._hub.runs_here(slug):
+            return self._hub.watching_elsewhere(slug)
+        return self._foreign.elsewhere(slug) if self._foreign is not None else 0
 
     def _has_all(self, slug: str) -> bool:
         """Whether no more words come of a session that is over."""
