@@ -221,6 +221,8 @@ class Ready(msgspec.Struct, rename="camel"):
     status: Literal["ready", "not ready"]
     engine: str
     reasons: list[str]
+    notes: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """What works less than fully as this gateway is set up."""
 
 
 class WordView(msgspec.Struct, rename="camel"):

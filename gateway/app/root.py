@@ -27,6 +27,7 @@ from gateway.live.hub import Hub
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
+from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +61,19 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    settings: Settings, env: Mapping[str, str] | None = None, worker: Worker | None = None
+) -> AsyncIterator[Gateway]:
     """Everything that `gateway serve` runs. On leaving, live work is drained within GATEWAY_DRAIN_S.
 
-    `env`: where secrets are read again when their files change; None: they stay. Raises: StartFailed.
+    `env`: where secrets are read again when their files change; None: they stay. `worker`: this process is one of
+    several under a supervisor. Raises: StartFailed.
     """
     failure: StartFailed | None = None
     async with AsyncExitStack() as rooms:
         try:
             with start_failures():
-                gateway = await _open(settings, HeldSecrets(settings, env), rooms)
+                gateway = await _open(settings, HeldSecrets(settings, env), rooms, worker)
         except StartFailed as error:
             failure = error  # raised when the rooms are closed: a task group would wrap it into a group
         else:
@@ -79,7 +83,7 @@ async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None)
         raise failure
 
 
-async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) -> Gateway:
+async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, worker: Worker | None) -> Gateway:
     """The order of opening; closing, and so draining, goes the other way round.
 
     Each part is entered by itself: inside a block that holds a TaskGroup, as `open_slots` does, the error of another
@@ -87,7 +91,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     """
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
-    replica = await enter(open_replica(settings, held, failed))
+    replica = await enter(open_replica(settings, held, failed, worker))
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
@@ -107,7 +111,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
         analyses,
         sessions,
         limits,
-        Listener(listener_options(settings, replica.files)),
+        Listener(listener_options(settings, replica.files, is_shared=worker is not None)),
     )
     for stage in stages(wings):
         await enter(stage)

@@ -96,7 +96,7 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
             journal=journal,
             recorder=recorder,
             sources=sources,
-            rtmp=RtmpServer(rtmp_options(settings, replica.files), sources),
+            rtmp=RtmpServer(rtmp_options(settings, replica.files, is_shared=replica.worker is not None), sources),
             livekit=livekit,
             keeper=keeper,
             transcriptions=transcriptions,

@@ -45,7 +45,11 @@ class RtmpServer:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: Connection(self, loop), options.host, options.port, backlog=options.backlog
+                lambda: Connection(self, loop),
+                options.host,
+                options.port,
+                backlog=options.backlog,
+                reuse_port=options.is_shared or None,
             )
         except OSError as error:
             raise CannotListen(options.host, options.port, error) from error
@@ -57,6 +61,8 @@ class RtmpServer:
 
         A handler that needs longer than `handler_grace_s` is cancelled.
         """
+        if self.options.is_shared:
+            await asyncio.sleep(0)  # what waits to be accepted would be reset, and no other process gets it
         self._closing = True
         if self._listener is not None:
             self._listener.close()
