@@ -14,6 +14,7 @@ from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
+from gateway.app.membership import CAPACITY, open_membership
 from gateway.app.provider import open_provider, open_slots
 from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
@@ -24,6 +25,7 @@ from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.wings import Wings
 from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
+from gateway.replicas.replica import Load
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
@@ -92,10 +94,12 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
     replica = await enter(open_replica(settings, held, failed, worker))
+    membership = await enter(open_membership(replica))
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
     transcription = await enter(open_transcription(replica, speech, hub))
+    membership.load = _load(transcription, hub)
     relay = await enter(open_relay(replica, hub))
     live = await enter(open_live(replica, transcription, hub, relay.foreign))
     analyses = await enter(open_analyses(replica))
@@ -103,6 +107,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     limits = await enter(open_rates(replica))
     wings = Wings(
         replica,
+        membership,
         hub,
         speech,
         transcription,
@@ -124,3 +129,11 @@ def _transcribing(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Tran
     # Another replica notices within WATCH_S that a session has ended, and then drains its run.
     control = LocalControl(wing.transcriptions, wing.records, settings.drain_s + WATCH_S + 3)
     return Transcribing(wing.records, hub, control, wing.transcriptions.session_gone)
+
+
+def _load(wing: TranscriptionWing, hub: Hub) -> Callable[[], Load]:
+    def now() -> Load:
+        runs = wing.transcriptions.runs
+        return Load(len(runs), sum(len(run.tracks) for run in runs), hub.counts.connected, CAPACITY)
+
+    return now

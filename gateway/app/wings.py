@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.app.sessions import RateLimits, SessionsWing
     from gateway.app.transcription import TranscriptionWing
     from gateway.live.hub import Hub
+    from gateway.replicas.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Wings:
     """Everything that is open. A new wing gets a field here and an opener in `root`."""
 
     replica: Replica
+    membership: Membership
     hub: Hub
     speech: ProviderWing
     transcription: TranscriptionWing
