@@ -23,7 +23,7 @@ from gateway.live.slots import Limits
 from gateway.names import NameRefused
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
-from gateway.transcription.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
+from gateway.transcription.usecases.feed import Ending, Feed, Feeding, FeedStart, IdentityRefused, NotTaken
 from gateway.transcription.usecases.watch import Watched
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,11 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+_ENDED: Final = {
+    Ending.STOPPED: CloseCode.SESSION_ENDED,
+    Ending.REPLACED: CloseCode.TAKEN_OVER,
+    Ending.MOVED: CloseCode.DRAINING,
+}
 
 
 @dataclass(slots=True)
@@ -245,12 +250,9 @@ class _Line:
         await response.prepare(request)
         return cls(response, transport)
 
-    def over(self, why: str, taken_over: bool) -> None:
+    def over(self, why: str, ending: Ending) -> None:
         """The feed has ended under us."""
-        if taken_over:
-            self.close(CloseCode.TAKEN_OVER, why)
-        else:
-            self.close(CloseCode.SESSION_ENDED, why)
+        self.close(_ENDED[ending], why)
 
     def close(self, code: CloseCode, why: str) -> None:
         """Say so in the background. The first reason stands."""

@@ -154,6 +154,21 @@ class Transcriptions:
         until = now + timedelta(seconds=lease_s) if lease_s else _HANDED_OVER
         return await self._db.run("transcription_renew", transcription_id, owner, fence, until) == 1
 
+    async def hand_over(
+        self, transcription_id: str, owner: str, fence: int, heir: str, heir_run: str, lease_s: float
+    ) -> bool:
+        """Make a run another owner's, in the same epoch. Returns: False when it is not `owner`'s under that fence."""
+        args = (transcription_id, owner, fence, clean(heir), clean(heir_run) or None, float(lease_s))
+        return await self._db.run("transcription_hand_over", *args) == 1
+
+    async def held(self, owner: str) -> Sequence[TranscriptionRow]:
+        """An owner's runs that are not stopped."""
+        return [_row(r) for r in await self._db.rows("transcription_held", clean(owner))]
+
+    async def by_keys(self, stream_keys: Sequence[str]) -> Sequence[TranscriptionRow]:
+        """Runs that are not stopped, at most two."""
+        return [_row(r) for r in await self._db.rows("transcription_by_keys", [clean(key) for key in stream_keys])]
+
     async def set_state(self, transcription_id: str, fence: int, state: TranscriptionState) -> bool:
         """Any state but STOPPED, which `finish` sets. Returns: False when the run is not ours or stopped."""
         if state is TranscriptionState.STOPPED:

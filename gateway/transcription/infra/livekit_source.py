@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
 from gateway import names
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Stream
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest
 from gateway.transcription.usecases.audio import AudioChunk
 from ingest.livekit_room import LivekitRoom, RoomEnd
@@ -34,6 +35,10 @@ class LivekitSource:
                 return ROOM_OVER
             case _:
                 return self._room.trouble()
+
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        self._room.close()
+        return ()
 
     async def close(self, reason: str) -> None:
         self._room.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
@@ -14,6 +14,7 @@ from urllib.parse import quote
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.handover import Stream
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
@@ -65,11 +66,11 @@ class Sources:
         """144 random bits for RTMP; the other kinds have credentials of their own."""
         return secrets.token_urlsafe(18) if kind == "rtmp" else None
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
+    def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> AudioSource:
         if claimed.source == "livekit":
             return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
         if claimed.source == "websocket":
-            return self._open_websocket(claimed.slug, speaker)
+            return self._open_websocket(claimed.slug, speaker, streams)
         key = claimed.stream_key or ""
         source = RtmpSource(self.ingest(claimed.source, key), speaker, self._executor, self._clock)
         self._by_key[key] = source
@@ -83,10 +84,10 @@ class Sources:
             return Ingest()
         return Ingest(rtmp_url=f"{base}/{RTMP_APP}/{key}", stream_key=key)
 
-    def _open_websocket(self, slug: str, speaker: Speaker) -> WebsocketSource:
+    def _open_websocket(self, slug: str, speaker: Speaker, streams: Sequence[Stream]) -> WebsocketSource:
         base = self._http_base().replace("http", "ws", 1)
         ingest = Ingest(websocket_url=f"{base}/api/realtime/audio?session={quote(slug, safe='')}")
-        source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock)
+        source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock, streams=streams)
 
         def forget() -> None:
             if self._by_slug.get(slug) is source:
@@ -149,6 +150,9 @@ class NoSource:
     def trouble(self) -> str | None:
         return self._why
 
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        return ()
+
     async def close(self, reason: str) -> None:
         """Nothing is open."""
 
@@ -199,6 +203,10 @@ class RtmpSource:
         if self._live is not None and (why := self._live.undecodable()) is not None:
             self._note(why)
         return self._recent.told(self._clock.monotonic())
+
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        await self.close(reason)
+        return ()
 
     async def close(self, reason: str) -> None:
         if self._closed:

@@ -8,9 +8,10 @@ from typing import Any
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.errors import SessionNotFound, SessionOver
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
-from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
+from gateway.transcription.usecases.records import Owned, SessionRecord, TranscriptionRecord
 from storage.postgres import errors, transcriptions
 from storage.postgres.pool import Database
 from storage.postgres.sessions import Sessions
@@ -60,6 +61,21 @@ class PostgresLeases:
     async def release(self, lease: Lease, owner: str) -> None:
         """A lease of no length, by which `adopt` knows that it was handed over."""
         await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, 0.0, self._clock.now())
+
+    @available
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
+        """One statement."""
+        args = (lease.transcription_id, owner, lease.fence, heir.replica, heir.run, lease_s)
+        return await self._transcriptions.hand_over(*args)
+
+    @available
+    async def held(self, owner: str) -> Sequence[Claimed]:
+        return [_claimed(row) for row in await self._transcriptions.held(owner)]
+
+    @available
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        rows = await self._transcriptions.by_keys(keys)
+        return Owned(_claimed(rows[0]), rows[0].owner) if len(rows) == 1 else None
 
     @available
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Stream
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -83,6 +84,10 @@ class AudioSource(Protocol):
     async def close(self, reason: str) -> None:
         """Stop listening: every track ends, and publishers are told the reason. May be repeated. Raises nothing."""
 
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        """As `close`, when another replica goes on: publishers are told to come back. Returns: how far named streams
+        were taken, for them to go on from there."""
+
 
 class AudioSources(Protocol):
     """Opens sources by name: `livekit`, `rtmp`, `websocket`."""
@@ -93,8 +98,9 @@ class AudioSources(Protocol):
     def new_key(self, kind: str) -> str | None:
         """A fresh secret for a publisher to show, for the kinds that need one."""
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
-        """Begin to listen for a transcription, without waiting. `speaker`: of audio that names none.
+    def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> AudioSource:
+        """Begin to listen for a transcription, without waiting. `speaker`: of audio that names none. `streams`: those
+        that the former owner has left.
 
         When this gateway takes no audio of the kind any more, the source has no tracks, and its `trouble` says why.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
@@ -55,8 +56,18 @@ class Feed(Protocol):
         a while. May be called twice."""
 
 
-Over = Callable[[str, bool], None]
-"""Called when the gateway ends a feed: why, and whether another connection of the same identity has replaced it."""
+class Ending(Enum):
+    """How the gateway ends a feed."""
+
+    STOPPED = auto()
+    REPLACED = auto()
+    """Another connection of the same identity has taken its place."""
+    MOVED = auto()
+    """Another replica goes on with the transcription: come back."""
+
+
+Over = Callable[[str, Ending], None]
+"""Called when the gateway ends a feed: why, in words, and in which way."""
 
 
 class Entrance(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -27,9 +28,6 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
-
-if TYPE_CHECKING:
-    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +65,8 @@ class Said:
         self._meters = meters
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._silenced = False
+        self._unnumbered: list[tuple[Caption, asyncio.Future[str | None]]] | None = None  # during a hand-over
+        self._pass_on: Callable[[Caption], None] | None = None
 
     @property
     def last_seq(self) -> int:
@@ -76,6 +76,32 @@ class Said:
     def silence(self) -> None:
         """From now on there are no captions: the numbering is another owner's, or the session was deleted."""
         self._silenced = True
+
+    def hold_finals(self) -> None:
+        """The numbering may be another owner's in a moment: no final gets a number until that is known."""
+        self._unnumbered = []
+
+    def number_held(self) -> None:
+        """The numbering is still ours."""
+        held, self._unnumbered = self._unnumbered or [], None
+        for said, participant in held:
+            if self._final(said, participant):
+                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+
+    def pass_finals(self, to: Callable[[Caption], None]) -> None:
+        """The numbering is another owner's: what was held, and every final from now on, goes there."""
+        held, self._unnumbered = self._unnumbered or [], None
+        self._pass_on = to
+        for said, _ in held:
+            to(said)
+
+    def late(self, captions: Sequence[Caption], participants: Mapping[str, str | None]) -> None:
+        """Finals that came to the former owner after the hand-over. `participants`: rows by identity."""
+        for said in captions:
+            participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+            participant.set_result(participants.get(said.speaker.identity))
+            if not self._silenced and self._final(said, participant):
+                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
 
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
@@ -145,7 +171,7 @@ class Said:
             return
         said = caption(utterance, live.track.speaker, anchor, self._origin)
         if not utterance.is_final:
-            if not self._numberer.is_settled(said.utterance_id):
+            if not (self._is_given_away or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)
         elif self._final(said, live.participant):
             live.meter.finals += 1
@@ -160,8 +186,18 @@ class Said:
             known = live.participant.result() if live.participant.done() else None
             self.partials[said.utterance_id] = (said, known)
 
+    @property
+    def _is_given_away(self) -> bool:
+        return self._unnumbered is not None or self._pass_on is not None
+
     def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
-        """Number it and hand it to the recorder. False: it has a number already."""
+        """Number it and hand it to the recorder. False: it has a number already, or is not for us to number."""
+        if self._is_given_away and not self._numberer.is_settled(said.utterance_id):
+            if self._unnumbered is not None:
+                self._unnumbered.append((said, participant))
+            elif self._pass_on is not None:
+                self._pass_on(said)
+            return False
         seq = self._numberer.number(said.utterance_id)
         if seq is None:
             self.counts.repeated += 1

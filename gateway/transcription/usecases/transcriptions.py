@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from gateway.errors import SessionNotFound, SessionOver
+from gateway.errors import SessionError, SessionNotFound, SessionOver
 from gateway.outage import Outage, Prompt, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Speaker, Utterance
 from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver, Heir
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage, exceeds
 from gateway.transcription.usecases.audio import AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.late import LateFinals, Tell
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
 from gateway.transcription.usecases.run import LEASE_LOST, Run
 from gateway.transcription.usecases.salvage import salvage_into
@@ -121,7 +123,7 @@ class Transcriptions:
         """
         if self._draining:
             raise NotReady("this gateway is shutting down")
-        async with self._lock(request.session_slug):
+        async with self.lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
             if running is not None and running.state is TranscriptionState.STOPPING:
@@ -151,7 +153,7 @@ class Transcriptions:
         Raises: SessionNotFound, NeverStarted, RunsElsewhere (also when the lease is lost while it waits), NotReady when
         the books cannot be closed now, RecordsUnavailable.
         """
-        async with self._lock(slug):
+        async with self.lock(slug):
             session = await self._session(slug)
             record = await self._records.transcriptions.newest(session.slug)
             if record is None:
@@ -233,6 +235,64 @@ class Transcriptions:
         if run is not None and not run.finished.is_set():
             await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
 
+    # --- changing hands -----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Begin nothing more; what runs goes on."""
+        self._draining = True
+
+    def check_room(self) -> None:
+        """Raises: NotReady when nothing may begin here."""
+        if self._draining:
+            raise NotReady("this gateway is shutting down")
+
+    async def hand_over(self, slug: str, fence: int, heir: Heir, pause_s: float, tell: Tell) -> HandedOver:
+        """Give what runs here to another replica, which hears by `tell` what comes late.
+
+        Raises: NotReady, RunsElsewhere.
+        """
+        run = self._runs.get(slug)
+        if run is None or run.claimed.lease.fence != fence or self._tasks is None:
+            raise RunsElsewhere(slug)
+        late = LateFinals(run.claimed, heir, self._context, tell)
+        # A task of its own: whoever asked may be gone before it is done.
+        giving = self._tasks.start(self._give(run, heir, pause_s, late), f"hand over {slug}")
+        handed = await asyncio.shield(giving)
+        if isinstance(handed, SessionError):
+            raise handed
+        return handed
+
+    async def _give(self, run: Run, heir: Heir, pause_s: float, late: LateFinals) -> HandedOver | SessionError:
+        slug = run.claimed.slug
+        try:
+            handed = await run.hand_over(heir, pause_s, late)
+        except SessionError as error:  # not raised: an error of a task would end all others
+            return error
+        if self._runs.get(slug) is run:
+            del self._runs[slug]
+        if self._tasks is not None:
+            self._tasks.start(late.run(), f"late finals {slug}")
+        log.info("handed over to another replica", extra={"session": slug, "to": heir.replica})
+        return handed
+
+    async def go_on(self, claimed: Claimed, handed: HandedOver | None = None) -> Run:
+        """Run what another process has run before. `handed`: what that one says of it, if it lives.
+
+        Raises: RecordsUnavailable.
+        """
+        records, transcription_id = self._records, claimed.lease.transcription_id
+        earlier = await records.usage.of_transcription(transcription_id)
+        spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
+        counts = await records.finals.counts(claimed)
+        bills = () if handed else await records.provider_sessions.bills(transcription_id)
+        if (run := self._runs.get(claimed.slug)) is not None:
+            return run
+        run = self._begin(claimed, earlier, spent, counts, handed)
+        if any(bill.closed_at is None for bill in bills):
+            # A track was streaming when the former owner died: what that had not sent yet is in no record.
+            run.finals_complete = False
+        return run
+
     def session_gone(self, session_id: str) -> None:
         """The session was deleted: its run ends and writes nothing more."""
         for run in self.runs:
@@ -266,7 +326,12 @@ class Transcriptions:
         return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
 
     def _begin(
-        self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int] | None = None
+        self,
+        claimed: Claimed,
+        earlier: Sequence[Usage],
+        spent: float,
+        recovered: Mapping[str, int] | None = None,
+        handed: HandedOver | None = None,
     ) -> Run:
         if self._tasks is None:
             raise RuntimeError("Transcriptions is used inside `serving()`")
@@ -275,13 +340,15 @@ class Transcriptions:
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            self._sources.open(claimed, speaker),
+            self._sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
         )
+        if handed is not None:
+            run.go_on(handed)
         self._runs[claimed.slug] = run
         self._tasks.start(self._run(run), f"run {claimed.slug}")
         return run
@@ -316,19 +383,13 @@ class Transcriptions:
             level = logging.INFO if own else logging.WARNING
             said = "going on after a restart" if own else "taking over a transcription whose owner is gone"
             log.log(level, said, extra={"session": claimed.slug})
-            transcription_id = claimed.lease.transcription_id
-            earlier = await records.usage.of_transcription(transcription_id)
-            spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-            run = self._begin(claimed, earlier, spent, await records.finals.counts(claimed))
-            if any(bill.closed_at is None for bill in await records.provider_sessions.bills(transcription_id)):
-                # A track was streaming when the former owner died: what that had not sent yet is in no record.
-                run.finals_complete = False
+            await self.go_on(claimed)
 
     def _lease_lost(self, transcription_id: str) -> None:
         if run := self._by_id(transcription_id):
             run.abandon(LEASE_LOST)
 
-    def _lock(self, slug: str) -> asyncio.Lock:
+    def lock(self, slug: str) -> asyncio.Lock:
         """One lock a session, gone when no call holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
 

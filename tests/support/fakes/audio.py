@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.handover import Stream
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -79,6 +80,8 @@ class FakeSource:
         self.closed: str | None = None
         self.complaint: str | None = None
         self.speaker = speaker
+        self.streams: list[Stream] = []
+        """What it says when it is left, or was told when it was opened."""
         self._clock = clock
         self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
         self._tracks: list[FakeTrack] = []
@@ -95,6 +98,10 @@ class FakeSource:
 
     def trouble(self) -> str | None:
         return self.complaint
+
+    async def leave(self, reason: str) -> list[Stream]:
+        await self.close(reason)
+        return self.streams
 
     async def close(self, reason: str) -> None:
         if self.closed is None:
@@ -119,6 +126,7 @@ class FakeSources:
     def new_key(self, kind: str) -> str | None:
         return f"key-{next(self._keys)}"
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> FakeSource:
+    def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> FakeSource:
         source = self.opened[claimed.slug] = FakeSource(self._clock, claimed, speaker)
+        source.streams = list(streams)
         return source

@@ -1,0 +1,190 @@
+"""Transcriptions change hands between living replicas: taken from others, given to others, all given away at the end.
+
+The heir asks and the owner gives, whoever began it: an owner that wants to go offers, and the one that accepts asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+from gateway.errors import SessionError
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.errors import RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver, Heir, Late
+from gateway.transcription.domain.transcription import Claimed, Lease
+from gateway.transcription.usecases.late import NoAnswer
+from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.run import Run
+from gateway.transcription.usecases.transcriptions import Transcriptions
+
+log = logging.getLogger(__name__)
+
+PAUSE_S: Final = 1.0
+"""How long an heir lets the owner wait for a pause, when a publisher waits for it."""
+PARTING_PAUSE_S: Final = 5.0
+"""The same when the owner goes."""
+AT_ONCE: Final = 20
+"""Hand-overs of a replica that goes."""
+PICK_UP_S: Final = 5.0
+_LOOKS: Final = 15
+_LOOK_S: Final = 0.2
+_REMEMBERED: Final = 1_000
+
+
+class Neighbours(Protocol):
+    """The replicas beside this one, by id. Every call has a deadline of its own and may be repeated."""
+
+    def heir(self) -> Heir:
+        """This replica, as the next owner."""
+
+    async def with_room(self) -> Sequence[str]:
+        """Others to which a transcription may go, in the order in which it is to be offered to them."""
+
+    async def ask_for(self, owner: str, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+        """Raises: NoAnswer; NotReady, RunsElsewhere as it has refused."""
+
+    async def offer(self, replica: str, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        """Let it ask us for a transcription; returns when it has it. Raises: NoAnswer, NotReady, RunsElsewhere."""
+
+    async def tell_late(self, replica: str, slug: str, late: Late) -> None:
+        """Raises: NoAnswer, also when it does not have the transcription."""
+
+
+class Handover:
+    """Between this replica and its neighbours."""
+
+    def __init__(self, here: Transcriptions, records: Records, others: Neighbours) -> None:
+        self.taken = self.given = self.refused = 0
+        """Transcriptions taken from living owners, given to others, and asked for in vain."""
+        self._here = here
+        self._leases = records.leases
+        self._sessions = records.sessions
+        self._others = others
+        self._answers: OrderedDict[tuple[str, int, Heir], HandedOver] = OrderedDict()
+
+    # --- asked by others ------------------------------------------------------------------------------------
+
+    async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+        """What runs here goes to the heir, which may ask again. Raises: NotReady, RunsElsewhere."""
+        question = slug, fence, heir
+        if question not in self._answers:
+            self._answers[question] = await self._here.hand_over(slug, fence, heir, pause_s, self._others.tell_late)
+            self.given += 1
+            if len(self._answers) > _REMEMBERED:
+                self._answers.popitem(last=False)
+        return self._answers[question]
+
+    async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        """An owner that goes offers what it runs. Raises: as `take`."""
+        if self._here.run_of(slug) is None:
+            await self._take(slug, owner, fence, pause_s)
+
+    async def hear(self, slug: str, late: Late) -> None:
+        """What came to a former owner. Raises: RunsElsewhere, also before the run has begun; RecordsUnavailable."""
+        run = self._here.run_of(slug)
+        if run is None or run.claimed.lease != Lease(late.transcription_id, late.fence):
+            raise RunsElsewhere(slug)
+        participants: dict[str, str | None] = {}
+        for speaker in {caption.speaker for caption in late.captions}:
+            try:
+                participants[speaker.identity] = await self._sessions.join(run.claimed.session_id, speaker)
+            except LookupError:  # the session was deleted
+                participants[speaker.identity] = None
+        run.hear_late(late, participants)
+
+    # --- by ourselves ---------------------------------------------------------------------------------------
+
+    async def fetch(self, keys: Sequence[str]) -> None:
+        """Take over the transcription with one of these stream keys, if another replica has it.
+
+        Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
+        """
+        owned = await self._leases.published(keys)
+        if owned is not None:
+            await self._take(owned.claimed.slug, owned.owner, owned.claimed.lease.fence, PAUSE_S)
+
+    async def drain(self, within_s: float) -> None:
+        """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""
+        self._here.drain()
+        gate = asyncio.Semaphore(AT_ONCE)
+        pause_s = min(PARTING_PAUSE_S, within_s / 2)
+
+        async def one(run: Run) -> None:
+            async with gate:
+                await self._give_away(run, pause_s)
+
+        parting = [asyncio.create_task(one(run), name=f"give away {run.claimed.slug}") for run in self._here.runs]
+        if parting:
+            _, late = await asyncio.wait(parting, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*parting, return_exceptions=True)
+
+    async def pick_up(self) -> None:
+        """Run what is ours and does not run: the answer of a hand-over got lost. Raises: RecordsUnavailable."""
+        me = self._others.heir().replica
+        for slug in [one.slug for one in await self._leases.held(me) if self._here.run_of(one.slug) is None]:
+            async with self._here.lock(slug):  # not while it begins, or is handed over
+                claimed = await self._held(slug)
+                if claimed is not None and self._here.run_of(slug) is None and not self._here.draining:
+                    log.warning("going on with what was handed over", extra={"session": slug})
+                    await self._here.go_on(claimed)
+
+    async def pick_up_for_ever(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await asyncio.sleep(PICK_UP_S)
+            with suppress(RecordsUnavailable):
+                await self.pick_up()
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    async def _give_away(self, run: Run, pause_s: float) -> None:
+        slug, fence, me = run.claimed.slug, run.claimed.lease.fence, self._others.heir().replica
+        for replica in await self._others.with_room():
+            if run.state.is_ending:
+                return
+            try:
+                await self._others.offer(replica, slug, me, fence, pause_s)
+                return
+            except (NoAnswer, SessionError) as error:
+                log.warning("replica %s does not take it over: %s", replica, error, extra={"session": slug})
+
+    async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        """Raises: NotReady, RunsElsewhere, RecordsUnavailable."""
+        async with self._here.lock(slug):
+            if self._here.run_of(slug) is not None:
+                return
+            self._here.check_room()
+            handed: HandedOver | None = None
+            try:
+                handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
+            except NoAnswer as error:
+                log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
+            except SessionError:
+                self.refused += 1
+                raise
+            claimed = await self._mine(slug, is_certain=handed is not None)
+            if claimed is None:
+                self.refused += 1
+                raise RunsElsewhere(slug)
+            await self._here.go_on(claimed, handed)
+            self.taken += 1
+            log.info("taken over from a living replica", extra={"session": slug, "from": owner})
+
+    async def _mine(self, slug: str, *, is_certain: bool) -> Claimed | None:
+        """A lost answer may have been a yes, which only the database knows; an owner that has died is adopted."""
+        for _ in range(1 if is_certain else _LOOKS):
+            if (found := await self._held(slug)) is not None or is_certain:
+                return found
+            await asyncio.sleep(_LOOK_S)
+        return None
+
+    async def _held(self, slug: str) -> Claimed | None:
+        me = self._others.heir().replica
+        return next((one for one in await self._leases.held(me) if one.slug == slug), None)
