@@ -16,6 +16,7 @@ from gateway.variables import as_flag as _flag
 from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
+from gateway.variables import as_replica_url as _replica_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
@@ -89,6 +90,13 @@ VARIABLES: Final = (
     Variable("GATEWAY_RTMP_PORT", "rtmp_port", _whole(-1, 65535), "1935", "Its port; 0 = off, -1 takes a free one."),
     Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
              "gateway; default http://localhost and the port."),
+    Variable("GATEWAY_ADVERTISE_URL", "advertise_url", _replica_url, "", "Where other gateways on the same database "
+             "reach this very process, not a balancer in front of several. Default: the address with which it reaches "
+             "the database, or else Redis, and the HTTP port."),
+    Variable("GATEWAY_MAX_TRACKS", "max_tracks", _whole(0, 1_000_000), "250", "Speakers that this process transcribes "
+             "at once, each transcription counting as one at least. With so many it is full: further transcriptions "
+             "begin on another replica, or are refused; those that run here get further speakers all the same. 250 "
+             "take about one core. 0 = no limit."),
     Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
     Variable("GATEWAY_SPOOL_MB", "spool_mb", _whole(1, 1_000_000), "256", "Room on the data folder's disk for finals "
              "that the database cannot take now, megabytes; 1 MB holds about 700."),
@@ -248,6 +256,8 @@ class Settings:
     rtmp_host: str = "0.0.0.0"
     rtmp_port: int = 1935
     public_url: str | None = None
+    advertise_url: str | None = None
+    max_tracks: int = 250
     data_dir: Path = Path("var")
     spool_mb: int = 256
     blob_url: str | None = None

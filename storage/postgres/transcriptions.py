@@ -161,9 +161,9 @@ class Transcriptions:
         args = (transcription_id, owner, fence, clean(heir), clean(heir_run) or None, float(lease_s))
         return await self._db.run("transcription_hand_over", *args) == 1
 
-    async def held(self, owner: str) -> Sequence[TranscriptionRow]:
-        """An owner's runs that are not stopped."""
-        return [_row(r) for r in await self._db.rows("transcription_held", clean(owner))]
+    async def held(self, owner: str, owner_run: str) -> Sequence[TranscriptionRow]:
+        """What an owner has under one run of its own, and has neither stopped nor given up."""
+        return [_row(r) for r in await self._db.rows("transcription_held", clean(owner), clean(owner_run))]
 
     async def by_keys(self, stream_keys: Sequence[str]) -> Sequence[TranscriptionRow]:
         """Runs that are not stopped, at most two."""

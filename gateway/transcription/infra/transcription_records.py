@@ -69,8 +69,8 @@ class PostgresLeases:
         return await self._transcriptions.hand_over(*args)
 
     @available
-    async def held(self, owner: str) -> Sequence[Claimed]:
-        return [_claimed(row) for row in await self._transcriptions.held(owner)]
+    async def held(self, heir: Heir) -> Sequence[Claimed]:
+        return [_claimed(row) for row in await self._transcriptions.held(heir.replica, heir.run)]
 
     @available
     async def published(self, keys: Sequence[str]) -> Owned | None:
@@ -148,6 +148,7 @@ def _record(row: TranscriptionRow) -> TranscriptionRecord:
         stream_key=row.stream_key,
         options=row.options,
         last_seq=row.last_seq,
+        owner=row.owner,
     )
 
 

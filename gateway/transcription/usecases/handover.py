@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Protocol
 
 from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
-from gateway.transcription.domain.errors import RunsElsewhere
+from gateway.tasks import Tasks
+from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.transcription import Claimed, Lease
-from gateway.transcription.usecases.late import NoAnswer
-from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.late import PATIENCE_S, LateFinals
 from gateway.transcription.usecases.run import Run
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
@@ -49,7 +50,8 @@ class Neighbours(Protocol):
         """Raises: NoAnswer; NotReady, RunsElsewhere as it has refused."""
 
     async def offer(self, replica: str, slug: str, owner: str, fence: int, pause_s: float) -> None:
-        """Let it ask us for a transcription; returns when it has it. Raises: NoAnswer, NotReady, RunsElsewhere."""
+        """Let it ask us for a transcription; returns when it has it. Raises: NoAnswer;
+        NotReady, NoRoom, RunsElsewhere as it has refused."""
 
     async def tell_late(self, replica: str, slug: str, late: Late) -> None:
         """Raises: NoAnswer, also when it does not have the transcription."""
@@ -58,26 +60,46 @@ class Neighbours(Protocol):
 class Handover:
     """Between this replica and its neighbours."""
 
-    def __init__(self, here: Transcriptions, records: Records, others: Neighbours) -> None:
+    def __init__(self, here: Transcriptions, context: RunContext, others: Neighbours) -> None:
         self.taken = self.given = self.refused = 0
         """Transcriptions taken from living owners, given to others, and asked for in vain."""
         self._here = here
-        self._leases = records.leases
-        self._sessions = records.sessions
+        self._context = context
+        self._leases = context.records.leases
+        self._sessions = context.records.sessions
         self._others = others
+        self._tasks = Tasks()
         self._answers: OrderedDict[tuple[str, int, Heir], HandedOver] = OrderedDict()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Around the time in which transcriptions run: at its end, what came late is brought to the heirs."""
+        picking_up = self._tasks.start(self._pick_up_for_ever(), "pick up")
+        try:
+            yield
+        finally:
+            picking_up.cancel()
+            await self._tasks.close(PATIENCE_S + 1)
 
     # --- asked by others ------------------------------------------------------------------------------------
 
     async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
         """What runs here goes to the heir, which may ask again. Raises: NotReady, RunsElsewhere."""
         question = slug, fence, heir
-        if question not in self._answers:
-            self._answers[question] = await self._here.hand_over(slug, fence, heir, pause_s, self._others.tell_late)
-            self.given += 1
-            if len(self._answers) > _REMEMBERED:
-                self._answers.popitem(last=False)
-        return self._answers[question]
+        if (answer := self._answers.get(question)) is not None:
+            return answer
+        run = self._here.run_of(slug)
+        if run is None or run.claimed.lease.fence != fence:
+            raise RunsElsewhere(slug)
+        # A task of its own: whoever asked may be gone before it is done.
+        giving = self._tasks.start(self._give(run, heir, pause_s), f"hand over {slug}")
+        handed = await asyncio.shield(giving)
+        if isinstance(handed, SessionError):
+            raise handed
+        self._answers[question] = handed
+        if len(self._answers) > _REMEMBERED:
+            self._answers.popitem(last=False)
+        return handed
 
     async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
         """An owner that goes offers what it runs. Raises: as `take`."""
@@ -89,12 +111,13 @@ class Handover:
         run = self._here.run_of(slug)
         if run is None or run.claimed.lease != Lease(late.transcription_id, late.fence):
             raise RunsElsewhere(slug)
-        participants: dict[str, str | None] = {}
+        participants: dict[str, asyncio.Future[str | None]] = {}
         for speaker in {caption.speaker for caption in late.captions}:
+            row = participants[speaker.identity] = asyncio.get_running_loop().create_future()
             try:
-                participants[speaker.identity] = await self._sessions.join(run.claimed.session_id, speaker)
+                row.set_result(await self._sessions.join(run.claimed.session_id, speaker))
             except LookupError:  # the session was deleted
-                participants[speaker.identity] = None
+                row.set_result(None)
         run.hear_late(late, participants)
 
     # --- by ourselves ---------------------------------------------------------------------------------------
@@ -110,7 +133,7 @@ class Handover:
 
     async def drain(self, within_s: float) -> None:
         """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""
-        self._here.drain()
+        self._here.draining = True
         gate = asyncio.Semaphore(AT_ONCE)
         pause_s = min(PARTING_PAUSE_S, within_s / 2)
 
@@ -127,7 +150,7 @@ class Handover:
 
     async def pick_up(self) -> None:
         """Run what is ours and does not run: the answer of a hand-over got lost. Raises: RecordsUnavailable."""
-        me = self._others.heir().replica
+        me = self._others.heir()
         for slug in [one.slug for one in await self._leases.held(me) if self._here.run_of(one.slug) is None]:
             async with self._here.lock(slug):  # not while it begins, or is handed over
                 claimed = await self._held(slug)
@@ -135,14 +158,26 @@ class Handover:
                     log.warning("going on with what was handed over", extra={"session": slug})
                     await self._here.go_on(claimed)
 
-    async def pick_up_for_ever(self) -> None:
-        """Runs until cancelled."""
+    async def _pick_up_for_ever(self) -> None:
         while True:
             await asyncio.sleep(PICK_UP_S)
             with suppress(RecordsUnavailable):
                 await self.pick_up()
 
     # --- inside ---------------------------------------------------------------------------------------------
+
+    async def _give(self, run: Run, heir: Heir, pause_s: float) -> HandedOver | SessionError:
+        slug = run.claimed.slug
+        late = LateFinals(run.claimed, heir, self._context, self._others.tell_late)
+        try:
+            handed = await run.hand_over(heir, pause_s, late)
+        except SessionError as error:
+            return error
+        self._here.let_go(run)
+        self._tasks.start(late.run(), f"late finals {slug}")
+        self.given += 1
+        log.info("handed over to another replica", extra={"session": slug, "to": heir.replica})
+        return handed
 
     async def _give_away(self, run: Run, pause_s: float) -> None:
         slug, fence, me = run.claimed.slug, run.claimed.lease.fence, self._others.heir().replica
@@ -156,11 +191,14 @@ class Handover:
                 log.warning("replica %s does not take it over: %s", replica, error, extra={"session": slug})
 
     async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
-        """Raises: NotReady, RunsElsewhere, RecordsUnavailable."""
+        """Raises: NotReady, NoRoom, RunsElsewhere, RecordsUnavailable."""
         async with self._here.lock(slug):
             if self._here.run_of(slug) is not None:
                 return
-            self._here.check_room()
+            if self._here.draining:
+                raise NotReady("this gateway is shutting down")
+            if self._here.is_full:
+                raise NoRoom("this gateway has no room for it")
             handed: HandedOver | None = None
             try:
                 handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
@@ -186,5 +224,4 @@ class Handover:
         return None
 
     async def _held(self, slug: str) -> Claimed | None:
-        me = self._others.heir().replica
-        return next((one for one in await self._leases.held(me) if one.slug == slug), None)
+        return next((one for one in await self._leases.held(self._others.heir()) if one.slug == slug), None)

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.errors import NoAnswer
 from gateway.transcription.domain.handover import Counted, Heir, Late
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
@@ -21,10 +22,6 @@ MOST: Final = 5_000
 PATIENCE_S: Final = 6.0
 """How long the heir may not answer before it counts as gone. It may still be starting the run."""
 AGAIN_S: Final = 0.1
-
-
-class NoAnswer(Exception):
-    """A replica could not be asked, or has not answered in time; whether it has done what it was asked is unknown."""
 
 
 Tell = Callable[[str, str, Late], Awaitable[None]]

@@ -69,6 +69,8 @@ class TranscriptionRecord:
     stream_key: str | None
     options: Mapping[str, Any]
     last_seq: int
+    owner: str = ""
+    """Id of the replica that runs it, or ran it last."""
 
     @property
     def is_stopped(self) -> bool:
@@ -184,8 +186,8 @@ class Leases(Protocol):
         Only after its last final and last meter reading are stored. Fenced; when an answer is lost, see `held`.
         """
 
-    async def held(self, owner: str) -> Sequence[Claimed]:
-        """All that an owner has, whether it runs them or not."""
+    async def held(self, heir: Heir) -> Sequence[Claimed]:
+        """All that this run of a replica has, whether it transcribes them or not."""
 
     async def published(self, keys: Sequence[str]) -> Owned | None:
         """The transcription with one of these stream keys, unless it has stopped; None also where several have."""

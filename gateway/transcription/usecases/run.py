@@ -149,8 +149,8 @@ class Run:
         """What the former owner knows better than the database. Before `run`."""
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
 
-    def hear_late(self, late: Late, participants: Mapping[str, str | None]) -> None:
-        """What came to the former owner after the hand-over. `participants`: rows of its speakers, by identity."""
+    def hear_late(self, late: Late, participants: Mapping[str, asyncio.Future[str | None]]) -> None:
+        """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
         self._said.late(late.captions, participants)
         self._tracks.meters.learn(late.counted, self.claimed.started_at)
         if not late.is_complete:

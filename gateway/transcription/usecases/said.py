@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -28,6 +27,9 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +97,10 @@ class Said:
         for said, _ in held:
             to(said)
 
-    def late(self, captions: Sequence[Caption], participants: Mapping[str, str | None]) -> None:
-        """Finals that came to the former owner after the hand-over. `participants`: rows by identity."""
+    def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
+        """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
         for said in captions:
-            participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-            participant.set_result(participants.get(said.speaker.identity))
-            if not self._silenced and self._final(said, participant):
+            if not self._silenced and self._final(said, participants[said.speaker.identity]):
                 self._meters.of(said.speaker, self._context.clock.now()).finals += 1
 
     def hear(self, live: LiveTrack, speech: Speech) -> None:

@@ -150,14 +150,20 @@ class MemoryLeases(Port):
         row = self._tables.owned(lease)
         if row is None or row.owner != owner:
             return False
-        row.owner, row.fence = heir.replica, row.fence + 1
+        row.owner, row.owner_run, row.fence = heir.replica, heir.run, row.fence + 1
         self._tables.lease(row, lease_s)
         return True
 
-    async def held(self, owner: str) -> Sequence[Claimed]:
+    async def held(self, heir: Heir) -> Sequence[Claimed]:
         tables = self._tables
         await tables.answer()
-        return [tables.claimed(row) for row in tables.transcriptions.values() if row.is_active and row.owner == owner]
+        return [
+            tables.claimed(row)
+            for row in tables.transcriptions.values()
+            if row.is_active
+            and (row.owner, row.owner_run) == (heir.replica, heir.run)
+            and row.lease_until > HANDED_OVER
+        ]
 
     async def published(self, keys: Sequence[str]) -> Owned | None:
         tables = self._tables

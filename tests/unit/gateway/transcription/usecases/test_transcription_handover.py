@@ -12,10 +12,9 @@ import pytest
 from support.fakes import LoopClock, MemoryRecords, Replica
 from support.transcribing import SLUG, replica, start, told, until, watch
 
-from gateway.transcription.domain.errors import NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
 from gateway.transcription.usecases.handover import Handover
-from gateway.transcription.usecases.late import NoAnswer
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 
@@ -41,7 +40,7 @@ class Network:
     def connect(self, there: Replica) -> Handover:
         name = there.options.owner
         self.services[name] = there.service
-        self.handovers[name] = Handover(there.service, there.records, End(self, name))
+        self.handovers[name] = Handover(there.service, there.context, End(self, name))
         return self.handovers[name]
 
 
@@ -101,9 +100,12 @@ async def pair() -> AsyncIterator[Pair]:
     """`a` transcribes, somebody speaks and has said `one`."""
     clock = LoopClock()
     records, network = MemoryRecords(clock), Network()
-    async with replica(records, owner="b") as b, replica(records, owner="a") as a:
-        for there in (a, b):
-            network.connect(there)
+    async with (
+        replica(records, owner="b") as b,
+        network.connect(b).serving(),
+        replica(records, owner="a") as a,
+        network.connect(a).serving(),
+    ):
         started = await a.service.start(start())
         a.source(SLUG).appear().speak(3)
         await until(lambda: bool(a.transcriber.links))
@@ -118,6 +120,7 @@ async def test_the_heir_goes_on_with_numbers_epoch_and_key() -> None:
         await two.fetch()
         assert two.runs_at() == "b"
         assert two.a.source(SLUG).closed
+        await asyncio.sleep(0.1)
         screen = await watch(two.b)
         two.b.source(SLUG).appear().speak(1)
         await until(lambda: bool(two.b.transcriber.links))
@@ -256,7 +259,7 @@ async def test_whoever_goes_gives_everything_away() -> None:
 
 async def test_whoever_goes_alone_ends_as_ever() -> None:
     async with pair() as two:
-        two.b.service.drain()
+        two.b.service.draining = True
         await two.network.handovers["a"].drain(10)
         assert two.runs_at() == "a"
         assert two.a.source(SLUG).closed is None, "it is released by the shutdown, not here"
@@ -264,7 +267,7 @@ async def test_whoever_goes_alone_ends_as_ever() -> None:
 
 async def test_an_heir_that_is_going_refuses() -> None:
     async with pair() as two:
-        two.b.service.drain()
+        two.b.service.draining = True
         with pytest.raises(NotReady):
             await two.fetch()
         assert two.runs_at() == "a"
