@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.sessions.infra.assembly import SessionsModule
     from gateway.transcription.infra.journal import SpoolJournal
     from gateway.transcription.infra.voice import Voice
+    from gateway.transcription.usecases.handover import Handover
     from gateway.transcription.usecases.provider_erasure import ErasureCounts
     from gateway.transcription.usecases.record import Recorder
     from gateway.transcription.usecases.sweep import SweepCounts
@@ -50,6 +51,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
     relay_gauges(metrics, wings.relay)
+    handover_gauges(metrics, transcription.handover)
     rtmp_gauges(metrics, transcription.rtmp)
     replica_gauges(metrics, wings)
     voice_gauges(metrics, wings.speech.voice)
@@ -167,12 +169,26 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     metrics.counter("relay_finals_read", "Finals they have brought", plain(lambda: foreign.counts.finals_read))
 
 
+def handover_gauges(metrics: Metrics, handover: Handover) -> None:
+    """Transcriptions that change hands between living replicas."""
+
+    def by_outcome() -> Iterator[tuple[str, float]]:
+        yield from (("taken", handover.taken), ("given", handover.given), ("refused", handover.refused))
+
+    metrics.counter("handovers", "Transcriptions handed over, by outcome", by("outcome", by_outcome))
+
+
 def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
     """The RTMP listener and its publishers; bytes are those of messages."""
     counters = rtmp.counters
     metrics.gauge("rtmp_publishing", "RTMP publishers now", plain(lambda: counters.publishing))
     metrics.counter("rtmp_connections", "RTMP connections", plain(lambda: counters.connections))
     metrics.counter("rtmp_publishes", "Publishes accepted", plain(lambda: counters.publishes))
+    metrics.counter(
+        "rtmp_refused_now",
+        "Publishes with the right key that could not be taken here",
+        plain(lambda: counters.refused_now),
+    )
     metrics.counter("rtmp_refused_keys", "Publishes refused for their key", plain(lambda: counters.refused_key))
     metrics.counter("rtmp_pauses", "Times a publisher was held back", plain(lambda: counters.pauses))
     metrics.counter("rtmp_audio_bytes", "Audio received", plain(lambda: counters.audio_bytes))

@@ -14,6 +14,7 @@ from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import problems
+from gateway.api.handover import HandoverApi
 from gateway.api.host import HostApi
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
@@ -164,8 +165,9 @@ def _standing(probe: DatabaseProbe) -> Callable[[], Awaitable[bool]]:
 
 async def _advertise(wings: Wings, port: int) -> None:
     """From now on other replicas may ask this one."""
-    settings = wings.replica.settings
-    url = await advertised_url(settings, wings.replica.database_url, port)
+    replica = wings.replica
+    # The address of all workers leads to any of them.
+    url = replica.addresses.private_url() or await advertised_url(replica.settings, replica.database_url, port)
     if url is None:
         log.warning("other replicas cannot reach this one: set GATEWAY_ADVERTISE_URL, or GATEWAY_HTTP_HOST to 0.0.0.0")
     wings.membership.advertise(url)
@@ -204,6 +206,7 @@ def _application(wings: Wings, api: Api) -> web.Application:
         api.view,
         _standing(DatabaseProbe(wings.replica.database)),
     )
-    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, internal.routes())
+    routes = internal.routes() | HandoverApi(transcription.handover).routes()
+    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app

@@ -14,6 +14,7 @@ from gateway.app.analysis import open_analyses
 from gateway.app.elsewhere import OtherReplicas
 from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
+from gateway.app.heirs import Heirs
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
 from gateway.app.membership import open_membership
@@ -107,7 +108,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
-    transcription = await enter(open_transcription(replica, speech, hub, others))
+    transcription = await enter(open_transcription(replica, speech, hub, others, Heirs(membership, others)))
     membership.load = _load(settings, transcription, hub)
     relay = await enter(open_relay(replica, hub))
     live = await enter(open_live(replica, transcription, hub, relay.foreign, others))

@@ -30,6 +30,7 @@ from gateway.transcription.infra.sources import Sources
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.handover import Handover, Neighbours
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
@@ -68,6 +69,8 @@ class TranscriptionWing:
     status: Status
     steering: Steering
     """Starts and stops them on any."""
+    handover: Handover
+    """Takes them from other replicas, and gives them away."""
     hosts: Hosts
     attendance: Attendance | None
     """None unless people in a LiveKit room begin its transcription (LIVEKIT_AUTO_START)."""
@@ -77,7 +80,7 @@ class TranscriptionWing:
 
 @asynccontextmanager
 async def open_transcription(
-    replica: Replica, speech: ProviderWing, hub: Hub, others: Others
+    replica: Replica, speech: ProviderWing, hub: Hub, others: Others, heirs: Neighbours
 ) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
@@ -98,6 +101,8 @@ async def open_transcription(
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper)
         transcriptions = Transcriptions(context, sources)
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
+        handover = Handover(transcriptions, context, heirs)
+        sources.fetch = handover.fetch
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -111,6 +116,7 @@ async def open_transcription(
             transcriptions=transcriptions,
             status=Status(transcriptions, records),
             steering=steering,
+            handover=handover,
             hosts=Hosts(records, hub, lambda: transcriptions.runs),
             attendance=Attendance(transcriptions, records, livekit, steering)
             if livekit and settings.livekit_auto_start

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import cast
 
-from ingest.errors import CannotListen
+from ingest.errors import CannotListen, PublishRefused
 from ingest.rtmp.connection import Connection
 from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.options import RtmpOptions
@@ -167,6 +167,11 @@ class RtmpServer:
         try:
             async with asyncio.timeout(self.options.authorise_s):
                 allowed = await self.handler.authorise(publisher.app, publisher.key, query, publisher.peer)
+        except PublishRefused as error:
+            self.counters.refused_now += 1
+            logger.warning("rtmp publish from %s refused: %s", publisher.peer, error)
+            connection.refuse(publisher, "NetStream.Publish.Failed", str(error))
+            return False
         except Exception as error:
             if not isinstance(error, TimeoutError):
                 self.counters.handler_failures += 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
@@ -12,6 +13,8 @@ from typing import Final
 from urllib.parse import quote
 
 from gateway.clock import Clock
+from gateway.errors import SessionError
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
 from gateway.transcription.domain.handover import Stream
@@ -20,13 +23,15 @@ from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioChunk, AudioSource, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
-from ingest.errors import IngestError
+from ingest.errors import IngestError, PublishRefused
 from ingest.rtmp.publisher import Publisher
 from ingest.rtmp_track import RtmpTrack
 
 RTMP_APP: Final = "live"
 NO_AUDIO_AFTER_S: Final = 5.0
 UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
+_KEY_BYTES: Final = 18
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 _HINTS: Final = {
     "rtmp": "set GATEWAY_RTMP_PORT to a port",
     "livekit": "set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or use source rtmp or websocket",
@@ -55,6 +60,9 @@ class Sources:
         self._livekit = livekit
         self._by_key: dict[str, RtmpSource] = {}
         self._by_slug: dict[str, WebsocketSource] = {}
+        self.fetch: Callable[[Sequence[str]], Awaitable[None]] = _nowhere
+        """Takes over from another replica what has one of these stream keys. Raises: SessionError, with what to tell
+        the publisher; RecordsUnavailable."""
 
     def require(self, kind: str) -> None:
         """Raises: SourceUnavailable, with the setting to change."""
@@ -64,7 +72,7 @@ class Sources:
 
     def new_key(self, kind: str) -> str | None:
         """144 random bits for RTMP; the other kinds have credentials of their own."""
-        return secrets.token_urlsafe(18) if kind == "rtmp" else None
+        return secrets.token_urlsafe(_KEY_BYTES) if kind == "rtmp" else None
 
     def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> AudioSource:
         if claimed.source == "livekit":
@@ -118,7 +126,12 @@ class Sources:
     # --- the RTMP server's handler ------------------------------------------------------------------------
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
-        """Whether the key is that of a transcription which takes audio here."""
+        """Whether the key is that of a transcription, which takes audio here from now on. Raises: PublishRefused."""
+        if self._published_to(app, key) is None and (keys := _keys(app, key)):
+            try:
+                await self.fetch(keys)
+            except (SessionError, RecordsUnavailable) as error:
+                raise PublishRefused(str(error)) from error
         is_known = self._published_to(app, key) is not None
         if not is_known:
             for source in self._by_key.values():
@@ -139,6 +152,15 @@ class Sources:
         """
         known = {part for part in f"{app}/{name}".split("/") if part in self._by_key}
         return self._by_key[known.pop()] if len(known) == 1 else None
+
+
+def _keys(app: str, name: str) -> list[str]:
+    """The parts of a path that may be stream keys: of others nobody has to be asked."""
+    return list(dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part)))
+
+
+async def _nowhere(keys: Sequence[str]) -> None:
+    """There are no other replicas."""
 
 
 class NoSource:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 MOST: Final = 5_000
 """Finals that wait here; more become strays at once."""
+BATCH: Final = 15
+"""Finals told at once: what an API takes is 64 KiB."""
 PATIENCE_S: Final = 6.0
 """How long the heir may not answer before it counts as gone. It may still be starting the run."""
 AGAIN_S: Final = 0.1
@@ -61,11 +63,14 @@ class LateFinals:
         while True:
             await self._news.wait()
             self._news.clear()
-            batch, self._waiting, is_last = tuple(self._waiting), [], self._is_last
+            batch, self._waiting = tuple(self._waiting[:BATCH]), self._waiting[BATCH:]
+            is_last = self._is_last and not self._waiting
             if not await self._deliver(batch, is_last=is_last):
                 await self._keep(batch)
             if is_last:
                 return
+            if self._waiting:
+                self._news.set()
 
     async def _deliver(self, captions: tuple[Caption, ...], *, is_last: bool) -> bool:
         lease = self.claimed.lease

@@ -237,15 +237,17 @@ class Run:
         await self._is_decided.wait()
         if self._late is not None:
             await self._books.abandon()
+            self.state = move(self.state, TranscriptionState.STOPPED)
             self._late.close(self._tracks.read().counted(), is_complete=self.finals_complete)
-        elif self._is_abandoned:
+            return
+        if self._is_abandoned:
             await self._books.abandon()
         elif self._is_released:
             await self._books.hand_over()
         else:
             await self._books.finish(self.reason or "stopped", self.finals_complete)
         self.state = move(self.state, TranscriptionState.STOPPED)
-        if not (self._is_released or self._late):
+        if not self._is_released:
             self._show_state()
         log.info(
             "transcription stopped: %s",

@@ -198,7 +198,7 @@ async def test_a_second_connection_takes_over_as_a_new_track() -> None:
     assert len(listening.tracks) == 2 and len(listening.ended) == 1
     await there.close("stopped by request")
     await running
-    assert second.told == [("stopped by request", False)]
+    assert second.told == [("stopped by request", Ending.STOPPED)]
 
 
 async def test_a_stream_goes_on_where_it_was_cut() -> None:
