@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from gateway.reading import NotJson, read_json
 from gateway.transcription.usecases.status import Seen
 
-PATH = "/internal/transcription"
+PATH: Final = "/internal/transcription"
 
 
 class _Several(msgspec.Struct):

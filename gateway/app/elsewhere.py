@@ -7,9 +7,11 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
+from gateway.api.elsewhere import PATH
 from gateway.api.internal import Standing, StartedHere, StartHere, StopHere
 from gateway.api.schemas import IngestView
 from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine
@@ -29,6 +31,10 @@ START_S: Final = 6.0
 """The provider may be asked for the key before a transcription begins."""
 STOP_S: Final = 2.0
 LOOK_S: Final = 1.0
+
+
+class _State(msgspec.Struct):
+    state: str
 
 
 class _Problem(msgspec.Struct):
@@ -70,6 +76,14 @@ class OtherReplicas:
             await self.gave(replica)
         told = started.ingest or IngestView()
         return StartedThere(started.created, started.state, Ingest(told.rtmp_url, told.stream_key, told.websocket_url))
+
+    async def is_stopping(self, replica: str, slug: str) -> bool:
+        """Within LOOK_S."""
+        body = await self.look(replica, f"{PATH}/{quote(slug, safe='')}")
+        try:
+            return body is not None and read_json(body, _State).state == "stopping"
+        except NotJson:
+            return False
 
     async def stop(self, replica: str, slug: str, reason: str) -> None:
         """Within STOP_S."""
@@ -126,6 +140,14 @@ class OtherReplicas:
             log.info("stored figures are shown: %s", error)
             return None
         return answer.body if answer.status == 200 else None
+
+    async def misled(self) -> str | None:
+        """Why the address that this replica advertises does not lead to it; None when it does."""
+        try:
+            await self.peers.ask(self._membership.me(), "GET", "/internal/standing", timeout_s=LOOK_S)
+        except (Unreached, Misdirected) as error:
+            return str(error)
+        return None
 
     async def reaches_database(self, replica: Replica) -> bool | None:
         """None: it does not say."""

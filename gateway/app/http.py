@@ -171,6 +171,8 @@ async def _advertise(wings: Wings, port: int) -> None:
     if url is None:
         log.warning("other replicas cannot reach this one: set GATEWAY_ADVERTISE_URL, or GATEWAY_HTTP_HOST to 0.0.0.0")
     wings.membership.advertise(url)
+    if url is not None and (why := await wings.others.misled()):
+        log.warning("other replicas will not find this one, set GATEWAY_ADVERTISE_URL: %s", why)
 
 
 def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> Callable[[bytes, str], Awaitable[None]]:

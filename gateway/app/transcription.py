@@ -19,6 +19,7 @@ from gateway.app.replica import Replica
 from gateway.availability import available
 from gateway.errors import StartFailed
 from gateway.live.hub import Hub
+from gateway.replicas.membership import Membership
 from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits
 from gateway.transcription.infra.account import GladiaAccount
@@ -27,6 +28,7 @@ from gateway.transcription.infra.ledger import PostgresUsageLedger
 from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
 from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.infra.sources import Sources
+from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
@@ -80,7 +82,7 @@ class TranscriptionWing:
 
 @asynccontextmanager
 async def open_transcription(
-    replica: Replica, speech: ProviderWing, hub: Hub, others: Others, heirs: Neighbours
+    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub, others: Others, heirs: Neighbours
 ) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
@@ -88,7 +90,15 @@ async def open_transcription(
     that it continues. Raises: JournalTrouble, StartFailed.
     """
     settings, clock, addresses = replica.settings, replica.clock, replica.addresses
-    records = postgres_records(replica.database, clock, replica.account, replica.process)
+    slots = speech.slots.shared
+    leases = PostgresLeases(
+        replica.database,
+        clock,
+        replica.process,
+        lambda: membership.run_id,
+        slots.inherit if slots is not None else lambda places: None,
+    )
+    records = postgres_records(replica.database, clock, replica.account, replica.process, leases)
     async with (
         _open_recorder(replica, records, hub) as (journal, recorder),
         _decoder_threads() as decoders,
@@ -98,7 +108,7 @@ async def open_transcription(
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
-        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper)
+        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
         handover = Handover(transcriptions, context, heirs)
@@ -170,7 +180,6 @@ def _run_options(settings: Settings, owner: str) -> RunOptions:
     return RunOptions(
         owner=owner,
         drain_s=settings.drain_s,
-        lease_s=settings.lease_s,
         cost_per_minute=settings.cost_per_minute,
         store_partials=settings.store_partials,
         maximum_s=settings.max_transcription_s,

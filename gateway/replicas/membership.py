@@ -20,6 +20,7 @@ from typing import Final, Protocol
 from gateway.outage import RETRY_S, Outage, RecordsUnavailable
 from gateway.replicas.replica import Load, Replica
 from gateway.replicas.standing import Verdict, verdict
+from gateway.replicas.succession import heir
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,21 @@ Ask = Callable[[Replica], Awaitable[bool | None]]
 class Roster(Protocol):
     """The members in the database. Every method answers soon or raises RecordsUnavailable; then it may be repeated."""
 
-    async def enter(self, me: Replica, process: str, lease_s: float) -> Sequence[Replica]:
-        """A run begins; those before it under the same id are over. Returns: all members, this one included."""
+    async def enter(self, me: Replica, process: str, lease_s: float, lost: str | None) -> Sequence[Replica]:
+        """A run begins; those before it under the same id are over. `lost`: the one before it in this process, whose
+        transcriptions are anybody's. Returns: all members, this one included."""
 
     async def beat(self, me: Replica) -> Sequence[Replica] | None:
         """Keep the row. Returns: all members; None when others have found the row lapsed, and the run is lost."""
 
     async def leave(self, me: Replica) -> None:
         """The run is over, and owns nothing any more."""
+
+    async def find_lapsed(self) -> int:
+        """Find the members that have not beaten for their lease: they are lost from here on. Returns: how many."""
+
+    async def forget(self) -> None:
+        """Lost replicas that own nothing are of no interest any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +134,36 @@ class Membership:
         self._is_draining = True
         self._wake.set()
 
+    # --- for those who look for what has no owner -----------------------------------------------------------
+
+    async def find_lapsed(self) -> None:
+        """Find out who does not beat any more, where that can be told now. Raises: RecordsUnavailable."""
+        if self.may_judge and (found := await self._roster.find_lapsed()):
+            log.warning("replicas have not shown a sign of life for their lease: %d", found)
+
+    async def forget(self) -> None:
+        """Drop what is left of replicas that are long lost. Raises: RecordsUnavailable."""
+        await self._roster.forget()
+
+    def is_heir(self, key: str) -> bool:
+        """Whether this process is to take over what has lost its owner. Others wait a while for it to do so."""
+        me = self.me()
+        return heir([me if one.id == me.id else one for one in self._members], key) == me.id
+
+    @property
+    def room(self) -> int:
+        """Tracks that can be taken besides those that are here."""
+        load = self.load()
+        return 0 if self._is_draining else max(0, load.capacity - load.tracks)
+
     # --- the beat -----------------------------------------------------------------------------------------
 
     async def enter(self) -> None:
         """Become a member. Raises: RecordsUnavailable."""
         sent = self._clock()
         me = replace(self.me(), run=secrets.token_hex(4))
-        members = await self._roster.enter(me, self._identity.process, self._lease_s)
+        lost = self._run if self.lapsed.is_set() else None
+        members = await self._roster.enter(me, self._identity.process, self._lease_s, lost)
         self._run = me.run
         self._renewed(sent, members)
         self._started_at = next((one.started_at for one in members if one.id == me.id), _NEVER)

@@ -119,7 +119,7 @@ class Peers:
     @asynccontextmanager
     async def socket(self, replica: Replica, path: str, query: Mapping[str, str]) -> AsyncIterator[PeerSocket]:
         """A WebSocket to a replica until the end of the block. Raises: Unreached, Misdirected."""
-        url = f"{_base(replica).replace('http', 'ws', 1)}{path}?{urlencode(query)}"
+        url = f"{self._base(replica).replace('http', 'ws', 1)}{path}?{urlencode(query)}"
         connecting = connect(
             url,
             additional_headers=self._headers(replica),
@@ -150,7 +150,7 @@ class Peers:
         self, replica: Replica, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         timeout = aiohttp.ClientTimeout(connect=CONNECT_S)
-        url = _base(replica) + path
+        url = self._base(replica) + path
         async with self._http.request(
             method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
@@ -178,6 +178,12 @@ class Peers:
             CALLER: header_text(asked_by.get()),
             REQUEST_ID: request_id.get() or secrets.token_hex(8),
         }
+
+    def _base(self, replica: Replica) -> str:
+        """Raises: Unreached."""
+        if replica.url is None:
+            raise self._unreached(replica, "it has no address; set its GATEWAY_ADVERTISE_URL")
+        return replica.url
 
     def _unreached(self, replica: Replica, error: Exception | str) -> Unreached:
         self.asked["unreached"] += 1
@@ -216,13 +222,6 @@ def _over(error: ConnectionClosed) -> SocketOver:
     if closed is None or closed.code in (1005, 1006, 1015):
         return SocketOver(4000, "the replica that transcribes has gone; come back")
     return SocketOver(closed.code, closed.reason)
-
-
-def _base(replica: Replica) -> str:
-    """Raises: Unreached."""
-    if replica.url is None:
-        raise Unreached(f"{replica.id} has no address; set its GATEWAY_ADVERTISE_URL")
-    return replica.url
 
 
 @asynccontextmanager

@@ -21,10 +21,12 @@ class PostgresRoster:
         self._connection = connection
 
     @available
-    async def enter(self, me: Replica, process: str, lease_s: float) -> Sequence[Replica]:
-        """Two statements: the row, then all rows."""
+    async def enter(self, me: Replica, process: str, lease_s: float, lost: str | None) -> Sequence[Replica]:
+        """Two statements, three after a loss."""
         async with self._connection.link() as link:
             rows = Replicas(link)
+            if lost is not None:
+                await rows.let_go(me.id, lost)
             await rows.enter(me.id, me.run, process, me.version, me.url, lease_s, _report(me))
             return [_replica(row) for row in await rows.members()]
 
@@ -42,6 +44,18 @@ class PostgresRoster:
         """The row goes."""
         async with self._connection.link() as link:
             await Replicas(link).leave(me.id, me.run)
+
+    @available
+    async def find_lapsed(self) -> int:
+        """Rows that are locked are left to the next look: their beat is under way."""
+        async with self._connection.link() as link:
+            return await Replicas(link).lose_lapsed()
+
+    @available
+    async def forget(self) -> None:
+        """After a minute."""
+        async with self._connection.link() as link:
+            await Replicas(link).forget()
 
 
 def _report(me: Replica) -> Report:

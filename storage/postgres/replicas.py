@@ -53,7 +53,7 @@ class Replicas:
     async def enter(
         self, id_: str, run: str, process: str, version: str, url: str | None, lease_s: float, report: Report
     ) -> None:
-        """A run begins; what an earlier one of this id held is lost from here on. May be repeated."""
+        """A run begins, and an earlier one of this id is over. May be repeated."""
         args = (clean(id_), clean(run), clean(process), clean(version), clean_or_none(url), float(lease_s))
         await self._link.run("replica_enter", *args, *report.values)
 
@@ -72,3 +72,11 @@ class Replicas:
     async def lose_lapsed(self) -> int:
         """Find out who has not beaten for its lease; their runs are lost from here on. Returns: how many."""
         return await self._link.run("replica_lose")
+
+    async def let_go(self, id_: str, run: str) -> None:
+        """What a lost run held is anybody's."""
+        await self._link.run("transcription_let_go", id_, run)
+
+    async def forget(self) -> None:
+        """Drop the rows of replicas that are long lost and own nothing."""
+        await self._link.run("replica_forget")

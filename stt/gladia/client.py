@@ -243,7 +243,9 @@ class GladiaLink:
         """The session's place; while there is none the session shows that it waits."""
         place = self._places.get(session)
         if place is None:
-            place = self._places[session] = self._last_place = self._provider.places.ask(self._last_place)
+            place = self._places[session] = self._last_place = self._provider.places.ask(
+                self._last_place, self._config.metadata
+            )
         if not place.is_granted:
             session.is_waiting = True
             await place.wait()

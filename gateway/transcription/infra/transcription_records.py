@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.availability import available
@@ -19,12 +19,27 @@ from storage.postgres.transcriptions import NewTranscription, TranscriptionRow, 
 
 
 class PostgresLeases:
-    """A lease is the columns `owner`, `fence` and `lease_until`; the fence grows with every adoption."""
+    """A lease is the columns `owner`, `owner_run` and `fence`, which grows with every adoption; it lasts as long as the
+    owner's row among the replicas, or to `lease_until` where there is no such row.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    `process`: as in `Heir`. `run()`: under which the owner holds what it takes now; None: it has no row. `inherit` is
+    told which places at the provider came with the transcriptions that were adopted, by their ids.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        process: str = "",
+        run: Callable[[], str | None] = lambda: None,
+        inherit: Callable[[Mapping[str, Sequence[str]]], None] = lambda places: None,
+    ) -> None:
         self._transcriptions = Transcriptions(database)
         self._sessions = Sessions(database)
         self._clock = clock
+        self._process = process
+        self._run = run
+        self._inherit = inherit
 
     @available
     async def claim(
@@ -39,7 +54,7 @@ class PostgresLeases:
         """Under the session's row lock. Raises: SessionOver, SessionNotFound."""
         new = NewTranscription(session.id, session.slug, source, options, stream_key)
         try:
-            row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now())
+            row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now(), self._run())
         except errors.SessionOver:
             found = await self._sessions.by_id(session.id)
             if found is None:
@@ -48,19 +63,30 @@ class PostgresLeases:
         return (_claimed(row) if created else None), _record(row)
 
     @available
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
-        """Rows that another statement has locked are left to the next call."""
-        rows = await self._transcriptions.adopt(owner, lease_s, self._clock.now(), own=own)
-        return [_claimed(row) for row in rows]
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        """By two indexes, unless it is to be thorough."""
+        return await self._transcriptions.orphans(limit, thorough=thorough)
 
     @available
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
-        return await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, lease_s, self._clock.now())
+    async def adopt(
+        self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
+    ) -> Sequence[Claimed]:
+        """Rows that another statement has locked are left to the next call."""
+        heir = transcriptions.Heir(owner, self._run(), self._process)
+        taken = await self._transcriptions.adopt(heir, lease_s, own=own, only=only)
+        if taken.places:
+            self._inherit(taken.places)
+        return [_claimed(row) for row in taken.runs]
+
+    @available
+    async def renew(self, owner: str, lease_s: float) -> frozenset[Lease]:
+        """Two statements for all of them."""
+        return frozenset(Lease(*held) for held in await self._transcriptions.renew(owner, lease_s, self._run()))
 
     @available
     async def release(self, lease: Lease, owner: str) -> None:
-        """A lease of no length, by which `adopt` knows that it was handed over."""
-        await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, 0.0, self._clock.now())
+        """No run holds it any more, by which `adopt` knows that it was handed over."""
+        await self._transcriptions.release(lease.transcription_id, owner, lease.fence)
 
     @available
     async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
@@ -69,8 +95,8 @@ class PostgresLeases:
         return await self._transcriptions.hand_over(*args)
 
     @available
-    async def held(self, heir: Heir) -> Sequence[Claimed]:
-        return [_claimed(row) for row in await self._transcriptions.held(heir.replica, heir.run)]
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        return [_claimed(row) for row in await self._transcriptions.of_owner(heir.replica, heir.run)]
 
     @available
     async def published(self, keys: Sequence[str]) -> Owned | None:

@@ -1,9 +1,9 @@
-"""What a run writes about itself: lease, state, meter readings, provider sessions, partials. Finals are `record`'s."""
+"""What a run writes about itself: state, meter readings, provider sessions, partials. Finals are `record`'s."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.outage import Outage, RecordsUnavailable, until_database_answers
@@ -28,7 +28,7 @@ class Bookkeeping:
     """The database's view of one run, at most a second or two behind it.
 
     `keep` runs beside the run. Then one of `abandon`, `hand_over` and `finish` closes the books; each repeats its calls
-    until the database has answered. `lost` is called when another owner has the lease.
+    until the database has answered.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class Bookkeeping:
         tracks: Tracks,
         said: Said,
         budget: Budget,
-        lost: Callable[[], None],
     ) -> None:
         self.state = TranscriptionState.STARTING
         """What the run is doing; stored within a second."""
@@ -48,11 +47,9 @@ class Bookkeeping:
         self._tracks = tracks
         self._said = said
         self._budget = budget
-        self._lost = lost
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
         self._owns_state = True
-        self._owns_lease = True
         self.presence = Presence(claimed, context.records.sessions, tracks)
         self._sessions: list[tuple[str, ProviderSession]] = []  # identity and report, in the order of their arrival
         self._noted = asyncio.Event()
@@ -66,15 +63,6 @@ class Bookkeeping:
     def disown_state(self) -> None:
         """The stored state is the next owner's from now on."""
         self._owns_state = False
-
-    async def renew(self) -> None:
-        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        options = self._context.options
-        if not self._owns_lease:
-            return
-        is_ours = await self._records.leases.renew(self._claimed.lease, options.owner, options.lease_s)
-        if not is_ours and self._owns_lease:  # it may have been given away meanwhile
-            self._lost()
 
     async def keep(self) -> None:
         """Store what there is, until cancelled. An outage is waited out; it is said once."""
@@ -106,10 +94,8 @@ class Bookkeeping:
                 await self._checkpoint()
                 await self._context.recorder.settled(lease.transcription_id)
                 counted = self._tracks.read().counted()
-                self._owns_lease = False
                 is_given = await self._records.leases.hand_over(lease, options.owner, heir, options.lease_s)
         except (TimeoutError, RecordsUnavailable) as error:
-            self._owns_lease = True
             raise NotReady(f"the books of {self._claimed.slug!r} cannot be closed now: {error}") from error
         return counted if is_given else None
 
@@ -141,9 +127,8 @@ class Bookkeeping:
             due, participants = clock.monotonic() + CHECKPOINT_S, len(meters)
 
     async def _keep_notes(self) -> None:
-        """Every second, and at once for a provider session; the lease is renewed every third of its length."""
-        clock, lease_s = self._context.clock, self._context.options.lease_s
-        renew_at = clock.monotonic() + lease_s / 3
+        """Every second, and at once for a provider session."""
+        clock = self._context.clock
         read_at = touched_at = clock.monotonic()
         while True:
             beat = asyncio.get_running_loop().call_later(BEAT_S, self._noted.set)
@@ -152,9 +137,6 @@ class Bookkeeping:
             self._noted.clear()
             now = clock.monotonic()
             try:
-                if now >= renew_at:
-                    await self.renew()
-                    renew_at = now + lease_s / 3
                 if now >= read_at:
                     await self._budget.refresh()
                     read_at = now + READ_EVERY_S
@@ -164,7 +146,6 @@ class Bookkeeping:
                     await self._records.sessions.touch(self._claimed.session_id)
                     touched_at = now
             except RecordsUnavailable as error:
-                # Going on without a renewal harms no one: every write of a lost lease is fenced.
                 self._outage.noticed(error)
             else:
                 self._outage.over()

@@ -9,11 +9,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from gateway.errors import SessionError
-from gateway.outage import RecordsUnavailable
 from gateway.tasks import Tasks
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
@@ -31,7 +30,6 @@ PARTING_PAUSE_S: Final = 5.0
 """The same when the owner goes."""
 AT_ONCE: Final = 20
 """Hand-overs of a replica that goes."""
-PICK_UP_S: Final = 5.0
 _LOOKS: Final = 15
 _LOOK_S: Final = 0.2
 _REMEMBERED: Final = 1_000
@@ -74,11 +72,9 @@ class Handover:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Around the time in which transcriptions run: at its end, what came late is brought to the heirs."""
-        picking_up = self._tasks.start(self._pick_up_for_ever(), "pick up")
         try:
             yield
         finally:
-            picking_up.cancel()
             await self._tasks.close(PATIENCE_S + 1)
 
     # --- asked by others ------------------------------------------------------------------------------------
@@ -148,22 +144,6 @@ class Handover:
                 task.cancel()
             await asyncio.gather(*parting, return_exceptions=True)
 
-    async def pick_up(self) -> None:
-        """Run what is ours and does not run: the answer of a hand-over got lost. Raises: RecordsUnavailable."""
-        me = self._others.heir()
-        for slug in [one.slug for one in await self._leases.held(me) if self._here.run_of(one.slug) is None]:
-            async with self._here.lock(slug):  # not while it begins, or is handed over
-                claimed = await self._held(slug)
-                if claimed is not None and self._here.run_of(slug) is None and not self._here.draining:
-                    log.warning("going on with what was handed over", extra={"session": slug})
-                    await self._here.go_on(claimed)
-
-    async def _pick_up_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(PICK_UP_S)
-            with suppress(RecordsUnavailable):
-                await self.pick_up()
-
     # --- inside ---------------------------------------------------------------------------------------------
 
     async def _give(self, run: Run, heir: Heir, pause_s: float) -> HandedOver | SessionError:
@@ -224,4 +204,4 @@ class Handover:
         return None
 
     async def _held(self, slug: str) -> Claimed | None:
-        return next((one for one in await self._leases.held(self._others.heir()) if one.slug == slug), None)
+        return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)

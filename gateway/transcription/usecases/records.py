@@ -8,7 +8,7 @@ lease, the statement changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -161,21 +161,28 @@ class Leases(Protocol):
         Raises: SessionOver, SessionNotFound when the session has ended or was deleted since `session` was read.
         """
 
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
-        """Take transcriptions whose lease has run out, the longest first, under a new fence; each goes to one caller.
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        """Ids of at most `limit` transcriptions that `adopt` would take, the longest without an owner first.
+
+        Cheap, so that it may be asked each second; `thorough` also finds those that are hard to find.
+        """
+
+    async def adopt(
+        self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
+    ) -> Sequence[Claimed]:
+        """Take transcriptions whose owner is gone, under a new fence; each goes to one caller. `only`: none but these.
 
         `own`: also those that `owner` itself holds; for a process that has just started, and so cannot run them.
         A transcription that was neither released nor owned before begins a new epoch: its former owner may have shown
         finals that are on its disk only, under the numbers that come next. When an answer is lost, those taken by it
-        are adopted again only after `lease_s`, or with `own`.
+        are adopted again only when the caller is gone, or with `own`.
         """
 
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
-        """Keep the lease for `lease_s` from now. False: it is another owner's, or the transcription has stopped or
-        was deleted. Fenced; may be repeated."""
+    async def renew(self, owner: str, lease_s: float) -> Collection[Lease]:
+        """What `owner` holds now, kept for `lease_s` from those who do not see whether it lives. May be repeated."""
 
     async def release(self, lease: Lease, owner: str) -> None:
-        """Let the lease run out at once and the transcription go on: the next `adopt` takes it in the same epoch.
+        """Let the transcription go on without its owner: the next `adopt` takes it in the same epoch.
 
         Only after its last final and last meter reading are stored. Fenced; may be repeated.
         """
@@ -183,10 +190,10 @@ class Leases(Protocol):
     async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
         """Make it the heir's, with the next fence and for `lease_s`, in the same epoch. False: it is not `owner`'s.
 
-        Only after its last final and last meter reading are stored. Fenced; when an answer is lost, see `held`.
+        Only after its last final and last meter reading are stored. Fenced; when an answer is lost, see `of`.
         """
 
-    async def held(self, heir: Heir) -> Sequence[Claimed]:
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
         """All that this run of a replica has, whether it transcribes them or not."""
 
     async def published(self, keys: Sequence[str]) -> Owned | None:

@@ -77,9 +77,7 @@ class Run:
             spent_usd,
             context.options.maximum_s,
         )
-        self._books = Bookkeeping(
-            claimed, context, self._tracks, self._said, self._budget, lambda: self.abandon(LEASE_LOST)
-        )
+        self._books = Bookkeeping(claimed, context, self._tracks, self._said, self._budget)
         self._parts = Parts(
             claimed,
             speech,
@@ -95,7 +93,8 @@ class Run:
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
         self._is_released = False
-        self._is_moving = False
+        self.is_moving = False
+        """It is being handed over, or was: whose the lease is decides the hand-over alone."""
         self._is_decided = asyncio.Event()
         self._is_decided.set()
         self._late: LateFinals | None = None
@@ -125,7 +124,7 @@ class Run:
             raise NotReady("the transcription is ending here")
         self._said.hold_finals()
         self._books.disown_state()
-        self._is_moving = True
+        self.is_moving = True
         self._is_decided.clear()
         streams = await self.source.leave(MOVED)
         self.stop(MOVED)
@@ -162,10 +161,6 @@ class Run:
         self._books.disown_state()
         self._said.silence()
         self.stop(reason)
-
-    async def renew(self) -> None:
-        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        await self._books.renew()
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
         """Take over the finals of a process that died before it had stored them; too late once this run is ending."""
@@ -328,7 +323,7 @@ class Run:
     def _move(self, after: TranscriptionState) -> None:
         if after is not self.state:
             self.state = self._books.state = move(self.state, after)
-            if not self._is_moving:
+            if not self.is_moving:
                 self._show_state()
 
     def _show_state(self) -> None:

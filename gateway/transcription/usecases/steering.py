@@ -48,6 +48,9 @@ class Others(Protocol):
     async def start(self, replica: str, request: StartRequest) -> StartedThere:
         """Begin it there, and nowhere else. Raises: NoAnswer; NoRoom, NotReady, RefusedThere as it has refused."""
 
+    async def is_stopping(self, replica: str, slug: str) -> bool:
+        """Whether it says so, which the database learns a little later. False also when it has no answer."""
+
     async def stop(self, replica: str, slug: str, reason: str) -> None:
         """Begin to stop what runs there; returns at once. Raises: NoAnswer; RunsElsewhere with the owner it knows."""
 
@@ -126,7 +129,10 @@ class Steering:
                 raise SessionNotFound(request.session_slug)
             if record.is_stopped or record.owner == self._others.me:
                 return None
-            if record.state is not TranscriptionState.STOPPING or self._clock() >= ends_at:
+            stops = record.state is TranscriptionState.STOPPING or await self._others.is_stopping(
+                record.owner, record.slug
+            )
+            if not stops or self._clock() >= ends_at:
                 return self._here.elsewhere(record)
             await asyncio.sleep(LOOK_S)
         return None

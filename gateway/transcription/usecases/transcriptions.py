@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.outage import until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.captions import Speaker, Utterance
 from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NoRoom, NotReady, RunsElsewhere
@@ -19,6 +19,7 @@ from gateway.transcription.domain.handover import HandedOver
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
+from gateway.transcription.usecases.adoption import Adoption
 from gateway.transcription.usecases.audio import AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
@@ -30,7 +31,6 @@ from gateway.transcription.usecases.sweep import UnreconciledSession
 log = logging.getLogger(__name__)
 
 STOPPED_BY_REQUEST: Final = "stopped by request"
-ADOPT_EVERY_S: Final = 10.0
 # After the provider's deadline, the database and the tasks need a moment of their own.
 STOP_MARGIN_S: Final = 10.0
 
@@ -67,6 +67,7 @@ class Transcriptions:
         self._tasks: Tasks | None = None
         self.draining = False
         """This process is shutting down and starts nothing more."""
+        self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -76,8 +77,8 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(lambda: self._adopt(own=True))
-            adopting = group.create_task(self._adopt_for_ever(), name="adopt")
+            await until_database_answers(self._adoption.take_own)
+            adopting = group.create_task(self._adoption.run(), name="adopt")
             try:
                 yield
             finally:
@@ -136,11 +137,14 @@ class Transcriptions:
             if cap is not None and exceeds(spent + options.cost_per_minute, cap):
                 raise CostCapReached(session.slug, cap)
             key = self._sources.new_key(request.source)
+            run_id = self._context.membership.run_id
             claimed, record = await self._records.leases.claim(
                 session, request.source, request.stored(), key, options.owner, options.lease_s
             )
             if claimed is None:
                 return self.elsewhere(record)
+            if self._context.membership.run_id != run_id:
+                raise NotReady("this gateway was cut off from the database meanwhile; start it again")
             return self._started(self._begin(claimed, (), spent), created=True)
 
     def elsewhere(self, record: TranscriptionRecord) -> Started:
@@ -161,7 +165,7 @@ class Transcriptions:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adopt()
+                await self._adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
@@ -196,17 +200,11 @@ class Transcriptions:
 
         Raises: RecordsUnavailable.
         """
-        records, transcription_id = self._records, claimed.lease.transcription_id
-        earlier = await records.usage.of_transcription(transcription_id)
-        spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-        counts = await records.finals.counts(claimed)
-        bills = () if handed else await records.provider_sessions.bills(transcription_id)
+        earlier, spent, recovered, is_whole = await self._adoption.past(claimed)
         if (run := self._runs.get(claimed.slug)) is not None:
             return run
-        run = self._begin(claimed, earlier, spent, counts, handed)
-        if any(bill.closed_at is None for bill in bills):
-            # A track was streaming when the former owner died: what that had not sent yet is in no record.
-            run.finals_complete = False
+        run = self._begin(claimed, earlier, spent, recovered, handed)
+        run.finals_complete = is_whole or handed is not None
         return run
 
     def session_gone(self, session_id: str) -> None:
@@ -264,8 +262,6 @@ class Transcriptions:
         recovered: Mapping[str, int] | None = None,
         handed: HandedOver | None = None,
     ) -> Run:
-        if self._tasks is None:
-            raise RuntimeError("Transcriptions is used inside `serving()`")
         options = claimed.options
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
@@ -281,39 +277,19 @@ class Transcriptions:
         if handed is not None:
             run.go_on(handed)
         self._runs[claimed.slug] = run
-        self._tasks.start(self._run(run), f"run {claimed.slug}")
+        self._spawn(self._run(run), f"run {claimed.slug}")
         return run
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is None:
+            raise RuntimeError("Transcriptions is used inside `serving()`")
+        self._tasks.start(work, name)
 
     async def _run(self, run: Run) -> None:
         try:
             await run.run()
         finally:
             self.let_go(run)
-
-    async def _adopt_for_ever(self) -> None:
-        outage = Outage("work of dead replicas waits")
-        while True:
-            await asyncio.sleep(ADOPT_EVERY_S)
-            try:
-                await self._adopt()
-                outage.over()
-            except RecordsUnavailable as error:
-                outage.noticed(error)
-
-    async def _adopt(self, *, own: bool = False) -> None:
-        """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
-        records, options = self._records, self._context.options
-        for run in self.runs:
-            # After a long outage our own leases have run out too, and adopting them would fence our own runs.
-            if not run.finished.is_set():
-                await run.renew()
-        for claimed in await records.leases.adopt(options.owner, options.lease_s, own=own):
-            if claimed.slug in self._runs:
-                continue
-            level = logging.INFO if own else logging.WARNING
-            said = "going on after a restart" if own else "taking over a transcription whose owner is gone"
-            log.log(level, said, extra={"session": claimed.slug})
-            await self.go_on(claimed)
 
     def _lease_lost(self, transcription_id: str) -> None:
         if run := self._by_id(transcription_id):

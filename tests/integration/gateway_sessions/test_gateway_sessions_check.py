@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 from aiohttp import web
-from integration.gateway_api.in_process import TOKEN, running
+from integration.gateway_api.in_process import TOKEN, InProcess, running
 from support.gateway import free_port
 from support.redis_server import RedisServer
 
@@ -104,3 +104,27 @@ async def test_another_web_server_is_no_gateway() -> None:
     finally:
         await runner.cleanup()
     assert not fine and "WS_SERVER_URL must name a gateway" in text
+
+
+@pytest.mark.parametrize(
+    ("env", "fine", "said"),
+    [
+        ({}, True, "reach this one at http://127.0.0.1:{closed}, where nothing listens now"),
+        ({"GATEWAY_ADVERTISE_URL": "http://no-such-host.invalid:1"}, False, "whose name is unknown here"),
+        ({"GATEWAY_ADVERTISE_URL": "http://127.0.0.1:{gateway}"}, True, "where a gateway answers"),
+        (
+            {"GATEWAY_ADVERTISE_URL": "http://127.0.0.1:{other}"},
+            False,
+            "set GATEWAY_ADVERTISE_URL to an address of this",
+        ),
+        ({"DATABASE_URL": "postgresql://no-such-host.invalid/x"}, False, "set GATEWAY_ADVERTISE_URL"),
+    ],
+)
+async def test_where_other_replicas_look_for_this_one(
+    gateway: InProcess, env: dict[str, str], fine: bool, said: str
+) -> None:
+    ports = {"gateway": gateway.host.rpartition(":")[2], "closed": str(free_port())}
+    async with something_that_listens("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as other:
+        told = {name: value.format(**ports, other=other) for name, value in env.items()}
+        is_fine, text = (await found(GATEWAY_HTTP_PORT=ports["closed"], **told))["other replicas"]
+    assert (is_fine, said.format(**ports) in text) == (fine, True), text

@@ -115,7 +115,7 @@ async def test_everything_works_through_a_transaction_pooler(bouncer: Bouncer, e
         finals = Finals(db)
         await asyncio.gather(*(finals.append([final(run, seq)]) for seq in range(1, 201)))
         assert [row.seq for row in await finals.since(run.session_id)] == list(range(1, 201))
-        assert await Transcriptions(db).renew(run.id, "me", run.fence, 60, NOW)
+        assert await Transcriptions(db).renew("me", 60) == {(run.id, run.fence)}
 
 
 async def insist(finals: Finals, rows: list[FinalRow]) -> int:

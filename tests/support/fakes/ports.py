@@ -119,13 +119,20 @@ class MemoryLeases(Port):
         tables.transcriptions[row.id] = row
         return tables.claimed(row), tables.record(row)
 
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        await self._tables.answer()
+        return [row.id for row in self._tables.transcriptions.values() if self._is_orphaned(row)][:limit]
+
+    async def adopt(
+        self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
+    ) -> Sequence[Claimed]:
         tables = self._tables
         await tables.answer()
         taken = [
             row
             for row in tables.transcriptions.values()
-            if row.is_active and (row.lease_until < tables.clock.now() or (own and row.owner == owner))
+            if (only is None or row.id in only)
+            and (self._is_orphaned(row) or (row.is_active and own and row.owner == owner))
         ]
         for row in taken:
             if row.lease_until > HANDED_OVER and not (own and row.owner == owner):
@@ -134,16 +141,21 @@ class MemoryLeases(Port):
             tables.lease(row, lease_s)
         return [tables.claimed(row) for row in taken]
 
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
+    def _is_orphaned(self, row: TranscriptionRow) -> bool:
+        return row.is_active and row.lease_until < self._tables.clock.now()
+
+    async def renew(self, owner: str, lease_s: float) -> frozenset[Lease]:
         await self._tables.answer()
-        row = self._tables.owned(lease)
-        if row is None or row.owner != owner:
-            return False
-        self._tables.lease(row, lease_s)
-        return True
+        held = [row for row in self._tables.transcriptions.values() if row.is_active and row.owner == owner]
+        for row in held:
+            self._tables.lease(row, lease_s)
+        return frozenset(Lease(row.id, row.fence) for row in held)
 
     async def release(self, lease: Lease, owner: str) -> None:
-        await self.renew(lease, owner, 0.0)
+        await self._tables.answer()
+        row = self._tables.owned(lease)
+        if row is not None and row.owner == owner:
+            self._tables.lease(row, 0.0)
 
     async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
         await self._tables.answer()
@@ -154,7 +166,7 @@ class MemoryLeases(Port):
         self._tables.lease(row, lease_s)
         return True
 
-    async def held(self, heir: Heir) -> Sequence[Claimed]:
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
         tables = self._tables
         await tables.answer()
         return [

@@ -17,7 +17,7 @@ class MemoryRoster:
     lost: set[str] = field(default_factory=set)
     is_away: bool = False
 
-    async def enter(self, me: Replica, process: str, lease_s: float) -> Sequence[Replica]:
+    async def enter(self, me: Replica, process: str, lease_s: float, lost: str | None) -> Sequence[Replica]:
         self._answer()
         self.rows[me.id] = me
         return self._members
@@ -40,3 +40,10 @@ class MemoryRoster:
     def _answer(self) -> None:
         if self.is_away:
             raise RecordsUnavailable("away")
+
+    async def find_lapsed(self) -> int:
+        self._answer()
+        return 0
+
+    async def forget(self) -> None:
+        self._answer()
