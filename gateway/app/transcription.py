@@ -104,7 +104,7 @@ async def open_transcription(
         _decoder_threads() as decoders,
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
-        listen = (lambda room: livekit.listen(room, clock)) if livekit else None
+        listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)

@@ -28,6 +28,14 @@ class Stream(msgspec.Struct, frozen=True):
     ends_at: datetime | None
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """How far a participant of a room was heard: up to this wall time. `is_cut`: in the middle of their words."""
+
+    identity: str
+    until: datetime
+    is_cut: bool
+
+
 class Counted(msgspec.Struct, frozen=True):
     """What a participant's meter has counted, finals apart, which the heir counts itself. Samples at 16 kHz."""
 
@@ -50,6 +58,7 @@ class HandedOver(msgspec.Struct, frozen=True):
     usage: tuple[Usage, ...]
     counted: tuple[Counted, ...]
     streams: tuple[Stream, ...]
+    heard: tuple[Heard, ...] = ()
 
 
 class Late(msgspec.Struct, frozen=True):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from gateway import names
 from gateway.transcription.domain.captions import Speaker
-from gateway.transcription.domain.handover import Stream
+from gateway.transcription.domain.handover import Heard, Stream
+from gateway.transcription.domain.overlap import OVERLAP_MS
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest
 from gateway.transcription.usecases.audio import AudioChunk
 from ingest.livekit_room import LivekitRoom, RoomEnd
 from ingest.livekit_track import LivekitTrack
+from ingest.pcm import SAMPLE_RATE
+
+_OVERLAP: Final = timedelta(milliseconds=OVERLAP_MS)
 
 
 class LivekitSource:
@@ -22,10 +27,20 @@ class LivekitSource:
 
     def __init__(self, room: LivekitRoom) -> None:
         self._room = room
+        self._from: dict[str, datetime] = {}
+
+    async def joined(self, within_s: float) -> None:
+        """Until the room is heard, or the time is over."""
+        await self._room.joined(within_s)
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        self._from = {one.identity: one.until - _OVERLAP for one in heard}
 
     async def tracks(self) -> AsyncIterator[_RoomTrack]:
         while (track := await self._room.next_track()) is not None:
-            yield _RoomTrack(track)
+            found = _RoomTrack(track)
+            found.begins_at = self._from.pop(found.speaker.identity, None)
+            yield found
 
     def trouble(self) -> str | None:
         match self._room.ended:
@@ -47,14 +62,23 @@ class LivekitSource:
 class _RoomTrack:
     def __init__(self, track: LivekitTrack) -> None:
         self.speaker = Speaker(names.cleaned(track.identity), names.cleaned(track.name or "") or None)
+        self.begins_at: datetime | None = None
+        """What was spoken before has been heard by another replica."""
         self._track = track
 
     @property
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
-    def chunks(self) -> AsyncIterator[AudioChunk]:
-        return self._track.chunks()
+    @property
+    def ends_at(self) -> datetime | None:
+        return self._track.ends_at
+
+    async def chunks(self) -> AsyncIterator[AudioChunk]:
+        async for chunk in self._track.chunks():
+            anchor, begins_at = self._track.anchor, self.begins_at
+            if begins_at is None or anchor is None or anchor + timedelta(seconds=chunk.end / SAMPLE_RATE) > begins_at:
+                yield chunk
 
     @property
     def left_out(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from gateway.clock import Clock
@@ -17,7 +17,7 @@ from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
-from gateway.transcription.domain.handover import Stream
+from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
@@ -29,6 +29,7 @@ from ingest.rtmp_track import RtmpTrack
 
 RTMP_APP: Final = "live"
 NO_AUDIO_AFTER_S: Final = 5.0
+JOINED_S: Final = 2.0
 UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
 _KEY_BYTES: Final = 18
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{24}")
@@ -47,11 +48,11 @@ class Sources:
         clock: Clock,
         rtmp_base: Callable[[], str | None],
         http_base: Callable[[], str],
-        livekit: Callable[[str], AudioSource] | None = None,
+        livekit: Callable[[str, int], LivekitListening] | None = None,
     ) -> None:
         """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
 
-        `livekit` listens in a room by name; None without a LiveKit server.
+        `livekit` listens in a room by name, under a fence; None without a LiveKit server.
         """
         self._executor = executor
         self._clock = clock
@@ -74,9 +75,18 @@ class Sources:
         """144 random bits for RTMP; the other kinds have credentials of their own."""
         return secrets.token_urlsafe(_KEY_BYTES) if kind == "rtmp" else None
 
+    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
+        """For rooms, as they are; waits for at most JOINED_S."""
+        if kind != "livekit" or self._livekit is None:
+            return None
+        source = self._livekit(slug, fence)
+        await source.joined(JOINED_S)
+        return source
+
     def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> AudioSource:
         if claimed.source == "livekit":
-            return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
+            room = self._livekit
+            return room(claimed.slug, claimed.lease.fence) if room else NoSource(_HINTS["livekit"])
         if claimed.source == "websocket":
             return self._open_websocket(claimed, speaker, streams)
         key = claimed.stream_key or ""
@@ -163,6 +173,13 @@ async def _nowhere(keys: Sequence[str]) -> None:
     """There are no other replicas."""
 
 
+class LivekitListening(AudioSource, Protocol):
+    """A source that says when it hears its room."""
+
+    async def joined(self, within_s: float) -> None:
+        """Until then, or the time is over."""
+
+
 class NoSource:
     """What is left of a source that this gateway has no longer: a transcription from before a change of settings."""
 
@@ -177,6 +194,9 @@ class NoSource:
 
     def trouble(self) -> str | None:
         return self._why
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """There are no tracks."""
 
     async def leave(self, reason: str) -> Sequence[Stream]:
         return ()
@@ -232,6 +252,9 @@ class RtmpSource:
             self._note(why)
         return self._recent.told(self._clock.monotonic())
 
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Encoders come after the hand-over."""
+
     async def leave(self, reason: str) -> Sequence[Stream]:
         await self.close(reason)
         return ()
@@ -263,6 +286,8 @@ class _Published:
         return self._track.anchor
 
     left_out = 0
+    ends_at: datetime | None = None
+    """What an encoder sends next is a new track."""
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         try:

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
-from gateway.transcription.domain.handover import Stream
+from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack
@@ -99,6 +99,9 @@ class WebsocketSource:
                     now,
                 )
         return self._recent.told(now)
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Samples are counted: nothing is heard twice."""
 
     async def leave(self, reason: str) -> Sequence[Stream]:
         streams = [stream for sender in self._senders.values() if (stream := sender.left_to_heir()) is not None]
@@ -209,6 +212,10 @@ class _Sender:
     @property
     def anchor(self) -> datetime | None:
         return self.track.anchor
+
+    @property
+    def ends_at(self) -> datetime | None:
+        return self.track.ends_at
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self.track.chunks()

@@ -179,21 +179,30 @@ class Handover:
                 raise NotReady("this gateway is shutting down")
             if self._here.is_full:
                 raise NoRoom("this gateway has no room for it")
-            handed: HandedOver | None = None
+            record = await self._context.records.transcriptions.newest(slug)
+            source = await self._here.listen_first(record.source if record else "", slug, fence + 1)
             try:
-                handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
-            except NoAnswer as error:
-                log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
-            except SessionError:
+                handed, claimed = await self._ask(slug, owner, fence, pause_s)
+            except BaseException:
                 self.refused += 1
+                if source is not None:
+                    await source.close("it stays where it was")
                 raise
-            claimed = await self._mine(slug, is_certain=handed is not None)
-            if claimed is None:
-                self.refused += 1
-                raise RunsElsewhere(slug)
-            await self._here.go_on(claimed, handed)
+            await self._here.go_on(claimed, handed, source)
             self.taken += 1
             log.info("taken over from a living replica", extra={"session": slug, "from": owner})
+
+    async def _ask(self, slug: str, owner: str, fence: int, pause_s: float) -> tuple[HandedOver | None, Claimed]:
+        """What the owner says, if its answer was heard, and what is ours now. Raises: as `_take`."""
+        handed: HandedOver | None = None
+        try:
+            handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
+        except NoAnswer as error:
+            log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
+        claimed = await self._mine(slug, is_certain=handed is not None)
+        if claimed is None:
+            raise RunsElsewhere(slug)
+        return handed, claimed
 
     async def _mine(self, slug: str, *, is_certain: bool) -> Claimed | None:
         """A lost answer may have been a yes, which only the database knows; an owner that has died is adopted."""

@@ -126,6 +126,7 @@ class Run:
         self._books.disown_state()
         self.is_moving = True
         self._is_decided.clear()
+        heard = self._tracks.heard()
         streams = await self.source.leave(MOVED)
         self.stop(MOVED)
         try:
@@ -134,7 +135,7 @@ class Run:
                 self.abandon(LEASE_LOST)
                 raise RunsElsewhere(self.claimed.slug)
             self._late = late
-            self._said.pass_finals(late.put)
+            self._said.pass_finals(late.put, heard)
             self._context.live.move(self.claimed.slug)
         except NotReady:
             self._is_released = True
@@ -142,11 +143,13 @@ class Run:
             raise
         finally:
             self._is_decided.set()
-        return HandedOver(self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams))
+        return HandedOver(self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard)
 
     def go_on(self, handed: HandedOver) -> None:
         """What the former owner knows better than the database. Before `run`."""
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
+        self.source.skip(handed.heard)
+        self._said.skip(handed.heard)
 
     def hear_late(self, late: Late, participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""

@@ -12,7 +12,9 @@ import msgspec
 
 from gateway.transcription.domain.annotations import on_session
 from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.overlap import OVERLAP_MS, after, before
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
@@ -69,6 +71,7 @@ class Said:
         self._silenced = False
         self._unnumbered: list[tuple[Caption, asyncio.Future[str | None]]] | None = None  # during a hand-over
         self._pass_on: Callable[[Caption], None] | None = None
+        self._cuts: dict[str, int] = {}  # by identity: where the former owner has stopped hearing them, ms
 
     @property
     def last_seq(self) -> int:
@@ -90,12 +93,36 @@ class Said:
             if self._final(said, participant):
                 self._meters.of(said.speaker, self._context.clock.now()).finals += 1
 
-    def pass_finals(self, to: Callable[[Caption], None]) -> None:
-        """The numbering is another owner's: what was held, and every final from now on, goes there."""
+    def pass_finals(self, to: Callable[[Caption], None], heard: Sequence[Heard]) -> None:
+        """The numbering is another owner's: what was held, and every final from now on, goes there, without what that
+        one hears itself behind `heard`."""
         held, self._unnumbered = self._unnumbered or [], None
-        self._pass_on = to
+        cuts = self._cut_ms(heard)
+
+        def trimmed(said: Caption) -> None:
+            cut_ms = cuts.get(said.speaker.identity)
+            kept = said if cut_ms is None else before(said, cut_ms)
+            if kept is not None:
+                to(kept)
+
+        self._pass_on = trimmed
         for said, _ in held:
-            to(said)
+            trimmed(said)
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Leave out words that the former owner has heard, of speakers whom the hand-over has interrupted."""
+        self._cuts = self._cut_ms(heard)
+
+    def _cut_ms(self, heard: Sequence[Heard]) -> dict[str, int]:
+        return {one.identity: (one.until - self._origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
+
+    def _after_cut(self, said: Caption) -> Caption | None:
+        cut_ms = self._cuts.get(said.speaker.identity)
+        if cut_ms is None:
+            return said
+        if said.start_ms >= cut_ms + OVERLAP_MS:
+            del self._cuts[said.speaker.identity]
+        return after(said, cut_ms)
 
     def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
@@ -169,7 +196,9 @@ class Said:
             _answered(live, lambda kind: kind != ADD_ON)
         if anchor is None or self._silenced:
             return
-        said = caption(utterance, live.track.speaker, anchor, self._origin)
+        said = self._after_cut(caption(utterance, live.track.speaker, anchor, self._origin))
+        if said is None:
+            return
         if not utterance.is_final:
             if not (self._is_given_away or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)

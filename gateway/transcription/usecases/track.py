@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
 from gateway.transcription.domain.usage import Listened
@@ -93,6 +94,14 @@ class Tracks:
             async with asyncio.timeout(within_s):
                 while any(one.link.is_speaking for one in self.live):
                     await asyncio.sleep(LOOK_S)
+
+    def heard(self) -> tuple[Heard, ...]:
+        """How far each speaker was heard whose audio an heir may hear as well."""
+        return tuple(
+            Heard(one.track.speaker.identity, ends_at, one.link.is_speaking)
+            for one in self.live
+            if (ends_at := one.track.ends_at) is not None
+        )
 
     def read(self) -> Meters:
         """The meters, up to date."""

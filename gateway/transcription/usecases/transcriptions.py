@@ -20,7 +20,7 @@ from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
 from gateway.transcription.usecases.adoption import Adoption
-from gateway.transcription.usecases.audio import AudioSources
+from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
@@ -190,20 +190,25 @@ class Transcriptions:
 
     # --- changing hands -----------------------------------------------------------------------------------
 
+    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
+        """As `AudioSources.listen_first`."""
+        return await self._sources.listen_first(kind, slug, fence)
+
     def let_go(self, run: Run) -> None:
         """It is another replica's now; what it still does here is its own matter."""
         if self._runs.get(run.claimed.slug) is run:
             del self._runs[run.claimed.slug]
 
-    async def go_on(self, claimed: Claimed, handed: HandedOver | None = None) -> Run:
-        """Run what another process has run before. `handed`: what that one says of it, if it lives.
+    async def go_on(self, claimed: Claimed, handed: HandedOver | None = None, source: AudioSource | None = None) -> Run:
+        """Run what another process has run before. `handed`: what that one says of it, if it lives. `source`: one that
+        listens already.
 
         Raises: RecordsUnavailable.
         """
         earlier, spent, recovered, is_whole = await self._adoption.past(claimed)
         if (run := self._runs.get(claimed.slug)) is not None:
             return run
-        run = self._begin(claimed, earlier, spent, recovered, handed)
+        run = self._begin(claimed, earlier, spent, recovered, handed, source)
         run.finals_complete = is_whole or handed is not None
         return run
 
@@ -261,13 +266,14 @@ class Transcriptions:
         spent: float,
         recovered: Mapping[str, int] | None = None,
         handed: HandedOver | None = None,
+        source: AudioSource | None = None,
     ) -> Run:
         options = claimed.options
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            self._sources.open(claimed, speaker, handed.streams if handed else ()),
+            source or self._sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,

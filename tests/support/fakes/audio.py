@@ -11,7 +11,7 @@ from datetime import datetime
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
-from gateway.transcription.domain.handover import Stream
+from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -42,6 +42,7 @@ class FakeTrack:
         self._samples = 0
 
     left_out = 0
+    ends_at: datetime | None = None
 
     def speak(self, seconds: float) -> None:
         self.anchor = self.anchor or self._clock.now()
@@ -75,11 +76,13 @@ class FakeTrack:
 class FakeSource:
     """Tracks appear with `appear` and end with `close`."""
 
-    def __init__(self, clock: Clock, claimed: Claimed, speaker: Speaker) -> None:
-        self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{claimed.stream_key}", stream_key=claimed.stream_key)
+    def __init__(self, clock: Clock, claimed: Claimed | None, speaker: Speaker) -> None:
+        key = claimed.stream_key if claimed else None
+        self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{key}", stream_key=key)
         self.closed: str | None = None
         self.complaint: str | None = None
         self.speaker = speaker
+        self.skipped: list[Heard] = []
         self.streams: list[Stream] = []
         """What it says when it is left, or was told when it was opened."""
         self._clock = clock
@@ -99,6 +102,9 @@ class FakeSource:
     def trouble(self) -> str | None:
         return self.complaint
 
+    def skip(self, heard: Sequence[Heard]) -> None:
+        self.skipped = list(heard)
+
     async def leave(self, reason: str) -> list[Stream]:
         await self.close(reason)
         return self.streams
@@ -116,11 +122,13 @@ class FakeSources:
 
     def __init__(self, clock: Clock) -> None:
         self.opened: dict[str, FakeSource] = {}
+        self.first: list[tuple[str, str, int]] = []
+        """For which it was listened before a hand-over."""
         self._clock = clock
         self._keys = itertools.count(1)
 
     def require(self, kind: str) -> None:
-        if kind not in ("rtmp", "websocket"):
+        if kind not in ("rtmp", "websocket", "livekit"):
             raise SourceUnavailable(kind, "use source rtmp")
 
     def new_key(self, kind: str) -> str | None:
@@ -128,6 +136,13 @@ class FakeSources:
 
     def ingest(self, kind: str, slug: str, key: str | None) -> Ingest:
         return Ingest(stream_key=key)
+
+    async def listen_first(self, kind: str, slug: str, fence: int) -> FakeSource | None:
+        self.first.append((kind, slug, fence))
+        if kind != "livekit":
+            return None
+        source = self.opened[slug] = FakeSource(self._clock, None, Speaker(kind, None))
+        return source
 
     def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> FakeSource:
         source = self.opened[claimed.slug] = FakeSource(self._clock, claimed, speaker)

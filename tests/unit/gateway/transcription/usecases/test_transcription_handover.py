@@ -270,3 +270,46 @@ async def test_an_heir_that_is_going_refuses() -> None:
         with pytest.raises(NotReady):
             await two.fetch()
         assert two.runs_at() == "a"
+
+
+async def test_a_room_is_heard_by_the_heir_before_the_owner_leaves_it() -> None:
+    """What both have heard is transcribed once: by time, and where somebody was interrupted word by word."""
+    clock = LoopClock()
+    records, network = MemoryRecords(clock), Network()
+    async with (
+        replica(records, owner="b") as b,
+        network.connect(b).serving(),
+        replica(records, owner="a") as a,
+        network.connect(a).serving(),
+    ):
+        await a.service.start(start("livekit"))
+        track = a.source(SLUG).appear("anna")
+        track.speak(3)
+        await until(lambda: bool(a.transcriber.links))
+        track.ends_at = clock.now()
+        a.link.is_speaking = True
+        a.transcriber.flush_s, a.transcriber.last_words = 1.0, ()
+        giving = asyncio.create_task(network.handovers["b"].accept(SLUG, "a", 1, 0.5))
+        await until(lambda: bool(b.sources.first))
+        assert b.sources.first == [("livekit", SLUG, 2)]
+        assert a.source(SLUG).closed is None, "it listens until the heir does"
+        await giving
+        assert [(one.identity, one.is_cut) for one in b.source(SLUG).skipped] == [("anna", True)]
+        assert b.source(SLUG).skipped[0].until == track.ends_at
+        assert a.source(SLUG).closed
+
+
+async def test_a_room_is_left_again_when_the_owner_keeps_it() -> None:
+    clock = LoopClock()
+    records, network = MemoryRecords(clock), Network(cut={"ask_for"})
+    async with (
+        replica(records, owner="b") as b,
+        network.connect(b).serving(),
+        replica(records, owner="a") as a,
+        network.connect(a).serving(),
+    ):
+        await a.service.start(start("livekit"))
+        with pytest.raises(RunsElsewhere):
+            await network.handovers["b"].accept(SLUG, "a", 1, 0)
+        assert b.source(SLUG).closed == "it stays where it was"
+        assert a.service.run_of(SLUG) is not None
