@@ -49,21 +49,21 @@ ENDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RoomOptions:
-    """Times in seconds. `identity`: under which it is joined; nobody else's in the room. `empty_s`: a room in which no
-    person has been for this long is left; 0 = never.
+    """Times in seconds. `empty_s`: a room in which no person has been for this long is left; 0 = never.
 
     `retry_first_s` doubles with every failed try up to `retry_ceiling_s`.
-    `look_s`: how often a room that does not exist is looked for.
+    `look_s`: how often a room that does not exist is looked for. `identity`: under which it is joined, nobody else's
+    there; None: `transcriber-` and its name.
     """
 
     url: str
-    identity: str
     visit: VisitOptions = field(default_factory=VisitOptions)
     empty_s: float = 60.0
     join_s: float = 20.0
     retry_first_s: float = 0.5
     retry_ceiling_s: float = 15.0
     look_s: float = 2.0
+    identity: str | None = None
 
 
 class LivekitRoom:
@@ -160,7 +160,8 @@ class LivekitRoom:
     async def _attend(self) -> None:
         """One connection, from joining to its end. Raises: RoomTrouble."""
         visit = Visit(self._coming.put_nowait, self._options.visit, monotonic=self._monotonic, wall=self._wall)
-        identity = self._options.identity + (f"-{self._timed_out_joins}" if self._timed_out_joins else "")
+        identity = self._options.identity or f"transcriber-{self.name}"
+        identity += f"-{self._timed_out_joins}" if self._timed_out_joins else ""
         try:
             await join(visit.room, self._options.url, self._token(identity), self._options.join_s, self._spawn)
         except JoinTimedOut:

@@ -1,12 +1,13 @@
-"""Words near a cut that two replicas have heard: which of them each keeps. Pure.
+"""Words near a cut that two replicas have heard: which of them count. Pure.
 
 When a transcription changes hands while somebody speaks, the heir has listened a little longer than it needs to. The
-owner's last word may be cut in two, and the heir has it whole. So a word belongs to the owner when it ends clearly
-before the cut, and else to the heir.
+owner's last word may be cut in two, and the heir has it whole. So the owner keeps words that end clearly before the
+cut, the heir those that end later or little earlier, and of what both have, told by text and time, the second falls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +18,9 @@ from gateway.transcription.domain.captions import Caption, Word
 OVERLAP_MS: Final = 1_000
 """How far the heir listens back."""
 EDGE_MS: Final = 150
-"""A word that ends so shortly before the cut may not be whole. Clocks of two machines may differ by as much."""
+"""A word that ends so shortly before the cut may not be whole."""
+SLACK_MS: Final = 350
+"""By so much the times of the same word may differ: by the clocks of two machines, and by what the provider hears."""
 
 
 def before(caption: Caption, cut_ms: int) -> Caption | None:
@@ -31,9 +34,26 @@ def before(caption: Caption, cut_ms: int) -> Caption | None:
 
 def after(caption: Caption, cut_ms: int) -> Caption | None:
     """What the heir keeps. None: nothing."""
-    if caption.start_ms >= cut_ms or not caption.words:
-        return caption if caption.end_ms > cut_ms - EDGE_MS else None
-    return _of(caption, [word for word in caption.words if word.end_ms > cut_ms - EDGE_MS])
+    from_ms = cut_ms - EDGE_MS - SLACK_MS
+    if not caption.words:
+        return caption if caption.end_ms > from_ms else None
+    return _of(caption, [word for word in caption.words if word.end_ms > from_ms])
+
+
+def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
+    """What is left of a caption when words are known already. None: nothing."""
+
+    def is_known(word: Word) -> bool:
+        return any(
+            _plain(word) == _plain(other) and abs(word.start_ms - other.start_ms) <= EDGE_MS + SLACK_MS
+            for other in known
+        )
+
+    return _of(caption, [word for word in caption.words if not is_known(word)]) if caption.words else caption
+
+
+def _plain(word: Word) -> str:
+    return word.text.strip(".,;:!?…").casefold()
 
 
 def _of(caption: Caption, words: list[Word]) -> Caption | None:

@@ -69,9 +69,9 @@ class LivekitServer:
             name,
             RoomOptions(
                 options.url.replace("http", "ws", 1) if options.url.startswith("http") else options.url,
-                f"transcriber-{name}" + (f"-{fence}" if fence > 1 else ""),
                 VisitOptions(options.screen_share, options.captions, options.hang_over_s, options.unsubscribe_muted_s),
                 empty_s=options.empty_room_s,
+                identity=f"transcriber-{name}-{fence}" if fence > 1 else None,
             ),
             token=lambda identity: livekit_tokens.transcriber(
                 options.keys(), name, identity, captions=options.captions

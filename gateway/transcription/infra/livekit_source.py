@@ -18,6 +18,8 @@ from ingest.livekit_track import LivekitTrack
 from ingest.pcm import SAMPLE_RATE
 
 _OVERLAP: Final = timedelta(milliseconds=OVERLAP_MS)
+_SKEW: Final = timedelta(milliseconds=150)
+"""By so much the clocks of two machines may differ; in a pause nothing is heard twice by it."""
 
 
 class LivekitSource:
@@ -34,7 +36,7 @@ class LivekitSource:
         await self._room.joined(within_s)
 
     def skip(self, heard: Sequence[Heard]) -> None:
-        self._from = {one.identity: one.until - _OVERLAP for one in heard}
+        self._from = {one.identity: one.until - (_OVERLAP if one.is_cut else _SKEW) for one in heard}
 
     async def tracks(self) -> AsyncIterator[_RoomTrack]:
         while (track := await self._room.next_track()) is not None:

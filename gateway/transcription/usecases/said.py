@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.transcription.domain.annotations import on_session
-from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, Word, caption
 from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.meters import Meters
-from gateway.transcription.domain.overlap import OVERLAP_MS, after, before
+from gateway.transcription.domain.overlap import OVERLAP_MS, after, before, without
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
@@ -72,6 +72,7 @@ class Said:
         self._unnumbered: list[tuple[Caption, asyncio.Future[str | None]]] | None = None  # during a hand-over
         self._pass_on: Callable[[Caption], None] | None = None
         self._cuts: dict[str, int] = {}  # by identity: where the former owner has stopped hearing them, ms
+        self._near: dict[str, list[Word]] = {}  # finals' words around there
 
     @property
     def last_seq(self) -> int:
@@ -116,18 +117,25 @@ class Said:
     def _cut_ms(self, heard: Sequence[Heard]) -> dict[str, int]:
         return {one.identity: (one.until - self._origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
 
-    def _after_cut(self, said: Caption) -> Caption | None:
+    def _once(self, said: Caption, *, is_late: bool) -> Caption | None:
+        """Around a cut: what is ours, and was not said by the other side already."""
         cut_ms = self._cuts.get(said.speaker.identity)
-        if cut_ms is None:
+        if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS:
             return said
-        if said.start_ms >= cut_ms + OVERLAP_MS:
-            del self._cuts[said.speaker.identity]
-        return after(said, cut_ms)
+        near = self._near.setdefault(said.speaker.identity, [])
+        mine = said if is_late else after(said, cut_ms)
+        kept = mine and without(mine, near)
+        if kept is not None and kept.is_final and not self._numberer.is_settled(kept.utterance_id):
+            near += [word for word in kept.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
+        return kept
 
     def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
-        for said in captions:
-            if not self._silenced and self._final(said, participants[said.speaker.identity]):
+        for told in captions:
+            said = self._once(told, is_late=True)
+            if said is None or self._silenced:
+                continue
+            if self._final(said, participants[said.speaker.identity]):
                 self._meters.of(said.speaker, self._context.clock.now()).finals += 1
 
     def hear(self, live: LiveTrack, speech: Speech) -> None:
@@ -196,7 +204,7 @@ class Said:
             _answered(live, lambda kind: kind != ADD_ON)
         if anchor is None or self._silenced:
             return
-        said = self._after_cut(caption(utterance, live.track.speaker, anchor, self._origin))
+        said = self._once(caption(utterance, live.track.speaker, anchor, self._origin), is_late=False)
         if said is None:
             return
         if not utterance.is_final:
