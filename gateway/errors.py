@@ -38,6 +38,14 @@ class SessionOver(SessionError):
         super().__init__(f"session {slug!r} is {status}")
 
 
+class SessionFull(SessionError):
+    title = "Session is full"
+    hint = "the operator sets GATEWAY_MAX_PARTICIPANTS"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} participants have joined this session; it takes no more")
+
+
 class WrongRequest(SessionError):
     """A value in the request cannot be used."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.live.address import Network, parse_networks
-from gateway.variables import Variable, WrongSettings
+from gateway.variables import Variable, WrongSettings, lines
 from gateway.variables import as_blob_url as _blob_url
 from gateway.variables import as_choice as _choice
 from gateway.variables import as_flag as _flag
@@ -43,8 +43,10 @@ VARIABLES: Final = (
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),
     Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
-             "watchers may show.", is_paired=True),
-    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
+             "watchers may show. Several lines, with as many secrets, while it is rotated: the first pair signs, all "
+             "are accepted.", is_paired=True),
+    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret; line by line that of the key.",
+             is_secret=True),
     Variable("GATEWAY_LIVEKIT_AUTO_START", "livekit_auto_start", _flag, "true", "Begin a session's transcription when "
              "people are in its room, as webhooks tell and a look every 15 s finds. One that was stopped by request "
              "waits for the next `start`."),
@@ -119,7 +121,8 @@ VARIABLES: Final = (
              "billing records and stay."),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
-    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes.",
+    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes. "
+             "Several lines while it is rotated: a token that is signed with any of them is accepted.",
              is_secret=True),
     Variable("GATEWAY_JWT_AUDIENCE", "jwt_audience", _text, "", "User tokens must have been made for this audience "
              "(`aud`); without it any is taken."),
@@ -149,7 +152,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
              "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
     Variable("GATEWAY_MAX_PARTICIPANTS", "max_participants", _whole(0, 1_000_000), "5000", "How many participants may "
-             "join one session, those who have left included; 0 = no limit."),
+             "be in one session, by joining or by speaking, those who have left included; 0 = no limit. The last "
+             "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
@@ -385,9 +389,14 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
         problems.append("GATEWAY_BLOB_URL is vercel:, but BLOB_READ_WRITE_TOKEN is not set")
     if bool(values["s3_key_id"]) != bool(values["s3_secret"]):
         problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; set both or neither")
-    livekit = [values["livekit_url"], values["livekit_api_key"], values["livekit_api_secret"]]
-    if values["livekit_url"] and not all(livekit):
+    keys, secrets = lines(values["livekit_api_key"]), lines(values["livekit_api_secret"])
+    if values["livekit_url"] and not (keys and secrets):
         problems.append("LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well")
+    elif keys and secrets and len(keys) != len(secrets):
+        problems.append(
+            "LIVEKIT_API_KEY and LIVEKIT_API_SECRET belong together line by line, "
+            f"but have {len(keys)} and {len(secrets)} lines"
+        )
     if values["analysis_url"] and not values["analysis_model"]:
         problems.append("GATEWAY_ANALYSIS_URL needs GATEWAY_ANALYSIS_MODEL as well")
     return problems

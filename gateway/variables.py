@@ -130,9 +130,14 @@ def as_vercel_token(value: str) -> str:
     return value
 
 
+def lines(value: str | None) -> tuple[str, ...]:
+    """A secret that is being rotated has several lines: the first one signs, all are accepted."""
+    return tuple(filter(None, (line.strip() for line in (value or "").splitlines())))
+
+
 def as_secret(value: str) -> str:
-    """Of HS256: RFC 7518 (3.2) asks for as many bytes as its hash has. Raises: ValueError."""
-    if len(value.encode()) < _SECRET_BYTES:
+    """Of HS256, several in lines: RFC 7518 (3.2) asks for as many bytes as its hash has. Raises: ValueError."""
+    if any(len(line.encode()) < _SECRET_BYTES for line in lines(value)):
         raise ValueError(
             f"must have at least {_SECRET_BYTES} bytes, or it can be found from one token by trying: "
             'make one with `python3 -c "import secrets; print(secrets.token_urlsafe(32))"`'

@@ -24,6 +24,9 @@ CHANNELS: Final = range(1, 3)
 AHEAD_S: Final = 5.0
 # A file is that far ahead at once; what takes longer is a microphone whose sample rate is not the one that was said.
 LIVE_S: Final = 1.0
+# Audio that is late so often, without a hole in the deliveries, is not what `start` said.
+LATE_TIMES: Final = 3
+LATE_WITHIN_S: Final = 60.0
 # Chunks that wait for the consumer; then no more is read from the sender.
 HELD_CHUNKS: Final = 100
 # A hole in the deliveries of this length is doubted: time passed unrecorded, or was the audio held up?
@@ -117,6 +120,17 @@ class PcmTrack:
         self._doubted = bytearray()  # came behind a hole of unknown kind
         self._doubt: _Doubt | None = None
         self._ended = False
+        self._late_at: deque[float] = deque(maxlen=LATE_TIMES)  # gaps that no hole explains
+
+    @property
+    def is_fed(self) -> bool:
+        """Audio has come within the last second."""
+        return self.anchor is not None and self._monotonic() - self._fed_at < LIVE_S
+
+    @property
+    def runs_slow(self) -> bool:
+        """Audio keeps coming somewhat slower than it is spoken: a wrong sample rate, or some is left out on the way."""
+        return len(self._late_at) == LATE_TIMES and self._monotonic() - self._late_at[0] < LATE_WITHIN_S
 
     @property
     def ends_at(self) -> datetime | None:
@@ -191,6 +205,7 @@ class PcmTrack:
         gap = self._clock.arrived(len(ready) // SAMPLE_BYTES, now - self._began)
         chunks: list[Chunk] = []
         if gap:
+            self._late_at.append(now)
             self.stats.lost_samples += gap
             chunks += self._chunker.skip(gap)
         self._hold(chunks + self._chunker.push(ready))

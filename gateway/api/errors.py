@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
 from gateway.archive.errors import DeletingRefused, NoDocument
 from gateway.archive.finalise import BlobsUnavailable
-from gateway.errors import SessionError, SessionNotFound, SessionOver, WrongRequest
+from gateway.errors import SessionError, SessionFull, SessionNotFound, SessionOver, WrongRequest
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import NotAdmitted
@@ -29,7 +29,6 @@ from gateway.sessions.domain.errors import (
     NoRooms,
     NoSuchParticipant,
     NoSuchSpace,
-    SessionFull,
     SessionNotEnded,
     SessionNotLive,
     TooManyRequests,

@@ -117,7 +117,7 @@ class SessionsApi:
         caller = await self._known(request)
         await self.rates.list(caller, self._address(request))
         limit = request.query.get("limit", str(LISTED))
-        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LISTED_MOST):
+        if not (limit.isascii() and limit.isdecimal() and len(limit) <= 9 and 1 <= int(limit) <= LISTED_MOST):
             raise WrongRequest(f"limit must be a whole number from 1 to {LISTED_MOST}")
         found = await self.sessions.listed(caller, _word(request, "spaceId"), int(limit), _word(request, "before"))
         closed = await self.sessions.require_join_token(found)

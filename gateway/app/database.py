@@ -66,6 +66,7 @@ async def database_url(settings: Settings, failed: asyncio.Future[None]) -> Asyn
 
         def tell(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+                log.critical("%s", error)  # at once: the shutdown that follows waits for what is being said
                 failed.set_exception(error)
 
         watch.add_done_callback(tell)

@@ -281,6 +281,11 @@ def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
         "Messages of the provider that could not be used, by type",
         by("kind", provider.unusable.items),
     )
+    metrics.counter(
+        "provider_audio_given_up_seconds",
+        "Audio that no final will cover, by why: poison ended each connection, overdue left the window",
+        by("kind", provider.given_up_s.items),
+    )
     metrics.gauge(
         "provider_circuit_open",
         "1 while the provider answers nobody",

@@ -54,7 +54,7 @@ async def open_live(
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
-        feeding = Feeding(transcription.records, transcription.sources)
+        feeding = Feeding(transcription.records, transcription.sources, transcription.transcriptions.turned_away)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders), owners)
         yield LiveWing(check_credential, watching, endpoint, audio)

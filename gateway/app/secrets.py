@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.live.credentials import Secrets
 from gateway.settings import Settings, WrongSettings, secret_files
+from gateway.variables import lines
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +34,15 @@ class HeldSecrets:
         now = self._now
         return Secrets(
             now.api_tokens,
-            now.jwt_secret,
-            now.livekit_api_key,
-            now.livekit_api_secret,
+            lines(now.jwt_secret),
+            self.livekit_keys(),
             now.jwt_audience,
             now.jwt_issuer,
         )
 
-    def livekit_keys(self) -> tuple[str, str]:
-        """Key and secret; empty where none is set."""
-        return self._now.livekit_api_key or "", self._now.livekit_api_secret or ""
+    def livekit_keys(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of key and secret, of which the first signs; empty where none is set."""
+        return tuple(zip(lines(self._now.livekit_api_key), lines(self._now.livekit_api_secret), strict=False))
 
     def provider_key(self) -> str:
         """Of the speech provider; empty where none is set."""

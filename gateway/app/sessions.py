@@ -139,7 +139,7 @@ def _room_tokens(settings: Settings, held: HeldSecrets) -> RoomTokens | None:
     url = settings.livekit_public_url or settings.livekit_url
     return LivekitPasses(
         url.replace("http", "ws", 1) if url.startswith("http") else url,
-        lambda: Keys(*held.livekit_keys()),
+        lambda: Keys(*held.livekit_keys()[0]),
         timedelta(hours=settings.room_token_hours),
     )
 

@@ -98,7 +98,9 @@ async def open_transcription(
         lambda: membership.run_id,
         slots.inherit if slots is not None else lambda places: None,
     )
-    records = postgres_records(replica.database, clock, replica.account, replica.process, leases)
+    records = postgres_records(
+        replica.database, clock, replica.account, replica.process, leases, settings.max_participants
+    )
     async with (
         _open_recorder(replica, records, hub) as (journal, recorder),
         _decoder_threads() as decoders,

@@ -52,16 +52,15 @@ async def export(args: argparse.Namespace) -> int:
 
 async def tail(args: argparse.Namespace) -> int:
     """Prints the stream until the transcription has stopped or the session has ended."""
-    from gateway.cli.client import connect  # both load libraries that no other command needs
+    from gateway.cli.client import Client  # both load libraries that no other command needs
     from gateway.cli.screen import Screen
 
-    async with connect(*_where(args)) as client:
-        with Screen(sys.stdout, partials=args.partials) as screen:
-            async for message in client.follow(args.slug, args.since):
-                if args.json:
-                    print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
-                else:
-                    screen.show(message)
+    with Screen(sys.stdout, partials=args.partials) as screen:
+        async for message in Client(*_where(args)).follow(args.slug, args.since):
+            if args.json:
+                print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
+            else:
+                screen.show(message)
     return DONE
 
 

@@ -18,7 +18,7 @@ from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
 from gateway.live.carried import OwnerGone, Owners, carry
-from gateway.live.door import Door, DoorPolicy
+from gateway.live.door import Door, DoorPolicy, refused_as
 from gateway.live.lines import CLOSE_S, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import Limits
@@ -47,6 +47,18 @@ _ENDED: Final = {
     Ending.MOVED: CloseCode.DRAINING,
 }
 _REASONS: Final = {code.value: code.name.lower() for code in CloseCode}
+# What the session's health says of a sender that the door refused, by the door's word for it. Anybody may knock there,
+# so it quotes nothing of the request.
+_AT_THE_DOOR: Final = {
+    "origin": "its page is of an origin that may not connect; see GATEWAY_ALLOWED_ORIGINS",
+    "credential": "its credential is missing, wrong or has expired; fetch a fresh one",
+    "forbidden": "its credential is for another session, or does not allow publishing a microphone",
+    "malformed": f"it must offer the subprotocol {SUBPROTOCOL} together with its token's",
+    "too_many": "too many senders are connected; see GATEWAY_MAX_SENDERS",
+    "too_many_of_session": "too many senders are connected to this session; see GATEWAY_MAX_SENDERS_PER_SESSION",
+    "too_many_from_address": "too many senders are connected from its address; see GATEWAY_MAX_SENDERS_PER_ADDRESS",
+    "database": "the database does not answer; it is asked to come back",
+}
 
 
 @dataclass(slots=True)
@@ -122,6 +134,8 @@ class AudioEndpoint:
             slot = self._door.enter(request, watched.slug)
         except Exception as error:
             refusal = self._door.refuse(request, error)
+            if (why := _AT_THE_DOOR.get(refused_as(error))) is not None:
+                self._feeding.turned_away(request.query.get("session", ""), None, why)
             if refusal is None:
                 raise
             page = await _Line.open(request, self._options)
@@ -176,18 +190,18 @@ class AudioEndpoint:
     # --- one connection -----------------------------------------------------------------------------------
 
     async def _serve(self, line: _Line, coming: _Coming) -> None:
+        speaker: Speaker | None = None
+
+        def refuse(code: CloseCode, why: Exception | str) -> None:
+            line.close(code, str(why))
+            self._feeding.turned_away(coming.slug, speaker.identity if speaker else None, str(why))
+
         expiry = None
         if coming.expires_at is not None:
             left = max(coming.expires_at - time.time(), 0.0)
             expiry = asyncio.get_running_loop().call_later(
-                left, line.close, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
+                left, refuse, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
             )
-        speaker: Speaker | None = None
-
-        def refuse(code: CloseCode, error: Exception) -> None:
-            line.close(code, str(error))
-            self._feeding.turned_away(coming.slug, speaker.identity if speaker else None, str(error))
-
         try:
             speaker = await coming.speaker()
             first = await self._first(line)
@@ -213,12 +227,12 @@ class AudioEndpoint:
         except OwnerGone as error:
             line.close(CloseCode.DRAINING, str(error))
         except RecordsUnavailable:
-            line.close(CloseCode.DRAINING, "the database does not answer; come back")
+            refuse(CloseCode.DRAINING, "the database does not answer; come back")
         except ConnectionError:
             raise
         except Exception:
             log.exception("a sender of %s was lost to an error", coming.slug)
-            line.close(CloseCode.INTERNAL, "the gateway failed; its log has the details")
+            refuse(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
                 expiry.cancel()
@@ -238,9 +252,13 @@ class AudioEndpoint:
                 raise credentials.Forbidden("a room's token speaks as its own identity only")
             if not access.is_vouched:
                 await self._feeding.check_owner(watched.session_id, own, access.user_id)
-            return Speaker(own, access.name or name)
-        speaker = await self._feeding.own_identity(watched.session_id, own, wanted)
-        return Speaker(speaker.identity, speaker.name or access.name or name)
+            speaker = Speaker(own, access.name or name)
+        else:
+            known = await self._feeding.own_identity(watched.session_id, own, wanted)
+            speaker = Speaker(known.identity, known.name or access.name or name)
+        is_guest = not access.is_vouched and access.user_id is None
+        await self._feeding.check_room(watched.session_id, speaker.identity, guest=is_guest)
+        return speaker
 
     async def _carry(
         self, line: _Line, owners: Owners, owner: str, slug: str, speaker: Speaker | None, first: str
@@ -296,6 +314,10 @@ class AudioEndpoint:
                         line.is_done = True
                         line.close(CloseCode.NORMAL, "")
                         return
+                elif message.type is aiohttp.WSMsgType.ERROR:  # closed with 1009 or 1002 already
+                    raise WrongMessage(
+                        f"a message of more than {MESSAGE_BYTES // 1024} KiB, or no valid frame; send 20 to 200 ms each"
+                    )
         finally:
             acks.cancel()
 

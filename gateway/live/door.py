@@ -130,6 +130,11 @@ def _token(request: web.Request) -> str | None:
     return token or offered_token(websocket.offered_subprotocols(request.headers)) or request.query.get("token")
 
 
+def refused_as(error: Exception) -> str:
+    """The counter's word for a refusal."""
+    return _told(error)[0]
+
+
 def _told(error: Exception) -> tuple[str, CloseCode | None]:
     """The counter's word for a refusal, and what a page is told (None: HTTP says it to pages, too)."""
     match error:

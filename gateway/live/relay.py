@@ -101,7 +101,7 @@ def decode(data: bytes) -> News | None:
     """None for what another version says, or a kind of message between replicas that is not known here."""
     try:
         news = _decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK)
     return news if news.version == VERSION and is_known else None

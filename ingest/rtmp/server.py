@@ -188,7 +188,7 @@ class RtmpServer:
         """End the publish that has `place`, and give its handler time to end too."""
         publisher, task = self._current[place]
         self.counters.takeovers += 1
-        publisher.close("taken over")
+        publisher.displace()
         await _ended({task}, self.options.handler_grace_s)
         if self._current.get(place) == (publisher, task):
             del self._current[place]
@@ -208,6 +208,7 @@ class RtmpServer:
                     now - refused,
                     extra={"open": len(self._connections), "refused": self.counters.refused_connections},
                 )
+                self.handler.crowded()
                 refused = now
 
 

@@ -304,9 +304,12 @@ class Participants:
             return None
 
     async def has_room(self, session_id: str, identity: str, limit: int) -> bool:
-        """Whether `identity` has joined already, or fewer than `limit` have (0: always). Holds the session's row: to be
-        asked in the transaction that inserts."""
-        await self._db.value("session_lock", session_id)
+        """Whether `identity` has joined already, or fewer than `limit` have (0: always).
+
+        In a transaction it holds the session's row until the insert; else as many too many may come as come at once.
+        """
+        if self._in_transaction:
+            await self._db.value("session_lock", session_id)
         room: bool = await self._db.value("participant_has_room", session_id, clean(identity), limit)
         return room
 
@@ -325,11 +328,11 @@ class Participants:
 
     async def visit_begins(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
         """A connection to the room. Returns: False when it is over already, or an older one than the last known."""
-        return await self._db.run("visit_begin", session_id, clean(identity), sid, joined_ms) == 1
+        return await self._db.run("visit_begin", session_id, clean(identity), clean(sid), joined_ms) == 1
 
     async def visit_ends(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
         """Returns: whether it was the newest connection of that identity; an empty `sid` stands for that."""
-        return await self._db.run("visit_end", session_id, clean(identity), sid, joined_ms) == 1
+        return await self._db.run("visit_end", session_id, clean(identity), clean(sid), joined_ms) == 1
 
     async def ensure_user(self, user_id: str) -> None:
         """For tables of our own, where users are known from their tokens only."""

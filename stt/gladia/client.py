@@ -17,7 +17,7 @@ from stt.gladia import messages as wire
 from stt.gladia.account import Account, ProviderOptions
 from stt.gladia.complaints import kind_of
 from stt.gladia.conversation import Conversation
-from stt.gladia.events import INTERNAL, Complained, Heard, LinkEvent, Unusable
+from stt.gladia.events import INTERNAL, AudioGivenUp, Complained, Heard, LinkEvent, Unusable
 from stt.gladia.hearing import LinkCounts
 from stt.gladia.link import Link
 from stt.gladia.moves import CONNECTED, LinkState, ProviderEnd, SessionState
@@ -352,6 +352,8 @@ class GladiaLink:
                     self._provider.complaints[kind] += 1
                 case Unusable(kind):
                     self._provider.unusable[kind] += 1
+                case AudioGivenUp(start, end, kind):
+                    self._provider.given_up_s[kind] = self._provider.given_up_s.get(kind, 0.0) + end - start
             try:
                 self._listener(event)
             except Exception as error:

@@ -188,10 +188,10 @@ class Hearing:
         if self._sessions:
             self._audio.forget(min(session.feed.needs_from for session in self._sessions))
 
-    def give_up(self, span: Span) -> list[LinkEvent]:
-        """No final will cover this stretch of the track (samples)."""
+    def give_up(self, span: Span, kind: str) -> list[LinkEvent]:
+        """No final will cover this stretch of the track (samples). `kind`: as in AudioGivenUp."""
         self.counts.given_up_samples += span.end - span.start
-        return [AudioGivenUp(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE)]
+        return [AudioGivenUp(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE, kind)]
 
     # --- transcripts and add-ons --------------------------------------------------------------------------
 
@@ -328,7 +328,7 @@ class Hearing:
             events.append(Retracted(name))
             start, end = _samples(was.start), min(_samples(was.end), self._audio.given_up_to)
             if start < end and again_from is not None:
-                events += self.give_up(Span(start, end))
+                events += self.give_up(Span(start, end), "overdue")
         transcript.open.clear()
         return events
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import wave
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,15 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from support.ports import free_port
 
 TOKEN = "a-service-token-for-the-tests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write_wav(path: Path, pcm: bytes) -> Path:

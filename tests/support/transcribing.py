@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -66,9 +66,3 @@ async def watch(there: Replica, slug: str = SLUG) -> FakeTransport:
 
 def told(screen: FakeTransport, kind: str) -> list[dict[str, Any]]:
     return [message["data"] for message in messages(bytes(screen.arrived)) if message["type"] == kind]
-
-
-async def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not holds():
-            await asyncio.sleep(0.01)

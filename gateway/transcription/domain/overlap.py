@@ -7,13 +7,14 @@ cut, the heir those that end later or little earlier, and of what both have, tol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import structs
 
 from gateway.transcription.domain.captions import Caption, Word
+from gateway.transcription.domain.handover import Heard
 
 OVERLAP_MS: Final = 1_000
 """How far the heir listens back."""
@@ -21,6 +22,37 @@ EDGE_MS: Final = 150
 """A word that ends so shortly before the cut may not be whole."""
 SLACK_MS: Final = 350
 """By so much the times of the same word may differ: by the clocks of two machines, and by what the provider hears."""
+
+
+class Edges:
+    """Of one hand-over: where speakers were interrupted, and what either side has said around there."""
+
+    def __init__(self, heard: Iterable[Heard], origin: datetime) -> None:
+        """`origin`: time zero of the session's milliseconds."""
+        self._cuts = {one.identity: (one.until - origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
+        self._near: dict[str, list[Word]] = {}  # finals' words, by identity
+        self._utterances: set[str] = set()
+
+    def before(self, said: Caption) -> Caption | None:
+        """Of what the owner hears, what is its own."""
+        cut_ms = self._cuts.get(said.speaker.identity)
+        return said if cut_ms is None else before(said, cut_ms)
+
+    def once(self, said: Caption, *, is_late: bool = False) -> Caption | None:
+        """What counts at the heir, and was not said by the other side already. `is_late`: the owner has heard it.
+
+        A final that was let through passes again, to be recognised by its id.
+        """
+        cut_ms = self._cuts.get(said.speaker.identity)
+        if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS or said.utterance_id in self._utterances:
+            return said
+        near = self._near.setdefault(said.speaker.identity, [])
+        mine = said if is_late else after(said, cut_ms)
+        kept = None if mine is None else without(mine, near)
+        if kept is not None and kept.is_final:
+            self._utterances.add(kept.utterance_id)
+            near += [word for word in kept.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
+        return kept
 
 
 def before(caption: Caption, cut_ms: int) -> Caption | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway import names
+from gateway.transcription.domain import passes
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.overlap import OVERLAP_MS
@@ -66,6 +67,7 @@ class _RoomTrack:
         self.speaker = Speaker(names.cleaned(track.identity), names.cleaned(track.name or "") or None)
         self.begins_at: datetime | None = None
         """What was spoken before has been heard by another replica."""
+        self.bearer = passes.bearer(track.attributes, exact=self.speaker.identity == track.identity)
         self._track = track
 
     @property
@@ -81,6 +83,9 @@ class _RoomTrack:
             anchor, begins_at = self._track.anchor, self.begins_at
             if begins_at is None or anchor is None or anchor + timedelta(seconds=chunk.end / SAMPLE_RATE) > begins_at:
                 yield chunk
+
+    def release(self) -> None:
+        """The room knows by itself when a microphone goes."""
 
     @property
     def left_out(self) -> int:

@@ -57,6 +57,11 @@ class WebsocketSource:
         if before is None and len(self._senders) >= SPEAKERS:
             raise NotTaken(f"{SPEAKERS} speakers is the most for one transcription", come_back=True)
         if before is not None:
+            if before.feed is not None and before.track.is_fed:
+                self._note(
+                    f"{speaker.identity!r} sends audio over two connections; the newer is heard, stop the other",
+                    speaker.identity,
+                )
             before.end("another connection of this identity has taken over", Ending.REPLACED)
         taken, age_s = self._left_by(speaker.identity, start, format)
         track = PcmTrack(format, monotonic=self._clock.monotonic, wall=self._clock.now, age_s=age_s, taken=taken)
@@ -74,11 +79,6 @@ class WebsocketSource:
             return left.taken, start.age_s
         return left.taken, (self._clock.now() - left.ends_at).total_seconds()  # negative: it came before its time
 
-    def turned_away(self, who: str | None, why: str) -> None:
-        """A sender was refused, or has broken a rule: health says so for some minutes."""
-        name = "a sender of audio" if who is None else repr(who)
-        self._recent.note(f"{name} was refused: {why}", self._clock.monotonic())
-
     def gone(self, sender: _Sender) -> None:
         """A sender's track has ended."""
         if self._senders.get(sender.speaker.identity) is sender:
@@ -89,16 +89,24 @@ class WebsocketSource:
             yield sender
 
     def trouble(self) -> str | None:
-        now = self._clock.monotonic()
         for identity, sender in self._senders.items():
+            rate = sender.track.format.sample_rate
             if sender.track.runs_fast:
-                rate = sender.track.format.sample_rate
-                self._recent.note(
+                self._note(
                     f"the audio of {identity!r} comes faster than it is spoken; if it is no file, "
                     f"its sampleRate is not {rate}",
-                    now,
+                    identity,
                 )
-        return self._recent.told(now)
+            elif sender.track.runs_slow:
+                self._note(
+                    f"the audio of {identity!r} comes slower than it is spoken: its sampleRate is not {rate}, or its "
+                    "sender leaves audio out",
+                    identity,
+                )
+        return self._recent.told(self._clock.monotonic())
+
+    def _note(self, sentence: str, identity: str) -> None:
+        self._recent.note(sentence, self._clock.monotonic(), about=identity)
 
     def skip(self, heard: Sequence[Heard]) -> None:
         """Samples are counted: nothing is heard twice."""
@@ -207,6 +215,7 @@ class _Sender:
 
     # --- the track --------------------------------------------------------------------------------------------
 
+    bearer = None  # the door has asked
     left_out = 0
 
     @property
@@ -219,6 +228,9 @@ class _Sender:
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self.track.chunks()
+
+    def release(self) -> None:
+        """The connection tells when its sender goes."""
 
     def trouble(self) -> str | None:
         return None  # a muted microphone may be silent for as long as it likes

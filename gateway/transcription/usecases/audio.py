@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.handover import Heard, Stream
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -39,6 +40,11 @@ class AudioTrack(Protocol):
         """The same for the whole track."""
 
     @property
+    def bearer(self) -> MintedFor | None:
+        """For whom we have made the token that the speaker came with; None where the app answers for who it is, or
+        a door of ours has asked."""
+
+    @property
     def anchor(self) -> datetime | None:
         """Wall time of sample 0; known from the first chunk on."""
 
@@ -47,12 +53,17 @@ class AudioTrack(Protocol):
         """Wall time behind the last sample that has come, whether its chunk was taken or not."""
 
     def chunks(self) -> AsyncIterator[AudioChunk]:
-        """In the order of their offsets, which may leave gaps. Read once; ends with the track.
+        """In the order of their offsets, which may leave gaps; ends with the track.
+
+        Read once; after an error that is not foreseen once more, from behind what has failed.
 
         An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink).
 
         Raises: SourceTrouble when the audio cannot be used; the text says what to do.
         """
+
+    def release(self) -> None:
+        """Nobody reads it any more. Twice is harmless."""
 
     @property
     def left_out(self) -> int:

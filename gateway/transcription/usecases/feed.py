@@ -74,6 +74,10 @@ class Ending(Enum):
     """Another replica goes on with the transcription: come back."""
 
 
+TurnedAway = Callable[[str, str | None, str], None]
+"""Called when a sender is refused or has broken a rule: the slug that it named, its identity (None when it has not
+proved one), and why, with what to do: the session's health says so."""
+
 Over = Callable[[str, Ending], None]
 """Called when the gateway ends a feed: why, in words, and in which way."""
 
@@ -91,12 +95,6 @@ class Entrance(Protocol):
     def takes(self, slug: str) -> bool:
         """Whether a transcription of this replica takes the session's audio."""
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """A sender was refused, or broke a rule: `why` is told by the transcription's health, with what to do.
-
-        `who`: its identity; None: of the transcription's own. Does nothing where no transcription takes audio.
-        """
-
 
 class IdentityRefused(Exception):
     """This caller may not speak under that identity."""
@@ -105,10 +103,11 @@ class IdentityRefused(Exception):
 class Feeding:
     """Admits senders of audio."""
 
-    def __init__(self, records: Records, entrance: Entrance) -> None:
+    def __init__(self, records: Records, entrance: Entrance, turned_away: TurnedAway) -> None:
         self._sessions = records.sessions
         self._transcriptions = records.transcriptions
         self._entrance = entrance
+        self.turned_away = turned_away
 
     async def own_identity(self, session_id: str, user_id: str, identity: str | None) -> Speaker:
         """The speaker under which a user sends: its own id, or a participant of the session that belongs to it.
@@ -126,10 +125,6 @@ class Feeding:
         """As `Entrance.takes`."""
         return self._entrance.takes(slug)
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """As `Entrance.turned_away`."""
-        self._entrance.turned_away(slug, who, why)
-
     async def check_owner(self, session_id: str, identity: str, user_id: str | None) -> None:
         """Whether a token that we have made for that user (None: for a guest) may speak under `identity`.
 
@@ -138,6 +133,14 @@ class Feeding:
         owner = await self._sessions.owner(session_id, identity)
         if owner is not None and owner != user_id:
             raise IdentityRefused(f"{identity!r} is a signed-in user of this session; show that user's own token")
+
+    async def check_room(self, session_id: str, identity: str, *, guest: bool) -> None:
+        """Whether one more may speak. `guest`: nobody has signed in for it.
+
+        Raises: IdentityRefused, RecordsUnavailable.
+        """
+        if not await self._sessions.has_room(session_id, identity, guest=guest):
+            raise IdentityRefused("the session is full; see GATEWAY_MAX_PARTICIPANTS")
 
     async def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
         """As `Entrance.enter`.

@@ -138,6 +138,9 @@ class SessionRecords(Protocol):
         """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
         is. None: no user's."""
 
+    async def has_room(self, session_id: str, identity: str, *, guest: bool) -> bool:
+        """Whether it is in the session already, or may be one more. `guest`: nobody has signed in for it."""
+
     async def touch(self, session_id: str) -> None:
         """Note activity now, which keeps the session from being ended for inactivity. May be repeated."""
 

@@ -12,6 +12,7 @@ from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState, move
@@ -89,6 +90,7 @@ class Run:
             self._began,
             self.stop,
         )
+        self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
@@ -172,6 +174,14 @@ class Run:
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
             self._books.presence.ended(speaker.identity)  # the row says that they are there
+
+    def turned_away(self, who: str | None, why: str) -> None:
+        """A sender of audio was refused or thrown out: health says so for some minutes.
+
+        `who`: its identity; None for those who have not proved one, of whom only the last is told.
+        """
+        name = "a sender of audio" if who is None else repr(who)
+        self._turned_away.note(f"{name} was refused: {why}", self._context.clock.monotonic(), about=who or "")
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:
@@ -270,6 +280,7 @@ class Run:
             is_whole = await Listening(track, self._parts).run()
         except Exception:
             log.exception("a track could not be transcribed", extra={"session": self.claimed.slug})
+            track.release()
             is_whole = False
         if not is_whole:
             self.finals_complete = False
@@ -319,8 +330,10 @@ class Run:
             provider=self._context.transcriber.trouble,
             database_behind_s=recorder.behind_s,
             disk=recorder.trouble,
+            lost_audio=self._said.lost.told(self._context.clock.monotonic()),
             source=self.source.trouble(),
             awaits_publisher=self.claimed.source if is_overdue else None,
+            turned_away=self._turned_away.told(self._context.clock.monotonic()),
         )
 
     def _move(self, after: TranscriptionState) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.transcription.domain.annotations import on_session
-from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, Word, caption
+from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
 from gateway.transcription.domain.handover import Heard
+from gateway.transcription.domain.lost_audio import LostAudio
 from gateway.transcription.domain.meters import Meters
-from gateway.transcription.domain.overlap import OVERLAP_MS, after, before, without
+from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
@@ -61,6 +62,8 @@ class Said:
 
     def __init__(self, claimed: Claimed, context: RunContext, meters: Meters) -> None:
         self.counts = SaidCounts()
+        self.lost = LostAudio()
+        """What was given up unheard."""
         self.partials: dict[str, tuple[Caption, str | None]] = {}
         """The newest partial of each utterance without a final, with its speaker's row; empty unless
         `store_partials`. The bookkeeping stores and clears them."""
@@ -71,8 +74,7 @@ class Said:
         self._silenced = False
         self._unnumbered: list[tuple[Caption, asyncio.Future[str | None]]] | None = None  # during a hand-over
         self._pass_on: Callable[[Caption], None] | None = None
-        self._cuts: dict[str, int] = {}  # by identity: where the former owner has stopped hearing them, ms
-        self._near: dict[str, list[Word]] = {}  # finals' words around there
+        self._edges = Edges((), claimed.numbering.origin)
 
     @property
     def last_seq(self) -> int:
@@ -98,41 +100,19 @@ class Said:
         """The numbering is another owner's: what was held, and every final from now on, goes there, without what that
         one hears itself behind `heard`."""
         held, self._unnumbered = self._unnumbered or [], None
-        cuts = self._cut_ms(heard)
-
-        def trimmed(said: Caption) -> None:
-            cut_ms = cuts.get(said.speaker.identity)
-            kept = said if cut_ms is None else before(said, cut_ms)
-            if kept is not None:
-                to(kept)
-
-        self._pass_on = trimmed
+        edges = Edges(heard, self._origin)
+        self._pass_on = lambda said: to(kept) if (kept := edges.before(said)) is not None else None
         for said, _ in held:
-            trimmed(said)
+            self._pass_on(said)
 
     def skip(self, heard: Sequence[Heard]) -> None:
         """Leave out words that the former owner has heard, of speakers whom the hand-over has interrupted."""
-        self._cuts = self._cut_ms(heard)
-
-    def _cut_ms(self, heard: Sequence[Heard]) -> dict[str, int]:
-        return {one.identity: (one.until - self._origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
-
-    def _once(self, said: Caption, *, is_late: bool) -> Caption | None:
-        """Around a cut: what is ours, and was not said by the other side already."""
-        cut_ms = self._cuts.get(said.speaker.identity)
-        if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS:
-            return said
-        near = self._near.setdefault(said.speaker.identity, [])
-        mine = said if is_late else after(said, cut_ms)
-        kept = mine and without(mine, near)
-        if kept is not None and kept.is_final and not self._numberer.is_settled(kept.utterance_id):
-            near += [word for word in kept.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
-        return kept
+        self._edges = Edges(heard, self._origin)
 
     def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
         for told in captions:
-            said = self._once(told, is_late=True)
+            said = self._edges.once(told, is_late=True)
             if said is None or self._silenced:
                 continue
             if self._final(said, participants[said.speaker.identity]):
@@ -147,10 +127,8 @@ class Said:
                 self._translation(live, speech)
             case Annotation():
                 self._annotation(live, speech)
-            case SpeechLost(start, end):
-                live.meter.errors += 1
-                self.counts.lost_audio_s += end - start
-                log.error("%.1f s of audio were given up: the provider did not take them", end - start)
+            case SpeechLost(start, end, kind):
+                self._lose(live, kind, end - start)
             case ProviderComplaint(message, kind):
                 self.counts.complaints += 1
                 self._complain(live, kind, f"the speech provider reports an error ({message})")
@@ -176,6 +154,15 @@ class Said:
         live.meter.errors += 1
         self.say("error", {"message": message, "participantIdentity": live.track.speaker.identity})
         log.error("%s", message, extra={"session": self._claimed.slug})
+
+    def _lose(self, live: LiveTrack, kind: str, seconds: float) -> None:
+        identity = live.track.speaker.identity
+        live.meter.errors += 1
+        self.counts.lost_audio_s += seconds
+        told = self.lost.note(identity, kind, seconds, self._context.clock.monotonic())
+        if told is not None:
+            self.say("error", {"message": told, "participantIdentity": identity})
+            log.error("%s", told, extra={"session": self._claimed.slug})
 
     def begun_again(self, live: LiveTrack) -> None:
         """Our own code failed at a track, whose link has a successor now."""
@@ -204,7 +191,7 @@ class Said:
             _answered(live, lambda kind: kind != ADD_ON)
         if anchor is None or self._silenced:
             return
-        said = self._once(caption(utterance, live.track.speaker, anchor, self._origin), is_late=False)
+        said = self._edges.once(caption(utterance, live.track.speaker, anchor, self._origin))
         if said is None:
             return
         if not utterance.is_final:

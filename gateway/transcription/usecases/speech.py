@@ -44,10 +44,14 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class SpeechLost:
-    """Audio was given up before the provider could hear it. Seconds since the track's anchor."""
+    """Audio was given up before the provider could hear it. Seconds since the track's anchor.
+
+    `kind`: why, as in `domain/lost_audio.py`.
+    """
 
     start: float
     end: float
+    kind: str = "overdue"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from gateway.transcription.usecases.transcriptions import (
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.3
+AGAIN_S: Final = 3.0
 PATIENCE_S: Final = 10.0
 
 
@@ -75,11 +76,10 @@ class Steering:
         slug = request.session_slug
         if self._here.run_of(slug) is not None:
             return await self._here.start(request)
-        order = await self._others.candidates()
-        if list(order) != [self._others.me] and (running := await self._running(request)) is not None:
+        if (running := await self._running(request)) is not None:
             return running
         refused: SessionError | None = None
-        for replica in order:
+        for replica in await self._others.candidates():
             try:
                 if replica == self._others.me:
                     return await self._here.start(request)
@@ -115,7 +115,8 @@ class Steering:
             else:
                 if not wait:
                     return None
-                ends_at, told = self._clock() + self._stop_s, elsewhere.owner
+                if elsewhere.owner != told:
+                    ends_at, told = self._clock() + self._stop_s, elsewhere.owner
             if not await self._stopped_or_moved(slug, told, ends_at):
                 raise elsewhere
 
@@ -158,10 +159,14 @@ class Steering:
                 raise NoAnswer(f"{owner} and {error.owner} have both lost it") from again
 
     async def _stopped_or_moved(self, slug: str, told: str, ends_at: float) -> bool:
-        """Wait until it has stopped, or its owner is to be told (again). False: the time is over."""
-        while self._clock() < ends_at:
+        """Wait until it has stopped, or its owner is to be told: a new one, or the same, which may have restarted.
+
+        Returns: False when the time is over.
+        """
+        again_at = min(self._clock() + AGAIN_S, ends_at)
+        while self._clock() < again_at:
             await asyncio.sleep(LOOK_S)
             record = await self._records.newest(slug)
             if record is None or record.is_stopped or record.owner != told:
                 return True
-        return False
+        return again_at < ends_at

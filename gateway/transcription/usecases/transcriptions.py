@@ -108,6 +108,12 @@ class Transcriptions:
         """The session's run, when this replica has it."""
         return self._runs.get(slug)
 
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
+        run = self._runs.get(slug)
+        if run is not None:
+            run.turned_away(who, why)
+
     # --- the control API ----------------------------------------------------------------------------------
 
     async def start(self, request: StartRequest) -> Started:

@@ -10,7 +10,7 @@ from integration.gateway_api.in_process import FRIEND, TOKEN, Answer, InProcess,
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
-from support.gateway import free_port
+from support.ports import free_port
 
 from stt.local.server import LocalServer
 

@@ -15,7 +15,8 @@ import jwt
 import pytest
 from support.browser import TOKEN, OpenPage
 from support.console import UNFILTERED, api, press, publishing, saved
-from support.gateway import free_port
+from support.ports import free_port
+from support.waiting import until
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -79,6 +80,7 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
 ) -> None:
     """When the gateway goes away the page says so, comes back by itself and resumes after its last final."""
     async with browse() as page:
+        settings = replace(settings, http_port=free_port())
         async with open_gateway(settings) as gateway:
             slug, url = await start(gateway)
             await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
@@ -86,11 +88,9 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
                 await page.until(f"{texts('finals')}.length === 1")
             await api(gateway, "POST", "/api/transcription/stop", {"sessionSlug": slug})
             await page.run("window.row = document.querySelector('#finals .row')")
-            port = urlsplit(gateway.http_url).port
-        assert port is not None
         await page.until("document.querySelector('#line').textContent.startsWith('Coming back in')")
         await page.until("document.querySelector('#trouble').textContent.includes('does not answer')")
-        async with open_gateway(replace(settings, http_port=port)):
+        async with open_gateway(settings):
             await page.until("document.querySelector('#line').dataset.phase === 'live'")
             await page.until("document.querySelector('#trouble').hidden")
             assert await page.run(texts("finals")) == ["golf hotel"]
@@ -296,14 +296,18 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.until("document.querySelector('#mute').ariaPressed === 'true'")
         heard = await until_still(gateway, slug)
         await press(page, "m")
-        async with asyncio.timeout(60):
-            while await heard_s(gateway, slug) <= heard:
-                await asyncio.sleep(0.1)
+
+        async def goes_on() -> bool:
+            return await heard_s(gateway, slug) > heard
+
+        await until(goes_on)
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice').hidden")
-        async with asyncio.timeout(60):
-            while (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]:
-                await asyncio.sleep(0.1)
+
+        async def is_silent() -> bool:
+            return not (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]
+
+        await until(is_silent)
 
         await page.run("document.querySelector('#speaker').value = 'Anna'")  # the form speaks at once, under this name
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")

@@ -107,7 +107,8 @@ def final(claimed: Claimed, seq: int, utterance: str | None = None, participant:
     at = BEGIN + timedelta(seconds=seq)
     text = f"Number {seq}."
     said = Caption(utterance or f"p:{seq}", text, "en", True, ANNA, at, at, seq * 1000, seq * 1000, 0.9, ())
-    data = json.dumps({"text": text, "utteranceId": said.utterance_id}).encode()
+    shown = {"text": text, "utteranceId": said.utterance_id, "participantIdentity": said.speaker.identity}
+    data = json.dumps(shown).encode()
     return FinalToStore(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, participant, data)
 
 
@@ -388,7 +389,7 @@ async def test_finals_are_read_back_in_order_after_a_number(shelf: Shelf) -> Non
     assert await numbers(shelf, session, after=1, limit=2) == [2, 3]
     assert await numbers(shelf, session, after=4) == []
     [first] = await shelf.records.finals.since(session.id, 0, 1)
-    assert json.loads(first.data) == {"text": "Number 1.", "utteranceId": "p:1"}
+    assert json.loads(first.data) == {"text": "Number 1.", "utteranceId": "p:1", "participantIdentity": "anna"}
     numbering = await shelf.records.transcriptions.numbering(session.id)
     assert numbering == replace(mine.numbering, last_seq=4)
     assert (await shelf.record()).last_seq == 4
@@ -605,6 +606,30 @@ async def test_words_that_lost_their_number_are_kept_once(shelf: Shelf) -> None:
     assert await numbers(shelf, session) == []
 
 
+async def test_words_that_get_their_number_after_the_stop_are_counted_in_usage(shelf: Shelf) -> None:
+    """Those that the former owner's last reading has counted already are not counted twice."""
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    await shelf.records.finals.store([final(former, 1)])
+    shelf.clock.at += timedelta(minutes=1)
+    [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
+    await shelf.records.finals.store([final(heirs, seq, f"new:{seq}") for seq in (2, 3)])
+    meters = [
+        used(shelf, heirs, 9, final_transcripts=3, partial_transcripts=4, transcripts_received=7),
+        used(shelf, heirs, 9, "ben", final_transcripts=1, transcripts_received=1),
+    ]
+    await shelf.records.usage.save(heirs, {}, meters)
+    assert await shelf.records.finals.store_strays([final(former, seq, f"old:{seq}") for seq in (12, 13)]) == 2
+    await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
+    for _ in range(2):
+        await shelf.records.finals.number_strays(session.id)
+        rows = await shelf.records.usage.of_transcription(heirs.lease.transcription_id)
+        counts = {row.identity: (row.final_transcripts, row.transcripts_received) for row in rows}
+        assert counts == {"anna": (5, 9), "ben": (1, 1)}
+    await shelf.records.usage.save(heirs, {}, meters[:1])
+    assert await shelf.records.usage.of_transcription(heirs.lease.transcription_id) == rows
+
+
 async def test_words_that_lost_their_number_get_the_next_when_nobody_numbers(shelf: Shelf) -> None:
     session = await shelf.session()
     former = await shelf.claimed(session)
@@ -621,7 +646,7 @@ async def test_words_that_lost_their_number_get_the_next_when_nobody_numbers(she
     await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
     numbered = await shelf.records.finals.number_strays(session.id)
     assert [(one.seq, one.utterance_id) for one in numbered] == [(4, "old:12"), (5, "old:13")]
-    assert json.loads(numbered[0].data) == {"text": "Number 12.", "utteranceId": "old:12"}
+    assert json.loads(numbered[0].data) == json.loads(lost[0].data)
     assert await numbers(shelf, session) == [1, 2, 3, 4, 5]
     assert await shelf.records.finals.number_strays(session.id) == []
     assert (await shelf.claimed(session)).numbering.last_seq == 5

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.gateway_api.in_process import TOKEN, InProcess, running, speech_server, user_token
-from support.gateway import free_port
+from support.ports import free_port
 
 HOP = {"Gateway-Hop": "1"}
 
@@ -167,5 +167,4 @@ async def test_an_address_that_leads_elsewhere_does_no_harm(
         await a.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})
         refused = await b.call("POST", "/api/transcription/start", {"sessionSlug": slug, "source": "rtmp"})
         assert (refused.status, refused.json["title"], refused.headers["Retry-After"]) == (503, "No room", "5")
-        assert await b.metric("gateway_peer_requests_total") >= 3
     assert caplog.text.count("set GATEWAY_ADVERTISE_URL: ") == 1

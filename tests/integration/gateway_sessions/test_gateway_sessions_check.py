@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 from aiohttp import web
-from integration.gateway_api.in_process import TOKEN, InProcess, running
-from support.gateway import free_port
+from integration.gateway_api.in_process import TOKEN, running
+from support.ports import free_port
 from support.redis_server import RedisServer
 
 from gateway.app import checks
@@ -120,11 +120,13 @@ async def test_another_web_server_is_no_gateway() -> None:
         ({"DATABASE_URL": "postgresql://no-such-host.invalid/x"}, False, "set GATEWAY_ADVERTISE_URL"),
     ],
 )
-async def test_where_other_replicas_look_for_this_one(
-    gateway: InProcess, env: dict[str, str], fine: bool, said: str
-) -> None:
-    ports = {"gateway": gateway.host.rpartition(":")[2], "closed": str(free_port())}
-    async with something_that_listens("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as other:
-        told = {name: value.format(**ports, other=other) for name, value in env.items()}
+async def test_where_other_replicas_look_for_this_one(env: dict[str, str], fine: bool, said: str) -> None:
+    ports = {"closed": str(free_port())}
+    healthy = 'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
+    async with (
+        something_that_listens("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as other,
+        something_that_listens(healthy) as gateway,
+    ):
+        told = {name: value.format(**ports, other=other, gateway=gateway) for name, value in env.items()}
         is_fine, text = (await found(GATEWAY_HTTP_PORT=ports["closed"], **told))["other replicas"]
     assert (is_fine, said.format(**ports) in text) == (fine, True), text

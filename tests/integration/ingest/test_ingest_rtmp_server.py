@@ -13,6 +13,7 @@ from ipaddress import ip_network
 
 import pytest
 from ingest_rtmp_client import FRAME_MS, Client, aac_tone, command
+from support.waiting import until
 
 from ingest.errors import CannotListen, PublishRefused
 from ingest.rtmp import amf0
@@ -24,13 +25,6 @@ from ingest.rtmp.server import RtmpServer
 Serve = Callable[..., Awaitable[tuple[RtmpServer, "Desk"]]]  # noqa: F821 - Desk lives in conftest
 
 SECOND = aac_tone(440, 1.0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that has no event of its own."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_publish_is_heard_and_its_key_split_from_the_query(serve: Serve) -> None:
@@ -163,10 +157,14 @@ class Recorder:
 
     def __init__(self, work: Callable[[Publisher], Awaitable[None]] | None = None) -> None:
         self.publishers: list[Publisher] = []
+        self.told_of_crowd = 0
         self._work = work
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
         return True
+
+    def crowded(self) -> None:
+        self.told_of_crowd += 1
 
     async def published(self, publisher: Publisher) -> None:
         self.publishers.append(publisher)
@@ -410,11 +408,12 @@ async def test_an_error_in_the_middle_of_a_publish_is_told_to_the_handler(serve:
 
 async def test_too_many_connections_are_turned_away(serve: Serve) -> None:
     """By address and in all; a place that becomes free can be taken."""
-    server, _ = await serve(Recorder(), connections=3, connections_per_address=2)
+    server, desk = await serve(Recorder(), connections=3, connections_per_address=2)
     clients = [await Client.publish(server.port, f"key{n}") for n in range(2)]
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await Client.open(server.port)
     assert server.counters.refused_connections == 1
+    await until(lambda: desk.told_of_crowd == 1)
     await clients.pop().close()
     await until(lambda: server.counters.open == 1)
     clients.append(await Client.publish(server.port, "key9"))

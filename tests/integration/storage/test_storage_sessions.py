@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import asyncpg
 import pytest
 from storage_world import NOW, World
+from support.waiting import until
 
 from storage.postgres.analyses import Analyses
 from storage.postgres.errors import SessionGone, SlugTaken
@@ -479,9 +480,7 @@ async def test_a_run_of_a_deleted_session_is_lost(world: World) -> None:
 
 async def blocked(db: Database) -> None:
     """Until some statement waits for another's lock."""
-    async with asyncio.timeout(60):
-        while not await db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.005)
+    await until(lambda: db.pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 async def test_the_second_of_two_joins_waits_and_then_sees_the_session_live(db: Database, session: SessionRow) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.gateway import free_port
+from support.ports import free_port
 from support.postgres import PostgresServer
 
 from storage.postgres.errors import StorageRefused, StorageUnavailable, retryable

@@ -12,6 +12,7 @@ from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
 from gateway.transcription.domain.handover import Heard, Stream
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -36,11 +37,13 @@ class FakeTrack:
         self.speaker = speaker
         self.anchor: datetime | None = None
         self.complaint: str | None = None
+        self.is_released = False
         self.captions: list[tuple[str, str, bool]] = []
         self._clock = clock
         self._coming: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue()
         self._samples = 0
 
+    bearer: MintedFor | None = None
     left_out = 0
     ends_at: datetime | None = None
 
@@ -62,6 +65,9 @@ class FakeTrack:
             if isinstance(chunk, Exception):
                 raise chunk
             yield chunk
+
+    def release(self) -> None:
+        self.is_released = True
 
     def trouble(self) -> str | None:
         return self.complaint
@@ -89,8 +95,11 @@ class FakeSource:
         self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
         self._tracks: list[FakeTrack] = []
 
-    def appear(self, identity: str | None = None, name: str | None = None) -> FakeTrack:
+    def appear(
+        self, identity: str | None = None, name: str | None = None, bearer: MintedFor | None = None
+    ) -> FakeTrack:
         track = FakeTrack(self._clock, Speaker(identity, name) if identity else self.speaker)
+        track.bearer = bearer
         self._tracks.append(track)
         self._coming.put_nowait(track)
         return track
@@ -118,7 +127,7 @@ class FakeSource:
 
 
 class FakeSources:
-    """Two kinds, `rtmp` and `websocket`; the sources opened so far by session."""
+    """All kinds but `unknown`; the sources opened so far by session."""
 
     def __init__(self, clock: Clock) -> None:
         self.opened: dict[str, FakeSource] = {}

@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRow
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
+from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
 from gateway.transcription.usecases.journal import FinalToStore
@@ -78,6 +80,12 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         known = self._tables.present.get((session_id, identity))
         return None if known is None else known.user_id
+
+    async def has_room(self, session_id: str, identity: str, *, guest: bool) -> bool:
+        await self._tables.answer()
+        inside = {who for session, who in self._tables.participants if session == session_id}
+        most = places(self._tables.most_participants, guest=guest)
+        return not most or identity in inside or len(inside) < most
 
     async def touch(self, session_id: str) -> None:
         await self._tables.answer()
@@ -289,7 +297,21 @@ class MemoryFinalRecords(Port):
             stream.last_seq += 1
             stored[stream.last_seq] = stray
             numbered.append(NumberedFinal(stream.last_seq, stray.caption.utterance_id, stray.data))
+            self._count(session_id, stray.lease.transcription_id, stray.caption.speaker.identity)
         return numbered
+
+    def _count(self, session_id: str, transcription_id: str, identity: str) -> None:
+        """A usage row counts no fewer finals than are numbered."""
+        usage, stored = self._tables.usage, self._tables.finals[session_id].values()
+        finals = sum(
+            one.lease.transcription_id == transcription_id and one.caption.speaker.identity == identity
+            for one in stored
+        )
+        for key, (of, run, row) in usage.items():
+            if (of, run, row.identity) == (session_id, transcription_id, identity) and row.final_transcripts < finals:
+                received = finals + row.partial_transcripts
+                counted = msgspec.structs.replace(row, final_transcripts=finals, transcripts_received=received)
+                usage[key] = (of, run, counted)
 
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._tables.answer()

@@ -62,6 +62,7 @@ class Tables:
         self.calls = 0
         self.sessions: dict[str, SessionRecord] = {}  # by slug
         self.participants: dict[tuple[str, str], str] = {}  # session id, identity → participant id
+        self.most_participants = 0
         self.present: dict[tuple[str, str], Participation] = {}
         self.activity: dict[str, datetime] = {}
         self.transcriptions: dict[str, TranscriptionRow] = {}

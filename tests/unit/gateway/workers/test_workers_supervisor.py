@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.waiting import until
 
 from gateway.errors import StartFailed
 from gateway.workers.supervisor import Launch, Patience, Supervisor
@@ -74,12 +75,6 @@ def alive(process: int) -> bool:
         return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.02)
 
 
 async def replaced(folder: Path, number: int, before: int) -> None:

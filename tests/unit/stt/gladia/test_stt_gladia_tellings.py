@@ -160,3 +160,24 @@ def test_ids_that_begin_again_and_a_revision_are_told_apart() -> None:
     track.tell(0, told([Said("first", 0.5, 0.9), Said("in", 1.0, 1.1), Said("rhyme", 1.2, 1.5)], 0.1, "as it was"))
     track.tell(0, told([Said("second", 1.4, 2.0)], 0.0, "as it was"))
     assert track.words == ["first", "in", "time", "second"]
+
+
+@pytest.mark.parametrize("shape", ["as it was", "no length", "no words"])
+def test_what_one_telling_says_twice_right_behind_a_seam_stays_twice(shape: str) -> None:
+    """The second is not the first told again: one connection tells each word once."""
+    track = Track()
+    track.tell(0, told([Said("one", 0.2, 0.5)], 0.0, shape))
+    since = track.renew()
+    track.tell(0, told([Said("yes", 0.55, 0.65)], 0.0, shape, since))
+    track.tell(1, told([Said("yes", 0.7, 0.8)], 0.0, shape, since))
+    assert track.words == ["one", "yes", "yes"]
+
+
+def test_what_one_telling_says_in_the_time_of_another_word_of_it_is_news() -> None:
+    """Two speakers at once, or a provider whose word ends late: not the same word heard differently."""
+    track = Track()
+    track.tell(0, told([Said("one", 0.2, 0.5)], 0.0, "as it was"))
+    since = track.renew()
+    track.tell(0, told([Said("yes", 0.55, 0.95)], 0.0, "as it was", since))
+    track.tell(1, told([Said("no", 0.7, 0.8)], 0.0, "as it was", since))
+    assert track.words == ["one", "yes", "no"]

@@ -91,7 +91,7 @@ def room_token(**grants: Any) -> str:
     ],
 )
 def test_a_livekit_token_speaks_if_it_may_publish(grants: dict[str, Any], may: bool) -> None:
-    access = check(room_token(**grants), Secrets(livekit_api_key="key", livekit_api_secret=SECRET))
+    access = check(room_token(**grants), Secrets(livekit_keys=(("key", SECRET),)))
     assert (access.may_speak, access.subject, access.name) == (may, "anna", "Anna")
 
 
@@ -101,7 +101,7 @@ async def test_a_user_speaks_as_itself_or_as_the_participant_it_is() -> None:
     records.person("abc", "anna-phone", user_id="user-1")
     records.person("abc", "ben-phone", user_id="user-2")
     records.person("abc", "guest")
-    feeding = Feeding(records, Door())
+    feeding = Feeding(records, Door(), lambda *_: None)
     for given, heard in ((None, "user-1"), ("user-1", "user-1"), ("anna-phone", "anna-phone")):
         assert (await feeding.own_identity(session.id, "user-1", given)).identity == heard
     for stranger in ("ben-phone", "guest", "nobody", "user-2"):
@@ -119,7 +119,7 @@ class Door:
 @pytest.mark.parametrize("source, come_back", [("websocket", True), ("rtmp", False)])
 async def test_a_transcription_of_another_replica_is_worth_coming_back_for(source: str, come_back: bool) -> None:
     records = MemoryRecords(LoopClock())
-    feeding = Feeding(records, Door())
+    feeding = Feeding(records, Door(), lambda *_: None)
     session = await records.sessions.create("abc", None, None)
     with pytest.raises(NotTaken) as error:
         await feeding.enter("abc", ANNA, FeedStart(16_000, 1), print)

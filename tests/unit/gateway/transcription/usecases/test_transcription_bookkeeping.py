@@ -11,7 +11,8 @@ from typing import cast
 import msgspec
 import pytest
 from support.fakes import CutLine, LoopClock, MemoryRecords
-from support.transcribing import OPTIONS, SLUG, replica, start, told, until, watch
+from support.transcribing import OPTIONS, SLUG, replica, start, told, watch
+from support.waiting import until
 
 from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 from support.fakes import LoopClock, MemoryRecords
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.transcription.domain.errors import CostCapReached, LimitReached, TranscriptionOff
 from gateway.transcription.domain.limits import Limits, Overrides

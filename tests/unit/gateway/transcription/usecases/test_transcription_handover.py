@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 from support.fakes import LoopClock, MemoryRecords, Replica
-from support.transcribing import SLUG, replica, start, told, until, watch
+from support.transcribing import SLUG, replica, start, told, watch
+from support.waiting import until
 
 from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from support.fakes import Replica
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.transcription.usecases.sweep import UnreconciledSession
 from stt.transcript import Utterance

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.outage import PROMPT_S, RecordsUnavailable
 from gateway.transcription.domain.usage import Figures

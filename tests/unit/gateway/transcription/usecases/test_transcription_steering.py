@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from support.fakes import LoopClock, MemoryRecords
 from support.fakes import Replica as Service
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.errors import SessionNotFound
 from gateway.transcription.domain.errors import NeverStarted, NoRoom, RefusedThere, RunsElsewhere
