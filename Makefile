@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format bench soak fuzz sbom lock clean
+.PHONY: help demo test again unit check format bench soak chaos faults fuzz sbom lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -35,6 +35,9 @@ test: $(VENV)/dev ## Run every check and the whole test suite
 	@$(MAKE) --no-print-directory check
 	@tools/test.sh $(ARGS)
 
+again: $(VENV)/dev ## Run what plays in real time TIMES=20 times, and name every test that failed once
+	@TIMES=$(or $(TIMES),20) tools/again.sh $(ARGS)
+
 unit: $(VENV)/dev ## Run the fast tests only
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(ARGS)
 
@@ -55,6 +58,13 @@ bench: $(VENV)/dev ## Run the benchmarks; ARGS passes options on
 soak: $(VENV)/dev ## Play random misfortunes of the provider; ARGS='--minutes 60 --first 100000'
 	$(BIN)/python bench/soak.py $(ARGS)
 
+chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds; MINUTES=10, ARGS='--seed 17'
+	PYTHONPATH=tests:. $(BIN)/python tests/chaos/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
+	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py $(ARGS)
+
 fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverage; MINUTES=10 in all
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
@@ -69,4 +79,4 @@ lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 		--extra embedded --extra build --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	rm -rf sbom.json tests/fuzz/found $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so
+	rm -rf sbom.json tests/fuzz/found tests/fuzz/grown $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Final
 
@@ -12,8 +11,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp for e
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds."""
-LOOK_EVERY_S: Final = 0.25
-REMEMBERED: Final = 60  # looks at the event loop: a quarter of a minute, the usual distance of two scrapes
+REMEMBERED: Final = 60
+"""Looks at the event loop; a quarter of a minute is the usual distance of two scrapes."""
 
 
 class Delays:
@@ -31,15 +30,18 @@ class Delays:
             buckets=BUCKETS,
             registry=self.registry,
         )
-        self.final_heard = self._hop.labels("final_heard").observe
-        """From the end of the words to the provider's message."""
-        self.final_durable = self._hop.labels("final_durable").observe
-        """From there until it is in the database, or on disk."""
-        self.final_shown = self._hop.labels("final_shown").observe
-        """From the provider's message until watchers get it."""
-        self.final_end_to_end = self._hop.labels("final_end_to_end").observe
-        """`final_heard` and `final_shown` together."""
+        self._heard, self._durable, self._shown, self._end_to_end = (
+            self._hop.labels(f"final_{hop}").observe for hop in ("heard", "durable", "shown", "end_to_end")
+        )
         self._lags: deque[float] = deque([0.0], maxlen=REMEMBERED)
+
+    def final(self, heard_s: float, durable_s: float, shown_s: float) -> None:
+        """`heard_s`: from the end of the words to the provider's message. From there `durable_s` until it was in the
+        database, or on disk, and `shown_s` until watchers got it."""
+        self._heard(heard_s)
+        self._durable(durable_s)
+        self._shown(shown_s)
+        self._end_to_end(heard_s + shown_s)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """`route`: as it is registered, never a path with names in it."""
@@ -50,10 +52,6 @@ class Delays:
         """The longest time that the event loop has kept a timer waiting, in the last quarter of a minute."""
         return max(self._lags)
 
-    async def watch_loop(self) -> None:
-        """Look at the event loop until cancelled."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            due = clock() + LOOK_EVERY_S
-            await asyncio.sleep(LOOK_EVERY_S)
-            self._lags.append(max(0.0, clock() - due))
+    def lag(self, seconds: float) -> None:
+        """The event loop kept a timer waiting for so long; to be told REMEMBERED times in a quarter of a minute."""
+        self._lags.append(seconds)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +35,9 @@ REALTIME: Final = (
     "integration/livekit",
     "integration/nextjs",
     "integration/storage_faults",
+    "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
+    "integration/gateway_replicas/test_replicas_handover.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
     "integration/provider_account/test_account_crash.py",
     "integration/stt_local/test_stt_local_node_sdk.py",
@@ -42,12 +49,45 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "realtime: needs the machine's cores for itself; see REALTIME in tests/conftest.py"
     )
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _temporary_files_of_this_run(config)
+
+
+def _temporary_files_of_this_run(config: pytest.Config) -> None:
+    """One folder, which goes with the run: also what programs leave behind that are killed in tests.
+
+    pytest's own stay where they are, to be looked at after a failure.
+    """
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix="gateway-tests-"))
+    folder.chmod(0o755)  # as root, PostgreSQL runs under another account
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+def is_realtime(path: Path) -> bool:
+    return path.relative_to(TESTS).as_posix().startswith(REALTIME)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What a phase leaves out anyway is not even imported: that is half a minute of CPU."""
+    if collection_path.suffix == ".py":
+        unwanted = {"realtime": False, "not realtime": True}.get(config.option.markexpr)
+        if unwanted is not None and is_realtime(collection_path) is unwanted:
+            return True
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """TEST_ORDER: a number that puts the files, and the tests in each, into another order. No test depends on it."""
     for item in items:
-        if item.path.relative_to(TESTS).as_posix().startswith(REALTIME):
+        if is_realtime(item.path):
             item.add_marker(pytest.mark.realtime)
+    if order := os.environ.get("TEST_ORDER"):
+        chance = random.Random(order)
+        files = [list(file) for _, file in itertools.groupby(items, key=lambda item: item.path)]
+        chance.shuffle(files)
+        items[:] = [item for file in files for item in chance.sample(file, len(file))]
 
 
 def _encode_only_in_tests() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.app.failures import binding
 from gateway.app.http import open_http
+from gateway.app.lag import watch_loop
 from gateway.app.wings import Wings
 from gateway.garbage import collect_garbage
 from gateway.sessions.usecases.upkeep import stop_what_is_over
@@ -40,11 +41,13 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         retention=sessions.retention.run(),
         audit=sessions.audit.run(),
         hosts=transcription.hosts.look_for_ever(),
+        limits=transcription.keeper.read_for_ever(lambda: [run.allowance for run in transcriptions.runs]),
         secrets=wings.replica.secrets.watch(),
-        lag=wings.replica.delays.watch_loop(),
+        lag=watch_loop(wings.replica.delays),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)
+    yield transcription.handover.serving()
     yield transcriptions.serving()
     yield module.transcription.serving()
     yield background(upkeep=module.upkeep.run(), over=stop_what_is_over(module.repository, runs))
@@ -53,8 +56,10 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     yield background(sweeper=transcription.sweeper.run())
     if settings.provider_delete:
         yield background(erasure=transcription.erasure.run())
-    # Last to start and first to end: while connections come in, everything behind them answers.
+    # Nearly the last to start: while connections come in, everything behind them answers.
     yield open_http(wings)
+    # The first to end: other replicas ask for what they take over.
+    yield _giving_away(wings)
 
 
 @asynccontextmanager
@@ -71,6 +76,16 @@ async def background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+@asynccontextmanager
+async def _giving_away(wings: Wings) -> AsyncIterator[None]:
+    """At the end: not ready at once, and everything that runs goes to replicas with room, within GATEWAY_DRAIN_S."""
+    try:
+        yield
+    finally:
+        wings.membership.drain()
+        await wings.transcription.handover.drain(wings.replica.settings.drain_s)
 
 
 @asynccontextmanager

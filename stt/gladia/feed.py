@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from stt.gladia import messages as wire
-from stt.gladia.blame import PACE_S, Blame
+from stt.gladia.blame import Blame
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing, Resume
@@ -167,9 +167,12 @@ class Feed:
         self.last_sent = self.last_audio = now
         self.awaiting_since = None
         self._written_before = self._written
+        accused = self._blame.accused
+        if accused is not None and accused.end <= self._audio.start:
+            self._blame.acquit()  # it has left the window
+        elif accused is not None and not self.timeline.started:
+            self.cursor = accused.start
         self._blame.connected()
-        if self._blame.accused is not None and not self.timeline.started:
-            self.cursor = self._blame.accused.start
 
     def died(self, now: float) -> None:
         """The connection ended, and nothing that was said explains it."""
@@ -205,7 +208,7 @@ class Feed:
         """When audio that is held back goes out, should nothing come from the provider."""
         is_paced = self._is_alone or self._is_searching
         is_survived = is_paced and self.acknowledged >= self.timeline.end - 1
-        return self.last_sent + (PACE_S if is_survived else self._options.probe_s)
+        return self.last_sent + (self._blame.pace_s if is_survived else self._options.probe_s)
 
     @property
     def _is_searching(self) -> bool:
@@ -213,10 +216,9 @@ class Feed:
 
     def acquits(self, now: float) -> bool:
         """Whether audio that was accused of ending connections was sent alone, and this one lives. Then it is cut."""
-        accused = self._blame.accused
-        if accused is None or self._written == self._written_before or now < self.held_until:
+        if not self._blame.is_borne or now < self.held_until:
             return False
-        self._blame.acquit(accused)
+        self._blame.acquit()
         return True
 
     def stop_waits(self, now: float) -> bool:
@@ -245,11 +247,16 @@ class Feed:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
         if most <= 0:
             return None
-        if (owed := self._silence_owed) > 0:
+        if self._blame.accused is not None:
+            if self._blame.silence_due:
+                samples, self._blame.silence_due = self._blame.silence_due, 0
+                return self._silence(samples, now)
+            if not self._blame.is_borne and now < self.held_until:
+                return None
+        elif (owed := self._silence_owed) > 0:
             samples = min(owed, most)
             self._silence_sent += samples
-            self._silences.append((self.timeline.end, self.timeline.end + samples))
-            return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
+            return self._silence(samples, now)
         if self.cursor >= self._audio.end:
             return None
         position = self.cursor
@@ -275,6 +282,11 @@ class Feed:
         self._sent(offset, pcm, now)
         self._blame.sent(now, offset, self.cursor, self._written - self._written_before)
         return pcm
+
+    def _silence(self, samples: int, now: float) -> bytes:
+        """The next message is silence that takes no time on the track's clock."""
+        self._silences.append((self.timeline.end, self.timeline.end + samples))
+        return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
 
     @property
     def _silence_owed(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-from support.gateway import free_port
 from support.livekit import needed_server, no_proxy
+from support.ports import free_port
 
 from gateway.cli.demo_room import CAST
 
@@ -22,6 +23,7 @@ async def test_once_and_json_is_one_object_with_both_legs(tmp_path: Path) -> Non
     env = {
         "PATH": str(tmp_path),
         "PYTHONPATH": ":".join(sys.path),
+        "TMPDIR": tempfile.gettempdir(),
         "GATEWAY_DATA_DIR": str(tmp_path / "data"),
         "GATEWAY_HTTP_PORT": str(free_port()),
         "GATEWAY_RTMP_PORT": str(free_port()),

@@ -15,6 +15,7 @@ import pytest
 from livekit import rtc
 from support.gateway import Running, gateway_process, words_in_order
 from support.livekit import KEY, SECRET, LivekitServer, Person
+from support.waiting import until
 
 from stt.local.scripted import ScriptedEngine
 from stt.local.server import LocalOptions, LocalServer
@@ -76,13 +77,6 @@ async def in_room(room_pass: dict[str, str], identity: str) -> AsyncIterator[Per
         yield person
     finally:
         await person.leave()
-
-
-async def until(look: Any, within_s: float = 60) -> Any:
-    async with asyncio.timeout(within_s):
-        while not (found := await look()):
-            await asyncio.sleep(0.1)
-    return found
 
 
 async def test_a_session_lives_and_leaves_nothing_behind(gateway: Running, database_url: str, tmp_path: Path) -> None:

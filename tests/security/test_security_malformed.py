@@ -51,7 +51,7 @@ async def test_deep_json_and_surrogates_on_the_audio_socket_are_a_close_code(
     url = f"{gateway.url}/api/realtime/audio?session={slug}&token={TOKEN}&identity=anna"
     async with gateway.http.ws_connect(url) as socket:
         await socket.send_str(text)
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=60)
         assert message.type is aiohttp.WSMsgType.CLOSE and socket.close_code == 4522
     no_trace(caplog)
 
@@ -67,7 +67,7 @@ async def test_an_unforeseen_error_after_the_upgrade_is_1011(
     url = f"{gateway.url}/api/realtime/audio?session={slug}&token={TOKEN}&identity=anna"
     async with gateway.http.ws_connect(url) as socket:
         await socket.send_json({"type": "start", "sampleRate": 16_000})
-        message = await socket.receive(timeout=10)
+        message = await socket.receive(timeout=60)
         assert message.type is aiohttp.WSMsgType.CLOSE and socket.close_code == 1011
     assert "ZeroDivisionError" in caplog.text  # this one is ours
 

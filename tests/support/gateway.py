@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import wave
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,15 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from support.ports import free_port
 
 TOKEN = "a-service-token-for-the-tests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write_wav(path: Path, pcm: bytes) -> Path:
@@ -196,8 +189,8 @@ class Watcher:
 
 
 @asynccontextmanager
-async def gateway_process(data_dir: Path, **env: str) -> AsyncIterator[Running]:
-    """`gateway serve` until the end of the block, where SIGTERM must end it with 0."""
+async def gateway_process(data_dir: Path, *options: str, **env: str) -> AsyncIterator[Running]:
+    """`gateway serve OPTIONS` until the end of the block, where SIGTERM must end it with 0."""
     http_port, rtmp_port = free_port(), free_port()
     settings = {
         "GATEWAY_API_TOKENS": TOKEN,
@@ -210,7 +203,7 @@ async def gateway_process(data_dir: Path, **env: str) -> AsyncIterator[Running]:
         "GATEWAY_LOG_FORMAT": "text",
         **env,
     }
-    process = await Process.start(sys.executable, "-m", "gateway", "serve", env=settings)
+    process = await Process.start(sys.executable, "-m", "gateway", "serve", *options, env=settings)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as http:
         running = Running(f"http://127.0.0.1:{http_port}", rtmp_port, process, http)
         try:

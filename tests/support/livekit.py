@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -20,7 +19,7 @@ import numpy as np
 import pytest
 from livekit import api, rtc
 from support.builds import CannotBuild, go_program
-from support.gateway import free_port
+from support.ports import free_port
 
 from gateway.cli.livekit_local import NoLivekit, config, own_address
 from stt.local.scripted import speak
@@ -52,13 +51,6 @@ def needed_server() -> Path:
         pytest.skip(str(error))
 
 
-def _free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class LivekitServer:
     """One server; `stop` and `start` again keep its ports."""
@@ -67,7 +59,7 @@ class LivekitServer:
     log: Path
     webhook_url: str | None = None
     port: int = field(default_factory=free_port)
-    udp_port: int = field(default_factory=_free_udp_port)
+    udp_port: int = field(default_factory=free_port)
     departure_timeout_s: int = 20
     process: subprocess.Popen[bytes] | None = None
 

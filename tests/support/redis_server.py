@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from support.gateway import free_port
+from support.ports import free_port
 from support.tools import needs
 
 
@@ -74,14 +74,14 @@ class RedisServer:
     def until(self, condition: object) -> None:
         """Wait until `condition()` holds; a server that is not there yet is no answer."""
         assert callable(condition)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
                 if condition():
                     return
             assert self._process is None or self._process.poll() is None, (self.folder / "redis.log").read_text()
             if time.monotonic() > deadline:
-                raise AssertionError(f"redis-server on port {self.port} did not get there in 20 s")
+                raise AssertionError(f"redis-server on port {self.port} did not get there in 60 s")
             time.sleep(0.02)
 
 
@@ -160,22 +160,11 @@ def running_cluster(folder: Path) -> Iterator[RedisCluster]:
     with contextlib.ExitStack() as stack:
         nodes = []
         for number in range(3):
-            port = _cluster_port()
-            node = RedisServer(
-                _folder(folder, f"node-{number}"), *settings, "--cluster-port", str(free_port()), port=port
-            )
+            node = RedisServer(_folder(folder, f"node-{number}"), *settings, "--cluster-port", str(free_port()))
             nodes.append(stack.enter_context(_running(node)))
         cluster = RedisCluster(nodes)
         cluster.join()
         yield cluster
-
-
-def _cluster_port() -> int:
-    """redis-cli reckons with a cluster's own port that is 10,000 higher."""
-    while True:
-        port = free_port()
-        if port < 55_000:
-            return port
 
 
 def _folder(parent: Path, name: str) -> Path:

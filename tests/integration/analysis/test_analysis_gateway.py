@@ -141,7 +141,7 @@ async def test_a_failed_analysis_says_why_and_is_started_again(
             failed = await until(here, "FAILED")
             assert "answered 422" in failed["reason"]
             answer = await here.call("POST", f"{PATH}/retry", token=who()["creator"])
-            assert (answer.status, answer.json["status"], answer.json["attempts"]) == (202, "PENDING", 0)
+            assert answer.status == 202 and answer.json["status"] != "FAILED"  # a worker may have it already
             found = await until(here, "DONE")
             assert (found["summary"], found["method"]) == ("Backups.", "model")
     assert "analysis failed" in caplog.text

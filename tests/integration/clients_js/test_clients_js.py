@@ -21,7 +21,9 @@ from aiohttp import web
 from support import browser
 from support.cutter import cutting
 from support.gateway import TOKEN
+from support.ports import free_port
 from support.scripted_gateway import World, scripted_gateway
+from support.waiting import until
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[2] / "clients" / "js"
@@ -199,9 +201,9 @@ async def test_a_wrong_credential_or_slug_is_an_error_at_once(
 
 async def test_a_gateway_that_restarts_is_come_back_to(database_url: str, tmp_path: Path, node: str) -> None:
     """4000 on the way out; the next gateway sends what is missing."""
-    async with scripted_gateway(database_url, tmp_path) as world:
+    port = free_port()
+    async with scripted_gateway(database_url, tmp_path, http_port=port) as world:
         slug, said = await world.spoken_session(2)
-        port = int(world.url.rpartition(":")[2])
         process = following(node, world.url, slug)
         follower = await process.__aenter__()
         await follower.until("final")
@@ -288,9 +290,7 @@ async def test_cut_at_random_bytes_a_page_hears_every_final_once_and_in_order(
         slug = await world.new_session()
         query = urlencode({"gateway": cutter.url, "session": slug, "token": TOKEN})
         async with browsing(chromium, tmp_path, f"{pages.url}/page.html?{query}"):
-            async with asyncio.timeout(60):
-                while not cutter.connections:
-                    await asyncio.sleep(0.05)
+            await until(lambda: cutter.connections)
             said = await world.say(await world.start(slug), 10)
             await world.stop(slug)
             async with asyncio.timeout(60):

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import aiohttp
 import jwt
 from aiohttp import web
+from support.ports import free_port
 
 from gateway.app.root import open_gateway
 from gateway.app.system_clock import SystemClock
@@ -329,7 +330,7 @@ class Relay:
         self._parts = parts
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._port = 0
+        self._port = free_port()
         self._thawed = asyncio.Event()
         self._thawed.set()
 
@@ -347,7 +348,6 @@ class Relay:
 
     async def mend(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         if self._server is not None:

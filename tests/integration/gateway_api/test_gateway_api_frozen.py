@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from integration.gateway_api.in_process import Relay, running
+from support.waiting import until
 
 from stt.local.server import LocalServer
 
@@ -39,7 +40,9 @@ async def test_list_status_and_pages_answer_from_memory_and_say_so(
         assert (listed["database"], status["database"], usage["billing"]) == ("unavailable", "unavailable", None)
         assert {one["sessionSlug"] for one in listed["transcriptions"]} == set(slugs[1:])
         assert (unknown.status, page.status) == (503, 200)
-        async with asyncio.timeout(20):
-            while (await gateway.ok("GET", "/api/transcription"))["database"] != "ok":
-                await asyncio.sleep(0.05)
+
+        async def is_back() -> bool:
+            return (await gateway.ok("GET", "/api/transcription"))["database"] == "ok"
+
+        await until(is_back)
     await relay.cut()

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import jwt
 import pytest
 from support.browser import TOKEN, OpenPage
 from support.console import UNFILTERED, api, press, publishing, saved
-from support.gateway import free_port
+from support.ports import free_port
+from support.waiting import until
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -79,6 +81,7 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
 ) -> None:
     """When the gateway goes away the page says so, comes back by itself and resumes after its last final."""
     async with browse() as page:
+        settings = replace(settings, http_port=free_port())
         async with open_gateway(settings) as gateway:
             slug, url = await start(gateway)
             await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
@@ -86,11 +89,9 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
                 await page.until(f"{texts('finals')}.length === 1")
             await api(gateway, "POST", "/api/transcription/stop", {"sessionSlug": slug})
             await page.run("window.row = document.querySelector('#finals .row')")
-            port = urlsplit(gateway.http_url).port
-        assert port is not None
         await page.until("document.querySelector('#line').textContent.startsWith('Coming back in')")
         await page.until("document.querySelector('#trouble').textContent.includes('does not answer')")
-        async with open_gateway(replace(settings, http_port=port)):
+        async with open_gateway(settings):
             await page.until("document.querySelector('#line').dataset.phase === 'live'")
             await page.until("document.querySelector('#trouble').hidden")
             assert await page.run(texts("finals")) == ["golf hotel"]
@@ -296,14 +297,18 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.until("document.querySelector('#mute').ariaPressed === 'true'")
         heard = await until_still(gateway, slug)
         await press(page, "m")
-        async with asyncio.timeout(60):
-            while await heard_s(gateway, slug) <= heard:
-                await asyncio.sleep(0.1)
+
+        async def goes_on() -> bool:
+            return await heard_s(gateway, slug) > heard
+
+        await until(goes_on)
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice').hidden")
-        async with asyncio.timeout(60):
-            while (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]:
-                await asyncio.sleep(0.1)
+
+        async def is_silent() -> bool:
+            return not (await api(gateway, "GET", f"/api/transcription/{slug}"))["tracks"]
+
+        await until(is_silent)
 
         await page.run("document.querySelector('#speaker').value = 'Anna'")  # the form speaks at once, under this name
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
@@ -355,6 +360,15 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
             await guest.open(f"{gateway.http_url}/join#session={slug}")
             await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
             await guest.until("document.querySelector('#health').textContent.startsWith('Words may be late: ')")
+        blocker = await asyncpg.connect(gateway.database_url)
+        async with blocker.transaction():
+            await blocker.execute('LOCK TABLE "VideoSession", gateway.transcription')
+            await page.until(
+                "document.querySelector('#trouble').textContent.startsWith('The database does not answer')"
+            )
+            assert await page.run("document.querySelector('#list .slug, #list li') !== null"), "what runs is listed"
+        await page.until("document.querySelector('#trouble').hidden")
+        await blocker.close()
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -537,3 +551,27 @@ async def test_the_page_asks_nobody_else_for_anything(gateway: Gateway, browse: 
         assert origins == [await page.run("location.origin")]
         assert all(urlsplit(socket).netloc == urlsplit(gateway.http_url).netloc for socket in page.sockets)
         assert all("beat=1" in socket for socket in page.sockets), "pages cannot see pings"
+
+
+async def test_the_replicas_are_shown_with_what_they_carry(
+    settings: Settings, gateway: Gateway, browse: OpenPage, tmp_path: Path
+) -> None:
+    """Two gateways: one full, one empty; a session of the other one is steered from this page."""
+    other = replace(settings, data_dir=tmp_path / "other", max_tracks=1)
+    async with open_gateway(other) as full, browse() as page:
+        while len((await api(gateway, "GET", "/api/replicas"))["replicas"]) < 2:
+            await asyncio.sleep(0.05)
+        slug = (await api(full, "POST", "/api/sessions", {}))["slug"]
+        await api(full, "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "websocket"})
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("document.querySelector('#replicas summary').textContent === '2 replicas'")
+        await page.run("document.querySelector('#replicas').open = true")
+        await page.until(
+            "[...document.querySelectorAll('#replicas .state')].map((one) => one.textContent).includes('full')"
+        )
+        assert "1\u00a0session" in await page.run("document.querySelector('#replicas ul').textContent")
+        await page.until("!document.querySelector('#stop').hidden")
+        await page.run("document.querySelector('#stop').click()")
+        await page.until("document.querySelector('#state').textContent === 'stopped'")
+        await page.until("!document.querySelector('#replicas ul').textContent.includes('1\u00a0session')")
+        assert page.complaints == []

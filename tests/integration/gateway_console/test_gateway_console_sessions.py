@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from support.browser import TOKEN, OpenPage, Page
 from support.chat_server import GOOD, KEY, MODEL, chat_server, refuses, says
 from support.console import UNFILTERED, api, press, publishing, saved
+from support.waiting import until
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -60,9 +60,11 @@ async def talked(gateway: Gateway, folder: Path) -> str:
     url = (await api(gateway, "POST", "/api/transcription/start", body))["ingest"]["rtmpUrl"]
     async with publishing(folder, " ".join(WORDS), url, pauses=(0, 0, 0.8)):
         pass
-    async with asyncio.timeout(60):
-        while len((await api(gateway, "GET", f"/api/sessions/{slug}/transcript"))["finals"]) < len(WORDS):
-            await asyncio.sleep(0.05)
+
+    async def all_said() -> bool:
+        return len((await api(gateway, "GET", f"/api/sessions/{slug}/transcript"))["finals"]) == len(WORDS)
+
+    await until(all_said)
     return slug
 
 
@@ -254,9 +256,11 @@ async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_roo
         await page.until("!document.querySelector('#failed').hidden")
         assert "over RTMP" in await page.run(text("#failed"))
         await page.open("about:blank#")  # closing the page is leaving
-        async with asyncio.timeout(60):
-            while (await api(other, "GET", f"/api/sessions/{slug}/participants"))["participants"]:
-                await asyncio.sleep(0.05)
+
+        async def nobody_is_there() -> bool:
+            return not (await api(other, "GET", f"/api/sessions/{slug}/participants"))["participants"]
+
+        await until(nobody_is_there)
 
 
 async def test_a_refused_token_is_asked_for_again_and_a_refused_space_is_said(

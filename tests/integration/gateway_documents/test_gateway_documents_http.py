@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import jsonschema
 import pytest
 from integration.gateway_api.in_process import Answer, InProcess, room_token, running, speech_server, user_token
 from support import document_schema
+from support.waiting import until
 
 from gateway.app.system_clock import SystemClock
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
@@ -94,6 +94,4 @@ async def test_what_another_replica_left_undone_is_done_here(
     folder = tmp_path / "documents" / "transcripts"
     assert len(list(folder.iterdir())) == 1
     async with running(database_url, provider, tmp_path):
-        async with asyncio.timeout(60):
-            while list(folder.iterdir()):
-                await asyncio.sleep(0.02)
+        await until(lambda: not list(folder.iterdir()))

@@ -27,6 +27,7 @@ from integration.gateway_api.in_process import (
     user_token,
 )
 from support.fakes import LoopClock, MemoryRecords
+from support.waiting import until
 
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
 from gateway.live.credentials import Access
@@ -155,9 +156,11 @@ async def test_a_sender_that_stops_sending_gets_its_final_and_pays_for_no_silenc
             for at in range(0, len(pcm), 640):
                 await sender.socket.send_bytes(pcm[at : at + 640])
                 await asyncio.sleep(max(0.0, began[-1] + (at + 640) / 32_000 - loop.time()))
-            async with asyncio.timeout(20):
-                while len(await finals(gateway, slug)) < n:
-                    await asyncio.sleep(0.1)
+
+            async def is_final(n: int = n) -> bool:
+                return len(await finals(gateway, slug)) >= n
+
+            await until(is_final)
             await asyncio.sleep(1.0)
         await sender.stop()
     found = await finals(gateway, slug)
@@ -175,8 +178,31 @@ async def finals(gateway: InProcess, slug: str) -> list[dict[str, Any]]:
 
 
 async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProcess) -> None:
-    """After it has gone, to those who look: the format, and a broken rule in mid-stream."""
+    """After it has gone, to those who look: at the door, for its format, a broken rule, in mid-stream."""
     slug = await started(gateway)
+    await gateway.start(elsewhere := await gateway.session(), source="rtmp")
+
+    async def told(*words: str, by: str = slug) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                said = await health(by)
+                if all(word in said for word in words):
+                    return
+                await asyncio.sleep(0.1)
+
+    async def health(of: str) -> str:
+        return str((await gateway.ok("GET", f"/api/transcription/{of}"))["health"]["reasons"])
+
+    for query, word in (
+        ({"token": "wrong"}, "a sender of audio was refused: its credential is missing, wrong"),
+        ({"token": room_token("elsewhere")}, "is for another session"),
+        ({"headers": {"Origin": "https://elsewhere.example"}}, "GATEWAY_ALLOWED_ORIGINS"),
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with speaking(gateway, slug, **query):
+                pass
+        await told(word)
+        assert "elsewhere" not in await health(slug), "a stranger's words"
     async with speaking(gateway, slug, identity="ben") as sender:
         await sender.socket.send_json({"type": "start", "sampleRate": 96_000, "channels": 1})
         assert (await sender.closed())[0] == 4522
@@ -184,13 +210,20 @@ async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProces
         await sender.start()
         await sender.socket.send_bytes(b"odd")
         assert (await sender.closed())[0] == 4522
-    async with asyncio.timeout(10):
-        while True:
-            health = (await gateway.ok("GET", f"/api/transcription/{slug}"))["health"]
-            if "'anna'" in str(health) and "'ben'" in str(health):
-                break
-            await asyncio.sleep(0.1)
-    assert "8000 to 48000" in str(health) and "whole frames" in str(health)
+    await told("'anna'", "whole frames", "'ben'", "8000 to 48000")
+    async with speaking(gateway, slug, token=user_token("default", lifetime_s=1.0)) as sender:
+        await sender.start()
+        assert (await sender.closed())[0] == 4501
+    await told("'user-1' was refused: the credential has expired")
+    async with speaking(gateway, slug, identity="ben") as sender:
+        await sender.start()
+        await sender.socket.send_bytes(bytes(MESSAGE_BYTES + 2))
+        assert (await sender.closed())[0] == 1009
+    await told("'ben' was refused: a message of more than 128 KiB")
+    async with speaking(gateway, elsewhere, identity="ben") as sender:
+        await sender.socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
+        assert (await sender.closed())[0] == 4510
+    await told("start one with source websocket", by=elsewhere)
 
 
 @pytest.mark.parametrize("rate, channels", [(8_000, 1), (48_000, 2)])
@@ -344,11 +377,15 @@ async def test_the_host_is_told_on_the_stream_and_may_be_chosen(gateway: InProce
 
 
 async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
-    async with gateway.records() as shelf, asyncio.timeout(60):
+    async with gateway.records() as shelf:
         session = await shelf.records.sessions.by_slug(slug)
         assert session is not None
-        while identity not in [person.identity for person in await shelf.records.sessions.present(session.id)]:
-            await asyncio.sleep(0.05)
+
+        async def is_there() -> bool:
+            present = await shelf.records.sessions.present(session.id)
+            return identity in [person.identity for person in present]
+
+        await until(is_there)
 
 
 # --- who may ------------------------------------------------------------------------------------------------
@@ -511,7 +548,7 @@ class Open:
 async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
-    feeding = Feeding(MemoryRecords(LoopClock()), door)
+    feeding = Feeding(MemoryRecords(LoopClock()), door, door.turned_away)
     made = AudioEndpoint(feeding, DoorPolicy(door, door.check, lambda: "http://own.example"), options)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
@@ -543,9 +580,7 @@ async def test_a_sender_that_has_vanished_without_a_word_is_noticed() -> None:
     ):
         await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1, "stream": "s"})
         await socket.receive()  # ready; from now on nothing is read, so no ping is answered
-        async with asyncio.timeout(60):
-            while made.connections:
-                await asyncio.sleep(0.05)
+        await until(lambda: not made.connections)
     assert door.feed.left == [False]
 
 

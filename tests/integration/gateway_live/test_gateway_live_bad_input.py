@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from integration.gateway_live_events.small_endpoint import SERVICE, USER_SECRET, Small, small_endpoint
 from support.frames import frames
+from support.waiting import until
 from websockets.frames import Close, Opcode
 
 from gateway.live.endpoint import LiveOptions
@@ -91,7 +92,7 @@ async def test_a_page_is_told_by_a_code_and_a_program_by_a_status(
     async with small_endpoint() as small, aiohttp.ClientSession() as http:
         query = {"session": "one", "token": SERVICE} | changes
         async with http.ws_connect(small.url + STREAM, params=query, headers={"Origin": OWN}) as page:
-            told = await page.receive(timeout=10)
+            told = await page.receive(timeout=60)
             assert (told.type, page.close_code) == (aiohttp.WSMsgType.CLOSE, code)
             assert told.extra and query["token"] not in told.extra
         with pytest.raises(aiohttp.WSServerHandshakeError) as error:
@@ -157,9 +158,7 @@ async def test_of_the_request_nothing_is_kept_while_somebody_watches() -> None:
     """Ten thousand who watch would keep ten thousand requests, parsers and tasks."""
     async with small_endpoint() as small, handshake(small):
         await small.watching(1)
-        async with asyncio.timeout(60):
-            while any("RequestHandler" in repr(task.get_coro()) for task in asyncio.all_tasks()):
-                await asyncio.sleep(0.01)
+        await until(lambda: not any("RequestHandler" in repr(task.get_coro()) for task in asyncio.all_tasks()))
         gc.collect()
         assert not [one for one in gc.get_objects() if type(one) in (web.Request, web.WebSocketResponse)]
 

@@ -23,6 +23,7 @@ from integration.gateway_api.in_process import (
     user_token,
 )
 from support.gateway import write_wav
+from support.waiting import until
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -46,12 +47,6 @@ async def refused(gateway: InProcess, slug: str = "nowhere1", **more: Any) -> in
         async with gateway.watch(slug, **more):
             pass
     return error.value.status
-
-
-async def until(holds: Any, within_s: float = 60) -> None:
-    async with asyncio.timeout(within_s):
-        while not await holds():
-            await asyncio.sleep(0.05)
 
 
 # --- what is told -------------------------------------------------------------------------------------------
@@ -345,7 +340,7 @@ async def test_whoever_does_not_read_is_let_go(gateway: InProcess) -> None:
         text = (await gateway.call("GET", "/metrics")).body.decode()
         return float('gateway_watchers_closed_total{reason="credential_refused"} 1.0' in text)
 
-    await until(is_let_go, 12)
+    await until(is_let_go)
     raw.abort()
 
 

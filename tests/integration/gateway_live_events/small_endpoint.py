@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
+from support.waiting import until
 
 from gateway.api.errors import problems
 from gateway.api.web import CrossOrigin
@@ -75,9 +76,7 @@ class Small:
         self.hub.channel(slug).final(seq, f"u{seq}", b'{"text":"' + b"x" * size + b'"}')
 
     async def watching(self, count: int, within_s: float = 60) -> None:
-        async with asyncio.timeout(within_s):
-            while self.hub.counts.watchers != count:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.hub.counts.watchers == count)
 
 
 @asynccontextmanager
@@ -85,7 +84,7 @@ async def small_endpoint(
     options: LiveOptions | None = None, bounds: Bounds | None = None, send_all: SendAll = send_all
 ) -> AsyncIterator[Small]:
     hub, records = Hub(lambda: NOW, bounds, send_all), FewRecords()
-    secrets = Secrets((SERVICE,), USER_SECRET)
+    secrets = Secrets((SERVICE,), (USER_SECRET,))
 
     async def checked(token: str | None) -> Access:
         return check(token, secrets)

@@ -90,7 +90,7 @@ async def test_both_kinds_of_connection_tell_the_same(world: World) -> None:
             await events.next()
         messages: list[dict[str, Any]] = []
         while not messages or messages[-1]["data"].get("state") != "stopped":
-            messages.append(await stream.receive_json(timeout=5))
+            messages.append(await stream.receive_json(timeout=60))
     assert [event.data for event in events.seen[1:]] == messages[1:]
     assert [final["data"]["text"] for final in events.finals] == said
     assert await world.metric("gateway_watcher_connections_total") == 2

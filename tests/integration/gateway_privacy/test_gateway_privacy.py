@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
@@ -203,15 +204,11 @@ async def test_words_that_are_only_on_disk_go_with_their_session(world: World) -
     claimed = await world.claim(session)
     world.finals.away = True
     world.say(claimed, 1, 2, 3)
-    async with asyncio.timeout(60):
-        while not len(world.journal):
-            await asyncio.sleep(0.01)
+    await until(lambda: len(world.journal))
     assert "spool" in await world.places_of(SECRET)
     assert await world.eraser.erase(session.id, session.slug)
     world.finals.away = False
-    async with asyncio.timeout(60):
-        while len(world.journal):
-            await asyncio.sleep(0.01)
+    await until(lambda: not len(world.journal))
     assert await world.places_of(SECRET) == []
     assert world.recorder.refused == 3
 

@@ -21,6 +21,7 @@ import pytest
 from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, USER_SECRET, Answer, InProcess, room_token, running
 from support.gateway import Process
 from support.redis_server import RedisServer
+from support.waiting import until
 
 from stt.local.server import LocalServer
 
@@ -73,13 +74,6 @@ async def live(gateway: InProcess) -> str:
 
 async def show(gateway: InProcess, slug: str) -> Any:
     return await good(gateway, "GET", f"/api/sessions/{slug}", TOKEN)
-
-
-async def until(holds: Any, within_s: float = 60) -> Any:
-    async with asyncio.timeout(within_s):
-        while not (found := await holds()):
-            await asyncio.sleep(0.05)
-    return found
 
 
 async def transcribed(gateway: InProcess, slug: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from typing import Any
 import asyncpg
 import pytest
 from support.gateway import Process, Running, gateway_process, publish, write_wav
+from support.waiting import until
 
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 
-WITHIN_S = 40.0
+WITHIN_S = 60.0
 
 
 @pytest.fixture
@@ -29,15 +30,6 @@ def sound(tmp_path: Path) -> Path:
 async def provider(**faults: Any) -> AsyncIterator[LocalServer]:
     async with LocalServer(LocalOptions(engine="scripted", api_key="k", faults=faults)) as server:
         yield server
-
-
-async def until(holds: Callable[[], bool], what: str) -> None:
-    try:
-        async with asyncio.timeout(WITHIN_S):
-            while not holds():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"it never came: {what}") from None
 
 
 def gateway(folder: Path, server: LocalServer, database_url: str) -> Any:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 from integration.gateway_api.in_process import TOKEN, Door, InProcess, running, speech_server
+from support.waiting import until
 
 from gateway.transcription.infra.account import GladiaAccount
 from gateway.transcription.usecases.sweep import AccountUnavailable
 from stt.gladia.client import Provider, ProviderOptions
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import speak
-
-
-async def until(holds: Callable[[], Any], what: str) -> None:
-    try:
-        async with asyncio.timeout(100):
-            while not holds():
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"it never came: {what}") from None
 
 
 async def row(database_url: str) -> asyncpg.Record:
@@ -69,9 +59,7 @@ async def test_what_the_provider_has_goes_with_the_session_and_the_bill_stays(
         assert len(provider.sessions) == 1
         assert (await gateway.call("DELETE", f"/api/sessions/{slug}")).status == 200
         await until(lambda: not provider.sessions, "it is deleted at the provider")
-        async with asyncio.timeout(60):
-            while not await erasures(gateway, "erased"):
-                await asyncio.sleep(0.05)
+        await until(lambda: erasures(gateway, "erased"))
     found = await row(database_url)
     assert found["billing_seconds"] > 0.5 and found["erased_at"] is not None and found["erase_at"] is None
 
@@ -80,13 +68,14 @@ async def test_an_outage_of_the_provider_and_a_restart_forget_nothing(database_u
     async with speech_server() as provider, Door(provider.url) as door:
         async with running(database_url, provider, tmp_path, gladia_api_url=door.url) as gateway:
             slug = await spoken(gateway)
-            while (await row(database_url))["billing_seconds"] is None:
-                await asyncio.sleep(0.05)
+
+            async def is_billed() -> bool:
+                return (await row(database_url))["billing_seconds"] is not None
+
+            await until(is_billed)
             door.shut()
             assert (await gateway.call("DELETE", f"/api/sessions/{slug}")).status == 200
-            async with asyncio.timeout(60):
-                while not await erasures(gateway, "failed"):
-                    await asyncio.sleep(0.05)
+            await until(lambda: erasures(gateway, "failed"))
         assert len(provider.sessions) == 1
         door.open()
         async with running(database_url, provider, tmp_path, gladia_api_url=door.url):
@@ -98,8 +87,11 @@ async def test_it_stays_where_its_owner_wants_it_to(database_url: str, tmp_path:
     async with speech_server() as provider:
         async with running(database_url, provider, tmp_path, provider_delete=False) as gateway:
             slug = await spoken(gateway)
-            while (await row(database_url))["billing_seconds"] is None:
-                await asyncio.sleep(0.05)
+
+            async def is_billed() -> bool:
+                return (await row(database_url))["billing_seconds"] is not None
+
+            await until(is_billed)
             assert (await gateway.call("DELETE", f"/api/sessions/{slug}")).status == 200
             await asyncio.sleep(0.5)
             assert (await row(database_url))["erasures"] == 0

@@ -16,7 +16,7 @@ from stt.local.server import LocalServer
 
 FIRST = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima"
 SECOND = "red orange yellow green blue violet"
-WITHIN_S = 40.0
+WITHIN_S = 60.0
 
 
 async def until(gateway: InProcess, slug: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

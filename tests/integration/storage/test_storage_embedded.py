@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from storage.postgres import embedded as embedded_module
 from storage.postgres.embedded import EmbeddedFailed, EmbeddedPostgres
@@ -72,9 +73,7 @@ def processes_of(data_dir: Path) -> list[int]:
 
 
 async def gone(data_dir: Path) -> None:
-    async with asyncio.timeout(60):
-        while processes_of(data_dir):
-            await asyncio.sleep(0.02)
+    await until(lambda: not processes_of(data_dir))
 
 
 async def test_rows_survive_a_restart_and_nothing_is_left_running(open_dir: Path) -> None:
@@ -209,9 +208,7 @@ async def test_a_server_that_still_shuts_down_keeps_its_successor_waiting(open_d
 
 async def test_a_cancelled_start_leaves_nothing(open_dir: Path) -> None:
     starting = asyncio.create_task(start(open_dir).__aenter__(), name="start")
-    async with asyncio.timeout(60):
-        while not processes_of(open_dir):
-            await asyncio.sleep(0.005)
+    await until(lambda: processes_of(open_dir))
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

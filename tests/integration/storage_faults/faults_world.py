@@ -18,13 +18,14 @@ from typing import Any
 
 import aiohttp
 import asyncpg
-from support.gateway import TOKEN, Process, free_port, publish, write_wav
+from support.gateway import TOKEN, Process, publish, write_wav
+from support.ports import free_port
 
 from storage.postgres.embedded import EmbeddedPostgres
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @dataclass

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from faults_world import WITHIN_S, Database, Viewer, World, open_world
+from faults_world import Database, Viewer, World, open_world
+from support.waiting import until
 
 Said = tuple[str, str]
 """Utterance id and text."""
@@ -77,9 +78,7 @@ async def test_two_gateways_live_through_an_outage_and_the_death_of_one(database
         moved = asyncio.create_task(two.view(mover), name="move")
         stack.push_async_callback(ended, moved)
         await two.more_captions(1)
-        async with asyncio.timeout(WITHIN_S):  # the second gateway takes over what the first held
-            while not await held_by(two, slug):
-                await asyncio.sleep(0.2)
+        await until(lambda: held_by(two, slug), "the second gateway takes over what the first held", every_s=0.2)
         async with database.connection() as connection:
             key = await connection.fetchval(
                 "SELECT stream_key FROM gateway.transcription WHERE session_slug = $1", slug

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.gateway import free_port
+from support.ports import free_port
 
 from storage.postgres.errors import StorageRefused
 from storage.postgres.placement import Account, place

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from support.waiting import until
+
 from storage.redis.bus import Bus, open_bus
 
-SOON_S = 20.0
+SOON_S = 60.0
 """Far beyond what anything takes here; a machine may be busy."""
 
 
@@ -40,13 +42,6 @@ class Notes:
 
     def has(self, *what: Any) -> bool:
         return any(told[: len(what)] == what for told in self.told)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait for it."""
-    async with asyncio.timeout(SOON_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def live(bus: Bus, *channels: str) -> None:

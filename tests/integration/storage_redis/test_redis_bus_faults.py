@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from redis_world import Notes, connected_bus, live, published, until
+from redis_world import Notes, connected_bus, live, published
 from support.redis_server import RedisServer, running_redis
+from support.waiting import until
 
 from storage.redis.bus import open_bus
 from storage.redis.errors import RedisAway
@@ -153,7 +154,7 @@ async def test_never_there_then_there(server: RedisServer) -> None:
         await until(lambda: "cannot be reached" in bus.why)
         assert bus.counters.dropped > 2_000 and not notes.told
         server.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await subscription.confirmed()
         await until(lambda: bus.is_up)
         await published(bus, CHANNEL, b"first")

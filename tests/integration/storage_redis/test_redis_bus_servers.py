@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from redis_world import Notes, connected_bus, live, published, until
-from support.gateway import free_port
+from redis_world import Notes, connected_bus, live, published
+from support.ports import free_port
 from support.redis_server import RedisCluster, RedisServer, running_redis, running_sentinel
 from support.tools import needs
+from support.waiting import until
 
 from storage.redis import directory
 from storage.redis.bus import Bus, open_bus
@@ -45,9 +46,10 @@ async def speak_and_hear(speaker: tuple[Bus, Notes], hearer: tuple[Bus, Notes]) 
 
 
 async def until_numsub(bus: Bus, channel: str, number: int) -> None:
-    async with asyncio.timeout(20):
-        while await bus.numsub([channel]) != {channel: number}:
-            await asyncio.sleep(0.01)
+    async def so_many() -> bool:
+        return await bus.numsub([channel]) == {channel: number}
+
+    await until(so_many)
 
 
 async def test_one_server_by_tcp_or_socket_with_and_without_password(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ async def test_who_only_publishes_follows_a_channel_that_moves(
         for to in cluster.nodes:  # it lay on one of them before
             cluster.move(slot_of(channel.encode()), to)
             before = bus.counters.published
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while bus.counters.published == before:
                     await published(bus, channel, b"y")
         assert bus.counters.dropped >= 2 and not notes.has("down")

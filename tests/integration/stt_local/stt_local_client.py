@@ -105,10 +105,3 @@ class Client:
 
 
 Meet = Callable[..., Awaitable[Client]]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for what the other side of a socket will do, at most 5 s."""
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.005)

@@ -18,7 +18,8 @@ from typing import cast
 import aiohttp
 import numpy as np
 import pytest
-from stt_local_client import KEY, Client, Serve, until
+from stt_local_client import KEY, Client, Serve
+from support.waiting import until
 
 from stt.local.recogniser import EngineUnavailable
 from stt.local.server import LocalOptions, LocalServer

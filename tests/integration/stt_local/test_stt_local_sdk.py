@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from gladiaio_sdk import GladiaClient
-from stt_local_client import Serve, until
+from stt_local_client import Serve
+from support.waiting import until
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer

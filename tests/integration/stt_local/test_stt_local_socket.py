@@ -11,7 +11,8 @@ import aiohttp
 import numpy as np
 import pytest
 import soxr
-from stt_local_client import Client, Meet, Talk, until
+from stt_local_client import Client, Meet, Talk
+from support.waiting import until
 
 from stt.local.scripted import speak
 

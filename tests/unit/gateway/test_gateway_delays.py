@@ -7,6 +7,7 @@ import asyncio
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.app.lag import watch_loop
 from gateway.delays import Delays
 
 
@@ -21,8 +22,7 @@ def sums(delays: Delays) -> dict[frozenset[str], float]:
 
 def test_hops_and_requests_are_told_apart() -> None:
     delays = Delays()
-    delays.final_heard(0.5)
-    delays.final_shown(0.25)
+    delays.final(0.5, 0.125, 0.25)
     delays.request("/api/sessions/{slug}", "GET", 200, 0.125)
     delays.request("/api/sessions/{slug}", "GET", 404, 0.125)
     found = sums(delays)
@@ -34,7 +34,7 @@ def test_hops_and_requests_are_told_apart() -> None:
 
 async def test_a_loop_that_is_held_up_shows() -> None:
     delays = Delays()
-    watch = asyncio.create_task(delays.watch_loop())
+    watch = asyncio.create_task(watch_loop(delays))
     await asyncio.sleep(0)
     held_until = asyncio.get_running_loop().time() + 0.75
     while asyncio.get_running_loop().time() < held_until:

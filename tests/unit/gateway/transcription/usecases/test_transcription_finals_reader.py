@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from support.fakes import BEGIN, LoopClock, MemoryRecords
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import UnstoredFinal

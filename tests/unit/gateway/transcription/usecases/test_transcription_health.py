@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.transcribing import SLUG, replica, start, told, until, watch
+from support.transcribing import SLUG, replica, start, told, watch
+from support.waiting import until
 
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.usecases.run import NO_PUBLISHER_AFTER_S

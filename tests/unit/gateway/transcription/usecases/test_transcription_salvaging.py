@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from support.fakes import Replica
-from support.transcribing import SLUG, replica, start, until
+from support.transcribing import SLUG, replica, start
+from support.waiting import until
 
 from gateway.transcription.usecases.sweep import UnreconciledSession
 from stt.transcript import Utterance
@@ -41,7 +42,7 @@ async def test_what_has_no_final_gets_one_under_the_speakers_name_once() -> None
         await until(lambda: len(there.records.stored(SLUG)) == 3)
         await asyncio.sleep(1)
         assert texts(there) == [(1, "One.", "Anna"), (2, "Two.", "Anna"), (3, "Three.", "Anna")]
-        [used] = await there.service.usage(SLUG)
+        [used] = await there.status.usage(SLUG)
         assert used.final_transcripts == 3
 
 
