@@ -17,6 +17,7 @@ from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
 from gateway.variables import as_redis_url as _redis_url
+from gateway.variables import as_replica_url as _replica_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
@@ -93,6 +94,13 @@ VARIABLES: Final = (
     Variable("GATEWAY_RTMP_PORT", "rtmp_port", _whole(-1, 65535), "1935", "Its port; 0 = off, -1 takes a free one."),
     Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
              "gateway; default http://localhost and the port."),
+    Variable("GATEWAY_ADVERTISE_URL", "advertise_url", _replica_url, "", "Where other gateways on the same database "
+             "reach this very process, not a balancer in front of several. Default: the address with which it reaches "
+             "the database, or else Redis, and the HTTP port."),
+    Variable("GATEWAY_MAX_TRACKS", "max_tracks", _whole(0, 1_000_000), "250", "Speakers that this process transcribes "
+             "at once, each transcription counting as one at least. With so many it is full: further transcriptions "
+             "begin on another replica, or are refused; those that run here get further speakers all the same. 250 "
+             "take about one core. 0 = no limit."),
     Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
     Variable("GATEWAY_SPOOL_MB", "spool_mb", _whole(1, 1_000_000), "256", "Room on the data folder's disk for finals "
              "that the database cannot take now, megabytes; 1 MB holds about 700."),
@@ -182,7 +190,7 @@ VARIABLES: Final = (
              "is kept as FAILED."),
     Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
     Variable("GATEWAY_MAX_WATCHERS_PER_SESSION", "max_watchers_per_session", _whole(1, 1_000_000), "10000", "Stream "
-             "connections of one session."),
+             "connections of one session; with REDIS_URL over all replicas (docs/scaling.md)."),
     Variable("GATEWAY_MAX_WATCHERS_PER_ADDRESS", "max_watchers_per_address", _whole(1, 1_000_000), "1000", "Stream "
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_SENDERS", "max_senders", _whole(1, 1_000_000), "1000", "Audio connections in all."),
@@ -255,6 +263,8 @@ class Settings:
     rtmp_host: str = "0.0.0.0"
     rtmp_port: int = 1935
     public_url: str | None = None
+    advertise_url: str | None = None
+    max_tracks: int = 250
     data_dir: Path = Path("var")
     spool_mb: int = 256
     blob_url: str | None = None
