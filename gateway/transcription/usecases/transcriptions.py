@@ -104,6 +104,11 @@ class Transcriptions:
         return list(self._runs.values())
 
     @property
+    def adopted(self) -> int:
+        """How many were taken over from other replicas, since the process began."""
+        return self._adoption.taken
+
+    @property
     def draining(self) -> bool:
         """This process is shutting down and starts nothing more."""
         return self._draining

@@ -135,6 +135,23 @@ async def test_nobody_is_taken_for_dead_until_all_have_had_time_to_beat(roster: 
     assert one.may_judge
 
 
+async def test_whoever_stood_still_takes_nobody_for_dead_at_once(roster: MemoryRoster, clock: Hand) -> None:
+    """The machine was suspended, and the others with it: they wake up a moment later."""
+    one = member(roster, clock)
+    await one.enter()
+    clock.at += 60
+    await one.beat()
+    assert one.may_act()
+    assert not one.may_judge
+    clock.at += LEASE_S
+    await one.beat()
+    assert not one.may_judge, "and stood still again"
+    for _ in range(4):
+        clock.at += 2
+        await one.beat()
+    assert one.may_judge
+
+
 async def test_it_reports_its_load_and_that_it_drains(roster: MemoryRoster, clock: Hand) -> None:
     one = member(roster, clock)
     one.load = lambda: Load(3, 4, 5, 10)
