@@ -51,6 +51,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     relay_gauges(metrics, wings.relay)
     membership_gauges(metrics, wings.membership, transcription.transcriptions)
     rtmp_gauges(metrics, transcription.rtmp)
+    replica_gauges(metrics, wings)
     voice_gauges(metrics, wings.speech.voice)
     audio_gauges(metrics, wings.live.audio)
     analysis_gauges(metrics, wings.analyses)
@@ -87,6 +88,19 @@ def transcription_gauges(metrics: Metrics, transcriptions: Transcriptions) -> No
         "provider_backlog_seconds",
         "Audio waiting to be sent to the provider, worst track",
         plain(lambda: max((live.link.backlog_s for run in transcriptions.runs for live in run.tracks), default=0)),
+    )
+
+
+def replica_gauges(metrics: Metrics, wings: Wings) -> None:
+    """This replica among the others: how full it is, and what it asks of them."""
+    transcriptions, most = wings.transcription.transcriptions, wings.replica.settings.max_tracks
+    metrics.gauge("tracks_limit", "Tracks that this replica takes; 0: without a limit", plain(lambda: most))
+    metrics.gauge("full", "1 while no further transcription begins here", plain(lambda: transcriptions.is_full))
+    metrics.counter(
+        "peer_requests", "Requests to other replicas, by outcome", by("outcome", wings.others.peers.asked.items)
+    )
+    metrics.gauge(
+        "audio_carried", "Senders whose audio goes to another replica", plain(lambda: wings.live.audio.counts.carried)
     )
 
 

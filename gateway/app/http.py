@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -10,26 +12,34 @@ from aiohttp import web
 
 from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
+from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import problems
 from gateway.api.host import HostApi
+from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
+from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.usage import UsageApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.app.admittance import Caps
+from gateway.app.advertise import advertised_url
 from gateway.app.gauges import gateway_metrics
 from gateway.app.listener import Listener, listening
+from gateway.app.secrets import HeldSecrets
 from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
 from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
+from gateway.live.credentials import bearer, is_service_token
 from gateway.metrics import Metrics
-from gateway.outage import RecordsUnavailable
+from gateway.outage import PROMPT_S, RecordsUnavailable
+from gateway.replicas.routes import InternalRoutes
 from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
-from storage.postgres.pool import Database
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -55,6 +65,7 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
             )
             await listeners.enter_async_context(listening(page, Listener(options)))
         wings.replica.addresses.http_bound(port)
+        await _advertise(wings, port)
         listeners.push_async_callback(live.endpoint.close)
         listeners.push_async_callback(live.audio.close)
         yield
@@ -65,6 +76,9 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
     audit = AuditApi(wings.sessions.audit, live.check_credential, proxies)
     return Api(
         transcriptions=transcription.transcriptions,
+        status=transcription.status,
+        steering=transcription.steering,
+        elsewhere=Elsewhere(wings.others.look),
         records=transcription.records,
         finals=transcription.finals,
         recorder=transcription.recorder,
@@ -73,7 +87,7 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         endpoint=live.endpoint,
         audio=live.audio,
         secrets=wings.replica.secrets.credentials,
-        ready=_readiness(transcription, wings.replica.database),
+        ready=_readiness(transcription, DatabaseProbe(wings.replica.database)),
         metrics=None if wings.replica.settings.metrics_port else metrics.text,
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
@@ -94,12 +108,11 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
+        *ReplicasApi(wings.membership.members).routes(),
     )
 
 
-def _readiness(transcription: TranscriptionWing, database: Database) -> Callable[[], Awaitable[list[str]]]:
-    probe = DatabaseProbe(database)
-
+def _readiness(transcription: TranscriptionWing, probe: DatabaseProbe) -> Callable[[], Awaitable[list[str]]]:
     async def ready() -> list[str]:
         """Why this replica should get no requests now; an empty list when it should."""
         reasons = ["shutting down"] if transcription.transcriptions.draining else []
@@ -110,6 +123,36 @@ def _readiness(transcription: TranscriptionWing, database: Database) -> Callable
         return reasons
 
     return ready
+
+
+def _admits_service(secrets: HeldSecrets) -> Callable[[str], bool]:
+    def admits(authorization: str) -> bool:
+        return is_service_token(bearer(authorization) or "", secrets.credentials().service_tokens)
+
+    return admits
+
+
+def _standing(probe: DatabaseProbe) -> Callable[[], Awaitable[bool]]:
+    async def reaches_database() -> bool:
+        try:
+            async with asyncio.timeout(PROMPT_S):
+                await probe.ping()
+        except (RecordsUnavailable, TimeoutError):
+            return False
+        return True
+
+    return reaches_database
+
+
+async def _advertise(wings: Wings, port: int) -> None:
+    """From now on other replicas may ask this one."""
+    settings = wings.replica.settings
+    url = await advertised_url(settings, wings.replica.database_url, port)
+    if url is None:
+        log.warning("other replicas cannot reach this one: set GATEWAY_ADVERTISE_URL, or GATEWAY_HTTP_HOST to 0.0.0.0")
+    wings.membership.advertise(url)
+    if url is not None and (why := await wings.others.misled()):
+        log.warning("other replicas will not find this one, set GATEWAY_ADVERTISE_URL: %s", why)
 
 
 def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> Callable[[bytes, str], Awaitable[None]]:
@@ -137,6 +180,15 @@ def _application(wings: Wings, api: Api) -> web.Application:
     app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
+    transcription = wings.transcription
+    internal = InternalApi(
+        transcription.transcriptions,
+        transcription.status,
+        wings.live.audio,
+        api.view,
+        _standing(DatabaseProbe(wings.replica.database)),
+    )
+    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, internal.routes())
     register_pages(app)
     return app
 

@@ -8,13 +8,15 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.app.analysis import open_analyses
+from gateway.app.elsewhere import OtherReplicas
 from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
-from gateway.app.membership import CAPACITY, open_membership
+from gateway.app.membership import open_membership
 from gateway.app.provider import open_provider, open_slots
 from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
@@ -25,12 +27,16 @@ from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.wings import Wings
 from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
+from gateway.replicas.peers import open_peers
 from gateway.replicas.replica import Load
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
+
+UNLIMITED: Final = 1_000_000
+"""Told as the capacity of a replica without a limit, so that its load is a number: tracks by the million."""
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -91,19 +97,23 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     failed = asyncio.get_running_loop().create_future()
     replica = await enter(open_replica(settings, held, failed))
     membership = await enter(open_membership(replica))
+    peers = await enter(open_peers(lambda: next(iter(held.credentials().service_tokens), "")))
+    others = OtherReplicas(membership, peers)
+    membership.ask = others.reaches_database
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
-    transcription = await enter(open_transcription(replica, membership, speech, hub))
-    membership.load = _load(transcription, hub)
+    transcription = await enter(open_transcription(replica, membership, speech, hub, others))
+    membership.load = _load(settings, transcription, hub)
     relay = await enter(open_relay(replica, membership, hub))
-    live = await enter(open_live(replica, transcription, hub, relay.foreign))
+    live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))
     wings = Wings(
         replica,
         membership,
+        others,
         hub,
         speech,
         transcription,
@@ -123,13 +133,15 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
 
 def _transcribing(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Transcribing:
     # Another replica notices within WATCH_S that a session has ended, and then drains its run.
-    control = LocalControl(wing.transcriptions, wing.records, settings.drain_s + WATCH_S + 3)
+    control = LocalControl(wing.steering, wing.records, settings.drain_s + WATCH_S + 3)
     return Transcribing(wing.records, hub, control, wing.transcriptions.session_gone)
 
 
-def _load(wing: TranscriptionWing, hub: Hub) -> Callable[[], Load]:
+def _load(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Callable[[], Load]:
+    capacity = settings.max_tracks or UNLIMITED
+
     def now() -> Load:
-        runs = wing.transcriptions.runs
-        return Load(len(runs), sum(len(run.tracks) for run in runs), hub.counts.connected, CAPACITY)
+        transcriptions = wing.transcriptions
+        return Load(len(transcriptions.runs), transcriptions.tracks, hub.counts.watchers, capacity)
 
     return now

@@ -37,6 +37,8 @@ from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.status import Status
+from gateway.transcription.usecases.steering import Others, Steering
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from ingest.rtmp.server import RtmpServer
@@ -64,6 +66,10 @@ class TranscriptionWing:
     livekit: LivekitServer | None
     keeper: LimitKeeper
     transcriptions: Transcriptions
+    """Of this replica."""
+    status: Status
+    steering: Steering
+    """Starts and stops them on any."""
     hosts: Hosts
     attendance: Attendance | None
     """None unless people in a LiveKit room begin its transcription (LIVEKIT_AUTO_START)."""
@@ -73,7 +79,7 @@ class TranscriptionWing:
 
 @asynccontextmanager
 async def open_transcription(
-    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub
+    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub, others: Others
 ) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
@@ -103,6 +109,7 @@ async def open_transcription(
         options = _run_options(settings, replica.owner)
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
+        steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -114,8 +121,10 @@ async def open_transcription(
             livekit=livekit,
             keeper=keeper,
             transcriptions=transcriptions,
+            status=Status(transcriptions, records),
+            steering=steering,
             hosts=Hosts(records, hub, lambda: transcriptions.runs),
-            attendance=Attendance(transcriptions, records, livekit)
+            attendance=Attendance(transcriptions, records, livekit, steering)
             if livekit and settings.livekit_auto_start
             else None,
             sweeper=sweeper,
@@ -172,6 +181,7 @@ def _run_options(settings: Settings, owner: str) -> RunOptions:
         cost_per_minute=settings.cost_per_minute,
         store_partials=settings.store_partials,
         maximum_s=settings.max_transcription_s,
+        max_tracks=settings.max_tracks,
     )
 
 

@@ -86,9 +86,10 @@ class Sources:
         if claimed.source == "livekit":
             return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
         if claimed.source == "websocket":
-            return self._open_websocket(claimed.slug, speaker)
+            return self._open_websocket(claimed, speaker)
         key = claimed.stream_key or ""
-        source = RtmpSource(claimed.slug, self.ingest(claimed.source, key), speaker, self._executor, self._clock)
+        ingest = self.ingest(claimed.source, claimed.slug, key)
+        source = RtmpSource(claimed.slug, ingest, speaker, self._executor, self._clock)
         self._by_key[key] = source
         source.on_close = lambda: self._forget(key)
         return source
@@ -100,16 +101,18 @@ class Sources:
             for oldest in list(self._former_keys)[:-_FORMER_KEYS]:
                 del self._former_keys[oldest]
 
-    def ingest(self, kind: str, key: str | None) -> Ingest:
-        """Where an encoder publishes; empty for other kinds, and while RTMP is off."""
-        base = self._rtmp_base()
-        if kind != "rtmp" or not key or base is None:
+    def ingest(self, kind: str, slug: str, key: str | None) -> Ingest:
+        """Under this replica's public URL; empty for rooms, and while RTMP is off."""
+        if kind == "websocket":
+            base = self._http_base().replace("http", "ws", 1)
+            return Ingest(websocket_url=f"{base}/api/realtime/audio?session={quote(slug, safe='')}")
+        rtmp = self._rtmp_base()
+        if kind != "rtmp" or not key or rtmp is None:
             return Ingest()
-        return Ingest(rtmp_url=f"{base}/{RTMP_APP}/{key}", stream_key=key)
+        return Ingest(rtmp_url=f"{rtmp}/{RTMP_APP}/{key}", stream_key=key)
 
-    def _open_websocket(self, slug: str, speaker: Speaker) -> WebsocketSource:
-        base = self._http_base().replace("http", "ws", 1)
-        ingest = Ingest(websocket_url=f"{base}/api/realtime/audio?session={quote(slug, safe='')}")
+    def _open_websocket(self, claimed: Claimed, speaker: Speaker) -> WebsocketSource:
+        slug, ingest = claimed.slug, self.ingest(claimed.source, claimed.slug, None)
         source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock)
 
         def forget() -> None:
@@ -125,6 +128,10 @@ class Sources:
         if source is None:
             raise NotTaken("no transcription takes audio over WebSocket here; start one with source websocket")
         return source.enter(speaker, start, over)
+
+    def takes(self, slug: str) -> bool:
+        """Whether audio for that session may be sent here."""
+        return slug in self._by_slug
 
     # --- the RTMP server's handler ------------------------------------------------------------------------
 

@@ -162,6 +162,7 @@ def _record(row: TranscriptionRow) -> TranscriptionRecord:
         stream_key=row.stream_key,
         options=row.options,
         last_seq=row.last_seq,
+        owner=row.owner,
     )
 
 

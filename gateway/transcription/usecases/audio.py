@@ -104,6 +104,10 @@ class AudioSources(Protocol):
     def new_key(self, kind: str) -> str | None:
         """A fresh secret for a publisher to show, for the kinds that need one."""
 
+    def ingest(self, kind: str, slug: str, key: str | None) -> Ingest:
+        """Where a publisher sends its audio to this replica, whichever runs the transcription; empty for kinds that
+        fetch it, and for those that are off."""
+
     def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
         """Begin to listen for a transcription, without waiting. `speaker`: of audio that names none.
 

@@ -68,6 +68,8 @@ class TranscriptionRecord:
     stream_key: str | None
     options: Mapping[str, Any]
     last_seq: int
+    owner: str = ""
+    """Id of the replica that runs it, or ran it last."""
 
     @property
     def is_stopped(self) -> bool:

@@ -128,6 +128,9 @@ class FakeSources:
     def new_key(self, kind: str) -> str | None:
         return f"key-{next(self._keys)}"
 
+    def ingest(self, kind: str, slug: str, key: str | None) -> Ingest:
+        return Ingest(stream_key=key)
+
     def open(self, claimed: Claimed, speaker: Speaker) -> FakeSource:
         source = self.opened[claimed.slug] = FakeSource(self._clock, claimed, speaker)
         return source

@@ -16,6 +16,7 @@ from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.speech import Transcriber
+from gateway.transcription.usecases.status import Status
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 
@@ -48,6 +49,7 @@ class Replica:
             self.membership,
         )
         self.service = Transcriptions(context, self.sources)
+        self.status = Status(self.service, self.records)
 
     def source(self, slug: str) -> FakeSource:
         return self.sources.opened[slug]

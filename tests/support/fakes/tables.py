@@ -134,4 +134,5 @@ class Tables:
             stream_key=row.stream_key,
             options=row.options,
             last_seq=self.streams[row.session_id].last_seq,
+            owner=row.owner,
         )
