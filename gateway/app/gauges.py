@@ -163,7 +163,7 @@ def membership_gauges(metrics: Metrics, membership: Membership, transcriptions: 
     metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: membership.count))
     metrics.gauge("replica_may_act", "1 while what runs here is certainly its own", plain(membership.may_act))
     metrics.counter("replica_losses", "Times that this one was lost to the others", plain(lambda: membership.losses))
-    metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adopted))
+    metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adoption.taken))
 
 
 def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:

@@ -105,6 +105,12 @@ class Membership:
         return self._clock() < self._good_until
 
     @property
+    def reaches_database(self) -> bool:
+        """Whether the last beat was answered. Not any other statement: who says no here cannot take over anything for a
+        whole lease, and the one who asks relies on that."""
+        return self._steady_since != math.inf
+
+    @property
     def may_judge(self) -> bool:
         """Whether others that do not beat are to be taken for dead: not until a lease after an outage, in which nobody
         could beat."""

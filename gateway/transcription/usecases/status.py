@@ -58,9 +58,9 @@ class Status:
         try:
             stored = await self._prompt(self._records.transcriptions.active)
         except RecordsUnavailable:
-            if not self._here.runs:
+            if not self._here.certain_runs:
                 raise
-            return [self._remembered(run) for run in self._here.runs]
+            return [self._remembered(run) for run in self._here.certain_runs]
         found = []
         for record, figures in stored:
             run = self._here.run_of(record.slug)
@@ -69,7 +69,11 @@ class Status:
 
     def seen_here(self) -> Sequence[Seen]:
         """What runs on this replica, without a question to the database."""
-        return [replace(self._remembered(run), is_stored=True) for run in self._here.runs if not run.finished.is_set()]
+        return [
+            replace(self._remembered(run), is_stored=True)
+            for run in self._here.certain_runs
+            if not run.finished.is_set()
+        ]
 
     async def usage(self, slug: str) -> Sequence[Usage]:
         """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""

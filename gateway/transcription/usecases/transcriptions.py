@@ -65,7 +65,7 @@ class Transcriptions:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
         self._draining = False
-        self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
+        self.adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -75,8 +75,8 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(self._adoption.take_own)
-            adopting = group.create_task(self._adoption.run(), name="adopt")
+            await until_database_answers(self.adoption.take_own)
+            adopting = group.create_task(self.adoption.run(), name="adopt")
             try:
                 yield
             finally:
@@ -92,9 +92,9 @@ class Transcriptions:
         return list(self._runs.values())
 
     @property
-    def adopted(self) -> int:
-        """How many were taken over from other replicas, since the process began."""
-        return self._adoption.taken
+    def certain_runs(self) -> list[Run]:
+        """Those of which this replica may speak now: all, or none."""
+        return self.runs if self._context.membership.may_act() else []
 
     @property
     def draining(self) -> bool:
@@ -180,7 +180,7 @@ class Transcriptions:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adoption.take(record.id)
+                await self.adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)

@@ -121,10 +121,12 @@ async def test_nobody_is_taken_for_dead_until_all_have_had_time_to_beat(roster: 
     one = member(roster, clock)
     await one.enter()
     assert one.may_judge
+    assert one.reaches_database
     roster.is_away = True
     clock.at += 2
     await one.beat()
     assert not one.may_judge
+    assert not one.reaches_database
     roster.is_away = False
     clock.at += 2
     for _ in range(3):
