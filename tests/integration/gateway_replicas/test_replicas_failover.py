@@ -52,6 +52,7 @@ class Line:
         self._socket = f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}"
         self._database = parts.path
         self.is_cut = False
+        self._serving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
@@ -62,13 +63,23 @@ class Line:
             yield f"postgresql://postgres@127.0.0.1:{port}{self._database}?sslmode=disable"
         finally:
             server.close()
+            for serving in self._serving:
+                serving.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._both(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         above, below = await asyncio.open_unix_connection(self._socket)
-        with suppress(ConnectionError):
-            await asyncio.gather(self._carry(reader, below), self._carry(above, writer))
-        for end in (writer, below):
-            end.transport.abort()
+        try:
+            with suppress(ConnectionError):
+                await asyncio.gather(self._carry(reader, below), self._carry(above, writer))
+        finally:
+            for end in (writer, below):
+                end.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -83,7 +94,7 @@ class Line:
 async def test_an_owner_that_is_cut_off_from_the_database_falls_silent_and_comes_back_as_another(
     database_url: str, tmp_path: Path
 ) -> None:
-    """The other one reaches it, so it is no outage of all. Its finals after the cut are kept, and its session closed."""
+    """The other one reaches it, so it is no outage of all. What somebody has seen is kept."""
     speech, line = sound(tmp_path), Line(database_url)
     async with line.open() as through, LocalServer(LocalOptions(engine="scripted", api_key="k")) as provider:
         env = {"GLADIA_API_KEY": "k", "GLADIA_API_URL": provider.url, "GATEWAY_LEASE_S": "5", "GATEWAY_DRAIN_S": "2"}
