@@ -190,7 +190,7 @@ VARIABLES: Final = (
              "is kept as FAILED."),
     Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
     Variable("GATEWAY_MAX_WATCHERS_PER_SESSION", "max_watchers_per_session", _whole(1, 1_000_000), "10000", "Stream "
-             "connections of one session."),
+             "connections of one session; with REDIS_URL over all replicas (docs/scaling.md)."),
     Variable("GATEWAY_MAX_WATCHERS_PER_ADDRESS", "max_watchers_per_address", _whole(1, 1_000_000), "1000", "Stream "
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_SENDERS", "max_senders", _whole(1, 1_000_000), "1000", "Audio connections in all."),

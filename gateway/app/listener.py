@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -41,6 +41,8 @@ class ListenerOptions:
     setting: str = "GATEWAY_HTTP_PORT"
     """Where another port is chosen."""
     backlog: int = 4096
+    is_shared: bool = False
+    """Other processes of ours listen on the same port, among which the system spreads connections."""
 
 
 @dataclass(slots=True)
@@ -248,26 +250,39 @@ def _raw(status: int, title: str, detail: str, retry_after_s: int | None = None)
 
 
 @asynccontextmanager
-async def listening(app: web.Application, listener: Listener) -> AsyncIterator[int]:
-    """Yields the port, which the system has chosen where 0 is asked for. Raises: StartFailed."""
-    options, loop = listener.options, asyncio.get_running_loop()
+async def listening(app: web.Application, *listeners: Listener) -> AsyncIterator[list[int]]:
+    """Yields the port of each, which the system has chosen where 0 is asked for. Raises: StartFailed."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=5.0)
     await runner.setup()
     try:
         manager = runner.server
         assert manager is not None  # noqa: S101 - it is set up
-        kwargs = {"access_log_class": access_log(), "keepalive_timeout": options.keepalive_s}
-        with binding(options.host, options.port, options.setting):
-            server = await loop.create_server(
-                lambda: _Handler(listener, manager, loop, **kwargs), options.host, options.port, backlog=options.backlog
-            )
-        sweeping = loop.create_task(listener.sweep(), name="http deadlines")
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+        async with AsyncExitStack() as open_ports:
+            yield [await open_ports.enter_async_context(_port(manager, listener)) for listener in listeners]
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _port(manager: web.Server, listener: Listener) -> AsyncIterator[int]:
+    """Raises: StartFailed."""
+    options, loop = listener.options, asyncio.get_running_loop()
+    kwargs = {"access_log_class": access_log(), "keepalive_timeout": options.keepalive_s}
+    with binding(options.host, options.port, options.setting):
+        server = await loop.create_server(
+            lambda: _Handler(listener, manager, loop, **kwargs),
+            options.host,
+            options.port,
+            backlog=options.backlog,
+            reuse_port=options.is_shared or None,
+        )
+    sweeping = loop.create_task(listener.sweep(), name="http deadlines")
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        if options.is_shared:
+            await asyncio.sleep(0)  # what waits to be accepted would be reset, and no other process gets it
+        server.close()
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping

@@ -28,6 +28,8 @@ class RtmpOptions:
     shared: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers that stand for many publishers, such as a TLS proxy: they have no limit of their own."""
     backlog: int = 512
+    is_shared: bool = False
+    """Other processes listen on the same port, among which the system spreads connections."""
     buffer_bytes: int = 1024 * 1024
     buffer_packets: int = 1_000
     limits: Limits = field(default_factory=Limits)
