@@ -94,11 +94,6 @@ class Transcriptions:
         return list(self._runs.values())
 
     @property
-    def certain_runs(self) -> list[Run]:
-        """Those of which this replica may speak now: all, or none."""
-        return self.runs if self._context.membership.may_act() else []
-
-    @property
     def tracks(self) -> int:
         """How many this replica has to carry: at least one for each run, whose speakers may be about to come."""
         return sum(max(len(run.tracks), 1) for run in self._runs.values())
