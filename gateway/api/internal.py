@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,13 +54,13 @@ class _Several(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class InternalApi:
-    """`view`: how the API shows a transcription. `reaches_database`: whether it has just answered."""
+    """`view`: how the API shows a transcription. `reaches_database`: whether its last beat was answered."""
 
     transcriptions: Transcriptions
     status: Status
     audio: AudioEndpoint
     view: Callable[[Seen], schemas.TranscriptionView]
-    reaches_database: Callable[[], Awaitable[bool]]
+    reaches_database: Callable[[], bool]
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """For `InternalRoutes`."""
@@ -75,8 +75,8 @@ class InternalApi:
         }
 
     async def standing(self, request: web.Request) -> web.Response:
-        """Whether this replica reaches the database: 200, soon."""
-        return json_answer(Standing(await self.reaches_database()))
+        """Whether this replica reaches the database, which decides what it may take from others: 200, at once."""
+        return json_answer(Standing(self.reaches_database()))
 
     async def start(self, request: web.Request) -> web.Response:
         """Begin it here: 201, or 200 when it runs already, here or elsewhere. Refused as the API refuses."""
