@@ -186,6 +186,7 @@ class Api:
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=names.identity(body.participant_identity, "participantIdentity"),
                 participant_name=names.name(body.participant_name, "participantName"),
+                tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
             )
         )
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None

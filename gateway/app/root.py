@@ -105,7 +105,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     speech = await enter(open_provider(replica, slots))
     transcription = await enter(open_transcription(replica, membership, speech, hub, others))
     membership.load = _load(settings, transcription, hub)
-    relay = await enter(open_relay(replica, hub))
+    relay = await enter(open_relay(replica, membership, hub))
     live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))

@@ -75,6 +75,20 @@ class Hub:
                 self.runs.ended(session_slug)
             self._drop_unused(session_slug)
 
+    def lose(self, session_slug: str) -> None:
+        """The run here is void: others may have begun where fewer finals were. Its watchers come back (4000)."""
+        if session_slug not in self._running:
+            return
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        if (channel := self._channels.get(session_slug)) is not None:
+            channel.partials.clear()
+            channel.retained.clear()
+            for watcher in list(channel.audience):
+                watcher.close(CloseCode.DRAINING)
+            self._drop_unused(session_slug)
+
     def encode(self, caption: Caption) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption)

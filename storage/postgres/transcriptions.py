@@ -187,6 +187,10 @@ class Transcriptions:
         host: str | None = await self._db.value("transcription_host", run_id)
         return host
 
+    async def hosts(self, run_ids: Sequence[str]) -> dict[str, str | None]:
+        """As `host`, of all at once; those that do not exist are left out."""
+        return {r["id"]: r["host"] for r in await self._db.rows("transcription_hosts", [*run_ids])}
+
     async def set_host(self, run_id: str, identity: str) -> bool:
         """Unless it has stopped. Returns: whether it was set."""
         return await self._db.run("transcription_set_host", run_id, clean(identity)) == 1

@@ -77,6 +77,8 @@ class StartRequest:
     cost_cap_usd: float | None = None
     participant_identity: str | None = None
     participant_name: str | None = None
+    tags: tuple[str, ...] = ()
+    """The caller's own words for the bill."""
 
     def stored(self) -> dict[str, Any]:
         """What a later owner needs to go on in the same way; stored with the transcription."""
@@ -85,6 +87,7 @@ class StartRequest:
             "costCapUsd": self.cost_cap_usd,
             "participantIdentity": self.participant_identity,
             "participantName": self.participant_name,
+            "tags": self.tags,
         }
 
     @classmethod
@@ -98,6 +101,7 @@ class StartRequest:
             stored.get("costCapUsd"),
             stored.get("participantIdentity"),
             stored.get("participantName"),
+            tuple(stored.get("tags") or ()),
         )
 
 

@@ -135,6 +135,10 @@ class PostgresHostRecords:
         return await self._transcriptions.host(transcription_id)
 
     @available
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        return await self._transcriptions.hosts(transcription_ids)
+
+    @available
     async def appoint(self, transcription_id: str, identity: str) -> bool:
         return await self._transcriptions.set_host(transcription_id, identity)
 
