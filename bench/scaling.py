@@ -25,11 +25,14 @@ class Figures:
 
     session_ms: float = 3.9  # docs/fan-out.md: whole gateway, one stream over TLS, ten watchers (whole_gateway.py)
     share: float = 0.6  # of a core that a replica is filled to
-    statements: float = 1.65  # bench/replicas.py, less the lease that now goes with the replica's heartbeat
-    replica_statements: float = 3.0  # hosts, limits, heartbeat, look for lapsed; sweeps
-    database_ms: float = 1.2  # PostgreSQL's CPU, fsync off
-    wal: float = 2_400
-    database_bytes: float = 1_650
+    finals: float = 0.33  # assumed, a session-second; one statement each while they come one by one
+    statements: float = 0.27  # besides: meters each 5 s, last activity each 15 s (bench/replicas.py)
+    replica_statements: float = 3.5  # heartbeat, members, looks, hosts, limits, queues (bench/replicas.py)
+    final_ms: float = 1.1  # PostgreSQL's CPU for each (bench/replicas.py: 1.3 a session-second with 1.0 finals)
+    database_ms: float = 0.25  # its CPU besides
+    wal_final: float = 1_900
+    wal: float = 350
+    replica_ms: float = 1.5  # PostgreSQL's CPU a second for a replica without sessions
     publish_us: float = 6.0  # Redis' CPU in pipelines of a dozen: 51 for a publish to nine at 4,000 a second
     deliver_us: float = 5.0
     news: float = 3.1  # messages a session-second that is watched elsewhere, joined partials included (replicas.py)
@@ -42,8 +45,7 @@ FIGURES: Final = Figures()
 DATABASE_CORES: Final = 16
 REDIS_CORES: Final = 1
 NET_BYTES: Final = 1.25e9 / 2  # 10 Gbit/s, half full
-CONNECTIONS: Final = 9  # of the pool and the heartbeat's own, a replica
-SERVER_CONNECTIONS: Final = 500
+CONNECTIONS: Final = 9  # of the pool and the heartbeat's own, a replica; a pooler makes them few
 
 
 def watched_on(replicas: int, watchers: int, hashed: float, chance: random.Random, sessions: int = 2_000) -> float:
@@ -123,15 +125,14 @@ def need(sessions: int, watchers: int, hashed: float, chance: random.Random) -> 
         replicas = max(math.ceil(sessions / a_replica), 2)
         elsewhere = watched_on(replicas, watchers, hashed, chance)
     told = min(elsewhere, 1.0)
-    statements = sessions * f.statements + replicas * f.replica_statements
-    database_cores = sessions * f.database_ms / 1000 + replicas * 0.001
+    statements = sessions * (f.finals + f.statements) + replicas * f.replica_statements
+    database_cores = (sessions * (f.finals * f.final_ms + f.database_ms) + replicas * f.replica_ms) / 1000
     publishes = sessions * f.news * told
     redis_cores = publishes * (f.publish_us + f.deliver_us * elsewhere) / 1e6
     redis_bytes = publishes * f.news_bytes * elsewhere
     connections = replicas * CONNECTIONS
     limits = {
         "PostgreSQL's CPU": database_cores / DATABASE_CORES,
-        "PostgreSQL's connections": connections / SERVER_CONNECTIONS,
         "Redis' one thread": redis_cores / REDIS_CORES,
         "Redis' network": redis_bytes / NET_BYTES,
     }
@@ -141,7 +142,7 @@ def need(sessions: int, watchers: int, hashed: float, chance: random.Random) -> 
         elsewhere,
         statements,
         database_cores,
-        sessions * f.wal,
+        sessions * (f.finals * f.wal_final + f.wal),
         redis_cores,
         redis_bytes,
         connections,
@@ -164,7 +165,10 @@ def show(needs: list[Need]) -> None:
     line("Redis: cores", [f"{one.redis_cores:.2f}" for one in needs])
     line("Gbit/s out", [f"{one.redis_bytes * 8 / 1e9:.2f}" for one in needs])
     worst = [max(one.limits.items(), key=lambda item: item[1]) for one in needs]
-    line("fullest part", [f"{name}, {share:.0%}" for name, share in worst])
+    line(
+        f"fullest part of {DATABASE_CORES} cores, one thread, 5 Gbit/s",
+        [f"{name}, {share:.0%}" for name, share in worst],
+    )
 
 
 def main() -> None:

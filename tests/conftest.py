@@ -35,6 +35,7 @@ REALTIME: Final = (
     "integration/livekit",
     "integration/nextjs",
     "integration/storage_faults",
+    "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
     "integration/provider_account/test_account_crash.py",

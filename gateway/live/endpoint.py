@@ -157,7 +157,8 @@ class LiveEndpoint:
         except BaseException:
             slot.release()
             raise
-        serving = self._serve(self._begin(line, watched.slug, access, slot), watched, since)
+        crosses = request.query.get("epochs") == "1"
+        serving = self._serve(self._begin(line, watched.slug, access, slot, crosses=crosses), watched, since)
         if isinstance(line, EventLine):
             await serving
             return line.response
@@ -242,10 +243,12 @@ class LiveEndpoint:
             return SocketLine.take_over(request, answer, self._times)
         return await EventLine.open(request, self._times)
 
-    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot) -> _Connection:
+    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot, *, crosses: bool) -> _Connection:
         loop = asyncio.get_running_loop()
         connection = _Connection(line, slug, slot, access.proof, self._end)
-        watcher = self._hub.join(slug, line.transport, connection.close, line.framing, line.descriptor)
+        watcher = self._hub.join(
+            slug, line.transport, connection.close, line.framing, line.descriptor, crosses_epochs=crosses
+        )
         connection.watcher = watcher
         connection.ended = line.attach(watcher)
         if access.expires_at is not None:

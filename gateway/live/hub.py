@@ -56,6 +56,8 @@ class Hub:
     def begin(self, session_slug: str, numbering: Numbering, lease: Lease | None = None) -> None:
         """A run of the session begins here. Watchers that lack finals published elsewhere are sent back for them.
 
+        So are those who have seen more than was kept.
+
         Other replicas can be told of what is said under a `lease` alone.
         """
         self._running.add(session_slug)
@@ -107,9 +109,9 @@ class Hub:
         channel = self.channel(session_slug)
         channel.state = StreamState(state)
         if numbering is not None:
-            is_void = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
+            is_another = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
             channel.begin(numbering)
-            if is_void:  # what we have shown is not in the numbering that goes on elsewhere
+            if is_another:
                 channel.send_back_outdated()
 
     # --- for watchers ------------------------------------------------------------------------------------
@@ -121,6 +123,8 @@ class Hub:
         close: Callable[[CloseCode], None],
         framing: Framing = in_frame,
         descriptor: int = NO_DESCRIPTOR,
+        *,
+        crosses_epochs: bool = False,
     ) -> Watcher:
         """Subscribe: from now on nothing is missed. `Channel.catch_up` and `leave` must follow.
 
@@ -129,7 +133,9 @@ class Hub:
         anything else is written to the transport.
         """
         audience = self.channel(session_slug).audience
-        watcher = Watcher(transport, close, self.bounds, self.counts, audience, framing, descriptor)
+        watcher = Watcher(
+            transport, close, self.bounds, self.counts, audience, framing, descriptor, crosses_epochs=crosses_epochs
+        )
         audience.add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1

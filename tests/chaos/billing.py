@@ -78,5 +78,9 @@ class Bills:
         slack = 0.5 * len(usage["rows"]) + 0.01
         low = FORGETS_S * len(usage["rows"]) if plan.kind.loses_audio else 0.0
         if not -slack - low <= ours - theirs <= slack:
-            wrong.append(f"metered {ours} s, the provider heard {theirs:.2f} s")
+            parts = [
+                f"{one['participantIdentity']} {one['outcome']} {one['sentSeconds']} of {one['billedSeconds']}"
+                for one in billing["providerSessions"]
+            ]
+            wrong.append(f"metered {ours} s, the provider heard {theirs:.2f} s: {parts}")
         return wrong

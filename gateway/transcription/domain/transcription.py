@@ -124,11 +124,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """Where the numbering of a session's finals stands. `origin` is time zero of `startMs`."""
+    """Where the numbering of a session's finals stands. `origin` is time zero of `startMs`.
+
+    `former`: earlier epochs, each with the last number up to which it is the same as this one.
+    """
 
     epoch: str
     origin: datetime
     last_seq: int
+    former: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

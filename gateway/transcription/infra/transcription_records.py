@@ -121,7 +121,7 @@ class PostgresTranscriptionRecords:
     async def numbering(self, session_id: str) -> Numbering | None:
         """`last_seq` is that of the last stored final; those on disk have later ones."""
         row = await self._transcriptions.by_session(session_id)
-        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq)
+        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq, row.former)
 
 
 class PostgresHostRecords:
@@ -175,5 +175,5 @@ def _claimed(row: TranscriptionRow) -> Claimed:
         options=row.options,
         stream_key=row.stream_key,
         started_at=row.started_at,
-        numbering=Numbering(row.epoch, row.origin, row.last_seq),
+        numbering=Numbering(row.epoch, row.origin, row.last_seq, row.former),
     )
