@@ -27,7 +27,7 @@ from gateway.transcription.usecases.steering import NoAnswer, StartedThere
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-START_S: Final = 6.0
+START_S: Final = 4.0
 """The provider may be asked for the key before a transcription begins."""
 STOP_S: Final = 2.0
 LOOK_S: Final = 1.0
@@ -70,6 +70,9 @@ class OtherReplicas:
             answer = await self._ask(there, "/internal/transcription/start", body, START_S)
         except Misdirected as error:
             raise NoAnswer(str(error)) from error
+        except NoAnswer:
+            self._placement.missed(there)
+            raise
         if answer.status >= 400:
             raise _refusal(answer)
         started = _read(answer, StartedHere)
