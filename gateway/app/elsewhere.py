@@ -112,7 +112,8 @@ class OtherReplicas:
         except Misdirected as error:
             moved_to = error.owner
         except (Unreached, NoAnswer) as error:
-            raise OwnerGone(f"the replica that transcribes does not answer; come back ({error})") from error
+            log.warning("a sender of audio cannot be brought to the owner: %s", error)
+            raise OwnerGone("the replica that transcribes does not answer; come back") from error
         try:
             async with self._socket(moved_to, query) as socket:
                 yield _OwnerSocket(socket)
