@@ -16,6 +16,7 @@ from gateway.variables import as_flag as _flag
 from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
+from gateway.variables import as_redis_url as _redis_url
 from gateway.variables import as_replica_url as _replica_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
@@ -36,9 +37,10 @@ VARIABLES: Final = (
              "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
     Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
              "to date at start. With `false`, run `gateway migrate`."),
-    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Brings partials to watchers on other "
+    Variable("REDIS_URL", "redis_url", _redis_url, "", "Brings partials to watchers on other "
              "replicas, and makes the rate limits hold over all together; without it, or while it is away, they get "
-             "finals only, and each counts for itself.", is_secret=True),
+             "finals only, and each counts for itself. One server, a Unix socket, a Cluster or Sentinels "
+             "(docs/replicas.md).", is_secret=True),
     Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),

@@ -95,6 +95,17 @@ def as_url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def as_redis_url(value: str) -> str:
+    """Of one server, a Unix socket, or several Sentinels. Raises: ValueError."""
+    scheme, _, rest = value.partition("://")
+    if not scheme.endswith("+sentinel"):
+        return as_url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")(value)
+    hosts, _, master = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    if scheme not in ("redis+sentinel", "rediss+sentinel") or not hosts or not master.strip("/"):
+        raise ValueError("must name Sentinels and their master: redis+sentinel://HOST:26379,HOST/MASTER/0")
+    return value
+
+
 def as_gateway_url(value: str) -> str:
     """Of another gateway. Raises: ValueError."""
     url = as_url("http", "https")(value)

@@ -35,6 +35,7 @@ REALTIME: Final = (
     "integration/livekit",
     "integration/nextjs",
     "integration/storage_faults",
+    "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
     "integration/gateway_replicas/test_replicas_handover.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
@@ -64,10 +65,23 @@ def _temporary_files_of_this_run(config: pytest.Config) -> None:
     config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
 
 
+def is_realtime(path: Path) -> bool:
+    return path.relative_to(TESTS).as_posix().startswith(REALTIME)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What a phase leaves out anyway is not even imported: that is half a minute of CPU."""
+    if collection_path.suffix == ".py":
+        unwanted = {"realtime": False, "not realtime": True}.get(config.option.markexpr)
+        if unwanted is not None and is_realtime(collection_path) is unwanted:
+            return True
+    return None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """TEST_ORDER: a number that puts the files, and the tests in each, into another order. No test depends on it."""
     for item in items:
-        if item.path.relative_to(TESTS).as_posix().startswith(REALTIME):
+        if is_realtime(item.path):
             item.add_marker(pytest.mark.realtime)
     if order := os.environ.get("TEST_ORDER"):
         chance = random.Random(order)

@@ -25,7 +25,7 @@ PYTHONPATH=tests "$python" -m support.builds || exit 1
 phase "unit" -n "$cores" --dist loadfile tests/unit "$@"
 # Beside a server, a test waits more than it computes (CONTRIBUTING.md has the shares).
 phase "real neighbours" -n "$((2 * cores))" --dist loadfile -m "not realtime" tests --ignore tests/unit "$@"
-phase "real time" -n "$((cores + 1))" --dist worksteal -m realtime tests "$@"
+phase "real time" -n "$cores" --dist worksteal -m realtime tests "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then
   echo "failed: ${failed[*]}"

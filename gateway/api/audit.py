@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
 from hashlib import sha256
 from typing import Final
 
@@ -13,6 +12,7 @@ from aiohttp import web
 
 from gateway.api.errors import Problem
 from gateway.api.openapi import Handler, Parameter, Route
+from gateway.api.period import FROM, TO, moment
 from gateway.api.schemas import Moment
 from gateway.api.web import json_answer
 from gateway.archive.audit import Audit
@@ -64,8 +64,7 @@ class AuditApi:
         """For `Api.more`."""
         return [
             Route("GET", "/api/audit", self.show, "Who did what, newest first", parameters=(
-                  Parameter("from", "query", "a day or an instant (ISO 8601; UTC unless it says otherwise)"),
-                  Parameter("to", "query", "the same, exclusive"),
+                  FROM, TO,
                   Parameter("session", "query", "only this session's slug"),
                   Parameter("cursor", "query", "nextCursor of the page before")),
                   answers={200: AuditPage, 400: Problem, 503: Problem}, tag="operation"),
@@ -76,7 +75,7 @@ class AuditApi:
         cursor = request.query.get("cursor")
         if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
             raise WrongRequest("cursor must be the nextCursor of a page")
-        since, until = _moment(request, "from"), _moment(request, "to")
+        since, until = moment(request, "from"), moment(request, "to")
         before = None if cursor is None else int(cursor)
         found = await self.audit.listed(since, until, request.query.get("session"), before, PAGE + 1)
         deeds = [
@@ -135,16 +134,3 @@ async def _named(request: web.Request) -> str | None:
         return read_json(await request.read() or b"{}", _Named).session_slug
     except NotJson:
         return None
-
-
-def _moment(request: web.Request, name: str) -> datetime | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    try:
-        if len(text) == 10:
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise WrongRequest(f"{name} must be a day (2026-01-05) or an instant (2026-01-05T10:00:00Z)") from None

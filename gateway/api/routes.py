@@ -109,6 +109,9 @@ class Api:
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
+                  Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
+                            "that says resumed: true, also in the middle of the stream; so a new epoch interrupts "
+                            "nobody who has seen nothing void"),
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
@@ -188,6 +191,7 @@ class Api:
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=names.identity(body.participant_identity, "participantIdentity"),
                 participant_name=names.name(body.participant_name, "participantName"),
+                tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
             )
         )
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None

@@ -15,6 +15,10 @@ Gate = Literal["off", "shadow", "on"]
 State = Literal["starting", "running", "waiting", "stopping", "stopped"]
 
 
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+"""A word of the caller's own for the bill: a customer, a project."""
+
+
 class StartBody(msgspec.Struct, rename="camel"):
     """`language` and `languages` add up; none at all lets the provider detect the language.
 
@@ -44,6 +48,7 @@ class StartBody(msgspec.Struct, rename="camel"):
     cost_cap_usd: Annotated[float, Meta(gt=0)] | None = None
     participant_identity: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     participant_name: Annotated[str, Meta(max_length=256)] | None = None
+    tags: Annotated[list[Tag], Meta(max_length=20)] = []
 
 
 class IngestView(msgspec.Struct, rename="camel", omit_defaults=True):

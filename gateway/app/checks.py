@@ -24,6 +24,7 @@ from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from storage.redis.throttle import RedisAway, open_throttle
+from storage.redis.url import BadRedisUrl
 from stt.errors import ProviderUnavailable, SttError
 from stt.gladia.client import Provider, ProviderOptions
 
@@ -75,6 +76,8 @@ async def _redis(url: str) -> Finding:
         why = f"no answer within {CONNECT_S:g} s"
     except RedisAway as error:
         why = str(error).rstrip(".")
+    except BadRedisUrl as error:
+        return False, str(error)
     else:
         return True, f"{place} counts requests for all replicas"
     return False, f"{place}: {why}; check REDIS_URL, until then each replica counts requests for itself"

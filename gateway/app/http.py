@@ -22,6 +22,7 @@ from gateway.api.openapi import Route
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
+from gateway.api.usage import UsageApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.app.admittance import Caps
 from gateway.app.advertise import advertised_url
@@ -128,6 +129,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *ReplicasApi(wings.membership.members).routes(),
+        *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
     )
 
 

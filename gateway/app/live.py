@@ -57,7 +57,15 @@ async def open_live(
         feeding = Feeding(transcription.records, transcription.sources, transcription.transcriptions.turned_away)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders), owners)
+        replica.secrets.changed.append(lambda: _revoke(replica, endpoint, audio))
         yield LiveWing(check_credential, watching, endpoint, audio)
+
+
+def _revoke(replica: Replica, endpoint: LiveEndpoint, audio: AudioEndpoint) -> None:
+    """Connections outlive the check of their credential: what has been taken out must not live on in them."""
+    proofs = replica.secrets.credentials().proofs()
+    endpoint.revoke(proofs)
+    audio.revoke(proofs)
 
 
 def _belongs(replica: Replica) -> Callable[[Access, str], Awaitable[bool]]:

@@ -111,7 +111,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     heirs = Heirs(membership, others)
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
-    relay = await enter(open_relay(replica, hub))
+    relay = await enter(open_relay(replica, membership, hub))
     live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))

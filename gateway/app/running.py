@@ -40,6 +40,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         retention=sessions.retention.run(),
         audit=sessions.audit.run(),
         hosts=transcription.hosts.look_for_ever(),
+        limits=transcription.keeper.read_for_ever(lambda: [run.allowance for run in transcriptions.runs]),
         secrets=wings.replica.secrets.watch(),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ class HeldSecrets:
         self._env = env
         self._files = secret_files(env) if env is not None else []
         self._seen = _states(self._files)
+        self.changed: list[Callable[[], None]] = []
+        """Called after secrets were read again and differed: what was admitted with the former ones is looked at."""
         self.rotations = 0
         """How often secrets were read again and differed."""
 
@@ -66,6 +68,8 @@ class HeldSecrets:
             self._now = fresh
             self.rotations += 1
             log.info("secrets were read again and have changed")
+            for tell in self.changed:
+                tell()
 
     async def watch(self) -> None:
         """Read again after a change of a file. Runs until cancelled."""

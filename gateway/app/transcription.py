@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ async def open_transcription(
         replica.database, clock, replica.account, replica.process, leases, settings.max_participants
     )
     async with (
-        _open_recorder(replica, records, hub) as (journal, recorder),
+        _open_recorder(replica, records, hub, membership.may_act) as (journal, recorder),
         _decoder_threads() as decoders,
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
@@ -139,11 +139,13 @@ async def open_transcription(
 
 
 @asynccontextmanager
-async def _open_recorder(replica: Replica, records: Records, hub: Hub) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
+async def _open_recorder(
+    replica: Replica, records: Records, hub: Hub, may_act: Callable[[], bool]
+) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
     """The spool, and the recorder on it once everything that it kept is in the database."""
     settings = replica.settings
     async with open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000) as journal:
-        recorder = Recorder(records, hub, replica.clock, journal)
+        recorder = Recorder(records, hub, replica.clock, journal, may_act=may_act)
         await _recover(recorder)
         yield journal, recorder
 

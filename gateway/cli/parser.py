@@ -101,5 +101,16 @@ def parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
 
+    usage = commands.add_parser("usage", help="what was used and what it costs, over all sessions")
+    usage.add_argument("--from", dest="since", default=None, help="a day or an instant (default: this month)")
+    usage.add_argument("--to", dest="until", default=None, help="the same, exclusive (default: now)")
+    usage.add_argument("--by", choices=("day", "month", "space", "user", "session"), default="day")
+    usage.add_argument("--space", default=None, help="only this space")
+    usage.add_argument("--user", default=None, help="only what this user said")
+    usage.add_argument("--tag", default=None, help="only transcriptions started with this tag")
+    usage.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    usage.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
+    usage.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+
     commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
     return top

@@ -93,6 +93,8 @@ class _Coming:
     expires_at: float | None = None
     owners: Owners | None = None
     """Where its audio may be carried on to; None: it has been carried here already."""
+    proof: bytes = b""
+    """Of the credential, as far as this replica has seen it."""
 
 
 class AudioEndpoint:
@@ -144,7 +146,13 @@ class AudioEndpoint:
         with slot:
             return await self._open(
                 request,
-                _Coming(watched.slug, lambda: self._speaker(request, watched, access), access.expires_at, self._owners),
+                _Coming(
+                    watched.slug,
+                    lambda: self._speaker(request, watched, access),
+                    access.expires_at,
+                    self._owners,
+                    access.proof,
+                ),
             )
 
     async def carried(self, request: web.Request) -> web.StreamResponse:
@@ -165,6 +173,7 @@ class AudioEndpoint:
 
     async def _open(self, request: web.Request, coming: _Coming) -> web.WebSocketResponse:
         line = await _Line.open(request, self._options)
+        line.proof = coming.proof
         self._lines.add(line)
         self.counts.connected += 1
         try:
@@ -177,6 +186,12 @@ class AudioEndpoint:
             if line.ending is not None:
                 await line.ending
         return line.response
+
+    def revoke(self, proofs: frozenset[bytes]) -> None:
+        """Close those whose credential is good no more, as `LiveEndpoint.revoke`."""
+        for line in list(self._lines):
+            if line.proof and line.proof not in proofs:
+                line.close(CloseCode.CREDENTIAL_REFUSED, "the credential has expired")
 
     async def close(self) -> None:
         """Admit no more, close every sender with 4000 after a last ack, and wait for that, at most CLOSE_S + 1 s."""
@@ -335,6 +350,7 @@ class _Line:
     def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.response = response
         self.feed: Feed | None = None
+        self.proof = b""  # of the credential
         self.is_done = False  # the sender has said stop
         self.ended_with = "by_sender"
         self.ending: asyncio.Task[None] | None = None

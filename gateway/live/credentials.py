@@ -49,6 +49,12 @@ class Secrets:
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
 
+    def proofs(self) -> frozenset[bytes]:
+        """`Access.proof` of every credential that is good now, but for those checked with a public key."""
+        service, livekit = self.service_tokens, [secret for _, secret in self.livekit_keys]
+        signing = [passes.signing_key(token) for token in service]
+        return frozenset(map(_proof, [*service, *self.jwt_secrets, *livekit, *signing]))
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -66,6 +72,8 @@ class Access:
     active_space: str | None = None
     bearer: MintedFor | None = None
     """For whom we have made a room's token; None for one that the app has made."""
+    proof: bytes = field(default=b"", compare=False, repr=False)
+    """Tells which of our secrets it was checked with, without telling the secret; empty for a public key."""
 
     @property
     def is_service(self) -> bool:
@@ -105,6 +113,16 @@ def is_service_token(token: str, accepted: tuple[str, ...]) -> bool:
     return any(matches)
 
 
+def _proof(key: Any) -> bytes:
+    match key:
+        case str():
+            return _digest(key)[:8]
+        case bytes():
+            return sha256(key).digest()[:8]
+        case _:
+            return b""
+
+
 def _digest(token: str) -> bytes:
     # A header may hold any byte; those that are no UTF-8 reach us as lone surrogates.
     return sha256(token.encode(errors="surrogatepass")).digest()
@@ -128,7 +146,7 @@ def check(token: str | None, secrets: Secrets, keys: Mapping[str, jwt.PyJWK] = N
     if not token:
         raise CredentialRefused("a credential is needed: Authorization: Bearer, ?token= or the WebSocket subprotocol")
     if is_service_token(token, secrets.service_tokens):
-        return Access("service")
+        return Access("service", proof=_proof(token))
     if token.count(".") != 2 or not token.isascii():
         raise CredentialRefused("the token is not one of this gateway's")
     issuer = _issuer(token)
@@ -157,8 +175,8 @@ def _decode(
     algorithm: str = "HS256",
     audience: str | None = None,
     issuer: str | None = None,
-) -> dict[str, object]:
-    """What a token says that is signed with any of the keys. Raises: CredentialRefused."""
+) -> tuple[dict[str, object], bytes]:
+    """What a token says that is signed with any of the keys, and `Access.proof`. Raises: CredentialRefused."""
     for key in keys:
         try:
             # The key says with which algorithm: a token must not choose how it is checked.
@@ -172,7 +190,7 @@ def _decode(
                 leeway=5,
             )
             json.dumps(claims, ensure_ascii=False).encode()  # a lone surrogate could be stored nowhere
-            return claims
+            return claims, _proof(key)
         except jwt.InvalidSignatureError:
             continue  # while keys are rotated, another one may have signed it
         except jwt.ExpiredSignatureError:
@@ -184,7 +202,8 @@ def _decode(
     raise CredentialRefused("the token's signature or claims are not valid")
 
 
-def _user(claims: dict[str, object]) -> Access:
+def _user(decoded: tuple[dict[str, object], bytes]) -> Access:
+    claims, proof = decoded
     spaces = claims.get("spaces")
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
     active = claims.get("activeSpaceId")
@@ -194,11 +213,12 @@ def _user(claims: dict[str, object]) -> Access:
         frozenset(filter(None, listed)),
         name=_name(claims),
         active_space=active if isinstance(active, str) and active else None,
+        proof=proof,
     )
 
 
 def _livekit(token: str, secrets: Iterable[str]) -> Access:
-    claims = _decode(token, secrets)
+    claims, proof = _decode(token, secrets)
     video = claims.get("video")
     room = video.get("room") if isinstance(video, dict) and video.get("roomJoin") else None
     if not isinstance(room, str) or not room:
@@ -207,17 +227,17 @@ def _livekit(token: str, secrets: Iterable[str]) -> Access:
     subject = names.cleaned(given)
     bearer = passes.bearer(claims.get("attributes"), exact=subject == given)
     may_speak = isinstance(video, dict) and _may_publish(video)
-    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer)
+    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer, proof=proof)
 
 
 def _own(token: str, service_tokens: tuple[str, ...]) -> Access:
     """A pass of our own, signed for any of the service tokens."""
-    claims = _decode(token, map(passes.signing_key, service_tokens))
+    claims, proof = _decode(token, map(passes.signing_key, service_tokens))
     room, subject = claims.get("room"), claims.get("sub")
     if not (isinstance(room, str) and room and isinstance(subject, str) and names.is_clean(subject)):
         raise CredentialRefused("the token is not one of this gateway's")
     bearer = passes.read(claims.get("attributes")) or passes.MintedFor("guest")
-    return Access(subject, _expiry(claims), None, room, _name(claims), bearer=bearer)
+    return Access(subject, _expiry(claims), None, room, _name(claims), bearer=bearer, proof=proof)
 
 
 def _may_publish(video: dict[str, object]) -> bool:

@@ -79,14 +79,17 @@ class LiveOptions:
 class _Connection:
     """One watcher's. `code`: why it was ended here; None while it was not."""
 
-    __slots__ = ("_end", "code", "ended", "expiry", "line", "slot", "slug", "watcher")
+    __slots__ = ("_end", "code", "ended", "expiry", "line", "proof", "slot", "slug", "watcher")
     watcher: Watcher
     ended: asyncio.Future[str]
 
-    def __init__(self, line: Line, slug: str, slot: Slot, end: Callable[[_Connection, CloseCode], None]) -> None:
+    def __init__(
+        self, line: Line, slug: str, slot: Slot, proof: bytes, end: Callable[[_Connection, CloseCode], None]
+    ) -> None:
         self.line = line
         self.slug = slug
         self.slot = slot
+        self.proof = proof
         self.expiry: asyncio.TimerHandle | None = None
         self.code: CloseCode | None = None
         self._end = end
@@ -120,7 +123,7 @@ class LiveEndpoint:
         self._foreign = foreign
         self._options = options
         self._times = Times(options.heartbeat_s, options.ping_s)
-        self._lines: set[Line] = set()
+        self._connections: set[_Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
         self._ending: set[asyncio.Task[None]] = set()
         self._spread_ms = 0  # within which those that are sent back are asked to return
@@ -158,7 +161,8 @@ class LiveEndpoint:
         except BaseException:
             slot.release()
             raise
-        serving = self._serve(self._begin(line, watched.slug, access, slot), watched, since)
+        crosses = request.query.get("epochs") == "1"
+        serving = self._serve(self._begin(line, watched.slug, access, slot, crosses=crosses), watched, since)
         if isinstance(line, EventLine):
             await serving
             return line.response
@@ -174,9 +178,9 @@ class LiveEndpoint:
         while True:
             await asyncio.sleep(every)
             now = clock()
-            for line in self._lines:
-                if now >= line.due:
-                    line.tick(now)
+            for connection in self._connections:
+                if now >= connection.line.due:
+                    connection.line.tick(now)
 
     async def end_finished(self) -> None:
         """Close the watchers of sessions that end while they are watched. Runs until cancelled.
@@ -220,6 +224,12 @@ class LiveEndpoint:
         """Whether no more words come of a session that is over."""
         return not self._hub.runs_here(slug) and (self._foreign is None or self._foreign.has_all(slug))
 
+    def revoke(self, proofs: frozenset[bytes]) -> None:
+        """Close those whose credential is good no more: a secret has been taken out. `proofs`: of `Secrets`."""
+        for connection in list(self._connections):
+            if connection.proof and connection.proof not in proofs:
+                connection.watcher.close(CloseCode.CREDENTIAL_REFUSED)
+
     async def close(self) -> None:
         """Admit no more, close every watcher with 4000, and wait for the close frames, at most CLOSE_S + 1 s."""
         self._door.is_draining = True
@@ -238,16 +248,18 @@ class LiveEndpoint:
             return SocketLine.take_over(request, answer, self._times)
         return await EventLine.open(request, self._times)
 
-    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot) -> _Connection:
+    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot, *, crosses: bool) -> _Connection:
         loop = asyncio.get_running_loop()
-        connection = _Connection(line, slug, slot, self._end)
-        watcher = self._hub.join(slug, line.transport, connection.close, line.framing, line.descriptor)
+        connection = _Connection(line, slug, slot, access.proof, self._end)
+        watcher = self._hub.join(
+            slug, line.transport, connection.close, line.framing, line.descriptor, crosses_epochs=crosses
+        )
         connection.watcher = watcher
         connection.ended = line.attach(watcher)
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
             connection.expiry = loop.call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
-        self._lines.add(line)
+        self._connections.add(connection)
         return connection
 
     async def _serve(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
@@ -291,7 +303,7 @@ class LiveEndpoint:
     def _leave(self, connection: _Connection, why: str) -> None:
         if connection.expiry is not None:
             connection.expiry.cancel()
-        self._lines.discard(connection.line)
+        self._connections.discard(connection)
         self._hub.leave(connection.slug, connection.watcher)
         del connection.watcher  # it refers to the connection
         connection.slot.release()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -13,7 +14,6 @@ from gateway.live.channel import Channel
 from gateway.live.hub import Hub
 from gateway.live.protocol import NO_EPOCH, CloseCode, ResumePoint, StreamState
 from gateway.live.relay import Confirming, Follower, Heard, News, Snapshot, Wire, session_channel
-from gateway.transcription.domain.transcription import Numbering
 from gateway.transcription.usecases.follow import Standing
 
 SILENT_S: Final = 2.5
@@ -278,13 +278,19 @@ class Followed:
         if state not in NOT_RUNNING and self.follower.lease != standing.lease:
             self.follower.obey(standing.lease)
             self.ask()
-        is_void = channel.epoch not in (NO_EPOCH, numbering.epoch)
-        if is_new or is_void:  # a void epoch sends everybody back
+        is_another = channel.epoch not in (NO_EPOCH, numbering.epoch)
+        if is_another and channel.last_seq <= numbering.former.get(channel.epoch, -1):
+            # What is shown here is good; what the former owner has stored besides is read under its number.
+            channel.begin(replace(numbering, last_seq=channel.last_seq))
+            channel.send_back_outdated()
+            self.follower.restart(channel.last_seq)
+            is_another = False
+        if is_new or is_another:  # a void epoch sends everybody back
             self._hub.refresh(self.slug, numbering, state)
             self.follower.restart(channel.last_seq)
         else:
             if channel.epoch == NO_EPOCH:
-                channel.begin(Numbering(numbering.epoch, numbering.origin, channel.last_seq))
+                channel.begin(replace(numbering, last_seq=channel.last_seq))
             is_told = self.is_heard and self.follower.is_in_step and state is not StreamState.STOPPED
             if channel.state is not state and not is_told:
                 channel.set_state(state, None)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.live.channel import is_good
 from gateway.live.followed import POLL_S, READ_AGAIN_S, Followed
 from gateway.live.hub import Hub
 from gateway.live.protocol import ResumePoint
@@ -219,7 +220,7 @@ class Foreign:
         self.counts.reads += 1
         for final in await self._standings.finals(before, PAGE):
             one, channel = lacking[final.session_id]
-            if one.channel is channel and final.epoch == channel.epoch:
+            if one.channel is channel and is_good(channel, final.epoch, final.seq):
                 self.counts.finals_read += 1
                 one.hold(final.seq, final.utterance_id, final.data)
         for session_id, (one, channel) in lacking.items():

@@ -56,6 +56,8 @@ class Hub:
     def begin(self, session_slug: str, numbering: Numbering, lease: Lease | None = None) -> None:
         """A run of the session begins here. Watchers that lack finals published elsewhere are sent back for them.
 
+        So are those who have seen more than was kept.
+
         Other replicas can be told of what is said under a `lease` alone.
         """
         self._running.add(session_slug)
@@ -82,6 +84,20 @@ class Hub:
             self.runs.ended(session_slug)
         self._drop_unused(session_slug)
 
+    def lose(self, session_slug: str) -> None:
+        """The run here is void: others may have begun where fewer finals were. Its watchers come back (4000)."""
+        if session_slug not in self._running:
+            return
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        if (channel := self._channels.get(session_slug)) is not None:
+            channel.partials.clear()
+            channel.retained.clear()
+            for watcher in list(channel.audience):
+                watcher.close(CloseCode.DRAINING)
+            self._drop_unused(session_slug)
+
     def encode(self, caption: Caption) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption)
@@ -100,9 +116,9 @@ class Hub:
         channel = self.channel(session_slug)
         channel.state = StreamState(state)
         if numbering is not None:
-            is_void = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
+            is_another = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
             channel.begin(numbering)
-            if is_void:  # what we have shown is not in the numbering that goes on elsewhere
+            if is_another:
                 channel.send_back_outdated()
 
     # --- for watchers ------------------------------------------------------------------------------------
@@ -114,6 +130,8 @@ class Hub:
         close: Callable[[CloseCode], None],
         framing: Framing = in_frame,
         descriptor: int = NO_DESCRIPTOR,
+        *,
+        crosses_epochs: bool = False,
     ) -> Watcher:
         """Subscribe: from now on nothing is missed. `Channel.catch_up` and `leave` must follow.
 
@@ -122,7 +140,9 @@ class Hub:
         anything else is written to the transport.
         """
         audience = self.channel(session_slug).audience
-        watcher = Watcher(transport, close, self.bounds, self.counts, audience, framing, descriptor)
+        watcher = Watcher(
+            transport, close, self.bounds, self.counts, audience, framing, descriptor, crosses_epochs=crosses_epochs
+        )
         audience.add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1

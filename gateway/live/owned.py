@@ -32,10 +32,20 @@ class _Payload(msgspec.Struct):
 
 
 class Owned:
-    """Implements the hub's `Runs`. `begins_here(slug)` is told first when a run begins."""
+    """Implements the hub's `Runs`. `begins_here(slug)` is told first when a run begins.
 
-    def __init__(self, hub: Hub, wire: Wire, begins_here: Callable[[str], None]) -> None:
+    While it is not certain that what runs here is ours (`may_speak`), nothing goes out.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        wire: Wire,
+        begins_here: Callable[[str], None],
+        may_speak: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._hub = hub
+        self._may_speak = may_speak
         self._wire = wire
         self._begins_here = begins_here
         self._clock = asyncio.get_running_loop().time
@@ -121,6 +131,8 @@ class Owned:
         self._forward(run, MARK, "", b"null")
 
     def _forward(self, run: _Run, kind: str, utterance: str, data: bytes) -> None:
+        if not self._may_speak():
+            return
         channel = self._hub.channel(run.slug)
         overtakes = utterance if kind == PARTIAL else kind if kind in (SNAPSHOT, MARK) else None
         news = run.speaker.news(kind, channel.epoch, channel.last_seq, utterance, data)

@@ -56,7 +56,8 @@ _SETTINGS: Final = {
     "max_wal_senders": "0",
 }
 # Commits still wait for the kernel (synchronous_commit): a server that is killed keeps what it said it has.
-_FORGETFUL: Final = {"fsync": "off", "full_page_writes": "off"}
+# Shared memory in the cluster's folder: a server that a test kills leaves nothing behind elsewhere.
+_FORGETFUL: Final = {"fsync": "off", "full_page_writes": "off", "dynamic_shared_memory_type": "mmap"}
 
 
 class EmbeddedPostgres:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+import msgspec
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken, UserUnknown
@@ -192,10 +193,11 @@ class Sessions:
         """
         async with self._db.transaction() as link:
             # The order in which `final_append` takes its locks, so that the two cannot deadlock.
-            await link.run("session_delete_transcriptions", session_id)
+            gone = await link.rows("session_delete_transcriptions", session_id)
             found = await link.value("session_lock", session_id) is not None
             if found:
-                await link.run("session_archive_usage", session_id, now)
+                tags = {row["id"]: msgspec.Raw(row["tags"]) for row in gone}
+                await link.run("session_archive_usage", session_id, now, msgspec.json.encode(tags))
                 await link.run("session_delete_usage", session_id)
                 await link.run("session_delete_segments", session_id)
                 await link.run("session_delete_analysis", session_id)
@@ -371,6 +373,10 @@ class Participants:
         """The longest present first."""
         records = await self._db.rows("participant_by_session", session_id, active_only)
         return [read(ParticipantRow, r) for r in records]
+
+    async def present_in(self, session_ids: Sequence[str]) -> list[ParticipantRow]:
+        """Of several sessions at once, those who have not left; in each the longest present first."""
+        return [read(ParticipantRow, r) for r in await self._db.rows("participant_present", [*session_ids])]
 
     async def _insert(
         self,

@@ -68,6 +68,8 @@ class TranscriptionRow:
     """Moment zero of the session's transcript: the start of its first run."""
     last_seq: int
     """The highest number stored; the next final is `last_seq + 1`."""
+    former: Mapping[str, int]
+    """Earlier epochs, each with the number up to which it is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class StandingRow:
     epoch: str
     origin: datetime
     last_seq: int
+    former: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,13 @@ class Transcriptions:
     async def standings(self, session_ids: Sequence[str]) -> Sequence[StandingRow]:
         """Of the sessions that have a numbering, in any order."""
         rows = [dict(record) for record in await self._db.rows("stream_standings", session_ids)]
-        return [read(StandingRow, row | {"state": TranscriptionState(row["state"])}) for row in rows]
+        return [
+            read(
+                StandingRow,
+                row | {"state": TranscriptionState(row["state"]), "former": msgspec.json.decode(row["former"])},
+            )
+            for row in rows
+        ]
 
     async def list(self, *, active_only: bool = True, limit: int = 1000) -> Sequence[TranscriptionRow]:
         """Newest first."""
@@ -201,6 +210,10 @@ class Transcriptions:
         """Whose browser feeds it."""
         host: str | None = await self._db.value("transcription_host", run_id)
         return host
+
+    async def hosts(self, run_ids: Sequence[str]) -> dict[str, str | None]:
+        """As `host`, of all at once; those that do not exist are left out."""
+        return {r["id"]: r["host"] for r in await self._db.rows("transcription_hosts", [*run_ids])}
 
     async def set_host(self, run_id: str, identity: str) -> bool:
         """Unless it has stopped. Returns: whether it was set."""
@@ -269,6 +282,7 @@ def _row(record: Mapping[str, Any]) -> TranscriptionRow:
     values = dict(record)
     values["state"] = TranscriptionState(values["state"])
     values["options"] = msgspec.json.decode(values["options"])
+    values["former"] = msgspec.json.decode(values["former"])
     return read(TranscriptionRow, values)
 
 

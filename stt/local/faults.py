@@ -108,7 +108,7 @@ class Finals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: Seconds = 0.0
     stale_partials: bool = False  # each final is followed by a partial of the same id
     moved_s: Annotated[float, Meta(ge=-1, le=1)] = 0.0
-    words: Literal["exact", "no_length", "end_first", "none"] = "exact"
+    words: Literal["exact", "no_length", "end_first", "none", "untimed"] = "exact"
 
 
 class Inject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

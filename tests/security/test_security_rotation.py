@@ -8,10 +8,12 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import jwt
 import pytest
 from support.gateway import Running, gateway_process
@@ -146,6 +148,17 @@ class Rotating:
         await self.gateway.call("POST", "/api/transcription/stop", {"sessionSlug": slug}, token=service)
         return status
 
+    @asynccontextmanager
+    async def streams(self, slug: str, *tokens: str) -> AsyncIterator[list[aiohttp.ClientWebSocketResponse]]:
+        """A watcher and a sender for each."""
+        async with AsyncExitStack() as held:
+            found = []
+            for token in tokens:
+                for path in ("transcribe", "audio"):
+                    url = f"{self.gateway.url}/api/realtime/{path}?session={slug}&token={token}&identity=gus"
+                    found.append(await held.enter_async_context(self.gateway.http.ws_connect(url)))
+            yield found
+
     async def until(self, status: int, ask: Callable[[], Awaitable[int]]) -> None:
         async with asyncio.timeout(20):
             while await ask() != status:
@@ -160,12 +173,18 @@ async def test_every_secret_is_rotated_in_a_running_gateway_and_both_are_good_in
                 LIVEKIT_API_SECRET=one["l"], GLADIA_API_KEY="k")  # fmt: skip
     env |= {"DATABASE_URL": database_url, "LIVEKIT_URL": "ws://127.0.0.1:9", "GLADIA_API_URL": provider.url}
     env |= {"GATEWAY_LIVEKIT_AUTO_START": "false", "GATEWAY_API_TOKENS": ""}
-    async with gateway_process(tmp_path / "data", **env) as gateway:
+    async with gateway_process(tmp_path / "data", **env) as gateway, AsyncExitStack() as streams:
         here = Rotating(gateway, tmp_path, provider)
         _, made = await gateway.call("POST", "/api/sessions", {}, token=one["t"])
         slug = made["slug"]
         old_room = await here.room_token(slug, one["t"])
         assert await here.start(slug, one["t"], "k") == 201
+        user = jwt.encode({"sub": "gus", "spaces": ["default"], "exp": time.time() + 600}, one["j"])
+        event_stream = await gateway.http.get(
+            f"{gateway.url}/api/realtime/transcribe?session={slug}&token={user}",
+            headers={"Accept": "text/event-stream"},
+        )
+        held = await streams.enter_async_context(here.streams(slug, one["t"], user, old_room))
 
         # Both are good: the callers move over. SIGHUP.
         here.write(GATEWAY_API_TOKENS=f"{two['t']},{one['t']}", GATEWAY_JWT_SECRET=f"{two['j']}\n{one['j']}")
@@ -180,6 +199,7 @@ async def test_every_secret_is_rotated_in_a_running_gateway_and_both_are_good_in
         assert await here.webhook("key-1", two["l"]) == 401
         assert await here.start(slug, two["t"], "k") >= 400  # of the provider's keys one is in force: the new one
         assert await here.start(slug, two["t"], "k2") == 201
+        fresh = await streams.enter_async_context(here.streams(slug, two["t"], new_room))
 
         # The old ones are taken out, one file after the other. No signal: the files are looked at.
         here.write(LIVEKIT_API_SECRET=two["l"])
@@ -189,4 +209,10 @@ async def test_every_secret_is_rotated_in_a_running_gateway_and_both_are_good_in
         assert await here.webhook("key-1", one["l"]) == 401
         assert [await here.user(two["j"]), await here.room(slug, new_room)] == [200] * 2
         assert await here.webhook("key-2", two["l"]) == 200
+        for stream in held:  # what was let in with an old one does not live on
+            while (told := await stream.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert (told.type, told.data) == (aiohttp.WSMsgType.CLOSE, 4501)
+        assert b"4501" in await asyncio.wait_for(event_stream.content.read(), 10)
+        assert not any(stream.closed for stream in fresh)
         assert not any(secret in gateway.process.output for secret in (*one.values(), *two.values()))

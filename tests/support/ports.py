@@ -18,12 +18,16 @@ def free_port() -> int:
 
     Not one that the kernel gives away: it would number an outgoing connection with it before the program listens.
     """
-    lowest_given_away = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 32_768
     for _ in range(10_000):
-        port = _chance.randrange(10_000, max(lowest_given_away, 20_000))
+        port = _chance.randrange(10_000, max(lowest_given_away(), 20_000))
         if _nobody_listens(port) and _hold(port):
             return port
     raise RuntimeError("no port is free")
+
+
+def lowest_given_away() -> int:
+    """The first port that the kernel chooses itself."""
+    return int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 32_768
 
 
 def _nobody_listens(port: int) -> bool:

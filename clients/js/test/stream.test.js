@@ -136,6 +136,22 @@ test('a resume under a new epoch goes on with the numbers: nothing is missing', 
   stream.close();
 });
 
+test('an epoch that begins under an open stream goes on with the numbers', async () => {
+  const { stream, seqs, of, next } = open();
+  const socket = await next();
+  assert.equal(socket.url.searchParams.get('epochs'), '1');
+  socket.say(hello(2, false));
+  socket.say(final(1));
+  socket.say(final(2));
+  socket.say(hello(2, true, 'new1'));
+  socket.say(final(3, 'new1'));
+  assert.deepEqual(seqs(), [1, 2, 3]);
+  assert.deepEqual(of('gap'), []);
+  assert.equal(of('open')[1].restarted, false);
+  assert.equal(stream.position, 'new1:3');
+  stream.close();
+});
+
 test('an absence of hours is not the end', async () => {
   const { stream, opened, next } = open();
   for (let i = 0; i < 500; i++) (await next()).end(1006);

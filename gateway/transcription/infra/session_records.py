@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
@@ -67,6 +67,14 @@ class PostgresSessionRecords:
         """By `joinedAt`, and by id where two are equal."""
         rows = await self._participants.by_session(session_id, active_only=True)
         return [_participation(row) for row in rows]
+
+    @available
+    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
+        """In the order of `present`."""
+        found: dict[str, list[Participation]] = {}
+        for row in await self._participants.present_in(session_ids):
+            found.setdefault(row.video_session_id, []).append(_participation(row))
+        return found
 
     @available
     async def participant(self, session_id: str, identity: str) -> Participation | None:

@@ -137,7 +137,7 @@ class PostgresTranscriptionRecords:
     async def numbering(self, session_id: str) -> Numbering | None:
         """`last_seq` is that of the last stored final; those on disk have later ones."""
         row = await self._transcriptions.by_session(session_id)
-        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq)
+        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq, row.former)
 
 
 class PostgresHostRecords:
@@ -149,6 +149,10 @@ class PostgresHostRecords:
     @available
     async def current(self, transcription_id: str) -> str | None:
         return await self._transcriptions.host(transcription_id)
+
+    @available
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        return await self._transcriptions.hosts(transcription_ids)
 
     @available
     async def appoint(self, transcription_id: str, identity: str) -> bool:
@@ -187,5 +191,5 @@ def _claimed(row: TranscriptionRow) -> Claimed:
         options=row.options,
         stream_key=row.stream_key,
         started_at=row.started_at,
-        numbering=Numbering(row.epoch, row.origin, row.last_seq),
+        numbering=Numbering(row.epoch, row.origin, row.last_seq, row.former),
     )

@@ -12,7 +12,6 @@ from gateway.transcription.domain.handover import Counted, Heir
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import UsageToStore
-from gateway.transcription.usecases.limits import READ_EVERY_S, Budget
 from gateway.transcription.usecases.presence import Presence
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession
@@ -37,7 +36,6 @@ class Bookkeeping:
         context: RunContext,
         tracks: Tracks,
         said: Said,
-        budget: Budget,
     ) -> None:
         self.state = TranscriptionState.STARTING
         """What the run is doing; stored within a second."""
@@ -46,7 +44,6 @@ class Bookkeeping:
         self._records = context.records
         self._tracks = tracks
         self._said = said
-        self._budget = budget
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
         self._owns_state = True
@@ -129,7 +126,7 @@ class Bookkeeping:
     async def _keep_notes(self) -> None:
         """Every second, and at once for a provider session."""
         clock = self._context.clock
-        read_at = touched_at = clock.monotonic()
+        touched_at = clock.monotonic()
         while True:
             beat = asyncio.get_running_loop().call_later(BEAT_S, self._noted.set)
             await self._noted.wait()
@@ -137,9 +134,6 @@ class Bookkeeping:
             self._noted.clear()
             now = clock.monotonic()
             try:
-                if now >= read_at:
-                    await self._budget.refresh()
-                    read_at = now + READ_EVERY_S
                 await self._store_notes()
                 spoken_at = self._said.counts.last_final_at
                 if spoken_at is not None and spoken_at > touched_at and now - touched_at >= TOUCH_S:

@@ -180,7 +180,7 @@ class Handover:
             if self._here.is_full:
                 raise NoRoom("this gateway has no room for it")
             record = await self._context.records.transcriptions.newest(slug)
-            source = await self._here.listen_first(record.source if record else "", slug, fence + 1)
+            source = await self._here.sources.listen_first(record.source if record else "", slug, fence + 1)
             try:
                 handed, claimed = await self._ask(slug, owner, fence, pause_s)
             except BaseException:

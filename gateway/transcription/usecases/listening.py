@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +28,8 @@ FIRST_PAUSE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason."""
+    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason.
+    `may_send`: waits until it is certain that the run is ours; false when it is no longer."""
 
     claimed: Claimed
     speech: SpeechOptions
@@ -39,6 +40,7 @@ class Parts:
     note: Callable[[str, ProviderSession], None]
     began: Callable[[], None]
     stop: Callable[[str], None]
+    may_send: Callable[[], Awaitable[bool]]
 
 
 class Listening:
@@ -54,6 +56,7 @@ class Listening:
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
         self._is_over = False  # the track has ended
         self._is_given_up = False
+        self._flush_s = parts.context.options.drain_s
         self._is_whole = True
         self._has_failed = False  # something that is no reason to lose audio
         self._restarts = 0  # since a final came
@@ -106,9 +109,11 @@ class Listening:
                 await asyncio.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
         finally:
             live.track.release()
+        if not await self._parts.may_send():
+            self._flush_s = 0.0
         self._is_over = True
         try:
-            live.link.finish(self._parts.context.options.drain_s)
+            live.link.finish(self._flush_s)
         except Exception as error:
             self._replace(error)
 
@@ -118,7 +123,10 @@ class Listening:
         try:
             async for chunk in live.track.chunks():
                 failures = 0
-                await self._take(chunk)
+                await self._prepare()
+                if not await parts.may_send():
+                    break
+                self._send(chunk)
         except SourceTrouble as error:
             parts.said.trouble(live, str(error))
         except Exception:
@@ -127,7 +135,8 @@ class Listening:
             return failures + 1
         return None
 
-    async def _take(self, chunk: AudioChunk) -> None:
+    async def _prepare(self) -> None:
+        """Before a chunk is sent: the run has audio, and the recorder room."""
         try:
             self._parts.began()
             await self._parts.context.recorder.room()
@@ -135,7 +144,6 @@ class Listening:
             if not self._has_failed:
                 log.exception("a chunk of audio has met a failure, and is sent all the same", extra=self._extra)
             self._has_failed = True
-        self._send(chunk)
 
     def _send(self, chunk: AudioChunk) -> None:
         if self._is_given_up:
@@ -199,7 +207,7 @@ class Listening:
             log.exception("the audio of a failed link could not be taken over", extra=self._extra)
             held_to = 0
         if self._is_over:
-            live.link.finish(self._parts.context.options.drain_s)
+            live.link.finish(self._flush_s)
         return held_to
 
     async def _join(self) -> None:

@@ -36,5 +36,8 @@ class Live(Protocol):
     def set_state(self, session_slug: str, state: str, reason: str | None) -> None:
         """Show the state of a session's transcription, also to those who come later. `state`: in lower case."""
 
+    def lose(self, session_slug: str) -> None:
+        """Its run is another replica's from here on, perhaps from an earlier final: watchers are sent to find it."""
+
     def encode(self, caption: Caption) -> bytes:
         """The `data` of a transcript message, as JSON."""

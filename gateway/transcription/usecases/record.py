@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.backlog import Backlog
 from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
 from gateway.transcription.usecases.live import Live
@@ -25,6 +26,9 @@ from gateway.transcription.usecases.records import Records, StoreOutcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+UNCERTAIN_S: Final = 0.05
+"""Between two looks whether what runs here is certainly still ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ class Recorder:
         *,
         limit: int = 5_000,
         patience_s: float = 0.3,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_act`: whether what runs here is certainly ours; while it is not, finals wait."""
         self._finals = records.finals
         self._usage = records.usage
         self._sessions = records.sessions
@@ -67,6 +73,8 @@ class Recorder:
         self._backlog = Backlog(journal) if journal is not None else None
         self._limit = limit
         self._patience_s = patience_s
+        self._may_act = may_act
+        self._abandoned: set[Lease] = set()  # with finals that are still to be stored
         self._queue: deque[_Waiting] = deque()
         self._pending: defaultdict[str, set[object]] = defaultdict(
             set
@@ -107,6 +115,11 @@ class Recorder:
         self._queue.append(_Waiting(final, slug, participant))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
+
+    def abandon(self, lease: Lease) -> None:
+        """Another owner has it, or may have it: its finals are kept, and no longer shown."""
+        if lease.transcription_id in self._pending:
+            self._abandoned.add(lease)
 
     async def checkpoint(self, usage: UsageToStore) -> None:
         """Store meter readings as finals are stored. Raises: RecordsUnavailable when there is no journal."""
@@ -179,13 +192,15 @@ class Recorder:
                 await self._write(batch)
 
     async def _write(self, batch: list[_Waiting]) -> None:
+        while not (self._may_act() or all(item.final.lease in self._abandoned for item in batch)):
+            await asyncio.sleep(UNCERTAIN_S)
         outcome = await self._store_at_once(lambda: self._store_waiting(batch))
         if outcome is None:
             # The participants' rows may be what the database is slow with; they are asked for again when it answers.
             await self._set_aside([_placed(item) for item in batch])
         for item in batch:
             final = item.final
-            if outcome is None or not _is_refused(final, outcome):
+            if final.lease not in self._abandoned and (outcome is None or not _is_refused(final, outcome)):
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
@@ -313,6 +328,7 @@ class Recorder:
                 self._pending[transcription_id].discard(_key(entry))
                 if not self._pending[transcription_id]:
                     del self._pending[transcription_id]
+                    self._abandoned = {one for one in self._abandoned if one.transcription_id != transcription_id}
         for transcription_id in outcome.fenced:
             self.on_fenced(transcription_id)
         for session_id in outcome.gone:

@@ -131,6 +131,9 @@ class SessionRecords(Protocol):
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
 
+    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
+        """Of each session in which somebody is, as `present`; in one query."""
+
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         """One of those present; None when it has not joined, or has left."""
 
@@ -227,6 +230,9 @@ class HostRecords(Protocol):
 
     async def current(self, transcription_id: str) -> str | None:
         """The host's identity; None when there is none, or no such transcription."""
+
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Of each transcription that exists, as `current`; in one query."""
 
     async def appoint(self, transcription_id: str, identity: str) -> bool:
         """Make a participant the host. False: the transcription has stopped or does not exist. May be repeated."""

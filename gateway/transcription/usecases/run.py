@@ -29,6 +29,8 @@ from gateway.transcription.usecases.track import LiveTrack, Tracks
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
+UNCERTAIN_S: Final = 0.05
+"""Between two looks whether what runs here is certainly still ours."""
 LEASE_LOST: Final = "another replica took over"
 MOVED: Final = "another gateway goes on with it; come back"
 
@@ -72,13 +74,10 @@ class Run:
         )
         self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
-        self._budget = Budget(
-            context.limits.allowance(claimed.session_id, lease.transcription_id),
-            cap_usd,
-            spent_usd,
-            context.options.maximum_s,
-        )
-        self._books = Bookkeeping(claimed, context, self._tracks, self._said, self._budget)
+        self.allowance = context.limits.allowance(claimed.session_id, lease.transcription_id)
+        """Kept up to date by the `LimitKeeper`."""
+        self._budget = Budget(self.allowance, cap_usd, spent_usd, context.options.maximum_s)
+        self._books = Bookkeeping(claimed, context, self._tracks, self._said)
         self._parts = Parts(
             claimed,
             speech,
@@ -89,6 +88,7 @@ class Run:
             self._books.note,
             self._began,
             self.stop,
+            self._may_send,
         )
         self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
@@ -100,6 +100,8 @@ class Run:
         self._is_decided = asyncio.Event()
         self._is_decided.set()
         self._late: LateFinals | None = None
+        self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
+        self._is_unshown = False
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -161,10 +163,15 @@ class Run:
             self.finals_complete = False
 
     def abandon(self, reason: str) -> None:
-        """Another replica has the lease, or the session was deleted: end, and write nothing more."""
-        self._is_abandoned = True
-        self._books.disown_state()
-        self._said.silence()
+        """Another replica has the lease, or the session was deleted: end, and say and write nothing more."""
+        if not self._is_abandoned:
+            self._is_abandoned = True
+            self._books.disown_state()
+            self._said.silence()
+            if reason == LEASE_LOST:
+                self._is_lost, self.reason = True, reason
+                self._context.recorder.abandon(self.claimed.lease)
+                self._context.live.lose(self.claimed.slug)
         self.stop(reason)
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
@@ -270,7 +277,8 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
-            self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
+            if not self._is_lost:
+                self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
 
     # --- one track ----------------------------------------------------------------------------------------
 
@@ -284,6 +292,14 @@ class Run:
             is_whole = False
         if not is_whole:
             self.finals_complete = False
+
+    async def _may_send(self) -> bool:
+        """Wait until it is certain that the transcription is ours. False: it is no longer."""
+        while not self._is_abandoned:
+            if self._context.membership.may_act():
+                return True
+            await asyncio.sleep(UNCERTAIN_S)
+        return False
 
     def _began(self) -> None:
         if self.state is TranscriptionState.STARTING:
@@ -309,6 +325,10 @@ class Run:
         for live in self._tracks.live:
             if live.trouble is None and (trouble := live.track.trouble()):
                 self._said.trouble(live, trouble)
+        if not self._context.membership.may_act():
+            return
+        if self._is_unshown:
+            self._show_state()
         facts = self._facts()
         if self.state in (TranscriptionState.RUNNING, TranscriptionState.WAITING):
             waits = facts.waits_for_provider
@@ -343,5 +363,8 @@ class Run:
                 self._show_state()
 
     def _show_state(self) -> None:
+        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
+        if self._is_lost or self._is_unshown:
+            return
         reason = self.reason if self.state.is_ending else None
         self._context.live.set_state(self.claimed.slug, self.state.shown, reason)

@@ -179,6 +179,8 @@ class Said:
 
     def say(self, kind: str, data: dict[str, object]) -> None:
         """Send the session's watchers an event that is not replayed. `data` is in the spelling of the stream."""
+        if self._silenced or not self._context.membership.may_act():
+            return
         self._context.live.channel(self._claimed.slug).say(kind, msgspec.json.encode(data))
 
     @property
@@ -200,7 +202,8 @@ class Said:
         elif self._final(said, live.participant):
             live.meter.finals += 1
             self.partials.pop(said.utterance_id, None)
-            live.track.caption(said.utterance_id, said.text, is_final=True)
+            if self._context.membership.may_act():
+                live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
         self.counts.partials += 1
@@ -244,6 +247,8 @@ class Said:
         self.partials.pop(utterance_id, None)
 
     def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+        if self._silenced or not self._context.membership.may_act():
+            return
         self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
         live.track.caption(said.utterance_id, said.text, is_final=False)
 

@@ -61,7 +61,7 @@ class Transcriptions:
         self._context = context
         self._records = context.records
         self._finals = FinalReader(context.records, context.recorder.unstored)
-        self._sources = sources
+        self.sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
@@ -105,8 +105,8 @@ class Transcriptions:
         return bool(most) and self.tracks >= most
 
     def run_of(self, slug: str) -> Run | None:
-        """The session's run, when this replica has it."""
-        return self._runs.get(slug)
+        """The session's run, when this replica has it, and may speak for it."""
+        return self._runs.get(slug) if self._context.membership.may_act() else None
 
     def turned_away(self, slug: str, who: str | None, why: str) -> None:
         """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
@@ -124,6 +124,7 @@ class Transcriptions:
         """
         if self.draining:
             raise NotReady("this gateway is shutting down")
+        self._require_certainty()
         async with self.lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
@@ -135,14 +136,14 @@ class Transcriptions:
                 raise SessionOver(session.slug, session.status)
             if self.is_full:
                 raise NoRoom(f"this gateway carries {self.tracks} tracks, as many as GATEWAY_MAX_TRACKS allows")
-            self._sources.require(request.source)
+            self.sources.require(request.source)
             await self._context.transcriber.check_key()
             await self._context.limits.admit(session.id)
             spent = await self._records.usage.spent(session.id)
             cap, options = request.cost_cap_usd, self._context.options
             if cap is not None and exceeds(spent + options.cost_per_minute, cap):
                 raise CostCapReached(session.slug, cap)
-            key = self._sources.new_key(request.source)
+            key = self.sources.new_key(request.source)
             run_id = self._context.membership.run_id
             claimed, record = await self._records.leases.claim(
                 session, request.source, request.stored(), key, options.owner, options.lease_s
@@ -155,7 +156,7 @@ class Transcriptions:
 
     def elsewhere(self, record: TranscriptionRecord) -> Started:
         """The answer to a start of what another replica runs."""
-        ingest = self._sources.ingest(record.source, record.slug, record.stream_key)
+        ingest = self.sources.ingest(record.source, record.slug, record.stream_key)
         return Started(record, record.state.shown, False, ingest)
 
     async def stop(self, slug: str, *, wait: bool = True, reason: str = STOPPED_BY_REQUEST) -> Stopped | None:
@@ -176,6 +177,7 @@ class Transcriptions:
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
         if run is not None:
+            self._require_certainty()
             run.stop(reason)
             if not wait:
                 return None
@@ -195,10 +197,6 @@ class Transcriptions:
             await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
 
     # --- changing hands -----------------------------------------------------------------------------------
-
-    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
-        """As `AudioSources.listen_first`."""
-        return await self._sources.listen_first(kind, slug, fence)
 
     def let_go(self, run: Run) -> None:
         """It is another replica's now; what it still does here is its own matter."""
@@ -225,6 +223,11 @@ class Transcriptions:
                 run.abandon("the session was deleted")
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _require_certainty(self) -> None:
+        """Raises: NotReady."""
+        if not self._context.membership.may_act():
+            raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -279,7 +282,7 @@ class Transcriptions:
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            source or self._sources.open(claimed, speaker, handed.streams if handed else ()),
+            source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import jwt
 import pytest
 from support.browser import TOKEN, OpenPage
@@ -359,6 +360,15 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
             await guest.open(f"{gateway.http_url}/join#session={slug}")
             await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
             await guest.until("document.querySelector('#health').textContent.startsWith('Words may be late: ')")
+        blocker = await asyncpg.connect(gateway.database_url)
+        async with blocker.transaction():
+            await blocker.execute('LOCK TABLE "VideoSession", gateway.transcription')
+            await page.until(
+                "document.querySelector('#trouble').textContent.startsWith('The database does not answer')"
+            )
+            assert await page.run("document.querySelector('#list .slug, #list li') !== null"), "what runs is listed"
+        await page.until("document.querySelector('#trouble').hidden")
+        await blocker.close()
 
 
 # --- reading ------------------------------------------------------------------------------------------------

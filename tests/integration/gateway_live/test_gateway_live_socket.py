@@ -340,7 +340,7 @@ async def test_whoever_does_not_read_is_let_go(gateway: InProcess) -> None:
         text = (await gateway.call("GET", "/metrics")).body.decode()
         return float('gateway_watchers_closed_total{reason="credential_refused"} 1.0' in text)
 
-    await until(is_let_go, 12)
+    await until(is_let_go)
     raw.abort()
 
 

@@ -571,6 +571,7 @@ async def test_a_host_is_named_by_people_and_passed_on_by_us(shelf: Shelf) -> No
     assert await records.hosts.appoint(run, "ben")
     assert not await records.hosts.replace(run, "anna", "carl")
     assert await records.hosts.current(run) == "ben"
+    assert await records.hosts.of_all([run, "nothing"]) == {run: "ben"}
     assert await records.hosts.replace(run, "ben", None)
     assert await records.hosts.current(run) is None
     await records.leases.finish(claimed.lease, "stopped by request", True)
@@ -591,6 +592,14 @@ async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: S
     ]
     assert people[0].joined_at < people[1].joined_at
     assert await shelf.records.sessions.present("nothing") == []
+    other = await shelf.session("other123")
+    await shelf.records.sessions.join(other.id, Speaker("carl", None))
+    await shelf.records.sessions.leave(session.id, "anna")
+    everybody = await shelf.records.sessions.present_in([session.id, other.id, "nothing"])
+    assert {one: [person.identity for person in there] for one, there in everybody.items()} == {
+        session.id: ["ben"],
+        other.id: ["carl"],
+    }
 
 
 # --- words without a number -----------------------------------------------------------------------------------

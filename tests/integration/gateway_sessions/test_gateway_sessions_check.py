@@ -12,7 +12,7 @@ import redis.asyncio
 from aiohttp import web
 from integration.gateway_api.in_process import TOKEN, running
 from support.ports import free_port
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, running_sentinel
 
 from gateway.app import checks
 from gateway.app.checks import check_parts
@@ -63,6 +63,20 @@ async def test_redis_counts_or_says_what_to_do(redis_server: RedisServer) -> Non
     redis_server.stop()
     fine, text = (await found(REDIS_URL=f"redis://default:{PASSWORD}@{place}"))["Redis"]
     assert not fine and redis_server.url in text and "check REDIS_URL" in text
+
+
+async def test_redis_behind_sentinels_counts(tmp_path: Path) -> None:
+    with running_sentinel(tmp_path) as (sentinel, _, _):
+        place = f"redis+sentinel://127.0.0.1:{sentinel.port}"
+        fine, text = (await found(REDIS_URL=f"{place},127.0.0.1:1/main/0?sentinel_username="))["Redis"]
+        assert fine and text.startswith(f"{place},127.0.0.1:1/main/0 counts requests"), text
+        fine, text = (await found(REDIS_URL=f"{place}/other?password={PASSWORD}"))["Redis"]
+        assert not fine and "other" in text and "check REDIS_URL" in text
+
+
+async def test_a_redis_url_that_cannot_be_read_is_a_finding() -> None:
+    fine, text = (await found(REDIS_URL="redis://localhost:6379/database"))["Redis"]
+    assert not fine and "REDIS_URL has something that is not the number of a database" in text
 
 
 @pytest.mark.parametrize("answer", [None, "HTTP/1.1 400 Bad Request\r\n\r\n"])

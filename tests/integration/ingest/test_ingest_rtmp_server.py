@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -532,3 +533,14 @@ async def test_fifty_publishers_are_heard_each_with_its_own_voice(serve: Serve) 
         n = int(heard.publisher.key.removeprefix("key"))
         assert heard.pitch() == pytest.approx(300 + 40 * n, abs=4)
         assert heard.seconds == pytest.approx(0.5, abs=0.03)
+
+
+async def test_a_peer_that_goes_in_the_moment_of_the_end_does_not_disturb_it(serve: Serve) -> None:
+    """Its socket is gone and the event loop has not been told yet."""
+    server, _ = await serve()
+    peer = socket.create_connection(("127.0.0.1", server.port))
+    await until(lambda: server.counters.open == 1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    await server.close()
+    assert server.counters.open == 0

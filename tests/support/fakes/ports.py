@@ -72,6 +72,9 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
 
+    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
+        return {one: people for one in session_ids if (people := await self.present(one))}
+
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         await self._tables.answer()
         return self._tables.present.get((session_id, identity))
@@ -229,6 +232,11 @@ class MemoryHostRecords(Port):
         await self._tables.answer()
         row = self._tables.transcriptions.get(transcription_id)
         return row.host if row is not None else None
+
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        await self._tables.answer()
+        found = {one: self._tables.transcriptions.get(one) for one in transcription_ids}
+        return {one: row.host for one, row in found.items() if row is not None}
 
     async def appoint(self, transcription_id: str, identity: str) -> bool:
         await self._tables.answer()

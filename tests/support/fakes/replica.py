@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from support.fakes.audio import FakeSource, FakeSources
 from support.fakes.clock import LoopClock
+from support.fakes.membership import FakeMembership
 from support.fakes.records import MemoryRecords
 from support.fakes.speech import FakeLink, FakeTranscriber
 
@@ -29,15 +30,23 @@ class Replica:
     limits: Limits = field(default_factory=Limits)
     real: Transcriber | None = None
     """In place of `transcriber`, the fake one."""
+    membership: FakeMembership = field(default_factory=FakeMembership)
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.clock.now)
-        self.recorder = Recorder(self.records, self.hub, self.clock)
+        self.recorder = Recorder(self.records, self.hub, self.clock, may_act=self.membership.may_act)
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
         self.context = RunContext(
-            self.records, self.recorder, self.hub, self.real or self.transcriber, self.clock, self.options, self.keeper
+            self.records,
+            self.recorder,
+            self.hub,
+            self.real or self.transcriber,
+            self.clock,
+            self.options,
+            self.keeper,
+            self.membership,
         )
         self.service = Transcriptions(self.context, self.sources)
         self.status = Status(self.service, self.records)

@@ -33,13 +33,14 @@ class Database:
         self.finals_: dict[int, tuple[str, bytes]] = {}
         self.epoch, self.owner, self.lease, self.state = "e1", "owner", Lease("t1", 1), "running"
         self.last_seq = 0
+        self.former: dict[str, int] = {}
         self.looks = self.reads = 0
         self.is_away = False
 
     async def look(self, session_ids: Sequence[str]) -> Mapping[str, Standing]:
         await self._answer()
         self.looks += 1
-        numbering = Numbering(self.epoch, NOW, self.last_seq)
+        numbering = Numbering(self.epoch, NOW, self.last_seq, self.former)
         return {one: Standing(self.lease, self.owner, self.state, numbering) for one in session_ids}
 
     async def finals(self, after: Mapping[str, int], limit: int) -> Sequence[FollowedFinal]:
@@ -129,7 +130,7 @@ class Two:
 
     def begin(self) -> None:
         database = self.database
-        self.near.begin(SLUG, Numbering(database.epoch, NOW, database.last_seq), database.lease)
+        self.near.begin(SLUG, Numbering(database.epoch, NOW, database.last_seq, database.former), database.lease)
         self.near.set_state(SLUG, "running", None)
 
     def keep(self, seq: int) -> None:
@@ -145,9 +146,11 @@ class Two:
     def partial(self, utterance: str) -> None:
         self.near.channel(SLUG).partial(utterance, json.dumps({"utteranceId": utterance}).encode())
 
-    async def watch(self, since: ResumePoint | None = None) -> tuple[Watcher, FakeTransport]:
+    async def watch(
+        self, since: ResumePoint | None = None, *, crosses_epochs: bool = False
+    ) -> tuple[Watcher, FakeTransport]:
         transport = FakeTransport()
-        watcher = self.far.join(SLUG, transport, self.closed.append)
+        watcher = self.far.join(SLUG, transport, self.closed.append, crosses_epochs=crosses_epochs)
         await self.foreign.follow(SLUG, "s", since)
         await self.far.channel(SLUG).catch_up(watcher, since, self.database.past)
         return watcher, transport
@@ -379,6 +382,46 @@ async def test_a_take_over_with_a_new_epoch_sends_watchers_back_and_the_old_owne
         assert of_kind(transport, "hello")[0]["data"]["resumed"] is False
         assert [m["epoch"] for m in of_kind(transport, "transcript.final")] == ["e2", "e2"]
         assert "stale" not in str(of_kind(transport, "transcript.final"))
+
+
+@pytest.mark.parametrize("misses", [0, 2])
+async def test_a_new_epoch_interrupts_nobody_who_has_seen_stored_finals_only(misses: int) -> None:
+    """What the dead owner had stored and not told is read, under its old epoch."""
+    async with two() as pair:
+        _, transport = await pair.watch(crosses_epochs=True)
+        pair.say()
+        pair.partial("on screen")
+        await asyncio.sleep(0.1)
+        pair.net.loses = lambda news: news.kind == relay.FINAL
+        for _ in range(misses):
+            pair.say()
+        database = pair.database
+        database.former, database.epoch = {"e1": database.last_seq}, "e2"
+        database.lease = Lease("t1", 2)
+        pair.net.loses = lambda news: False
+        pair.begin()
+        await asyncio.sleep(2)
+        pair.say()
+        await asyncio.sleep(0.1)
+        assert (seqs(transport), pair.closed) == (list(range(1, misses + 3)), [])
+        hello = of_kind(transport, "hello")[-1]
+        assert (hello["epoch"], hello["data"]["resumed"]) == ("e2", True)
+        assert of_kind(transport, "transcript.final")[-1]["epoch"] == "e2"
+        assert of_kind(transport, "transcript.partial")[-1]["data"]["text"] == "", "what was on screen is taken off"
+
+
+async def test_who_saw_what_was_not_stored_begins_anew() -> None:
+    async with two() as pair:
+        await pair.watch(crosses_epochs=True)
+        pair.say()
+        pair.say(keeps=False)
+        await asyncio.sleep(0.1)
+        pair.database.lease, pair.database.epoch, pair.database.former = Lease("t1", 2), "e2", {"e1": 1}
+        pair.begin()
+        await asyncio.sleep(0.1)
+        assert pair.closed == [CloseCode.DRAINING]
+        _, transport = await pair.watch(ResumePoint("e1", 2), crosses_epochs=True)
+        assert of_kind(transport, "hello")[0]["data"]["resumed"] is False
 
 
 async def test_a_take_over_in_the_same_epoch_goes_on_under_the_watcher() -> None:
