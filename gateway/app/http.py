@@ -128,8 +128,8 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
-        *ReplicasApi(wings.membership.members).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
+        *ReplicasApi(wings.membership.members).routes(),
     )
 
 

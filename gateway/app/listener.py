@@ -17,6 +17,7 @@ from gateway.api.errors import problem
 from gateway.api.web import access_log
 from gateway.app.admittance import Admittance, Caps
 from gateway.app.failures import binding
+from gateway.live.lines import give_up_unread
 from gateway.live.websocket import Masks
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class _Handler(web.RequestHandler):
             transport.close()
             return
         super().connection_made(transport)
+        give_up_unread(cast(asyncio.Transport, transport), self._listener.options.body_s)
         self._listener.handlers.add(self)
         self._listener.admittance.waits(self._address, self)
 
@@ -143,20 +145,27 @@ class _Handler(web.RequestHandler):
         before, waiter = self._request_count, self._waiter
         is_between = waiter is not None and not waiter.done()
         super().data_received(data)
-        if self._request_count == before:
-            self._is_partial = self._is_partial or is_between
+        if self._request_count != before:
+            self._is_partial = False
+            self._may_be_evicted(bool(self._messages) and not self._messages[-1][1].is_eof())
             return
-        self._is_partial = False
+        self._is_partial = self._is_partial or is_between
+        request = self._current_request
+        if request is not None and not self._upgraded and request.content.is_eof():
+            self._may_be_evicted(False)
+
+    def _may_be_evicted(self, may: bool) -> None:
+        """What keeps us waiting may, by its head, its body, its reading or its next request."""
         if self._address is not None:
-            self._listener.admittance.asks(self._address, self)
+            change = self._listener.admittance.waits if may else self._listener.admittance.asks
+            change(self._address, self)
 
     def look(self, now: float) -> None:
         """What it is about at `now`, and whether that takes too long."""
         options, phase = self._listener.options, self._about()
         if (phase, self._request_count) != self._phase:
             self._phase, self._phase_at = (phase, self._request_count), now
-            if phase in ("idle", "head") and self._address is not None:
-                self._listener.admittance.waits(self._address, self)
+            self._may_be_evicted(phase != "busy")
             return
         allowed = {"head": options.head_s, "body": options.body_s, "idle": options.keepalive_s}.get(phase)
         if allowed is None or now - self._phase_at < allowed or self.transport is None:
@@ -171,10 +180,13 @@ class _Handler(web.RequestHandler):
 
     def _about(self) -> str:
         request = self._current_request
-        if request is not None:
-            return "busy" if request.content.is_eof() else "body"
-        if self._request_in_progress or self._upgraded:
+        if request is not None and not request.content.is_eof():
+            return "body"
+        if self._upgraded:
             return "busy"
+        if request is not None or self._request_in_progress:
+            is_unread = self.transport is not None and self.transport.get_write_buffer_size() > 0
+            return "unread" if is_unread else "busy"
         return "head" if self._is_partial or not self._request_count else "idle"
 
     # --- faults of the client -----------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class _Coming:
     owners: Owners | None = None
     """Where its audio may be carried on to; None: it has been carried here already."""
     proof: bytes = b""
-    """Of the credential, as far as this replica has seen it."""
+    """As in `Access`; empty: another replica has checked the credential, and watches it."""
 
 
 class AudioEndpoint:

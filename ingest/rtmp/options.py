@@ -20,7 +20,7 @@ class RtmpOptions:
     port: int = 1935
     handshake_s: float = 5.0
     publish_s: float = 10.0
-    idle_s: float = 15.0
+    idle_s: float = 30.0  # as long may a source pause that sends nothing meanwhile
     authorise_s: float = 10.0
     handler_grace_s: float = 10.0
     connections: int = 500

@@ -87,6 +87,7 @@ class StartRequest:
             "costCapUsd": self.cost_cap_usd,
             "participantIdentity": self.participant_identity,
             "participantName": self.participant_name,
+            "tags": self.tags,
         }
 
     @classmethod
@@ -100,6 +101,7 @@ class StartRequest:
             stored.get("costCapUsd"),
             stored.get("participantIdentity"),
             stored.get("participantName"),
+            tuple(stored.get("tags") or ()),
         )
 
 

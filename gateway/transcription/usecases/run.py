@@ -95,13 +95,13 @@ class Run:
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
         self._is_released = False
+        self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
+        self._is_unshown = False
         self.is_moving = False
         """It is being handed over, or was: whose the lease is decides the hand-over alone."""
         self._is_decided = asyncio.Event()
         self._is_decided.set()
         self._late: LateFinals | None = None
-        self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
-        self._is_unshown = False
 
     # --- from outside -----------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ class Transcriptions:
         """
         if self.draining:
             raise NotReady("this gateway is shutting down")
-        self._require_certainty()
+        _require_certainty(self._context)
         async with self.lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
@@ -177,7 +177,7 @@ class Transcriptions:
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
         if run is not None:
-            self._require_certainty()
+            _require_certainty(self._context)
             run.stop(reason)
             if not wait:
                 return None
@@ -223,11 +223,6 @@ class Transcriptions:
                 run.abandon("the session was deleted")
 
     # --- inside -------------------------------------------------------------------------------------------
-
-    def _require_certainty(self) -> None:
-        """Raises: NotReady."""
-        if not self._context.membership.may_act():
-            raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -313,6 +308,12 @@ class Transcriptions:
     def lock(self, slug: str) -> asyncio.Lock:
         """One lock a session, gone when no call holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
+
+
+def _require_certainty(context: RunContext) -> None:
+    """Raises: NotReady."""
+    if not context.membership.may_act():
+        raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
 
 def again(record: TranscriptionRecord) -> StartRequest:
