@@ -61,7 +61,7 @@ class Transcriptions:
         self._context = context
         self._records = context.records
         self._finals = FinalReader(context.records, context.recorder.unstored)
-        self._sources = sources
+        self.sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
         self._beginning = 0  # starts that are under way, each with a place
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -145,7 +145,7 @@ class Transcriptions:
 
     def elsewhere(self, record: TranscriptionRecord) -> Started:
         """The answer to a start of what another replica runs."""
-        ingest = self._sources.ingest(record.source, record.slug, record.stream_key)
+        ingest = self.sources.ingest(record.source, record.slug, record.stream_key)
         return Started(record, record.state.shown, False, ingest)
 
     async def stop(self, slug: str, *, wait: bool = True, reason: str = STOPPED_BY_REQUEST) -> Stopped | None:
@@ -187,10 +187,6 @@ class Transcriptions:
 
     # --- changing hands -----------------------------------------------------------------------------------
 
-    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
-        """As `AudioSources.listen_first`."""
-        return await self._sources.listen_first(kind, slug, fence)
-
     def let_go(self, run: Run) -> None:
         """It is another replica's now; what it still does here is its own matter."""
         if self._runs.get(run.claimed.slug) is run:
@@ -218,14 +214,14 @@ class Transcriptions:
     # --- inside -------------------------------------------------------------------------------------------
 
     async def _claim(self, session: SessionRecord, request: StartRequest) -> Started:
-        self._sources.require(request.source)
+        self.sources.require(request.source)
         await self._context.transcriber.check_key()
         await self._context.limits.admit(session.id)
         spent = await self._records.usage.spent(session.id)
         cap, options = request.cost_cap_usd, self._context.options
         if cap is not None and exceeds(spent + options.cost_per_minute, cap):
             raise CostCapReached(session.slug, cap)
-        key = self._sources.new_key(request.source)
+        key = self.sources.new_key(request.source)
         run_id = self._context.membership.run_id
         claimed, record = await self._records.leases.claim(
             session, request.source, request.stored(), key, options.owner, options.lease_s
@@ -289,7 +285,7 @@ class Transcriptions:
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            source or self._sources.open(claimed, speaker, handed.streams if handed else ()),
+            source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,
