@@ -253,6 +253,7 @@ async def _replica(
         "GATEWAY_LOG_FORMAT": "text",
         "GATEWAY_DRAIN_S": "5",
         "GATEWAY_LEASE_S": "6",
+        "GATEWAY_STT_MAX_SESSIONS": "20",  # so that places at the provider go along with take-overs
         **({"LIVEKIT_URL": f"ws://127.0.0.1:{to_livekit.port}"} if livekit else {}),
         **settings,
     }
