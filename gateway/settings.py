@@ -17,6 +17,7 @@ from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
 from gateway.variables import as_redis_url as _redis_url
+from gateway.variables import as_replica_url as _replica_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
@@ -93,6 +94,13 @@ VARIABLES: Final = (
     Variable("GATEWAY_RTMP_PORT", "rtmp_port", _whole(-1, 65535), "1935", "Its port; 0 = off, -1 takes a free one."),
     Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
              "gateway; default http://localhost and the port."),
+    Variable("GATEWAY_ADVERTISE_URL", "advertise_url", _replica_url, "", "Where other gateways on the same database "
+             "reach this very process, not a balancer in front of several. Default: the address with which it reaches "
+             "the database, or else Redis, and the HTTP port."),
+    Variable("GATEWAY_MAX_TRACKS", "max_tracks", _whole(0, 1_000_000), "250", "Speakers that this process transcribes "
+             "at once, each transcription counting as one at least. With so many it is full: further transcriptions "
+             "begin on another replica, or are refused; those that run here get further speakers all the same. 250 "
+             "take about one core. 0 = no limit."),
     Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
     Variable("GATEWAY_SPOOL_MB", "spool_mb", _whole(1, 1_000_000), "256", "Room on the data folder's disk for finals "
              "that the database cannot take now, megabytes; 1 MB holds about 700."),
@@ -192,13 +200,14 @@ VARIABLES: Final = (
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_HTTP_CONNECTIONS", "max_http_connections", _whole(1, 1_000_000), "24000", "HTTP connections "
              "in all, streams and audio among them. Fewer where the process may not open so many files (`ulimit -n`). "
-             "When all are taken, one that waits without a request makes room."),
+             "When all are taken, one that keeps the gateway waiting makes room: with its request, or by not reading."),
     Variable("GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS", "max_http_connections_per_address", _whole(1, 1_000_000),
              "1200", "HTTP connections from one address (of IPv6: from one /64). GATEWAY_TRUSTED_PROXIES have no such "
              "limit: their clients' streams are counted by X-Forwarded-For."),
     Variable("GATEWAY_HTTP_HEAD_S", "http_head_s", _number(0.1, 600), "10", "How long a request's head may take from "
              "its connection or its first byte, seconds."),
-    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, seconds."),
+    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, and how "
+             "long nothing of an answer may be read (Linux), seconds."),
     Variable("GATEWAY_HTTP_KEEPALIVE_S", "http_keepalive_s", _number(0.1, 3_600), "75", "How long a connection may "
              "wait for its next request, seconds; longer than the proxy in front keeps its own."),
     Variable("GATEWAY_MAX_RTMP_CONNECTIONS", "max_rtmp_connections", _whole(1, 100_000), "500", "RTMP connections in "
@@ -254,6 +263,8 @@ class Settings:
     rtmp_host: str = "0.0.0.0"
     rtmp_port: int = 1935
     public_url: str | None = None
+    advertise_url: str | None = None
+    max_tracks: int = 250
     data_dir: Path = Path("var")
     spool_mb: int = 256
     blob_url: str | None = None

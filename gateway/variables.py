@@ -114,6 +114,15 @@ def as_gateway_url(value: str) -> str:
     return url
 
 
+def as_replica_url(value: str) -> str:
+    """Of this process, as other replicas see it. Raises: ValueError."""
+    url = as_url("http", "https")(value)
+    parts = urlsplit(url)
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and port alone: http://10.0.0.5:8080")
+    return url
+
+
 def as_blob_url(value: str) -> str:
     """Of a store of documents. Raises: ValueError."""
     if value == "vercel:":

@@ -6,16 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
-from typing import Final
 
 from gateway.app.replica import Replica
 from gateway.outage import until_database_answers
 from gateway.replicas.membership import Identity, Membership
 from gateway.replicas.roster import ANSWER_S, PostgresRoster
 from storage.postgres.single import SingleConnection
-
-CAPACITY: Final = 250
-"""Tracks that one process carries, which uses one core (docs/replicas.md)."""
 
 
 @asynccontextmanager

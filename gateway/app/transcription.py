@@ -32,11 +32,14 @@ from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.handover import Handover, Neighbours
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.status import Status
+from gateway.transcription.usecases.steering import Others, Steering
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from ingest.rtmp.server import RtmpServer
@@ -64,6 +67,12 @@ class TranscriptionWing:
     livekit: LivekitServer | None
     keeper: LimitKeeper
     transcriptions: Transcriptions
+    """Of this replica."""
+    status: Status
+    steering: Steering
+    """Starts and stops them on any."""
+    handover: Handover
+    """Takes them from other replicas, and gives them away."""
     hosts: Hosts
     attendance: Attendance | None
     """None unless people in a LiveKit room begin its transcription (LIVEKIT_AUTO_START)."""
@@ -73,7 +82,7 @@ class TranscriptionWing:
 
 @asynccontextmanager
 async def open_transcription(
-    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub
+    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub, others: Others, heirs: Neighbours
 ) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
@@ -97,12 +106,15 @@ async def open_transcription(
         _decoder_threads() as decoders,
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
-        listen = (lambda room: livekit.listen(room, clock)) if livekit else None
+        listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
+        steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
+        handover = Handover(transcriptions, context, heirs)
+        sources.fetch = handover.fetch
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -110,12 +122,15 @@ async def open_transcription(
             journal=journal,
             recorder=recorder,
             sources=sources,
-            rtmp=RtmpServer(rtmp_options(settings, replica.files), sources),
+            rtmp=RtmpServer(rtmp_options(settings, replica.files, is_shared=replica.worker is not None), sources),
             livekit=livekit,
             keeper=keeper,
             transcriptions=transcriptions,
+            status=Status(transcriptions, records),
+            steering=steering,
+            handover=handover,
             hosts=Hosts(records, hub, lambda: transcriptions.runs),
-            attendance=Attendance(transcriptions, records, livekit)
+            attendance=Attendance(transcriptions, records, livekit, steering)
             if livekit and settings.livekit_auto_start
             else None,
             sweeper=sweeper,
@@ -172,6 +187,7 @@ def _run_options(settings: Settings, owner: str) -> RunOptions:
         cost_per_minute=settings.cost_per_minute,
         store_partials=settings.store_partials,
         maximum_s=settings.max_transcription_s,
+        max_tracks=settings.max_tracks,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.analysis.analyse import Analyses
+    from gateway.app.elsewhere import OtherReplicas
     from gateway.app.listener import Listener
     from gateway.app.live import LiveWing
     from gateway.app.provider import ProviderWing
@@ -24,6 +25,7 @@ class Wings:
 
     replica: Replica
     membership: Membership
+    others: OtherReplicas
     hub: Hub
     speech: ProviderWing
     transcription: TranscriptionWing

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,7 @@ from aiohttp import web
 from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
+from gateway.live.carried import OwnerGone, Owners, carry
 from gateway.live.door import Door, DoorPolicy, refused_as
 from gateway.live.lines import CLOSE_S, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
@@ -23,7 +25,15 @@ from gateway.live.slots import Limits
 from gateway.names import NameRefused
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
-from gateway.transcription.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
+from gateway.transcription.usecases.feed import (
+    Ending,
+    Feed,
+    Feeding,
+    FeedStart,
+    IdentityRefused,
+    NotTaken,
+    TakenElsewhere,
+)
 from gateway.transcription.usecases.watch import Watched
 
 log = logging.getLogger(__name__)
@@ -31,6 +41,12 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+_ENDED: Final = {
+    Ending.STOPPED: CloseCode.SESSION_ENDED,
+    Ending.REPLACED: CloseCode.TAKEN_OVER,
+    Ending.MOVED: CloseCode.DRAINING,
+}
+_REASONS: Final = {code.value: code.name.lower() for code in CloseCode}
 # What the session's health says of a sender that the door refused, by the door's word for it. Anybody may knock there,
 # so it quotes nothing of the request.
 _AT_THE_DOOR: Final = {
@@ -50,6 +66,7 @@ class AudioCounts:
     """Since the process began. `refused` and `closed` by reason: fixed words, fit for a metric's label."""
 
     connected: int = 0
+    carried: int = 0  # to another replica
     messages: int = 0
     bytes: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -67,11 +84,32 @@ class AudioOptions:
     start_s: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A sender who has been let in. `speaker` is found out once the connection is open."""
+
+    slug: str
+    speaker: Callable[[], Awaitable[Speaker | None]]
+    expires_at: float | None = None
+    owners: Owners | None = None
+    """Where its audio may be carried on to; None: it has been carried here already."""
+    proof: bytes = b""
+    """As in `Access`; empty: another replica has checked the credential, and watches it."""
+
+
 class AudioEndpoint:
     """Owns every sender's connection. `close` ends them all."""
 
-    def __init__(self, feeding: Feeding, policy: DoorPolicy, options: AudioOptions | None = None) -> None:
+    def __init__(
+        self,
+        feeding: Feeding,
+        policy: DoorPolicy,
+        options: AudioOptions | None = None,
+        owners: Owners | None = None,
+    ) -> None:
+        """`owners`: other replicas that transcribe; None: there are none."""
         self.counts = AudioCounts()
+        self._owners = owners
         self._feeding = feeding
         self._options = options or AudioOptions()
         self._door = Door(policy, self._options.limits, self.counts.refused)
@@ -106,19 +144,47 @@ class AudioEndpoint:
             await page.end(*refusal)
             return page.response
         with slot:
-            line = await _Line.open(request, self._options)
-            line.proof = access.proof
-            self._lines.add(line)
-            self.counts.connected += 1
-            try:
-                await self._serve(line, request, watched, access)
-            except ConnectionError:
-                pass  # the sender has gone
-            finally:
-                self._lines.discard(line)
-                self.counts.closed[line.ended_with] += 1
-                if line.ending is not None:
-                    await line.ending
+            return await self._open(
+                request,
+                _Coming(
+                    watched.slug,
+                    lambda: self._speaker(request, watched, access),
+                    access.expires_at,
+                    self._owners,
+                    access.proof,
+                ),
+            )
+
+    async def carried(self, request: web.Request) -> web.StreamResponse:
+        """The same for a sender on another replica, which has let it in: `session`, `identity` and `name` are believed.
+
+        Raises: TakenElsewhere when the audio is not taken here either, RecordsUnavailable.
+        """
+        query = request.query
+        slug, identity = query.get("session", ""), query.get("identity")
+        if not self._feeding.takes(slug) and (owner := await self._feeding.owner(slug)) is not None:
+            raise TakenElsewhere(owner)
+        speaker = Speaker(identity, query.get("name")) if identity else None
+
+        async def known() -> Speaker | None:
+            return speaker
+
+        return await self._open(request, _Coming(slug, known))
+
+    async def _open(self, request: web.Request, coming: _Coming) -> web.WebSocketResponse:
+        line = await _Line.open(request, self._options)
+        line.proof = coming.proof
+        self._lines.add(line)
+        self.counts.connected += 1
+        try:
+            await self._serve(line, coming)
+        except ConnectionError:
+            pass  # the sender has gone
+        finally:
+            self._lines.discard(line)
+            self.counts.closed[line.ended_with] += 1
+            if line.ending is not None:
+                await line.ending
         return line.response
 
     def revoke(self, proofs: frozenset[bytes]) -> None:
@@ -138,26 +204,33 @@ class AudioEndpoint:
 
     # --- one connection -----------------------------------------------------------------------------------
 
-    async def _serve(self, line: _Line, request: web.Request, watched: Watched, access: credentials.Access) -> None:
+    async def _serve(self, line: _Line, coming: _Coming) -> None:
         speaker: Speaker | None = None
 
         def refuse(code: CloseCode, why: Exception | str) -> None:
             line.close(code, str(why))
-            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(why))
+            self._feeding.turned_away(coming.slug, speaker.identity if speaker else None, str(why))
 
         expiry = None
-        if access.expires_at is not None:
-            left = max(access.expires_at - time.time(), 0.0)
+        if coming.expires_at is not None:
+            left = max(coming.expires_at - time.time(), 0.0)
             expiry = asyncio.get_running_loop().call_later(
                 left, refuse, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
             )
         try:
-            speaker = await self._speaker(request, watched, access)
-            start = await self._first(line)
-            if start is None:
+            speaker = await coming.speaker()
+            first = await self._first(line)
+            if first is None:
                 return
-            line.feed = await self._feeding.enter(watched.slug, speaker, start, line.over)
-            log.info("audio connected", extra={"session": watched.slug, "identity": speaker and speaker.identity})
+            start, text = first
+            try:
+                line.feed = await self._feeding.enter(coming.slug, speaker, start, line.over)
+            except TakenElsewhere as error:
+                if coming.owners is None:
+                    raise
+                await self._carry(line, coming.owners, error.owner, coming.slug, speaker, text)
+                return
+            log.info("audio connected", extra={"session": coming.slug, "identity": speaker and speaker.identity})
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
             await self._take(line, line.feed)
         except NotTaken as error:
@@ -166,12 +239,14 @@ class AudioEndpoint:
             refuse(CloseCode.WRONG_AUDIO, error)
         except (IdentityRefused, credentials.Forbidden) as error:
             refuse(CloseCode.CREDENTIAL_REFUSED, error)
+        except OwnerGone as error:
+            line.close(CloseCode.DRAINING, str(error))
         except RecordsUnavailable:
             refuse(CloseCode.DRAINING, "the database does not answer; come back")
         except ConnectionError:
             raise
         except Exception:
-            log.exception("a sender of %s was lost to an error", watched.slug)
+            log.exception("a sender of %s was lost to an error", coming.slug)
             refuse(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
@@ -200,8 +275,29 @@ class AudioEndpoint:
         await self._feeding.check_room(watched.session_id, speaker.identity, guest=is_guest)
         return speaker
 
-    async def _first(self, line: _Line) -> FeedStart | None:
-        """The message that everything begins with; None when the sender has gone."""
+    async def _carry(
+        self, line: _Line, owners: Owners, owner: str, slug: str, speaker: Speaker | None, first: str
+    ) -> None:
+        """All that the sender says goes to the owner, and its answers come back. When the owner changes, the sender is
+        told to come back, and goes on with its stream from what was acknowledged. Raises: OwnerGone, ConnectionError.
+        """
+        query = {"session": slug}
+        if speaker is not None:
+            query |= {"identity": speaker.identity, **({"name": speaker.name} if speaker.name else {})}
+        async with owners.speak(owner, query) as there:
+            log.info("audio carried to its owner", extra={"session": slug, "owner": owner})
+            self.counts.carried += 1
+            try:
+                await carry(line.response, there, first, self._count, line.close)
+            finally:
+                self.counts.carried -= 1
+
+    def _count(self, audio: bytes) -> None:
+        self.counts.messages += 1
+        self.counts.bytes += len(audio)
+
+    async def _first(self, line: _Line) -> tuple[FeedStart, str] | None:
+        """The message that everything begins with, read and as it came; None when the sender has gone."""
         try:
             message = await line.response.receive(timeout=self._options.start_s)
         except TimeoutError:
@@ -209,7 +305,7 @@ class AudioEndpoint:
         if message.type is aiohttp.WSMsgType.TEXT:
             said = audio_protocol.read(message.data)
             if isinstance(said, FeedStart):
-                return said
+                return said, message.data
         elif message.type is not aiohttp.WSMsgType.BINARY:
             return None
         raise WrongMessage('the first message must be {"type":"start","sampleRate":…,"channels":…}')
@@ -221,8 +317,7 @@ class AudioEndpoint:
             async for message in line.response:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     feed.put(message.data)
-                    self.counts.messages += 1
-                    self.counts.bytes += len(message.data)
+                    self._count(message.data)
                     await feed.room()
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     said = audio_protocol.read(message.data)
@@ -275,20 +370,17 @@ class _Line:
         await response.prepare(request)
         return cls(response, transport)
 
-    def over(self, why: str, taken_over: bool) -> None:
+    def over(self, why: str, ending: Ending) -> None:
         """The feed has ended under us."""
-        if taken_over:
-            self.close(CloseCode.TAKEN_OVER, why)
-        else:
-            self.close(CloseCode.SESSION_ENDED, why)
+        self.close(_ENDED[ending], why)
 
-    def close(self, code: CloseCode, why: str) -> None:
+    def close(self, code: int, why: str) -> None:
         """Say so in the background. The first reason stands."""
         if self.ending is None:
-            self.ended_with = code.name.lower()
+            self.ended_with = _REASONS.get(code, "other")
             self.ending = asyncio.create_task(self.end(code, why), name="audio goodbye")
 
-    async def end(self, code: CloseCode, why: str) -> None:
+    async def end(self, code: int, why: str) -> None:
         with suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(CLOSE_S):
                 if self.feed is not None and not self.response.closed:

@@ -94,6 +94,13 @@ class Hub:
                 watcher.close(CloseCode.DRAINING)
             self._drop_unused(session_slug)
 
+    def move(self, session_slug: str) -> None:
+        """The run goes on elsewhere: the channel is one that is followed from now on."""
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        self._drop_unused(session_slug)
+
     def encode(self, caption: Caption) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption)

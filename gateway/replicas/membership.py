@@ -124,6 +124,11 @@ class Membership:
         """All that beat, this one included; as of the last beat, so it does not wait."""
         return [self.me() if one.id == self._identity.id else one for one in self._members]
 
+    def advertise(self, url: str | None) -> None:
+        """Tell the others where they reach this process; to be called once it answers there."""
+        self._identity = replace(self._identity, url=url)
+        self._wake.set()
+
     def drain(self) -> None:
         """Tell the others that nothing new is to come here."""
         self._is_draining = True

@@ -35,7 +35,7 @@ class PostgresRoster:
         """Two statements: the row, then all rows."""
         async with self._connection.link() as link:
             rows = Replicas(link)
-            if not await rows.beat(me.id, me.run, _report(me)):
+            if not await rows.beat(me.id, me.run, me.url, _report(me)):
                 return None
             return [_replica(row) for row in await rows.members()]
 

@@ -57,9 +57,9 @@ class Replicas:
         args = (clean(id_), clean(run), clean(process), clean(version), clean_or_none(url), float(lease_s))
         await self._link.run("replica_enter", *args, *report.values)
 
-    async def beat(self, id_: str, run: str, report: Report) -> bool:
+    async def beat(self, id_: str, run: str, url: str | None, report: Report) -> bool:
         """Returns: False when the row was found lapsed or is another run's: then everything of this run is lost."""
-        return await self._link.run("replica_beat", id_, run, *report.values) == 1
+        return await self._link.run("replica_beat", id_, run, *report.values, clean_or_none(url)) == 1
 
     async def members(self) -> Sequence[ReplicaRow]:
         """Those that beat, the longest running first."""

@@ -80,6 +80,30 @@ class StartRequest:
     tags: tuple[str, ...] = ()
     """The caller's own words for the bill."""
 
+    def stored(self) -> dict[str, Any]:
+        """What a later owner needs to go on in the same way; stored with the transcription."""
+        return {
+            **self.speech.stored(),
+            "costCapUsd": self.cost_cap_usd,
+            "participantIdentity": self.participant_identity,
+            "participantName": self.participant_name,
+            "tags": self.tags,
+        }
+
+    @classmethod
+    def read(cls, slug: str, source: str, stored: Mapping[str, Any], session_id: str | None = None) -> StartRequest:
+        """From what `stored` gave, perhaps in another version. Raises: msgspec.ValidationError."""
+        return cls(
+            slug,
+            session_id,
+            source,
+            SpeechOptions.read(stored),
+            stored.get("costCapUsd"),
+            stored.get("participantIdentity"),
+            stored.get("participantName"),
+            tuple(stored.get("tags") or ()),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ingest:

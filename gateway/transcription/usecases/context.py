@@ -17,7 +17,8 @@ from gateway.transcription.usecases.speech import Transcriber
 class RunOptions:
     """`owner`: this replica's name in leases. `drain_s`: how long late finals are awaited. `lease_s`: how long a lease
     lasts, without being renewed, for a version that does not see whether its owner lives. `cost_per_minute`: USD.
-    `maximum_s`: length of a transcription; 0 = no limit.
+    `maximum_s`: length of a transcription; 0 = no limit. `max_tracks`: with which a replica begins no more
+    transcriptions; 0 = no limit.
     """
 
     owner: str
@@ -26,6 +27,7 @@ class RunOptions:
     cost_per_minute: float = 0.01
     store_partials: bool = False
     maximum_s: float = 0.0
+    max_tracks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,3 +118,29 @@ async def test_another_web_server_is_no_gateway() -> None:
     finally:
         await runner.cleanup()
     assert not fine and "WS_SERVER_URL must name a gateway" in text
+
+
+@pytest.mark.parametrize(
+    ("env", "fine", "said"),
+    [
+        ({}, True, "reach this one at http://127.0.0.1:{closed}, where nothing listens now"),
+        ({"GATEWAY_ADVERTISE_URL": "http://no-such-host.invalid:1"}, False, "whose name is unknown here"),
+        ({"GATEWAY_ADVERTISE_URL": "http://127.0.0.1:{gateway}"}, True, "where a gateway answers"),
+        (
+            {"GATEWAY_ADVERTISE_URL": "http://127.0.0.1:{other}"},
+            False,
+            "set GATEWAY_ADVERTISE_URL to an address of this",
+        ),
+        ({"DATABASE_URL": "postgresql://no-such-host.invalid/x"}, False, "set GATEWAY_ADVERTISE_URL"),
+    ],
+)
+async def test_where_other_replicas_look_for_this_one(env: dict[str, str], fine: bool, said: str) -> None:
+    ports = {"closed": str(free_port())}
+    healthy = 'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
+    async with (
+        something_that_listens("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as other,
+        something_that_listens(healthy) as gateway,
+    ):
+        told = {name: value.format(**ports, other=other, gateway=gateway) for name, value in env.items()}
+        is_fine, text = (await found(GATEWAY_HTTP_PORT=ports["closed"], **told))["other replicas"]
+    assert (is_fine, said.format(**ports) in text) == (fine, True), text

@@ -16,6 +16,7 @@ from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.speech import Transcriber
+from gateway.transcription.usecases.status import Status
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 
@@ -37,7 +38,7 @@ class Replica:
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
-        context = RunContext(
+        self.context = RunContext(
             self.records,
             self.recorder,
             self.hub,
@@ -47,7 +48,8 @@ class Replica:
             self.keeper,
             self.membership,
         )
-        self.service = Transcriptions(context, self.sources)
+        self.service = Transcriptions(self.context, self.sources)
+        self.status = Status(self.service, self.records)
 
     def source(self, slug: str) -> FakeSource:
         return self.sources.opened[slug]

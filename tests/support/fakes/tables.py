@@ -38,6 +38,7 @@ class TranscriptionRow:
     stop_reason: str | None = None
     finals_complete: bool | None = None
     host: str | None = None
+    owner_run: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -134,4 +135,5 @@ class Tables:
             stream_key=row.stream_key,
             options=row.options,
             last_seq=self.streams[row.session_id].last_seq,
+            owner=row.owner,
         )

@@ -136,7 +136,7 @@ async def test_finals_stored_after_the_last_reading_of_a_dead_process_are_counte
         await until(lambda: bool(there.transcriber.links))
         there.link.final("And on.", "p:9")
         await asyncio.sleep(10)
-        [used] = await there.service.usage(SLUG)
+        [used] = await there.status.usage(SLUG)
         assert (used.final_transcripts, used.transcripts_received) == (4, 4)
         await there.service.stop(SLUG)
     [(_, _, used)] = tables.usage.values()

@@ -129,9 +129,9 @@ async def test_stop_without_waiting_answers_at_once() -> None:
         await until(lambda: bool(there.transcriber.links))
         assert await there.service.stop(SLUG, wait=False) is None
         await asyncio.sleep(0.1)
-        assert (await there.service.seen(SLUG)).run is not None
+        assert (await there.status.seen(SLUG)).run is not None
         await asyncio.sleep(6)
-        assert (await there.service.seen(SLUG)).record.state == "STOPPED"
+        assert (await there.status.seen(SLUG)).record.state == "STOPPED"
 
 
 async def test_stop_in_the_middle_of_a_start_stops_what_was_started() -> None:
@@ -214,7 +214,7 @@ async def test_a_provider_that_refuses_stops_the_transcription_with_its_reason()
         await until(lambda: bool(there.transcriber.links))
         there.link.end(complete=True, refused="HTTP 402: no credit; check the account")
         await until(lambda: not there.service.runs)
-        record = (await there.service.seen(SLUG)).record
+        record = (await there.status.seen(SLUG)).record
         assert (record.state, record.stop_reason) == ("STOPPED", "HTTP 402: no credit; check the account")
         assert told(screen, "error") == [
             {"message": "HTTP 402: no credit; check the account", "participantIdentity": "anna"}

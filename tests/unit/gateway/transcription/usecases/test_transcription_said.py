@@ -65,7 +65,7 @@ async def test_two_speakers_share_one_numbering_and_have_a_meter_each() -> None:
             link.final(f"I am {link.identity}.")
         await until(lambda: len(there.records.stored(SLUG)) == 4)
         assert [final.seq for final in there.records.stored(SLUG)] == [1, 2, 3, 4]
-        used = {one.identity: one for one in await there.service.usage(SLUG)}
+        used = {one.identity: one for one in await there.status.usage(SLUG)}
         assert {name: one.duration_minutes for name, one in used.items()} == {"anna": 1, "ben": 2}
         assert {one.final_transcripts for one in used.values()} == {2}
 
