@@ -67,7 +67,7 @@ class Transcriptions:
         self._tasks: Tasks | None = None
         self.draining = False
         """This process is shutting down and starts nothing more."""
-        self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
+        self.adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -77,8 +77,8 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(self._adoption.take_own)
-            adopting = group.create_task(self._adoption.run(), name="adopt")
+            await until_database_answers(self.adoption.take_own)
+            adopting = group.create_task(self.adoption.run(), name="adopt")
             try:
                 yield
             finally:
@@ -172,7 +172,7 @@ class Transcriptions:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adoption.take(record.id)
+                await self.adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
@@ -213,7 +213,7 @@ class Transcriptions:
 
         Raises: RecordsUnavailable.
         """
-        earlier, spent, recovered, is_whole = await self._adoption.past(claimed)
+        earlier, spent, recovered, is_whole = await self.adoption.past(claimed)
         if (run := self._runs.get(claimed.slug)) is not None:
             return run
         run = self._begin(claimed, earlier, spent, recovered, handed, source)
