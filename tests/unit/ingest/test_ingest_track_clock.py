@@ -33,7 +33,7 @@ class Line:
         arrival_s = self.true_s + FRAME_S if arrival_s is None else arrival_s
         gap = self.clock.place(timestamp_ms, FRAME_S, arrival_s, behind_s)
         assert gap >= 0, "the clock ran backwards"
-        assert isclose(self.clock.position_s, before + gap + FRAME_S, rel_tol=1e-6)  # approx is slow, this is a hot line
+        assert isclose(self.clock.position_s, before + gap + FRAME_S, rel_tol=1e-6)  # approx is slow
         self.worst_s = max(self.worst_s, abs(before + gap - self.true_s))
         self.left_out_s += gap
         self.true_s += FRAME_S
