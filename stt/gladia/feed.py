@@ -13,7 +13,7 @@ from stt.gladia.blame import Blame
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing, Resume
-from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
+from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.timeline import Timeline
 
 
@@ -66,6 +66,7 @@ class Feed:
         self._options = options
         self._track_reach = reach
         self._blame = blame
+        self._alone: Span | None = None  # what this connection was opened for
         self._written_before = 0  # on former connections
         self._written = 0  # samples written in this session, over all connections: the provider cannot have more
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
@@ -176,10 +177,13 @@ class Feed:
             self._blame.acquit()  # it has left the window
         elif accused is not None and not self.timeline.started:
             self.cursor = accused.start
+        self._alone = self._blame.accused
         self._blame.connected()
 
     def died(self, now: float) -> None:
         """The connection ended, and nothing that was said explains it."""
+        if self._blame.accused is not self._alone:
+            return  # of two sessions the other one looks into it
         is_placed = self.resume.placing is Placing.PLACED
         self._blame.died(now, self.acknowledged - self.resume.base if is_placed else 0)
 
@@ -217,8 +221,15 @@ class Feed:
     def _is_searching(self) -> bool:
         return self._blame.is_used and self._blame.is_searching
 
+    @property
+    def is_moot(self) -> bool:
+        """Whether this connection was for a stretch that is accused no more: it has skipped what comes before it."""
+        return self._alone is not None and self._blame.accused is not self._alone
+
     def acquits(self, now: float) -> bool:
         """Whether audio that was accused of ending connections was sent alone, and this one lives. Then it is cut."""
+        if self.is_moot:
+            return True
         if not self._blame.is_borne or now < self.held_until:
             return False
         self._blame.acquit()
@@ -248,7 +259,7 @@ class Feed:
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
-        if most <= 0:
+        if most <= 0 or self.is_moot:
             return None
         if self._blame.accused is not None:
             if self._blame.silence_due:
