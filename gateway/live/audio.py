@@ -193,7 +193,7 @@ class AudioEndpoint:
         """Close those whose credential is good no more, as `LiveEndpoint.revoke`."""
         for line in list(self._lines):
             if line.proof and line.proof not in proofs:
-                line.close(CloseCode.CREDENTIAL_REFUSED, "the credential has expired")
+                line.refuse(CloseCode.CREDENTIAL_REFUSED, "the credential has expired")
 
     async def close(self) -> None:
         """Admit no more, close every sender with 4000 after a last ack, and wait for that, at most CLOSE_S + 1 s."""
@@ -213,6 +213,7 @@ class AudioEndpoint:
             line.close(code, str(why))
             self._feeding.turned_away(coming.slug, speaker.identity if speaker else None, str(why))
 
+        line.refuse = refuse
         expiry = None
         if coming.expires_at is not None:
             left = max(coming.expires_at - time.time(), 0.0)
@@ -356,6 +357,7 @@ class _Line:
         self.is_done = False  # the sender has said stop
         self.ended_with = "by_sender"
         self.ending: asyncio.Task[None] | None = None
+        self.refuse: Callable[[CloseCode, str], None] = self.close  # and the session's health says so
         self._transport = transport
 
     @classmethod

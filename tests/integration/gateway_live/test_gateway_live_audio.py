@@ -571,6 +571,21 @@ async def test_a_sender_that_says_nothing_at_first_is_let_go() -> None:
         assert (await Sender(socket).closed())[0] == 4522
 
 
+async def test_a_sender_whose_secret_was_taken_out_is_told_of() -> None:
+    async with (
+        endpoint(AudioOptions()) as (made, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url) as socket,
+    ):
+        sender = Sender(socket)
+        await sender.start()
+        [line] = made._lines
+        line.proof = b"of a secret"
+        made.revoke(frozenset({b"of another"}))
+        assert (await sender.closed())[0] == 4501
+    assert door.refused == "the credential has expired"
+
+
 async def test_a_sender_that_has_vanished_without_a_word_is_noticed() -> None:
     """Half-open: the socket is there, nobody answers pings. Its stream may be gone on with."""
     async with (

@@ -620,7 +620,7 @@ async def test_words_that_get_their_number_after_the_stop_are_counted_in_usage(s
     session = await shelf.session()
     former = await shelf.claimed(session)
     await shelf.records.finals.store([final(former, 1)])
-    shelf.clock.at += timedelta(minutes=1)
+    await shelf.wait(timedelta(minutes=1))
     [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
     await shelf.records.finals.store([final(heirs, seq, f"new:{seq}") for seq in (2, 3)])
     meters = [
