@@ -19,6 +19,8 @@ from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, InProcess, ru
 from security.test_security_identities import ROOMS, call, speak, user
 
 from gateway.console import pages
+from gateway.replicas.peers import HOP, TO
+from gateway.replicas.routes import PREFIX
 from gateway.sessions.domain.access import What
 from gateway.sessions.usecases import admission
 from stt.local.server import LocalServer
@@ -66,6 +68,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("PUT", "/api/spaces/team/limits", {"sessionMinutes": 500}, False),
     ("GET", "/api/audit", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
+    ("GET", "/api/replicas", {}, False),
     ("GET", "/metrics", {}, False),
     ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
     ("GET", "/healthz", {}, False),
@@ -159,15 +162,41 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
             path.partition("?")[0].partition(" ")[0].replace("SLUG", "{slug}").replace("/spaces/team", "/spaces/{id}")
         )
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
-    there = {
-        (route.method, route.resource.canonical)
-        for route in gateway.app.router.routes()
-        if route.resource is not None and route.method not in ("HEAD", "OPTIONS", "*")
-    }
+    there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
     known = {("GET", path) for path in {"/", "/sessions", "/join", "/docs", *console}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
+
+
+async def test_for_everybody_but_a_replica_there_is_nothing_under_internal(gateway: InProcess) -> None:
+    """Not even for a service's token by itself, and with a replica's header for no other token."""
+    routes = [(method, path) for method, path in _routes(gateway) if path.startswith(PREFIX + "/")]
+    assert routes
+    database = await asyncpg.connect(gateway.database_url)
+    try:
+        stage = Stage(gateway, database)
+        other = await stage.session("LIVE")
+        answer = await call(gateway, "GET", f"/{other}/token?identity=gus&for=audio", None)
+        stage.other = other, answer.json["token"]
+        slug = await stage.session("LIVE")
+        tokens = await stage.tokens(slug)
+    finally:
+        await database.close()
+    for method, path in routes:
+        for kind, token in tokens.items():
+            for headers in ({}, {HOP: "1"}, {HOP: "1", TO: "another"}):
+                answer = await gateway.call(method, path.replace("{slug}", slug), {}, token=token, headers=headers)
+                expected = 421 if headers and kind == "service" else 404
+                assert answer.status == expected, (method, path, kind, headers, answer)
+
+
+def _routes(gateway: InProcess) -> set[tuple[str, str]]:
+    return {
+        (route.method, route.resource.canonical)
+        for route in gateway.app.router.routes()
+        if route.resource is not None and route.method not in ("HEAD", "OPTIONS", "*")
+    }
 
 
 def _is_whole(path: str) -> bool:

@@ -23,6 +23,7 @@ PAGE: Final = TESTS.parent / "docs" / "security.md"
 MATRIX: Final = "security/test_security_matrix.py::test_the_matrix_is_as_written"
 ROTATED: Final = "security/test_security_rotation.py::test_every_secret_is_rotated_in_a_running_gateway"
 IDLE: Final = "security/test_security_connections.py::test_a_stranger_with_idle_connections"
+STRANGERS: Final = "integration/gateway_live/test_gateway_live_audio.py::test_a_refused_sender_is_told"
 HERE: Final = "security/test_security_threats.py::"
 OUTSIDE: Final = "what it opens is not ours"
 COVERED: Final = {
@@ -49,6 +50,7 @@ COVERED: Final = {
     "RTMP sockets": "integration/ingest/test_ingest_rtmp_server.py::test_idle_sockets_shut_out_nobody",
     "both, with few descriptors (`ulimit -n`)": "unit/gateway/app/test_app_admittance.py::test_listeners_never_get",
     "requests": MATRIX,
+    "refused encoders and senders of audio": STRANGERS,
     "large, deep or broken bodies": "security/test_security_malformed.py::test_json_that_cannot_be_read",
     "guesses of stream keys (144 bits) and tokens":
         "unit/gateway/live/test_live_credentials.py::test_service_tokens_are_compared_in_constant_time",
