@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from aiohttp import web
 from msgspec import Meta
 
 from gateway.api import schemas, views
@@ -20,6 +19,9 @@ from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.feed import TakenElsewhere
 from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.transcriptions import Transcriptions
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 class StartHere(msgspec.Struct, rename="camel"):

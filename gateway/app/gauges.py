@@ -6,7 +6,10 @@ One function a subject: it registers readers, and a scrape calls them. A new par
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
+
+from prometheus_client import ProcessCollector
 
 from gateway.analysis.rules import AnalysisStatus
 from gateway.metrics import Metrics, by, plain
@@ -44,10 +47,17 @@ def gateway_metrics(wings: Wings) -> Metrics:
     """All of them, in the order of the exposition."""
     transcription, sessions = wings.transcription, wings.sessions
     metrics = Metrics()
-    engine = wings.replica.settings.engine
+    settings = wings.replica.settings
+    engine = settings.engine
+    build = {"version": metadata.version("transcription-gateway"), "commit": settings.commit or ""}
     metrics.gauge(
         "info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]), over="max"
     )
+    metrics.gauge("build_info", "Constant 1; version and commit", lambda: [(build, 1.0)], over="max")
+    delays = wings.replica.delays
+    metrics.include(delays.registry)
+    metrics.include(ProcessCollector(registry=None))
+    metrics.gauge("loop_lag_seconds", "Longest delay of the event loop, 15 s", plain(lambda: delays.loop_lag_s), "max")
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
@@ -34,6 +36,7 @@ from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
 from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
+from gateway.delays import Delays
 from gateway.live.credentials import bearer, is_service_token
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
@@ -191,6 +194,7 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
 def _application(wings: Wings, api: Api) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
+    app.middlewares.append(_timing(wings.replica.delays))
     app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
@@ -206,3 +210,27 @@ def _application(wings: Wings, api: Api) -> web.Application:
     InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app
+
+
+def _timing(delays: Delays) -> Middleware:
+    """Every request but streams, which last as long as their reader stays."""
+
+    @web.middleware
+    async def timing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began, status = time.perf_counter(), 500
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "unknown"
+            if not route.startswith("/api/realtime/"):
+                delays.request(
+                    route, request.method if resource is not None else "", status, time.perf_counter() - began
+                )
+
+    return timing
