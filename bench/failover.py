@@ -107,10 +107,11 @@ async def one_round(database_url: str, provider_url: str, fault: str, sessions: 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proxy = await stack.enter_async_context(Proxy(database_url))
         env = {"GLADIA_API_KEY": "k", "GLADIA_API_URL": provider_url, "GATEWAY_DRAIN_S": "1"}
-        await stack.enter_async_context(gateway_process(folder / "b", DATABASE_URL=database_url, **env))
         a = await stack.enter_async_context(gateway_process(folder / "a", DATABASE_URL=proxy.url, **env))
         for _ in range(sessions):
             await a.start(await a.new_session(), source="websocket")
+        # The other one comes later: sessions are placed where there is room.
+        await stack.enter_async_context(gateway_process(folder / "b", DATABASE_URL=database_url, **env))
         await asyncio.sleep(2.5)  # a beat
         return await adopted(database_url, fault, a, proxy, sessions)
 

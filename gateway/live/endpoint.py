@@ -41,7 +41,9 @@ from gateway.transcription.usecases.watch import Watched, Watching
 log = logging.getLogger(__name__)
 
 RETURNS_PER_S: Final = 500
-"""Watchers of a gateway that goes are asked to return so many a second: `retry=MS` in the close reason."""
+"""Watchers that are sent back are asked to return so many a second: `retry=MS` in the close reason."""
+CROWD_MS: Final = 50
+"""A crowd that needs less to return needs not be told."""
 _LOOK_S: Final = 1.0
 READS_PER_S: Final = 50.0
 """Reads of history from the database, by one process: the others of a crowd wait, most of them for the same read."""
@@ -313,8 +315,11 @@ class LiveEndpoint:
 
     def _end(self, connection: _Connection, code: CloseCode) -> None:
         reason = _REASONS[code]
-        if code is CloseCode.DRAINING and self._spread_ms:
-            reason += f"; retry={random.randrange(self._spread_ms)}"  # noqa: S311 - nobody gains by guessing it
+        if code is CloseCode.DRAINING:
+            # A session's watchers are mostly sent back together: its owner has changed, or the database is away.
+            session_ms = self._hub.watching(connection.slug) * 1_000 // RETURNS_PER_S
+            if (within_ms := max(self._spread_ms, session_ms)) >= CROWD_MS:
+                reason += f"; retry={random.randrange(within_ms)}"  # noqa: S311 - nobody gains by guessing it
         goodbye = self._hub.channel(connection.slug).goodbye(code, reason) if code >= 4500 else None
         task = asyncio.ensure_future(connection.line.end(code, reason, goodbye))
         self._ending.add(task)
