@@ -220,7 +220,7 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
 
 async def run(asked: argparse.Namespace, url: str, redis: RedisServer, folder: Path) -> None:
     limits = {"GATEWAY_MAX_WATCHERS_PER_ADDRESS": "10000", "GATEWAY_MAX_SENDERS_PER_ADDRESS": "10000"}
-    async with open_world(url, redis, folder, 4, **limits) as world:
+    async with open_world(url, redis, folder, 4, None, **limits) as world:
         bench = Bench(world, redis)
         print(
             "| a session-second | gateways' CPU, ms | statements | bytes to and from PostgreSQL | its CPU, ms "

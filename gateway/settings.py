@@ -190,7 +190,7 @@ VARIABLES: Final = (
              "is kept as FAILED."),
     Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
     Variable("GATEWAY_MAX_WATCHERS_PER_SESSION", "max_watchers_per_session", _whole(1, 1_000_000), "10000", "Stream "
-             "connections of one session."),
+             "connections of one session; with REDIS_URL over all replicas (docs/scaling.md)."),
     Variable("GATEWAY_MAX_WATCHERS_PER_ADDRESS", "max_watchers_per_address", _whole(1, 1_000_000), "1000", "Stream "
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_SENDERS", "max_senders", _whole(1, 1_000_000), "1000", "Audio connections in all."),
@@ -200,13 +200,14 @@ VARIABLES: Final = (
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_HTTP_CONNECTIONS", "max_http_connections", _whole(1, 1_000_000), "24000", "HTTP connections "
              "in all, streams and audio among them. Fewer where the process may not open so many files (`ulimit -n`). "
-             "When all are taken, one that waits without a request makes room."),
+             "When all are taken, one that keeps the gateway waiting makes room: with its request, or by not reading."),
     Variable("GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS", "max_http_connections_per_address", _whole(1, 1_000_000),
              "1200", "HTTP connections from one address (of IPv6: from one /64). GATEWAY_TRUSTED_PROXIES have no such "
              "limit: their clients' streams are counted by X-Forwarded-For."),
     Variable("GATEWAY_HTTP_HEAD_S", "http_head_s", _number(0.1, 600), "10", "How long a request's head may take from "
              "its connection or its first byte, seconds."),
-    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, seconds."),
+    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, and how "
+             "long nothing of an answer may be read (Linux), seconds."),
     Variable("GATEWAY_HTTP_KEEPALIVE_S", "http_keepalive_s", _number(0.1, 3_600), "75", "How long a connection may "
              "wait for its next request, seconds; longer than the proxy in front keeps its own."),
     Variable("GATEWAY_MAX_RTMP_CONNECTIONS", "max_rtmp_connections", _whole(1, 100_000), "500", "RTMP connections in "

@@ -77,6 +77,11 @@ class LivekitTrack:
         self._stall = StallWatch(lambda: self._hold(self._chunker.stall()), monotonic)
         self._ended = False
 
+    @property
+    def ends_at(self) -> datetime | None:
+        """Wall time behind the last sample that came; None before the first one."""
+        return None if self.anchor is None else self.anchor + timedelta(seconds=self._clock.position / SAMPLE_RATE)
+
     def feed(self, pcm: bytes) -> None:
         """Take whole samples, 16 kHz mono s16le, as they arrive; never waits."""
         samples = len(pcm) // 2

@@ -94,11 +94,13 @@ class PcmTrack:
         monotonic: Callable[[], float],
         wall: Callable[[], datetime],
         age_s: float | None = None,
+        taken: int = 0,
     ) -> None:
-        """`age_s`: how long ago the first sample was spoken, if the sender knows; else it has been sent at once."""
+        """`age_s`: how long ago the first sample was spoken, if the sender knows; else it has been sent at once.
+        `taken`: frames of the stream before it, which another track has had."""
         self.format = format
         self.anchor: datetime | None = None
-        self.taken = 0
+        self.taken = taken
         self.runs_fast = False
         """Audio comes somewhat faster than it is spoken: not a file, rather a wrong sample rate."""
         self.stats = PcmTrackStats()
@@ -129,6 +131,15 @@ class PcmTrack:
     def runs_slow(self) -> bool:
         """Audio keeps coming somewhat slower than it is spoken: a wrong sample rate, or some is left out on the way."""
         return len(self._late_at) == LATE_TIMES and self._monotonic() - self._late_at[0] < LATE_WITHIN_S
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Wall time behind the last frame that was taken; None before the first one."""
+        if self.anchor is None:
+            return None
+        doubted = len(self._doubted) / self.format.frame_bytes / self.format.sample_rate
+        hole_s = self._doubt.late_s if self._doubt is not None and not self._doubt.is_backlog else 0.0
+        return self.anchor + timedelta(seconds=self._clock.position / SAMPLE_RATE + hole_s + doubted)
 
     def feed(self, pcm: bytes) -> None:
         """Take whole frames, as they arrive.

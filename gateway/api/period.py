@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from gateway.api.openapi import Parameter
 from gateway.errors import WrongRequest
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 FROM = Parameter("from", "query", "a day or an instant (ISO 8601; UTC unless it says otherwise)")
 TO = Parameter("to", "query", "the same, exclusive")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from aiohttp import web
 
 from gateway.api.openapi import Route
 from gateway.api.schemas import Moment
 from gateway.api.web import json_answer
 from gateway.moment import timestamp
 from gateway.replicas.replica import Replica
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 class ReplicaView(msgspec.Struct, rename="camel"):

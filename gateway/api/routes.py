@@ -47,7 +47,8 @@ REFUSAL: Final = Parameter(
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Handlers of the control API. `ready` names what is not ready; an empty list means all is."""
+    """Handlers of the control API. `ready` names what is not ready; an empty list means all is. `notes`: what works
+    less than fully as this gateway is set up."""
 
     transcriptions: Transcriptions
     status: Status
@@ -62,12 +63,13 @@ class Api:
     audio: AudioEndpoint
     secrets: Callable[[], credentials.Secrets]
     ready: Callable[[], Awaitable[list[str]]]
-    metrics: Callable[[], bytes] | None
+    metrics: Callable[[], Awaitable[bytes]] | None
     public_url: Callable[[], str]
     webhook: Callable[[bytes, str], Awaitable[None]]
     document: Callable[[str], Awaitable[bytes | None]]
     more: tuple[Route, ...] = ()
     """Operations whose handlers live in modules of their own."""
+    notes: Sequence[str] = ()
     noted: Callable[[Route, Handler], Handler] | None = None
     """Makes a handler whose successes go into the audit log."""
 
@@ -312,12 +314,13 @@ class Api:
         """`GET /readyz`, for all: 200, or 503 with the reasons."""
         reasons = await self.ready()
         said: Literal["ready", "not ready"] = "not ready" if reasons else "ready"
-        status = schemas.Ready(said, self.transcriber.engine, reasons, self.transcriptions.is_full or msgspec.UNSET)
+        full = self.transcriptions.is_full or msgspec.UNSET
+        status = schemas.Ready(said, self.transcriber.engine, reasons, full, list(self.notes) or msgspec.UNSET)
         return json_answer(status, 503 if reasons else 200)
 
     async def prometheus(self, request: web.Request) -> web.Response:
         """`GET /metrics`, for services: 200 with the text format of Prometheus."""
-        text = self.metrics() if self.metrics else b""
+        text = await self.metrics() if self.metrics else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def openapi(self, request: web.Request) -> web.Response:

@@ -240,6 +240,7 @@ class Ready(msgspec.Struct, rename="camel"):
     engine: str
     reasons: list[str]
     full: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    notes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class WordView(msgspec.Struct, rename="camel"):

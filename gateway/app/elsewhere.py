@@ -20,9 +20,9 @@ from gateway.replicas.membership import Membership
 from gateway.replicas.peers import Answer, Misdirected, Peers, PeerSocket, SocketOver, Unreached
 from gateway.replicas.placement import Placement
 from gateway.replicas.replica import Replica
-from gateway.transcription.domain.errors import NoRoom, NotReady, RefusedThere, RunsElsewhere
+from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RefusedThere, RunsElsewhere
 from gateway.transcription.domain.transcription import Ingest, StartRequest
-from gateway.transcription.usecases.steering import NoAnswer, StartedThere
+from gateway.transcription.usecases.steering import StartedThere
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,20 +64,19 @@ class OtherReplicas:
 
     async def start(self, replica: str, request: StartRequest) -> StartedThere:
         """Within START_S."""
-        there = await self._known(replica)
         body = StartHere(request.session_slug, request.source, request.stored(), request.session_id)
         try:
-            answer = await self._ask(there, "/internal/transcription/start", body, START_S)
+            answer = await self.ask(replica, "/internal/transcription/start", body, START_S)
         except Misdirected as error:
             raise NoAnswer(str(error)) from error
         except NoAnswer:
-            self._placement.missed(there)
+            self._placement.missed(replica)
             raise
         if answer.status >= 400:
-            raise _refusal(answer)
-        started = _read(answer, StartedHere)
+            raise refusal(answer)
+        started = read_answer(answer, StartedHere)
         if started.created:
-            self._placement.gave(there)
+            await self.gave(replica)
         told = started.ingest or IngestView()
         return StartedThere(started.created, started.state, Ingest(told.rtmp_url, told.stream_key, told.websocket_url))
 
@@ -92,13 +91,23 @@ class OtherReplicas:
     async def stop(self, replica: str, slug: str, reason: str) -> None:
         """Within STOP_S."""
         try:
-            answer = await self._ask(
-                await self._known(replica), "/internal/transcription/stop", StopHere(slug, reason), STOP_S
-            )
+            answer = await self.ask(replica, "/internal/transcription/stop", StopHere(slug, reason), STOP_S)
         except Misdirected as error:
             raise RunsElsewhere(slug, error.owner) from error
         if answer.status >= 400:
             raise NoAnswer(f"{replica} answers HTTP {answer.status}: {_problem(answer).detail}")
+
+    async def ask(self, replica: str, path: str, body: msgspec.Struct, timeout_s: float) -> Answer:
+        """One request. Raises: NoAnswer, Misdirected."""
+        there = await self._known(replica)
+        try:
+            return await self.peers.ask(there, "POST", path, msgspec.json.encode(body), timeout_s=timeout_s)
+        except Unreached as error:
+            raise NoAnswer(str(error)) from error
+
+    async def gave(self, replica: str) -> None:
+        """A transcription has begun there, which its reported load does not show yet."""
+        self._placement.gave(await self._known(replica))
 
     # --- to bring audio there (`Owners`) --------------------------------------------------------------------
 
@@ -148,7 +157,7 @@ class OtherReplicas:
         """None: it does not say."""
         try:
             answer = await self.peers.ask(replica, "GET", "/internal/standing", timeout_s=LOOK_S)
-            return _read(answer, Standing).database
+            return read_answer(answer, Standing).database
         except (NoAnswer, Unreached, Misdirected):
             return None
 
@@ -160,13 +169,6 @@ class OtherReplicas:
             if one.id == replica != self.me:
                 return one
         raise NoAnswer(f"replica {replica or '?'} is not there")
-
-    async def _ask(self, replica: Replica, path: str, body: msgspec.Struct, timeout_s: float) -> Answer:
-        """Raises: NoAnswer, Misdirected."""
-        try:
-            return await self.peers.ask(replica, "POST", path, msgspec.json.encode(body), timeout_s=timeout_s)
-        except Unreached as error:
-            raise NoAnswer(str(error)) from error
 
 
 class _OwnerSocket:
@@ -188,7 +190,7 @@ class _OwnerSocket:
             raise OwnerClosed(error.code, error.reason) from error
 
 
-def _read(answer: Answer, kind: type[T]) -> T:
+def read_answer(answer: Answer, kind: type[T]) -> T:
     """Raises: NoAnswer."""
     try:
         return read_json(answer.body, kind)
@@ -203,7 +205,7 @@ def _problem(answer: Answer) -> _Problem:
         return _Problem(f"HTTP {answer.status}")
 
 
-def _refusal(answer: Answer) -> NoRoom | NotReady | RefusedThere:
+def refusal(answer: Answer) -> NoRoom | NotReady | RefusedThere:
     """Those of which another replica may think otherwise are told apart by their titles."""
     told = _problem(answer)
     for kind in (NoRoom, NotReady):

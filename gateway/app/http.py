@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from typing import Final
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import problems
+from gateway.api.handover import HandoverApi
 from gateway.api.host import HostApi
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
@@ -26,7 +27,9 @@ from gateway.api.web import CrossOrigin, no_server_header
 from gateway.app.admittance import Caps
 from gateway.app.advertise import advertised_url
 from gateway.app.gauges import gateway_metrics
-from gateway.app.listener import Listener, listening
+from gateway.app.listener import Listener, ListenerOptions, listening
+from gateway.app.metrics_page import metrics_page
+from gateway.app.replica import Replica
 from gateway.app.secrets import HeldSecrets
 from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
@@ -38,8 +41,12 @@ from gateway.outage import PROMPT_S, RecordsUnavailable
 from gateway.replicas.routes import InternalRoutes
 from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
+from gateway.workers import ALONE
 
 log = logging.getLogger(__name__)
+
+_PRIVATE: Final = 10_000
+"""Connections to a worker's own port, which other replicas use."""
 
 
 @asynccontextmanager
@@ -48,23 +55,25 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
 
     From the start of the block the gateway's own addresses hold the port that was bound. Raises: StartFailed.
     """
-    settings, live = wings.replica.settings, wings.live
+    replica, live = wings.replica, wings.live
     metrics = gateway_metrics(wings)
     async with AsyncExitStack() as listeners:
         app = _application(wings, _api(wings, metrics))
-        listener = wings.listener
-        port = await listeners.enter_async_context(listening(app, listener))
-        if settings.metrics_port:
-            page = _metrics_page(metrics)
-            options = replace(
-                listener.options,
-                port=settings.metrics_port,
-                setting="GATEWAY_METRICS_PORT",
-                caps=Caps(64, 64),
-                backlog=64,
-            )
-            await listeners.enter_async_context(listening(page, Listener(options)))
-        wings.replica.addresses.http_bound(port)
+        if replica.worker is None:
+            [port] = await listeners.enter_async_context(listening(app, wings.listener))
+            if replica.settings.metrics_port:
+                await listeners.enter_async_context(
+                    metrics_page(
+                        replica.settings.http_host, replica.settings.metrics_port, _exposition(replica, metrics)
+                    )
+                )
+        else:
+            # The public port reaches any worker.
+            private = Listener(ListenerOptions("127.0.0.1", 0, Caps(_PRIVATE, _PRIVATE)))
+            port, private_port = await listeners.enter_async_context(listening(app, wings.listener, private))
+            replica.addresses.private_bound(private_port)
+            replica.worker.figures = metrics.families
+        replica.addresses.http_bound(port)
         await _advertise(wings, port)
         listeners.push_async_callback(live.endpoint.close)
         listeners.push_async_callback(live.audio.close)
@@ -88,13 +97,25 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         audio=live.audio,
         secrets=wings.replica.secrets.credentials,
         ready=_readiness(transcription, DatabaseProbe(wings.replica.database)),
-        metrics=None if wings.replica.settings.metrics_port else metrics.text,
+        metrics=None if wings.replica.settings.metrics_port else _exposition(wings.replica, metrics),
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
         document=wings.sessions.finaliser.document,
         more=(*_more_routes(wings), *audit.routes()),
+        notes=[ALONE] if wings.replica.worker is not None and not wings.replica.settings.redis_url else [],
         noted=audit.noted,
     )
+
+
+def _exposition(replica: Replica, metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
+    """Of all workers, where this is one of several."""
+    if replica.worker is not None:
+        return replica.worker.metrics
+
+    async def text() -> bytes:
+        return metrics.text()
+
+    return text
 
 
 def _more_routes(wings: Wings) -> tuple[Route, ...]:
@@ -107,8 +128,8 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
-        *ReplicasApi(wings.membership.members).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
+        *ReplicasApi(wings.membership.members).routes(),
     )
 
 
@@ -146,8 +167,9 @@ def _standing(probe: DatabaseProbe) -> Callable[[], Awaitable[bool]]:
 
 async def _advertise(wings: Wings, port: int) -> None:
     """From now on other replicas may ask this one."""
-    settings = wings.replica.settings
-    url = await advertised_url(settings, wings.replica.database_url, port)
+    replica = wings.replica
+    # The address of all workers leads to any of them.
+    url = replica.addresses.private_url() or await advertised_url(replica.settings, replica.database_url, port)
     if url is None:
         log.warning("other replicas cannot reach this one: set GATEWAY_ADVERTISE_URL, or GATEWAY_HTTP_HOST to 0.0.0.0")
     wings.membership.advertise(url)
@@ -188,15 +210,7 @@ def _application(wings: Wings, api: Api) -> web.Application:
         api.view,
         _standing(DatabaseProbe(wings.replica.database)),
     )
-    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, internal.routes())
+    routes = internal.routes() | HandoverApi(transcription.handover).routes()
+    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
     register_pages(app)
-    return app
-
-
-def _metrics_page(metrics: Metrics) -> web.Application:
-    async def scrape(request: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), content_type="text/plain")
-
-    app = web.Application()
-    app.router.add_get("/metrics", scrape)
     return app

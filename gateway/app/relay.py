@@ -78,7 +78,7 @@ async def open_relay(replica: Replica, membership: Membership, hub: Hub) -> Asyn
         return
     ends = _Ends(replica.owner)
     async with open_bus(url, ends) as bus:
-        ends.foreign = Foreign(hub, standings, bus)
+        ends.foreign = Foreign(hub, standings, bus, replica.owner)
         ends.owned = hub.runs = Owned(hub, bus, ends.foreign.release, membership.may_act)
         bus.subscribe(owner_channel(replica.owner))
         yield Relay(ends.foreign, ends.owned, bus)

@@ -14,6 +14,7 @@ from gateway.app.analysis import open_analyses
 from gateway.app.elsewhere import OtherReplicas
 from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
+from gateway.app.heirs import Heirs
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
 from gateway.app.membership import open_membership
@@ -32,6 +33,7 @@ from gateway.replicas.replica import Load
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
+from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -68,16 +70,19 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    settings: Settings, env: Mapping[str, str] | None = None, worker: Worker | None = None
+) -> AsyncIterator[Gateway]:
     """Everything that `gateway serve` runs. On leaving, live work is drained within GATEWAY_DRAIN_S.
 
-    `env`: where secrets are read again when their files change; None: they stay. Raises: StartFailed.
+    `env`: where secrets are read again when their files change; None: they stay. `worker`: this process is one of
+    several under a supervisor. Raises: StartFailed.
     """
     failure: StartFailed | None = None
     async with AsyncExitStack() as rooms:
         try:
             with start_failures():
-                gateway = await _open(settings, HeldSecrets(settings, env), rooms)
+                gateway = await _open(settings, HeldSecrets(settings, env), rooms, worker)
         except StartFailed as error:
             failure = error  # raised when the rooms are closed: a task group would wrap it into a group
         else:
@@ -87,7 +92,7 @@ async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None)
         raise failure
 
 
-async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) -> Gateway:
+async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, worker: Worker | None) -> Gateway:
     """The order of opening; closing, and so draining, goes the other way round.
 
     Each part is entered by itself: inside a block that holds a TaskGroup, as `open_slots` does, the error of another
@@ -95,7 +100,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     """
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
-    replica = await enter(open_replica(settings, held, failed))
+    replica = await enter(open_replica(settings, held, failed, worker))
     membership = await enter(open_membership(replica))
     peers = await enter(open_peers(lambda: next(iter(held.credentials().service_tokens), "")))
     others = OtherReplicas(membership, peers)
@@ -103,7 +108,8 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
-    transcription = await enter(open_transcription(replica, membership, speech, hub, others))
+    heirs = Heirs(membership, others)
+    transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
     relay = await enter(open_relay(replica, membership, hub))
     live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
@@ -122,7 +128,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
         analyses,
         sessions,
         limits,
-        Listener(listener_options(settings, replica.files)),
+        Listener(listener_options(settings, replica.files, is_shared=worker is not None)),
     )
     for stage in stages(wings):
         await enter(stage)

@@ -45,6 +45,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)
+    yield transcription.handover.serving()
     yield transcriptions.serving()
     yield module.transcription.serving()
     yield background(upkeep=module.upkeep.run(), over=stop_what_is_over(module.repository, runs))
@@ -53,8 +54,10 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     yield background(sweeper=transcription.sweeper.run())
     if settings.provider_delete:
         yield background(erasure=transcription.erasure.run())
-    # Last to start and first to end: while connections come in, everything behind them answers.
+    # Nearly the last to start: while connections come in, everything behind them answers.
     yield open_http(wings)
+    # The first to end: other replicas ask for what they take over.
+    yield _giving_away(wings)
 
 
 @asynccontextmanager
@@ -71,6 +74,16 @@ async def background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+@asynccontextmanager
+async def _giving_away(wings: Wings) -> AsyncIterator[None]:
+    """At the end: not ready at once, and everything that runs goes to replicas with room, within GATEWAY_DRAIN_S."""
+    try:
+        yield
+    finally:
+        wings.membership.drain()
+        await wings.transcription.handover.drain(wings.replica.settings.drain_s)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.handover import Handover, Neighbours
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
@@ -70,6 +71,8 @@ class TranscriptionWing:
     status: Status
     steering: Steering
     """Starts and stops them on any."""
+    handover: Handover
+    """Takes them from other replicas, and gives them away."""
     hosts: Hosts
     attendance: Attendance | None
     """None unless people in a LiveKit room begin its transcription (LIVEKIT_AUTO_START)."""
@@ -79,7 +82,7 @@ class TranscriptionWing:
 
 @asynccontextmanager
 async def open_transcription(
-    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub, others: Others
+    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub, others: Others, heirs: Neighbours
 ) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
@@ -103,13 +106,15 @@ async def open_transcription(
         _decoder_threads() as decoders,
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
-        listen = (lambda room: livekit.listen(room, clock)) if livekit else None
+        listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
+        handover = Handover(transcriptions, context, heirs)
+        sources.fetch = handover.fetch
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -117,12 +122,13 @@ async def open_transcription(
             journal=journal,
             recorder=recorder,
             sources=sources,
-            rtmp=RtmpServer(rtmp_options(settings, replica.files), sources),
+            rtmp=RtmpServer(rtmp_options(settings, replica.files, is_shared=replica.worker is not None), sources),
             livekit=livekit,
             keeper=keeper,
             transcriptions=transcriptions,
             status=Status(transcriptions, records),
             steering=steering,
+            handover=handover,
             hosts=Hosts(records, hub, lambda: transcriptions.runs),
             attendance=Attendance(transcriptions, records, livekit, steering)
             if livekit and settings.livekit_auto_start

@@ -20,41 +20,30 @@ from gateway.app.files import judge, open_files, raise_open_files
 from gateway.app.root import open_gateway
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.plain import plain
+from gateway.cli.signals import stop_signals
 from gateway.errors import StartFailed
 from gateway.settings import Settings, doubts
+from gateway.workers.worker import Worker, joined
 
 log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def stop_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set. A second signal has its usual effect."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def ask(number: signal.Signals) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
 async def serve(args: argparse.Namespace) -> int:
-    """Until a signal. Raises: WrongSettings, StartFailed, PartDied."""
+    """Until a signal, or as a worker until its supervisor is gone. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
-    logs.configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log_format, settings.log_level, **({"worker": args.worker} if args.worker else {}))
     raise_open_files()
     enough, files = judge(settings, open_files())
     log.log(logging.INFO if enough else logging.WARNING, "%s", files)
     for doubt in doubts(settings, os.environ):
         log.warning("%s", doubt)
-    async with stop_signals() as stop, open_gateway(settings, os.environ) as gateway:
+    async with (
+        stop_signals() as stop,
+        _worker(args, stop) as worker,
+        open_gateway(settings, os.environ, worker) as gateway,
+    ):
+        if worker is not None:
+            worker.ready()
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.read_secrets)
         stopping = asyncio.create_task(stop.wait(), name="signals")
@@ -62,6 +51,19 @@ async def serve(args: argparse.Namespace) -> int:
         await stopping
     gateway.check_alive()
     return DONE
+
+
+@asynccontextmanager
+async def _worker(args: argparse.Namespace, stop: asyncio.Event) -> AsyncIterator[Worker | None]:
+    """This process's line to its supervisor, where it has one; without that it stops."""
+    if args.worker is None:
+        yield None
+        return
+    async with joined(args.worker, args.workers, args.line) as worker:
+        lost = asyncio.create_task(worker.lost.wait(), name="supervisor lost")
+        lost.add_done_callback(lambda _: stop.set())
+        yield worker
+        lost.cancel()
 
 
 async def migrate(args: argparse.Namespace) -> int:

@@ -19,11 +19,11 @@ from typing import Any, Final
 from gateway import logs
 from gateway.app.root import Gateway, open_gateway
 from gateway.cli.client import Client, has_stopped
-from gateway.cli.commands import stop_signals
 from gateway.cli.demo_room import RoomFailed, people, until_heard
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.livekit_local import LocalLivekit, NoLivekit, running
 from gateway.cli.screen import Screen
+from gateway.cli.signals import stop_signals
 from gateway.settings import Settings
 
 _IGNORED: Final = (

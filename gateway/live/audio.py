@@ -26,6 +26,7 @@ from gateway.names import NameRefused
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.usecases.feed import (
+    Ending,
     Feed,
     Feeding,
     FeedStart,
@@ -40,6 +41,11 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+_ENDED: Final = {
+    Ending.STOPPED: CloseCode.SESSION_ENDED,
+    Ending.REPLACED: CloseCode.TAKEN_OVER,
+    Ending.MOVED: CloseCode.DRAINING,
+}
 _REASONS: Final = {code.value: code.name.lower() for code in CloseCode}
 # What the session's health says of a sender that the door refused, by the door's word for it. Anybody may knock there,
 # so it quotes nothing of the request.
@@ -88,7 +94,7 @@ class _Coming:
     owners: Owners | None = None
     """Where its audio may be carried on to; None: it has been carried here already."""
     proof: bytes = b""
-    """Of the credential."""
+    """As in `Access`; empty: another replica has checked the credential, and watches it."""
 
 
 class AudioEndpoint:
@@ -366,12 +372,9 @@ class _Line:
         await response.prepare(request)
         return cls(response, transport)
 
-    def over(self, why: str, taken_over: bool) -> None:
+    def over(self, why: str, ending: Ending) -> None:
         """The feed has ended under us."""
-        if taken_over:
-            self.close(CloseCode.TAKEN_OVER, why)
-        else:
-            self.close(CloseCode.SESSION_ENDED, why)
+        self.close(_ENDED[ending], why)
 
     def close(self, code: int, why: str) -> None:
         """Say so in the background. The first reason stands."""

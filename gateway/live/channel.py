@@ -6,7 +6,6 @@ Each message is encoded once, and framed once for each kind of connection; publi
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,11 +14,11 @@ from typing import Final
 from gateway.live import protocol
 from gateway.live.audience import Audience
 from gateway.live.protocol import CloseCode, Message, ResumePoint, StreamState
+from gateway.live.recent import Recent
 from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.transcription import Numbering
 
-HISTORY_PAGE: Final = 500
 # Writing to so many takes about 2.5 ms; to 5,000 in one go it would keep everything else from running for 60.
 WATCHERS_PER_SLICE: Final = 250
 # Updates that wait while the ones before them are delivered. Superseded partials are dropped first.
@@ -50,7 +49,7 @@ class Channel:
     reason: str | None = None
     counts: WatchCounts = field(default_factory=WatchCounts)
     lagging: set[Watcher] = field(default_factory=set)
-    recent: deque[tuple[int, Message]] = field(default_factory=deque)  # the newest finals, without a hole
+    recent: Recent = field(init=False)
     partials: dict[str, Message] = field(default_factory=dict)  # of utterances without a final, the newest
     retained: dict[str, Message] = field(default_factory=dict)  # by kind
     forward: Forward | None = None  # while other replicas show this session, too
@@ -59,15 +58,16 @@ class Channel:
     _current: list[Update] = field(default_factory=list)  # in the round under way
     _is_scheduled: bool = False
 
+    def __post_init__(self) -> None:
+        self.recent = Recent(self.bounds.recent_finals)
+
     # --- publishing: never waits ------------------------------------------------------------------------
 
     def final(self, seq: int, utterance_id: str, data: bytes) -> None:
         """Publish a final. `seq`: one more than the last; `data`: JSON of `Hub.encode`. It replaces the partial."""
         message = self._final(seq, data)
         self.last_seq = seq
-        self.recent.append((seq, message))
-        if len(self.recent) > self.bounds.recent_finals:
-            self.recent.popleft()
+        self.recent.add(seq, message)
         self.partials.pop(utterance_id, None)
         self._publish(Update(message, utterance_id, seq))
         if self.forward is not None:
@@ -110,7 +110,7 @@ class Channel:
             self._outdated |= live
         elif is_another:
             self._outdated |= {watcher for watcher in live if not watcher.crosses_epochs}
-        if is_another or (self.recent and numbering.last_seq > self.recent[-1][0]):
+        if is_another or (self.recent and numbering.last_seq > self.recent.last):
             self.recent.clear()  # another owner numbered on: memory would have a hole, or messages of another epoch
         self.epoch, self.former = numbering.epoch, numbering.former
         self.last_seq = max(numbering.last_seq, self.last_seq if self.recent else 0)
@@ -140,13 +140,14 @@ class Channel:
         )
         at = since.seq if since is not None and resumed else 0
         said, epoch = (self.state, self.reason), self.epoch
+
+        async def read(after: int, limit: int) -> list[tuple[int, Message]]:
+            return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
+
         greeting = self._hello(resumed=resumed, has=at)
         watcher.write_history([greeting.framed(watcher.framing)], at + 1)
         while at < self.last_seq and not watcher.gone:
-            page = self._from_memory(at)
-            if page is None:
-                rows = await read_past(at, HISTORY_PAGE)
-                page = [(seq, self._final(seq, data)) for seq, data in rows]
+            page = await self.recent.page(at, lambda: self.last_seq, read)
             if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
                 watcher.close(CloseCode.DRAINING)
                 return
@@ -157,7 +158,7 @@ class Channel:
                 messages.append(message)
                 at = seq
             if not page:  # the rest of the history is gone, and that is said
-                last = self.recent[0][0] - 1 if self.recent else self.last_seq
+                last = self.recent.first - 1 if self.recent else self.last_seq
                 messages.append(self._gap(at + 1, last))
                 at = last
             watcher.write_history([message.framed(watcher.framing) for message in messages], at + 1)
@@ -264,12 +265,6 @@ class Channel:
         self.counts.delivered += direct * len(updates)
 
     # --- messages ---------------------------------------------------------------------------------------
-
-    def _from_memory(self, after: int) -> list[tuple[int, Message]] | None:
-        """The finals after a number, when memory has them without a hole."""
-        if not self.recent or self.recent[0][0] > after + 1:
-            return None
-        return [(seq, message) for seq, message in self.recent if seq > after]
 
     def _hello(self, *, resumed: bool, has: int) -> Message:
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}

@@ -69,10 +69,17 @@ class WrongOffer(web.HTTPBadRequest):
 class Door:
     """One endpoint's door. `refused` counts by reason: fixed words, fit for a metric's label."""
 
-    def __init__(self, policy: DoorPolicy, limits: Limits, refused: Counter[str]) -> None:
+    def __init__(
+        self,
+        policy: DoorPolicy,
+        limits: Limits,
+        refused: Counter[str],
+        elsewhere: Callable[[str], int] = lambda slug: 0,
+    ) -> None:
+        """`elsewhere`: as for `Slots`."""
         self.is_draining = False
         self._policy = policy
-        self._slots = Slots(limits)
+        self._slots = Slots(limits, elsewhere)
         self._refused = refused
 
     def check_origin(self, request: web.Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from aiohttp import web
 from gateway.errors import SessionNotFound
 from gateway.live import credentials, events, websocket
 from gateway.live.address import Network
+from gateway.live.channel import ReadPast
 from gateway.live.door import Door, DoorPolicy, handshake
 from gateway.live.foreign import Foreign
 from gateway.live.hub import SWEEP_S, Hub
@@ -29,6 +31,7 @@ from gateway.live.lines import (
     SocketLine,
     Times,
 )
+from gateway.live.pace import Pace
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, parse_since
 from gateway.live.slots import Limits, Slot
 from gateway.live.watcher import Watcher
@@ -37,7 +40,11 @@ from gateway.transcription.usecases.watch import Watched, Watching
 
 log = logging.getLogger(__name__)
 
+RETURNS_PER_S: Final = 500
+"""Watchers of a gateway that goes are asked to return so many a second: `retry=MS` in the close reason."""
 _LOOK_S: Final = 1.0
+READS_PER_S: Final = 50.0
+"""Reads of history from the database, by one process: the others of a crowd wait, most of them for the same read."""
 _ASK_S: Final = 30.0
 _REASONS: Final = {
     CloseCode.DRAINING: "the gateway is restarting; come back",
@@ -114,7 +121,7 @@ class LiveEndpoint:
         self.policy = DoorPolicy(
             watching, check, own_origin, options.allowed_origins, options.trusted_proxies, options.belongs
         )
-        self._door = Door(self.policy, options.limits, self.counts.refused)
+        self._door = Door(self.policy, options.limits, self.counts.refused, self._elsewhere)
         self._hub = hub
         self._watching = watching
         self._foreign = foreign
@@ -122,7 +129,9 @@ class LiveEndpoint:
         self._times = Times(options.heartbeat_s, options.ping_s)
         self._connections: set[_Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
+        self._pace = Pace(READS_PER_S, time.monotonic)
         self._ending: set[asyncio.Task[None]] = set()
+        self._spread_ms = 0  # within which those that are sent back are asked to return
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/realtime/transcribe`: WebSocket or server-sent events, for any credential of the session.
@@ -216,6 +225,12 @@ class LiveEndpoint:
         else:
             await self._watching.refresh(watched, self._hub)
 
+    def _elsewhere(self, slug: str) -> int:
+        """Watchers of a session on other replicas."""
+        if self._hub.runs_here(slug):
+            return self._hub.watching_elsewhere(slug)
+        return self._foreign.elsewhere(slug) if self._foreign is not None else 0
+
     def _has_all(self, slug: str) -> bool:
         """Whether no more words come of a session that is over."""
         return not self._hub.runs_here(slug) and (self._foreign is None or self._foreign.has_all(slug))
@@ -229,6 +244,7 @@ class LiveEndpoint:
     async def close(self) -> None:
         """Admit no more, close every watcher with 4000, and wait for the close frames, at most CLOSE_S + 1 s."""
         self._door.is_draining = True
+        self._spread_ms = self._hub.counts.watchers * 1_000 // RETURNS_PER_S
         self._hub.close_all(CloseCode.DRAINING)
         if goodbyes := self._ending | self._serving:
             await asyncio.wait(goodbyes, timeout=CLOSE_S + 1)
@@ -275,7 +291,7 @@ class LiveEndpoint:
         watcher = connection.watcher
         try:
             await self._refresh(watched, since)
-            await self._hub.channel(connection.slug).catch_up(watcher, since, self._watching.reader(watched))
+            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched))
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
@@ -286,8 +302,19 @@ class LiveEndpoint:
         if self._door.is_draining:
             watcher.close(CloseCode.DRAINING)
 
+    def _reader(self, watched: Watched) -> ReadPast:
+        read = self._watching.reader(watched)
+
+        async def in_turn(after: int, limit: int) -> list[tuple[int, bytes]]:
+            await self._pace.turn()
+            return await read(after, limit)
+
+        return in_turn
+
     def _end(self, connection: _Connection, code: CloseCode) -> None:
         reason = _REASONS[code]
+        if code is CloseCode.DRAINING and self._spread_ms:
+            reason += f"; retry={random.randrange(self._spread_ms)}"  # noqa: S311 - nobody gains by guessing it
         goodbye = self._hub.channel(connection.slug).goodbye(code, reason) if code >= 4500 else None
         task = asyncio.ensure_future(connection.line.end(code, reason, goodbye))
         self._ending.add(task)

@@ -29,6 +29,9 @@ class Runs(Protocol):
     def ended(self, session_slug: str) -> None:
         """The last thing was said: that it has stopped. Must not wait or raise."""
 
+    def elsewhere(self, session_slug: str) -> int:
+        """How many watch a session that runs here on other replicas, as these have said."""
+
 
 class Hub:
     """Implements the use cases' `Live` and `LiveState`. `now` gives the times of messages."""
@@ -91,6 +94,13 @@ class Hub:
                 watcher.close(CloseCode.DRAINING)
             self._drop_unused(session_slug)
 
+    def move(self, session_slug: str) -> None:
+        """The run goes on elsewhere: the channel is one that is followed from now on."""
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        self._drop_unused(session_slug)
+
     def encode(self, caption: Caption) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption)
@@ -152,6 +162,10 @@ class Hub:
         """How many watchers the session has in this process."""
         found = self._channels.get(session_slug)
         return len(found.audience) if found else 0
+
+    def watching_elsewhere(self, session_slug: str) -> int:
+        """How many watch a session that runs here on other replicas."""
+        return self.runs.elsewhere(session_slug) if self.runs is not None else 0
 
     def idle(self) -> list[str]:
         """Slugs of sessions that are watched here but do not run here."""

@@ -17,7 +17,10 @@ class PublishHandler(Protocol):
     """What a server of publishes asks of its owner."""
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
-        """May `peer` publish under `key`? Asked before the publisher is told to start; cancelled when late."""
+        """May `peer` publish under `key`? Asked before the publisher is told to start; cancelled when late.
+
+        Raises: PublishRefused, when the key is right and the publisher has to wait, or go elsewhere.
+        """
 
     async def published(self, publisher: Publisher) -> None:
         """Runs for the life of one publish. Returning early ends the publish."""

@@ -185,6 +185,21 @@ class Transcriptions:
         is not ours."""
         return await self._db.run("transcription_release", transcription_id, owner, fence) == 1
 
+    async def hand_over(
+        self, transcription_id: str, owner: str, fence: int, heir: str, heir_run: str, lease_s: float
+    ) -> bool:
+        """Make a run another owner's, in the same epoch. Returns: False when it is not `owner`'s under that fence."""
+        args = (transcription_id, owner, fence, clean(heir), clean(heir_run) or None, float(lease_s))
+        return await self._db.run("transcription_hand_over", *args) == 1
+
+    async def of_owner(self, owner: str, owner_run: str) -> Sequence[TranscriptionRow]:
+        """What an owner has under one run of its own, and has neither stopped nor given up."""
+        return [_row(r) for r in await self._db.rows("transcription_of_owner", clean(owner), clean(owner_run))]
+
+    async def by_keys(self, stream_keys: Sequence[str]) -> Sequence[TranscriptionRow]:
+        """Runs that are not stopped, at most two."""
+        return [_row(r) for r in await self._db.rows("transcription_by_keys", [clean(key) for key in stream_keys])]
+
     async def set_state(self, transcription_id: str, fence: int, state: TranscriptionState) -> bool:
         """Any state but STOPPED, which `finish` sets. Returns: False when the run is not ours or stopped."""
         if state is TranscriptionState.STOPPED:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import aiohttp
 from chaos.oracle import Reader, Voice
 from support.gateway import TOKEN, Process, write_wav
+from support.livekit import LivekitServer
 
 from stt.local.scripted import RATE, speak
 
@@ -197,6 +198,30 @@ class Encoder:
         self.voice.lapses.append((since, self.clock()))
         if self._process is not None and self._process.process.returncode is None:
             self._process.process.kill()
+
+
+@dataclass(slots=True)
+class Attendee:
+    """Somebody in a LiveKit room; whichever replica owns the session listens there."""
+
+    slug: str
+    voice: Voice
+    pcm: bytes
+    livekit: LivekitServer
+    began: float = 0.0
+
+    async def run(self) -> None:
+        """Until everything is said."""
+        async with self.livekit.join(self.slug, self.voice.identity) as person:
+            await person.publish()
+            await asyncio.sleep(3)  # the gateway joins and subscribes
+            self.began = time.monotonic()
+            await person.play(self.pcm)
+            await asyncio.sleep(1)
+
+    def reset(self) -> bool:
+        """False: its line is the SDK's own matter."""
+        return False
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ class Kind:
     """`for_s`: how long it lasts, at least and at most; 0: a moment. `speech_s`: how long people go on speaking.
 
     `loses_audio`: what a dead owner had taken and not passed on is gone with it; so is what an encoder sent to nobody.
-    `takes_over`: another replica goes on.
+    `takes_over`: another replica goes on. `room`: one session is a LiveKit room.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Kind:
     speech_s: float = 9.0
     loses_audio: bool = False
     takes_over: bool = False
+    room: bool = False
 
 
 KINDS: Final = (
@@ -54,6 +55,8 @@ KINDS: Final = (
     Kind("owner frozen", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
     Kind("owner cut from postgres", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
     Kind("owner restarted", (0.0, 0.0), speech_s=14.0, loses_audio=True, takes_over=True),
+    Kind("livekit cut from the owner", (1.0, 3.0), speech_s=10.0, room=True),
+    Kind("owner in a room killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True, room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
@@ -99,13 +102,14 @@ def draw(seed: int, faults: tuple[str, ...] = ()) -> Plan:
     chance = random.Random(seed)
     names = faults or tuple(BY_NAME)
     kind = BY_NAME[names[seed % len(names)]]
-    sessions = tuple(_session(chance, kind, source) for source in ("websocket", "rtmp"))
+    sources = ("livekit", "websocket") if kind.room else ("websocket", "rtmp")
+    sessions = tuple(_session(chance, kind, source) for source in sources)
     return Plan(
         seed=seed,
         fault=kind.name,
         at_s=round(chance.uniform(1.5, 3.0), 2),
         for_s=round(chance.uniform(*kind.for_s), 2),
-        session=chance.randrange(len(sessions)),
+        session=0 if kind.room else chance.randrange(len(sessions)),
         sessions=sessions,
     )
 

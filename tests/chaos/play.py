@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chaos.oracle import Outcome, Reader, Voice, Watched
-from chaos.people import Encoder, Sender, Watcher, sound
+from chaos.people import Attendee, Encoder, Sender, Watcher, sound
 from chaos.plan import Plan, SessionPlan
 from chaos.world import HISTORY, Replica, World
 
@@ -29,7 +29,7 @@ class Session:
     plan: SessionPlan
     slug: str
     voices: list[Voice]
-    speakers: list[Sender | Encoder]
+    speakers: list[Sender | Encoder | Attendee]
     watchers: list[Watcher]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     reads: list[int] = field(default_factory=list)
@@ -102,9 +102,12 @@ class Round:
         session = Session(one, slug, [], [], [])
         for name, words in zip(NAMES, one.voices, strict=False):
             pcm, said = sound(words)
-            voice = Voice(name if one.source == "websocket" else "rtmp", said)
+            voice = Voice("rtmp" if one.source == "rtmp" else name, said)
             session.voices.append(voice)
-            if one.source == "websocket":
+            if one.source == "livekit":
+                assert world.livekit is not None
+                session.speakers.append(Attendee(slug, voice, pcm, world.livekit))
+            elif one.source == "websocket":
                 session.speakers.append(Sender(slug, voice, pcm, route, places, world.http))
             else:
                 key = started["ingest"]["streamKey"]
@@ -277,4 +280,6 @@ _FAULTS: Final[dict[str, Callable[[Round, Replica], Awaitable[Undo | None]]]] = 
     "owner frozen": _owner_frozen,
     "owner cut from postgres": _owner_cut_off,
     "owner restarted": _owner_restarted,
+    "livekit cut from the owner": _line("livekit", "cut", "owner"),
+    "owner in a room killed": _owner_killed,
 }

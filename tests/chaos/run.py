@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.billing import Bills
 from chaos.oracle import Verdict, judge, table
-from chaos.plan import BY_NAME, Plan, draw
+from chaos.plan import BY_NAME, KINDS, Plan, draw
 from chaos.play import Round
 from chaos.world import World, open_world
+from support.builds import CannotBuild
+from support.livekit import LivekitServer, find_or_build, no_proxy
 from support.postgres import running_postgres
 from support.redis_server import RedisServer, running_redis
 
@@ -83,14 +86,37 @@ async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, wor
     return played
 
 
-async def _all(asked: argparse.Namespace, url: str, redis: RedisServer, to: Path) -> Played:
-    seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
-    async with open_world(url, redis, to) as world:
+@contextmanager
+def _livekit(folder: Path) -> Iterator[LivekitServer | None]:
+    """None where it cannot be built: rooms are left out then, but not in CI."""
+    try:
+        program = find_or_build()
+    except CannotBuild as error:
+        if os.environ.get("CI") == "true":
+            raise
+        print(f"no rooms: {error}", flush=True)
+        yield None
+        return
+    with no_proxy():
+        server = LivekitServer(program, folder / "livekit.log")
+        server.start()
         try:
-            return await _play(seeds, tuple(asked.faults), time.monotonic() + asked.minutes * 60, world)
+            yield server
+        finally:
+            server.stop()
+
+
+async def _all(
+    asked: argparse.Namespace, url: str, redis: RedisServer, livekit: LivekitServer | None, to: Path
+) -> Played:
+    faults = tuple(asked.faults) or tuple(kind.name for kind in KINDS if livekit is not None or not kind.room)
+    seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
+    async with open_world(url, redis, to, livekit=livekit) as world:
+        try:
+            return await _play(seeds, faults, time.monotonic() + asked.minutes * 60, world)
         finally:
             for replica in world.replicas:
-                (to / f"replica-{replica.number}.log").write_text("\n".join(replica.lines()))
+                (to / f"replica-{replica.number}.log").write_text("\n".join(replica.written))
 
 
 def main() -> int:
@@ -110,7 +136,8 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         postgres = stack.enter_context(running_postgres())
         redis = stack.enter_context(running_redis(folder))
-        played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, folder))
+        livekit = stack.enter_context(_livekit(folder))
+        played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
     print(f"\n{len(played.verdicts)} rounds in {time.monotonic() - began:.0f} s\n")
     print(table(played.verdicts[seed] for seed in sorted(played.verdicts)))
     if played.wrong:

@@ -19,11 +19,13 @@ import asyncpg
 from chaos.people import Place
 from chaos.plan import REPLICAS
 from support.gateway import TOKEN, Process, Running
+from support.livekit import KEY, SECRET, LivekitServer
 from support.ports import free_port
 from support.proxy import Proxy
 from support.redis_server import RedisServer
 from support.statements import Statements
 
+from stt.local.scripted import ScriptedEngine
 from stt.local.server import LocalOptions, LocalServer
 
 HISTORY: Final = "FROM gateway.transcript_event\nWHERE session_id = $1 AND seq > $2"
@@ -44,6 +46,7 @@ class Replica:
     redis: Proxy
     provider: Proxy
     peers: Proxy
+    livekit: Proxy
     statements: Statements
     env: dict[str, str]
     http: aiohttp.ClientSession
@@ -102,7 +105,13 @@ class Replica:
             self.process.process.send_signal(signal.SIGCONT)
         self.frozen = False
 
-    def lines(self) -> list[str]:
+    @property
+    def lines(self) -> tuple[Proxy, ...]:
+        """All of them."""
+        return self.database, self.redis, self.provider, self.peers, self.livekit
+
+    @property
+    def written(self) -> list[str]:
         """Everything that it has written, over all its lives."""
         return [*self.log, *(self.process.lines if self.process else [])]
 
@@ -117,6 +126,7 @@ class World:
     database_url: str
     http: aiohttp.ClientSession
     folder: Path
+    livekit: LivekitServer | None = None
 
     def route(self, chance: random.Random) -> Callable[[], int]:
         """A load balancer without sticky sessions, which knows who is down."""
@@ -163,7 +173,7 @@ class World:
     async def ready(self) -> None:
         """Every replica runs and says so, and every line is whole."""
         for replica in self.replicas:
-            for line in (replica.database, replica.redis, replica.provider, replica.peers):
+            for line in replica.lines:
                 line.heal()
             replica.thaw()
         for replica in self.replicas:
@@ -177,22 +187,30 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    database_url: str, redis: RedisServer, folder: Path, count: int = REPLICAS, **settings: str
+    database_url: str,
+    redis: RedisServer,
+    folder: Path,
+    count: int = REPLICAS,
+    livekit: LivekitServer | None = None,
+    **settings: str,
 ) -> AsyncIterator[World]:
     """So many replicas, which are ready."""
-    options = LocalOptions(engine="scripted", api_key="k", keep_done=100_000, record_limit_bytes=0)
+    if livekit is not None:
+        settings |= {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
+    engine = ScriptedEngine(jittery=livekit is not None)
+    options = LocalOptions(engine=engine, api_key="k", keep_done=100_000, record_limit_bytes=0)
     async with AsyncExitStack() as stack:
         provider = await stack.enter_async_context(LocalServer(options))
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
         replicas = []
         for number in range(count):
-            replica = await _replica(number, database_url, redis, provider, folder, http, settings)
-            for line in (replica.database, replica.redis, replica.provider, replica.peers):
+            replica = await _replica(number, database_url, redis, provider, livekit, folder, http, settings)
+            for line in replica.lines:
                 stack.push_async_callback(line.close)
             stack.push_async_callback(replica.end)
             replicas.append(replica)
         await asyncio.gather(*(replica.start() for replica in replicas))
-        yield World(replicas, provider, redis, database_url, http, folder)
+        yield World(replicas, provider, redis, database_url, http, folder, livekit)
 
 
 async def _replica(
@@ -200,6 +218,7 @@ async def _replica(
     database_url: str,
     redis: RedisServer,
     provider: LocalServer,
+    livekit: LivekitServer | None,
     folder: Path,
     http: aiohttp.ClientSession,
     settings: dict[str, str],
@@ -213,10 +232,11 @@ async def _replica(
         Proxy(redis.port),
         Proxy(urlsplit(provider.url).port or 0),
         Proxy(place.http),
+        Proxy(livekit.port if livekit else 0),
     )
     for line in lines:
         await line.start()
-    to_database, to_redis, to_provider, to_us = lines
+    to_database, to_redis, to_provider, to_us, to_livekit = lines
     own = folder / f"replica-{number}"
     env = {
         "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{to_database.port}{parts.path}?sslmode=disable",
@@ -233,6 +253,7 @@ async def _replica(
         "GATEWAY_LOG_FORMAT": "text",
         "GATEWAY_DRAIN_S": "5",
         "GATEWAY_LEASE_S": "6",
+        **({"LIVEKIT_URL": f"ws://127.0.0.1:{to_livekit.port}"} if livekit else {}),
         **settings,
     }
     return Replica(number, own, place, *lines, statements, {**env, "PATH": os.environ["PATH"]}, http)

@@ -45,7 +45,7 @@ COVERED: Final = {
     "`DATABASE_URL`": OUTSIDE,
     "a webhook body, a log file": HERE + "test_no_secret_reaches_the_log",
     # What a stranger can cost.
-    "connections that say nothing, half heads, slow bodies": IDLE,
+    "connections that say nothing, half heads, slow bodies, answers that are not read": IDLE,
     "RTMP sockets": "integration/ingest/test_ingest_rtmp_server.py::test_idle_sockets_shut_out_nobody",
     "both, with few descriptors (`ulimit -n`)": "unit/gateway/app/test_app_admittance.py::test_listeners_never_get",
     "requests": MATRIX,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 
+import { askedDelay } from '../line.js';
 import { StreamError, TranscriptStream, comesBack, delayBefore } from '../transcript-stream.js';
 import { fakeSockets, final, hello, message, partial } from './fake-socket.js';
 
@@ -301,6 +302,19 @@ test('delays double up to a limit, and half of each is chance', () => {
   assert.deepEqual(most, [500, 1000, 2000, 15000, 15000, 15000]);
   assert.deepEqual(least, most.map((ms) => ms / 2));
   assert.equal(delayBefore(0, 4029, {}, 1), 5500);
+});
+
+test('a gateway that goes asks its watchers to come back one after the other', async () => {
+  const { stream, of, next } = open({ firstMs: 1, longestMs: 1 });
+  const socket = await next();
+  socket.say(hello());
+  socket.end(4000, 'the gateway is restarting; come back; retry=25');
+  const [{ delayMs }] = of('close');
+  assert.ok(delayMs >= 25.5 && delayMs <= 26, `${delayMs}`);
+  await next();
+  stream.close();
+  assert.deepEqual(['retry=', 'retry=x', 'no retry', undefined, 'retry=1234567'].map(askedDelay), [0, 0, 0, 0, 0]);
+  assert.equal(askedDelay('retry=999999'), 120_000);
 });
 
 test('the delay grows while connections do not last', async () => {

@@ -13,6 +13,10 @@ class NeverStarted(SessionError):
         super().__init__(f"session {slug!r} has no transcription")
 
 
+class NoAnswer(Exception):
+    """A replica could not be asked, or has not answered in time; whether it has done what it was asked is unknown."""
+
+
 class RunsElsewhere(SessionError):
     title = "Another replica holds this transcription"
     passing = True

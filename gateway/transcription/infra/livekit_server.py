@@ -60,8 +60,11 @@ class LivekitServer:
 
     # --- rooms --------------------------------------------------------------------------------------------
 
-    def listen(self, name: str, clock: Clock) -> LivekitSource:
-        """The source of a room's participants; its task runs from now on."""
+    def listen(self, name: str, fence: int, clock: Clock) -> LivekitSource:
+        """The source of a room's participants; its task runs from now on.
+
+        `fence`: of the transcription: owners that follow one another are not in each other's way.
+        """
         options = self._options
         room = LivekitRoom(
             name,
@@ -69,6 +72,7 @@ class LivekitServer:
                 options.url.replace("http", "ws", 1) if options.url.startswith("http") else options.url,
                 VisitOptions(options.screen_share, options.captions, options.hang_over_s, options.unsubscribe_muted_s),
                 empty_s=options.empty_room_s,
+                identity=f"transcriber-{name}-{fence}" if fence > 1 else None,
             ),
             token=lambda identity: livekit_tokens.transcriber(
                 options.keys()[0], name, identity, captions=options.captions

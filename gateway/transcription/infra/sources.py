@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from gateway.clock import Clock
+from gateway.errors import SessionError
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioChunk, AudioSource, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
-from ingest.errors import IngestError
+from ingest.errors import IngestError, PublishRefused
 from ingest.rtmp.publisher import Publisher
 from ingest.rtmp_track import RtmpTrack
 
 RTMP_APP: Final = "live"
 NO_AUDIO_AFTER_S: Final = 5.0
+JOINED_S: Final = 2.0
 UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
+_KEY_BYTES: Final = 18
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 _FORMER_KEYS: Final = 1_000
 _LIKE: Final = 8  # letters in a row; a key is random, so no accident
 # Watchers read these sentences, so they name neither keys nor addresses.
@@ -57,11 +64,11 @@ class Sources:
         clock: Clock,
         rtmp_base: Callable[[], str | None],
         http_base: Callable[[], str],
-        livekit: Callable[[str], AudioSource] | None = None,
+        livekit: Callable[[str, int], LivekitListening] | None = None,
     ) -> None:
         """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
 
-        `livekit` listens in a room by name; None without a LiveKit server.
+        `livekit` listens in a room by name, under a fence; None without a LiveKit server.
         """
         self._executor = executor
         self._clock = clock
@@ -71,6 +78,9 @@ class Sources:
         self._by_key: dict[str, RtmpSource] = {}
         self._former_keys: dict[str, str] = {}  # to slugs; newest last
         self._by_slug: dict[str, WebsocketSource] = {}
+        self.fetch: Callable[[Sequence[str]], Awaitable[None]] = _nowhere
+        """Takes over from another replica what has one of these stream keys. Raises: SessionError, with what to tell
+        the publisher; RecordsUnavailable."""
 
     def require(self, kind: str) -> None:
         """Raises: SourceUnavailable, with the setting to change."""
@@ -80,13 +90,22 @@ class Sources:
 
     def new_key(self, kind: str) -> str | None:
         """144 random bits for RTMP; the other kinds have credentials of their own."""
-        return secrets.token_urlsafe(18) if kind == "rtmp" else None
+        return secrets.token_urlsafe(_KEY_BYTES) if kind == "rtmp" else None
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
+    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
+        """For rooms, as they are; waits for at most JOINED_S."""
+        if kind != "livekit" or self._livekit is None:
+            return None
+        source = self._livekit(slug, fence)
+        await source.joined(JOINED_S)
+        return source
+
+    def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> AudioSource:
         if claimed.source == "livekit":
-            return self._livekit(claimed.slug) if self._livekit else NoSource(_HINTS["livekit"])
+            room = self._livekit
+            return room(claimed.slug, claimed.lease.fence) if room else NoSource(_HINTS["livekit"])
         if claimed.source == "websocket":
-            return self._open_websocket(claimed, speaker)
+            return self._open_websocket(claimed, speaker, streams)
         key = claimed.stream_key or ""
         ingest = self.ingest(claimed.source, claimed.slug, key)
         source = RtmpSource(claimed.slug, ingest, speaker, self._executor, self._clock)
@@ -111,9 +130,9 @@ class Sources:
             return Ingest()
         return Ingest(rtmp_url=f"{rtmp}/{RTMP_APP}/{key}", stream_key=key)
 
-    def _open_websocket(self, claimed: Claimed, speaker: Speaker) -> WebsocketSource:
+    def _open_websocket(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream]) -> WebsocketSource:
         slug, ingest = claimed.slug, self.ingest(claimed.source, claimed.slug, None)
-        source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock)
+        source = self._by_slug[slug] = WebsocketSource(ingest, speaker, self._clock, streams=streams)
 
         def forget() -> None:
             if self._by_slug.get(slug) is source:
@@ -136,7 +155,12 @@ class Sources:
     # --- the RTMP server's handler ------------------------------------------------------------------------
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
-        """Whether the key is that of a transcription which takes audio here."""
+        """Whether the key is that of a transcription, which takes audio here from now on. Raises: PublishRefused."""
+        if self._published_to(app, key) is None and (keys := _keys(app, key)):
+            try:
+                await self.fetch(keys)
+            except (SessionError, RecordsUnavailable) as error:
+                raise PublishRefused(str(error)) from error
         if self._published_to(app, key) is not None:
             return True
         path = f"{app}/{key}"
@@ -173,10 +197,26 @@ class Sources:
         return self._by_key[known.pop()] if len(known) == 1 else None
 
 
+def _keys(app: str, name: str) -> list[str]:
+    """The parts of a path that may be stream keys: of others nobody has to be asked."""
+    return list(dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part)))
+
+
+async def _nowhere(keys: Sequence[str]) -> None:
+    """There are no other replicas."""
+
+
 def _is_like(key: str, path: str) -> bool:
     """Whether the path holds the key's beginning or its end: cut off, mistyped, in other letters."""
     key, path = key.lower(), path.lower()
     return len(key) > _LIKE and (key[:_LIKE] in path or key[-_LIKE:] in path)
+
+
+class LivekitListening(AudioSource, Protocol):
+    """A source that says when it hears its room."""
+
+    async def joined(self, within_s: float) -> None:
+        """Until then, or the time is over."""
 
 
 class NoSource:
@@ -193,6 +233,12 @@ class NoSource:
 
     def trouble(self) -> str | None:
         return self._why
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """There are no tracks."""
+
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        return ()
 
     async def close(self, reason: str) -> None:
         """Nothing is open."""
@@ -259,6 +305,13 @@ class RtmpSource:
                 self.note(why)
         return self._recent.told(self._clock.monotonic())
 
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Encoders come after the hand-over."""
+
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        await self.close(reason)
+        return ()
+
     async def close(self, reason: str) -> None:
         if self._closed:
             return
@@ -289,6 +342,8 @@ class _Published:
 
     bearer = None  # whoever has the key speaks as whom the start has named
     left_out = 0
+    ends_at: datetime | None = None
+    """What an encoder sends next is a new track."""
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         is_over = True

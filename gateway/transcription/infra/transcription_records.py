@@ -8,13 +8,14 @@ from typing import Any
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.errors import SessionNotFound, SessionOver
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
-from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
+from gateway.transcription.usecases.records import Owned, SessionRecord, TranscriptionRecord
 from storage.postgres import errors, transcriptions
 from storage.postgres.pool import Database
 from storage.postgres.sessions import Sessions
-from storage.postgres.transcriptions import Heir, NewTranscription, TranscriptionRow, Transcriptions
+from storage.postgres.transcriptions import NewTranscription, TranscriptionRow, Transcriptions
 
 
 class PostgresLeases:
@@ -71,7 +72,7 @@ class PostgresLeases:
         self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
     ) -> Sequence[Claimed]:
         """Rows that another statement has locked are left to the next call."""
-        heir = Heir(owner, self._run(), self._process)
+        heir = transcriptions.Heir(owner, self._run(), self._process)
         taken = await self._transcriptions.adopt(heir, lease_s, own=own, only=only)
         if taken.places:
             self._inherit(taken.places)
@@ -86,6 +87,21 @@ class PostgresLeases:
     async def release(self, lease: Lease, owner: str) -> None:
         """No run holds it any more, by which `adopt` knows that it was handed over."""
         await self._transcriptions.release(lease.transcription_id, owner, lease.fence)
+
+    @available
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
+        """One statement."""
+        args = (lease.transcription_id, owner, lease.fence, heir.replica, heir.run, lease_s)
+        return await self._transcriptions.hand_over(*args)
+
+    @available
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        return [_claimed(row) for row in await self._transcriptions.of_owner(heir.replica, heir.run)]
+
+    @available
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        rows = await self._transcriptions.by_keys(keys)
+        return Owned(_claimed(rows[0]), rows[0].owner) if len(rows) == 1 else None
 
     @available
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:

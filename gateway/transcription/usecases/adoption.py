@@ -115,7 +115,7 @@ class Adoption:
         runs = {run.claimed.lease: run for run in self._runs.values()}
         held = frozenset(await self._records.leases.renew(self._options.owner, self._options.lease_s))
         for lease in runs.keys() - held:
-            if not runs[lease].finished.is_set():
+            if not (runs[lease].finished.is_set() or runs[lease].is_moving):
                 runs[lease].abandon(LEASE_LOST)
         # The answer that gave it to us was lost: nobody has heard anything of it from us.
         idle = held - {run.claimed.lease for run in self._runs.values()} - self._beginning
@@ -141,7 +141,7 @@ class Adoption:
         log.log(level, why, extra={"session": claimed.slug})
         run_id = self._membership.run_id
         try:
-            earlier, spent, recovered, is_whole = await until_database_answers(partial(self._past, claimed))
+            earlier, spent, recovered, is_whole = await until_database_answers(partial(self.past, claimed))
             former = self._runs.get(claimed.slug)
             if former is not None:
                 await former.finished.wait()  # ours, and lost; it ends at once
@@ -154,10 +154,11 @@ class Adoption:
         finally:
             self._beginning.discard(claimed.lease)
 
-    async def _past(self, claimed: Claimed) -> tuple[Sequence[Usage], float, Mapping[str, int], bool]:
+    async def past(self, claimed: Claimed) -> tuple[Sequence[Usage], float, Mapping[str, int], bool]:
         """Earlier readings, what the session has spent besides, finals by speaker, and whether all of them are known.
 
-        They are not when a track was streaming as the former owner died: what that had heard is in no record.
+        They are not when a track was streaming as the former owner died: what that had heard is in no record. Raises:
+        RecordsUnavailable.
         """
         records, transcription_id = self._records, claimed.lease.transcription_id
         earlier = await records.usage.of_transcription(transcription_id)

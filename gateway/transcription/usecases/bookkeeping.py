@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.transcription.domain.errors import NotReady
+from gateway.transcription.domain.handover import Counted, Heir
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import UsageToStore
@@ -17,6 +20,7 @@ from gateway.transcription.usecases.track import Tracks
 BEAT_S: Final = 1.0
 CHECKPOINT_S: Final = 5.0  # the contract asks for ten; a crash forgets at most this much of the bill
 TOUCH_S: Final = 15.0
+GIVE_AWAY_S: Final = 2.0
 
 
 class Bookkeeping:
@@ -73,6 +77,24 @@ class Bookkeeping:
         await self._close_meters()
         lease, owner = self._claimed.lease, self._context.options.owner
         await until_database_answers(lambda: self._records.leases.release(lease, owner))
+
+    async def give_away(self, heir: Heir) -> Sequence[Counted] | None:
+        """Everything known by now goes to the database; then the lease becomes the heir's.
+
+        Returns: what is counted up to here; None when the lease is not ours any more. Raises: NotReady when the
+        database does not answer soon: who has the lease then, only the database can tell.
+        """
+        options, lease = self._context.options, self._claimed.lease
+        try:
+            async with asyncio.timeout(GIVE_AWAY_S):
+                await self._store_sessions()
+                await self._checkpoint()
+                await self._context.recorder.settled(lease.transcription_id)
+                counted = self._tracks.read().counted()
+                is_given = await self._records.leases.hand_over(lease, options.owner, heir, options.lease_s)
+        except (TimeoutError, RecordsUnavailable) as error:
+            raise NotReady(f"the books of {self._claimed.slug!r} cannot be closed now: {error}") from error
+        return counted if is_given else None
 
     async def finish(self, reason: str, finals_complete: bool) -> None:
         """Stop the transcription, and number the strays of the session, whose turn is now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
@@ -63,12 +64,22 @@ class Feed(Protocol):
         a while. May be called twice."""
 
 
+class Ending(Enum):
+    """How the gateway ends a feed."""
+
+    STOPPED = auto()
+    REPLACED = auto()
+    """Another connection of the same identity has taken its place."""
+    MOVED = auto()
+    """Another replica goes on with the transcription: come back."""
+
+
 TurnedAway = Callable[[str, str | None, str], None]
 """Called when a sender is refused or has broken a rule: the slug that it named, its identity (None when it has not
 proved one), and why, with what to do: the session's health says so."""
 
-Over = Callable[[str, bool], None]
-"""Called when the gateway ends a feed: why, and whether another connection of the same identity has replaced it."""
+Over = Callable[[str, Ending], None]
+"""Called when the gateway ends a feed: why, in words, and in which way."""
 
 
 class Entrance(Protocol):

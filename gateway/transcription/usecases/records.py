@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.usecases.journal import FinalToStore
@@ -75,6 +76,14 @@ class TranscriptionRecord:
     def is_stopped(self) -> bool:
         """It has ended for good, and has no owner."""
         return self.state is TranscriptionState.STOPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A transcription that is not stopped, and who has it."""
+
+    claimed: Claimed
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +192,18 @@ class Leases(Protocol):
 
         Only after its last final and last meter reading are stored. Fenced; may be repeated.
         """
+
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
+        """Make it the heir's, with the next fence and for `lease_s`, in the same epoch. False: it is not `owner`'s.
+
+        Only after its last final and last meter reading are stored. Fenced; when an answer is lost, see `of`.
+        """
+
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        """All that this run of a replica has, whether it transcribes them or not."""
+
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        """The transcription with one of these stream keys, unless it has stopped; None also where several have."""
 
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""

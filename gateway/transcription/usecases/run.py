@@ -9,6 +9,8 @@ from typing import Final
 
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.errors import NotReady, RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
@@ -18,6 +20,7 @@ from gateway.transcription.domain.usage import Usage
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.bookkeeping import BEAT_S, Bookkeeping
 from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.late import LateFinals
 from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.said import Said, SaidCounts
@@ -29,6 +32,7 @@ NO_PUBLISHER_AFTER_S: Final = 5.0
 UNCERTAIN_S: Final = 0.05
 """Between two looks whether what runs here is certainly still ours."""
 LEASE_LOST: Final = "another replica took over"
+MOVED: Final = "another gateway goes on with it; come back"
 
 
 class Run:
@@ -93,6 +97,11 @@ class Run:
         self._is_released = False
         self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
         self._is_unshown = False
+        self.is_moving = False
+        """It is being handed over, or was: whose the lease is decides the hand-over alone."""
+        self._is_decided = asyncio.Event()
+        self._is_decided.set()
+        self._late: LateFinals | None = None
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -107,6 +116,51 @@ class Run:
         self._is_released = True
         self._books.disown_state()
         self.stop("the gateway is restarting; come back")
+
+    async def hand_over(self, heir: Heir, patience_s: float, late: LateFinals) -> HandedOver:
+        """Give it to another replica, at a pause if one comes within `patience_s`.
+
+        Audio is heard up to that moment; words of it that have no number yet go to `late`. Raises: NotReady when it is
+        ending, or its books cannot be closed now: then it ends here, and whoever adopts it goes on. RunsElsewhere.
+        """
+        await self._tracks.quiet(patience_s)
+        if self._stop_asked.is_set():
+            raise NotReady("the transcription is ending here")
+        self._said.hold_finals()
+        self._books.disown_state()
+        self.is_moving = True
+        self._is_decided.clear()
+        heard = self._tracks.heard()
+        streams = await self.source.leave(MOVED)
+        self.stop(MOVED)
+        try:
+            counted = await self._books.give_away(heir)
+            if counted is None:
+                self.abandon(LEASE_LOST)
+                raise RunsElsewhere(self.claimed.slug)
+            self._late = late
+            self._said.pass_finals(late.put, heard)
+            self._context.live.move(self.claimed.slug)
+        except NotReady:
+            self._is_released = True
+            self._said.number_held()
+            raise
+        finally:
+            self._is_decided.set()
+        return HandedOver(self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard)
+
+    def go_on(self, handed: HandedOver) -> None:
+        """What the former owner knows better than the database. Before `run`."""
+        self._tracks.meters.learn(handed.counted, self.claimed.started_at)
+        self.source.skip(handed.heard)
+        self._said.skip(handed.heard)
+
+    def hear_late(self, late: Late, participants: Mapping[str, asyncio.Future[str | None]]) -> None:
+        """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
+        self._said.late(late.captions, participants)
+        self._tracks.meters.learn(late.counted, self.claimed.started_at)
+        if not late.is_complete:
+            self.finals_complete = False
 
     def abandon(self, reason: str) -> None:
         """Another replica has the lease, or the session was deleted: end, and say and write nothing more."""
@@ -190,11 +244,19 @@ class Run:
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
         self._move(TranscriptionState.STOPPING)
+        if self._is_lost:
+            await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner
         await self.source.close(self.reason or "stopped")
 
     async def _settle(self) -> None:
         """Everything said is in the database; then the books are closed."""
         self._move(TranscriptionState.STOPPING)
+        await self._is_decided.wait()
+        if self._late is not None:
+            await self._books.abandon()
+            self.state = move(self.state, TranscriptionState.STOPPED)
+            self._late.close(self._tracks.read().counted(), is_complete=self.finals_complete)
+            return
         if self._is_abandoned:
             await self._books.abandon()
         elif self._is_released:
@@ -299,7 +361,8 @@ class Run:
     def _move(self, after: TranscriptionState) -> None:
         if after is not self.state:
             self.state = self._books.state = move(self.state, after)
-            self._show_state()
+            if not self.is_moving:
+                self._show_state()
 
     def _show_state(self) -> None:
         self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())

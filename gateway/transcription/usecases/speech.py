@@ -135,6 +135,10 @@ class SpeechLink(Protocol):
         """What of this track's chunks was speech, silent, and withheld from the provider."""
 
     @property
+    def is_speaking(self) -> bool:
+        """Somebody speaks, or has just done so: not the moment to interrupt."""
+
+    @property
     def backlog_s(self) -> float:
         """Seconds of audio that wait to be sent."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.errors import SessionError, SessionNotFound
-from gateway.transcription.domain.errors import NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.transcription import Ingest, StartRequest, TranscriptionState
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import (
@@ -25,10 +25,6 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 0.3
 AGAIN_S: Final = 3.0
 PATIENCE_S: Final = 10.0
-
-
-class NoAnswer(Exception):
-    """A replica could not be asked, or has not answered in time; whether it has done what it was asked is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from gateway.outage import until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.captions import Speaker, Utterance
 from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
 from gateway.transcription.usecases.adoption import Adoption
-from gateway.transcription.usecases.audio import AudioSources
+from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
@@ -65,7 +66,8 @@ class Transcriptions:
         self._beginning = 0  # starts that are under way, each with a place
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
-        self._draining = False
+        self.draining = False
+        """This process is shutting down and starts nothing more."""
         self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
@@ -81,7 +83,7 @@ class Transcriptions:
             try:
                 yield
             finally:
-                self._draining = True
+                self.draining = True
                 adopting.cancel()
                 for run in self.runs:
                     run.release()
@@ -91,11 +93,6 @@ class Transcriptions:
     def runs(self) -> list[Run]:
         """Those of this replica, ending ones included."""
         return list(self._runs.values())
-
-    @property
-    def draining(self) -> bool:
-        """This process is shutting down and starts nothing more."""
-        return self._draining
 
     @property
     def tracks(self) -> int:
@@ -126,10 +123,10 @@ class Transcriptions:
         Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady, NoRoom,
         TranscriptionOff, LimitReached, RecordsUnavailable.
         """
-        if self._draining:
+        if self.draining:
             raise NotReady("this gateway is shutting down")
-        self._require_certainty()
-        async with self._lock(request.session_slug):
+        _require_certainty(self._context)
+        async with self.lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
             if running is not None and running.state is TranscriptionState.STOPPING:
@@ -157,7 +154,7 @@ class Transcriptions:
         Raises: SessionNotFound, NeverStarted, RunsElsewhere (also when the lease is lost while it waits), NotReady when
         the books cannot be closed now, RecordsUnavailable.
         """
-        async with self._lock(slug):
+        async with self.lock(slug):
             session = await self._session(slug)
             record = await self._records.transcriptions.newest(session.slug)
             if record is None:
@@ -169,7 +166,7 @@ class Transcriptions:
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
         if run is not None:
-            self._require_certainty()
+            _require_certainty(self._context)
             run.stop(reason)
             if not wait:
                 return None
@@ -184,9 +181,33 @@ class Transcriptions:
 
     async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
-        run = self._by_id(orphan.transcription_id)
+        run = _by_id(self.runs, orphan.transcription_id)
         if run is not None and not run.finished.is_set():
             await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
+
+    # --- changing hands -----------------------------------------------------------------------------------
+
+    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
+        """As `AudioSources.listen_first`."""
+        return await self._sources.listen_first(kind, slug, fence)
+
+    def let_go(self, run: Run) -> None:
+        """It is another replica's now; what it still does here is its own matter."""
+        if self._runs.get(run.claimed.slug) is run:
+            del self._runs[run.claimed.slug]
+
+    async def go_on(self, claimed: Claimed, handed: HandedOver | None = None, source: AudioSource | None = None) -> Run:
+        """Run what another process has run before. `handed`: what that one says of it, if it lives. `source`: one that
+        listens already.
+
+        Raises: RecordsUnavailable.
+        """
+        earlier, spent, recovered, is_whole = await self._adoption.past(claimed)
+        if (run := self._runs.get(claimed.slug)) is not None:
+            return run
+        run = self._begin(claimed, earlier, spent, recovered, handed, source)
+        run.finals_complete = is_whole or handed is not None
+        return run
 
     def session_gone(self, session_id: str) -> None:
         """The session was deleted: its run ends and writes nothing more."""
@@ -214,11 +235,6 @@ class Transcriptions:
         if self._context.membership.run_id != run_id:
             raise NotReady("this gateway was cut off from the database meanwhile; start it again")
         return self._started(self._begin(claimed, (), spent), created=True)
-
-    def _require_certainty(self) -> None:
-        """Raises: NotReady."""
-        if not self._context.membership.may_act():
-            raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -256,24 +272,29 @@ class Transcriptions:
             owner=self._context.options.owner,
         )
 
-    def _by_id(self, transcription_id: str) -> Run | None:
-        return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
-
     def _begin(
-        self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int] | None = None
+        self,
+        claimed: Claimed,
+        earlier: Sequence[Usage],
+        spent: float,
+        recovered: Mapping[str, int] | None = None,
+        handed: HandedOver | None = None,
+        source: AudioSource | None = None,
     ) -> Run:
         options = claimed.options
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            self._sources.open(claimed, speaker),
+            source or self._sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
         )
+        if handed is not None:
+            run.go_on(handed)
         self._runs[claimed.slug] = run
         self._spawn(self._run(run), f"run {claimed.slug}")
         return run
@@ -287,16 +308,25 @@ class Transcriptions:
         try:
             await run.run()
         finally:
-            if self._runs.get(run.claimed.slug) is run:
-                del self._runs[run.claimed.slug]
+            self.let_go(run)
 
     def _lease_lost(self, transcription_id: str) -> None:
-        if run := self._by_id(transcription_id):
+        if run := _by_id(self.runs, transcription_id):
             run.abandon(LEASE_LOST)
 
-    def _lock(self, slug: str) -> asyncio.Lock:
+    def lock(self, slug: str) -> asyncio.Lock:
         """One lock a session, gone when no call holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
+
+
+def _by_id(runs: Sequence[Run], transcription_id: str) -> Run | None:
+    return next((run for run in runs if run.claimed.lease.transcription_id == transcription_id), None)
+
+
+def _require_certainty(context: RunContext) -> None:
+    """Raises: NotReady."""
+    if not context.membership.may_act():
+        raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
 
 def again(record: TranscriptionRecord) -> StartRequest:

@@ -16,6 +16,7 @@ from support.postgres import PostgresServer
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed, Lease, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
@@ -307,6 +308,37 @@ async def test_a_released_lease_is_free_a_moment_later(shelf: Shelf) -> None:
     await shelf.records.leases.release(mine.lease, "me")
     await shelf.wait(timedelta(milliseconds=1))
     assert len(await shelf.records.leases.adopt("heir", 30, own=False)) == 1
+
+
+async def test_a_living_owner_hands_over_once(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session, "me", 30)
+    leases, heir = shelf.records.leases, Heir("heir", "its run")
+    assert await leases.hand_over(mine.lease, "somebody else", heir, 30) is False
+    assert await leases.of(heir) == []
+    assert await leases.hand_over(mine.lease, "me", heir, 30) is True
+    assert await leases.hand_over(mine.lease, "me", Heir("another", ""), 30) is False
+    [taken] = await leases.of(heir)
+    assert taken.lease == Lease(mine.lease.transcription_id, mine.lease.fence + 1)
+    assert taken.numbering == mine.numbering, "the epoch stays"
+    assert (await shelf.records.finals.store([final(mine, 1)])).fenced == {mine.lease.transcription_id}
+    await shelf.records.finals.store([final(taken, 1)])
+    assert await numbers(shelf, session) == [1]
+    assert await leases.of(Heir("heir", "another run")) == []
+    await leases.release(taken.lease, "heir")
+    assert await leases.of(heir) == [], "what was given up is nobody's"
+
+
+async def test_a_transcription_is_found_by_its_stream_key_while_it_is_not_stopped(shelf: Shelf) -> None:
+    session = await shelf.session()
+    key = "key-of-this-one"
+    mine, _ = await shelf.records.leases.claim(session, "rtmp", {}, key, "me", 30)
+    assert mine is not None
+    found = await shelf.records.leases.published(["no such key", key])
+    assert found is not None and (found.owner, found.claimed) == ("me", mine)
+    assert await shelf.records.leases.published(["no such key", "\x00"]) is None
+    await shelf.records.leases.finish(mine.lease, "over", True)
+    assert await shelf.records.leases.published([key]) is None
 
 
 async def test_a_stale_owner_changes_nothing(shelf: Shelf) -> None:

@@ -16,7 +16,7 @@ import pytest
 from ingest_rtmp_client import FRAME_MS, Client, aac_tone, command
 from support.waiting import until
 
-from ingest.errors import CannotListen
+from ingest.errors import CannotListen, PublishRefused
 from ingest.rtmp import amf0
 from ingest.rtmp.chunk_stream import Message
 from ingest.rtmp.options import RtmpOptions
@@ -96,6 +96,23 @@ async def test_a_check_of_the_key_that_fails_refuses(serve: Serve) -> None:
     assert await client.ask("key") == "NetStream.Failed"
     await client.close()
     assert (server.counters.handler_failures, server.counters.refused_key) == (1, 0)
+
+
+async def test_a_publish_that_cannot_be_taken_now_is_told_why(serve: Serve) -> None:
+    """Neither the publisher's fault nor ours."""
+
+    class Elsewhere(Recorder):
+        async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
+            raise PublishRefused("this gateway has no room for it")
+
+    server, _ = await serve(Elsewhere())
+    client = await Client.open(server.port)
+    assert await client.ask("key") == "NetStream.Publish.Failed"
+    await client.hung_up()
+    await client.close()
+    assert server.counters.publishes == 0
+    counters = server.counters
+    assert (counters.refused_now, counters.refused_key, counters.handler_failures) == (1, 0, 0)
 
 
 async def test_a_second_publisher_takes_over(serve: Serve) -> None:

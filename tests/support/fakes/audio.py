@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
+from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
@@ -44,6 +45,7 @@ class FakeTrack:
 
     bearer: MintedFor | None = None
     left_out = 0
+    ends_at: datetime | None = None
 
     def speak(self, seconds: float) -> None:
         self.anchor = self.anchor or self._clock.now()
@@ -80,11 +82,16 @@ class FakeTrack:
 class FakeSource:
     """Tracks appear with `appear` and end with `close`."""
 
-    def __init__(self, clock: Clock, claimed: Claimed, speaker: Speaker) -> None:
-        self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{claimed.stream_key}", stream_key=claimed.stream_key)
+    def __init__(self, clock: Clock, claimed: Claimed | None, speaker: Speaker) -> None:
+        key = claimed.stream_key if claimed else None
+        self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{key}", stream_key=key)
         self.closed: str | None = None
+        self.left = False
         self.complaint: str | None = None
         self.speaker = speaker
+        self.skipped: list[Heard] = []
+        self.streams: list[Stream] = []
+        """What it says when it is left, or was told when it was opened."""
         self._clock = clock
         self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
         self._tracks: list[FakeTrack] = []
@@ -105,6 +112,14 @@ class FakeSource:
     def trouble(self) -> str | None:
         return self.complaint
 
+    def skip(self, heard: Sequence[Heard]) -> None:
+        self.skipped = list(heard)
+
+    async def leave(self, reason: str) -> list[Stream]:
+        self.left = True
+        await self.close(reason)
+        return self.streams
+
     async def close(self, reason: str) -> None:
         if self.closed is None:
             self.closed = reason
@@ -118,6 +133,8 @@ class FakeSources:
 
     def __init__(self, clock: Clock) -> None:
         self.opened: dict[str, FakeSource] = {}
+        self.first: list[tuple[str, str, int]] = []
+        """For which it was listened before a hand-over."""
         self._clock = clock
         self._keys = itertools.count(1)
 
@@ -131,6 +148,14 @@ class FakeSources:
     def ingest(self, kind: str, slug: str, key: str | None) -> Ingest:
         return Ingest(stream_key=key)
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> FakeSource:
+    async def listen_first(self, kind: str, slug: str, fence: int) -> FakeSource | None:
+        self.first.append((kind, slug, fence))
+        if kind != "livekit":
+            return None
+        source = self.opened[slug] = FakeSource(self._clock, None, Speaker(kind, None))
+        return source
+
+    def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> FakeSource:
         source = self.opened[claimed.slug] = FakeSource(self._clock, claimed, speaker)
+        source.streams = list(streams)
         return source

@@ -13,12 +13,14 @@ from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRo
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
+    Owned,
     Participation,
     SessionRecord,
     StoreOutcome,
@@ -165,6 +167,32 @@ class MemoryLeases(Port):
         row = self._tables.owned(lease)
         if row is not None and row.owner == owner:
             self._tables.lease(row, 0.0)
+
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
+        await self._tables.answer()
+        row = self._tables.owned(lease)
+        if row is None or row.owner != owner:
+            return False
+        row.owner, row.owner_run, row.fence = heir.replica, heir.run, row.fence + 1
+        self._tables.lease(row, lease_s)
+        return True
+
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        tables = self._tables
+        await tables.answer()
+        return [
+            tables.claimed(row)
+            for row in tables.transcriptions.values()
+            if row.is_active
+            and (row.owner, row.owner_run) == (heir.replica, heir.run)
+            and row.lease_until > HANDED_OVER
+        ]
+
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        tables = self._tables
+        await tables.answer()
+        rows = [row for row in tables.transcriptions.values() if row.is_active and row.stream_key in keys]
+        return Owned(tables.claimed(rows[0]), rows[0].owner) if len(rows) == 1 else None
 
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         await self._tables.answer()

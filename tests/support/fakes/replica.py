@@ -38,7 +38,7 @@ class Replica:
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
-        context = RunContext(
+        self.context = RunContext(
             self.records,
             self.recorder,
             self.hub,
@@ -48,7 +48,7 @@ class Replica:
             self.keeper,
             self.membership,
         )
-        self.service = Transcriptions(context, self.sources)
+        self.service = Transcriptions(self.context, self.sources)
         self.status = Status(self.service, self.records)
 
     def source(self, slug: str) -> FakeSource:

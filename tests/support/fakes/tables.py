@@ -38,6 +38,7 @@ class TranscriptionRow:
     stop_reason: str | None = None
     finals_complete: bool | None = None
     host: str | None = None
+    owner_run: str | None = None
 
     @property
     def is_active(self) -> bool:

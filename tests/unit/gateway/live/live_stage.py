@@ -24,7 +24,7 @@ SLUG = "abc"
 class Stage:
     """A hub with one session, and the database behind it. `say` keeps first and shows then, as the recorder does."""
 
-    has_descriptors: ClassVar[bool]
+    has_descriptors: ClassVar[bool] = True
 
     def __init__(self, *, last_seq: int = 0, epoch: str = "e1", **options: int) -> None:
         self.database = {seq: text(seq) for seq in range(1, last_seq + 1)}

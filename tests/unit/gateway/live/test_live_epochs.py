@@ -17,6 +17,8 @@ from gateway.live.protocol import CloseCode, ResumePoint
 from gateway.live.watcher import Watcher
 from gateway.transcription.domain.transcription import Numbering
 
+pytestmark = pytest.mark.usefixtures("way")
+
 
 @dataclass
 class Client:

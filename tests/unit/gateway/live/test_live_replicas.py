@@ -123,7 +123,7 @@ class Two:
     def __init__(self, *, has_wire: bool = True) -> None:
         self.database, self.net = Database(), Net()
         self.near, self.far = Hub(lambda: NOW), Hub(lambda: NOW)
-        self.foreign = self.net.foreign = Foreign(self.far, self.database, self.net if has_wire else None)
+        self.foreign = self.net.foreign = Foreign(self.far, self.database, self.net if has_wire else None, "far")
         self.owned = self.net.owned = Owned(self.near, self.net, lambda slug: None)
         self.near.runs = self.owned if has_wire else None
         self.closed: list[CloseCode] = []
@@ -186,6 +186,27 @@ async def test_nothing_is_said_while_nobody_listens() -> None:
             await asyncio.sleep(1)
         assert pair.net.kinds() == [relay.MARK]  # the first question whether anybody does
         assert pair.near.channel(SLUG).forward is None
+
+
+async def test_both_know_how_many_watch_on_the_other() -> None:
+    """So a limit of a session's watchers holds over replicas: within a second, and only while they hear each other."""
+    async with two() as pair:
+        pair.near.join(SLUG, FakeTransport(), pair.closed.append)
+        assert pair.near.watching_elsewhere(SLUG) == 0
+        watchers = [(await pair.watch())[0] for _ in range(3)]
+        await asyncio.sleep(2)
+        assert (pair.near.watching_elsewhere(SLUG), pair.foreign.elsewhere(SLUG)) == (3, 1)
+        pair.far.leave(SLUG, watchers[0])
+        pair.near.join(SLUG, FakeTransport(), pair.closed.append)
+        pair.say()  # who speaks has no need of marks, but for this
+        await asyncio.sleep(2)
+        assert (pair.near.watching_elsewhere(SLUG), pair.foreign.elsewhere(SLUG)) == (2, 2)
+        said = pair.net.kinds().count(relay.CROWD)
+        await asyncio.sleep(20)
+        assert pair.net.kinds().count(relay.CROWD) - said in (4, 5), "each five seconds"
+        pair.net.cut()
+        await asyncio.sleep(15)
+        assert (pair.near.watching_elsewhere(SLUG), pair.foreign.elsewhere(SLUG)) == (0, 0)
 
 
 async def test_a_watcher_elsewhere_sees_what_one_here_does() -> None:

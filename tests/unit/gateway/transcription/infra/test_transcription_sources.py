@@ -283,6 +283,20 @@ async def test_one_identity_that_sends_from_two_places_is_told_of(
     assert ("two connections" in (source.trouble() or "")) is is_fed
 
 
+@pytest.mark.parametrize("real_rate, word", [(44_100, "slower"), (48_000, None)])
+async def test_a_sample_rate_that_is_too_high_is_told_of(
+    sources: Sources, clock: HandClock, real_rate: int, word: str | None
+) -> None:
+    source = begun(sources, None)
+    feed = sources.enter("abc", ANNA, FeedStart(48_000, 1), lambda why, taken_over: None)
+    for _ in range(400):
+        feed.put(bytes(2 * (real_rate // 10)))
+        clock.at += timedelta(seconds=0.1)
+    trouble = source.trouble()
+    assert (trouble is None) if word is None else (f"comes {word} than it is spoken" in (trouble or ""))
+    feed.leave(for_good=True)
+
+
 def test_what_was_noted_is_bounded_and_told_newest_first() -> None:
     recent = RecentTrouble()
     for n in range(10):
