@@ -9,8 +9,10 @@ from typing import Any
 
 from gateway.app.failures import binding
 from gateway.app.http import open_http
+from gateway.app.lag import watch_loop
 from gateway.app.wings import Wings
 from gateway.garbage import collect_garbage
+from gateway.live.endpoint import sweep
 from gateway.sessions.usecases.upkeep import stop_what_is_over
 from gateway.transcription.usecases.run import Run
 
@@ -30,7 +32,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     # First to start and last to end: the recorder stores finals until the last run has drained.
     yield background(
         recorder=transcription.recorder.run(),
-        sweep=wings.hub.sweep(),
+        sweep=sweep(wings.hub),
         relay=wings.relay.run(),
         beat=wings.live.endpoint.beat(),
         endings=wings.live.endpoint.end_finished(),
@@ -42,6 +44,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         hosts=transcription.hosts.look_for_ever(),
         limits=transcription.keeper.read_for_ever(lambda: [run.allowance for run in transcriptions.runs]),
         secrets=wings.replica.secrets.watch(),
+        lag=watch_loop(wings.replica.delays),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)

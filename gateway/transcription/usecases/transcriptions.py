@@ -61,14 +61,14 @@ class Transcriptions:
         self._context = context
         self._records = context.records
         self._finals = FinalReader(context.records, context.recorder.unstored)
-        self._sources = sources
+        self.sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
         self._beginning = 0  # starts that are under way, each with a place
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
         self.draining = False
         """This process is shutting down and starts nothing more."""
-        self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
+        self.adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -78,8 +78,8 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(self._adoption.take_own)
-            adopting = group.create_task(self._adoption.run(), name="adopt")
+            await until_database_answers(self.adoption.take_own)
+            adopting = group.create_task(self.adoption.run(), name="adopt")
             try:
                 yield
             finally:
@@ -145,7 +145,7 @@ class Transcriptions:
 
     def elsewhere(self, record: TranscriptionRecord) -> Started:
         """The answer to a start of what another replica runs."""
-        ingest = self._sources.ingest(record.source, record.slug, record.stream_key)
+        ingest = self.sources.ingest(record.source, record.slug, record.stream_key)
         return Started(record, record.state.shown, False, ingest)
 
     async def stop(self, slug: str, *, wait: bool = True, reason: str = STOPPED_BY_REQUEST) -> Stopped | None:
@@ -161,7 +161,7 @@ class Transcriptions:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adoption.take(record.id)
+                await self.adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
@@ -187,10 +187,6 @@ class Transcriptions:
 
     # --- changing hands -----------------------------------------------------------------------------------
 
-    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
-        """As `AudioSources.listen_first`."""
-        return await self._sources.listen_first(kind, slug, fence)
-
     def let_go(self, run: Run) -> None:
         """It is another replica's now; what it still does here is its own matter."""
         if self._runs.get(run.claimed.slug) is run:
@@ -202,7 +198,7 @@ class Transcriptions:
 
         Raises: RecordsUnavailable.
         """
-        earlier, spent, recovered, is_whole = await self._adoption.past(claimed)
+        earlier, spent, recovered, is_whole = await self.adoption.past(claimed)
         if (run := self._runs.get(claimed.slug)) is not None:
             return run
         run = self._begin(claimed, earlier, spent, recovered, handed, source)
@@ -218,14 +214,14 @@ class Transcriptions:
     # --- inside -------------------------------------------------------------------------------------------
 
     async def _claim(self, session: SessionRecord, request: StartRequest) -> Started:
-        self._sources.require(request.source)
+        self.sources.require(request.source)
         await self._context.transcriber.check_key()
         await self._context.limits.admit(session.id)
         spent = await self._records.usage.spent(session.id)
         cap, options = request.cost_cap_usd, self._context.options
         if cap is not None and exceeds(spent + options.cost_per_minute, cap):
             raise CostCapReached(session.slug, cap)
-        key = self._sources.new_key(request.source)
+        key = self.sources.new_key(request.source)
         run_id = self._context.membership.run_id
         claimed, record = await self._records.leases.claim(
             session, request.source, request.stored(), key, options.owner, options.lease_s
@@ -286,7 +282,7 @@ class Transcriptions:
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            source or self._sources.open(claimed, speaker, handed.streams if handed else ()),
+            source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,
