@@ -70,7 +70,7 @@ class OtherReplicas:
         except Misdirected as error:
             raise NoAnswer(str(error)) from error
         except NoAnswer:
-            self._placement.missed(await self._known(replica))
+            self._placement.missed(replica)
             raise
         if answer.status >= 400:
             raise refusal(answer)

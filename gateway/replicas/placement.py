@@ -24,7 +24,8 @@ class Placement:
         self._me = me
         self._shuffle = shuffle
         self._given: dict[str, tuple[datetime, int]] = {}
-        self._silent: dict[str, datetime] = {}
+        self._seen_at: dict[str, datetime] = {}
+        self._silent: dict[str, datetime | None] = {}
 
     def order(self, members: Iterable[Replica]) -> list[Replica]:
         """Those with room and an address, in the order in which to ask them; at most OFFERS.
@@ -33,6 +34,7 @@ class Placement:
         """
         members = list(members)
         self._given = {one.id: given for one in members if (given := self._given.get(one.id)) is not None}
+        self._seen_at = {one.id: one.seen_at for one in members}
         self._silent = {one.id: one.seen_at for one in members if self._silent.get(one.id) == one.seen_at}
         left = [one for one in members if self._has_room(one)]
         self._shuffle(left)
@@ -47,9 +49,9 @@ class Placement:
         """A transcription has begun there."""
         self._given[replica.id] = (replica.seen_at, self._since(replica) + 1)
 
-    def missed(self, replica: Replica) -> None:
-        """It has not answered: it is not asked again before its next beat."""
-        self._silent[replica.id] = replica.seen_at
+    def missed(self, replica: str) -> None:
+        """That one has not answered: it is not asked again before its next beat."""
+        self._silent[replica] = self._seen_at.get(replica)
 
     def _since(self, replica: Replica) -> int:
         at, count = self._given.get(replica.id, (replica.seen_at, 0))

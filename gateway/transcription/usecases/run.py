@@ -244,6 +244,8 @@ class Run:
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
         self._move(TranscriptionState.STOPPING)
+        if self._is_lost:
+            await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner
         await self.source.close(self.reason or "stopped")
 
     async def _settle(self) -> None:

@@ -181,7 +181,7 @@ class Transcriptions:
 
     async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
-        run = self._by_id(orphan.transcription_id)
+        run = _by_id(self.runs, orphan.transcription_id)
         if run is not None and not run.finished.is_set():
             await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
 
@@ -268,9 +268,6 @@ class Transcriptions:
             owner=self._context.options.owner,
         )
 
-    def _by_id(self, transcription_id: str) -> Run | None:
-        return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
-
     def _begin(
         self,
         claimed: Claimed,
@@ -310,12 +307,16 @@ class Transcriptions:
             self.let_go(run)
 
     def _lease_lost(self, transcription_id: str) -> None:
-        if run := self._by_id(transcription_id):
+        if run := _by_id(self.runs, transcription_id):
             run.abandon(LEASE_LOST)
 
     def lock(self, slug: str) -> asyncio.Lock:
         """One lock a session, gone when no call holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
+
+
+def _by_id(runs: Sequence[Run], transcription_id: str) -> Run | None:
+    return next((run for run in runs if run.claimed.lease.transcription_id == transcription_id), None)
 
 
 def _require_certainty(context: RunContext) -> None:

@@ -86,6 +86,7 @@ class FakeSource:
         key = claimed.stream_key if claimed else None
         self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{key}", stream_key=key)
         self.closed: str | None = None
+        self.left = False
         self.complaint: str | None = None
         self.speaker = speaker
         self.skipped: list[Heard] = []
@@ -115,6 +116,7 @@ class FakeSource:
         self.skipped = list(heard)
 
     async def leave(self, reason: str) -> list[Stream]:
+        self.left = True
         await self.close(reason)
         return self.streams
 

@@ -53,7 +53,8 @@ def test_what_was_given_counts_until_the_next_beat_shows_it() -> None:
 def test_one_that_has_not_answered_is_left_alone_until_its_next_beat() -> None:
     placement = Placement("me", random.Random(1).shuffle)
     a, me = one("a"), one("me", 5)
-    placement.missed(a)
+    assert names(placement, a, me) == ["a", "me"]
+    placement.missed("a")
     assert names(placement, a, me) == ["me"]
     assert names(placement, a, me) == ["me"]
     assert names(placement, replace(a, seen_at=NOW + timedelta(seconds=2)), me) == ["a", "me"]

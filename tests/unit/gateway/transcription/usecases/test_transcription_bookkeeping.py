@@ -144,6 +144,7 @@ async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
         there.link.final("Nobody keeps this.", "p:9")
         await until(lambda: not there.service.runs)
         assert there.source(SLUG).closed == "another replica took over"
+        assert there.source(SLUG).left, "whoever sends audio is told to come back"
         assert [final.caption.text for final in there.records.stored(SLUG)] == ["Mine."]
         assert told(screen, "transcript.partial") == []
         assert there.recorder.pending == 0
@@ -213,6 +214,7 @@ async def test_a_session_that_the_app_deletes_ends_its_run_with_the_next_final()
         there.link.final("Nobody keeps this.")
         await until(lambda: not there.service.runs, 1)
         assert there.source(SLUG).closed == "the session was deleted"
+        assert not there.source(SLUG).left
 
 
 async def test_a_deleted_session_ends_its_run_in_silence_too() -> None:
