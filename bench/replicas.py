@@ -1,6 +1,7 @@
 """What a second of a session costs that other replicas watch too: CPU, statements, bytes; and what the hop adds.
 
     PYTHONPATH=tests:bench:. python bench/replicas.py [--sessions 20] [--seconds 8] [--rounds 1]
+    PYTHONPATH=tests:bench:. python bench/replicas.py --workers 1 2 4
 
 Real gateways (an owner and three others), PostgreSQL, Redis and the local speech server with a scripted recogniser;
 speakers over WebSockets, two words a second. One watcher a session on the owner, one more on 0, 1 and 3 of the others.
@@ -17,7 +18,8 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,12 +100,12 @@ class Bench:
             slug = (await world.ask("POST", "/api/sessions", {"title": f"bench {number}"}))["slug"]
             await world.replicas[0].running.start(slug, source="websocket")
             owner = await world.owner(slug)
-            assert owner is not None
+            at = owner.number if owner is not None else 0  # a worker: all are at one port
             self.sessions.append(slug)
-            self.owners[slug] = owner.number
-            sender = Sender(slug, Voice("anna", said), pcm, lambda at=owner.number: at, places, world.http)
+            self.owners[slug] = at
+            sender = Sender(slug, Voice("anna", said), pcm, lambda at=at: at, places, world.http)
             self.tasks.append(asyncio.create_task(sender.run()))
-            self.near[slug] = self.watch(slug, owner.number)
+            self.near[slug] = self.watch(slug, at)
             await asyncio.sleep(1 / count)  # not all of them speak in step
 
     def watch(self, slug: str, replica: int) -> TimedReader:
@@ -120,7 +122,7 @@ class Bench:
         backend, wal = await connection.fetchrow("SELECT pg_backend_pid(), pg_current_wal_lsn() - '0/0'")
         await connection.close()
         return Figures(
-            sum(cpu_s(replica.process.process.pid) for replica in replicas if replica.process),
+            sum(family_cpu_s(replica.process.process.pid) for replica in replicas if replica.process),
             sum((replica.statements.counts for replica in replicas), Counter()),
             sum(replica.database.sent for replica in replicas),
             sum(replica.database.received for replica in replicas),
@@ -149,6 +151,12 @@ def _stat(pid: int) -> list[str]:
 
 def parent(pid: int) -> int:
     return int(_stat(pid)[1])
+
+
+def family_cpu_s(pid: int) -> float:
+    """Of a process and its workers."""
+    pids = (int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit())
+    return cpu_s(pid) + sum(cpu_s(one) for one in pids if parent(one) == pid)
 
 
 def cpu_s(pid: int, *, also_ended: bool = False) -> float:
@@ -218,21 +226,53 @@ async def measure(bench: Bench, asked: argparse.Namespace) -> None:
         print(f"  {count / units:6.3f}  {' '.join(text.split())[:110]}")
 
 
+async def measure_workers(bench: Bench, asked: argparse.Namespace, workers: int) -> None:
+    """One machine's `gateway serve --workers N`: senders and watchers come to the one port, so to any worker."""
+    serving = bench.world.replicas[0].running
+    while workers > 1 and f'worker="{workers}"' not in (await serving.call("GET", "/metrics"))[1]:
+        await asyncio.sleep(0.2)  # they start one after the other
+    await bench.begin(asked.sessions, 2)
+    far = [(bench.near[slug], bench.watch(slug, 0)) for slug in bench.sessions]
+    await asyncio.sleep(8)
+    before, at = await bench.read(), time.monotonic()
+    await asyncio.sleep(asked.seconds)
+    print(row(f"{workers} workers", await bench.read() - before, asked.sessions * (time.monotonic() - at)), flush=True)
+    readers = [reader for pair in far for reader in pair]
+    finals = statistics.mean(len(reader.finals) for reader in readers)
+    partials = statistics.mean(sum(key[0] == "transcript.partial" for key in reader.times) for reader in readers)
+    print(f"  {finals:.0f} finals and {partials:.0f} partials at each watcher", flush=True)
+
+
 async def run(asked: argparse.Namespace, url: str, redis: RedisServer, folder: Path) -> None:
+    print(
+        "| a session-second | gateways' CPU, ms | statements | bytes to and from PostgreSQL | its CPU, ms "
+        "| WAL, bytes | Redis commands | bytes to / from Redis | its CPU, ms |\n" + "| --- " * 9 + "|",
+        flush=True,
+    )
     limits = {"GATEWAY_MAX_WATCHERS_PER_ADDRESS": "10000", "GATEWAY_MAX_SENDERS_PER_ADDRESS": "10000"}
-    async with open_world(url, redis, folder, 4, None, **limits) as world:
-        bench = Bench(world, redis)
-        print(
-            "| a session-second | gateways' CPU, ms | statements | bytes to and from PostgreSQL | its CPU, ms "
-            "| WAL, bytes | Redis commands | bytes to / from Redis | its CPU, ms |\n" + "| --- " * 9 + "|",
-            flush=True,
-        )
-        try:
-            await measure(bench, asked)
-        finally:
-            for task in bench.tasks:
-                task.cancel()
-            await asyncio.gather(*bench.tasks, return_exceptions=True)
+    if asked.workers:
+        for workers in asked.workers:
+            arguments = ("--workers", str(workers))
+            own = folder / f"workers-{workers}"
+            async with (
+                open_world(url, redis, own, 1, None, arguments, **limits) as world,
+                benched(world, redis) as bench,
+            ):
+                await measure_workers(bench, asked, workers)
+        return
+    async with open_world(url, redis, folder, 4, None, **limits) as world, benched(world, redis) as bench:
+        await measure(bench, asked)
+
+
+@asynccontextmanager
+async def benched(world: World, redis: RedisServer) -> AsyncIterator[Bench]:
+    bench = Bench(world, redis)
+    try:
+        yield bench
+    finally:
+        for task in bench.tasks:
+            task.cancel()
+        await asyncio.gather(*bench.tasks, return_exceptions=True)
 
 
 def main() -> None:
@@ -240,6 +280,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--workers", type=int, nargs="*", help="instead: one machine's `serve --workers` of so many")
     asked = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))

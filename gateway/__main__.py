@@ -24,6 +24,7 @@ _HERE: Final = {
     "maintain": "gateway.cli.commands",
     "stt": "gateway.cli.commands",
     "check": "gateway.cli.commands",
+    "doctor": "gateway.cli.commands",
 }
 _REMOTE: Final = "gateway.cli.remote"
 

@@ -224,6 +224,8 @@ VARIABLES: Final = (
              "in front, comma-separated: their X-Forwarded-For names the client's address. Without it all clients "
              "behind one count as one address."),
     Variable("GATEWAY_LOG_FORMAT", "log_format", _choice("json", "text"), "json", "Shape of the log lines."),
+    Variable("GATEWAY_COMMIT", "commit", _text, "", "Commit of this build, for the metric gateway_build_info; the "
+             "image sets it."),
     Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
              "logged."),
 )  # fmt: skip
@@ -328,6 +330,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "json"
     log_level: str = "info"
+    commit: str | None = None
 
     @property
     def engine(self) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from aiohttp import web
 from msgspec import Meta
 
 from gateway.api import schemas, views
@@ -20,6 +19,9 @@ from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.feed import TakenElsewhere
 from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.transcriptions import Transcriptions
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 class StartHere(msgspec.Struct, rename="camel"):
@@ -52,13 +54,13 @@ class _Several(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class InternalApi:
-    """`view`: how the API shows a transcription. `reaches_database`: whether it has just answered."""
+    """`view`: how the API shows a transcription. `reaches_database`: whether its last beat was answered."""
 
     transcriptions: Transcriptions
     status: Status
     audio: AudioEndpoint
     view: Callable[[Seen], schemas.TranscriptionView]
-    reaches_database: Callable[[], Awaitable[bool]]
+    reaches_database: Callable[[], bool]
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """For `InternalRoutes`."""
@@ -73,8 +75,8 @@ class InternalApi:
         }
 
     async def standing(self, request: web.Request) -> web.Response:
-        """Whether this replica reaches the database: 200, soon."""
-        return json_answer(Standing(await self.reaches_database()))
+        """Whether this replica reaches the database, which decides what it may take from others: 200, at once."""
+        return json_answer(Standing(self.reaches_database()))
 
     async def start(self, request: web.Request) -> web.Response:
         """Begin it here: 201, or 200 when it runs already, here or elsewhere. Refused as the API refuses."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from gateway import names
 from gateway.api import session_schemas as schemas
@@ -26,6 +24,9 @@ from gateway.sessions.usecases.attendees import Attendees, JoinRequest
 from gateway.sessions.usecases.rates import Rates
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.video_sessions import LISTED, VideoSessions
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 LISTED_MOST: Final = 1_000

@@ -6,7 +6,10 @@ One function a subject: it registers readers, and a scrape calls them. A new par
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
+
+from prometheus_client import ProcessCollector
 
 from gateway.analysis.rules import AnalysisStatus
 from gateway.metrics import Metrics, by, plain
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.live.audio import AudioEndpoint
     from gateway.live.endpoint import LiveEndpoint
     from gateway.live.hub import Hub
+    from gateway.replicas.membership import Membership
     from gateway.sessions.infra.assembly import SessionsModule
     from gateway.transcription.infra.journal import SpoolJournal
     from gateway.transcription.infra.voice import Voice
@@ -43,14 +47,22 @@ def gateway_metrics(wings: Wings) -> Metrics:
     """All of them, in the order of the exposition."""
     transcription, sessions = wings.transcription, wings.sessions
     metrics = Metrics()
-    engine = wings.replica.settings.engine
+    settings = wings.replica.settings
+    engine = settings.engine
+    build = {"version": metadata.version("transcription-gateway"), "commit": settings.commit or ""}
     metrics.gauge(
         "info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]), over="max"
     )
+    metrics.gauge("build_info", "Constant 1; version and commit", lambda: [(build, 1.0)], over="max")
+    delays = wings.replica.delays
+    metrics.include(delays.registry)
+    metrics.include(ProcessCollector(registry=None))
+    metrics.gauge("loop_lag_seconds", "Longest delay of the event loop, 15 s", plain(lambda: delays.loop_lag_s), "max")
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
     relay_gauges(metrics, wings.relay)
+    membership_gauges(metrics, wings.membership, transcription.transcriptions)
     handover_gauges(metrics, transcription.handover)
     rtmp_gauges(metrics, transcription.rtmp)
     replica_gauges(metrics, wings)
@@ -167,6 +179,14 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     metrics.counter("relay_losses", "Times that a message of a session never came", plain(lambda: foreign.losses))
     metrics.counter("relay_reads", "Statements for sessions that run elsewhere, by what", by("what", reads))
     metrics.counter("relay_finals_read", "Finals they have brought", plain(lambda: foreign.counts.finals_read))
+
+
+def membership_gauges(metrics: Metrics, membership: Membership, transcriptions: Transcriptions) -> None:
+    """This process among the replicas."""
+    metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: membership.count))
+    metrics.gauge("replica_may_act", "1 while what runs here is certainly its own", plain(membership.may_act))
+    metrics.counter("replica_losses", "Times that this one was lost to the others", plain(lambda: membership.losses))
+    metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adoption.taken))
 
 
 def handover_gauges(metrics: Metrics, handover: Handover) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
@@ -35,9 +36,10 @@ from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
 from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
+from gateway.delays import Delays
 from gateway.live.credentials import bearer, is_service_token
 from gateway.metrics import Metrics
-from gateway.outage import PROMPT_S, RecordsUnavailable
+from gateway.outage import RecordsUnavailable
 from gateway.replicas.routes import InternalRoutes
 from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
@@ -96,7 +98,7 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         endpoint=live.endpoint,
         audio=live.audio,
         secrets=wings.replica.secrets.credentials,
-        ready=_readiness(transcription, DatabaseProbe(wings.replica.database)),
+        ready=_readiness(transcription, DatabaseProbe(wings.replica.database), wings.membership.may_act),
         metrics=None if wings.replica.settings.metrics_port else _exposition(wings.replica, metrics),
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
@@ -133,7 +135,9 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
     )
 
 
-def _readiness(transcription: TranscriptionWing, probe: DatabaseProbe) -> Callable[[], Awaitable[list[str]]]:
+def _readiness(
+    transcription: TranscriptionWing, probe: DatabaseProbe, may_act: Callable[[], bool]
+) -> Callable[[], Awaitable[list[str]]]:
     async def ready() -> list[str]:
         """Why this replica should get no requests now; an empty list when it should."""
         reasons = ["shutting down"] if transcription.transcriptions.draining else []
@@ -141,6 +145,9 @@ def _readiness(transcription: TranscriptionWing, probe: DatabaseProbe) -> Callab
             await probe.ping()
         except RecordsUnavailable:
             reasons.append("the database does not answer")
+        else:
+            if not may_act():
+                reasons.append("this replica is not a member of the others yet, or not any more")
         return reasons
 
     return ready
@@ -151,18 +158,6 @@ def _admits_service(secrets: HeldSecrets) -> Callable[[str], bool]:
         return is_service_token(bearer(authorization) or "", secrets.credentials().service_tokens)
 
     return admits
-
-
-def _standing(probe: DatabaseProbe) -> Callable[[], Awaitable[bool]]:
-    async def reaches_database() -> bool:
-        try:
-            async with asyncio.timeout(PROMPT_S):
-                await probe.ping()
-        except (RecordsUnavailable, TimeoutError):
-            return False
-        return True
-
-    return reaches_database
 
 
 async def _advertise(wings: Wings, port: int) -> None:
@@ -199,6 +194,7 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
 def _application(wings: Wings, api: Api) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
+    app.middlewares.append(_timing(wings.replica.delays))
     app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
@@ -208,9 +204,33 @@ def _application(wings: Wings, api: Api) -> web.Application:
         transcription.status,
         wings.live.audio,
         api.view,
-        _standing(DatabaseProbe(wings.replica.database)),
+        lambda: wings.membership.reaches_database,
     )
     routes = internal.routes() | HandoverApi(transcription.handover).routes()
     InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app
+
+
+def _timing(delays: Delays) -> Middleware:
+    """Every request but streams, which last as long as their reader stays."""
+
+    @web.middleware
+    async def timing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began, status = time.perf_counter(), 500
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "unknown"
+            if not route.startswith("/api/realtime/"):
+                delays.request(
+                    route, request.method if resource is not None else "", status, time.perf_counter() - began
+                )
+
+    return timing

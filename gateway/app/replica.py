@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.app.addresses import Addresses
@@ -15,6 +15,7 @@ from gateway.app.database import POOL, open_database
 from gateway.app.files import Files, divide, open_files
 from gateway.app.secrets import HeldSecrets
 from gateway.app.system_clock import SystemClock
+from gateway.delays import Delays
 from gateway.errors import StartFailed
 from gateway.settings import Settings
 from gateway.transcription.infra.instance import FolderInUse, own_instance
@@ -50,6 +51,7 @@ class Replica:
     """None where it is not one of several workers of one machine."""
     account: str = ""
     """Names the account at the speech provider, whose sessions all its replicas count together."""
+    delays: Delays = field(default_factory=Delays)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.app.failures import binding
 from gateway.app.http import open_http
+from gateway.app.lag import watch_loop
 from gateway.app.wings import Wings
 from gateway.garbage import collect_garbage
 from gateway.live.endpoint import sweep
@@ -43,6 +44,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         hosts=transcription.hosts.look_for_ever(),
         limits=transcription.keeper.read_for_ever(lambda: [run.allowance for run in transcriptions.runs]),
         secrets=wings.replica.secrets.watch(),
+        lag=watch_loop(wings.replica.delays),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)

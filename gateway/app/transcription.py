@@ -145,7 +145,7 @@ async def _open_recorder(
     """The spool, and the recorder on it once everything that it kept is in the database."""
     settings = replica.settings
     async with open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000) as journal:
-        recorder = Recorder(records, hub, replica.clock, journal, may_act=may_act)
+        recorder = Recorder(records, hub, replica.clock, journal, delays=replica.delays, may_act=may_act)
         await _recover(recorder)
         yield journal, recorder
 

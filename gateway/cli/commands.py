@@ -10,10 +10,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from gateway import logs
 from gateway.app.checks import check_parts
+from gateway.app.doctor import examine
 from gateway.app.errands import maintain as run_maintenance
 from gateway.app.errands import migrate_database, open_speech_server
 from gateway.app.files import judge, open_files, raise_open_files
@@ -33,8 +35,8 @@ async def serve(args: argparse.Namespace) -> int:
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level, **({"worker": args.worker} if args.worker else {}))
     raise_open_files()
-    enough, files = judge(settings, open_files())
-    log.log(logging.INFO if enough else logging.WARNING, "%s", files)
+    enough, told = judge(settings, open_files())
+    log.log(logging.INFO if enough else logging.WARNING, "%s", told)
     for doubt in doubts(settings, os.environ):
         log.warning("%s", doubt)
     async with (
@@ -102,10 +104,21 @@ async def stt(args: argparse.Namespace) -> int:
 async def check(args: argparse.Namespace) -> int:
     """One line a part on standard output. FAILED when a part has to be mended; notes alone do not count."""
     settings = Settings.from_env(os.environ)
+    return await _tell(settings, check_parts(settings))
+
+
+async def doctor(args: argparse.Namespace) -> int:
+    """As `check`, and further: a sentence is spoken to the provider."""
+    settings = Settings.from_env(os.environ)
+    with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
+        return await _tell(settings, examine(settings, sample))
+
+
+async def _tell(settings: Settings, findings: AsyncIterator[tuple[str, bool, str]]) -> int:
     logs.configure("text", "error")
     raise_open_files()
     good = True
-    async for part, fine, text in check_parts(settings):
+    async for part, fine, text in findings:
         good = good and fine
         print(f"{'ok  ' if fine else 'FAIL'}  {part}: {plain(text)}")
     for doubt in doubts(settings, os.environ):

@@ -113,4 +113,5 @@ def parser() -> argparse.ArgumentParser:
     usage.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
 
     commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
+    commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")
     return top

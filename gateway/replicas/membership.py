@@ -94,6 +94,8 @@ class Membership:
         self._steady_since = -math.inf
         self._started_at = self._seen_at = _NEVER
         self._members: Sequence[Replica] = ()
+        self.losses = 0
+        """How often everything was lost, since the process began."""
         self._is_draining = False
         self._wake = asyncio.Event()
         self._outage = Outage("finals wait on disk, and no session changes its owner,")
@@ -103,10 +105,21 @@ class Membership:
         return self._clock() < self._good_until
 
     @property
+    def reaches_database(self) -> bool:
+        """Whether the last beat was answered. Not any other statement: who says no here cannot take over anything for a
+        whole lease, and the one who asks relies on that."""
+        return self._steady_since != math.inf
+
+    @property
     def may_judge(self) -> bool:
         """Whether others that do not beat are to be taken for dead: not until a lease after an outage, in which nobody
         could beat."""
         return self.may_act() and self._clock() - self._steady_since >= self._lease_s
+
+    @property
+    def count(self) -> int:
+        """How many replicas beat, this one included."""
+        return len(self._members)
 
     @property
     def run_id(self) -> str:
@@ -203,11 +216,11 @@ class Membership:
             await self._roster.leave(self.me())
 
     def _renewed(self, sent: float, members: Sequence[Replica]) -> None:
+        if self._steady_since == math.inf or (self._good_until > -math.inf and not self.may_act()):
+            self._steady_since = self._clock()  # an outage, or this process stood still, as the others may have
         self._good_until = sent + self._lease_s - MARGIN_S
         self._members = members
         self._seen_at = next((one.seen_at for one in members if one.id == self._identity.id), self._seen_at)
-        if self._steady_since == math.inf:
-            self._steady_since = self._clock()
         self._outage.over()
 
     async def _unanswered(self, error: RecordsUnavailable) -> None:
@@ -239,6 +252,7 @@ class Membership:
 
     def _lose(self, why: str) -> None:
         self._good_until = -math.inf
+        self.losses += 1
         self.lapsed.set()
         log.error("%s; it says and writes nothing more of it", why, extra={"replica": self._identity.id})
         for tell in self.on_lost:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from gateway.metrics import Family, Sample
 
 _Labels = tuple[tuple[str, str], ...]
@@ -61,9 +63,9 @@ def _apart(said: Mapping[int, Sequence[Sample]]) -> list[Sample]:
     return [({"worker": str(worker), **labels}, value) for worker, samples in said.items() for labels, value in samples]
 
 
-def _with(head: Family, samples: Sequence[Sample], prefix: str = "gateway_") -> Family:
-    name = prefix + head.name.removeprefix("gateway_")
-    return Family(name, head.meaning, head.is_counter, head.over, samples)
+def _with(head: Family, samples: Sequence[Sample], prefix: str = "") -> Family:
+    name = prefix + head.name.removeprefix("gateway_") if prefix else head.name
+    return msgspec.structs.replace(head, name=name, samples=samples)
 
 
 def _key(labels: Mapping[str, str]) -> _Labels:

@@ -142,14 +142,18 @@ class Feed:
 
     def prove(self, end: int) -> None:
         """The provider has received the session up to this sample, by whatever evidence: it can charge that much."""
-        metered = self.metered
-        end = min(end, self._written)
-        if end > metered.sent:
-            at = metered.sent
-            if self._silences:
-                at = self._prove_silences(at, end)
-            metered.resent += self._track_reach.extend(self.timeline.stretches(at, end))
-            metered.sent = end
+        metered, reach = self.metered, self._track_reach
+        at, end = metered.sent, min(end, self._written)
+        if end <= at:
+            return
+        metered.sent = end
+        since, shift = self.timeline.newest
+        if at >= since and at + shift >= reach.to and not self._silences:  # as ever: no part of it was sent before
+            reach.to = end + shift
+            return
+        if self._silences:
+            at = self._prove_silences(at, end)
+        metered.resent += reach.extend(self.timeline.stretches(at, end))
 
     def _prove_silences(self, at: int, end: int) -> int:
         """Silence that takes no time on the track is not the track again. Returns: from where on there is none."""
@@ -190,9 +194,12 @@ class Feed:
     @property
     def held_back(self) -> bool:
         """Whether audio waits until acknowledgements show that the connection lives."""
-        if self._blame.accused is not None:
+        if not self._blame.is_used:
+            if self.window is None:
+                return False
+        elif self._blame.accused is not None:
             return True
-        if self.window is None and not self._is_alone:
+        elif self.window is None and not self._blame.is_alone(self.cursor):
             return False
         if self._silence_owed > 0:
             return True
@@ -200,13 +207,9 @@ class Feed:
         return found is not None and (self.until is None or found[0] < self.until)
 
     @property
-    def _is_alone(self) -> bool:
-        return self._blame.is_used and self._blame.is_alone(self.cursor)
-
-    @property
     def held_until(self) -> float:
         """When audio that is held back goes out, should nothing come from the provider."""
-        is_paced = self._is_alone or self._is_searching
+        is_paced = self._blame.is_used and (self._blame.is_alone(self.cursor) or self._blame.is_searching)
         is_survived = is_paced and self.acknowledged >= self.timeline.end - 1
         return self.last_sent + (self._blame.pace_s if is_survived else self._options.probe_s)
 
@@ -230,7 +233,7 @@ class Feed:
 
         A provider that acknowledges nothing gets as much more each time when that has been awaited for `probe_s`.
         """
-        if self._is_alone and now < self.held_until:
+        if self._blame.is_used and self._blame.is_alone(self.cursor) and now < self.held_until:
             return 0
         if self.window is None:
             return self.MOST_PER_MESSAGE

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from chaos.plan import Plan
 
-EDGE_S: Final = 2.0
+EDGE_S: Final = 3.0
 """Around a lapse: an utterance that it cuts, and what its owner held."""
 
 

@@ -57,8 +57,7 @@ class Round:
 
     async def play(self) -> None:
         """Until everybody has said everything and the fault is over."""
-        for one in self.plan.sessions:
-            self.sessions.append(await self._begin(one))
+        self.sessions += await asyncio.gather(*(self._begin(one) for one in self.plan.sessions))
         speaking = [asyncio.create_task(one.run()) for session in self.sessions for one in session.speakers]
         try:
             await asyncio.sleep(self.plan.at_s)

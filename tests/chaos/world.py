@@ -52,6 +52,8 @@ class Replica:
     http: aiohttp.ClientSession
     process: Process | None = None
     frozen: bool = False
+    arguments: tuple[str, ...] = ()
+    """Of `gateway serve`."""
     log: list[str] = field(default_factory=list)
 
     @property
@@ -72,7 +74,7 @@ class Replica:
 
     async def start(self) -> None:
         """Returns when it is ready."""
-        self.process = await Process.start(sys.executable, "-m", "gateway", "serve", env=self.env)
+        self.process = await Process.start(sys.executable, "-m", "gateway", "serve", *self.arguments, env=self.env)
         async with asyncio.timeout(READY_S):
             while True:
                 if self.process.process.returncode is not None:
@@ -192,9 +194,10 @@ async def open_world(
     folder: Path,
     count: int = REPLICAS,
     livekit: LivekitServer | None = None,
+    arguments: tuple[str, ...] = (),
     **settings: str,
 ) -> AsyncIterator[World]:
-    """So many replicas, which are ready."""
+    """So many replicas, which are ready. `arguments`: of `gateway serve`."""
     if livekit is not None:
         settings |= {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
     engine = ScriptedEngine(jittery=livekit is not None)
@@ -205,6 +208,7 @@ async def open_world(
         replicas = []
         for number in range(count):
             replica = await _replica(number, database_url, redis, provider, livekit, folder, http, settings)
+            replica.arguments = arguments
             for line in replica.lines:
                 stack.push_async_callback(line.close)
             stack.push_async_callback(replica.end)
@@ -253,6 +257,7 @@ async def _replica(
         "GATEWAY_LOG_FORMAT": "text",
         "GATEWAY_DRAIN_S": "5",
         "GATEWAY_LEASE_S": "6",
+        "GATEWAY_STT_MAX_SESSIONS": "20",  # so that places at the provider go along with take-overs
         **({"LIVEKIT_URL": f"ws://127.0.0.1:{to_livekit.port}"} if livekit else {}),
         **settings,
     }

@@ -65,6 +65,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/spaces/team/limits", {}, False),
     ("PUT", "/api/spaces/team/limits", {"sessionMinutes": 500}, False),
     ("GET", "/api/audit", {}, False),
+    ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/metrics", {}, False),
     ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
     ("GET", "/healthz", {}, False),

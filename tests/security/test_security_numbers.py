@@ -1,4 +1,4 @@
-"""Numbers and times at the ends of what can be said, in every field and query of every route: never a 500."""
+"""Numbers, times and texts at the ends of what can be said, in every field and query of every route: never a 500."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ MOMENTS = (
     "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31",
     "0001-01-01", "2026-01-05T10:00:60Z", "2026-01-05T10:00:00+99:99", "2026-W01-1",
 )  # fmt: skip
+TEXTS = ("%00", "a%00b", "%ED%A0%80", "%FF", "%F0%9F", "'%22%3B--", "../../etc/passwd")
 LAST = 253_402_300_799  # of the year 9999
 
 
@@ -65,8 +66,8 @@ def requests(document: dict[str, Any], slug: str) -> Iterator[tuple[str, str, by
             there = path.replace("{slug}", slug).replace("{id}", "team")
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "query":
-                    for value in (*NUMBERS, *MOMENTS):
-                        yield method, f"{there}?{parameter['name']}={value.replace('+', '%2B')}", None
+                    for value in (*(value.replace("+", "%2B") for value in (*NUMBERS, *MOMENTS)), *TEXTS):
+                        yield method, f"{there}?{parameter['name']}={value}", None
             content = operation.get("requestBody", {}).get("content", {}).get("application/json")
             if content is None or "$ref" not in content["schema"]:
                 continue

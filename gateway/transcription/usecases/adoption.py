@@ -52,6 +52,8 @@ class Adoption:
         self._runs = runs
         self._begin = begin
         self._spawn = spawn
+        self.taken = 0
+        """Transcriptions that were taken over from others, since the process began."""
         self._waited: dict[str, int] = {}  # looks, by id of an orphan
         self._beginning: set[Lease] = set()
         self._idle: frozenset[Lease] = frozenset()  # held at the last renewal, without a run
@@ -66,6 +68,7 @@ class Adoption:
         """Take over one transcription, if its owner is gone. Raises: RecordsUnavailable."""
         await self._membership.find_lapsed()
         for claimed in await self._adopt(only=[transcription_id]):
+            self.taken += 1
             await self._go_on(claimed)
 
     async def run(self) -> None:
@@ -100,6 +103,7 @@ class Adoption:
         self._waited = {one: self._waited.get(one, -1) + 1 for one in found}
         if chosen := [one for one in found if self._is_ours(one, self._waited[one])][:TAKEN]:
             for claimed in await self._adopt(only=chosen):
+                self.taken += 1
                 name = f"adopt {claimed.slug}"
                 self._spawn(self._go_on(claimed), name)
 

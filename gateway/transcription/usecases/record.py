@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
+from gateway.delays import Delays
 from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
@@ -33,11 +34,18 @@ UNCERTAIN_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A final in the queue. `participant` resolves to the speaker's row, or None."""
+    """A final in the queue. `participant` resolves to the speaker's row, or None. `heard_at` is monotonic."""
 
     final: FinalToStore
     slug: str
     participant: asyncio.Future[str | None]
+    heard_at: float
+    heard_after_s: float
+    """Since the end of its words."""
+
+    def measure(self, delays: Delays, durable_at: float, shown_at: float) -> None:
+        """It is stored, and watchers have it."""
+        delays.final(self.heard_after_s, durable_at - self.heard_at, shown_at - self.heard_at)
 
 
 class Recorder:
@@ -62,6 +70,7 @@ class Recorder:
         *,
         limit: int = 5_000,
         patience_s: float = 0.3,
+        delays: Delays | None = None,
         may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         """`may_act`: whether what runs here is certainly ours; while it is not, finals wait."""
@@ -70,15 +79,15 @@ class Recorder:
         self._sessions = records.sessions
         self._live = live
         self._clock = clock
+        self.delays = delays or Delays()
+        """Where the time of the finals goes."""
         self._backlog = Backlog(journal) if journal is not None else None
         self._limit = limit
         self._patience_s = patience_s
         self._may_act = may_act
         self._abandoned: set[Lease] = set()  # with finals that are still to be stored
         self._queue: deque[_Waiting] = deque()
-        self._pending: defaultdict[str, set[object]] = defaultdict(
-            set
-        )  # by transcription: keys of what the database has not got
+        self._pending: defaultdict[str, set[object]] = defaultdict(set)  # by transcription: what the database lacks
         self._arrived = asyncio.Event()
         self._fell_behind = asyncio.Event()
         self._written = asyncio.Event()  # set for a moment, to wake all who wait in `room` and `settled`
@@ -112,7 +121,7 @@ class Recorder:
 
     def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None]) -> None:
         """Queue a final; never waits. `participant` resolves to the speaker's row, or None: it must resolve."""
-        self._queue.append(_Waiting(final, slug, participant))
+        self._queue.append(_waiting(final, slug, participant, self._clock))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
 
@@ -198,10 +207,12 @@ class Recorder:
         if outcome is None:
             # The participants' rows may be what the database is slow with; they are asked for again when it answers.
             await self._set_aside([_placed(item) for item in batch])
+        durable_at = self._clock.monotonic()
         for item in batch:
             final = item.final
             if final.lease not in self._abandoned and (outcome is None or not _is_refused(final, outcome)):
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
+                item.measure(self.delays, durable_at, self._clock.monotonic())
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
         self._tell_written()
@@ -337,6 +348,11 @@ class Recorder:
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
+
+
+def _waiting(final: FinalToStore, slug: str, participant: asyncio.Future[str | None], clock: Clock) -> _Waiting:
+    heard_after_s = (clock.now() - final.caption.ended_at).total_seconds()
+    return _Waiting(final, slug, participant, clock.monotonic(), max(0.0, heard_after_s))
 
 
 def _placed(item: _Waiting) -> FinalToStore:

@@ -58,18 +58,23 @@ class Status:
         try:
             stored = await self._prompt(self._records.transcriptions.active)
         except RecordsUnavailable:
-            if not self._here.runs:
+            if not self._certain:
                 raise
-            return [self._remembered(run) for run in self._here.runs]
+            return [self._remembered(run) for run in self._certain]
         found = []
         for record, figures in stored:
             run = self._here.run_of(record.slug)
             found.append(Seen(record, run, Figures.of(run.usage()) if run else figures))
         return found
 
+    @property
+    def _certain(self) -> list[Run]:
+        """What runs here and is certainly ours."""
+        return [run for run in self._here.runs if self._here.run_of(run.claimed.slug) is run]
+
     def seen_here(self) -> Sequence[Seen]:
         """What runs on this replica, without a question to the database."""
-        return [replace(self._remembered(run), is_stored=True) for run in self._here.runs if not run.finished.is_set()]
+        return [replace(self._remembered(run), is_stored=True) for run in self._certain if not run.finished.is_set()]
 
     async def usage(self, slug: str) -> Sequence[Usage]:
         """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""

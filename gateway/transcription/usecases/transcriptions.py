@@ -63,11 +63,12 @@ class Transcriptions:
         self._finals = FinalReader(context.records, context.recorder.unstored)
         self.sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
+        self._beginning = 0  # starts that are under way, each with a place
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
         self.draining = False
         """This process is shutting down and starts nothing more."""
-        self._adoption = Adoption(context, self._runs, self._begin, self._spawn)
+        self.adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -77,8 +78,8 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(self._adoption.take_own)
-            adopting = group.create_task(self._adoption.run(), name="adopt")
+            await until_database_answers(self.adoption.take_own)
+            adopting = group.create_task(self.adoption.run(), name="adopt")
             try:
                 yield
             finally:
@@ -96,7 +97,7 @@ class Transcriptions:
     @property
     def tracks(self) -> int:
         """How many this replica has to carry: at least one for each run, whose speakers may be about to come."""
-        return sum(max(len(run.tracks), 1) for run in self._runs.values())
+        return self._beginning + sum(max(len(run.tracks), 1) for run in self._runs.values())
 
     @property
     def is_full(self) -> bool:
@@ -136,23 +137,11 @@ class Transcriptions:
                 raise SessionOver(session.slug, session.status)
             if self.is_full:
                 raise NoRoom(f"this gateway carries {self.tracks} tracks, as many as GATEWAY_MAX_TRACKS allows")
-            self.sources.require(request.source)
-            await self._context.transcriber.check_key()
-            await self._context.limits.admit(session.id)
-            spent = await self._records.usage.spent(session.id)
-            cap, options = request.cost_cap_usd, self._context.options
-            if cap is not None and exceeds(spent + options.cost_per_minute, cap):
-                raise CostCapReached(session.slug, cap)
-            key = self.sources.new_key(request.source)
-            run_id = self._context.membership.run_id
-            claimed, record = await self._records.leases.claim(
-                session, request.source, request.stored(), key, options.owner, options.lease_s
-            )
-            if claimed is None:
-                return self.elsewhere(record)
-            if self._context.membership.run_id != run_id:
-                raise NotReady("this gateway was cut off from the database meanwhile; start it again")
-            return self._started(self._begin(claimed, (), spent), created=True)
+            self._beginning += 1
+            try:
+                return await self._claim(session, request)
+            finally:
+                self._beginning -= 1
 
     def elsewhere(self, record: TranscriptionRecord) -> Started:
         """The answer to a start of what another replica runs."""
@@ -172,7 +161,7 @@ class Transcriptions:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adoption.take(record.id)
+                await self.adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
                     raise RunsElsewhere(slug, record.owner)
@@ -209,7 +198,7 @@ class Transcriptions:
 
         Raises: RecordsUnavailable.
         """
-        earlier, spent, recovered, is_whole = await self._adoption.past(claimed)
+        earlier, spent, recovered, is_whole = await self.adoption.past(claimed)
         if (run := self._runs.get(claimed.slug)) is not None:
             return run
         run = self._begin(claimed, earlier, spent, recovered, handed, source)
@@ -223,6 +212,25 @@ class Transcriptions:
                 run.abandon("the session was deleted")
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    async def _claim(self, session: SessionRecord, request: StartRequest) -> Started:
+        self.sources.require(request.source)
+        await self._context.transcriber.check_key()
+        await self._context.limits.admit(session.id)
+        spent = await self._records.usage.spent(session.id)
+        cap, options = request.cost_cap_usd, self._context.options
+        if cap is not None and exceeds(spent + options.cost_per_minute, cap):
+            raise CostCapReached(session.slug, cap)
+        key = self.sources.new_key(request.source)
+        run_id = self._context.membership.run_id
+        claimed, record = await self._records.leases.claim(
+            session, request.source, request.stored(), key, options.owner, options.lease_s
+        )
+        if claimed is None:
+            return self.elsewhere(record)
+        if self._context.membership.run_id != run_id:
+            raise NotReady("this gateway was cut off from the database meanwhile; start it again")
+        return self._started(self._begin(claimed, (), spent), created=True)
 
     async def _until_finished(self, run: Run) -> None:
         try:

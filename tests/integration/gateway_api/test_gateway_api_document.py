@@ -170,11 +170,30 @@ async def test_every_metric_is_documented_and_the_other_way_round(gateway: InPro
     answer = await gateway.call("GET", "/metrics")
     assert answer.kind == "text/plain"
     found = await families(answer.body.decode())
-    exposed = {name + ("_total" if family.type == "counter" else ""): family.type for name, family in found.items()}
+    exposed = {
+        name + ("_total" if family.type == "counter" else ""): family.type
+        for name, family in found.items()
+        if name.startswith("gateway_")
+    }
     rows = re.findall(r"^\| `(gateway_\w+)` \| (\w+) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
     assert dict(rows) == exposed
     assert len(rows) == len(exposed)
     assert all(family.documentation for family in found.values())
+
+
+async def test_rules_and_dashboards_ask_for_metrics_that_exist(gateway: InProcess) -> None:
+    """Names and labels' values may come later; a name that is not exposed never will."""
+    await gateway.call("GET", "/healthz", token=None)  # a request, for the histogram of requests
+    found = await families((await gateway.call("GET", "/metrics")).body.decode())
+    exposed = {"process_start_time_seconds"} | set(found)
+    for name, family in found.items():
+        exposed |= {f"{name}_total"} if family.type == "counter" else set()
+        exposed |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if family.type == "histogram" else set()
+    deploy = DOCS.parent / "deploy"
+    texts = [path.read_text() for path in (deploy / "prometheus" / "rules.yaml", *(deploy / "grafana").glob("*.json"))]
+    asked = {name for text in texts for name in re.findall(r"\b(?:gateway|process)_[a-z0-9_]+\b", text)}
+    assert len(asked) > 40
+    assert asked <= exposed, asked - exposed
 
 
 async def test_the_metrics_follow_what_happens(gateway: InProcess) -> None:

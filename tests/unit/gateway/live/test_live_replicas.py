@@ -188,6 +188,27 @@ async def test_nothing_is_said_while_nobody_listens() -> None:
         assert pair.near.channel(SLUG).forward is None
 
 
+async def test_nothing_is_said_elsewhere_while_it_is_not_certain_that_it_is_ours() -> None:
+    """Not even a mark: others would take the owner for alive."""
+    async with two() as pair:
+        certain = True
+        pair.owned = pair.net.owned = Owned(pair.near, pair.net, lambda slug: None, lambda: certain)
+        pair.near.runs = pair.owned
+        marks = asyncio.create_task(pair.owned.run())
+        pair.begin()
+        await pair.watch()
+        pair.say()
+        await asyncio.sleep(0.1)
+        said = len(pair.net.sent)
+        certain = False
+        pair.say()
+        pair.partial("p")
+        await asyncio.sleep(3)
+        assert [news.kind for news in pair.net.sent[said:] if news.kind != relay.ASK] == []
+        marks.cancel()
+        await asyncio.gather(marks, return_exceptions=True)
+
+
 async def test_both_know_how_many_watch_on_the_other() -> None:
     """So a limit of a session's watchers holds over replicas: within a second, and only while they hear each other."""
     async with two() as pair:

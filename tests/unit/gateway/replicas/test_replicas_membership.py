@@ -121,10 +121,12 @@ async def test_nobody_is_taken_for_dead_until_all_have_had_time_to_beat(roster: 
     one = member(roster, clock)
     await one.enter()
     assert one.may_judge
+    assert one.reaches_database
     roster.is_away = True
     clock.at += 2
     await one.beat()
     assert not one.may_judge
+    assert not one.reaches_database
     roster.is_away = False
     clock.at += 2
     for _ in range(3):
@@ -132,6 +134,23 @@ async def test_nobody_is_taken_for_dead_until_all_have_had_time_to_beat(roster: 
         assert not one.may_judge
         clock.at += 2
     await one.beat()
+    assert one.may_judge
+
+
+async def test_whoever_stood_still_takes_nobody_for_dead_at_once(roster: MemoryRoster, clock: Hand) -> None:
+    """The machine was suspended, and the others with it: they wake up a moment later."""
+    one = member(roster, clock)
+    await one.enter()
+    clock.at += 60
+    await one.beat()
+    assert one.may_act()
+    assert not one.may_judge
+    clock.at += LEASE_S
+    await one.beat()
+    assert not one.may_judge, "and stood still again"
+    for _ in range(4):
+        clock.at += 2
+        await one.beat()
     assert one.may_judge
 
 
