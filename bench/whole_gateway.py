@@ -46,7 +46,7 @@ from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecor
 
 from gateway.app.system_clock import SystemClock
 from gateway.live.credentials import Access, Secrets, check
-from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.endpoint import LiveEndpoint, LiveOptions, sweep
 from gateway.live.hub import Hub
 from gateway.live.owned import Owned
 from gateway.live.slots import Limits
@@ -336,7 +336,7 @@ async def whole(
     tasks = await rooms.enter_async_context(asyncio.TaskGroup())
     if isinstance(hub.runs, Owned):
         tasks.create_task(hub.runs.run())
-    for job in (recorder.run(), hub.sweep(), endpoint.beat(), endpoint.end_finished()):
+    for job in (recorder.run(), sweep(hub), endpoint.beat(), endpoint.end_finished()):
         tasks.create_task(job)
     await rooms.enter_async_context(service.serving())
     for session in range(asked.sessions):

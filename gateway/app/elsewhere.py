@@ -27,7 +27,7 @@ from gateway.transcription.usecases.steering import StartedThere
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-START_S: Final = 6.0
+START_S: Final = 4.0
 """The provider may be asked for the key before a transcription begins."""
 STOP_S: Final = 2.0
 LOOK_S: Final = 1.0
@@ -69,6 +69,9 @@ class OtherReplicas:
             answer = await self.ask(replica, "/internal/transcription/start", body, START_S)
         except Misdirected as error:
             raise NoAnswer(str(error)) from error
+        except NoAnswer:
+            self._placement.missed(await self._known(replica))
+            raise
         if answer.status >= 400:
             raise refusal(answer)
         started = read_answer(answer, StartedHere)
@@ -118,7 +121,8 @@ class OtherReplicas:
         except Misdirected as error:
             moved_to = error.owner
         except (Unreached, NoAnswer) as error:
-            raise OwnerGone(f"the replica that transcribes does not answer; come back ({error})") from error
+            log.warning("a sender of audio cannot be brought to the owner: %s", error)
+            raise OwnerGone("the replica that transcribes does not answer; come back") from error
         try:
             async with self._socket(moved_to, query) as socket:
                 yield _OwnerSocket(socket)

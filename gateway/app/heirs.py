@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.api.handover import HandOver, TakeOver
 from gateway.app.elsewhere import OtherReplicas, read_answer, refusal
+from gateway.errors import SessionError
 from gateway.replicas.membership import Membership
 from gateway.replicas.peers import Answer, Misdirected
 from gateway.transcription.domain.errors import NoAnswer, RunsElsewhere
@@ -46,10 +47,10 @@ class Heirs:
         await self._others.gave(replica)
 
     async def tell_late(self, replica: str, slug: str, late: Late) -> None:
-        """Within LATE_S."""
+        """Within LATE_S. Whatever it refuses it may take a moment later: it may not have begun yet."""
         try:
             await self._ask(replica, slug, "late", late, LATE_S)
-        except RunsElsewhere as error:
+        except SessionError as error:
             raise NoAnswer(str(error)) from error
 
     async def _ask(self, replica: str, slug: str, what: str, body: msgspec.Struct, timeout_s: float) -> Answer:

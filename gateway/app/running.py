@@ -12,6 +12,7 @@ from gateway.app.http import open_http
 from gateway.app.lag import watch_loop
 from gateway.app.wings import Wings
 from gateway.garbage import collect_garbage
+from gateway.live.endpoint import sweep
 from gateway.sessions.usecases.upkeep import stop_what_is_over
 from gateway.transcription.usecases.run import Run
 
@@ -31,7 +32,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     # First to start and last to end: the recorder stores finals until the last run has drained.
     yield background(
         recorder=transcription.recorder.run(),
-        sweep=wings.hub.sweep(),
+        sweep=sweep(wings.hub),
         relay=wings.relay.run(),
         beat=wings.live.endpoint.beat(),
         endings=wings.live.endpoint.end_finished(),

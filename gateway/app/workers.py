@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _FEWEST_SILENT_S: Final = 5.0
 _END_MARGIN_S: Final = 30.0
-"""What a worker may take to end beyond GATEWAY_DRAIN_S: its own deadlines lie below."""
+"""What a worker may take to end beyond GATEWAY_DRAIN_S, once to give away and once to drain what nobody takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ async def open_workers(settings: Settings, env: Mapping[str, str], number: int) 
             if settings.database_url is None:
                 shared["DATABASE_URL"] = url
             launch = _launch(settings.data_dir, number, {**env, **shared})
-            patience = Patience(max(settings.lease_s, _FEWEST_SILENT_S), settings.drain_s + _END_MARGIN_S)
+            patience = Patience(max(settings.lease_s, _FEWEST_SILENT_S), 2 * settings.drain_s + _END_MARGIN_S)
             supervisor = Supervisor(number, launch, patience)
             if settings.metrics_port:
                 await parts.enter_async_context(

@@ -158,8 +158,10 @@ class AudioEndpoint:
     async def carried(self, request: web.Request) -> web.StreamResponse:
         """The same for a sender on another replica, which has let it in: `session`, `identity` and `name` are believed.
 
-        Raises: TakenElsewhere when the audio is not taken here either, RecordsUnavailable.
+        Raises: NotAdmitted while this one shuts down; TakenElsewhere when the audio is not taken here either;
+        RecordsUnavailable.
         """
+        self._door.check_open()
         query = request.query
         slug, identity = query.get("session", ""), query.get("identity")
         if not self._feeding.takes(slug) and (owner := await self._feeding.owner(slug)) is not None:

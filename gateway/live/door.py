@@ -105,10 +105,14 @@ class Door:
         await self._policy.admit(access, watched.slug, watched.space_id)
         return Visitor(access, watched)
 
-    def enter(self, request: web.Request, slug: str) -> Slot:
-        """Last rungs: draining, then a slot, to be released when the connection has ended. Raises: NotAdmitted."""
+    def check_open(self) -> None:
+        """Raises: NotAdmitted while this gateway shuts down."""
         if self.is_draining:
             raise NotAdmitted(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
+
+    def enter(self, request: web.Request, slug: str) -> Slot:
+        """Last rungs: draining, then a slot, to be released when the connection has ended. Raises: NotAdmitted."""
+        self.check_open()
         forwarded_for = request.headers.getall("X-Forwarded-For", [])
         return self._slots.take(client_address(request.remote, forwarded_for, self._policy.trusted_proxies), slug)
 

@@ -340,6 +340,13 @@ class LiveEndpoint:
         return (since.epoch, since.seq) == (await self._watching.end(watched) or (NO_EPOCH, 0))
 
 
+async def sweep(hub: Hub) -> None:
+    """Watchers that lag are sent on what they can take. Runs until cancelled."""
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        hub.flush_lagging()
+
+
 def _since(request: web.Request) -> ResumePoint | None:
     """An EventSource that comes back sends the newer point in the header. Raises: HTTPBadRequest."""
     given = request.headers.get("Last-Event-ID") or request.query.get("since")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
@@ -201,15 +200,13 @@ class Hub:
             for watcher in list(channel.audience):
                 watcher.close(code)
 
-    async def sweep(self) -> None:
-        """Every SWEEP_S, send on what lagging watchers can take. Runs until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            for channel in self._channels.values():
-                for watcher in list(channel.lagging):
-                    watcher.flush()
-                    if not watcher.behind:
-                        channel.lagging.discard(watcher)
+    def flush_lagging(self) -> None:
+        """Send on what lagging watchers can take; to be called every SWEEP_S."""
+        for channel in self._channels.values():
+            for watcher in list(channel.lagging):
+                watcher.flush()
+                if not watcher.behind:
+                    channel.lagging.discard(watcher)
 
     def _drop_unused(self, session_slug: str) -> None:
         """A channel lives as long as it has a run or a watcher; the past is in the database."""

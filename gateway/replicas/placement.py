@@ -24,6 +24,7 @@ class Placement:
         self._me = me
         self._shuffle = shuffle
         self._given: dict[str, tuple[datetime, int]] = {}
+        self._silent: dict[str, datetime] = {}
 
     def order(self, members: Iterable[Replica]) -> list[Replica]:
         """Those with room and an address, in the order in which to ask them; at most OFFERS.
@@ -32,6 +33,7 @@ class Placement:
         """
         members = list(members)
         self._given = {one.id: given for one in members if (given := self._given.get(one.id)) is not None}
+        self._silent = {one.id: one.seen_at for one in members if self._silent.get(one.id) == one.seen_at}
         left = [one for one in members if self._has_room(one)]
         self._shuffle(left)
         order: list[Replica] = []
@@ -45,12 +47,16 @@ class Placement:
         """A transcription has begun there."""
         self._given[replica.id] = (replica.seen_at, self._since(replica) + 1)
 
+    def missed(self, replica: Replica) -> None:
+        """It has not answered: it is not asked again before its next beat."""
+        self._silent[replica.id] = replica.seen_at
+
     def _since(self, replica: Replica) -> int:
         at, count = self._given.get(replica.id, (replica.seen_at, 0))
         return count if at == replica.seen_at else 0
 
     def _has_room(self, replica: Replica) -> bool:
-        if not replica.takes_sessions or (replica.url is None and replica.id != self._me):
+        if not replica.takes_sessions or replica.id in self._silent or (replica.url is None and replica.id != self._me):
             return False
         return replica.load.tracks + self._since(replica) < replica.load.capacity
 

@@ -159,12 +159,15 @@ class Connection:
         self._filled.set()
 
     async def _watch_idle(self) -> None:
-        """Drop a connection on which no audio came for too long, unless it only waits for its end."""
+        """Drop a connection on which no audio came for too long, unless it only waits for its end.
+
+        While the engine has yet to hear what came, the client is held back, and not idle.
+        """
         faults = self._live.faults
         allowed = self._live.limits.idle_s if faults.idle_s is None else faults.idle_s
-        while (left := self._last_audio + allowed - self._loop.time()) > 0:
+        while (left := self._last_audio + allowed - self._loop.time()) > 0 or self._inbox or self._live.behind_s:
             with suppress(TimeoutError):
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(left if left > 0 else allowed):
                     await self._over.wait()
                     return
         if self._live.session.accepts_audio:

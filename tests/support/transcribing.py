@@ -11,6 +11,7 @@ from typing import Any
 from support.fakes import FakeMembership, FakeTransport, LoopClock, MemoryRecords, Replica
 from support.frames import messages
 
+from gateway.live.endpoint import sweep
 from gateway.transcription.domain.limits import Limits
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.context import RunOptions
@@ -44,7 +45,7 @@ async def replica(
     if session is not None and await made.records.sessions.by_slug(session) is None:
         await made.records.sessions.create(session, None, None)
     recording = asyncio.create_task(made.recorder.run())
-    sweeping = asyncio.create_task(made.hub.sweep())
+    sweeping = asyncio.create_task(sweep(made.hub))
     limiting = asyncio.create_task(made.keeper.read_for_ever(lambda: [run.allowance for run in made.service.runs]))
     try:
         async with made.service.serving():

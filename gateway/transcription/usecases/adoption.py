@@ -147,6 +147,8 @@ class Adoption:
         try:
             earlier, spent, recovered, is_whole = await until_database_answers(partial(self.past, claimed))
             former = self._runs.get(claimed.slug)
+            if former is not None and former.claimed.lease == claimed.lease:
+                return  # a hand-over has begun it
             if former is not None:
                 await former.finished.wait()  # ours, and lost; it ends at once
                 await asyncio.sleep(0)

@@ -171,7 +171,7 @@ class Handover:
                 log.warning("replica %s does not take it over: %s", replica, error, extra={"session": slug})
 
     async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
-        """Raises: NotReady, NoRoom, RunsElsewhere, RecordsUnavailable."""
+        """Raises: NotReady, NoRoom, SourceUnavailable, RunsElsewhere, RecordsUnavailable."""
         async with self._here.lock(slug):
             if self._here.run_of(slug) is not None:
                 return
@@ -180,7 +180,9 @@ class Handover:
             if self._here.is_full:
                 raise NoRoom("this gateway has no room for it")
             record = await self._context.records.transcriptions.newest(slug)
-            source = await self._here.listen_first(record.source if record else "", slug, fence + 1)
+            kind = record.source if record is not None else ""
+            self._here.sources.require(kind)
+            source = await self._here.sources.listen_first(kind, slug, fence + 1)
             try:
                 handed, claimed = await self._ask(slug, owner, fence, pause_s)
             except BaseException:
@@ -188,7 +190,9 @@ class Handover:
                 if source is not None:
                     await source.close("it stays where it was")
                 raise
-            await self._here.go_on(claimed, handed, source)
+            run = await self._here.go_on(claimed, handed, source)
+            if source is not None and run.source is not source:  # it had been adopted meanwhile
+                await source.close("it is heard already")
             self.taken += 1
             log.info("taken over from a living replica", extra={"session": slug, "from": owner})
 

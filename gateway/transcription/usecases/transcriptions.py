@@ -61,8 +61,9 @@ class Transcriptions:
         self._context = context
         self._records = context.records
         self._finals = FinalReader(context.records, context.recorder.unstored)
-        self._sources = sources
+        self.sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
+        self._beginning = 0  # starts that are under way, each with a place
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
         self.draining = False
@@ -96,7 +97,7 @@ class Transcriptions:
     @property
     def tracks(self) -> int:
         """How many this replica has to carry: at least one for each run, whose speakers may be about to come."""
-        return sum(max(len(run.tracks), 1) for run in self._runs.values())
+        return self._beginning + sum(max(len(run.tracks), 1) for run in self._runs.values())
 
     @property
     def is_full(self) -> bool:
@@ -136,27 +137,15 @@ class Transcriptions:
                 raise SessionOver(session.slug, session.status)
             if self.is_full:
                 raise NoRoom(f"this gateway carries {self.tracks} tracks, as many as GATEWAY_MAX_TRACKS allows")
-            self._sources.require(request.source)
-            await self._context.transcriber.check_key()
-            await self._context.limits.admit(session.id)
-            spent = await self._records.usage.spent(session.id)
-            cap, options = request.cost_cap_usd, self._context.options
-            if cap is not None and exceeds(spent + options.cost_per_minute, cap):
-                raise CostCapReached(session.slug, cap)
-            key = self._sources.new_key(request.source)
-            run_id = self._context.membership.run_id
-            claimed, record = await self._records.leases.claim(
-                session, request.source, request.stored(), key, options.owner, options.lease_s
-            )
-            if claimed is None:
-                return self.elsewhere(record)
-            if self._context.membership.run_id != run_id:
-                raise NotReady("this gateway was cut off from the database meanwhile; start it again")
-            return self._started(self._begin(claimed, (), spent), created=True)
+            self._beginning += 1
+            try:
+                return await self._claim(session, request)
+            finally:
+                self._beginning -= 1
 
     def elsewhere(self, record: TranscriptionRecord) -> Started:
         """The answer to a start of what another replica runs."""
-        ingest = self._sources.ingest(record.source, record.slug, record.stream_key)
+        ingest = self.sources.ingest(record.source, record.slug, record.stream_key)
         return Started(record, record.state.shown, False, ingest)
 
     async def stop(self, slug: str, *, wait: bool = True, reason: str = STOPPED_BY_REQUEST) -> Stopped | None:
@@ -198,10 +187,6 @@ class Transcriptions:
 
     # --- changing hands -----------------------------------------------------------------------------------
 
-    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
-        """As `AudioSources.listen_first`."""
-        return await self._sources.listen_first(kind, slug, fence)
-
     def let_go(self, run: Run) -> None:
         """It is another replica's now; what it still does here is its own matter."""
         if self._runs.get(run.claimed.slug) is run:
@@ -227,6 +212,25 @@ class Transcriptions:
                 run.abandon("the session was deleted")
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    async def _claim(self, session: SessionRecord, request: StartRequest) -> Started:
+        self.sources.require(request.source)
+        await self._context.transcriber.check_key()
+        await self._context.limits.admit(session.id)
+        spent = await self._records.usage.spent(session.id)
+        cap, options = request.cost_cap_usd, self._context.options
+        if cap is not None and exceeds(spent + options.cost_per_minute, cap):
+            raise CostCapReached(session.slug, cap)
+        key = self.sources.new_key(request.source)
+        run_id = self._context.membership.run_id
+        claimed, record = await self._records.leases.claim(
+            session, request.source, request.stored(), key, options.owner, options.lease_s
+        )
+        if claimed is None:
+            return self.elsewhere(record)
+        if self._context.membership.run_id != run_id:
+            raise NotReady("this gateway was cut off from the database meanwhile; start it again")
+        return self._started(self._begin(claimed, (), spent), created=True)
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -281,7 +285,7 @@ class Transcriptions:
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            source or self._sources.open(claimed, speaker, handed.streams if handed else ()),
+            source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,

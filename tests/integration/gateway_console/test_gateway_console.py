@@ -352,7 +352,7 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
     )  # fmt: skip
     async with open_gateway(broken) as gateway, browse() as page, browse() as guest:
         slug, url = await start(gateway)
-        async with publishing(tmp_path, " ".join(["alpha bravo charlie delta"] * 8), url):
+        async with publishing(tmp_path, " ".join(["alpha bravo charlie delta"] * 60), url, to_the_end=False):
             await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
             await page.until("document.querySelector('#health').textContent.includes('provider')")
             await page.until("document.querySelector('#list .bad').textContent.includes('provider')")
@@ -525,19 +525,21 @@ async def test_nothing_is_wider_than_the_screen_and_everything_can_be_touched(
 
 
 async def test_a_phone_on_its_side_keeps_room_for_the_words(gateway: Gateway, browse: OpenPage) -> None:
-    """Also below the open panel that says where to send audio; then the session scrolls, and never the window."""
+    """Also below what is wrong, and below the open panel that says where to send audio; then the session scrolls, and
+    never the window."""
     async with browse(width=844, height=390) as page:
         slug, _ = await start(gateway)
         await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
         await page.until("!document.querySelector('#key').hidden")
         await page.run(FIVE)
+        await page.until("!document.querySelector('#health').hidden")  # nobody publishes
         assert await page.run("pane.clientHeight >= 150"), await page.run("pane.clientHeight")
         await page.run("key.click()")
         await page.until("ingest.open && !ingest.hidden")
         assert await page.run("pane.clientHeight >= 100"), await page.run("pane.clientHeight")
         assert await page.run("document.documentElement.scrollHeight <= innerHeight")
         await page.run("ingest.open = false")
-        await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2 && pane.clientHeight >= 150")
+        await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2 && pane.clientHeight >= 120")
 
 
 async def test_the_page_asks_nobody_else_for_anything(gateway: Gateway, browse: OpenPage) -> None:

@@ -42,6 +42,8 @@ async def test_a_stream_goes_on_over_whichever_replica(database_url: str, tmp_pa
             assert await sender.answer() == {"type": "ack", "samples": half // 2}
             assert await b.metric("gateway_audio_carried") == 1
             assert (await track(b, slug))["facts"]["connected"] is True
+            host = await b.ok("POST", f"/api/sessions/{slug}/transcription/host", {"identity": "ben"})
+            assert host == {"participantIdentity": "ben", "participantName": "Ben"}
         async with speaking(a, slug, identity="ben") as sender:
             assert await sender.start(stream="s") == {"type": "ready", "samples": half // 2}
             async with speaking(b, slug, identity="ben") as other:
@@ -71,6 +73,11 @@ async def test_the_door_is_where_one_comes_in(database_url: str, tmp_path: Path)
             await sender.socket.send_json({"type": "start", "sampleRate": 16_000})
             assert (await sender.closed())[0] == 4501
         assert await a.metric("gateway_audio_connections") == 0
+        guest = await a.call("GET", f"/api/sessions/{slug}/token?identity=gus&name=Gus&for=audio", token=None)
+        async with speaking(b, slug, token=guest.json["token"]) as sender:
+            await sender.start()
+            shown = await track(b, slug)
+            assert (shown["participantIdentity"], shown["participantName"]) == ("gus", "Gus")
         async with speaking(b, slug) as sender:
             await sender.socket.send_json({"type": "start", "sampleRate": 1})
             code, reason = await sender.closed()

@@ -37,9 +37,11 @@ def pytest_asyncio_loop_factories(
 class Heard:
     """One publish and what was heard of it."""
 
-    def __init__(self, publisher: Publisher, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, publisher: Publisher, executor: ThreadPoolExecutor, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self.publisher = publisher
-        self.track = RtmpTrack(publisher, executor, monotonic=time.monotonic, wall=lambda: datetime.now(UTC))
+        self.track = RtmpTrack(publisher, executor, monotonic=monotonic, wall=lambda: datetime.now(UTC))
         self.chunks: list[Chunk] = []
         self.first_chunk = asyncio.Event()
         self.error: IngestError | None = None
@@ -87,6 +89,7 @@ class Desk:
     def __init__(self, executor: ThreadPoolExecutor, keys: frozenset[str]) -> None:
         self.executor = executor
         self.keys = keys
+        self.monotonic = time.monotonic
         self.asked: list[tuple[str, str, str]] = []
         self.heard: list[Heard] = []
         self.told_of_crowd = 0
@@ -97,7 +100,7 @@ class Desk:
         return key in self.keys
 
     async def published(self, publisher: Publisher) -> None:
-        heard = Heard(publisher, self.executor)
+        heard = Heard(publisher, self.executor, self.monotonic)
         self.heard.append(heard)
         self._arrivals.put_nowait(heard)
         await heard.listen()

@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from stt_local_client import KEY, Client, Meet, Serve, Talk
 
-from stt.local.scripted import speak
+from stt.local.recogniser import Hear, Listening, Recogniser
+from stt.local.scripted import ScriptedEngine, ScriptedRecogniser, speak
 
 SAID = ["alpha", "bravo", "charlie", "delta"]
 PCM, _ = speak(SAID, pauses=[0.2] * 3, tail_s=0.2)  # four utterances
@@ -314,6 +315,37 @@ async def test_a_connection_without_audio_is_dropped(meet: Meet, code: int | Non
                 pass
         assert socket.close_code == seen
     assert client.server.sessions[made["id"]].open
+
+
+class Slow(ScriptedRecogniser):
+    """Has heard nothing yet until `caught_up` is set."""
+
+    caught_up = asyncio.Event()
+
+    @property
+    def behind_s(self) -> float:
+        return 0.0 if self.caught_up.is_set() else 9.0
+
+    async def room(self) -> None:
+        await self.caught_up.wait()
+
+
+class SlowEngine(ScriptedEngine):
+    def open(self, listening: Listening, hear: Hear) -> Recogniser:
+        return Slow(listening, hear)
+
+
+async def test_a_connection_whose_audio_waits_for_the_engine_is_not_idle(meet: Meet) -> None:
+    Slow.caught_up = asyncio.Event()
+    client = await meet({"idle_s": 0.1}, engine=SlowEngine())
+    made = await client.create()
+    async with client.http.ws_connect(made["url"]) as socket:
+        await socket.send_bytes(bytes(3200))
+        await asyncio.sleep(0.5)
+        assert client.server.sessions[made["id"]].connected
+        Slow.caught_up.set()
+        seen = [json.loads(message.data)["type"] async for message in socket]
+    assert "audio_chunk" in seen, "it was dropped before it was heard"
 
 
 async def test_empty_chunks_keep_a_connection(meet: Meet) -> None:

@@ -131,13 +131,15 @@ class FakeSources:
 
     def __init__(self, clock: Clock) -> None:
         self.opened: dict[str, FakeSource] = {}
+        self.off: set[str] = set()
+        """Kinds that this gateway does not take."""
         self.first: list[tuple[str, str, int]] = []
         """For which it was listened before a hand-over."""
         self._clock = clock
         self._keys = itertools.count(1)
 
     def require(self, kind: str) -> None:
-        if kind not in ("rtmp", "websocket", "livekit"):
+        if kind not in ("rtmp", "websocket", "livekit") or kind in self.off:
             raise SourceUnavailable(kind, "use source rtmp")
 
     def new_key(self, kind: str) -> str | None:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.replicas.placement import OFFERS, Placement
@@ -50,6 +50,16 @@ def test_what_was_given_counts_until_the_next_beat_shows_it() -> None:
     assert names(placement, beaten, me) == ["a", "me"]
 
 
+def test_one_that_has_not_answered_is_left_alone_until_its_next_beat() -> None:
+    placement = Placement("me", random.Random(1).shuffle)
+    a, me = one("a"), one("me", 5)
+    placement.missed(a)
+    assert names(placement, a, me) == ["me"]
+    assert names(placement, a, me) == ["me"]
+    assert names(placement, replace(a, seen_at=NOW + timedelta(seconds=2)), me) == ["a", "me"]
+
+
+@settings(max_examples=10)
 @given(st.integers(2, 12), st.integers(0, 2**32))
 def test_starts_are_spread_evenly_however_many_replicas_there_are(count: int, seed: int) -> None:
     """100 starts a replica, placed by one of them between two beats: none gets more than a third above its share."""

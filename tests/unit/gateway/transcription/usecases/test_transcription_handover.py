@@ -13,7 +13,7 @@ from support.fakes import LoopClock, MemoryRecords, Replica
 from support.transcribing import SLUG, replica, start, told, watch
 from support.waiting import until
 
-from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere, SourceUnavailable
 from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
 from gateway.transcription.usecases.handover import Handover
 from gateway.transcription.usecases.transcriptions import Transcriptions
@@ -263,6 +263,15 @@ async def test_whoever_goes_alone_ends_as_ever() -> None:
         await two.network.handovers["a"].drain(10)
         assert two.runs_at() == "a"
         assert two.a.source(SLUG).closed is None, "it is released by the shutdown, not here"
+
+
+async def test_an_heir_refuses_what_it_cannot_hear() -> None:
+    async with pair() as two:
+        two.b.sources.off.add("rtmp")
+        with pytest.raises(SourceUnavailable):
+            await two.network.handovers["b"].accept(SLUG, "a", 1, 0)
+        await two.network.handovers["a"].drain(2)
+        assert two.runs_at() == "a"
 
 
 async def test_an_heir_that_is_going_refuses() -> None:

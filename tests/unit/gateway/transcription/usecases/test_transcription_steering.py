@@ -180,3 +180,18 @@ async def test_a_start_waits_for_one_that_is_stopping_elsewhere() -> None:
         await world.steering("a").stop(SLUG, wait=False)
         started = await world.steering("a").start(start())
         assert started.created and running(world) == ["a"]
+
+
+async def test_starts_at_the_same_moment_do_not_share_the_last_place() -> None:
+    """A refused one takes none, and a stop gives one back."""
+    async with replica(max_tracks=2) as there:
+        for slug in ("one", "two", "three"):
+            await there.records.sessions.create(slug, None, None)
+        begun = await asyncio.gather(
+            *(there.service.start(start(slug=slug)) for slug in ("one", "two", "three", "nowhere")),
+            return_exceptions=True,
+        )
+        assert [type(one) for one in begun[2:]] == [NoRoom, SessionNotFound]
+        assert there.service.is_full and there.service.tracks == 2
+        await there.service.stop("one")
+        assert (await there.service.start(start(slug="three"))).created
