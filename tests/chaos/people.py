@@ -26,8 +26,6 @@ QUIET_S: Final = 10.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0
-HELD_S: Final = 4.0
-"""A replica holds a publish so long at most, while it asks the session's owner, before it takes or refuses it."""
 
 
 @dataclass(slots=True)
@@ -178,8 +176,8 @@ class Encoder:
             finally:
                 if self._process.process.returncode is None:
                     self._process.process.kill()
-            lasted = self.clock() - began
-            if code == 0 or lasted > HELD_S or self.tries == 1:
+            # ffmpeg names the URL when it could not begin: refused at once, or held for seconds and refused then.
+            if not any(line.startswith(f"{url}:") for line in self._process.lines):
                 if left is not None:
                     self.voice.lapses.append((left, began))
                 left = self.clock()

@@ -40,11 +40,11 @@ def heard(*messages: dict[str, Any]) -> Reader:
 
 
 def found(reader: Reader, kept: list[tuple[int, str]], fault: str = "nothing") -> list[str]:
-    """`alpha bravo` is said at once, `charlie` 3 s after the fault."""
+    """`alpha bravo` is said at once, `charlie` 4 s after the fault."""
     seed = next(seed for seed in range(100) if draw(seed).fault == fault)
     voice = Voice("anna", [("alpha", 0.0), ("bravo", 0.5), ("charlie", 9.0)])
     transcript = [{"seq": seq, "text": text, "participantIdentity": "anna"} for seq, text in kept]
-    verdict = judge(Outcome(draw(seed), 6.0, [Watched("websocket", [voice], [reader], transcript)]))
+    verdict = judge(Outcome(draw(seed), 5.0, [Watched("websocket", [voice], [reader], transcript)]))
     assert table([(fault, verdict)]).splitlines()[-1].endswith(f"| {int(bool(verdict.problems))} |")
     return [problem.partition(": ")[2] for problem in verdict.problems]
 
@@ -69,7 +69,7 @@ def test_a_resumed_reader_goes_on_and_another_epoch_begins_anew() -> None:
     [
         ([final(1, "alpha bravo")], KEPT, "lacks [2], has another []"),
         ([final(2, "charlie")], KEPT, "number 2 after 0"),
-        ([final(1, "alpha bravo"), final(2, "charlie")], KEPT[:1], "'charlie', +3.0 s, is lost"),
+        ([final(1, "alpha bravo"), final(2, "charlie")], KEPT[:1], "'charlie', +4.0 s, is lost"),
         ([final(1, "alpha bravo"), final(2, "alpha")], [(1, "alpha bravo"), (2, "alpha")], "'alpha' is there 2 times"),
         ([final(1, "alpha bravo"), final(2, "zulu")], [(1, "alpha bravo"), (2, "zulu")], "'zulu' was never said"),
         ([final(1, "alpha bravo"), final(2, "charlie")], [(1, "alpha bravo"), (3, "charlie")], "numbers are [1, 3]"),
@@ -85,7 +85,7 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     reader = heard(hello(0), final(1, "charlie"))
     assert len(found(reader, [(1, "charlie")], "owner killed")) == 2, "alpha and bravo were long before"
     reader = heard(hello(0), final(1, "alpha bravo"))
-    assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +3.0 s, is lost"]
+    assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
 async def test_the_proxy_cuts_freezes_and_heals() -> None:
