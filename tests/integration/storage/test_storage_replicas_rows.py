@@ -86,7 +86,7 @@ async def test_a_beat_under_way_and_the_one_who_finds_the_row_lapsed(db: Databas
     async with member(db, "a") as a:
         await lapse_without_finding(db)
         async with db.transaction() as link:
-            await Replicas(link).beat("a", a.run_id, a_report())
+            await Replicas(link).beat("a", a.run_id, None, a_report())
             assert await Replicas(db).lose_lapsed() == 0, "the row is locked by a beat"
         assert await Replicas(db).lose_lapsed() == 0
         await lapse_without_finding(db)
@@ -113,7 +113,7 @@ async def test_a_server_that_hangs_delays_no_beat_beyond_its_deadline(db: Databa
                 except RecordsUnavailable:  # connecting may take longer on a busy machine
                     await asyncio.sleep(0.1)
         async with db.transaction() as link:
-            await Replicas(link).beat("a", one.run_id, a_report())
+            await Replicas(link).beat("a", one.run_id, None, a_report())
             async with asyncio.timeout(30):
                 assert not await one.beat()
         async with asyncio.timeout(30):

@@ -147,7 +147,9 @@ class MemoryLeases(Port):
         ]
         for row in taken:
             if row.lease_until > HANDED_OVER and not (own and row.owner == owner):
-                tables.streams[row.session_id].epoch = tables.new_id("epoch")
+                stream = tables.streams[row.session_id]
+                stream.former[stream.epoch] = stream.last_seq
+                stream.epoch = tables.new_id("epoch")
             row.owner, row.fence = owner, row.fence + 1
             tables.lease(row, lease_s)
         return [tables.claimed(row) for row in taken]

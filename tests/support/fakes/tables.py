@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,6 +50,7 @@ class StreamRow:
     epoch: str
     origin: datetime
     last_seq: int = 0
+    former: dict[str, int] = field(default_factory=dict)
 
 
 class Tables:
@@ -106,7 +107,7 @@ class Tables:
 
     def numbering(self, session_id: str) -> Numbering | None:
         stream = self.streams.get(session_id)
-        return None if stream is None else Numbering(stream.epoch, stream.origin, stream.last_seq)
+        return None if stream is None else Numbering(stream.epoch, stream.origin, stream.last_seq, dict(stream.former))
 
     def claimed(self, row: TranscriptionRow) -> Claimed:
         stream = self.streams[row.session_id]
@@ -118,7 +119,7 @@ class Tables:
             options=row.options,
             stream_key=row.stream_key,
             started_at=row.started_at,
-            numbering=Numbering(stream.epoch, stream.origin, stream.last_seq),
+            numbering=Numbering(stream.epoch, stream.origin, stream.last_seq, dict(stream.former)),
         )
 
     def record(self, row: TranscriptionRow) -> TranscriptionRecord:
