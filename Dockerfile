@@ -1,7 +1,7 @@
-# The gateway as a small image that runs as nobody in particular.
-#   docker build -t transcription-gateway .
+# The gateway as a small image that runs without privileges; a read-only root is enough for it.
+#   docker build --build-arg COMMIT=$(git rev-parse --short HEAD) -t transcription-gateway .
 #   docker run -e DATABASE_URL=… -e GLADIA_API_KEY=… -e GATEWAY_API_TOKENS=… -p 8080:8080 -p 1935:1935 transcription-gateway
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /build
 # For the C part of the fan-out; nothing of it stays in the image.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
@@ -16,12 +16,18 @@ COPY stt stt
 COPY storage storage
 RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
-FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin gateway \
+FROM python:3.11.11-slim-bookworm AS gateway
+ARG COMMIT=
+LABEL org.opencontainers.image.title="transcription-gateway" \
+      org.opencontainers.image.description="Live audio in, one numbered and metered transcript out" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="$COMMIT"
+RUN groupadd --system --gid 10001 gateway \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin gateway \
     && install --directory --owner gateway --group gateway --mode 0700 /data
 COPY --from=build /opt/gateway /opt/gateway
-ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 GATEWAY_DATA_DIR=/data
-USER gateway
+ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 GATEWAY_DATA_DIR=/data GATEWAY_COMMIT=$COMMIT
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080 1935

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench soak faults fuzz sbom lock clean
+.PHONY: help demo test again unit check format bench soak chaos faults fuzz sbom lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -58,6 +58,9 @@ bench: $(VENV)/dev ## Run the benchmarks; ARGS passes options on
 soak: $(VENV)/dev ## Play random misfortunes of the provider; ARGS='--minutes 60 --first 100000'
 	$(BIN)/python bench/soak.py $(ARGS)
 
+chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds; MINUTES=10, ARGS='--seed 17'
+	PYTHONPATH=tests:. $(BIN)/python tests/chaos/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
 faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
 	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py $(ARGS)
@@ -76,4 +79,4 @@ lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 		--extra embedded --extra build --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	rm -rf sbom.json tests/fuzz/found $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so
+	rm -rf sbom.json tests/fuzz/found tests/fuzz/grown $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so

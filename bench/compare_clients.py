@@ -36,7 +36,19 @@ RATE = 16_000
 CHUNK = 3200  # bytes: 100 ms
 PATIENCE_S = 60.0  # after the last audio, for whatever a client waits for
 WORDS = [VOCABULARY[n % len(VOCABULARY)] for n in range(30)]
-PCM, _ = speak(WORDS, pauses=[0.0, 0.0, 0.3] * 10, lead_s=0.2, tail_s=0.5)
+PCM, TRUTH = speak(WORDS, pauses=[0.0, 0.0, 0.3] * 10, lead_s=0.2, tail_s=0.5)
+POISON = "017f"
+_AT = round(TRUTH[11][2] * RATE + 0.1 * RATE) * 2  # in a pause
+PCM = PCM[:_AT] + bytes.fromhex(POISON) * 800 + PCM[_AT + 1600 :]
+ODD = (
+    "[]",
+    '{"type":"transcript","data":null}',
+    '{"type":"transcript","data":{"id":null,"is_final":true,"utterance":null}}',
+    '{"type":"speech_start","data":{"time":"soon"}}',
+    '{"type":"translation","data":{"utterance_id":7,"utterance":null}}',
+    '{"type":"audio_chunk","acknowledged":true,"data":{"byte_range":[-1,1e300]}}',
+    '{"type":"named_entity_recognition","data":{"results":[{"start":1e308}]}}',
+)
 CUTS = [{"at_byte": at} for at in range(30_000, len(PCM) - 10_000, 60_002)]
 
 PLANS: dict[str, dict[str, Any]] = {
@@ -58,6 +70,27 @@ PLANS: dict[str, dict[str, Any]] = {
     "it ends in the middle, at its maximum duration": {"sessions": {"1": {"max_duration_s": 5.0}}},
     "it stops acknowledging and reading": {"sessions": {"1": {"stop_reading_at_byte": 100_000}}},
     "finals come twice, or only in the result": {"every": {"finals": {"repeated": [2, 4], "missing": [3]}}},
+    "a piece of audio ends every connection": {"every": {"poison": {"sound": POISON, "code": 1011}}},
+    "so it does half a second later": {"every": {"poison": {"sound": POISON, "code": 1011, "after_s": 0.5}}},
+    "two cuts, words moved by 0.2 s and without length": {
+        "every": {"cuts": CUTS[1:3], "finals": {"moved_s": 0.2, "words": "no_length"}}
+    },
+    "two cuts, ids begin again, finals without words": {
+        "every": {"cuts": CUTS[1:3], "restart_ids": True, "finals": {"words": "none"}}
+    },
+    "finals without any times": {"every": {"finals": {"words": "untimed"}}},
+    "messages with odd values": {
+        "every": {"inject": [{"kind": "raw", "text": text, "at_byte": 40_000 * n} for n, text in enumerate(ODD)]}
+    },
+    "the quota ends in mid-call (close 1008), and credit is added": {
+        "sessions": {
+            "1": {
+                "cuts": [{"at_byte": 160_000, "code": 1008}],
+                "inject": [{"kind": "error", "code": "quota_exceeded", "at_byte": 150_000}],
+                "upgrade": [{"status": 402, "after": 1}],
+            }
+        }
+    },
 }
 
 Said = Callable[[str], None]

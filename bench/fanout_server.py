@@ -26,7 +26,7 @@ from aiohttp import web
 from gateway.garbage import collect_garbage
 from gateway.live import protocol
 from gateway.live.credentials import Access, Secrets, check
-from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.endpoint import LiveEndpoint, LiveOptions, sweep
 from gateway.live.hub import Hub
 from gateway.live.slots import Limits
 from gateway.transcription.domain.captions import Caption, Speaker
@@ -127,7 +127,7 @@ class Gateway:
         app = web.Application()
         app.router.add_get("/api/realtime/transcribe", endpoint.watch)
         async with asyncio.TaskGroup() as tasks, _site(app, port):
-            jobs = [tasks.create_task(job) for job in (self.hub.sweep(), endpoint.beat(), endpoint.end_finished())]
+            jobs = [tasks.create_task(job) for job in (sweep(self.hub), endpoint.beat(), endpoint.end_finished())]
             yield
             for job in jobs:
                 job.cancel()

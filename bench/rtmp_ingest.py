@@ -47,6 +47,9 @@ class Parse:
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
         return True
 
+    def crowded(self) -> None:
+        pass
+
     async def published(self, publisher: Publisher) -> None:
         self._arrivals.put_nowait(publisher.key)
         while await publisher.read():

@@ -3,7 +3,9 @@
     python bench/siege.py --http 1500 --rtmp 500 --files 1024 --seconds 20
 
 A gateway of its own, all on loopback. The besiegers reconnect whenever they are cut off. Meanwhile others, from
-127.0.0.1, watch a session, ask for things and publish by RTMP.
+127.0.0.1, watch a session, ask for things, publish by RTMP and speak over the audio WebSocket: a spoken sentence, until
+its words are there. The speech provider is the local server with a recogniser that is scripted, so that the words are
+known and its CPU is none.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import asyncio
 import os
 import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -22,7 +25,11 @@ from typing import Any
 
 import aiohttp
 
+from stt.local import scripted
+from stt.local.server import LocalOptions, LocalServer
+
 TOKEN = "a-service-token-for-the-siege"
+RATE = 16_000
 HALF = b"POST /api/sessions HTTP/1.1\r\nHost: x\r\nX-"
 
 
@@ -45,6 +52,24 @@ async def besiege(port: int, address: str, said: bytes, counts: dict[str, int], 
         await asyncio.sleep(0.2)
 
 
+async def besiege_all(args: argparse.Namespace) -> None:
+    """A process of its own, until it is terminated."""
+    ports, counts = [int(port) for port in args.besiege.split(",")], {}
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    kinds = (("http", ports[0], HALF, args.http), ("rtmp", ports[1], b"", args.rtmp))
+    tasks = [
+        asyncio.create_task(besiege(port, f"127.0.0.{2 + n % 5}", said, counts, name))
+        for name, port, said, count in kinds
+        for n in range(count)
+    ]
+    await ended.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    print("connections that the besiegers have made:", counts, flush=True)
+
+
 class Served:
     """What honest clients see."""
 
@@ -54,10 +79,10 @@ class Served:
         self.worst: dict[str, float] = {}
         self.why: dict[str, str] = {}
 
-    async def ask(self, name: str, work: Any) -> None:
+    async def ask(self, name: str, work: Any, within_s: float = 5) -> None:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(within_s):
                 await work
             self.good[name] = self.good.get(name, 0) + 1
         except Exception as error:
@@ -85,7 +110,43 @@ async def watch(url: str, slug: str) -> None:
         await stream.receive_json()
 
 
+async def speak(url: str, slug: str, said: list[str]) -> None:
+    """In real time, on a connection that is made during the siege, until the words are on a watcher's screen."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    where, (pcm, _) = f"{url}/api/realtime", scripted.speak(said, lead_s=0.5, tail_s=1)
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.ws_connect(f"{where}/transcribe?session={slug}") as stream,
+        http.ws_connect(f"{where}/audio?session={slug}&identity=anna") as audio,
+    ):
+        await audio.send_json({"type": "start", "sampleRate": RATE, "channels": 1})
+        if (await audio.receive_json())["type"] != "ready":
+            raise RuntimeError("not taken")
+        began, sent = time.monotonic(), 0
+        while sent < len(pcm):  # as a microphone does: whatever it has recorded by now
+            await asyncio.sleep(0.1)
+            due = min(round((time.monotonic() - began) * RATE) * 2, len(pcm))
+            await audio.send_bytes(pcm[sent:due])
+            sent = due
+        await audio.send_json({"type": "stop"})
+        heard: list[str] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                while heard != said:
+                    told = await stream.receive_json()
+                    if told["type"] == "transcript.final":
+                        heard += told["data"]["text"].split()
+        print(f"of {len(said)} words spoken under siege, finals hold {len(heard)}: {' '.join(heard)}")
+        if heard != said:
+            raise RuntimeError(f"{' '.join(said)!r} was said")
+
+
 async def main(args: argparse.Namespace) -> None:
+    async with LocalServer(LocalOptions(engine="scripted")) as provider:
+        await besieged(args, provider.url)
+
+
+async def besieged(args: argparse.Namespace, provider: str) -> None:
     http_port, rtmp_port = free_port(), free_port()
     url = f"http://127.0.0.1:{http_port}"
     with tempfile.TemporaryDirectory() as folder:
@@ -94,6 +155,7 @@ async def main(args: argparse.Namespace) -> None:
             "GATEWAY_API_TOKENS": TOKEN, "GATEWAY_HTTP_PORT": str(http_port), "GATEWAY_RTMP_PORT": str(rtmp_port),
             "GATEWAY_DATA_DIR": folder, "GATEWAY_LOG_FORMAT": "text", "GATEWAY_PUBLIC_URL": url,
             "GATEWAY_LOG_LEVEL": "warning", "GATEWAY_CREATE_PER_MINUTE": "0",
+            "GLADIA_API_KEY": "k", "GLADIA_API_URL": provider,
         }  # fmt: skip
         log = Path(folder) / "log"
         with log.open("wb") as out:
@@ -120,14 +182,18 @@ async def siege(args: argparse.Namespace, url: str, http_port: int, rtmp_port: i
             await asyncio.sleep(0.2)
     slug = (await request(url, "POST", "/api/sessions", {"title": "siege"}))["slug"]
     begun = await request(url, "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "rtmp"})
-    counts: dict[str, int] = {}
-    besiegers = [
-        asyncio.create_task(besiege(port, f"127.0.0.{2 + n % 5}", said, counts, name))
-        for name, port, said, count in (("http", http_port, HALF, args.http), ("rtmp", rtmp_port, b"", args.rtmp))
-        for n in range(count)
-    ]
+    spoken, said = (
+        (await request(url, "POST", "/api/sessions", {"title": "spoken"}))["slug"],
+        list(scripted.VOCABULARY[:24:2]),
+    )
+    await request(url, "POST", "/api/transcription/start", {"sessionSlug": spoken, "source": "websocket"})
+    besiegers = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "--besiege", f"{http_port},{rtmp_port}", "--http", str(args.http), "--rtmp",
+        str(args.rtmp),
+    )  # fmt: skip
     await asyncio.sleep(3)
     served, end = Served(), time.monotonic() + args.seconds
+    speaking = asyncio.create_task(served.ask("a sentence is spoken, and its final seen", speak(url, spoken, said), 60))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     stream_url = f"{url}/api/realtime/transcribe?session={slug}"
     async with aiohttp.ClientSession() as http, http.ws_connect(stream_url, headers=headers) as stream:
@@ -141,20 +207,17 @@ async def siege(args: argparse.Namespace, url: str, http_port: int, rtmp_port: i
             await served.ask("POST /api/sessions", request(url, "POST", "/api/sessions", {"title": "x"}))
             await served.ask("a watcher joins", watch(url, slug))
             await asyncio.sleep(0.3)
+        await speaking
         try:
             async with asyncio.timeout(10):
                 code: int | None = await publisher.wait()
         except TimeoutError:
             publisher.kill()
             code = None
-        told = await request(url, "GET", f"/api/transcription/{slug}")
         print("published to the end:", code == 0, "; watcher still there:", not stream.closed)
-        print("audio heard, seconds:", [track.get("durationSeconds") for track in told.get("tracks", [])] or told)
     metrics = await request(url, "GET", "/metrics")
-    for task in besiegers:
-        task.cancel()
-    await asyncio.gather(*besiegers, return_exceptions=True)
-    print("connections that the besiegers have made:", counts)
+    besiegers.terminate()
+    await besiegers.wait()
     for name in served.worst:
         good, bad = served.good.get(name, 0), served.bad.get(name, 0)
         print(f"{name}: {good} of {good + bad} served, slowest {served.worst[name]:.2f} s", served.why.get(name, ""))
@@ -169,4 +232,6 @@ if __name__ == "__main__":
     parser.add_argument("--rtmp", type=int, default=500)
     parser.add_argument("--files", type=int, default=1024)
     parser.add_argument("--seconds", type=int, default=20)
-    asyncio.run(main(parser.parse_args()))
+    parser.add_argument("--besiege", default=None, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    asyncio.run(besiege_all(given) if given.besiege else main(given))

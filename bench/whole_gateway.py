@@ -8,7 +8,8 @@ The same load on one layer after another, interleaved, so that the differences s
     mix      the bare libraries: aiohttp sockets, msgspec, one frame written to every watcher's transport
     link     the provider's link in place of the socket: acknowledgements, retained audio, timeline, seam, deadlines
     gateway  all of it: runs, meters, numbering, recorder (records in memory), hub, endpoint; no voice gate
-    gated    the same with the voice gate
+    wired    the same with a wire to other replicas, on none of which the sessions are watched
+    gated    the whole gateway with the voice gate
 
 A stream sends 100 ms of audio ten times a second, is acknowledged each time, and is told five transcripts
 a second, every fifth a final. The server has the first core; the speech service and the watchers have the second.
@@ -45,8 +46,9 @@ from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecor
 
 from gateway.app.system_clock import SystemClock
 from gateway.live.credentials import Access, Secrets, check
-from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.endpoint import LiveEndpoint, LiveOptions, sweep
 from gateway.live.hub import Hub
+from gateway.live.owned import Owned
 from gateway.live.slots import Limits
 from gateway.live.watcher import BEHIND_BYTES
 from gateway.live.websocket import text_frame
@@ -65,7 +67,7 @@ from stt.gladia.events import Heard, LinkEvent
 from stt.gladia.messages import LiveConfig
 from stt.local.scripted import speak
 
-STACKS = ("mix", "link", "gateway", "gated")
+STACKS = ("mix", "link", "gateway", "wired", "gated")
 CHUNK = 3200
 PER_S = 10
 TRANSCRIPTS_PER_S = 5
@@ -295,12 +297,25 @@ class _Sources(FakeSources):
         return _Source(track, claimed)
 
 
+class _Unheard:
+    """A wire to other replicas, none of which shows any of our sessions: as Redis answers, nobody has received it."""
+
+    is_up = True
+    owned: Owned
+
+    def publish(self, channel: str, data: bytes, overtakes: str | None = None) -> None:
+        asyncio.get_running_loop().call_soon(self.owned.receivers, channel, 0)
+
+
 async def whole(
-    asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack, gate: str
+    asked: argparse.Namespace, pacer: Pacer, rooms: AsyncExitStack, gate: str, *, is_wired: bool = False
 ) -> tuple[Any, Callable[[], int]]:
     clock = SystemClock()
     records = MemoryRecords(clock)
     hub = Hub(clock.now)
+    if is_wired:
+        wire = _Unheard()
+        hub.runs = wire.owned = Owned(hub, wire, lambda slug: None)  # type: ignore[arg-type]
     recorder = Recorder(records, hub, clock)
     provider = await rooms.enter_async_context(Provider(ProviderOptions("bench", asked.speech)))
     voice = Voice(VoiceOptions(gate))
@@ -319,7 +334,9 @@ async def whole(
         hub, Watching(records, FinalReader(records, recorder.unstored)), checked, lambda: "http://bench", options
     )
     tasks = await rooms.enter_async_context(asyncio.TaskGroup())
-    for job in (recorder.run(), hub.sweep(), endpoint.beat(), endpoint.end_finished()):
+    if isinstance(hub.runs, Owned):
+        tasks.create_task(hub.runs.run())
+    for job in (recorder.run(), sweep(hub), endpoint.beat(), endpoint.end_finished()):
         tasks.create_task(job)
     await rooms.enter_async_context(service.serving())
     for session in range(asked.sessions):
@@ -341,7 +358,8 @@ async def serve(asked: argparse.Namespace) -> None:
         if asked.stack in ("mix", "link"):
             watch, heard = await {"mix": mix, "link": link}[asked.stack](asked, pacer, rooms)
         else:
-            watch, heard = await whole(asked, pacer, rooms, "on" if asked.stack == "gated" else "off")
+            gate = "on" if asked.stack == "gated" else "off"
+            watch, heard = await whole(asked, pacer, rooms, gate, is_wired=asked.stack == "wired")
         app = web.Application()
         app.router.add_get("/api/realtime/transcribe", watch)
         runner = web.AppRunner(app, access_log=None)

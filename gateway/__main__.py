@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -23,6 +24,7 @@ _HERE: Final = {
     "maintain": "gateway.cli.commands",
     "stt": "gateway.cli.commands",
     "check": "gateway.cli.commands",
+    "doctor": "gateway.cli.commands",
 }
 _REMOTE: Final = "gateway.cli.remote"
 
@@ -31,7 +33,7 @@ def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
     args = parser().parse_args()
     try:
-        command = getattr(import_module(_HERE.get(args.command, _REMOTE)), args.command)
+        command = getattr(import_module(_module(args)), args.command)
         with asyncio.Runner(loop_factory=_loop_factory(args.command)) as runner:
             code = runner.run(command(args))
     except (WrongSettings, StartFailed) as error:
@@ -44,6 +46,12 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(code)
+
+
+def _module(args: argparse.Namespace) -> str:
+    if args.command == "serve" and args.workers > 1 and args.worker is None:
+        return "gateway.cli.workers"
+    return _HERE.get(args.command, _REMOTE)
 
 
 def _loop_factory(command: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class StartFailed(Exception):
     """A part that is needed cannot be had; the text says which and what to do."""
@@ -16,9 +14,9 @@ class PartDied(Exception):
 class SessionError(Exception):
     """Base. `title` is the short name of the problem, `hint` says what to do."""
 
-    title: ClassVar[str] = "Request refused"
+    title: str = "Request refused"
     hint: str | None = None
-    passing: ClassVar[bool] = False
+    passing: bool = False
     """The same request, repeated after a pause, may succeed without a change by the caller or an operator."""
     retry_after_s: float | None = None
     """When the same request may be answered otherwise."""
@@ -38,6 +36,14 @@ class SessionOver(SessionError):
 
     def __init__(self, slug: str, status: str) -> None:
         super().__init__(f"session {slug!r} is {status}")
+
+
+class SessionFull(SessionError):
+    title = "Session is full"
+    hint = "the operator sets GATEWAY_MAX_PARTICIPANTS"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} participants have joined this session; it takes no more")
 
 
 class WrongRequest(SessionError):

@@ -48,9 +48,10 @@ class TextFormatter(logging.Formatter):
         return text + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
-def configure(shape: str, level: str) -> None:
-    """Log to standard error, so that standard output belongs to the commands."""
+def configure(shape: str, level: str, **facts: object) -> None:
+    """Log to standard error, so that standard output belongs to the commands. `facts` are in every line."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(lambda record: vars(record).update(facts) or True)
     handler.setFormatter(JsonFormatter() if shape == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -12,6 +12,8 @@ from typing import Final
 
 from gateway.errors import WrongRequest
 
+RESERVED: Final = "transcriber-"
+"""The gateway joins LiveKit rooms under such identities; a participant of the same identity would disconnect it."""
 LONGEST: Final = 256
 """Code points of a name or an identity, once it is clean."""
 LONGEST_BYTES: Final = 4 * LONGEST
@@ -33,7 +35,7 @@ class NameRefused(WrongRequest):
     )
 
 
-def name(given: str | None, what: str = "name") -> str | None:
+def name(given: str | None, what: str = "name", longest: int = LONGEST) -> str | None:
     """A name to be shown, in NFC and trimmed; None for none, or for one of spaces only. Raises: NameRefused."""
     shown = _normal(given or "")
     if not shown:
@@ -45,18 +47,21 @@ def name(given: str | None, what: str = "name") -> str | None:
         raise NameRefused(f"{what} has a bidirectional mark that is not closed, or closes none")
     if not any(unicodedata.category(letter)[0] in "LNPS" for letter in shown):
         raise NameRefused(f"{what} shows nothing: it has neither a letter, a digit nor a sign")
-    if len(shown) > LONGEST:
-        raise NameRefused(f"{what} has {len(shown)} characters; at most {LONGEST} are taken")
+    if len(shown) > longest:
+        raise NameRefused(f"{what} has {len(shown)} characters; at most {longest} are taken")
     return shown
 
 
 def identity(given: str | None, what: str = "identity") -> str | None:
-    """The name of a participant in a session; by the same rule. Raises: NameRefused."""
-    return name(given, what)
+    """The name of a participant in a session; by the same rule, and none of the gateway's own. Raises: NameRefused."""
+    chosen = name(given, what)
+    if chosen is not None and chosen.startswith(RESERVED):
+        raise NameRefused(f"{what} begins with {RESERVED!r}, as only the gateway's own do")
+    return chosen
 
 
 def cleaned(given: str) -> str:
-    """The same for names that another server has admitted already: what would be refused becomes U+FFFD.
+    """The same for names and identities that another server has admitted already: what would be refused becomes U+FFFD.
 
     So nothing is dropped that told two identities apart: an unclean one never becomes a clean one, but for outer spaces
     and the normal form. A door that trusts an identity asks that it `is_clean`. Possibly empty.
@@ -65,6 +70,8 @@ def cleaned(given: str) -> str:
     shown = "".join(_REPLACEMENT if _refused(letter) is not None else letter for letter in shown)[:LONGEST]
     if not _is_balanced(shown):
         shown = "".join(_REPLACEMENT if letter in _OPENERS or letter in _CLOSERS else letter for letter in shown)
+    if shown.startswith(RESERVED):
+        shown = _REPLACEMENT + shown[1:]
     return shown.rstrip()
 
 

@@ -9,13 +9,15 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from gateway.live.address import Network, parse_networks
-from gateway.variables import Variable, WrongSettings
+from gateway.variables import Variable, WrongSettings, lines
 from gateway.variables import as_blob_url as _blob_url
 from gateway.variables import as_choice as _choice
 from gateway.variables import as_flag as _flag
 from gateway.variables import as_gateway_url as _gateway_url
 from gateway.variables import as_names as _names
 from gateway.variables import as_number as _number
+from gateway.variables import as_redis_url as _redis_url
+from gateway.variables import as_replica_url as _replica_url
 from gateway.variables import as_secret as _secret
 from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
@@ -35,15 +37,18 @@ VARIABLES: Final = (
              "app's tables are: `own` lets the gateway make them, `external` only checks them, `auto` finds out."),
     Variable("GATEWAY_AUTO_MIGRATE", "auto_migrate", _flag, "true", "Bring the `gateway` schema (and own tables) up "
              "to date at start. With `false`, run `gateway migrate`."),
-    Variable("REDIS_URL", "redis_url", _url("redis", "rediss", "unix"), "", "Brings partials to watchers on other "
+    Variable("REDIS_URL", "redis_url", _redis_url, "", "Brings partials to watchers on other "
              "replicas, and makes the rate limits hold over all together; without it, or while it is away, they get "
-             "finals only, and each counts for itself.", is_secret=True),
+             "finals only, and each counts for itself. One server, a Unix socket, a Cluster or Sentinels "
+             "(docs/replicas.md).", is_secret=True),
     Variable("LIVEKIT_URL", "livekit_url", _url("ws", "wss", "http", "https"), "", "LiveKit server."),
     Variable("LIVEKIT_PUBLIC_URL", "livekit_public_url", _url("ws", "wss", "http", "https"), "", "Where browsers reach "
              "it, if elsewhere; told with room tokens."),
     Variable("LIVEKIT_API_KEY", "livekit_api_key", _text, "", "LiveKit API key; also the issuer of room tokens that "
-             "watchers may show.", is_paired=True),
-    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret.", is_secret=True),
+             "watchers may show. Several lines, with as many secrets, while it is rotated: the first pair signs, all "
+             "are accepted.", is_paired=True),
+    Variable("LIVEKIT_API_SECRET", "livekit_api_secret", _text, "", "LiveKit API secret; line by line that of the key.",
+             is_secret=True),
     Variable("GATEWAY_LIVEKIT_AUTO_START", "livekit_auto_start", _flag, "true", "Begin a session's transcription when "
              "people are in its room, as webhooks tell and a look every 15 s finds. One that was stopped by request "
              "waits for the next `start`."),
@@ -89,6 +94,13 @@ VARIABLES: Final = (
     Variable("GATEWAY_RTMP_PORT", "rtmp_port", _whole(-1, 65535), "1935", "Its port; 0 = off, -1 takes a free one."),
     Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
              "gateway; default http://localhost and the port."),
+    Variable("GATEWAY_ADVERTISE_URL", "advertise_url", _replica_url, "", "Where other gateways on the same database "
+             "reach this very process, not a balancer in front of several. Default: the address with which it reaches "
+             "the database, or else Redis, and the HTTP port."),
+    Variable("GATEWAY_MAX_TRACKS", "max_tracks", _whole(0, 1_000_000), "250", "Speakers that this process transcribes "
+             "at once, each transcription counting as one at least. With so many it is full: further transcriptions "
+             "begin on another replica, or are refused; those that run here get further speakers all the same. 250 "
+             "take about one core. 0 = no limit."),
     Variable("GATEWAY_DATA_DIR", "data_dir", Path, "var", "Folder for the embedded database and other state."),
     Variable("GATEWAY_SPOOL_MB", "spool_mb", _whole(1, 1_000_000), "256", "Room on the data folder's disk for finals "
              "that the database cannot take now, megabytes; 1 MB holds about 700."),
@@ -111,7 +123,8 @@ VARIABLES: Final = (
              "billing records and stay."),
     Variable("GATEWAY_API_TOKENS", "api_tokens", _names, "", "Service tokens, comma-separated so that they can be "
              "rotated. At least one is needed.", is_secret=True),
-    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes.",
+    Variable("GATEWAY_JWT_SECRET", "jwt_secret", _secret, "", "HS256 secret of user tokens, at least 32 bytes. "
+             "Several lines while it is rotated: a token that is signed with any of them is accepted.",
              is_secret=True),
     Variable("GATEWAY_JWT_AUDIENCE", "jwt_audience", _text, "", "User tokens must have been made for this audience "
              "(`aud`); without it any is taken."),
@@ -141,7 +154,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_JOIN_PER_MINUTE", "join_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
              "guests of one address, may join or ask for a room token a minute; 0 = no limit."),
     Variable("GATEWAY_MAX_PARTICIPANTS", "max_participants", _whole(0, 1_000_000), "5000", "How many participants may "
-             "join one session, those who have left included; 0 = no limit."),
+             "be in one session, by joining or by speaking, those who have left included; 0 = no limit. The last "
+             "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
@@ -157,8 +171,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_SPACE_MINUTES_PER_DAY", "space_minutes_per_day", _number(0, 10_000_000), "0", "Minutes of audio "
              "in all sessions of one space, each day (UTC); 0 = no limit."),
     Variable("GATEWAY_DRAIN_S", "drain_s", _number(0, 300), "10", "How long a stop awaits late finals, seconds."),
-    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "30", "After so many seconds without a sign of life a "
-             "transcription is taken over by another replica."),
+    Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "6", "After so many seconds without a sign of life a "
+             "replica is lost, and others take over what it transcribes."),
     Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
     Variable("GATEWAY_ANALYSIS_URL", "analysis_url", _url("http", "https"), "", "OpenAI-compatible chat endpoint that "
              "analyses ended sessions: the part before `/chat/completions`, such as `https://api.openai.com/v1`. "
@@ -176,7 +190,7 @@ VARIABLES: Final = (
              "is kept as FAILED."),
     Variable("GATEWAY_MAX_WATCHERS", "max_watchers", _whole(1, 1_000_000), "20000", "Stream connections in all."),
     Variable("GATEWAY_MAX_WATCHERS_PER_SESSION", "max_watchers_per_session", _whole(1, 1_000_000), "10000", "Stream "
-             "connections of one session."),
+             "connections of one session; with REDIS_URL over all replicas (docs/scaling.md)."),
     Variable("GATEWAY_MAX_WATCHERS_PER_ADDRESS", "max_watchers_per_address", _whole(1, 1_000_000), "1000", "Stream "
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_SENDERS", "max_senders", _whole(1, 1_000_000), "1000", "Audio connections in all."),
@@ -186,13 +200,14 @@ VARIABLES: Final = (
              "connections from one address (of IPv6: from one /64)."),
     Variable("GATEWAY_MAX_HTTP_CONNECTIONS", "max_http_connections", _whole(1, 1_000_000), "24000", "HTTP connections "
              "in all, streams and audio among them. Fewer where the process may not open so many files (`ulimit -n`). "
-             "When all are taken, one that waits without a request makes room."),
+             "When all are taken, one that keeps the gateway waiting makes room: with its request, or by not reading."),
     Variable("GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS", "max_http_connections_per_address", _whole(1, 1_000_000),
              "1200", "HTTP connections from one address (of IPv6: from one /64). GATEWAY_TRUSTED_PROXIES have no such "
              "limit: their clients' streams are counted by X-Forwarded-For."),
     Variable("GATEWAY_HTTP_HEAD_S", "http_head_s", _number(0.1, 600), "10", "How long a request's head may take from "
              "its connection or its first byte, seconds."),
-    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, seconds."),
+    Variable("GATEWAY_HTTP_BODY_S", "http_body_s", _number(0.1, 3_600), "30", "How long its body may take, and how "
+             "long nothing of an answer may be read (Linux), seconds."),
     Variable("GATEWAY_HTTP_KEEPALIVE_S", "http_keepalive_s", _number(0.1, 3_600), "75", "How long a connection may "
              "wait for its next request, seconds; longer than the proxy in front keeps its own."),
     Variable("GATEWAY_MAX_RTMP_CONNECTIONS", "max_rtmp_connections", _whole(1, 100_000), "500", "RTMP connections in "
@@ -209,6 +224,8 @@ VARIABLES: Final = (
              "in front, comma-separated: their X-Forwarded-For names the client's address. Without it all clients "
              "behind one count as one address."),
     Variable("GATEWAY_LOG_FORMAT", "log_format", _choice("json", "text"), "json", "Shape of the log lines."),
+    Variable("GATEWAY_COMMIT", "commit", _text, "", "Commit of this build, for the metric gateway_build_info; the "
+             "image sets it."),
     Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
              "logged."),
 )  # fmt: skip
@@ -248,6 +265,8 @@ class Settings:
     rtmp_host: str = "0.0.0.0"
     rtmp_port: int = 1935
     public_url: str | None = None
+    advertise_url: str | None = None
+    max_tracks: int = 250
     data_dir: Path = Path("var")
     spool_mb: int = 256
     blob_url: str | None = None
@@ -283,7 +302,7 @@ class Settings:
     user_minutes_per_day: float = 0.0
     space_minutes_per_day: float = 0.0
     drain_s: float = 10.0
-    lease_s: float = 30.0
+    lease_s: float = 6.0
     store_partials: bool = False
     analysis_url: str | None = None
     analysis_key: str | None = field(default=None, repr=False)
@@ -311,6 +330,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     log_format: str = "json"
     log_level: str = "info"
+    commit: str | None = None
 
     @property
     def engine(self) -> str:
@@ -375,9 +395,14 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
         problems.append("GATEWAY_BLOB_URL is vercel:, but BLOB_READ_WRITE_TOKEN is not set")
     if bool(values["s3_key_id"]) != bool(values["s3_secret"]):
         problems.append("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together; set both or neither")
-    livekit = [values["livekit_url"], values["livekit_api_key"], values["livekit_api_secret"]]
-    if values["livekit_url"] and not all(livekit):
+    keys, secrets = lines(values["livekit_api_key"]), lines(values["livekit_api_secret"])
+    if values["livekit_url"] and not (keys and secrets):
         problems.append("LIVEKIT_URL needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET as well")
+    elif keys and secrets and len(keys) != len(secrets):
+        problems.append(
+            "LIVEKIT_API_KEY and LIVEKIT_API_SECRET belong together line by line, "
+            f"but have {len(keys)} and {len(secrets)} lines"
+        )
     if values["analysis_url"] and not values["analysis_model"]:
         problems.append("GATEWAY_ANALYSIS_URL needs GATEWAY_ANALYSIS_MODEL as well")
     return problems

@@ -95,11 +95,31 @@ def as_url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def as_redis_url(value: str) -> str:
+    """Of one server, a Unix socket, or several Sentinels. Raises: ValueError."""
+    scheme, _, rest = value.partition("://")
+    if not scheme.endswith("+sentinel"):
+        return as_url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")(value)
+    hosts, _, master = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    if scheme not in ("redis+sentinel", "rediss+sentinel") or not hosts or not master.strip("/"):
+        raise ValueError("must name Sentinels and their master: redis+sentinel://HOST:26379,HOST/MASTER/0")
+    return value
+
+
 def as_gateway_url(value: str) -> str:
     """Of another gateway. Raises: ValueError."""
     url = as_url("http", "https")(value)
     if urlsplit(url).username is not None:
         raise ValueError("must hold no user name; a gateway is asked with a token, WS_SERVER_TOKEN")
+    return url
+
+
+def as_replica_url(value: str) -> str:
+    """Of this process, as other replicas see it. Raises: ValueError."""
+    url = as_url("http", "https")(value)
+    parts = urlsplit(url)
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        raise ValueError("must be scheme, host and port alone: http://10.0.0.5:8080")
     return url
 
 
@@ -121,9 +141,14 @@ def as_vercel_token(value: str) -> str:
     return value
 
 
+def lines(value: str | None) -> tuple[str, ...]:
+    """A secret that is being rotated has several lines: the first one signs, all are accepted."""
+    return tuple(filter(None, (line.strip() for line in (value or "").splitlines())))
+
+
 def as_secret(value: str) -> str:
-    """Of HS256: RFC 7518 (3.2) asks for as many bytes as its hash has. Raises: ValueError."""
-    if len(value.encode()) < _SECRET_BYTES:
+    """Of HS256, several in lines: RFC 7518 (3.2) asks for as many bytes as its hash has. Raises: ValueError."""
+    if any(len(line.encode()) < _SECRET_BYTES for line in lines(value)):
         raise ValueError(
             f"must have at least {_SECRET_BYTES} bytes, or it can be found from one token by trying: "
             'make one with `python3 -c "import secrets; print(secrets.token_urlsafe(32))"`'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import exp
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ _HOLDS: Final = 0.2
 _AUDIBLE: Final = 1e-8  # energy of a sample, full scale 1 (-80 dBFS): what is below decides nothing
 _MEMORY_S: Final = 0.1
 _LOUDER: Final = 2.0  # in energy: what makes one side a better choice than the other
+_HALF: Final = np.float32(0.5)
 _MEAN: Final = (0.5, 0.5)
 _LEFT: Final = (1.0, 0.0)
 _RIGHT: Final = (0.0, 1.0)
@@ -30,7 +32,8 @@ class Downmix:
 
     def __init__(self, sample_rate: int) -> None:
         self._memory = _MEMORY_S * sample_rate
-        self._energies = np.zeros(3)  # of left, right and mean; samples add up and fade
+        # Of left, right and mean; samples add up and fade. Plain floats: arrays of three cost more than the sound does.
+        self._left = self._right = self._mean = 0.0
         self._weights: tuple[float, float] | None = None
 
     def mix(self, left: Side, right: Side) -> Side:
@@ -38,11 +41,15 @@ class Downmix:
         size = len(left)
         if not size:
             return left
-        mean = (left + right) * np.float32(0.5)
-        now = np.array([np.dot(side, side) for side in (left, right, mean)], dtype=np.float64)
-        self._energies = self._energies * np.exp(-size / self._memory) + now
+        mean = left + right
+        mean *= _HALF
+        left_now, right_now = float(left.dot(left)), float(right.dot(right))
+        kept = exp(-size / self._memory)
+        self._left = self._left * kept + left_now
+        self._right = self._right * kept + right_now
+        self._mean = self._mean * kept + float(mean.dot(mean))
         before = self._weights
-        if max(now[0], now[1]) > _AUDIBLE * size:
+        if max(left_now, right_now) > _AUDIBLE * size:
             self._weights = self._decided()
         after = self._weights or _MEAN
         if before is None or before == after:
@@ -53,7 +60,7 @@ class Downmix:
         return mixed
 
     def _decided(self) -> tuple[float, float]:
-        left, right, mean = self._energies
+        left, right, mean = self._left, self._right, self._mean
         is_mean = self._weights in (None, _MEAN)
         if mean >= (_CANCELS if is_mean else _HOLDS) * max(left, right):
             return _MEAN

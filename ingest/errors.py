@@ -18,6 +18,10 @@ class CannotListen(IngestError, OSError):
         )
 
 
+class PublishRefused(IngestError):
+    """A publish with the right key that cannot be taken here now. The publisher is told the text."""
+
+
 class UnsupportedCodec(IngestError):
     """The encoder sends audio that cannot be decoded here; only its owner can change that."""
 

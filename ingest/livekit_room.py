@@ -21,6 +21,7 @@ from ingest.livekit_visit import Visit, VisitOptions
 
 log = logging.getLogger(__name__)
 
+_LOOK_S: Final = 0.02
 _Reason = rtc.DisconnectReason
 
 
@@ -51,7 +52,8 @@ class RoomOptions:
     """Times in seconds. `empty_s`: a room in which no person has been for this long is left; 0 = never.
 
     `retry_first_s` doubles with every failed try up to `retry_ceiling_s`.
-    `look_s`: how often a room that does not exist is looked for.
+    `look_s`: how often a room that does not exist is looked for. `identity`: under which it is joined, nobody else's
+    there; None: `transcriber-` and its name.
     """
 
     url: str
@@ -61,6 +63,7 @@ class RoomOptions:
     retry_first_s: float = 0.5
     retry_ceiling_s: float = 15.0
     look_s: float = 2.0
+    identity: str | None = None
 
 
 class LivekitRoom:
@@ -103,6 +106,13 @@ class LivekitRoom:
     async def next_track(self) -> LivekitTrack | None:
         """The next track that is published and heard; None when there will be no more. Call it from one task."""
         return await self._coming.get()
+
+    async def joined(self, within_s: float) -> None:
+        """Until the room is heard, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._visit is None and not self._closing.is_set():
+                    await asyncio.sleep(_LOOK_S)
 
     def trouble(self) -> str | None:
         """Why participants are not heard, or why the room was left; None while all is well."""
@@ -150,7 +160,8 @@ class LivekitRoom:
     async def _attend(self) -> None:
         """One connection, from joining to its end. Raises: RoomTrouble."""
         visit = Visit(self._coming.put_nowait, self._options.visit, monotonic=self._monotonic, wall=self._wall)
-        identity = f"transcriber-{self.name}" + (f"-{self._timed_out_joins}" if self._timed_out_joins else "")
+        identity = self._options.identity or f"transcriber-{self.name}"
+        identity += f"-{self._timed_out_joins}" if self._timed_out_joins else ""
         try:
             await join(visit.room, self._options.url, self._token(identity), self._options.join_s, self._spawn)
         except JoinTimedOut:

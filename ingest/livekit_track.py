@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -43,7 +43,8 @@ class LivekitTrackStats:
 class LivekitTrack:
     """The room feeds it, one consumer takes its chunks. A republished or rejoined track is a new one.
 
-    `anchor` is the UTC wall time of offset 0, known from the first audio on.
+    `attributes`: of the participant, when it was published. `anchor` is the UTC wall time of offset 0, known from the
+    first audio on.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class LivekitTrack:
         sid: str,
         identity: str,
         name: str | None,
+        attributes: Mapping[str, str],
         captions: Captioned,
         *,
         hang_over_s: float,
@@ -60,6 +62,7 @@ class LivekitTrack:
         self.sid = sid
         self.identity = identity
         self.name = name
+        self.attributes = attributes
         self.anchor: datetime | None = None
         self.stats = LivekitTrackStats()
         self._captions = captions
@@ -73,6 +76,11 @@ class LivekitTrack:
         self._news = asyncio.Event()
         self._stall = StallWatch(lambda: self._hold(self._chunker.stall()), monotonic)
         self._ended = False
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Wall time behind the last sample that came; None before the first one."""
+        return None if self.anchor is None else self.anchor + timedelta(seconds=self._clock.position / SAMPLE_RATE)
 
     def feed(self, pcm: bytes) -> None:
         """Take whole samples, 16 kHz mono s16le, as they arrive; never waits."""

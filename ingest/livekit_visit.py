@@ -194,6 +194,7 @@ class Visit:
             publication.sid,
             participant.identity,
             participant.name or None,
+            dict(participant.attributes),
             self,
             hang_over_s=self._options.hang_over_s,
             monotonic=self._monotonic,

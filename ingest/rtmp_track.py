@@ -47,6 +47,7 @@ class RtmpTrack:
         self._monotonic = monotonic
         self._wall = wall
         self._batch_s = batch_s
+        self._started: float | None = None
         self._assembler = TrackAssembler()
         self._stall = StallWatch(publisher.interrupt, monotonic)
 
@@ -56,7 +57,9 @@ class RtmpTrack:
         return self._assembler.stats
 
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """Every chunk until the publish ends, the last one short; an empty one whenever it stalls. Call it once.
+        """Every chunk until the publish ends, the last one short; an empty one whenever it stalls.
+
+        Call it again after an error that is not foreseen: it goes on with the packets behind.
 
         Raises: UnsupportedCodec, after the chunks before it.
         """
@@ -69,7 +72,7 @@ class RtmpTrack:
             raise UnsupportedCodec(self.stats.unsupported_codec)
 
     async def _read(self) -> AsyncIterator[Chunk]:
-        started = self._monotonic()
+        started = self._started = self._monotonic() if self._started is None else self._started
         has_stalled = False
         while True:
             self._stall.arm()

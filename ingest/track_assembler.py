@@ -138,6 +138,8 @@ class TrackAssembler:
         for one in decoded:
             behind_s -= one.run.seconds
             self._place(one, arrival_s, behind_s)
+        self.stats.gaps, self.stats.reanchors = self._clock.gaps, self._clock.steps_ignored
+        self.stats.drift_samples = round(self._clock.drift_s * SAMPLE_RATE)
         self._resample()
 
     def _place(self, decoded: _Decoded, arrival_s: float, behind_s: float) -> None:
@@ -152,8 +154,6 @@ class TrackAssembler:
             self._chunks += self._chunker.skip(gap)
             self.stats.gap_samples += gap
         self._runs.append(samples)
-        self.stats.gaps, self.stats.reanchors = self._clock.gaps, self._clock.steps_ignored
-        self.stats.drift_samples = round(self._clock.drift_s * SAMPLE_RATE)
 
     def _resample(self) -> None:
         if self._runs and self._resampler is not None:

@@ -24,6 +24,9 @@ CHANNELS: Final = range(1, 3)
 AHEAD_S: Final = 5.0
 # A file is that far ahead at once; what takes longer is a microphone whose sample rate is not the one that was said.
 LIVE_S: Final = 1.0
+# Audio that is late so often, without a hole in the deliveries, is not what `start` said.
+LATE_TIMES: Final = 3
+LATE_WITHIN_S: Final = 60.0
 # Chunks that wait for the consumer; then no more is read from the sender.
 HELD_CHUNKS: Final = 100
 # A hole in the deliveries of this length is doubted: time passed unrecorded, or was the audio held up?
@@ -91,11 +94,13 @@ class PcmTrack:
         monotonic: Callable[[], float],
         wall: Callable[[], datetime],
         age_s: float | None = None,
+        taken: int = 0,
     ) -> None:
-        """`age_s`: how long ago the first sample was spoken, if the sender knows; else it has been sent at once."""
+        """`age_s`: how long ago the first sample was spoken, if the sender knows; else it has been sent at once.
+        `taken`: frames of the stream before it, which another track has had."""
         self.format = format
         self.anchor: datetime | None = None
-        self.taken = 0
+        self.taken = taken
         self.runs_fast = False
         """Audio comes somewhat faster than it is spoken: not a file, rather a wrong sample rate."""
         self.stats = PcmTrackStats()
@@ -115,6 +120,26 @@ class PcmTrack:
         self._doubted = bytearray()  # came behind a hole of unknown kind
         self._doubt: _Doubt | None = None
         self._ended = False
+        self._late_at: deque[float] = deque(maxlen=LATE_TIMES)  # gaps that no hole explains
+
+    @property
+    def is_fed(self) -> bool:
+        """Audio has come within the last second."""
+        return self.anchor is not None and self._monotonic() - self._fed_at < LIVE_S
+
+    @property
+    def runs_slow(self) -> bool:
+        """Audio keeps coming somewhat slower than it is spoken: a wrong sample rate, or some is left out on the way."""
+        return len(self._late_at) == LATE_TIMES and self._monotonic() - self._late_at[0] < LATE_WITHIN_S
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """Wall time behind the last frame that was taken; None before the first one."""
+        if self.anchor is None:
+            return None
+        doubted = len(self._doubted) / self.format.frame_bytes / self.format.sample_rate
+        hole_s = self._doubt.late_s if self._doubt is not None and not self._doubt.is_backlog else 0.0
+        return self.anchor + timedelta(seconds=self._clock.position / SAMPLE_RATE + hole_s + doubted)
 
     def feed(self, pcm: bytes) -> None:
         """Take whole frames, as they arrive.
@@ -180,6 +205,7 @@ class PcmTrack:
         gap = self._clock.arrived(len(ready) // SAMPLE_BYTES, now - self._began)
         chunks: list[Chunk] = []
         if gap:
+            self._late_at.append(now)
             self.stats.lost_samples += gap
             chunks += self._chunker.skip(gap)
         self._hold(chunks + self._chunker.push(ready))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds a pinned Go program: tools/build.sh livekit-server|livekit-speakers OUTPUT
+# Builds a pinned Go program, one of the folders here: tools/build.sh livekit-server|livekit-speakers|helm|deploy-check OUTPUT
 # Needs a Go toolchain (GO, default: the one on the path); go.sum pins every module.
 set -eu
 out=$(realpath -m "$2")

@@ -58,6 +58,9 @@ export interface TargetOf<Events extends Record<keyof Events, Event>> extends Ev
 /** Whether a close code asks to come back: all but 4500–4999. */
 export function comesBack(code: number): boolean;
 
+/** Milliseconds that the reason of a close asks for (`retry=MS`). */
+export function askedDelay(reason: string | undefined): number;
+
 /** Milliseconds before try number `tries`, counted from 0; `chance` from 0 to 1. */
 export function delayBefore(
   tries: number,

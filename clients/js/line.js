@@ -25,6 +25,11 @@ export function delayBefore(tries, code, { firstMs = FIRST_DELAY_MS, longestMs =
   return (code === TOO_MANY ? CROWDED_DELAY_MS : 0) + most * (0.5 + chance / 2);
 }
 
+/** Milliseconds that a gateway which goes asks for, so that its watchers do not all come back at once. */
+export function askedDelay(reason) {
+  return Math.min(Number(/\bretry=(\d{1,6})\b/.exec(reason ?? '')?.[1] ?? 0), 120_000);
+}
+
 export function tell(target, type, detail) {
   target.dispatchEvent(new CustomEvent(type, { detail }));
 }
@@ -135,7 +140,7 @@ export class Line {
       return this.#finish(code, reason, new Trouble('unavailable', reason ? `${text}: ${reason}` : text, { code }));
     }
     this.#state = 'waiting';
-    const delayMs = delayBefore(this.#tries++, code, this.#options);
+    const delayMs = askedDelay(reason) + delayBefore(this.#tries++, code, this.#options);
     this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
     tell(this.#owner, 'close', { code, reason, willReconnect: true, delayMs });
   }

@@ -55,7 +55,8 @@ export class TranscriptStream extends EventTarget {
       quietMs: QUIET_MS,
       what: 'stream',
       Trouble: StreamError,
-      query: () => ({ beat: '1', since: this.position }), // a page cannot see pings: hence the beat that it asks for
+      // A page cannot see pings: hence the beat that it asks for. epochs: a hello may say that the numbers go on under another one.
+      query: () => ({ beat: '1', epochs: '1', since: this.position }),
       opened: () => {},
       heard: (text) => this.#receive(text),
       ends: (code) => code === SESSION_ENDED,

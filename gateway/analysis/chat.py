@@ -190,11 +190,11 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds, at most an hour. RFC 9110: a whole number of them, or a date."""
     if value is None:
         return None
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
-        return min(float(value), _LONGEST_WAIT_S)
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text := value.strip()):
+        return min(float(text), _LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max((moment - now).total_seconds(), 0.0), _LONGEST_WAIT_S) if moment.tzinfo else None
 

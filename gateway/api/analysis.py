@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from aiohttp import web
 
 from gateway.analysis.analyse import Analyses, AnalysisRecord
 from gateway.analysis.rules import Method, Risk, Task
@@ -21,6 +20,9 @@ from gateway.moment import timestamp
 from gateway.sessions.domain.access import What
 from gateway.sessions.domain.video_session import VideoSession
 from gateway.sessions.usecases.admission import Admission
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 class AnalysisView(msgspec.Struct, rename="camel", omit_defaults=True):

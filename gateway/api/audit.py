@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
 from hashlib import sha256
 from typing import Final
 
@@ -13,6 +12,7 @@ from aiohttp import web
 
 from gateway.api.errors import Problem
 from gateway.api.openapi import Handler, Parameter, Route
+from gateway.api.period import FROM, TO, moment
 from gateway.api.schemas import Moment
 from gateway.api.web import json_answer
 from gateway.archive.audit import Audit
@@ -21,6 +21,7 @@ from gateway.live import credentials
 from gateway.live.address import Network, client_address
 from gateway.moment import timestamp
 from gateway.reading import NotJson, read_json
+from gateway.replicas.peers import REQUEST_ID, asked_by, header_text, request_id
 
 KEY_READ: Final = web.RequestKey("gateway.key_read", bool)
 """Set by a handler whose answer holds a stream key."""
@@ -63,8 +64,7 @@ class AuditApi:
         """For `Api.more`."""
         return [
             Route("GET", "/api/audit", self.show, "Who did what, newest first", parameters=(
-                  Parameter("from", "query", "a day or an instant (ISO 8601; UTC unless it says otherwise)"),
-                  Parameter("to", "query", "the same, exclusive"),
+                  FROM, TO,
                   Parameter("session", "query", "only this session's slug"),
                   Parameter("cursor", "query", "nextCursor of the page before")),
                   answers={200: AuditPage, 400: Problem, 503: Problem}, tag="operation"),
@@ -75,7 +75,7 @@ class AuditApi:
         cursor = request.query.get("cursor")
         if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
             raise WrongRequest("cursor must be the nextCursor of a page")
-        since, until = _moment(request, "from"), _moment(request, "to")
+        since, until = moment(request, "from"), moment(request, "to")
         before = None if cursor is None else int(cursor)
         found = await self.audit.listed(since, until, request.query.get("session"), before, PAGE + 1)
         deeds = [
@@ -89,24 +89,26 @@ class AuditApi:
         """The handler, whose success is kept; refusals are not."""
 
         async def noting(request: web.Request) -> web.StreamResponse:
+            who = await self._who(request)
+            asked_by.set(" ".join(who))
+            request_id.set(header_text(request.headers.get(REQUEST_ID, "")))
             try:
                 response = await handler(request)
             except ConnectionError:  # the client has gone in the middle of what it was sent
-                await self._note(request, route.audit)
+                await self._note(request, route.audit, who)
                 raise
             if response.status < 400:
-                await self._note(request, route.audit)
+                await self._note(request, route.audit, who)
                 if request.get(KEY_READ):
-                    await self._note(request, "key read")
+                    await self._note(request, "key read", who)
             return response
 
         return noting
 
-    async def _note(self, request: web.Request, what: str) -> None:
-        kind, who = await self._who(request)
+    async def _note(self, request: web.Request, what: str, who: tuple[str, str]) -> None:
         address = client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), self.trusted_proxies)
         slug = request.match_info.get("slug") or await _named(request)
-        await self.audit.note(kind, who, what, slug, request.match_info.get("id"), address)
+        await self.audit.note(*who, what, slug, request.match_info.get("id"), address)
 
     async def _who(self, request: web.Request) -> tuple[str, str]:
         token = credentials.bearer(request.headers.get("Authorization", "")) or request.query.get("token")
@@ -132,16 +134,3 @@ async def _named(request: web.Request) -> str | None:
         return read_json(await request.read() or b"{}", _Named).session_slug
     except NotJson:
         return None
-
-
-def _moment(request: web.Request, name: str) -> datetime | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    try:
-        if len(text) == 10:
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise WrongRequest(f"{name} must be a day (2026-01-05) or an instant (2026-01-05T10:00:00Z)") from None

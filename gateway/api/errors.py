@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
 from gateway.archive.errors import DeletingRefused, NoDocument
 from gateway.archive.finalise import BlobsUnavailable
-from gateway.errors import SessionError, SessionNotFound, SessionOver, WrongRequest
+from gateway.errors import SessionError, SessionFull, SessionNotFound, SessionOver, WrongRequest
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import NotAdmitted
@@ -29,7 +29,6 @@ from gateway.sessions.domain.errors import (
     NoRooms,
     NoSuchParticipant,
     NoSuchSpace,
-    SessionFull,
     SessionNotEnded,
     SessionNotLive,
     TooManyRequests,
@@ -38,10 +37,12 @@ from gateway.transcription.domain.errors import (
     CostCapReached,
     LimitReached,
     NeverStarted,
+    NoRoom,
     NotFedByBrowsers,
     NotPresent,
     NotReady,
     ProviderRefusedKey,
+    RefusedThere,
     RunsElsewhere,
     SourceUnavailable,
     TranscriptionOff,
@@ -62,6 +63,8 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoRoom: HTTPStatus.SERVICE_UNAVAILABLE,
+    RefusedThere: HTTPStatus.BAD_GATEWAY,  # unless it brings the other replica's own
     NotFedByBrowsers: HTTPStatus.CONFLICT,
     NotPresent: HTTPStatus.CONFLICT,
     WrongRequest: HTTPStatus.BAD_REQUEST,
@@ -115,7 +118,8 @@ async def problems(
     try:
         return await handler(request)
     except SessionError as error:
-        answer = problem(STATUS[type(error)], error.title, str(error), error.hint)
+        status = error.status if isinstance(error, RefusedThere) else STATUS[type(error)]
+        answer = problem(status, error.title, str(error), error.hint)
         if isinstance(error, CredentialNeeded):
             answer.headers["WWW-Authenticate"] = "Bearer"
         if error.retry_after_s is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from aiohttp import web
 from msgspec import Meta
 
 from gateway import names
@@ -20,6 +19,9 @@ from gateway.live.credentials import Access, Forbidden
 from gateway.sessions.domain.access import What
 from gateway.sessions.usecases.admission import Admission
 from gateway.transcription.usecases.host import Hosts
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 _SLUG = Parameter("slug", "path", "the session's slug")
 

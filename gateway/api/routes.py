@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway import names
 from gateway.api import schemas, views
 from gateway.api.audit import KEY_READ
+from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
 from gateway.api.openapi import Handler, Parameter, Route, document
 from gateway.api.web import json_answer, read_body, read_body_warned
@@ -31,7 +32,9 @@ from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records, SessionRecord
 from gateway.transcription.usecases.speech import Transcriber
-from gateway.transcription.usecases.transcriptions import Seen, Transcriptions
+from gateway.transcription.usecases.status import Seen, Status
+from gateway.transcription.usecases.steering import Steering
+from gateway.transcription.usecases.transcriptions import Transcriptions
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
@@ -44,9 +47,13 @@ REFUSAL: Final = Parameter(
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Handlers of the control API. `ready` names what is not ready; an empty list means all is."""
+    """Handlers of the control API. `ready` names what is not ready; an empty list means all is. `notes`: what works
+    less than fully as this gateway is set up."""
 
     transcriptions: Transcriptions
+    status: Status
+    steering: Steering
+    elsewhere: Elsewhere
     records: Records
     finals: FinalReader
     recorder: Recorder
@@ -56,12 +63,13 @@ class Api:
     audio: AudioEndpoint
     secrets: Callable[[], credentials.Secrets]
     ready: Callable[[], Awaitable[list[str]]]
-    metrics: Callable[[], bytes] | None
+    metrics: Callable[[], Awaitable[bytes]] | None
     public_url: Callable[[], str]
     webhook: Callable[[bytes, str], Awaitable[None]]
     document: Callable[[str], Awaitable[bytes | None]]
     more: tuple[Route, ...] = ()
     """Operations whose handlers live in modules of their own."""
+    notes: Sequence[str] = ()
     noted: Callable[[Route, Handler], Handler] | None = None
     """Makes a handler whose successes go into the audit log."""
 
@@ -101,6 +109,9 @@ class Api:
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
+                  Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
+                            "that says resumed: true, also in the middle of the stream; so a new epoch interrupts "
+                            "nobody who has seen nothing void"),
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),
@@ -155,7 +166,7 @@ class Api:
         body, warnings = await read_body_warned(request, schemas.StartBody)
         languages = [*([body.language] if body.language else []), *body.languages]
         targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
-        answer = await self.transcriptions.start(
+        answer = await self.steering.start(
             StartRequest(
                 session_slug=body.session_slug,
                 session_id=body.session_id,
@@ -180,6 +191,7 @@ class Api:
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=names.identity(body.participant_identity, "participantIdentity"),
                 participant_name=names.name(body.participant_name, "participantName"),
+                tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
             )
         )
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
@@ -191,7 +203,7 @@ class Api:
         404 when the session was never transcribed. May be repeated.
         """
         body = await read_body(request, schemas.StopBody)
-        stopped = await self.transcriptions.stop(body.session_slug, wait=body.wait)
+        stopped = await self.steering.stop(body.session_slug, wait=body.wait)
         if stopped is None:
             return json_answer(schemas.StopAnswer("stopping"), 202)
         used = views.usage(stopped.record, stopped.usage)
@@ -199,15 +211,18 @@ class Api:
 
     async def running(self, request: web.Request) -> web.Response:
         """`GET /api/transcription`, for services: 200 with those that are not stopped, on all replicas."""
-        seen = await self.transcriptions.all_seen()
-        shown = [self._view(one) for one in seen]
-        return json_answer(schemas.TranscriptionList(shown, views.database(seen)))
+        seen = await self.status.all_seen()
+        told = await self.elsewhere.views(seen)
+        shown = [told.get(one.record.slug) or self.view(one) for one in seen]
+        return json_answer({"transcriptions": shown, "database": views.database(seen)})  # as a TranscriptionList
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET /api/transcription/{slug}`, for services: 200 with the session's last one; 404 when there was none."""
-        return json_answer(self._view(await self.transcriptions.seen(request.match_info["slug"])))
+        seen = await self.status.seen(request.match_info["slug"])
+        return json_answer(await self.elsewhere.view(seen) or self.view(seen))
 
-    def _view(self, seen: Seen) -> schemas.TranscriptionView:
+    def view(self, seen: Seen) -> schemas.TranscriptionView:
+        """What this replica knows of one."""
         watchers = self.hub.watching(seen.record.slug)
         return views.transcription(seen, self.transcriber.engine, watchers, self.recorder.behind_s)
 
@@ -217,9 +232,12 @@ class Api:
         `billing` is null while the database, which alone has it, does not answer.
         """
         slug = request.match_info["slug"]
-        seen = await self.transcriptions.seen(slug)
-        used, bills = await self.transcriptions.usage(slug), await self.transcriptions.bills(seen)
-        return json_answer(views.usage(seen.record, used, bills))
+        seen = await self.status.seen(slug)
+        if (told := await self.elsewhere.usage(seen)) is not None:
+            return json_answer(told)
+        used, bills = await self.status.usage(slug), await self.status.bills(seen)
+        is_live = seen.run is not None and not seen.run.finished.is_set()
+        return json_answer(views.usage(seen.record, used, bills, is_live=is_live))
 
     # --- sessions -----------------------------------------------------------------------------------------
 
@@ -295,12 +313,14 @@ class Api:
     async def readiness(self, request: web.Request) -> web.Response:
         """`GET /readyz`, for all: 200, or 503 with the reasons."""
         reasons = await self.ready()
-        status = schemas.Ready("not ready" if reasons else "ready", self.transcriber.engine, reasons)
+        said: Literal["ready", "not ready"] = "not ready" if reasons else "ready"
+        full = self.transcriptions.is_full or msgspec.UNSET
+        status = schemas.Ready(said, self.transcriber.engine, reasons, full, list(self.notes) or msgspec.UNSET)
         return json_answer(status, 503 if reasons else 200)
 
     async def prometheus(self, request: web.Request) -> web.Response:
         """`GET /metrics`, for services: 200 with the text format of Prometheus."""
-        text = self.metrics() if self.metrics else b""
+        text = await self.metrics() if self.metrics else b""
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def openapi(self, request: web.Request) -> web.Response:

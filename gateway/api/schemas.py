@@ -15,6 +15,10 @@ Gate = Literal["off", "shadow", "on"]
 State = Literal["starting", "running", "waiting", "stopping", "stopped"]
 
 
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+"""A word of the caller's own for the bill: a customer, a project."""
+
+
 class StartBody(msgspec.Struct, rename="camel"):
     """`language` and `languages` add up; none at all lets the provider detect the language.
 
@@ -44,6 +48,7 @@ class StartBody(msgspec.Struct, rename="camel"):
     cost_cap_usd: Annotated[float, Meta(gt=0)] | None = None
     participant_identity: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     participant_name: Annotated[str, Meta(max_length=256)] | None = None
+    tags: Annotated[list[Tag], Meta(max_length=20)] = []
 
 
 class IngestView(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -147,6 +152,11 @@ class ReceiptView(msgspec.Struct, rename="camel"):
     cost_saveable: float
 
 
+FiguresState = Literal["live", "stored"]
+"""`live`: of the replica that runs it, now. `stored`: the last ones in the database, at most ten seconds older: it has
+stopped, or that replica has not answered within a second."""
+
+
 class UsageView(msgspec.Struct, rename="camel"):
     """One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later."""
 
@@ -156,6 +166,7 @@ class UsageView(msgspec.Struct, rename="camel"):
     totals: UsageTotals
     receipt: ReceiptView
     billing: BillingView | None = None
+    figures: FiguresState = "stored"
 
 
 class StopAnswer(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -186,7 +197,10 @@ DatabaseState = Literal["ok", "unavailable"]
 
 
 class TranscriptionView(msgspec.Struct, rename="camel"):
-    """`tracks`, `health` and `lag` are known only to the replica that runs it."""
+    """`tracks`, `health` and `lag` are known only to `replica`, which runs it: empty while `figures` are stored.
+
+    `watchers` are those on that replica.
+    """
 
     transcription_id: str
     session_slug: str
@@ -208,6 +222,8 @@ class TranscriptionView(msgspec.Struct, rename="camel"):
     lag: dict[str, float]
     tracks: list[TrackView]
     database: DatabaseState
+    replica: str | None
+    figures: FiguresState
 
 
 class TranscriptionList(msgspec.Struct):
@@ -218,9 +234,13 @@ class TranscriptionList(msgspec.Struct):
 
 
 class Ready(msgspec.Struct, rename="camel"):
+    """`full` is there, and true, while no further transcription begins here; all else goes on."""
+
     status: Literal["ready", "not ready"]
     engine: str
     reasons: list[str]
+    full: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    notes: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class WordView(msgspec.Struct, rename="camel"):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from gateway import names
 from gateway.api import session_schemas as schemas
@@ -26,6 +24,9 @@ from gateway.sessions.usecases.attendees import Attendees, JoinRequest
 from gateway.sessions.usecases.rates import Rates
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.video_sessions import LISTED, VideoSessions
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 LISTED_MOST: Final = 1_000
@@ -117,7 +118,7 @@ class SessionsApi:
         caller = await self._known(request)
         await self.rates.list(caller, self._address(request))
         limit = request.query.get("limit", str(LISTED))
-        if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= LISTED_MOST):
+        if not (limit.isascii() and limit.isdecimal() and len(limit) <= 9 and 1 <= int(limit) <= LISTED_MOST):
             raise WrongRequest(f"limit must be a whole number from 1 to {LISTED_MOST}")
         found = await self.sessions.listed(caller, _word(request, "spaceId"), int(limit), _word(request, "before"))
         closed = await self.sessions.require_join_token(found)

@@ -19,8 +19,9 @@ from gateway.transcription.domain.usage import Usage
 if TYPE_CHECKING:
     from gateway.sessions.usecases.ports import Begun
     from gateway.transcription.usecases.records import TranscriptionRecord
+    from gateway.transcription.usecases.status import Seen
     from gateway.transcription.usecases.track import LiveTrack
-    from gateway.transcription.usecases.transcriptions import Seen, Started
+    from gateway.transcription.usecases.transcriptions import Started
 
 _SAMPLE_RATE: Final = 16_000
 _STATES: Final[Mapping[str, schemas.State]] = {
@@ -41,7 +42,7 @@ def started(answer: Started, warnings: list[str]) -> schemas.StartAnswer:
         source=answer.record.source,
         created=answer.created,
         started_at=timestamp(answer.record.started_at),
-        ingest=_ingest(answer.record.source, answer.ingest),
+        ingest=ingest(answer.record.source, answer.ingest),
         warnings=warnings or msgspec.UNSET,
     )
 
@@ -55,12 +56,13 @@ def begun(answer: Begun, warnings: list[str]) -> schemas.StartAnswer:
         source=answer.source,
         created=answer.created,
         started_at=timestamp(answer.started_at),
-        ingest=_ingest(answer.source, answer.ingest),
+        ingest=ingest(answer.source, answer.ingest),
         warnings=warnings or msgspec.UNSET,
     )
 
 
-def _ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
+def ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
+    """Where a publisher sends its audio; null for rooms, whose audio is fetched."""
     if source == "livekit" or ingest is None:
         return None
     return schemas.IngestView(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url)
@@ -118,7 +120,9 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else timestamp(moment)
 
 
-def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None) -> schemas.UsageView:
+def usage(
+    record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None, *, is_live: bool = False
+) -> schemas.UsageView:
     """One row for each of `used`, their totals, and what the gate saved. `billing` is null without `bills`."""
     rows = [
         schemas.UsageRowView(
@@ -148,7 +152,8 @@ def usage(record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bi
         errors_count=sum(row.errors_count for row in rows),
     )
     billed = None if bills is None else billing(bills)
-    return schemas.UsageView(record.id, record.slug, rows, totals, _receipt(used), billed)
+    figures: schemas.FiguresState = "live" if is_live else "stored"
+    return schemas.UsageView(record.id, record.slug, rows, totals, _receipt(used), billed, figures)
 
 
 def billing(bills: Sequence[Bill]) -> schemas.BillingView:
@@ -239,6 +244,8 @@ def transcription(seen: Seen, engine: str, watchers: int, behind_s: float) -> sc
         },
         tracks=[_track(live) for live in run.tracks] if run is not None else [],
         database=database([seen]),
+        replica=None if record.is_stopped else record.owner,
+        figures="live" if running else "stored",
     )
 
 

@@ -13,6 +13,7 @@ class Addresses:
         self._public_url = public_url
         self._http_port = http_port
         self._rtmp_port: int | None = None
+        self._private_port: int | None = None
 
     def http_bound(self, port: int) -> None:
         """The HTTP listener has this port."""
@@ -21,6 +22,14 @@ class Addresses:
     def rtmp_bound(self, port: int) -> None:
         """The RTMP listener has this port. Never called where RTMP is off."""
         self._rtmp_port = port
+
+    def private_bound(self, port: int) -> None:
+        """A listener of this process alone has this port of the loopback interface. Called in workers only."""
+        self._private_port = port
+
+    def private_url(self) -> str | None:
+        """Where this very process is reached; None where no other one listens on its public port."""
+        return None if self._private_port is None else f"http://127.0.0.1:{self._private_port}"
 
     def http_url(self) -> str:
         """`http://HOST[:PORT]` or `https://…`, without a slash at its end."""

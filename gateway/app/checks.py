@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import aiohttp
+
 from gateway.analysis.analyse import AnalysisImpossible, AnalysisTrouble
 from gateway.analysis.chat import open_chat
+from gateway.app.advertise import advertised_url
 from gateway.app.analysis import chat_options
 from gateway.app.database import CONNECT_S
 from gateway.app.files import judge, open_files
@@ -21,6 +24,7 @@ from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
 from storage.redis.throttle import RedisAway, open_throttle
+from storage.redis.url import BadRedisUrl
 from stt.errors import ProviderUnavailable, SttError
 from stt.gladia.client import Provider, ProviderOptions
 
@@ -35,6 +39,7 @@ async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]
     yield "database", *await _database(settings)
     if settings.redis_url:
         yield "Redis", *await _redis(settings.redis_url)
+    yield "other replicas", *await _advertised(settings)
     yield "speech provider", *await _provider(settings)
     yield "analysis", *await _analysis(settings)
     yield "LiveKit", *await _livekit(settings)
@@ -71,9 +76,38 @@ async def _redis(url: str) -> Finding:
         why = f"no answer within {CONNECT_S:g} s"
     except RedisAway as error:
         why = str(error).rstrip(".")
+    except BadRedisUrl as error:
+        return False, str(error)
     else:
         return True, f"{place} counts requests for all replicas"
     return False, f"{place}: {why}; check REDIS_URL, until then each replica counts requests for itself"
+
+
+async def _advertised(settings: Settings) -> Finding:
+    """Where other gateways reach this one, and who answers there. Nobody does before it runs."""
+    url = await advertised_url(settings, settings.database_url, settings.http_port)
+    if url is None:
+        return False, "could not reach this one: set GATEWAY_ADVERTISE_URL, or GATEWAY_HTTP_HOST to 0.0.0.0"
+    if settings.advertise_url is None and not settings.http_port:
+        return True, f"will reach this one at {url.removesuffix(':0')} and the port that it gets"
+    hint = "set GATEWAY_ADVERTISE_URL to an address of this very process"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CONNECT_S)) as http,
+            http.get(f"{url}/healthz", allow_redirects=False) as answer,
+        ):
+            is_gateway = answer.status == 200 and await answer.read() == b'{"status":"ok"}'
+    except aiohttp.ClientConnectorDNSError:
+        return False, f"would look for this one at {url}, whose name is unknown here; {hint}"
+    except aiohttp.ClientConnectorError:
+        return True, f"reach this one at {url}, where nothing listens now; it answers once this gateway runs"
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return False, f"would look for this one at {url}: {type(error).__name__}; {hint}"
+    return (
+        (True, f"reach this one at {url}, where a gateway answers")
+        if is_gateway
+        else (False, f"would look for this one at {url}, where something else answers; {hint}")
+    )
 
 
 async def _provider(settings: Settings) -> Finding:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # Postgres absent at start has to be said within ten seconds, the shutdown included.
 CONNECT_S = 5.0
+POOL = 8
+"""Connections of one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class OpenDatabase:
 
 @asynccontextmanager
 async def open_database(
-    settings: Settings, failed: asyncio.Future[None], *, allow_gateway_ddl: bool
+    settings: Settings, failed: asyncio.Future[None], *, allow_gateway_ddl: bool, pool: int = POOL
 ) -> AsyncIterator[OpenDatabase]:
     """The database, checked and with every migration applied. `failed`: as for `database_url`.
 
@@ -46,8 +48,8 @@ async def open_database(
             allow_gateway_ddl=allow_gateway_ddl,
             connect_timeout_s=CONNECT_S,
         )
-        async with open_pool(options, connect_timeout_s=CONNECT_S) as pool:
-            yield OpenDatabase(url, pool, prepared)
+        async with open_pool(options, size=pool, connect_timeout_s=CONNECT_S) as database:
+            yield OpenDatabase(url, database, prepared)
 
 
 @asynccontextmanager
@@ -64,6 +66,7 @@ async def database_url(settings: Settings, failed: asyncio.Future[None]) -> Asyn
 
         def tell(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None and not failed.done():
+                log.critical("%s", error)  # at once: the shutdown that follows waits for what is being said
                 failed.set_exception(error)
 
         watch.add_done_callback(tell)

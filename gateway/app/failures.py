@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from gateway.errors import StartFailed
 from gateway.transcription.infra.instance import FolderInUse
@@ -14,6 +16,8 @@ from storage.postgres.errors import StorageError
 from storage.postgres.url import BadDatabaseUrl
 from storage.redis.url import BadRedisUrl
 from stt.errors import SttError
+
+_HOSTS: Final = {"--port": "--host", "GATEWAY_RTMP_PORT": "GATEWAY_RTMP_HOST"}
 
 
 @contextmanager
@@ -38,7 +42,12 @@ def binding(host: str, port: int, setting: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise StartFailed(
-            f"cannot listen on {host}:{port}: {why}; stop what uses it, or choose another one with {setting}"
-        ) from error
+        code = error.errno or 0
+        why = os.strerror(code) if code > 0 else str(error.strerror or error)  # a name's lookup counts below 0
+        if code == errno.EADDRINUSE:
+            do = f"stop what uses it, or choose another one with {setting}"
+        elif code == errno.EACCES:
+            do = f"choose a port above 1023 with {setting}, or allow this one"
+        else:
+            do = f"choose an address of this machine with {_HOSTS.get(setting, 'GATEWAY_HTTP_HOST')}"
+        raise StartFailed(f"cannot listen on {host}:{port}: {why}; {do}") from error

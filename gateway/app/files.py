@@ -74,8 +74,8 @@ def judge(settings: Settings, allowed: int) -> tuple[bool, str]:
     )
 
 
-def listener_options(settings: Settings, files: Files) -> ListenerOptions:
-    """Of the HTTP listener."""
+def listener_options(settings: Settings, files: Files, *, is_shared: bool) -> ListenerOptions:
+    """Of the HTTP listener. `is_shared`: with other processes of this gateway."""
     return ListenerOptions(
         settings.http_host,
         settings.http_port,
@@ -84,11 +84,12 @@ def listener_options(settings: Settings, files: Files) -> ListenerOptions:
         body_s=settings.http_body_s,
         keepalive_s=settings.http_keepalive_s,
         backlog=files.backlog,
+        is_shared=is_shared,
     )
 
 
-def rtmp_options(settings: Settings, files: Files) -> RtmpOptions:
-    """Of the RTMP listener."""
+def rtmp_options(settings: Settings, files: Files, *, is_shared: bool) -> RtmpOptions:
+    """Of the RTMP listener. `is_shared`: with other processes of this gateway."""
     return RtmpOptions(
         settings.rtmp_host,
         max(settings.rtmp_port, 0),
@@ -98,4 +99,5 @@ def rtmp_options(settings: Settings, files: Files) -> RtmpOptions:
         connections_per_address=settings.max_rtmp_connections_per_address,
         shared=settings.trusted_proxies,
         backlog=min(512, files.backlog),
+        is_shared=is_shared,
     )

@@ -6,7 +6,10 @@ One function a subject: it registers readers, and a scrape calls them. A new par
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
+
+from prometheus_client import ProcessCollector
 
 from gateway.analysis.rules import AnalysisStatus
 from gateway.metrics import Metrics, by, plain
@@ -27,9 +30,11 @@ if TYPE_CHECKING:
     from gateway.live.audio import AudioEndpoint
     from gateway.live.endpoint import LiveEndpoint
     from gateway.live.hub import Hub
+    from gateway.replicas.membership import Membership
     from gateway.sessions.infra.assembly import SessionsModule
     from gateway.transcription.infra.journal import SpoolJournal
     from gateway.transcription.infra.voice import Voice
+    from gateway.transcription.usecases.handover import Handover
     from gateway.transcription.usecases.provider_erasure import ErasureCounts
     from gateway.transcription.usecases.record import Recorder
     from gateway.transcription.usecases.sweep import SweepCounts
@@ -42,13 +47,25 @@ def gateway_metrics(wings: Wings) -> Metrics:
     """All of them, in the order of the exposition."""
     transcription, sessions = wings.transcription, wings.sessions
     metrics = Metrics()
-    engine = wings.replica.settings.engine
-    metrics.gauge("info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]))
+    settings = wings.replica.settings
+    engine = settings.engine
+    build = {"version": metadata.version("transcription-gateway"), "commit": settings.commit or ""}
+    metrics.gauge(
+        "info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]), over="max"
+    )
+    metrics.gauge("build_info", "Constant 1; version and commit", lambda: [(build, 1.0)], over="max")
+    delays = wings.replica.delays
+    metrics.include(delays.registry)
+    metrics.include(ProcessCollector(registry=None))
+    metrics.gauge("loop_lag_seconds", "Longest delay of the event loop, 15 s", plain(lambda: delays.loop_lag_s), "max")
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
     relay_gauges(metrics, wings.relay)
+    membership_gauges(metrics, wings.membership, transcription.transcriptions)
+    handover_gauges(metrics, transcription.handover)
     rtmp_gauges(metrics, transcription.rtmp)
+    replica_gauges(metrics, wings)
     voice_gauges(metrics, wings.speech.voice)
     audio_gauges(metrics, wings.live.audio)
     analysis_gauges(metrics, wings.analyses)
@@ -85,6 +102,20 @@ def transcription_gauges(metrics: Metrics, transcriptions: Transcriptions) -> No
         "provider_backlog_seconds",
         "Audio waiting to be sent to the provider, worst track",
         plain(lambda: max((live.link.backlog_s for run in transcriptions.runs for live in run.tracks), default=0)),
+        over="max",
+    )
+
+
+def replica_gauges(metrics: Metrics, wings: Wings) -> None:
+    """This replica among the others: how full it is, and what it asks of them."""
+    transcriptions, most = wings.transcription.transcriptions, wings.replica.settings.max_tracks
+    metrics.gauge("tracks_limit", "Tracks that this replica takes; 0: without a limit", plain(lambda: most))
+    metrics.gauge("full", "1 while no further transcription begins here", plain(lambda: transcriptions.is_full))
+    metrics.counter(
+        "peer_requests", "Requests to other replicas, by outcome", by("outcome", wings.others.peers.asked.items)
+    )
+    metrics.gauge(
+        "audio_carried", "Senders whose audio goes to another replica", plain(lambda: wings.live.audio.counts.carried)
     )
 
 
@@ -97,14 +128,20 @@ def recorder_gauges(metrics: Metrics, recorder: Recorder, journal: SpoolJournal)
         "Finals shown and then not stored: lease or session were gone",
         plain(lambda: recorder.refused),
     )
-    metrics.gauge("database_behind_seconds", "Time since the database had everything", plain(lambda: recorder.behind_s))
+    metrics.gauge(
+        "database_behind_seconds",
+        "Time since the database had everything",
+        plain(lambda: recorder.behind_s),
+        over="max",
+    )
     metrics.gauge("spool_bytes", "Disk taken by what the database has not got", plain(lambda: journal.size))
     metrics.gauge("spool_records", "Finals and meter readings kept on disk", plain(lambda: len(journal)))
-    metrics.gauge("spool_oldest_seconds", "Age of the oldest of them", plain(lambda: journal.oldest_age))
+    metrics.gauge("spool_oldest_seconds", "Age of the oldest of them", plain(lambda: journal.oldest_age), over="max")
     metrics.gauge(
         "spool_failing",
         "1 while the disk refuses what the database has not taken",
         plain(lambda: bool(recorder.trouble)),
+        over="max",
     )
 
 
@@ -132,7 +169,9 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     def reads() -> Iterator[tuple[str, float]]:
         yield from (("standings", foreign.counts.looks), ("finals", foreign.counts.reads))
 
-    metrics.gauge("relay_up", "1 while Redis carries news of sessions", plain(lambda: bus is not None and bus.is_up))
+    metrics.gauge(
+        "relay_up", "1 while Redis carries news of sessions", plain(lambda: bus is not None and bus.is_up), over="min"
+    )
     metrics.gauge("relay_told", "Sessions told to other replicas now", plain(lambda: owned.told if owned else 0))
     metrics.gauge("relay_followed", "Sessions shown here that run elsewhere", plain(lambda: foreign.followed))
     metrics.gauge("relay_degraded", "Those of them that lack partials or finals", plain(lambda: foreign.degraded))
@@ -142,12 +181,34 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     metrics.counter("relay_finals_read", "Finals they have brought", plain(lambda: foreign.counts.finals_read))
 
 
+def membership_gauges(metrics: Metrics, membership: Membership, transcriptions: Transcriptions) -> None:
+    """This process among the replicas."""
+    metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: membership.count))
+    metrics.gauge("replica_may_act", "1 while what runs here is certainly its own", plain(membership.may_act))
+    metrics.counter("replica_losses", "Times that this one was lost to the others", plain(lambda: membership.losses))
+    metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adoption.taken))
+
+
+def handover_gauges(metrics: Metrics, handover: Handover) -> None:
+    """Transcriptions that change hands between living replicas."""
+
+    def by_outcome() -> Iterator[tuple[str, float]]:
+        yield from (("taken", handover.taken), ("given", handover.given), ("refused", handover.refused))
+
+    metrics.counter("handovers", "Transcriptions handed over, by outcome", by("outcome", by_outcome))
+
+
 def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
     """The RTMP listener and its publishers; bytes are those of messages."""
     counters = rtmp.counters
     metrics.gauge("rtmp_publishing", "RTMP publishers now", plain(lambda: counters.publishing))
     metrics.counter("rtmp_connections", "RTMP connections", plain(lambda: counters.connections))
     metrics.counter("rtmp_publishes", "Publishes accepted", plain(lambda: counters.publishes))
+    metrics.counter(
+        "rtmp_refused_now",
+        "Publishes with the right key that could not be taken here",
+        plain(lambda: counters.refused_now),
+    )
     metrics.counter("rtmp_refused_keys", "Publishes refused for their key", plain(lambda: counters.refused_key))
     metrics.counter("rtmp_pauses", "Times a publisher was held back", plain(lambda: counters.pauses))
     metrics.counter("rtmp_audio_bytes", "Audio received", plain(lambda: counters.audio_bytes))
@@ -184,7 +245,10 @@ def voice_gauges(metrics: Metrics, voice: Voice) -> None:
     metrics.counter("gate_openings", "Times that somebody began to speak", plain(lambda: voice.counts.openings))
     metrics.counter("gate_failures", "Tracks whose voice detection failed", plain(lambda: voice.counts.failures))
     metrics.gauge(
-        "unanswered_speech_seconds", "Speech without any text, worst track", plain(lambda: voice.unanswered_s)
+        "unanswered_speech_seconds",
+        "Speech without any text, worst track",
+        plain(lambda: voice.unanswered_s),
+        over="max",
     )
     metrics.counter(
         "provider_renewals", "Provider sessions renewed because no text came", plain(lambda: voice.counts.renewals)
@@ -217,6 +281,7 @@ def analysis_gauges(metrics: Metrics, analyses: Analyses) -> None:
         "analyses",
         "Analyses in the database that are not done, by state",
         by("state", lambda: [(state.lower(), counts.waiting.get(state, 0)) for state in states]),
+        over="max",
     )
     metrics.gauge("analyses_here", "Analyses that this process works on", plain(lambda: counts.running))
     metrics.counter(
@@ -236,13 +301,26 @@ def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
         "Messages of the provider that could not be used, by type",
         by("kind", provider.unusable.items),
     )
+    metrics.counter(
+        "provider_audio_given_up_seconds",
+        "Audio that no final will cover, by why: poison ended each connection, overdue left the window",
+        by("kind", provider.given_up_s.items),
+    )
     metrics.gauge(
-        "provider_circuit_open", "1 while the provider answers nobody", plain(lambda: provider.breaker.is_open)
+        "provider_circuit_open",
+        "1 while the provider answers nobody",
+        plain(lambda: provider.breaker.is_open),
+        over="max",
     )
     metrics.gauge("provider_sessions", "Provider sessions this replica has open", plain(lambda: len(provider.mine)))
-    metrics.gauge("provider_places_held", "Places in use on all replicas", plain(lambda: shared.held if shared else 0))
     metrics.gauge(
-        "provider_places_waiting", "Tracks waiting on all replicas", plain(lambda: shared.waiting if shared else 0)
+        "provider_places_held", "Places in use on all replicas", plain(lambda: shared.held if shared else 0), over="max"
+    )
+    metrics.gauge(
+        "provider_places_waiting",
+        "Tracks waiting on all replicas",
+        plain(lambda: shared.waiting if shared else 0),
+        over="max",
     )
 
 
@@ -291,6 +369,7 @@ def sessions_gauges(metrics: Metrics, module: SessionsModule, limits: RateLimits
         "rate_limits_alone",
         "1 while REDIS_URL is set and does not answer, so that each replica counts for itself",
         plain(lambda: isinstance(limiter, RedisLimiter) and limiter.away),
+        over="max",
     )
     metrics.gauge(
         "sessions_beginning", "Sessions whose transcription is being begun", plain(lambda: transcription.beginning)

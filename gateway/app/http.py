@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
+from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import problems
+from gateway.api.handover import HandoverApi
 from gateway.api.host import HostApi
+from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
+from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
+from gateway.api.usage import UsageApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.app.admittance import Caps
+from gateway.app.advertise import advertised_url
 from gateway.app.gauges import gateway_metrics
-from gateway.app.listener import Listener, listening
+from gateway.app.listener import Listener, ListenerOptions, listening
+from gateway.app.metrics_page import metrics_page
+from gateway.app.replica import Replica
+from gateway.app.secrets import HeldSecrets
 from gateway.app.transcription import TranscriptionWing
 from gateway.app.wings import Wings
 from gateway.availability import DatabaseProbe
 from gateway.console.pages import register as register_pages
+from gateway.delays import Delays
+from gateway.live.credentials import bearer, is_service_token
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
+from gateway.replicas.routes import InternalRoutes
 from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
-from storage.postgres.pool import Database
+from gateway.workers import ALONE
+
+log = logging.getLogger(__name__)
+
+_PRIVATE: Final = 10_000
+"""Connections to a worker's own port, which other replicas use."""
 
 
 @asynccontextmanager
@@ -37,23 +57,26 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
 
     From the start of the block the gateway's own addresses hold the port that was bound. Raises: StartFailed.
     """
-    settings, live = wings.replica.settings, wings.live
+    replica, live = wings.replica, wings.live
     metrics = gateway_metrics(wings)
     async with AsyncExitStack() as listeners:
         app = _application(wings, _api(wings, metrics))
-        listener = wings.listener
-        port = await listeners.enter_async_context(listening(app, listener))
-        if settings.metrics_port:
-            page = _metrics_page(metrics)
-            options = replace(
-                listener.options,
-                port=settings.metrics_port,
-                setting="GATEWAY_METRICS_PORT",
-                caps=Caps(64, 64),
-                backlog=64,
-            )
-            await listeners.enter_async_context(listening(page, Listener(options)))
-        wings.replica.addresses.http_bound(port)
+        if replica.worker is None:
+            [port] = await listeners.enter_async_context(listening(app, wings.listener))
+            if replica.settings.metrics_port:
+                await listeners.enter_async_context(
+                    metrics_page(
+                        replica.settings.http_host, replica.settings.metrics_port, _exposition(replica, metrics)
+                    )
+                )
+        else:
+            # The public port reaches any worker.
+            private = Listener(ListenerOptions("127.0.0.1", 0, Caps(_PRIVATE, _PRIVATE)))
+            port, private_port = await listeners.enter_async_context(listening(app, wings.listener, private))
+            replica.addresses.private_bound(private_port)
+            replica.worker.figures = metrics.families
+        replica.addresses.http_bound(port)
+        await _advertise(wings, port)
         listeners.push_async_callback(live.endpoint.close)
         listeners.push_async_callback(live.audio.close)
         yield
@@ -64,6 +87,9 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
     audit = AuditApi(wings.sessions.audit, live.check_credential, proxies)
     return Api(
         transcriptions=transcription.transcriptions,
+        status=transcription.status,
+        steering=transcription.steering,
+        elsewhere=Elsewhere(wings.others.look),
         records=transcription.records,
         finals=transcription.finals,
         recorder=transcription.recorder,
@@ -72,14 +98,26 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
         endpoint=live.endpoint,
         audio=live.audio,
         secrets=wings.replica.secrets.credentials,
-        ready=_readiness(transcription, wings.replica.database),
-        metrics=None if wings.replica.settings.metrics_port else metrics.text,
+        ready=_readiness(transcription, DatabaseProbe(wings.replica.database), wings.membership.may_act),
+        metrics=None if wings.replica.settings.metrics_port else _exposition(wings.replica, metrics),
         public_url=wings.replica.addresses.http_url,
         webhook=_livekit_webhook(transcription, wings.sessions.module.attendees),
         document=wings.sessions.finaliser.document,
         more=(*_more_routes(wings), *audit.routes()),
+        notes=[ALONE] if wings.replica.worker is not None and not wings.replica.settings.redis_url else [],
         noted=audit.noted,
     )
+
+
+def _exposition(replica: Replica, metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
+    """Of all workers, where this is one of several."""
+    if replica.worker is not None:
+        return replica.worker.metrics
+
+    async def text() -> bytes:
+        return metrics.text()
+
+    return text
 
 
 def _more_routes(wings: Wings) -> tuple[Route, ...]:
@@ -92,12 +130,14 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
+        *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
+        *ReplicasApi(wings.membership.members).routes(),
     )
 
 
-def _readiness(transcription: TranscriptionWing, database: Database) -> Callable[[], Awaitable[list[str]]]:
-    probe = DatabaseProbe(database)
-
+def _readiness(
+    transcription: TranscriptionWing, probe: DatabaseProbe, may_act: Callable[[], bool]
+) -> Callable[[], Awaitable[list[str]]]:
     async def ready() -> list[str]:
         """Why this replica should get no requests now; an empty list when it should."""
         reasons = ["shutting down"] if transcription.transcriptions.draining else []
@@ -105,9 +145,31 @@ def _readiness(transcription: TranscriptionWing, database: Database) -> Callable
             await probe.ping()
         except RecordsUnavailable:
             reasons.append("the database does not answer")
+        else:
+            if not may_act():
+                reasons.append("this replica is not a member of the others yet, or not any more")
         return reasons
 
     return ready
+
+
+def _admits_service(secrets: HeldSecrets) -> Callable[[str], bool]:
+    def admits(authorization: str) -> bool:
+        return is_service_token(bearer(authorization) or "", secrets.credentials().service_tokens)
+
+    return admits
+
+
+async def _advertise(wings: Wings, port: int) -> None:
+    """From now on other replicas may ask this one."""
+    replica = wings.replica
+    # The address of all workers leads to any of them.
+    url = replica.addresses.private_url() or await advertised_url(replica.settings, replica.database_url, port)
+    if url is None:
+        log.warning("other replicas cannot reach this one: set GATEWAY_ADVERTISE_URL, or GATEWAY_HTTP_HOST to 0.0.0.0")
+    wings.membership.advertise(url)
+    if url is not None and (why := await wings.others.misled()):
+        log.warning("other replicas will not find this one, set GATEWAY_ADVERTISE_URL: %s", why)
 
 
 def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> Callable[[bytes, str], Awaitable[None]]:
@@ -132,17 +194,43 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
 def _application(wings: Wings, api: Api) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
+    app.middlewares.append(_timing(wings.replica.delays))
     app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
+    transcription = wings.transcription
+    internal = InternalApi(
+        transcription.transcriptions,
+        transcription.status,
+        wings.live.audio,
+        api.view,
+        lambda: wings.membership.reaches_database,
+    )
+    routes = internal.routes() | HandoverApi(transcription.handover).routes()
+    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app
 
 
-def _metrics_page(metrics: Metrics) -> web.Application:
-    async def scrape(request: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), content_type="text/plain")
+def _timing(delays: Delays) -> Middleware:
+    """Every request but streams, which last as long as their reader stays."""
 
-    app = web.Application()
-    app.router.add_get("/metrics", scrape)
-    return app
+    @web.middleware
+    async def timing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began, status = time.perf_counter(), 500
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else "unknown"
+            if not route.startswith("/api/realtime/"):
+                delays.request(
+                    route, request.method if resource is not None else "", status, time.perf_counter() - began
+                )
+
+    return timing

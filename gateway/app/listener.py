@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -17,6 +17,7 @@ from gateway.api.errors import problem
 from gateway.api.web import access_log
 from gateway.app.admittance import Admittance, Caps
 from gateway.app.failures import binding
+from gateway.live.lines import give_up_unread
 from gateway.live.websocket import Masks
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class ListenerOptions:
     setting: str = "GATEWAY_HTTP_PORT"
     """Where another port is chosen."""
     backlog: int = 4096
+    is_shared: bool = False
+    """Other processes of ours listen on the same port, among which the system spreads connections."""
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class _Handler(web.RequestHandler):
             transport.close()
             return
         super().connection_made(transport)
+        give_up_unread(cast(asyncio.Transport, transport), self._listener.options.body_s)
         self._listener.handlers.add(self)
         self._listener.admittance.waits(self._address, self)
 
@@ -141,20 +145,27 @@ class _Handler(web.RequestHandler):
         before, waiter = self._request_count, self._waiter
         is_between = waiter is not None and not waiter.done()
         super().data_received(data)
-        if self._request_count == before:
-            self._is_partial = self._is_partial or is_between
+        if self._request_count != before:
+            self._is_partial = False
+            self._may_be_evicted(bool(self._messages) and not self._messages[-1][1].is_eof())
             return
-        self._is_partial = False
+        self._is_partial = self._is_partial or is_between
+        request = self._current_request
+        if request is not None and not self._upgraded and request.content.is_eof():
+            self._may_be_evicted(False)
+
+    def _may_be_evicted(self, may: bool) -> None:
+        """What keeps us waiting may, by its head, its body, its reading or its next request."""
         if self._address is not None:
-            self._listener.admittance.asks(self._address, self)
+            change = self._listener.admittance.waits if may else self._listener.admittance.asks
+            change(self._address, self)
 
     def look(self, now: float) -> None:
         """What it is about at `now`, and whether that takes too long."""
         options, phase = self._listener.options, self._about()
         if (phase, self._request_count) != self._phase:
             self._phase, self._phase_at = (phase, self._request_count), now
-            if phase in ("idle", "head") and self._address is not None:
-                self._listener.admittance.waits(self._address, self)
+            self._may_be_evicted(phase != "busy")
             return
         allowed = {"head": options.head_s, "body": options.body_s, "idle": options.keepalive_s}.get(phase)
         if allowed is None or now - self._phase_at < allowed or self.transport is None:
@@ -169,10 +180,13 @@ class _Handler(web.RequestHandler):
 
     def _about(self) -> str:
         request = self._current_request
-        if request is not None:
-            return "busy" if request.content.is_eof() else "body"
-        if self._request_in_progress or self._upgraded:
+        if request is not None and not request.content.is_eof():
+            return "body"
+        if self._upgraded:
             return "busy"
+        if request is not None or self._request_in_progress:
+            is_unread = self.transport is not None and self.transport.get_write_buffer_size() > 0
+            return "unread" if is_unread else "busy"
         return "head" if self._is_partial or not self._request_count else "idle"
 
     # --- faults of the client -----------------------------------------------------------------------------
@@ -236,26 +250,39 @@ def _raw(status: int, title: str, detail: str, retry_after_s: int | None = None)
 
 
 @asynccontextmanager
-async def listening(app: web.Application, listener: Listener) -> AsyncIterator[int]:
-    """Yields the port, which the system has chosen where 0 is asked for. Raises: StartFailed."""
-    options, loop = listener.options, asyncio.get_running_loop()
+async def listening(app: web.Application, *listeners: Listener) -> AsyncIterator[list[int]]:
+    """Yields the port of each, which the system has chosen where 0 is asked for. Raises: StartFailed."""
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=5.0)
     await runner.setup()
     try:
         manager = runner.server
         assert manager is not None  # noqa: S101 - it is set up
-        kwargs = {"access_log_class": access_log(), "keepalive_timeout": options.keepalive_s}
-        with binding(options.host, options.port, options.setting):
-            server = await loop.create_server(
-                lambda: _Handler(listener, manager, loop, **kwargs), options.host, options.port, backlog=options.backlog
-            )
-        sweeping = loop.create_task(listener.sweep(), name="http deadlines")
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            server.close()
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+        async with AsyncExitStack() as open_ports:
+            yield [await open_ports.enter_async_context(_port(manager, listener)) for listener in listeners]
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _port(manager: web.Server, listener: Listener) -> AsyncIterator[int]:
+    """Raises: StartFailed."""
+    options, loop = listener.options, asyncio.get_running_loop()
+    kwargs = {"access_log_class": access_log(), "keepalive_timeout": options.keepalive_s}
+    with binding(options.host, options.port, options.setting):
+        server = await loop.create_server(
+            lambda: _Handler(listener, manager, loop, **kwargs),
+            options.host,
+            options.port,
+            backlog=options.backlog,
+            reuse_port=options.is_shared or None,
+        )
+    sweeping = loop.create_task(listener.sweep(), name="http deadlines")
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        if options.is_shared:
+            await asyncio.sleep(0)  # what waits to be accepted would be reset, and no other process gets it
+        server.close()
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping

@@ -11,6 +11,7 @@ from gateway.app.replica import Replica
 from gateway.app.transcription import TranscriptionWing
 from gateway.errors import SessionNotFound
 from gateway.live.audio import AudioEndpoint, AudioOptions
+from gateway.live.carried import Owners
 from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
 from gateway.live.foreign import Foreign
@@ -40,7 +41,7 @@ class LiveWing:
 
 @asynccontextmanager
 async def open_live(
-    replica: Replica, transcription: TranscriptionWing, hub: Hub, foreign: Foreign
+    replica: Replica, transcription: TranscriptionWing, hub: Hub, foreign: Foreign, owners: Owners
 ) -> AsyncIterator[LiveWing]:
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
@@ -53,10 +54,18 @@ async def open_live(
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
-        feeding = Feeding(transcription.records, transcription.sources)
+        feeding = Feeding(transcription.records, transcription.sources, transcription.transcriptions.turned_away)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
-        audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders))
+        audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders), owners)
+        replica.secrets.changed.append(lambda: _revoke(replica, endpoint, audio))
         yield LiveWing(check_credential, watching, endpoint, audio)
+
+
+def _revoke(replica: Replica, endpoint: LiveEndpoint, audio: AudioEndpoint) -> None:
+    """Connections outlive the check of their credential: what has been taken out must not live on in them."""
+    proofs = replica.secrets.credentials().proofs()
+    endpoint.revoke(proofs)
+    audio.revoke(proofs)
 
 
 def _belongs(replica: Replica) -> Callable[[Access, str], Awaitable[bool]]:

@@ -27,7 +27,7 @@ async def open_livekit_server(settings: Settings, held: HeldSecrets) -> AsyncIte
 
     options = LivekitOptions(
         settings.livekit_url,
-        lambda: Keys(*held.livekit_keys()),
+        lambda: [Keys(*pair) for pair in held.livekit_keys()],
         screen_share=settings.livekit_screen_share,
         captions=settings.livekit_captions,
         empty_room_s=settings.empty_room_s,

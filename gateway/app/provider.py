@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.app.replica import Replica
 from gateway.transcription.infra.provider_slots import SharedSlots
@@ -18,6 +19,9 @@ from stt.gladia.options import LinkOptions
 from stt.local.server import LocalOptions, LocalServer
 
 log = logging.getLogger(__name__)
+
+PLACE_LEASES: Final = 3
+"""A dead process's places last longer than it: whoever takes over its transcriptions has them before others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ async def open_slots(replica: Replica) -> AsyncIterator[Slots]:
     if not settings.stt_max_sessions:
         yield Slots(table, None)
         return
-    shared = SharedSlots(table, settings.stt_max_sessions, settings.lease_s)
+    shared = SharedSlots(table, settings.stt_max_sessions, PLACE_LEASES * settings.lease_s)
     async with shared.serving():
         yield Slots(table, shared)
 

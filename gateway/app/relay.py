@@ -13,6 +13,7 @@ from gateway.live.foreign import Foreign
 from gateway.live.hub import Hub
 from gateway.live.owned import Owned
 from gateway.live.relay import owner_channel
+from gateway.replicas.membership import Membership
 from gateway.transcription.infra.standings import PostgresStandings
 from storage.redis.bus import Bus, open_bus
 from storage.redis.errors import RedisAway
@@ -66,7 +67,7 @@ class _Ends:
 
 
 @asynccontextmanager
-async def open_relay(replica: Replica, hub: Hub) -> AsyncIterator[Relay]:
+async def open_relay(replica: Replica, membership: Membership, hub: Hub) -> AsyncIterator[Relay]:
     """Opens whether Redis answers or not. At the end the last words are given a moment to go out.
 
     Raises: BadRedisUrl.
@@ -77,8 +78,8 @@ async def open_relay(replica: Replica, hub: Hub) -> AsyncIterator[Relay]:
         return
     ends = _Ends(replica.owner)
     async with open_bus(url, ends) as bus:
-        ends.foreign = Foreign(hub, standings, bus)
-        ends.owned = hub.runs = Owned(hub, bus, ends.foreign.release)
+        ends.foreign = Foreign(hub, standings, bus, replica.owner)
+        ends.owned = hub.runs = Owned(hub, bus, ends.foreign.release, membership.may_act)
         bus.subscribe(owner_channel(replica.owner))
         yield Relay(ends.foreign, ends.owned, bus)
         await bus.flush()

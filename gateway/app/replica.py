@@ -7,20 +7,25 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.app.addresses import Addresses
-from gateway.app.database import open_database
+from gateway.app.database import POOL, open_database
 from gateway.app.files import Files, divide, open_files
 from gateway.app.secrets import HeldSecrets
 from gateway.app.system_clock import SystemClock
+from gateway.delays import Delays
 from gateway.errors import StartFailed
 from gateway.settings import Settings
 from gateway.transcription.infra.instance import FolderInUse, own_instance
+from gateway.workers.worker import Worker
 from storage.postgres.ownership import Ownership
 from storage.postgres.pool import Database
 
 log = logging.getLogger(__name__)
+
+_SMALLEST_POOL: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,25 @@ class Replica:
     """Name under which it holds leases; kept in the data folder, so that a restart finds its own."""
     process: str = ""
     """This run of the owner: `OWNER/RANDOM`."""
+    worker: Worker | None = None
+    """None where it is not one of several workers of one machine."""
     account: str = ""
     """Names the account at the speech provider, whose sessions all its replicas count together."""
+    delays: Delays = field(default_factory=Delays)
 
 
 @asynccontextmanager
-async def open_replica(settings: Settings, held: HeldSecrets, failed: asyncio.Future[None]) -> AsyncIterator[Replica]:
+async def open_replica(
+    settings: Settings, held: HeldSecrets, failed: asyncio.Future[None], worker: Worker | None
+) -> AsyncIterator[Replica]:
     """The data folder locked, the database migrated and connected.
 
     `failed` ends, with the reason as its exception, when an embedded PostgreSQL ends by itself.
     Raises: StartFailed, FolderInUse, BadDatabaseUrl, StorageError.
     """
     with _own_name(settings) as owner:
-        async with open_database(settings, failed, allow_gateway_ddl=settings.auto_migrate) as database:
+        size = POOL if worker is None else max(POOL // worker.of, _SMALLEST_POOL)
+        async with open_database(settings, failed, allow_gateway_ddl=settings.auto_migrate, pool=size) as database:
             for warning in database.prepared.warnings:
                 log.warning("database: %s", warning)
             for label in database.prepared.applied:
@@ -70,6 +81,7 @@ async def open_replica(settings: Settings, held: HeldSecrets, failed: asyncio.Fu
                 own_tables=database.prepared.ownership is Ownership.OWN,
                 owner=owner,
                 process=f"{owner}/{secrets.token_hex(4)}",
+                worker=worker,
                 # Keys are rotated and the offline recogniser's port changes: neither names the account.
                 account=settings.gladia_api_url if settings.engine == "gladia" else f"{settings.engine} of {owner}",
             )

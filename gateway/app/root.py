@@ -8,12 +8,16 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.app.analysis import open_analyses
+from gateway.app.elsewhere import OtherReplicas
 from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
+from gateway.app.heirs import Heirs
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
+from gateway.app.membership import open_membership
 from gateway.app.provider import open_provider, open_slots
 from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
@@ -24,11 +28,17 @@ from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.wings import Wings
 from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
+from gateway.replicas.peers import open_peers
+from gateway.replicas.replica import Load
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
+from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
+
+UNLIMITED: Final = 1_000_000
+"""Told as the capacity of a replica without a limit, so that its load is a number: tracks by the million."""
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -60,16 +70,19 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None) -> AsyncIterator[Gateway]:
+async def open_gateway(
+    settings: Settings, env: Mapping[str, str] | None = None, worker: Worker | None = None
+) -> AsyncIterator[Gateway]:
     """Everything that `gateway serve` runs. On leaving, live work is drained within GATEWAY_DRAIN_S.
 
-    `env`: where secrets are read again when their files change; None: they stay. Raises: StartFailed.
+    `env`: where secrets are read again when their files change; None: they stay. `worker`: this process is one of
+    several under a supervisor. Raises: StartFailed.
     """
     failure: StartFailed | None = None
     async with AsyncExitStack() as rooms:
         try:
             with start_failures():
-                gateway = await _open(settings, HeldSecrets(settings, env), rooms)
+                gateway = await _open(settings, HeldSecrets(settings, env), rooms, worker)
         except StartFailed as error:
             failure = error  # raised when the rooms are closed: a task group would wrap it into a group
         else:
@@ -79,7 +92,7 @@ async def open_gateway(settings: Settings, env: Mapping[str, str] | None = None)
         raise failure
 
 
-async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) -> Gateway:
+async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, worker: Worker | None) -> Gateway:
     """The order of opening; closing, and so draining, goes the other way round.
 
     Each part is entered by itself: inside a block that holds a TaskGroup, as `open_slots` does, the error of another
@@ -87,18 +100,26 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
     """
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
-    replica = await enter(open_replica(settings, held, failed))
+    replica = await enter(open_replica(settings, held, failed, worker))
+    membership = await enter(open_membership(replica))
+    peers = await enter(open_peers(lambda: next(iter(held.credentials().service_tokens), "")))
+    others = OtherReplicas(membership, peers)
+    membership.ask = others.reaches_database
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
     speech = await enter(open_provider(replica, slots))
-    transcription = await enter(open_transcription(replica, speech, hub))
-    relay = await enter(open_relay(replica, hub))
-    live = await enter(open_live(replica, transcription, hub, relay.foreign))
+    heirs = Heirs(membership, others)
+    transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
+    membership.load = _load(settings, transcription, hub)
+    relay = await enter(open_relay(replica, membership, hub))
+    live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))
     wings = Wings(
         replica,
+        membership,
+        others,
         hub,
         speech,
         transcription,
@@ -107,7 +128,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
         analyses,
         sessions,
         limits,
-        Listener(listener_options(settings, replica.files)),
+        Listener(listener_options(settings, replica.files, is_shared=worker is not None)),
     )
     for stage in stages(wings):
         await enter(stage)
@@ -118,5 +139,15 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack) ->
 
 def _transcribing(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Transcribing:
     # Another replica notices within WATCH_S that a session has ended, and then drains its run.
-    control = LocalControl(wing.transcriptions, wing.records, settings.drain_s + WATCH_S + 3)
+    control = LocalControl(wing.steering, wing.records, settings.drain_s + WATCH_S + 3)
     return Transcribing(wing.records, hub, control, wing.transcriptions.session_gone)
+
+
+def _load(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Callable[[], Load]:
+    capacity = settings.max_tracks or UNLIMITED
+
+    def now() -> Load:
+        transcriptions = wing.transcriptions
+        return Load(len(transcriptions.runs), transcriptions.tracks, hub.counts.watchers, capacity)
+
+    return now

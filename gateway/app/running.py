@@ -9,8 +9,10 @@ from typing import Any
 
 from gateway.app.failures import binding
 from gateway.app.http import open_http
+from gateway.app.lag import watch_loop
 from gateway.app.wings import Wings
 from gateway.garbage import collect_garbage
+from gateway.live.endpoint import sweep
 from gateway.sessions.usecases.upkeep import stop_what_is_over
 from gateway.transcription.usecases.run import Run
 
@@ -30,7 +32,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     # First to start and last to end: the recorder stores finals until the last run has drained.
     yield background(
         recorder=transcription.recorder.run(),
-        sweep=wings.hub.sweep(),
+        sweep=sweep(wings.hub),
         relay=wings.relay.run(),
         beat=wings.live.endpoint.beat(),
         endings=wings.live.endpoint.end_finished(),
@@ -40,10 +42,13 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         retention=sessions.retention.run(),
         audit=sessions.audit.run(),
         hosts=transcription.hosts.look_for_ever(),
+        limits=transcription.keeper.read_for_ever(lambda: [run.allowance for run in transcriptions.runs]),
         secrets=wings.replica.secrets.watch(),
+        lag=watch_loop(wings.replica.delays),
     )
     # Its port must be known before transcriptions are adopted: they tell publishers where to go.
     yield _rtmp_listening(wings)
+    yield transcription.handover.serving()
     yield transcriptions.serving()
     yield module.transcription.serving()
     yield background(upkeep=module.upkeep.run(), over=stop_what_is_over(module.repository, runs))
@@ -52,8 +57,10 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
     yield background(sweeper=transcription.sweeper.run())
     if settings.provider_delete:
         yield background(erasure=transcription.erasure.run())
-    # Last to start and first to end: while connections come in, everything behind them answers.
+    # Nearly the last to start: while connections come in, everything behind them answers.
     yield open_http(wings)
+    # The first to end: other replicas ask for what they take over.
+    yield _giving_away(wings)
 
 
 @asynccontextmanager
@@ -70,6 +77,16 @@ async def background(**jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+@asynccontextmanager
+async def _giving_away(wings: Wings) -> AsyncIterator[None]:
+    """At the end: not ready at once, and everything that runs goes to replicas with room, within GATEWAY_DRAIN_S."""
+    try:
+        yield
+    finally:
+        wings.membership.drain()
+        await wings.transcription.handover.drain(wings.replica.settings.drain_s)
 
 
 @asynccontextmanager

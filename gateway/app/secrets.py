@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from gateway.live.credentials import Secrets
 from gateway.settings import Settings, WrongSettings, secret_files
+from gateway.variables import lines
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ class HeldSecrets:
         self._env = env
         self._files = secret_files(env) if env is not None else []
         self._seen = _states(self._files)
+        self.changed: list[Callable[[], None]] = []
+        """Called after secrets were read again and differed: what was admitted with the former ones is looked at."""
         self.rotations = 0
         """How often secrets were read again and differed."""
 
@@ -33,16 +36,15 @@ class HeldSecrets:
         now = self._now
         return Secrets(
             now.api_tokens,
-            now.jwt_secret,
-            now.livekit_api_key,
-            now.livekit_api_secret,
+            lines(now.jwt_secret),
+            self.livekit_keys(),
             now.jwt_audience,
             now.jwt_issuer,
         )
 
-    def livekit_keys(self) -> tuple[str, str]:
-        """Key and secret; empty where none is set."""
-        return self._now.livekit_api_key or "", self._now.livekit_api_secret or ""
+    def livekit_keys(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of key and secret, of which the first signs; empty where none is set."""
+        return tuple(zip(lines(self._now.livekit_api_key), lines(self._now.livekit_api_secret), strict=False))
 
     def provider_key(self) -> str:
         """Of the speech provider; empty where none is set."""
@@ -66,6 +68,8 @@ class HeldSecrets:
             self._now = fresh
             self.rotations += 1
             log.info("secrets were read again and have changed")
+            for tell in self.changed:
+                tell()
 
     async def watch(self) -> None:
         """Read again after a change of a file. Runs until cancelled."""

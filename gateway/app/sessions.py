@@ -16,6 +16,8 @@ from gateway.archive.deletions import PostgresDeletions
 from gateway.archive.documents import BlobOptions, PostgresDocuments, open_blobs
 from gateway.archive.erase import Eraser
 from gateway.archive.finalise import Finaliser
+from gateway.archive.report import Reports
+from gateway.archive.reports import PostgresLedger
 from gateway.archive.retention import Retention
 from gateway.live.hub import Hub
 from gateway.sessions.infra.assembly import SessionsModule, assemble
@@ -52,6 +54,7 @@ class SessionsWing:
     finaliser: Finaliser
     retention: Retention
     audit: Audit
+    reports: Reports
 
 
 @asynccontextmanager
@@ -84,7 +87,8 @@ async def open_sessions(
             erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
         )
         retention = Retention(deletions, finaliser, clock, settings.retention_days)
-        yield SessionsWing(module, finaliser, retention, Audit(PostgresTrail(database), clock, settings.audit_days))
+        audit = Audit(PostgresTrail(database), clock, settings.audit_days)
+        yield SessionsWing(module, finaliser, retention, audit, Reports(PostgresLedger(database)))
 
 
 @asynccontextmanager
@@ -139,7 +143,7 @@ def _room_tokens(settings: Settings, held: HeldSecrets) -> RoomTokens | None:
     url = settings.livekit_public_url or settings.livekit_url
     return LivekitPasses(
         url.replace("http", "ws", 1) if url.startswith("http") else url,
-        lambda: Keys(*held.livekit_keys()),
+        lambda: Keys(*held.livekit_keys()[0]),
         timedelta(hours=settings.room_token_hours),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from gateway.app.replica import Replica
 from gateway.availability import available
 from gateway.errors import StartFailed
 from gateway.live.hub import Hub
+from gateway.replicas.membership import Membership
 from gateway.settings import Settings
 from gateway.transcription.domain.limits import Limits
 from gateway.transcription.infra.account import GladiaAccount
@@ -27,14 +28,18 @@ from gateway.transcription.infra.ledger import PostgresUsageLedger
 from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
 from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.infra.sources import Sources
+from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.handover import Handover, Neighbours
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
+from gateway.transcription.usecases.status import Status
+from gateway.transcription.usecases.steering import Others, Steering
 from gateway.transcription.usecases.sweep import Sweeper
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from ingest.rtmp.server import RtmpServer
@@ -62,6 +67,12 @@ class TranscriptionWing:
     livekit: LivekitServer | None
     keeper: LimitKeeper
     transcriptions: Transcriptions
+    """Of this replica."""
+    status: Status
+    steering: Steering
+    """Starts and stops them on any."""
+    handover: Handover
+    """Takes them from other replicas, and gives them away."""
     hosts: Hosts
     attendance: Attendance | None
     """None unless people in a LiveKit room begin its transcription (LIVEKIT_AUTO_START)."""
@@ -70,25 +81,40 @@ class TranscriptionWing:
 
 
 @asynccontextmanager
-async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -> AsyncIterator[TranscriptionWing]:
+async def open_transcription(
+    replica: Replica, membership: Membership, speech: ProviderWing, hub: Hub, others: Others, heirs: Neighbours
+) -> AsyncIterator[TranscriptionWing]:
     """Everything made, nothing running: no lease is taken and no port is bound yet.
 
     What the spool kept for the database is stored before this yields: adopting a transcription reads the numbering
     that it continues. Raises: JournalTrouble, StartFailed.
     """
     settings, clock, addresses = replica.settings, replica.clock, replica.addresses
-    records = postgres_records(replica.database, clock, replica.account, replica.process)
+    slots = speech.slots.shared
+    leases = PostgresLeases(
+        replica.database,
+        clock,
+        replica.process,
+        lambda: membership.run_id,
+        slots.inherit if slots is not None else lambda places: None,
+    )
+    records = postgres_records(
+        replica.database, clock, replica.account, replica.process, leases, settings.max_participants
+    )
     async with (
-        _open_recorder(replica, records, hub) as (journal, recorder),
+        _open_recorder(replica, records, hub, membership.may_act) as (journal, recorder),
         _decoder_threads() as decoders,
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
-        listen = (lambda room: livekit.listen(room, clock)) if livekit else None
+        listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
         sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
-        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper)
+        context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
+        steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
+        handover = Handover(transcriptions, context, heirs)
+        sources.fetch = handover.fetch
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -96,12 +122,15 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
             journal=journal,
             recorder=recorder,
             sources=sources,
-            rtmp=RtmpServer(rtmp_options(settings, replica.files), sources),
+            rtmp=RtmpServer(rtmp_options(settings, replica.files, is_shared=replica.worker is not None), sources),
             livekit=livekit,
             keeper=keeper,
             transcriptions=transcriptions,
+            status=Status(transcriptions, records),
+            steering=steering,
+            handover=handover,
             hosts=Hosts(records, hub, lambda: transcriptions.runs),
-            attendance=Attendance(transcriptions, records, livekit)
+            attendance=Attendance(transcriptions, records, livekit, steering)
             if livekit and settings.livekit_auto_start
             else None,
             sweeper=sweeper,
@@ -110,11 +139,13 @@ async def open_transcription(replica: Replica, speech: ProviderWing, hub: Hub) -
 
 
 @asynccontextmanager
-async def _open_recorder(replica: Replica, records: Records, hub: Hub) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
+async def _open_recorder(
+    replica: Replica, records: Records, hub: Hub, may_act: Callable[[], bool]
+) -> AsyncIterator[tuple[SpoolJournal, Recorder]]:
     """The spool, and the recorder on it once everything that it kept is in the database."""
     settings = replica.settings
     async with open_journal(settings.data_dir / "spool", settings.spool_mb * 1_000_000) as journal:
-        recorder = Recorder(records, hub, replica.clock, journal)
+        recorder = Recorder(records, hub, replica.clock, journal, delays=replica.delays, may_act=may_act)
         await _recover(recorder)
         yield journal, recorder
 
@@ -153,10 +184,10 @@ def _run_options(settings: Settings, owner: str) -> RunOptions:
     return RunOptions(
         owner=owner,
         drain_s=settings.drain_s,
-        lease_s=settings.lease_s,
         cost_per_minute=settings.cost_per_minute,
         store_partials=settings.store_partials,
         maximum_s=settings.max_transcription_s,
+        max_tracks=settings.max_tracks,
     )
 
 

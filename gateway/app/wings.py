@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.analysis.analyse import Analyses
+    from gateway.app.elsewhere import OtherReplicas
     from gateway.app.listener import Listener
     from gateway.app.live import LiveWing
     from gateway.app.provider import ProviderWing
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.app.sessions import RateLimits, SessionsWing
     from gateway.app.transcription import TranscriptionWing
     from gateway.live.hub import Hub
+    from gateway.replicas.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Wings:
     """Everything that is open. A new wing gets a field here and an opener in `root`."""
 
     replica: Replica
+    membership: Membership
+    others: OtherReplicas
     hub: Hub
     speech: ProviderWing
     transcription: TranscriptionWing

@@ -1,4 +1,4 @@
-"""A client of the HTTP API, for the commands that talk to a running gateway."""
+"""A client of the HTTP API and of the live stream, for the commands that talk to a running gateway."""
 
 from __future__ import annotations
 
@@ -9,68 +9,53 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlencode
 
-import aiohttp
-import yarl
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.typing import Subprotocol
 
+from gateway.cli import request
 from gateway.cli.errors import ApiRefused, StreamCut, absent, problem
-from gateway.live.protocol import CloseCode, StreamState
 
 RECONNECT_S: Final = 60.0
+_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_SESSION_ENDED: Final = 4510  # close codes: docs/stream.md; their module loads more than this one needs
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Use inside `connect`."""
+    """Of the gateway at `url`. Nothing is asked before the first call."""
 
     url: str
     token: str = field(repr=False)
-    http: aiohttp.ClientSession
 
     async def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """JSON in, JSON out. Raises: ApiRefused."""
-        return json.loads(await self.text(method, path, body))
-
-    async def text(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
-        """The answer's body. `body` is sent as JSON. Raises: ApiRefused."""
-        try:
-            address = yarl.URL(self.url + path, encoded=True)  # as it is: a slug may hold %2F
-            async with self.http.request(method, address, json=body) as response:
-                text = await response.text()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise absent(self.url, error) from error
-        if response.status >= 400:
-            raise ApiRefused(problem(text, response.status))
-        return text
+        return await asyncio.to_thread(request.call, self.url, self.token, method, path, body)
 
     @asynccontextmanager
     async def watch(self, slug: str, since: str | None = None) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        """The live stream, as a browser gets it. Raises: ApiRefused."""
-        query = {"session": slug} | ({"since": since} if since else {})
+        """The live stream, as a browser gets it. Raises: ApiRefused, StreamCut."""
+        query = urlencode({"session": slug} | ({"since": since} if since else {}))
+        base = self.url.rstrip("/").replace("http", "ws", 1)
+        offered = [Subprotocol("transcript.v1"), Subprotocol(f"bearer.{self.token}")]
         try:
-            socket = await self.http.ws_connect(
-                f"{self.url}/api/realtime/transcribe",
-                params=query,
-                protocols=("transcript.v1", f"bearer.{self.token}"),
-                max_msg_size=16 * 1024 * 1024,
+            socket = await connect(
+                f"{base}/api/realtime/transcribe?{query}",
+                subprotocols=offered if self.token else offered[:1],
+                max_size=_MESSAGE_BYTES,
+                proxy=None,
             )
-        except aiohttp.WSServerHandshakeError as error:
-            if error.status in (429, 503):
-                raise StreamCut(f"HTTP {error.status}") from error
-            raise ApiRefused(await self._why_refused(error.status, query)) from error
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except InvalidStatus as error:
+            status, text = error.response.status_code, error.response.body.decode(errors="replace")
+            if status in (429, 503):
+                raise StreamCut(f"HTTP {status}") from error
+            raise ApiRefused(problem(text, status)) from error
+        except (WebSocketException, OSError) as error:
             raise absent(self.url, error) from error
         async with socket:
             yield _messages(socket)
-
-    async def _why_refused(self, status: int, query: dict[str, str]) -> str:
-        """A refused handshake has no body; the same request as server-sent events has one."""
-        url = f"{self.url}/api/realtime/transcribe"
-        try:
-            async with self.http.get(url, params=query, headers={"Accept": "text/event-stream"}) as response:
-                return problem(await response.text(), response.status) if response.status >= 400 else f"HTTP {status}"
-        except (aiohttp.ClientError, TimeoutError):
-            return f"the stream was refused with HTTP {status}"
 
     async def follow(self, slug: str, since: str | None = None) -> AsyncIterator[dict[str, Any]]:
         """The live stream until the transcription has stopped, across cuts and restarts of the gateway.
@@ -103,19 +88,16 @@ class Client:
                 await asyncio.sleep(0.5)
 
 
-async def _messages(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[dict[str, Any]]:
+async def _messages(socket: ClientConnection) -> AsyncIterator[dict[str, Any]]:
     """Raises: StreamCut for an end after which one comes back, ApiRefused for one after which one does not."""
-    reason = ""
-    while (message := await socket.receive()).type not in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
-        if message.type is aiohttp.WSMsgType.TEXT:
-            yield json.loads(message.data)
-        elif message.type is aiohttp.WSMsgType.CLOSE:
-            reason = str(message.extra or "")
-            break
-        elif message.type is aiohttp.WSMsgType.CLOSING:
-            break
-    code = socket.close_code or 1006
-    if code == CloseCode.SESSION_ENDED:
+    try:
+        while True:
+            message = await socket.recv()
+            if isinstance(message, str):
+                yield json.loads(message)
+    except ConnectionClosed as end:
+        code, reason = (end.rcvd.code, end.rcvd.reason) if end.rcvd else (1006, "")
+    if code == _SESSION_ENDED:
         return
     if code < 4500:
         raise StreamCut(reason or f"code {code}")
@@ -128,13 +110,4 @@ def has_stopped(message: dict[str, Any]) -> bool:
 
 
 def _says_stopped(message: dict[str, Any]) -> bool:
-    return bool(message["data"]["state"] == StreamState.STOPPED)
-
-
-@asynccontextmanager
-async def connect(url: str, token: str) -> AsyncIterator[Client]:
-    """A client of the gateway at `url` for as long as the block lasts. Nothing is asked before the first call."""
-    timeout = aiohttp.ClientTimeout(total=120)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
-        yield Client(url.rstrip("/"), token, http)
+    return bool(message["data"]["state"] == "stopped")

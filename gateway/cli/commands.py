@@ -10,51 +10,42 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from gateway import logs
 from gateway.app.checks import check_parts
+from gateway.app.doctor import examine
 from gateway.app.errands import maintain as run_maintenance
 from gateway.app.errands import migrate_database, open_speech_server
 from gateway.app.files import judge, open_files, raise_open_files
 from gateway.app.root import open_gateway
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.plain import plain
+from gateway.cli.signals import stop_signals
 from gateway.errors import StartFailed
 from gateway.settings import Settings, doubts
+from gateway.workers.worker import Worker, joined
 
 log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def stop_signals() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set. A second signal has its usual effect."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def ask(number: signal.Signals) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
 async def serve(args: argparse.Namespace) -> int:
-    """Until a signal. Raises: WrongSettings, StartFailed, PartDied."""
+    """Until a signal, or as a worker until its supervisor is gone. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
-    logs.configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log_format, settings.log_level, **({"worker": args.worker} if args.worker else {}))
     raise_open_files()
-    enough, files = judge(settings, open_files())
-    log.log(logging.INFO if enough else logging.WARNING, "%s", files)
+    enough, told = judge(settings, open_files())
+    log.log(logging.INFO if enough else logging.WARNING, "%s", told)
     for doubt in doubts(settings, os.environ):
         log.warning("%s", doubt)
-    async with stop_signals() as stop, open_gateway(settings, os.environ) as gateway:
+    async with (
+        stop_signals() as stop,
+        _worker(args, stop) as worker,
+        open_gateway(settings, os.environ, worker) as gateway,
+    ):
+        if worker is not None:
+            worker.ready()
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.read_secrets)
         stopping = asyncio.create_task(stop.wait(), name="signals")
@@ -62,6 +53,19 @@ async def serve(args: argparse.Namespace) -> int:
         await stopping
     gateway.check_alive()
     return DONE
+
+
+@asynccontextmanager
+async def _worker(args: argparse.Namespace, stop: asyncio.Event) -> AsyncIterator[Worker | None]:
+    """This process's line to its supervisor, where it has one; without that it stops."""
+    if args.worker is None:
+        yield None
+        return
+    async with joined(args.worker, args.workers, args.line) as worker:
+        lost = asyncio.create_task(worker.lost.wait(), name="supervisor lost")
+        lost.add_done_callback(lambda _: stop.set())
+        yield worker
+        lost.cancel()
 
 
 async def migrate(args: argparse.Namespace) -> int:
@@ -100,10 +104,21 @@ async def stt(args: argparse.Namespace) -> int:
 async def check(args: argparse.Namespace) -> int:
     """One line a part on standard output. FAILED when a part has to be mended; notes alone do not count."""
     settings = Settings.from_env(os.environ)
+    return await _tell(settings, check_parts(settings))
+
+
+async def doctor(args: argparse.Namespace) -> int:
+    """As `check`, and further: a sentence is spoken to the provider."""
+    settings = Settings.from_env(os.environ)
+    with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
+        return await _tell(settings, examine(settings, sample))
+
+
+async def _tell(settings: Settings, findings: AsyncIterator[tuple[str, bool, str]]) -> int:
     logs.configure("text", "error")
     raise_open_files()
     good = True
-    async for part, fine, text in check_parts(settings):
+    async for part, fine, text in findings:
         good = good and fine
         print(f"{'ok  ' if fine else 'FAIL'}  {part}: {plain(text)}")
     for doubt in doubts(settings, os.environ):

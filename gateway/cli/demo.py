@@ -18,12 +18,12 @@ from typing import Any, Final
 
 from gateway import logs
 from gateway.app.root import Gateway, open_gateway
-from gateway.cli.client import Client, connect, has_stopped
-from gateway.cli.commands import stop_signals
+from gateway.cli.client import Client, has_stopped
 from gateway.cli.demo_room import RoomFailed, people, until_heard
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.livekit_local import LocalLivekit, NoLivekit, running
 from gateway.cli.screen import Screen
+from gateway.cli.signals import stop_signals
 from gateway.settings import Settings
 
 _IGNORED: Final = (
@@ -55,14 +55,14 @@ async def demo(args: argparse.Namespace) -> int:
                 livekit_auto_start=False,
             )
         gateway = await rooms.enter_async_context(open_gateway(settings))
-        async with connect(gateway.http_url, settings.api_tokens[0]) as client:
-            slug = (await client.call("POST", "/api/sessions", {"title": "Demo"}))["slug"]
-            _tell(out, _welcome(gateway, settings, slug))
-            finals, stopped = await _run_sample(client, slug, out, stop)
-            room = await _run_room(client, livekit, out, stop) if isinstance(livekit, LocalLivekit) else livekit
-            if stop.is_set():
-                print("gateway: interrupted before the sample was over", file=sys.stderr)
-                return FAILED
+        client = Client(gateway.http_url, settings.api_tokens[0])
+        slug = (await client.call("POST", "/api/sessions", {"title": "Demo"}))["slug"]
+        _tell(out, _welcome(gateway, settings, slug))
+        finals, stopped = await _run_sample(client, slug, out, stop)
+        room = await _run_room(client, livekit, out, stop) if isinstance(livekit, LocalLivekit) else livekit
+        if stop.is_set():
+            print("gateway: interrupted before the sample was over", file=sys.stderr)
+            return FAILED
         report = {
             "finals": finals,
             "usage": stopped["usage"],

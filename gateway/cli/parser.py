@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 _ABOUT = """\
 A real-time transcription gateway: live audio in, one deduplicated, numbered and metered transcript out.
 
 Settings come from the environment (docs/settings.md lists them all).
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
+
+MOST_WORKERS: Final = 256
 
 
 class _Version(argparse.Action):
@@ -26,6 +28,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _workers(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_WORKERS}")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Its result has `command`, and the options of that command under their own names."""
     top = argparse.ArgumentParser(
@@ -34,7 +42,16 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action=_Version, help="show the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    commands.add_parser("serve", help="run the gateway until SIGTERM or Ctrl-C")
+    serve = commands.add_parser("serve", help="run the gateway until SIGTERM or Ctrl-C")
+    serve.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes on the same ports, each a replica; as many as cores at most (default: 1; docs/replicas.md)",
+    )
+    serve.add_argument("--worker", type=int, default=None, help=argparse.SUPPRESS)
+    serve.add_argument("--line", type=int, default=None, help=argparse.SUPPRESS)
 
     demo = commands.add_parser("demo", help="run everything embedded on a bundled sample of speech")
     demo.add_argument("--once", action="store_true", help="end after the sample instead of serving on")
@@ -84,5 +101,17 @@ def parser() -> argparse.ArgumentParser:
         if name == "export":
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
 
+    usage = commands.add_parser("usage", help="what was used and what it costs, over all sessions")
+    usage.add_argument("--from", dest="since", default=None, help="a day or an instant (default: this month)")
+    usage.add_argument("--to", dest="until", default=None, help="the same, exclusive (default: now)")
+    usage.add_argument("--by", choices=("day", "month", "space", "user", "session"), default="day")
+    usage.add_argument("--space", default=None, help="only this space")
+    usage.add_argument("--user", default=None, help="only what this user said")
+    usage.add_argument("--tag", default=None, help="only transcriptions started with this tag")
+    usage.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    usage.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
+    usage.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+
     commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
+    commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")
     return top

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from typing import Any
+from urllib.parse import urlencode
 
 from gateway.cli.errors import DONE
 from gateway.cli.plain import plain, plain_json
@@ -52,16 +53,43 @@ async def export(args: argparse.Namespace) -> int:
 
 async def tail(args: argparse.Namespace) -> int:
     """Prints the stream until the transcription has stopped or the session has ended."""
-    from gateway.cli.client import connect  # both load libraries that no other command needs
+    from gateway.cli.client import Client  # both load libraries that no other command needs
     from gateway.cli.screen import Screen
 
-    async with connect(*_where(args)) as client:
-        with Screen(sys.stdout, partials=args.partials) as screen:
-            async for message in client.follow(args.slug, args.since):
-                if args.json:
-                    print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
-                else:
-                    screen.show(message)
+    with Screen(sys.stdout, partials=args.partials) as screen:
+        async for message in Client(*_where(args)).follow(args.slug, args.since):
+            if args.json:
+                print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
+            else:
+                screen.show(message)
+    return DONE
+
+
+async def usage(args: argparse.Namespace) -> int:
+    """Prints the accountant's report. Raises: ApiRefused."""
+    asked = {"from": args.since, "to": args.until, "groupBy": args.by, "spaceId": args.space, "userId": args.user}
+    asked |= {"tag": args.tag, "format": "csv" if args.format == "csv" else "json"}
+    query = {name: value for name, value in asked.items() if value is not None}
+    if args.format == "csv":
+        sys.stdout.write(text(*_where(args), "GET", f"/api/usage?{urlencode(query)}"))
+        return DONE
+    page = call(*_where(args), "GET", f"/api/usage?{urlencode(query)}")
+    rows, totals = page["rows"], page["totals"]
+    while page["nextCursor"] is not None:
+        page = call(*_where(args), "GET", f"/api/usage?{urlencode({**query, 'cursor': page['nextCursor']})}")
+        rows += page["rows"]
+    if args.format == "json":
+        _show({"rows": rows, "totals": totals})
+        return DONE
+    name = {"day": "day", "month": "month", "space": "spaceId", "user": "userId", "session": "sessionSlug"}[args.by]
+    print(f"{args.by:<28} {'minutes':>9} {'USD':>10} {'billed min':>11} {'saved USD':>10}")
+    for row in [*rows, {**totals, name: "in all"}]:
+        billed = "" if row["billedSeconds"] is None else f"{row['billedSeconds'] / 60:.1f}"
+        title = f" {row['title']}" if row.get("title") else ""
+        key = plain(f"{row[name] or 'nobody signed in'}{title}")
+        print(
+            f"{key:<28.28} {row['durationMinutes']:>9} {row['totalCost']:>10.2f} {billed:>11} {row['costSaved']:>10.2f}"
+        )
     return DONE
 
 

@@ -5,6 +5,7 @@ import { byId, count, dollars, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
 import { Items } from './items.js';
 import { listen } from './keys.js';
+import { showReplicas } from './replicas.js';
 import { captions, refresh, remember, show, shownSlug, speakNow, voice } from './session.js';
 
 const OFFLINE = ['pocketsphinx', 'sherpa-onnx'];
@@ -21,12 +22,16 @@ const gate = new Gate({
     steers = !isRefused;
     if (isRefused) readiness().then(showEngine).catch((error) => say(byId('trouble'), error.message));
     byId('running').hidden = byId('new').hidden = !steers;
+    if (!steers) byId('replicas').hidden = true;
     choose(memory.session);
   },
 });
 
 async function look() {
-  const { transcriptions, database } = await get('api/transcription');
+  const none = () => ({ replicas: [] }); // a replica of an older version, while one is deployed
+  const [{ transcriptions, database }, { replicas }] = await Promise.all(
+    [get('api/transcription'), get('api/replicas').catch(none)]);
+  showReplicas(replicas);
   items.show(transcriptions.map((one) => ({
     slug: one.sessionSlug,
     name: one.sessionSlug,

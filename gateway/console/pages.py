@@ -24,6 +24,7 @@ FILES: Final = {
     "/join.js": ("join.js", "text/javascript"),
     "/session.js": ("session.js", "text/javascript"),
     "/speak.js": ("speak.js", "text/javascript"),
+    "/replicas.js": ("replicas.js", "text/javascript"),
     "/keys.js": ("keys.js", "text/javascript"),
     "/gate.js": ("gate.js", "text/javascript"),
     "/items.js": ("items.js", "text/javascript"),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,14 +17,23 @@ from aiohttp import web
 from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
-from gateway.live.door import Door, DoorPolicy
+from gateway.live.carried import OwnerGone, Owners, carry
+from gateway.live.door import Door, DoorPolicy, refused_as
 from gateway.live.lines import CLOSE_S, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import Limits
 from gateway.names import NameRefused
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
-from gateway.transcription.usecases.feed import Feed, Feeding, FeedStart, IdentityRefused, NotTaken
+from gateway.transcription.usecases.feed import (
+    Ending,
+    Feed,
+    Feeding,
+    FeedStart,
+    IdentityRefused,
+    NotTaken,
+    TakenElsewhere,
+)
 from gateway.transcription.usecases.watch import Watched
 
 log = logging.getLogger(__name__)
@@ -31,6 +41,24 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+_ENDED: Final = {
+    Ending.STOPPED: CloseCode.SESSION_ENDED,
+    Ending.REPLACED: CloseCode.TAKEN_OVER,
+    Ending.MOVED: CloseCode.DRAINING,
+}
+_REASONS: Final = {code.value: code.name.lower() for code in CloseCode}
+# What the session's health says of a sender that the door refused, by the door's word for it. Anybody may knock there,
+# so it quotes nothing of the request.
+_AT_THE_DOOR: Final = {
+    "origin": "its page is of an origin that may not connect; see GATEWAY_ALLOWED_ORIGINS",
+    "credential": "its credential is missing, wrong or has expired; fetch a fresh one",
+    "forbidden": "its credential is for another session, or does not allow publishing a microphone",
+    "malformed": f"it must offer the subprotocol {SUBPROTOCOL} together with its token's",
+    "too_many": "too many senders are connected; see GATEWAY_MAX_SENDERS",
+    "too_many_of_session": "too many senders are connected to this session; see GATEWAY_MAX_SENDERS_PER_SESSION",
+    "too_many_from_address": "too many senders are connected from its address; see GATEWAY_MAX_SENDERS_PER_ADDRESS",
+    "database": "the database does not answer; it is asked to come back",
+}
 
 
 @dataclass(slots=True)
@@ -38,6 +66,7 @@ class AudioCounts:
     """Since the process began. `refused` and `closed` by reason: fixed words, fit for a metric's label."""
 
     connected: int = 0
+    carried: int = 0  # to another replica
     messages: int = 0
     bytes: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -55,11 +84,32 @@ class AudioOptions:
     start_s: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A sender who has been let in. `speaker` is found out once the connection is open."""
+
+    slug: str
+    speaker: Callable[[], Awaitable[Speaker | None]]
+    expires_at: float | None = None
+    owners: Owners | None = None
+    """Where its audio may be carried on to; None: it has been carried here already."""
+    proof: bytes = b""
+    """As in `Access`; empty: another replica has checked the credential, and watches it."""
+
+
 class AudioEndpoint:
     """Owns every sender's connection. `close` ends them all."""
 
-    def __init__(self, feeding: Feeding, policy: DoorPolicy, options: AudioOptions | None = None) -> None:
+    def __init__(
+        self,
+        feeding: Feeding,
+        policy: DoorPolicy,
+        options: AudioOptions | None = None,
+        owners: Owners | None = None,
+    ) -> None:
+        """`owners`: other replicas that transcribe; None: there are none."""
         self.counts = AudioCounts()
+        self._owners = owners
         self._feeding = feeding
         self._options = options or AudioOptions()
         self._door = Door(policy, self._options.limits, self.counts.refused)
@@ -86,25 +136,64 @@ class AudioEndpoint:
             slot = self._door.enter(request, watched.slug)
         except Exception as error:
             refusal = self._door.refuse(request, error)
+            if (why := _AT_THE_DOOR.get(refused_as(error))) is not None:
+                self._feeding.turned_away(request.query.get("session", ""), None, why)
             if refusal is None:
                 raise
             page = await _Line.open(request, self._options)
             await page.end(*refusal)
             return page.response
         with slot:
-            line = await _Line.open(request, self._options)
-            self._lines.add(line)
-            self.counts.connected += 1
-            try:
-                await self._serve(line, request, watched, access)
-            except ConnectionError:
-                pass  # the sender has gone
-            finally:
-                self._lines.discard(line)
-                self.counts.closed[line.ended_with] += 1
-                if line.ending is not None:
-                    await line.ending
+            return await self._open(
+                request,
+                _Coming(
+                    watched.slug,
+                    lambda: self._speaker(request, watched, access),
+                    access.expires_at,
+                    self._owners,
+                    access.proof,
+                ),
+            )
+
+    async def carried(self, request: web.Request) -> web.StreamResponse:
+        """The same for a sender on another replica, which has let it in: `session`, `identity` and `name` are believed.
+
+        Raises: NotAdmitted while this one shuts down; TakenElsewhere when the audio is not taken here either;
+        RecordsUnavailable.
+        """
+        self._door.check_open()
+        query = request.query
+        slug, identity = query.get("session", ""), query.get("identity")
+        if not self._feeding.takes(slug) and (owner := await self._feeding.owner(slug)) is not None:
+            raise TakenElsewhere(owner)
+        speaker = Speaker(identity, query.get("name")) if identity else None
+
+        async def known() -> Speaker | None:
+            return speaker
+
+        return await self._open(request, _Coming(slug, known))
+
+    async def _open(self, request: web.Request, coming: _Coming) -> web.WebSocketResponse:
+        line = await _Line.open(request, self._options)
+        line.proof = coming.proof
+        self._lines.add(line)
+        self.counts.connected += 1
+        try:
+            await self._serve(line, coming)
+        except ConnectionError:
+            pass  # the sender has gone
+        finally:
+            self._lines.discard(line)
+            self.counts.closed[line.ended_with] += 1
+            if line.ending is not None:
+                await line.ending
         return line.response
+
+    def revoke(self, proofs: frozenset[bytes]) -> None:
+        """Close those whose credential is good no more, as `LiveEndpoint.revoke`."""
+        for line in list(self._lines):
+            if line.proof and line.proof not in proofs:
+                line.refuse(CloseCode.CREDENTIAL_REFUSED, "the credential has expired")
 
     async def close(self) -> None:
         """Admit no more, close every sender with 4000 after a last ack, and wait for that, at most CLOSE_S + 1 s."""
@@ -117,26 +206,34 @@ class AudioEndpoint:
 
     # --- one connection -----------------------------------------------------------------------------------
 
-    async def _serve(self, line: _Line, request: web.Request, watched: Watched, access: credentials.Access) -> None:
-        expiry = None
-        if access.expires_at is not None:
-            left = max(access.expires_at - time.time(), 0.0)
-            expiry = asyncio.get_running_loop().call_later(
-                left, line.close, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
-            )
+    async def _serve(self, line: _Line, coming: _Coming) -> None:
         speaker: Speaker | None = None
 
-        def refuse(code: CloseCode, error: Exception) -> None:
-            line.close(code, str(error))
-            self._feeding.turned_away(watched.slug, speaker.identity if speaker else None, str(error))
+        def refuse(code: CloseCode, why: Exception | str) -> None:
+            line.close(code, str(why))
+            self._feeding.turned_away(coming.slug, speaker.identity if speaker else None, str(why))
 
+        line.refuse = refuse
+        expiry = None
+        if coming.expires_at is not None:
+            left = max(coming.expires_at - time.time(), 0.0)
+            expiry = asyncio.get_running_loop().call_later(
+                left, refuse, CloseCode.CREDENTIAL_REFUSED, "the credential has expired"
+            )
         try:
-            speaker = await self._speaker(request, watched, access)
-            start = await self._first(line)
-            if start is None:
+            speaker = await coming.speaker()
+            first = await self._first(line)
+            if first is None:
                 return
-            line.feed = await self._feeding.enter(watched.slug, speaker, start, line.over)
-            log.info("audio connected", extra={"session": watched.slug, "identity": speaker and speaker.identity})
+            start, text = first
+            try:
+                line.feed = await self._feeding.enter(coming.slug, speaker, start, line.over)
+            except TakenElsewhere as error:
+                if coming.owners is None:
+                    raise
+                await self._carry(line, coming.owners, error.owner, coming.slug, speaker, text)
+                return
+            log.info("audio connected", extra={"session": coming.slug, "identity": speaker and speaker.identity})
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
             await self._take(line, line.feed)
         except NotTaken as error:
@@ -145,13 +242,15 @@ class AudioEndpoint:
             refuse(CloseCode.WRONG_AUDIO, error)
         except (IdentityRefused, credentials.Forbidden) as error:
             refuse(CloseCode.CREDENTIAL_REFUSED, error)
+        except OwnerGone as error:
+            line.close(CloseCode.DRAINING, str(error))
         except RecordsUnavailable:
-            line.close(CloseCode.DRAINING, "the database does not answer; come back")
+            refuse(CloseCode.DRAINING, "the database does not answer; come back")
         except ConnectionError:
             raise
         except Exception:
-            log.exception("a sender of %s was lost to an error", watched.slug)
-            line.close(CloseCode.INTERNAL, "the gateway failed; its log has the details")
+            log.exception("a sender of %s was lost to an error", coming.slug)
+            refuse(CloseCode.INTERNAL, "the gateway failed; its log has the details")
         finally:
             if expiry is not None:
                 expiry.cancel()
@@ -171,12 +270,37 @@ class AudioEndpoint:
                 raise credentials.Forbidden("a room's token speaks as its own identity only")
             if not access.is_vouched:
                 await self._feeding.check_owner(watched.session_id, own, access.user_id)
-            return Speaker(own, access.name or name)
-        speaker = await self._feeding.own_identity(watched.session_id, own, wanted)
-        return Speaker(speaker.identity, speaker.name or access.name or name)
+            speaker = Speaker(own, access.name or name)
+        else:
+            known = await self._feeding.own_identity(watched.session_id, own, wanted)
+            speaker = Speaker(known.identity, known.name or access.name or name)
+        is_guest = not access.is_vouched and access.user_id is None
+        await self._feeding.check_room(watched.session_id, speaker.identity, guest=is_guest)
+        return speaker
 
-    async def _first(self, line: _Line) -> FeedStart | None:
-        """The message that everything begins with; None when the sender has gone."""
+    async def _carry(
+        self, line: _Line, owners: Owners, owner: str, slug: str, speaker: Speaker | None, first: str
+    ) -> None:
+        """All that the sender says goes to the owner, and its answers come back. When the owner changes, the sender is
+        told to come back, and goes on with its stream from what was acknowledged. Raises: OwnerGone, ConnectionError.
+        """
+        query = {"session": slug}
+        if speaker is not None:
+            query |= {"identity": speaker.identity, **({"name": speaker.name} if speaker.name else {})}
+        async with owners.speak(owner, query) as there:
+            log.info("audio carried to its owner", extra={"session": slug, "owner": owner})
+            self.counts.carried += 1
+            try:
+                await carry(line.response, there, first, self._count, line.close)
+            finally:
+                self.counts.carried -= 1
+
+    def _count(self, audio: bytes) -> None:
+        self.counts.messages += 1
+        self.counts.bytes += len(audio)
+
+    async def _first(self, line: _Line) -> tuple[FeedStart, str] | None:
+        """The message that everything begins with, read and as it came; None when the sender has gone."""
         try:
             message = await line.response.receive(timeout=self._options.start_s)
         except TimeoutError:
@@ -184,7 +308,7 @@ class AudioEndpoint:
         if message.type is aiohttp.WSMsgType.TEXT:
             said = audio_protocol.read(message.data)
             if isinstance(said, FeedStart):
-                return said
+                return said, message.data
         elif message.type is not aiohttp.WSMsgType.BINARY:
             return None
         raise WrongMessage('the first message must be {"type":"start","sampleRate":…,"channels":…}')
@@ -196,8 +320,7 @@ class AudioEndpoint:
             async for message in line.response:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     feed.put(message.data)
-                    self.counts.messages += 1
-                    self.counts.bytes += len(message.data)
+                    self._count(message.data)
                     await feed.room()
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     said = audio_protocol.read(message.data)
@@ -209,6 +332,10 @@ class AudioEndpoint:
                         line.is_done = True
                         line.close(CloseCode.NORMAL, "")
                         return
+                elif message.type is aiohttp.WSMsgType.ERROR:  # closed with 1009 or 1002 already
+                    raise WrongMessage(
+                        f"a message of more than {MESSAGE_BYTES // 1024} KiB, or no valid frame; send 20 to 200 ms each"
+                    )
         finally:
             acks.cancel()
 
@@ -226,9 +353,11 @@ class _Line:
     def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.response = response
         self.feed: Feed | None = None
+        self.proof = b""  # of the credential
         self.is_done = False  # the sender has said stop
         self.ended_with = "by_sender"
         self.ending: asyncio.Task[None] | None = None
+        self.refuse: Callable[[CloseCode, str], None] = self.close  # and the session's health says so
         self._transport = transport
 
     @classmethod
@@ -245,20 +374,17 @@ class _Line:
         await response.prepare(request)
         return cls(response, transport)
 
-    def over(self, why: str, taken_over: bool) -> None:
+    def over(self, why: str, ending: Ending) -> None:
         """The feed has ended under us."""
-        if taken_over:
-            self.close(CloseCode.TAKEN_OVER, why)
-        else:
-            self.close(CloseCode.SESSION_ENDED, why)
+        self.close(_ENDED[ending], why)
 
-    def close(self, code: CloseCode, why: str) -> None:
+    def close(self, code: int, why: str) -> None:
         """Say so in the background. The first reason stands."""
         if self.ending is None:
-            self.ended_with = code.name.lower()
+            self.ended_with = _REASONS.get(code, "other")
             self.ending = asyncio.create_task(self.end(code, why), name="audio goodbye")
 
-    async def end(self, code: CloseCode, why: str) -> None:
+    async def end(self, code: int, why: str) -> None:
         with suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(CLOSE_S):
                 if self.feed is not None and not self.response.closed:

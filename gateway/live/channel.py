@@ -6,8 +6,7 @@ Each message is encoded once, and framed once for each kind of connection; publi
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -15,11 +14,11 @@ from typing import Final
 from gateway.live import protocol
 from gateway.live.audience import Audience
 from gateway.live.protocol import CloseCode, Message, ResumePoint, StreamState
+from gateway.live.recent import Recent
 from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.transcription import Numbering
 
-HISTORY_PAGE: Final = 500
 # Writing to so many takes about 2.5 ms; to 5,000 in one go it would keep everything else from running for 60.
 WATCHERS_PER_SLICE: Final = 250
 # Updates that wait while the ones before them are delivered. Superseded partials are dropped first.
@@ -44,11 +43,13 @@ class Channel:
     audience: Audience[Watcher]
     epoch: str = protocol.NO_EPOCH
     last_seq: int = 0
+    former: Mapping[str, int] = field(default_factory=dict)
+    """Earlier epochs, each with the number up to which it is this one."""
     state: StreamState = StreamState.IDLE
     reason: str | None = None
     counts: WatchCounts = field(default_factory=WatchCounts)
     lagging: set[Watcher] = field(default_factory=set)
-    recent: deque[tuple[int, Message]] = field(default_factory=deque)  # the newest finals, without a hole
+    recent: Recent = field(init=False)
     partials: dict[str, Message] = field(default_factory=dict)  # of utterances without a final, the newest
     retained: dict[str, Message] = field(default_factory=dict)  # by kind
     forward: Forward | None = None  # while other replicas show this session, too
@@ -57,15 +58,16 @@ class Channel:
     _current: list[Update] = field(default_factory=list)  # in the round under way
     _is_scheduled: bool = False
 
+    def __post_init__(self) -> None:
+        self.recent = Recent(self.bounds.recent_finals)
+
     # --- publishing: never waits ------------------------------------------------------------------------
 
     def final(self, seq: int, utterance_id: str, data: bytes) -> None:
         """Publish a final. `seq`: one more than the last; `data`: JSON of `Hub.encode`. It replaces the partial."""
         message = self._final(seq, data)
         self.last_seq = seq
-        self.recent.append((seq, message))
-        if len(self.recent) > self.bounds.recent_finals:
-            self.recent.popleft()
+        self.recent.add(seq, message)
         self.partials.pop(utterance_id, None)
         self._publish(Update(message, utterance_id, seq))
         if self.forward is not None:
@@ -102,15 +104,24 @@ class Channel:
 
     def begin(self, numbering: Numbering) -> None:
         """Say where the numbering stands. A watcher that came before the first run learns the epoch from messages."""
-        if numbering.epoch != self.epoch or (self.recent and numbering.last_seq > self.recent[-1][0]):
-            self.recent.clear()  # another owner numbered on: memory would have a hole
-        if numbering.last_seq > self.last_seq or self.epoch not in (protocol.NO_EPOCH, numbering.epoch):
-            self._outdated |= {watcher for watcher in self.audience if watcher.is_live}
-        self.epoch = numbering.epoch
+        is_another = self.epoch not in (protocol.NO_EPOCH, numbering.epoch)
+        live = {watcher for watcher in self.audience if watcher.is_live}
+        if numbering.last_seq > self.last_seq or (is_another and numbering.former.get(self.epoch, -1) < self.last_seq):
+            self._outdated |= live
+        elif is_another:
+            self._outdated |= {watcher for watcher in live if not watcher.crosses_epochs}
+        if is_another or (self.recent and numbering.last_seq > self.recent.last):
+            self.recent.clear()  # another owner numbered on: memory would have a hole, or messages of another epoch
+        self.epoch, self.former = numbering.epoch, numbering.former
         self.last_seq = max(numbering.last_seq, self.last_seq if self.recent else 0)
+        if is_another:  # those who stay are told, and what the former owner had on screen goes
+            self._publish(Update(self._hello(resumed=True, has=self.last_seq)))
+            for utterance_id, message in list(self.partials.items()):
+                self.partial(utterance_id, protocol.without_words(message.payload))
 
     def send_back_outdated(self) -> None:
-        """Close watchers that lack finals which another replica published: they have to resume before new ones come."""
+        """Close watchers that lack finals which another replica published, or have seen some that are void: they have
+        to resume before new ones come."""
         for watcher in self._outdated:
             watcher.close(CloseCode.DRAINING)
         self._outdated.clear()
@@ -123,17 +134,20 @@ class Channel:
         What is published meanwhile waits in the watcher; the overlap is dropped by number.
         Raises: what `read_past` raises.
         """
-        resumed = since is not None and since.epoch == self.epoch and since.seq <= self.last_seq
+        is_known = since is not None and (since.epoch == self.epoch or watcher.crosses_epochs)
+        resumed = (
+            since is not None and is_known and is_good(self, since.epoch, since.seq) and since.seq <= self.last_seq
+        )
         at = since.seq if since is not None and resumed else 0
         said, epoch = (self.state, self.reason), self.epoch
-        hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
-        greeting = self._message("hello", protocol.encode(hello), self.last_seq, has=at)
+
+        async def read(after: int, limit: int) -> list[tuple[int, Message]]:
+            return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
+
+        greeting = self._hello(resumed=resumed, has=at)
         watcher.write_history([greeting.framed(watcher.framing)], at + 1)
         while at < self.last_seq and not watcher.gone:
-            page = self._from_memory(at)
-            if page is None:
-                rows = await read_past(at, HISTORY_PAGE)
-                page = [(seq, self._final(seq, data)) for seq, data in rows]
+            page = await self.recent.page(at, lambda: self.last_seq, read)
             if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
                 watcher.close(CloseCode.DRAINING)
                 return
@@ -144,7 +158,7 @@ class Channel:
                 messages.append(message)
                 at = seq
             if not page:  # the rest of the history is gone, and that is said
-                last = self.recent[0][0] - 1 if self.recent else self.last_seq
+                last = self.recent.first - 1 if self.recent else self.last_seq
                 messages.append(self._gap(at + 1, last))
                 at = last
             watcher.write_history([message.framed(watcher.framing) for message in messages], at + 1)
@@ -252,11 +266,9 @@ class Channel:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def _from_memory(self, after: int) -> list[tuple[int, Message]] | None:
-        """The finals after a number, when memory has them without a hole."""
-        if not self.recent or self.recent[0][0] > after + 1:
-            return None
-        return [(seq, message) for seq, message in self.recent if seq > after]
+    def _hello(self, *, resumed: bool, has: int) -> Message:
+        hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
+        return self._message("hello", protocol.encode(hello), self.last_seq, has=has)
 
     def _final(self, seq: int, data: bytes) -> Message:
         return self._message("transcript.final", data, seq, has=seq)
@@ -274,6 +286,11 @@ class Channel:
         """`has`: the last final of a watcher who has this message."""
         payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
         return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
+
+
+def is_good(channel: Channel, epoch: str, seq: int) -> bool:
+    """Whether a final of that epoch is one of the channel's numbering."""
+    return epoch == channel.epoch or seq <= channel.former.get(epoch, -1)
 
 
 def _first_seq(updates: list[Update]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
@@ -17,7 +17,6 @@ from gateway.live.public_keys import ALGORITHMS
 from gateway.transcription.domain import passes
 from gateway.transcription.domain.passes import MintedFor
 
-_EXPIRED: Final = "the token has expired"
 _LAST_EXPIRY: Final = 253_402_300_799  # the end of the year 9999
 # PyJWT lets through what its JSON reader and its arithmetic raise: deep nesting, lone surrogates, an infinite `exp`.
 _MALFORMED: Final = (jwt.PyJWTError, ValueError, RecursionError, OverflowError, TypeError)
@@ -38,17 +37,23 @@ class WrongOrigin(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What credentials are checked against. Empty or None: that kind is not accepted.
+    """What credentials are checked against, any of a kind. Empty: that kind is not accepted.
 
-    `jwt_audience` and `jwt_issuer`: `aud` and `iss` that user tokens must have; None: any.
+    `livekit_keys`: pairs of key and secret. `jwt_audience` and `jwt_issuer`: `aud` and `iss` that user tokens must
+    have; None: any.
     """
 
     service_tokens: tuple[str, ...] = field(default=(), repr=False)
-    jwt_secret: str | None = field(default=None, repr=False)
-    livekit_api_key: str | None = None
-    livekit_api_secret: str | None = field(default=None, repr=False)
+    jwt_secrets: tuple[str, ...] = field(default=(), repr=False)
+    livekit_keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
+
+    def proofs(self) -> frozenset[bytes]:
+        """`Access.proof` of every credential that is good now, but for those checked with a public key."""
+        service, livekit = self.service_tokens, [secret for _, secret in self.livekit_keys]
+        signing = [passes.signing_key(token) for token in service]
+        return frozenset(map(_proof, [*service, *self.jwt_secrets, *livekit, *signing]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Access:
     active_space: str | None = None
     bearer: MintedFor | None = None
     """For whom we have made a room's token; None for one that the app has made."""
+    proof: bytes = field(default=b"", compare=False, repr=False)
+    """Tells which of our secrets it was checked with, without telling the secret; empty for a public key."""
 
     @property
     def is_service(self) -> bool:
@@ -106,6 +113,16 @@ def is_service_token(token: str, accepted: tuple[str, ...]) -> bool:
     return any(matches)
 
 
+def _proof(key: Any) -> bytes:
+    match key:
+        case str():
+            return _digest(key)[:8]
+        case bytes():
+            return sha256(key).digest()[:8]
+        case _:
+            return b""
+
+
 def _digest(token: str) -> bytes:
     # A header may hold any byte; those that are no UTF-8 reach us as lone surrogates.
     return sha256(token.encode(errors="surrogatepass")).digest()
@@ -129,19 +146,19 @@ def check(token: str | None, secrets: Secrets, keys: Mapping[str, jwt.PyJWK] = N
     if not token:
         raise CredentialRefused("a credential is needed: Authorization: Bearer, ?token= or the WebSocket subprotocol")
     if is_service_token(token, secrets.service_tokens):
-        return Access("service")
+        return Access("service", proof=_proof(token))
     if token.count(".") != 2 or not token.isascii():
         raise CredentialRefused("the token is not one of this gateway's")
     issuer = _issuer(token)
-    if secrets.livekit_api_key and secrets.livekit_api_secret and issuer == secrets.livekit_api_key:
-        return _livekit(token, secrets.livekit_api_secret)
+    if of_livekit := [secret for key, secret in secrets.livekit_keys if key == issuer]:
+        return _livekit(token, of_livekit)
     if issuer == passes.ISSUER:
         return _own(token, secrets.service_tokens)
     kid, of = key_id(token), (secrets.jwt_audience, secrets.jwt_issuer)
     if kid is not None and kid in keys:
-        return _user(_decode(token, keys[kid], keys[kid].algorithm_name, *of))
-    if secrets.jwt_secret:
-        return _user(_decode(token, secrets.jwt_secret, "HS256", *of))
+        return _user(_decode(token, [keys[kid]], keys[kid].algorithm_name, *of))
+    if secrets.jwt_secrets:
+        return _user(_decode(token, secrets.jwt_secrets, "HS256", *of))
     raise CredentialRefused("the token is not one of this gateway's")
 
 
@@ -153,30 +170,40 @@ def _issuer(token: str) -> object:
 
 
 def _decode(
-    token: str, key: Any, algorithm: str = "HS256", audience: str | None = None, issuer: str | None = None
-) -> dict[str, object]:
-    try:
-        # The key says with which algorithm: a token must not choose how it is checked.
-        claims: dict[str, object] = jwt.decode(
-            token,
-            key,
-            algorithms=[algorithm],
-            options={"require": ["exp"], "verify_aud": audience is not None},
-            audience=audience,
-            issuer=issuer,
-            leeway=5,
-        )
-        json.dumps(claims, ensure_ascii=False).encode()  # a lone surrogate could be stored nowhere
-    except jwt.ExpiredSignatureError:
-        raise CredentialRefused(_EXPIRED) from None
-    except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError) as error:
-        raise CredentialRefused(f"the token is not for this gateway: {error}") from None
-    except _MALFORMED:
-        raise CredentialRefused("the token's signature or claims are not valid") from None
-    return claims
+    token: str,
+    keys: Iterable[Any],
+    algorithm: str = "HS256",
+    audience: str | None = None,
+    issuer: str | None = None,
+) -> tuple[dict[str, object], bytes]:
+    """What a token says that is signed with any of the keys, and `Access.proof`. Raises: CredentialRefused."""
+    for key in keys:
+        try:
+            # The key says with which algorithm: a token must not choose how it is checked.
+            claims: dict[str, object] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                options={"require": ["exp"], "verify_aud": audience is not None},
+                audience=audience,
+                issuer=issuer,
+                leeway=5,
+            )
+            json.dumps(claims, ensure_ascii=False).encode()  # a lone surrogate could be stored nowhere
+            return claims, _proof(key)
+        except jwt.InvalidSignatureError:
+            continue  # while keys are rotated, another one may have signed it
+        except jwt.ExpiredSignatureError:
+            raise CredentialRefused("the token has expired") from None
+        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError) as error:
+            raise CredentialRefused(f"the token is not for this gateway: {error}") from None
+        except _MALFORMED:
+            break
+    raise CredentialRefused("the token's signature or claims are not valid")
 
 
-def _user(claims: dict[str, object]) -> Access:
+def _user(decoded: tuple[dict[str, object], bytes]) -> Access:
+    claims, proof = decoded
     spaces = claims.get("spaces")
     listed = [space if isinstance(space, str) else "" for space in spaces] if isinstance(spaces, list) else []
     active = claims.get("activeSpaceId")
@@ -186,39 +213,31 @@ def _user(claims: dict[str, object]) -> Access:
         frozenset(filter(None, listed)),
         name=_name(claims),
         active_space=active if isinstance(active, str) and active else None,
+        proof=proof,
     )
 
 
-def _livekit(token: str, secret: str) -> Access:
-    claims = _decode(token, secret)
+def _livekit(token: str, secrets: Iterable[str]) -> Access:
+    claims, proof = _decode(token, secrets)
     video = claims.get("video")
     room = video.get("room") if isinstance(video, dict) and video.get("roomJoin") else None
     if not isinstance(room, str) or not room:
         raise CredentialRefused("this LiveKit token does not allow joining a room")
     given = str(claims.get("sub", ""))
-    subject, bearer = names.cleaned(given), passes.read(claims.get("attributes"))
-    if subject != given:
-        bearer = passes.MintedFor("guest")  # what became this identity only here is not whose identity it is
+    subject = names.cleaned(given)
+    bearer = passes.bearer(claims.get("attributes"), exact=subject == given)
     may_speak = isinstance(video, dict) and _may_publish(video)
-    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer)
+    return Access(subject, _expiry(claims), None, room, _name(claims), may_speak, bearer=bearer, proof=proof)
 
 
 def _own(token: str, service_tokens: tuple[str, ...]) -> Access:
     """A pass of our own, signed for any of the service tokens."""
-    refused = CredentialRefused("the token is not one of this gateway's")
-    for service_token in service_tokens:
-        try:
-            claims = _decode(token, passes.signing_key(service_token))
-        except CredentialRefused as error:
-            refused = error
-            if str(error) == _EXPIRED:
-                raise
-            continue
-        room, subject = claims.get("room"), claims.get("sub")
-        if isinstance(room, str) and room and isinstance(subject, str) and names.is_clean(subject):
-            bearer = passes.read(claims.get("attributes")) or passes.MintedFor("guest")
-            return Access(subject, _expiry(claims), None, room, _name(claims), bearer=bearer)
-    raise refused
+    claims, proof = _decode(token, map(passes.signing_key, service_tokens))
+    room, subject = claims.get("room"), claims.get("sub")
+    if not (isinstance(room, str) and room and isinstance(subject, str) and names.is_clean(subject)):
+        raise CredentialRefused("the token is not one of this gateway's")
+    bearer = passes.read(claims.get("attributes")) or passes.MintedFor("guest")
+    return Access(subject, _expiry(claims), None, room, _name(claims), bearer=bearer, proof=proof)
 
 
 def _may_publish(video: dict[str, object]) -> bool:

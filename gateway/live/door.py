@@ -69,10 +69,17 @@ class WrongOffer(web.HTTPBadRequest):
 class Door:
     """One endpoint's door. `refused` counts by reason: fixed words, fit for a metric's label."""
 
-    def __init__(self, policy: DoorPolicy, limits: Limits, refused: Counter[str]) -> None:
+    def __init__(
+        self,
+        policy: DoorPolicy,
+        limits: Limits,
+        refused: Counter[str],
+        elsewhere: Callable[[str], int] = lambda slug: 0,
+    ) -> None:
+        """`elsewhere`: as for `Slots`."""
         self.is_draining = False
         self._policy = policy
-        self._slots = Slots(limits)
+        self._slots = Slots(limits, elsewhere)
         self._refused = refused
 
     def check_origin(self, request: web.Request) -> None:
@@ -98,10 +105,14 @@ class Door:
         await self._policy.admit(access, watched.slug, watched.space_id)
         return Visitor(access, watched)
 
-    def enter(self, request: web.Request, slug: str) -> Slot:
-        """Last rungs: draining, then a slot, to be released when the connection has ended. Raises: NotAdmitted."""
+    def check_open(self) -> None:
+        """Raises: NotAdmitted while this gateway shuts down."""
         if self.is_draining:
             raise NotAdmitted(CloseCode.DRAINING, "the gateway is shutting down; come back in a moment", "draining")
+
+    def enter(self, request: web.Request, slug: str) -> Slot:
+        """Last rungs: draining, then a slot, to be released when the connection has ended. Raises: NotAdmitted."""
+        self.check_open()
         forwarded_for = request.headers.getall("X-Forwarded-For", [])
         return self._slots.take(client_address(request.remote, forwarded_for, self._policy.trusted_proxies), slug)
 
@@ -128,6 +139,11 @@ def handshake(request: web.Request, subprotocol: str) -> bytes:
 def _token(request: web.Request) -> str | None:
     token = credentials.bearer(request.headers.get("Authorization", ""))
     return token or offered_token(websocket.offered_subprotocols(request.headers)) or request.query.get("token")
+
+
+def refused_as(error: Exception) -> str:
+    """The counter's word for a refusal."""
+    return _told(error)[0]
 
 
 def _told(error: Exception) -> tuple[str, CloseCode | None]:

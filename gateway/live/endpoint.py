@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from aiohttp import web
 from gateway.errors import SessionNotFound
 from gateway.live import credentials, events, websocket
 from gateway.live.address import Network
+from gateway.live.channel import ReadPast
 from gateway.live.door import Door, DoorPolicy, handshake
 from gateway.live.foreign import Foreign
 from gateway.live.hub import SWEEP_S, Hub
@@ -29,6 +31,7 @@ from gateway.live.lines import (
     SocketLine,
     Times,
 )
+from gateway.live.pace import Pace
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, parse_since
 from gateway.live.slots import Limits, Slot
 from gateway.live.watcher import Watcher
@@ -37,7 +40,13 @@ from gateway.transcription.usecases.watch import Watched, Watching
 
 log = logging.getLogger(__name__)
 
+RETURNS_PER_S: Final = 500
+"""Watchers that are sent back are asked to return so many a second: `retry=MS` in the close reason."""
+CROWD_MS: Final = 50
+"""A crowd that needs less to return needs not be told."""
 _LOOK_S: Final = 1.0
+READS_PER_S: Final = 50.0
+"""Reads of history from the database, by one process: the others of a crowd wait, most of them for the same read."""
 _ASK_S: Final = 30.0
 _REASONS: Final = {
     CloseCode.DRAINING: "the gateway is restarting; come back",
@@ -76,14 +85,17 @@ class LiveOptions:
 class _Connection:
     """One watcher's. `code`: why it was ended here; None while it was not."""
 
-    __slots__ = ("_end", "code", "ended", "expiry", "line", "slot", "slug", "watcher")
+    __slots__ = ("_end", "code", "ended", "expiry", "line", "proof", "slot", "slug", "watcher")
     watcher: Watcher
     ended: asyncio.Future[str]
 
-    def __init__(self, line: Line, slug: str, slot: Slot, end: Callable[[_Connection, CloseCode], None]) -> None:
+    def __init__(
+        self, line: Line, slug: str, slot: Slot, proof: bytes, end: Callable[[_Connection, CloseCode], None]
+    ) -> None:
         self.line = line
         self.slug = slug
         self.slot = slot
+        self.proof = proof
         self.expiry: asyncio.TimerHandle | None = None
         self.code: CloseCode | None = None
         self._end = end
@@ -111,15 +123,17 @@ class LiveEndpoint:
         self.policy = DoorPolicy(
             watching, check, own_origin, options.allowed_origins, options.trusted_proxies, options.belongs
         )
-        self._door = Door(self.policy, options.limits, self.counts.refused)
+        self._door = Door(self.policy, options.limits, self.counts.refused, self._elsewhere)
         self._hub = hub
         self._watching = watching
         self._foreign = foreign
         self._options = options
         self._times = Times(options.heartbeat_s, options.ping_s)
-        self._lines: set[Line] = set()
+        self._connections: set[_Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
+        self._pace = Pace(READS_PER_S, time.monotonic)
         self._ending: set[asyncio.Task[None]] = set()
+        self._spread_ms = 0  # within which those that are sent back are asked to return
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/realtime/transcribe`: WebSocket or server-sent events, for any credential of the session.
@@ -154,7 +168,8 @@ class LiveEndpoint:
         except BaseException:
             slot.release()
             raise
-        serving = self._serve(self._begin(line, watched.slug, access, slot), watched, since)
+        crosses = request.query.get("epochs") == "1"
+        serving = self._serve(self._begin(line, watched.slug, access, slot, crosses=crosses), watched, since)
         if isinstance(line, EventLine):
             await serving
             return line.response
@@ -170,9 +185,9 @@ class LiveEndpoint:
         while True:
             await asyncio.sleep(every)
             now = clock()
-            for line in self._lines:
-                if now >= line.due:
-                    line.tick(now)
+            for connection in self._connections:
+                if now >= connection.line.due:
+                    connection.line.tick(now)
 
     async def end_finished(self) -> None:
         """Close the watchers of sessions that end while they are watched. Runs until cancelled.
@@ -212,13 +227,26 @@ class LiveEndpoint:
         else:
             await self._watching.refresh(watched, self._hub)
 
+    def _elsewhere(self, slug: str) -> int:
+        """Watchers of a session on other replicas."""
+        if self._hub.runs_here(slug):
+            return self._hub.watching_elsewhere(slug)
+        return self._foreign.elsewhere(slug) if self._foreign is not None else 0
+
     def _has_all(self, slug: str) -> bool:
         """Whether no more words come of a session that is over."""
         return not self._hub.runs_here(slug) and (self._foreign is None or self._foreign.has_all(slug))
 
+    def revoke(self, proofs: frozenset[bytes]) -> None:
+        """Close those whose credential is good no more: a secret has been taken out. `proofs`: of `Secrets`."""
+        for connection in list(self._connections):
+            if connection.proof and connection.proof not in proofs:
+                connection.watcher.close(CloseCode.CREDENTIAL_REFUSED)
+
     async def close(self) -> None:
         """Admit no more, close every watcher with 4000, and wait for the close frames, at most CLOSE_S + 1 s."""
         self._door.is_draining = True
+        self._spread_ms = self._hub.counts.watchers * 1_000 // RETURNS_PER_S
         self._hub.close_all(CloseCode.DRAINING)
         if goodbyes := self._ending | self._serving:
             await asyncio.wait(goodbyes, timeout=CLOSE_S + 1)
@@ -233,16 +261,18 @@ class LiveEndpoint:
             return SocketLine.take_over(request, answer, self._times)
         return await EventLine.open(request, self._times)
 
-    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot) -> _Connection:
+    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot, *, crosses: bool) -> _Connection:
         loop = asyncio.get_running_loop()
-        connection = _Connection(line, slug, slot, self._end)
-        watcher = self._hub.join(slug, line.transport, connection.close, line.framing, line.descriptor)
+        connection = _Connection(line, slug, slot, access.proof, self._end)
+        watcher = self._hub.join(
+            slug, line.transport, connection.close, line.framing, line.descriptor, crosses_epochs=crosses
+        )
         connection.watcher = watcher
         connection.ended = line.attach(watcher)
         if access.expires_at is not None:
             left = max(access.expires_at - time.time(), 0.0)
             connection.expiry = loop.call_later(left, watcher.close, CloseCode.CREDENTIAL_REFUSED)
-        self._lines.add(line)
+        self._connections.add(connection)
         return connection
 
     async def _serve(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
@@ -263,7 +293,7 @@ class LiveEndpoint:
         watcher = connection.watcher
         try:
             await self._refresh(watched, since)
-            await self._hub.channel(connection.slug).catch_up(watcher, since, self._watching.reader(watched))
+            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched))
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
@@ -274,8 +304,22 @@ class LiveEndpoint:
         if self._door.is_draining:
             watcher.close(CloseCode.DRAINING)
 
+    def _reader(self, watched: Watched) -> ReadPast:
+        read = self._watching.reader(watched)
+
+        async def in_turn(after: int, limit: int) -> list[tuple[int, bytes]]:
+            await self._pace.turn()
+            return await read(after, limit)
+
+        return in_turn
+
     def _end(self, connection: _Connection, code: CloseCode) -> None:
         reason = _REASONS[code]
+        if code is CloseCode.DRAINING:
+            # A session's watchers are mostly sent back together: its owner has changed, or the database is away.
+            session_ms = self._hub.watching(connection.slug) * 1_000 // RETURNS_PER_S
+            if (within_ms := max(self._spread_ms, session_ms)) >= CROWD_MS:
+                reason += f"; retry={random.randrange(within_ms)}"  # noqa: S311 - nobody gains by guessing it
         goodbye = self._hub.channel(connection.slug).goodbye(code, reason) if code >= 4500 else None
         task = asyncio.ensure_future(connection.line.end(code, reason, goodbye))
         self._ending.add(task)
@@ -284,7 +328,7 @@ class LiveEndpoint:
     def _leave(self, connection: _Connection, why: str) -> None:
         if connection.expiry is not None:
             connection.expiry.cancel()
-        self._lines.discard(connection.line)
+        self._connections.discard(connection)
         self._hub.leave(connection.slug, connection.watcher)
         del connection.watcher  # it refers to the connection
         connection.slot.release()
@@ -299,6 +343,13 @@ class LiveEndpoint:
         if not watched.is_over or self._hub.runs_here(watched.slug):
             return False
         return (since.epoch, since.seq) == (await self._watching.end(watched) or (NO_EPOCH, 0))
+
+
+async def sweep(hub: Hub) -> None:
+    """Watchers that lag are sent on what they can take. Runs until cancelled."""
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        hub.flush_lagging()
 
 
 def _since(request: web.Request) -> ResumePoint | None:

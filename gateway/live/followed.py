@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -13,7 +14,6 @@ from gateway.live.channel import Channel
 from gateway.live.hub import Hub
 from gateway.live.protocol import NO_EPOCH, CloseCode, ResumePoint, StreamState
 from gateway.live.relay import Confirming, Follower, Heard, News, Snapshot, Wire, session_channel
-from gateway.transcription.domain.transcription import Numbering
 from gateway.transcription.usecases.follow import Standing
 
 SILENT_S: Final = 2.5
@@ -49,7 +49,9 @@ class Followed:
         wire: Wire | None,
         wake: Callable[[], None],
         clock: Callable[[], float],
+        replica: str = "",
     ) -> None:
+        """`replica`: the name of this one."""
         self.slug = slug
         self.session_id = session_id
         self.wire_channel = session_channel(slug)
@@ -70,6 +72,9 @@ class Followed:
         self._wake = wake
         self._clock = clock
         self._owner = ""
+        self._replica = replica
+        self._said_watchers = self._all_watchers = 0
+        self._say_watchers_at = -math.inf
         self._heard_at = self._ask_at = 0.0
         self._pause_s = READ_AGAIN_S[0]
         self._stored = 0
@@ -142,8 +147,15 @@ class Followed:
             return
         self._tell_health(self.channel)
         is_running = self.channel.state not in NOT_RUNNING
+        if is_running and self.is_heard:
+            self._say_watchers()
         if is_running and not (self.follower.is_in_step and self.is_heard) and self._clock() >= self._ask_at:
             self.ask()
+
+    @property
+    def elsewhere(self) -> int:
+        """Watchers on other replicas, as the owner has said last; 0 while it is not heard."""
+        return max(self._all_watchers - self._said_watchers, 0) if self.is_heard else 0
 
     def release(self) -> None:
         """It runs here from now on, and nothing is missing any more: its run says its own health."""
@@ -220,6 +232,14 @@ class Followed:
     def _is_connected(self) -> bool:
         return self._wire is not None and self.is_live
 
+    def _say_watchers(self) -> None:
+        watchers = self._hub.watching(self.slug)
+        if self._wire is None or (watchers == self._said_watchers and self._clock() < self._say_watchers_at):
+            return
+        self._said_watchers, self._say_watchers_at = watchers, self._clock() + relay.CROWD_S
+        told = relay.crowd(self.slug, self._replica, watchers)
+        self._wire.publish(relay.owner_channel(self._owner), told, f"{relay.CROWD} {self.slug}")
+
     def _show(self, channel: Channel, news: News) -> None:
         data = bytes(news.data)
         match news.kind:
@@ -234,7 +254,8 @@ class Followed:
             case relay.SNAPSHOT:
                 self._apply(channel, msgspec.json.decode(data, type=Snapshot))
             case relay.MARK:
-                pass
+                watchers = msgspec.json.decode(data)
+                self._all_watchers = watchers if isinstance(watchers, int) else 0
             case "health":
                 self._health = data
                 self._tell_health(channel)
@@ -278,13 +299,19 @@ class Followed:
         if state not in NOT_RUNNING and self.follower.lease != standing.lease:
             self.follower.obey(standing.lease)
             self.ask()
-        is_void = channel.epoch not in (NO_EPOCH, numbering.epoch)
-        if is_new or is_void:  # a void epoch sends everybody back
+        is_another = channel.epoch not in (NO_EPOCH, numbering.epoch)
+        if is_another and channel.last_seq <= numbering.former.get(channel.epoch, -1):
+            # What is shown here is good; what the former owner has stored besides is read under its number.
+            channel.begin(replace(numbering, last_seq=channel.last_seq))
+            channel.send_back_outdated()
+            self.follower.restart(channel.last_seq)
+            is_another = False
+        if is_new or is_another:  # a void epoch sends everybody back
             self._hub.refresh(self.slug, numbering, state)
             self.follower.restart(channel.last_seq)
         else:
             if channel.epoch == NO_EPOCH:
-                channel.begin(Numbering(numbering.epoch, numbering.origin, channel.last_seq))
+                channel.begin(replace(numbering, last_seq=channel.last_seq))
             is_told = self.is_heard and self.follower.is_in_step and state is not StreamState.STOPPED
             if channel.state is not state and not is_told:
                 channel.set_state(state, None)

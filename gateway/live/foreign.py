@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.live.channel import is_good
 from gateway.live.followed import POLL_S, READ_AGAIN_S, Followed
 from gateway.live.hub import Hub
 from gateway.live.protocol import ResumePoint
@@ -35,7 +36,9 @@ class ForeignCounts:
 class Foreign:
     """Keeps the channels of sessions that run elsewhere. `wire`: None without Redis. `run` must run."""
 
-    def __init__(self, hub: Hub, standings: Standings, wire: Wire | None) -> None:
+    def __init__(self, hub: Hub, standings: Standings, wire: Wire | None, replica: str = "") -> None:
+        """`replica`: the name of this one."""
+        self._replica = replica
         self.counts = ForeignCounts()
         self._hub = hub
         self._standings = standings
@@ -75,6 +78,11 @@ class Foreign:
         """Whether watchers of a session that is over need not wait for anything here."""
         one = self._followed.get(slug)
         return one is None or one.has_all
+
+    def elsewhere(self, slug: str) -> int:
+        """Watchers of a session on other replicas, as far as its owner is heard."""
+        one = self._followed.get(slug)
+        return one.elsewhere if one is not None else 0
 
     def release(self, slug: str) -> None:
         """It runs here from now on."""
@@ -144,7 +152,7 @@ class Foreign:
     # --- beginning and leaving ------------------------------------------------------------------------------
 
     def _begin(self, slug: str, session_id: str) -> Followed:
-        one = Followed(slug, session_id, self._hub, self._wire, self._wake.set, self._clock)
+        one = Followed(slug, session_id, self._hub, self._wire, self._wake.set, self._clock, self._replica)
         self._followed[slug] = self._by_channel[one.wire_channel] = one
         return one
 
@@ -219,7 +227,7 @@ class Foreign:
         self.counts.reads += 1
         for final in await self._standings.finals(before, PAGE):
             one, channel = lacking[final.session_id]
-            if one.channel is channel and final.epoch == channel.epoch:
+            if one.channel is channel and is_good(channel, final.epoch, final.seq):
                 self.counts.finals_read += 1
                 one.hold(final.seq, final.utterance_id, final.data)
         for session_id, (one, channel) in lacking.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
@@ -28,6 +27,9 @@ class Runs(Protocol):
 
     def ended(self, session_slug: str) -> None:
         """The last thing was said: that it has stopped. Must not wait or raise."""
+
+    def elsewhere(self, session_slug: str) -> int:
+        """How many watch a session that runs here on other replicas, as these have said."""
 
 
 class Hub:
@@ -56,6 +58,8 @@ class Hub:
     def begin(self, session_slug: str, numbering: Numbering, lease: Lease | None = None) -> None:
         """A run of the session begins here. Watchers that lack finals published elsewhere are sent back for them.
 
+        So are those who have seen more than was kept.
+
         Other replicas can be told of what is said under a `lease` alone.
         """
         self._running.add(session_slug)
@@ -75,6 +79,27 @@ class Hub:
                 self.runs.ended(session_slug)
             self._drop_unused(session_slug)
 
+    def lose(self, session_slug: str) -> None:
+        """The run here is void: others may have begun where fewer finals were. Its watchers come back (4000)."""
+        if session_slug not in self._running:
+            return
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        if (channel := self._channels.get(session_slug)) is not None:
+            channel.partials.clear()
+            channel.retained.clear()
+            for watcher in list(channel.audience):
+                watcher.close(CloseCode.DRAINING)
+            self._drop_unused(session_slug)
+
+    def move(self, session_slug: str) -> None:
+        """The run goes on elsewhere: the channel is one that is followed from now on."""
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        self._drop_unused(session_slug)
+
     def encode(self, caption: Caption) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption)
@@ -93,9 +118,9 @@ class Hub:
         channel = self.channel(session_slug)
         channel.state = StreamState(state)
         if numbering is not None:
-            is_void = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
+            is_another = channel.epoch not in (protocol.NO_EPOCH, numbering.epoch)
             channel.begin(numbering)
-            if is_void:  # what we have shown is not in the numbering that goes on elsewhere
+            if is_another:
                 channel.send_back_outdated()
 
     # --- for watchers ------------------------------------------------------------------------------------
@@ -107,6 +132,8 @@ class Hub:
         close: Callable[[CloseCode], None],
         framing: Framing = in_frame,
         descriptor: int = NO_DESCRIPTOR,
+        *,
+        crosses_epochs: bool = False,
     ) -> Watcher:
         """Subscribe: from now on nothing is missed. `Channel.catch_up` and `leave` must follow.
 
@@ -115,7 +142,9 @@ class Hub:
         anything else is written to the transport.
         """
         audience = self.channel(session_slug).audience
-        watcher = Watcher(transport, close, self.bounds, self.counts, audience, framing, descriptor)
+        watcher = Watcher(
+            transport, close, self.bounds, self.counts, audience, framing, descriptor, crosses_epochs=crosses_epochs
+        )
         audience.add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1
@@ -132,6 +161,10 @@ class Hub:
         """How many watchers the session has in this process."""
         found = self._channels.get(session_slug)
         return len(found.audience) if found else 0
+
+    def watching_elsewhere(self, session_slug: str) -> int:
+        """How many watch a session that runs here on other replicas."""
+        return self.runs.elsewhere(session_slug) if self.runs is not None else 0
 
     def idle(self) -> list[str]:
         """Slugs of sessions that are watched here but do not run here."""
@@ -167,15 +200,13 @@ class Hub:
             for watcher in list(channel.audience):
                 watcher.close(code)
 
-    async def sweep(self) -> None:
-        """Every SWEEP_S, send on what lagging watchers can take. Runs until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            for channel in self._channels.values():
-                for watcher in list(channel.lagging):
-                    watcher.flush()
-                    if not watcher.behind:
-                        channel.lagging.discard(watcher)
+    def flush_lagging(self) -> None:
+        """Send on what lagging watchers can take; to be called every SWEEP_S."""
+        for channel in self._channels.values():
+            for watcher in list(channel.lagging):
+                watcher.flush()
+                if not watcher.behind:
+                    channel.lagging.discard(watcher)
 
     def _drop_unused(self, session_slug: str) -> None:
         """A channel lives as long as it has a run or a watcher; the past is in the database."""

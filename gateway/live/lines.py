@@ -24,7 +24,7 @@ PING_S: Final = 20.0
 CLOSE_S: Final = 2.0
 BY_WATCHER: Final = "by_watcher"
 _NOTSENT_LOWAT: Final = 16 * 1024
-_UNHEARD_MS: Final = 30_000
+UNREAD_S: Final = 30.0
 _LINGER_S: Final = 0.5
 _POLL_S: Final = 0.05
 _BEAT: Final = websocket.text_frame(BEAT)
@@ -333,12 +333,17 @@ def transport_of(request: web.Request) -> asyncio.Transport:
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client has gone")
-    raw = transport.get_extra_info("socket")
-    for name, value in (
-        ("TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT),  # the kernel holds little, so the backlog shows here
-        ("TCP_USER_TIMEOUT", _UNHEARD_MS),  # a peer that vanished, or takes nothing, is given up
-    ):
-        option = getattr(socket, name, None)
-        if raw is not None and option is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, option, value)
+    _set(transport, "TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT)  # the kernel holds little, so the backlog shows here
+    give_up_unread(transport, UNREAD_S)
     return transport
+
+
+def give_up_unread(transport: asyncio.Transport, seconds: float) -> None:
+    """A peer that has vanished, or takes nothing of what it was sent for so long, loses its connection (Linux)."""
+    _set(transport, "TCP_USER_TIMEOUT", round(seconds * 1000))
+
+
+def _set(transport: asyncio.Transport, name: str, value: int) -> None:
+    raw, option = transport.get_extra_info("socket"), getattr(socket, name, None)
+    if raw is not None and option is not None:
+        raw.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.live import relay
 from gateway.live.hub import Hub
-from gateway.live.relay import MARK, PARTIAL, SNAPSHOT, Snapshot, Speaker, Wire, session_channel
+from gateway.live.relay import MARK, PARTIAL, SNAPSHOT, Crowd, Snapshot, Speaker, Wire, session_channel
 from gateway.transcription.domain.transcription import Lease
 
 MARK_S: Final = 1.0
@@ -25,6 +25,8 @@ class _Run:
     wire_channel: str
     speaker: Speaker
     said_at: float = 0.0
+    crowd: Crowd = field(default_factory=Crowd)
+    told_watchers: int = 0
 
 
 class _Payload(msgspec.Struct):
@@ -32,10 +34,20 @@ class _Payload(msgspec.Struct):
 
 
 class Owned:
-    """Implements the hub's `Runs`. `begins_here(slug)` is told first when a run begins."""
+    """Implements the hub's `Runs`. `begins_here(slug)` is told first when a run begins.
 
-    def __init__(self, hub: Hub, wire: Wire, begins_here: Callable[[str], None]) -> None:
+    While it is not certain that what runs here is ours (`may_speak`), nothing goes out.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        wire: Wire,
+        begins_here: Callable[[str], None],
+        may_speak: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._hub = hub
+        self._may_speak = may_speak
         self._wire = wire
         self._begins_here = begins_here
         self._clock = asyncio.get_running_loop().time
@@ -74,10 +86,15 @@ class Owned:
         return len(self._told)
 
     def message(self, data: bytes) -> None:
-        """On the channel of this replica: another one wants to show a session."""
+        """On the channel of this replica: another one wants to show a session, or says how many watch it there."""
         news = relay.decode(data)
-        if news is not None and news.kind == relay.ASK and (run := self._runs.get(news.utterance)) is not None:
+        run = self._runs.get(news.utterance) if news is not None else None
+        if news is None or run is None:
+            return
+        if news.kind == relay.ASK:
             self._tell(run)
+        elif news.kind == relay.CROWD:
+            run.crowd.note(news, self._clock())
 
     def receivers(self, channel: str, number: int) -> None:
         """So many other replicas hear a session's channel."""
@@ -89,13 +106,18 @@ class Owned:
         elif run.slug not in self._told:
             self._tell(run)
 
+    def elsewhere(self, session_slug: str) -> int:
+        """See `Runs`."""
+        run = self._runs.get(session_slug)
+        return run.crowd.count(self._clock()) if run is not None else 0
+
     async def run(self) -> None:
         """Marks. Runs until cancelled."""
         while True:
             await asyncio.sleep(MARK_S / 2)
             due = self._clock() - MARK_S / 2
             for run in self._told.values():
-                if run.said_at <= due:
+                if run.said_at <= due or run.told_watchers != self._watchers(run):
                     self._mark(run)
 
     # --- telling --------------------------------------------------------------------------------------------
@@ -118,9 +140,16 @@ class Owned:
             self._hub.channel(run.slug).forward = None
 
     def _mark(self, run: _Run) -> None:
-        self._forward(run, MARK, "", b"null")
+        """Its data is how many watch the session on all replicas."""
+        run.told_watchers = self._watchers(run)
+        self._forward(run, MARK, "", msgspec.json.encode(run.told_watchers))
+
+    def _watchers(self, run: _Run) -> int:
+        return self._hub.watching(run.slug) + run.crowd.count(self._clock())
 
     def _forward(self, run: _Run, kind: str, utterance: str, data: bytes) -> None:
+        if not self._may_speak():
+            return
         channel = self._hub.channel(run.slug)
         overtakes = utterance if kind == PARTIAL else kind if kind in (SNAPSHOT, MARK) else None
         news = run.speaker.news(kind, channel.epoch, channel.last_seq, utterance, data)

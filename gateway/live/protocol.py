@@ -117,6 +117,12 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def without_words(payload: bytes) -> bytes:
+    """The `data` of a partial's message, with nothing said: it takes the words off the screens."""
+    data: dict[str, object] = msgspec.json.decode(payload)["data"]
+    return _encoder.encode(data | {"text": "", "words": []})
+
+
 @lru_cache(maxsize=4096)
 def _quoted(text: str) -> str:
     """As JSON. A slug or an epoch is in every message of its session."""

@@ -8,6 +8,7 @@ shows a missing final, which PostgreSQL has.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -22,8 +23,12 @@ STATE: Final = "session.state"
 SNAPSHOT: Final = "~snapshot"
 MARK: Final = "~mark"
 ASK: Final = "~ask"
+CROWD: Final = "~crowd"
 """Kinds with a tilde are for replicas; any other is the type of a browser's message."""
 _UNCOUNTED: Final = frozenset({PARTIAL, SNAPSHOT, MARK})
+CROWD_S: Final = 5.0
+"""A replica says so often how many watchers it has, besides when that changes."""
+CROWD_LASTS_S: Final = 12.0
 HELD_FINALS: Final = 500
 HELD_BYTES: Final = 512 * 1024
 
@@ -97,13 +102,39 @@ def ask(slug: str) -> bytes:
     return _encoder.encode(News(VERSION, ASK, "", 0, 0, "", 0, slug, msgspec.Raw(b"null")))
 
 
+def crowd(slug: str, replica: str, watchers: int) -> bytes:
+    """To a session's owner: so many watch it on that replica."""
+    data = _encoder.encode((replica, watchers))
+    return _encoder.encode(News(VERSION, CROWD, "", 0, 0, "", 0, slug, msgspec.Raw(data)))
+
+
+class Crowd:
+    """Watchers of one session on other replicas, as these have said. An owner's."""
+
+    __slots__ = ("_said",)
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[int, float]] = {}  # by replica: how many, and when
+
+    def note(self, news: News, now: float) -> None:
+        """A replica says how many it has. What cannot be read is ignored."""
+        with suppress(msgspec.MsgspecError):
+            replica, watchers = msgspec.json.decode(bytes(news.data), type=tuple[str, int])
+            self._said[replica] = watchers, now
+
+    def count(self, now: float) -> int:
+        """Over all that have said it lately."""
+        self._said = {replica: said for replica, said in self._said.items() if now - said[1] < CROWD_LASTS_S}
+        return sum(watchers for watchers, _ in self._said.values())
+
+
 def decode(data: bytes) -> News | None:
     """None for what another version says, or a kind of message between replicas that is not known here."""
     try:
         news = _decoder.decode(data)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK)
+    is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK, CROWD)
     return news if news.version == VERSION and is_known else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.live.protocol import CloseCode
@@ -48,8 +49,10 @@ class Slot:
 class Slots:
     """Counts the connections of one endpoint against its limits."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, elsewhere: Callable[[str], int] = lambda slug: 0) -> None:
+        """`elsewhere`: connections of a session on other replicas, as far as is known."""
         self._limits = limits
+        self._elsewhere = elsewhere
         self._taken = 0
         self._by_address: Counter[str] = Counter()
         self._by_session: Counter[str] = Counter()
@@ -58,7 +61,7 @@ class Slots:
         """Raises: NotAdmitted, which names the first limit that is reached: all, session, address."""
         if self._taken >= self._limits.total:
             raise NotAdmitted(CloseCode.TOO_MANY, "too many connections; come back later", "too_many")
-        if self._by_session[slug] >= self._limits.per_session:
+        if self._by_session[slug] + self._elsewhere(slug) >= self._limits.per_session:
             raise NotAdmitted(CloseCode.TOO_MANY, "too many connections of this session", "too_many_of_session")
         if self._by_address[address] >= self._limits.per_address:
             raise NotAdmitted(CloseCode.TOO_MANY, f"too many connections from {address}", "too_many_from_address")

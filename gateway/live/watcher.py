@@ -77,7 +77,8 @@ class Update:
 class Watcher:
     """Begins in its history; `go_live` ends that. The frames it is given have gone through `framing` already.
 
-    `close` is how the endpoint is asked, at most once, to end the connection with a code.
+    `close` is how the endpoint is asked, at most once, to end the connection with a code. `crosses_epochs`: its program
+    understands that the numbering goes on under another epoch.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Watcher:
         "_partials",
         "_transport",
         "bounds",
+        "crosses_epochs",
         "descriptor",
         "fast_index",
         "framing",
@@ -109,8 +111,11 @@ class Watcher:
         audience: Audience[Watcher],
         framing: Framing = in_frame,
         descriptor: int = NO_DESCRIPTOR,
+        *,
+        crosses_epochs: bool = False,
     ) -> None:
         self.framing = framing
+        self.crosses_epochs = crosses_epochs
         self.fast_index = BUFFERED
         self.descriptor = descriptor
         self.bounds = bounds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol, cast
 
@@ -245,7 +246,8 @@ class Connection(asyncio.BufferedProtocol):
         if not self._transport.is_closing():
             self._transport.resume_reading()
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                with suppress(OSError):  # the peer has gone, and the loop does not know it yet
+                    self._transport.write_eof()
 
 
 def _host(text: str) -> IPv4Address | IPv6Address | None:

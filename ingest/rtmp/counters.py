@@ -16,6 +16,7 @@ class RtmpCounters:
     publishes: int = 0
     publishing: int = 0
     refused_key: int = 0
+    refused_now: int = 0
     takeovers: int = 0
     pauses: int = 0
     audio_packets: int = 0

@@ -20,7 +20,7 @@ class RtmpOptions:
     port: int = 1935
     handshake_s: float = 5.0
     publish_s: float = 10.0
-    idle_s: float = 15.0
+    idle_s: float = 30.0  # as long may a source pause that sends nothing meanwhile
     authorise_s: float = 10.0
     handler_grace_s: float = 10.0
     connections: int = 500
@@ -28,6 +28,8 @@ class RtmpOptions:
     shared: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers that stand for many publishers, such as a TLS proxy: they have no limit of their own."""
     backlog: int = 512
+    is_shared: bool = False
+    """Other processes listen on the same port, among which the system spreads connections."""
     buffer_bytes: int = 1024 * 1024
     buffer_packets: int = 1_000
     limits: Limits = field(default_factory=Limits)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from ingest.audio_packet import AudioPacket
+
+TAKEN_OVER: Final = "taken over"
+_STILL_S: Final = 1.0  # an encoder that comes back after a lost connection takes longer
 
 
 class PublishHandler(Protocol):
     """What a server of publishes asks of its owner."""
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
-        """May `peer` publish under `key`? Asked before the publisher is told to start; cancelled when late."""
+        """May `peer` publish under `key`? Asked before the publisher is told to start; cancelled when late.
+
+        Raises: PublishRefused, when the key is right and the publisher has to wait, or go elsewhere.
+        """
 
     async def published(self, publisher: Publisher) -> None:
         """Runs for the life of one publish. Returning early ends the publish."""
+
+    def crowded(self) -> None:
+        """Connections were refused, or closed for others, because too many are open. At most a few times a second."""
 
 
 class Publisher:
@@ -46,12 +56,15 @@ class Publisher:
         self.ended_because: str | None = None
         self.fault: str | None = None
         """What the publisher did wrong, if it was thrown out for it."""
+        self.was_displaced = False
+        """Another publisher has taken over from it while its audio still came."""
         self._buffer_bytes, self._buffer_packets = buffer_bytes, buffer_packets
         self._clock, self._full, self._emptied, self._closed = clock, full, emptied, closed
         self._packets: list[AudioPacket] = []
         self._held_bytes = 0
         self._held_back = False
         self._first_audio: float | None = None
+        self._last_audio = -math.inf
         self._interrupted = False
         self._news = asyncio.Event()
 
@@ -88,10 +101,16 @@ class Publisher:
         if self.ended_because is None:
             self._closed(reason)
 
+    def displace(self) -> None:
+        """For the server: `close`, because another publisher takes over."""
+        self.was_displaced = self._clock() - self._last_audio < _STILL_S
+        self.close(TAKEN_OVER)
+
     def take(self, packet: AudioPacket) -> None:
         """For the server: one packet has arrived."""
+        self._last_audio = self._clock()
         if self._first_audio is None:
-            self._first_audio = self._clock()
+            self._first_audio = self._last_audio
         self._packets.append(packet)
         self._held_bytes += len(packet.payload)
         if len(self._packets) == 1:

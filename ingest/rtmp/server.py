@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from typing import cast
 
-from ingest.errors import CannotListen
+from ingest.errors import CannotListen, PublishRefused
 from ingest.rtmp.connection import Connection
 from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.options import RtmpOptions
@@ -45,7 +45,11 @@ class RtmpServer:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: Connection(self, loop), options.host, options.port, backlog=options.backlog
+                lambda: Connection(self, loop),
+                options.host,
+                options.port,
+                backlog=options.backlog,
+                reuse_port=options.is_shared or None,
             )
         except OSError as error:
             raise CannotListen(options.host, options.port, error) from error
@@ -57,6 +61,8 @@ class RtmpServer:
 
         A handler that needs longer than `handler_grace_s` is cancelled.
         """
+        if self.options.is_shared:
+            await asyncio.sleep(0)  # what waits to be accepted would be reset, and no other process gets it
         self._closing = True
         if self._listener is not None:
             self._listener.close()
@@ -161,6 +167,11 @@ class RtmpServer:
         try:
             async with asyncio.timeout(self.options.authorise_s):
                 allowed = await self.handler.authorise(publisher.app, publisher.key, query, publisher.peer)
+        except PublishRefused as error:
+            self.counters.refused_now += 1
+            logger.warning("rtmp publish from %s refused: %s", publisher.peer, error)
+            connection.refuse(publisher, "NetStream.Publish.Failed", str(error))
+            return False
         except Exception as error:
             if not isinstance(error, TimeoutError):
                 self.counters.handler_failures += 1
@@ -177,7 +188,7 @@ class RtmpServer:
         """End the publish that has `place`, and give its handler time to end too."""
         publisher, task = self._current[place]
         self.counters.takeovers += 1
-        publisher.close("taken over")
+        publisher.displace()
         await _ended({task}, self.options.handler_grace_s)
         if self._current.get(place) == (publisher, task):
             del self._current[place]
@@ -197,6 +208,7 @@ class RtmpServer:
                     now - refused,
                     extra={"open": len(self._connections), "refused": self.counters.refused_connections},
                 )
+                self.handler.crowded()
                 refused = now
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from storage.postgres.values import clean, finite, read
 
@@ -29,6 +30,7 @@ class SpaceLimits:
 class StandingRow:
     """Of all others than one transcription; `own_before` is that one's, from earlier days. Seconds."""
 
+    session_id: str
     space_id: str
     limits: SpaceLimits
     session_seconds: int
@@ -60,24 +62,25 @@ class Limits:
         """Seconds."""
         return int(await self._db.value("limits_spent_by_space", clean(space_id), day))
 
-    async def standing(
-        self, session_id: str, transcription_id: str, now: datetime, live_s: float
-    ) -> StandingRow | None:
-        """None when there is no such session. `live_s`: who was metered within so many seconds is still at it."""
+    async def standings(self, asked: Sequence[tuple[str, str]], now: datetime, live_s: float) -> Sequence[StandingRow]:
+        """Of the sessions that exist. `asked`: session and transcription. `live_s`: who was metered within so many
+        seconds is still at it.
+        """
         day = now.astimezone(UTC).date()
-        args = (session_id, transcription_id, day, now - timedelta(seconds=live_s))
-        record = await self._db.row("limits_standing", *args)
-        if record is None:
-            return None
-        values = dict(record)
-        limits = SpaceLimits(
-            values.pop("transcription"),
-            values.pop("session_minutes"),
-            values.pop("user_minutes_per_day"),
-            values.pop("space_minutes_per_day"),
-        )
-        return StandingRow(limits=limits, **values)
+        sessions, transcriptions = [one for one, _ in asked], [one for _, one in asked]
+        args = (sessions, transcriptions, day, now - timedelta(seconds=live_s))
+        return [_standing(dict(record)) for record in await self._db.rows("limits_standing", *args)]
 
     async def prune(self, now: datetime) -> int:
         """Returns: how many rows of former days were removed."""
         return await self._db.run("limits_prune", (now.astimezone(UTC) - _KEPT).date())
+
+
+def _standing(values: dict[str, Any]) -> StandingRow:
+    limits = SpaceLimits(
+        values.pop("transcription"),
+        values.pop("session_minutes"),
+        values.pop("user_minutes_per_day"),
+        values.pop("space_minutes_per_day"),
+    )
+    return StandingRow(limits=limits, **values)

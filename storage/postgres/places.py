@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A slot that a track asks for or holds. `senior`: the one whose turn in the queue it inherits, if still there."""
+    """A slot that a track asks for or holds. `senior`: the one whose turn in the queue it inherits, if still there.
+
+    `transcription_id`: whoever adopts that one has the slot.
+    """
 
     id: str
     senior: str | None
     granted: bool
+    transcription_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,9 @@ class ProviderPlaces:
             await link.row("place_lock", self._account)
             ids = [place.id for place in asked]
             seniors, granted = [place.senior for place in asked], [place.granted for place in asked]
-            await link.run("place_keep", self._account, self._process, ids, seniors, granted, float(lease_s))
+            served = [place.transcription_id for place in asked]
+            args = self._account, self._process, ids, seniors, granted, float(lease_s), served
+            await link.run("place_keep", *args)
             # After the heirs have taken over their seniors' turns.
             await link.run("place_drop", self._account, self._process, list(returned))
             await link.run("place_grant", self._account, whole(limit))

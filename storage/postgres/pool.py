@@ -51,6 +51,12 @@ class Link:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
+    async def stream(self, query: str, step: int, *args: object) -> AsyncIterator[list[Record]]:
+        """All rows, `step` at a time, in constant memory. Only inside a transaction. Raises: as `rows`."""
+        cursor = await self._executor.cursor(self.sql[query], *args)
+        while records := await cursor.fetch(step):
+            yield list(records)
+
     def _renewing(self) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
 
@@ -101,6 +107,7 @@ async def open_pool(
         command_timeout=command_timeout_s,
         timeout=connect_timeout_s,
         init=_prepare_connection,
+        reset=_leave,
         **_arguments(options),
     )
     try:
@@ -153,6 +160,13 @@ async def _prepare_connection(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
     )
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """Nothing of ours outlives a transaction: no setting, cursor, lock or LISTEN of the connection itself.
+
+    asyncpg's own reset is a second round trip after every statement; an open transaction it ends before it comes here.
+    """
 
 
 def _encode_jsonb(document: bytes) -> bytes:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+import msgspec
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken, UserUnknown
@@ -192,10 +193,11 @@ class Sessions:
         """
         async with self._db.transaction() as link:
             # The order in which `final_append` takes its locks, so that the two cannot deadlock.
-            await link.run("session_delete_transcriptions", session_id)
+            gone = await link.rows("session_delete_transcriptions", session_id)
             found = await link.value("session_lock", session_id) is not None
             if found:
-                await link.run("session_archive_usage", session_id, now)
+                tags = {row["id"]: msgspec.Raw(row["tags"]) for row in gone}
+                await link.run("session_archive_usage", session_id, now, msgspec.json.encode(tags))
                 await link.run("session_delete_usage", session_id)
                 await link.run("session_delete_segments", session_id)
                 await link.run("session_delete_analysis", session_id)
@@ -304,9 +306,12 @@ class Participants:
             return None
 
     async def has_room(self, session_id: str, identity: str, limit: int) -> bool:
-        """Whether `identity` has joined already, or fewer than `limit` have (0: always). Holds the session's row: to be
-        asked in the transaction that inserts."""
-        await self._db.value("session_lock", session_id)
+        """Whether `identity` has joined already, or fewer than `limit` have (0: always).
+
+        In a transaction it holds the session's row until the insert; else as many too many may come as come at once.
+        """
+        if self._in_transaction:
+            await self._db.value("session_lock", session_id)
         room: bool = await self._db.value("participant_has_room", session_id, clean(identity), limit)
         return room
 
@@ -325,11 +330,11 @@ class Participants:
 
     async def visit_begins(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
         """A connection to the room. Returns: False when it is over already, or an older one than the last known."""
-        return await self._db.run("visit_begin", session_id, clean(identity), sid, joined_ms) == 1
+        return await self._db.run("visit_begin", session_id, clean(identity), clean(sid), joined_ms) == 1
 
     async def visit_ends(self, session_id: str, identity: str, sid: str, joined_ms: int) -> bool:
         """Returns: whether it was the newest connection of that identity; an empty `sid` stands for that."""
-        return await self._db.run("visit_end", session_id, clean(identity), sid, joined_ms) == 1
+        return await self._db.run("visit_end", session_id, clean(identity), clean(sid), joined_ms) == 1
 
     async def ensure_user(self, user_id: str) -> None:
         """For tables of our own, where users are known from their tokens only."""
@@ -368,6 +373,10 @@ class Participants:
         """The longest present first."""
         records = await self._db.rows("participant_by_session", session_id, active_only)
         return [read(ParticipantRow, r) for r in records]
+
+    async def present_in(self, session_ids: Sequence[str]) -> list[ParticipantRow]:
+        """Of several sessions at once, those who have not left; in each the longest present first."""
+        return [read(ParticipantRow, r) for r in await self._db.rows("participant_present", [*session_ids])]
 
     async def _insert(
         self,

@@ -1,14 +1,16 @@
 """Runs of transcription, and the lease that says which process may write one (`gateway.transcription`).
 
-A run has one owner at a time. The owner renews its lease; when it does not, another process adopts the run and raises
-its fence, and from then on every write under the old fence is refused by the statement that would make it.
+A run has one owner at a time, for as long as the owner's own row in `gateway.replica` stands; then another process
+adopts it and raises its fence, and from then on every write under the old fence is refused by the statement that would
+make it. An owner that has no such row, because its version knows none, renews `lease_until`. Every comparison is made
+by the database's clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +23,7 @@ from storage.postgres.values import clean, clean_or_none, json_bytes, read
 if TYPE_CHECKING:
     from storage.postgres.pool import Database
 
-# The lease of a run that its owner has handed over, with everything stored.
-_HANDED_OVER: Final = datetime.fromtimestamp(0, UTC)
+ADOPT_OWN: Final = 10_000
 
 
 class TranscriptionState(StrEnum):
@@ -67,6 +68,8 @@ class TranscriptionRow:
     """Moment zero of the session's transcript: the start of its first run."""
     last_seq: int
     """The highest number stored; the next final is `last_seq + 1`."""
+    former: Mapping[str, int]
+    """Earlier epochs, each with the number up to which it is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,24 @@ class StandingRow:
     epoch: str
     origin: datetime
     last_seq: int
+    former: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Heir:
+    """Who adopts. `owner_run`: as in `claim`. `process`: as in `gateway.provider_place`."""
+
+    owner: str
+    owner_run: str | None = None
+    process: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """`places`: ids of the provider places that came with the runs, by run."""
+
+    runs: Sequence[TranscriptionRow]
+    places: Mapping[str, Sequence[str]]
 
 
 class Transcriptions:
@@ -90,10 +111,11 @@ class Transcriptions:
         self._db = database
 
     async def claim(
-        self, new: NewTranscription, owner: str, lease_s: float, now: datetime
+        self, new: NewTranscription, owner: str, lease_s: float, now: datetime, owner_run: str | None = None
     ) -> tuple[TranscriptionRow, bool]:
-        """Start a run, or find the one that is running, of any owner and even if its lease has run out.
+        """Start a run, or find the one that is running, of any owner and even if that is dead. `now`: it starts then.
 
+        `owner_run`: the owner's row in `gateway.replica` as it stands; None: it has none, and `lease_s` counts.
         Of any number of calls at once, on any number of replicas, exactly one creates.
         Raises: SessionOver; UniqueViolationError when `stream_key` is taken.
         """
@@ -106,7 +128,8 @@ class Transcriptions:
             new.stream_key,
             now,
             owner,
-            now + timedelta(seconds=lease_s),
+            float(lease_s),
+            owner_run,
         )
         while True:
             async with self._db.transaction() as link:
@@ -127,7 +150,13 @@ class Transcriptions:
     async def standings(self, session_ids: Sequence[str]) -> Sequence[StandingRow]:
         """Of the sessions that have a numbering, in any order."""
         rows = [dict(record) for record in await self._db.rows("stream_standings", session_ids)]
-        return [read(StandingRow, row | {"state": TranscriptionState(row["state"])}) for row in rows]
+        return [
+            read(
+                StandingRow,
+                row | {"state": TranscriptionState(row["state"]), "former": msgspec.json.decode(row["former"])},
+            )
+            for row in rows
+        ]
 
     async def list(self, *, active_only: bool = True, limit: int = 1000) -> Sequence[TranscriptionRow]:
         """Newest first."""
@@ -146,13 +175,30 @@ class Transcriptions:
         rows = await self._db.rows("transcription_owners", [*transcription_ids])
         return {r["id"]: (r["session_id"], r["owner"]) for r in rows}
 
-    async def renew(self, transcription_id: str, owner: str, fence: int, lease_s: float, now: datetime) -> bool:
-        """Returns: False when the lease is lost; stop writing at once.
+    async def renew(self, owner: str, lease_s: float, owner_run: str | None = None) -> set[tuple[str, int]]:
+        """Keep what this run of an owner holds from those who do not look at replicas. Returns: its ids and fences."""
+        await self._db.run("transcription_renew", owner, owner_run, float(lease_s))
+        return {(r["id"], r["fence"]) for r in await self._db.rows("transcription_held", owner, owner_run)}
 
-        `lease_s` 0 hands the run over, which says that every final that watchers have seen is stored.
-        """
-        until = now + timedelta(seconds=lease_s) if lease_s else _HANDED_OVER
-        return await self._db.run("transcription_renew", transcription_id, owner, fence, until) == 1
+    async def release(self, transcription_id: str, owner: str, fence: int) -> bool:
+        """Hand the run over to whoever comes: every final that watchers have seen is stored. Returns: False when it
+        is not ours."""
+        return await self._db.run("transcription_release", transcription_id, owner, fence) == 1
+
+    async def hand_over(
+        self, transcription_id: str, owner: str, fence: int, heir: str, heir_run: str, lease_s: float
+    ) -> bool:
+        """Make a run another owner's, in the same epoch. Returns: False when it is not `owner`'s under that fence."""
+        args = (transcription_id, owner, fence, clean(heir), clean(heir_run) or None, float(lease_s))
+        return await self._db.run("transcription_hand_over", *args) == 1
+
+    async def of_owner(self, owner: str, owner_run: str) -> Sequence[TranscriptionRow]:
+        """What an owner has under one run of its own, and has neither stopped nor given up."""
+        return [_row(r) for r in await self._db.rows("transcription_of_owner", clean(owner), clean(owner_run))]
+
+    async def by_keys(self, stream_keys: Sequence[str]) -> Sequence[TranscriptionRow]:
+        """Runs that are not stopped, at most two."""
+        return [_row(r) for r in await self._db.rows("transcription_by_keys", [clean(key) for key in stream_keys])]
 
     async def set_state(self, transcription_id: str, fence: int, state: TranscriptionState) -> bool:
         """Any state but STOPPED, which `finish` sets. Returns: False when the run is not ours or stopped."""
@@ -164,6 +210,10 @@ class Transcriptions:
         """Whose browser feeds it."""
         host: str | None = await self._db.value("transcription_host", run_id)
         return host
+
+    async def hosts(self, run_ids: Sequence[str]) -> dict[str, str | None]:
+        """As `host`, of all at once; those that do not exist are left out."""
+        return {r["id"]: r["host"] for r in await self._db.rows("transcription_hosts", [*run_ids])}
 
     async def set_host(self, run_id: str, identity: str) -> bool:
         """Unless it has stopped. Returns: whether it was set."""
@@ -193,29 +243,46 @@ class Transcriptions:
             records = await link.rows("stray_number", session_id, now)
         return [(r["seq"], r["utterance_id"], r["data"]) for r in records]
 
-    async def adopt(
-        self, owner: str, lease_s: float, now: datetime, limit: int = 100, *, own: bool = False
-    ) -> Sequence[TranscriptionRow]:
-        """Take over runs whose lease ran out before `now`. Returns: them, with their new fence and exact `last_seq`.
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        """Ids of runs that may be adopted, those that wait longest first. `thorough`: look at all that run."""
+        return [r["id"] for r in await self._db.rows("transcription_orphans", thorough, limit)]
 
-        `own`: also those of this very owner, whatever their lease; for a restart, before anything runs and after
-        everything that it had on disk is stored. A run that was neither handed over nor is our own begins a new epoch:
-        its owner may have shown finals that are stored nowhere else, under the numbers that come next.
+    async def adopt(
+        self,
+        heir: Heir,
+        lease_s: float,
+        limit: int = 100,
+        *,
+        own: bool = False,
+        only: Sequence[str] | None = None,
+    ) -> Adopted:
+        """Take over orphaned runs. Returns: them, with their new fence and exact `last_seq`.
+
+        `own`: also those of this very owner, whatever its row says; for a restart, before anything runs and after
+        everything that it had on disk is stored. `only`: not others than these. A run that was neither handed over nor
+        is our own begins a new epoch, whose predecessor is good up to `last_seq`: its owner may have shown finals that
+        are stored nowhere else, under the numbers that come next. Places at the provider come with their run.
         """
         async with self._db.transaction() as link:
-            until = now + timedelta(seconds=lease_s)
-            taken = await link.rows("transcription_adopt", owner, until, now, limit, own)
+            args = heir.owner, heir.owner_run, float(lease_s), own, None if only is None else [*only]
+            taken = await link.rows("transcription_adopt", *args, ADOPT_OWN if own else limit)
+            if not taken:
+                return Adopted((), {})
             if cut_off := [r["session_id"] for r in taken if r["cut_off"]]:
                 await link.run("stream_begin_epoch", cut_off, [ids.epoch() for _ in cut_off])
             found = [r["id"] for r in taken]
+            places: dict[str, list[str]] = {}
+            for place in await link.rows("place_adopt", heir.process, found, float(lease_s)):
+                places.setdefault(place["transcription_id"], []).append(place["id"])
             # Read after the rows are locked, so no final of the old owner can be on its way any more.
-            return [_row(r) for r in await link.rows("transcription_by_ids", found)] if found else []
+            return Adopted([_row(r) for r in await link.rows("transcription_by_ids", found)], places)
 
 
 def _row(record: Mapping[str, Any]) -> TranscriptionRow:
     values = dict(record)
     values["state"] = TranscriptionState(values["state"])
     values["options"] = msgspec.json.decode(values["options"])
+    values["former"] = msgspec.json.decode(values["former"])
     return read(TranscriptionRow, values)
 
 

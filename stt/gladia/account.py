@@ -89,6 +89,8 @@ class Account:
         """Ids of sessions that this process opened and that may still run at the provider."""
         self.complaints: Counter[str] = Counter()
         """Errors that the provider has reported, by `complaints.kind_of`."""
+        self.given_up_s: dict[str, float] = {}
+        """Seconds of audio that no final will cover, by why, as `events.AudioGivenUp` has it."""
         self.unusable: Counter[str] = Counter()
         """Its messages that could not be used, by type, as `events.Unusable` has it."""
         self._answered = asyncio.Event()  # pulses when the provider has answered, or a probe of it has failed
@@ -211,6 +213,11 @@ class Account:
         """GET /v2/live/{id}: status, and once it is `done` the whole transcript. Raises as `create`."""
         return await self._call("GET", f"v2/live/{session_id}", wire.parse_result)
 
+    @property
+    def key(self) -> str:
+        """The account's key that is in force."""
+        return (self.options.key_now or (lambda: self.options.api_key))()
+
     async def check(self) -> None:
         """Ask for the list of sessions, which costs nothing, to see whether the key works. Raises as `create`."""
         await self._call("GET", "v2/live", msgspec.json.decode, params={"limit": "1"})
@@ -280,8 +287,7 @@ class Account:
 
     async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
         try:
-            key = self.options.key_now or (lambda: self.options.api_key)
-            headers = {"x-gladia-key": key()}
+            headers = {"x-gladia-key": self.key}
             async with self.http.request(method, path, headers=headers, **request) as response:
                 body = await response.read()
                 status = response.status

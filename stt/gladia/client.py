@@ -17,7 +17,7 @@ from stt.gladia import messages as wire
 from stt.gladia.account import Account, ProviderOptions
 from stt.gladia.complaints import kind_of
 from stt.gladia.conversation import Conversation
-from stt.gladia.events import INTERNAL, Complained, Heard, LinkEvent, Unusable
+from stt.gladia.events import INTERNAL, AudioGivenUp, Complained, Heard, LinkEvent, Unusable
 from stt.gladia.hearing import LinkCounts
 from stt.gladia.link import Link
 from stt.gladia.moves import CONNECTED, LinkState, ProviderEnd, SessionState
@@ -243,7 +243,9 @@ class GladiaLink:
         """The session's place; while there is none the session shows that it waits."""
         place = self._places.get(session)
         if place is None:
-            place = self._places[session] = self._last_place = self._provider.places.ask(self._last_place)
+            place = self._places[session] = self._last_place = self._provider.places.ask(
+                self._last_place, self._config.metadata
+            )
         if not place.is_granted:
             session.is_waiting = True
             await place.wait()
@@ -350,6 +352,8 @@ class GladiaLink:
                     self._provider.complaints[kind] += 1
                 case Unusable(kind):
                     self._provider.unusable[kind] += 1
+                case AudioGivenUp(start, end, kind):
+                    self._provider.given_up_s[kind] = self._provider.given_up_s.get(kind, 0.0) + end - start
             try:
                 self._listener(event)
             except Exception as error:

@@ -49,10 +49,15 @@ class SpeechChanged(msgspec.Struct, frozen=True):
 
 
 class AudioGivenUp(msgspec.Struct, frozen=True):
-    """Audio from `start` to `end` left the window before the provider had heard it: no final will cover it."""
+    """No final will cover the audio from `start` to `end`.
+
+    `kind`: `poison`, each connection ended at it; `overdue`, it left the window before the provider had heard it;
+    `unconfirmed`, the last session ended without a word about it.
+    """
 
     start: float
     end: float
+    kind: str = "overdue"
 
 
 class Complained(msgspec.Struct, frozen=True):

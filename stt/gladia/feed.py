@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from stt.gladia import messages as wire
-from stt.gladia.blame import PACE_S, Blame
+from stt.gladia.blame import Blame
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
 from stt.gladia.resume import Placing, Resume
-from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
+from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.timeline import Timeline
 
 
@@ -66,6 +66,7 @@ class Feed:
         self._options = options
         self._track_reach = reach
         self._blame = blame
+        self._alone: Span | None = None  # what this connection was opened for
         self._written_before = 0  # on former connections
         self._written = 0  # samples written in this session, over all connections: the provider cannot have more
         self._reach = begin  # end of the track's audio that was sent; behind it is silence of ours
@@ -142,14 +143,18 @@ class Feed:
 
     def prove(self, end: int) -> None:
         """The provider has received the session up to this sample, by whatever evidence: it can charge that much."""
-        metered = self.metered
-        end = min(end, self._written)
-        if end > metered.sent:
-            at = metered.sent
-            if self._silences:
-                at = self._prove_silences(at, end)
-            metered.resent += self._track_reach.extend(self.timeline.stretches(at, end))
-            metered.sent = end
+        metered, reach = self.metered, self._track_reach
+        at, end = metered.sent, min(end, self._written)
+        if end <= at:
+            return
+        metered.sent = end
+        since, shift = self.timeline.newest
+        if at >= since and at + shift >= reach.to and not self._silences:  # as ever: no part of it was sent before
+            reach.to = end + shift
+            return
+        if self._silences:
+            at = self._prove_silences(at, end)
+        metered.resent += reach.extend(self.timeline.stretches(at, end))
 
     def _prove_silences(self, at: int, end: int) -> int:
         """Silence that takes no time on the track is not the track again. Returns: from where on there is none."""
@@ -167,12 +172,18 @@ class Feed:
         self.last_sent = self.last_audio = now
         self.awaiting_since = None
         self._written_before = self._written
+        accused = self._blame.accused
+        if accused is not None and accused.end <= self._audio.start:
+            self._blame.acquit()  # it has left the window
+        elif accused is not None and not self.timeline.started:
+            self.cursor = accused.start
+        self._alone = self._blame.accused
         self._blame.connected()
-        if self._blame.accused is not None and not self.timeline.started:
-            self.cursor = self._blame.accused.start
 
     def died(self, now: float) -> None:
         """The connection ended, and nothing that was said explains it."""
+        if self._blame.accused is not self._alone:
+            return  # of two sessions the other one looks into it
         is_placed = self.resume.placing is Placing.PLACED
         self._blame.died(now, self.acknowledged - self.resume.base if is_placed else 0)
 
@@ -187,9 +198,12 @@ class Feed:
     @property
     def held_back(self) -> bool:
         """Whether audio waits until acknowledgements show that the connection lives."""
-        if self._blame.accused is not None:
+        if not self._blame.is_used:
+            if self.window is None:
+                return False
+        elif self._blame.accused is not None:
             return True
-        if self.window is None and not self._is_alone:
+        elif self.window is None and not self._blame.is_alone(self.cursor):
             return False
         if self._silence_owed > 0:
             return True
@@ -197,26 +211,28 @@ class Feed:
         return found is not None and (self.until is None or found[0] < self.until)
 
     @property
-    def _is_alone(self) -> bool:
-        return self._blame.is_used and self._blame.is_alone(self.cursor)
-
-    @property
     def held_until(self) -> float:
         """When audio that is held back goes out, should nothing come from the provider."""
-        is_paced = self._is_alone or self._is_searching
+        is_paced = self._blame.is_used and (self._blame.is_alone(self.cursor) or self._blame.is_searching)
         is_survived = is_paced and self.acknowledged >= self.timeline.end - 1
-        return self.last_sent + (PACE_S if is_survived else self._options.probe_s)
+        return self.last_sent + (self._blame.pace_s if is_survived else self._options.probe_s)
 
     @property
     def _is_searching(self) -> bool:
         return self._blame.is_used and self._blame.is_searching
 
+    @property
+    def is_moot(self) -> bool:
+        """Whether this connection was for a stretch that is accused no more: it has skipped what comes before it."""
+        return self._alone is not None and self._blame.accused is not self._alone
+
     def acquits(self, now: float) -> bool:
         """Whether audio that was accused of ending connections was sent alone, and this one lives. Then it is cut."""
-        accused = self._blame.accused
-        if accused is None or self._written == self._written_before or now < self.held_until:
+        if self.is_moot:
+            return True
+        if not self._blame.is_borne or now < self.held_until:
             return False
-        self._blame.acquit(accused)
+        self._blame.acquit()
         return True
 
     def stop_waits(self, now: float) -> bool:
@@ -228,7 +244,7 @@ class Feed:
 
         A provider that acknowledges nothing gets as much more each time when that has been awaited for `probe_s`.
         """
-        if self._is_alone and now < self.held_until:
+        if self._blame.is_used and self._blame.is_alone(self.cursor) and now < self.held_until:
             return 0
         if self.window is None:
             return self.MOST_PER_MESSAGE
@@ -243,13 +259,18 @@ class Feed:
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
-        if most <= 0:
+        if most <= 0 or self.is_moot:
             return None
-        if (owed := self._silence_owed) > 0:
+        if self._blame.accused is not None:
+            if self._blame.silence_due:
+                samples, self._blame.silence_due = self._blame.silence_due, 0
+                return self._silence(samples, now)
+            if not self._blame.is_borne and now < self.held_until:
+                return None
+        elif (owed := self._silence_owed) > 0:
             samples = min(owed, most)
             self._silence_sent += samples
-            self._silences.append((self.timeline.end, self.timeline.end + samples))
-            return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
+            return self._silence(samples, now)
         if self.cursor >= self._audio.end:
             return None
         position = self.cursor
@@ -275,6 +296,11 @@ class Feed:
         self._sent(offset, pcm, now)
         self._blame.sent(now, offset, self.cursor, self._written - self._written_before)
         return pcm
+
+    def _silence(self, samples: int, now: float) -> bytes:
+        """The next message is silence that takes no time on the track's clock."""
+        self._silences.append((self.timeline.end, self.timeline.end + samples))
+        return self._sent(self.cursor, bytes(samples * SAMPLE_BYTES), now)
 
     @property
     def _silence_owed(self) -> int:

@@ -188,10 +188,10 @@ class Hearing:
         if self._sessions:
             self._audio.forget(min(session.feed.needs_from for session in self._sessions))
 
-    def give_up(self, span: Span) -> list[LinkEvent]:
-        """No final will cover this stretch of the track (samples)."""
+    def give_up(self, span: Span, kind: str) -> list[LinkEvent]:
+        """No final will cover this stretch of the track (samples). `kind`: as in AudioGivenUp."""
         self.counts.given_up_samples += span.end - span.start
-        return [AudioGivenUp(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE)]
+        return [AudioGivenUp(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE, kind)]
 
     # --- transcripts and add-ons --------------------------------------------------------------------------
 
@@ -218,7 +218,8 @@ class Hearing:
         feed = session.feed
         spoken, sent, is_guess = message.utterance, feed.furthest / SAMPLE_RATE, False
         if not belief.is_credible(spoken, sent):
-            spoken, is_guess = belief.corrected(spoken, transcript.heard_to, sent)
+            after = max(transcript.heard_to, feed.resume.base / SAMPLE_RATE)  # what was before is heard again
+            spoken, is_guess = belief.corrected(spoken, after, sent)
         if not is_guess:
             feed.prove(min(_samples(spoken.end), feed.timeline.end))
         has_final = transcript.names.is_settled(message.id)
@@ -232,7 +233,7 @@ class Hearing:
             return []
         utterance = None if is_known else _on_track(session, spoken, name, before, is_final=message.is_final)
         heard_to = utterance.end if utterance is not None else 0.0
-        if utterance is not None:
+        if utterance is not None and not is_guess:
             utterance = self._fresh(transcript, utterance, late, is_result=message.id.startswith(_RESULT))
         if not message.is_final:
             if utterance is None:
@@ -328,7 +329,7 @@ class Hearing:
             events.append(Retracted(name))
             start, end = _samples(was.start), min(_samples(was.end), self._audio.given_up_to)
             if start < end and again_from is not None:
-                events += self.give_up(Span(start, end))
+                events += self.give_up(Span(start, end), "overdue")
         transcript.open.clear()
         return events
 
@@ -391,7 +392,7 @@ def _on_track(
     if not text:
         return None
     if not spoken.words:
-        middle = _samples((spoken.start + spoken.end) / 2)
+        middle = _samples((spoken.start + max(spoken.end, spoken.start)) / 2)
         if not _counts(session, middle, before):
             return None
         start = _at(session, spoken.start, middle)
@@ -403,7 +404,7 @@ def _on_track(
     latest, limit = 0, feed.reach
     since, newest = feed.timeline.newest
     for heard in spoken.words:  # many, and often: without calls that can be spared
-        middle = round((heard.start + heard.end) / 2 * SAMPLE_RATE)
+        middle = round((heard.start + (heard.end if heard.end > heard.start else heard.start)) / 2 * SAMPLE_RATE)
         shift = newest if middle >= since else feed.timeline.shift(middle)
         first = round(heard.start * SAMPLE_RATE) + shift
         last = round(heard.end * SAMPLE_RATE) + shift

@@ -212,7 +212,7 @@ class Link:
         elif not is_heard:
             self._all_complete = False
             if not session.is_replaced and feed.confirmed < feed.stops_at:
-                events += self._hearing.give_up(Span(feed.confirmed, feed.stops_at))
+                events += self._hearing.give_up(Span(feed.confirmed, feed.stops_at), "unconfirmed")
         if self._owner is session:
             self._owner = None
             if session.is_idle:
@@ -284,7 +284,7 @@ class Link:
         if given_up is None:
             return []
         self._all_complete = False
-        return self._hearing.give_up(given_up)
+        return self._hearing.give_up(given_up, "poison")
 
     # --- what goes wrong ----------------------------------------------------------------------------------
 
@@ -297,5 +297,5 @@ class Link:
             event
             for span in spans
             if max(span.start, confirmed) < span.end
-            for event in self._hearing.give_up(Span(max(span.start, confirmed), span.end))
+            for event in self._hearing.give_up(Span(max(span.start, confirmed), span.end), "overdue")
         ]

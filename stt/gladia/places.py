@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -43,8 +43,8 @@ class Place:
 class Places(Protocol):
     """Hands places out, in the order in which they were asked for."""
 
-    def ask(self, senior: Place | None) -> Place:
-        """A place, granted now or later; it has one holder.
+    def ask(self, senior: Place | None, labels: Mapping[str, str]) -> Place:
+        """A place, granted now or later; it has one holder. `labels`: of the session that is to be opened on it.
 
         `senior`: the last place of the same track. If it goes back only now, this one does not queue up again.
         """
@@ -53,7 +53,7 @@ class Places(Protocol):
 class NoLimit:
     """Places of an account without a limit: every one is granted at once."""
 
-    def ask(self, senior: Place | None) -> Place:
+    def ask(self, senior: Place | None, labels: Mapping[str, str]) -> Place:
         """A place that is granted already."""
         place = Place(lambda _: None)
         place.grant()

@@ -286,7 +286,7 @@ class Session:
         """When `tick` has something to do."""
         awaiting_since, patience = self.feed.awaiting_since, self._patience
         when = inf if awaiting_since is None else awaiting_since + self._options.stall_s
-        if self._blame.accused is not None:
+        if self._blame.accused is not None or self.feed.is_moot:
             when = min(when, self.feed.held_until)
         if patience.flush_by is not None:
             when = min(when, patience.fetch_from if self._stop_at is not None else patience.flush_by)

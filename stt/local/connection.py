@@ -71,6 +71,7 @@ class Connection:
         self._last_audio = self._loop.time()
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced = False
+        self._doom: asyncio.TimerHandle | None = None  # the cut that follows
         self._over = asyncio.Event()
 
     async def run(self) -> web.WebSocketResponse:
@@ -205,6 +206,10 @@ class Connection:
         start = live.session.received
         end = start + len(chunk)
         cut = live.script.cut_at_byte(start, end) or live.script.poisoned(chunk, end)
+        if cut is not None and cut.after_s:
+            if self._doom is None:
+                self._doom = self._loop.call_later(cut.after_s, self._cut, cut)
+            cut = None
         if cut is not None and cut.at_byte is not None:
             chunk = chunk[: cut.at_byte - start]
         end = live.session.receive(chunk)
@@ -290,4 +295,6 @@ class Connection:
             transport.abort()
 
     def _leave(self) -> None:
+        if self._doom is not None:
+            self._doom.cancel()
         self._live.disconnect(self)

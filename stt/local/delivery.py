@@ -110,6 +110,8 @@ class Delivery:
 
 def _retold(utterance: dict[str, Any], plan: Finals) -> dict[str, Any]:
     """The same words, as a fault plan wants them told."""
+    if plan.words == "untimed":
+        return _untimed(utterance) | {"words": [_untimed(word) for word in utterance["words"]]}
     moved = {key: utterance[key] + plan.moved_s for key in ("start", "end")}
     words = []
     for word in utterance["words"] if plan.words != "none" else ():
@@ -117,3 +119,7 @@ def _retold(utterance: dict[str, Any], plan: Finals) -> dict[str, Any]:
         end = {"no_length": start, "end_first": start - 0.2}.get(plan.words, word["end"] + plan.moved_s)
         words.append({**word, "start": start, "end": end})
     return {**utterance, **moved, "words": words}
+
+
+def _untimed(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in told.items() if key not in ("start", "end")}

@@ -51,6 +51,7 @@ class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `at_final`: while the n-th final is on its way, after `message_bytes` bytes of its frame (None: all of it).
     `at_stop`: on receiving `stop_recording`, before or after its acknowledgement.
     `code`: close the WebSocket with it; None: abort the TCP connection. `times`: also on the next passes.
+    `after_s`: the connection goes on for this long, and then ends; with `at_byte` only.
     """
 
     at_byte: Count | None = None
@@ -60,23 +61,27 @@ class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message_bytes: Count | None = None
     code: CloseCode | None = None
     times: Ordinal = 1
+    after_s: Seconds = 0.0
 
     def __post_init__(self) -> None:
         if (self.at_byte is not None) + (self.at_final is not None) + self.at_stop != 1:
             raise ValueError("a cut needs exactly one of at_byte, at_final and at_stop")
         if self.message_bytes is not None and (self.at_final is None or self.code is not None):
             raise ValueError("message_bytes needs at_final, and no code")
+        if self.after_s and self.at_byte is None:
+            raise ValueError("after_s needs at_byte")
 
 
 class Poison(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Audio that ends every connection: a message that contains the bytes `sound` (hexadecimal), acknowledged or not.
 
-    `code`: close the WebSocket with it; None: abort the TCP connection.
+    `code`: close the WebSocket with it; None: abort the TCP connection. `after_s`: so much later.
     """
 
     sound: Annotated[str, Meta(pattern="^([0-9a-f]{2})+$")]
     ack: Literal["before", "after"] = "before"
     code: CloseCode | None = 1011
+    after_s: Seconds = 0.0
 
 
 class Acks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +108,7 @@ class Finals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: Seconds = 0.0
     stale_partials: bool = False  # each final is followed by a partial of the same id
     moved_s: Annotated[float, Meta(ge=-1, le=1)] = 0.0
-    words: Literal["exact", "no_length", "end_first", "none"] = "exact"
+    words: Literal["exact", "no_length", "end_first", "none", "untimed"] = "exact"
 
 
 class Inject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,7 +215,7 @@ class Script:
         poison = self.faults.poison
         if poison is None or bytes.fromhex(poison.sound) not in chunk:
             return None
-        return Cut(at_byte=end, ack=poison.ack, code=poison.code)
+        return Cut(at_byte=end, ack=poison.ack, code=poison.code, after_s=poison.after_s)
 
     def cut_at_stop(self) -> Cut | None:
         """The cut that is due at `stop_recording`, if any; it counts as done."""

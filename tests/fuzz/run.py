@@ -1,46 +1,113 @@
 """`make fuzz MINUTES=10`: every parser in turn under atheris, guided by what its code covers.
 
-    python tests/fuzz/run.py --minutes 10 [--only rtmp]
+    python tests/fuzz/run.py --minutes 10            in all
+    python tests/fuzz/run.py --inputs 10000000       of each parser
+    python tests/fuzz/run.py --minutes 1 --only rtmp --only amf
 
-Inputs that reach new code are kept in `tests/fuzz/corpus/TARGET` for the next time (commit few of them). What breaks
-a parser is written to `tests/fuzz/found`, and the exit status is 1.
+Prints a row for each parser. An input that breaks one is written to `tests/fuzz/found` and the parser goes on until
+it is done, or has broken MOST times; then the exit status is 1. Inputs that reach new code are kept in
+`tests/fuzz/grown/PARSER` for the next time; the best of them belong in `tests/fuzz/corpus`.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Final, NamedTuple
 
-HERE = Path(__file__).parent
+HERE: Final = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))  # this checkout, whatever is installed
-SHORT = 4_096  # bytes of an input
+LONGEST: Final = 4_096  # bytes of an input; most parsers here are several times as fast with a tenth of it
+SLOW_S: Final = 30  # for one input, also where others use the machine
+MOST: Final = 20  # findings of one parser
 
 
-def one(name: str, seconds: int) -> None:
+class Share(NamedTuple):
+    """What one parser gets: so many inputs, or seconds (None: no bound), of at most so many bytes."""
+
+    inputs: int | None
+    seconds: int | None
+    longest: int
+
+
+class Row(NamedTuple):
+    inputs: int
+    seconds: float
+    cpu_s: float
+    findings: int
+
+
+def one(name: str, share: Share) -> None:
     """Never returns: libFuzzer ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=["gateway", "ingest", "stt"]):
         from targets import TARGETS
 
-    corpus, found = HERE / "corpus" / name, HERE / "found"
-    corpus.mkdir(parents=True, exist_ok=True)
-    found.mkdir(exist_ok=True)
-    limits = [f"-max_total_time={seconds}", f"-max_len={SHORT}", "-timeout=5", "-rss_limit_mb=1024"]
-    atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={found}/{name}-", str(corpus)], TARGETS[name])
+    corpus, grown, found = HERE / "corpus" / name, HERE / "grown" / name, HERE / "found"
+    for folder in (corpus, grown, found):
+        folder.mkdir(parents=True, exist_ok=True)
+    limits = [f"-max_len={share.longest}", f"-timeout={SLOW_S}", "-rss_limit_mb=2048", "-print_final_stats=1"]
+    if share.inputs is not None:
+        limits.append(f"-runs={share.inputs}")
+    if share.seconds is not None:
+        limits.append(f"-max_total_time={share.seconds}")
+    atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={found}/{name}-", str(grown), str(corpus)], TARGETS[name])
     atheris.Fuzz()
+
+
+def feed(name: str, share: Share) -> Row:
+    """One parser until its share is used up, past what breaks it. Its output is in `found/NAME.log`."""
+    (HERE / "found").mkdir(exist_ok=True)
+    log = HERE / "found" / f"{name}.log"
+    began, cpu_s, inputs, findings = time.monotonic(), _cpu_s(), 0, 0
+    while findings < MOST:
+        passed = time.monotonic() - began
+        left = Share(
+            None if share.inputs is None else share.inputs - inputs,
+            None if share.seconds is None else round(share.seconds - passed),
+            share.longest,
+        )
+        if any(bound is not None and bound <= 0 for bound in left):
+            break
+        bounds = [f"--{kind}={bound}" for kind, bound in left._asdict().items() if bound is not None]
+        command = [sys.executable, __file__, "--one", name, *bounds]
+        with log.open("wb") as file:
+            ended = subprocess.run(command, stderr=file, stdout=file, check=False)
+        told = log.read_text(errors="replace")
+        done = re.findall(r"stat::number_of_executed_units: (\d+)", told) or re.findall(r"^#(\d+)", told, re.MULTILINE)
+        inputs += int(done[-1]) if done else 0
+        if ended.returncode:
+            findings += 1
+            log.replace(log.with_name(f"{name}.{findings}.log"))
+            print(told[-1_500:], file=sys.stderr, flush=True)
+        if not done:
+            break
+    return Row(inputs, time.monotonic() - began, _cpu_s() - cpu_s, findings)
+
+
+def _cpu_s() -> float:
+    """Of all parsers so far: a machine that others use has little to say with its clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--only", default=None)
+    parser.add_argument("--minutes", type=float, default=10, help="for all parsers together; without --inputs")
+    parser.add_argument("--inputs", type=int, default=None, help="for each parser, however long it takes")
+    parser.add_argument("--longest", type=int, default=LONGEST, help="bytes of an input")
+    parser.add_argument("--only", action="append", default=[], metavar="PARSER")
     parser.add_argument("--one", default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=int, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        one(args.one, round(args.minutes * 60))
+        one(args.one, Share(args.inputs, args.seconds, args.longest))
     try:
         import atheris  # noqa: F401
     except ImportError:
@@ -48,17 +115,17 @@ def main() -> int:
         return 2
     from targets import TARGETS
 
-    names = [args.only] if args.only else list(TARGETS)
-    broken = []
+    names = args.only or list(TARGETS)
+    seconds = None if args.inputs else max(round(args.minutes * 60 / len(names)), 1)
+    share = Share(args.inputs, seconds, args.longest)
+    print(f"{'parser':16} {'inputs':>12} {'seconds':>8} {'of CPU':>8} {'a CPU second':>12} {'findings':>8}", flush=True)
+    broken = False
     for name in names:
-        each = args.minutes / len(names)
-        command = [sys.executable, __file__, "--one", name, "--minutes", str(each)]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
-        done = [line for line in told.stderr.splitlines() if line.startswith("Done ")]
-        print(f"{name:16} {done[-1] if done else 'BROKEN'}", flush=True)
-        if told.returncode or not done:
-            print(told.stderr[-4_000:])
-            broken.append(name)
+        row = feed(name, share)
+        broken = broken or row.findings > 0 or not row.inputs
+        rate = row.inputs / max(row.cpu_s, 1)
+        times = f"{row.seconds:8.0f} {row.cpu_s:8.0f} {rate:12,.0f}"
+        print(f"{name:16} {row.inputs:12,} {times} {row.findings:8}", flush=True)
     return 1 if broken else 0
 
 

@@ -5,17 +5,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from yarl import URL
 
 from gateway import names
+from gateway.analysis import chat, prompt
 from gateway.api.host import HostBody
 from gateway.api.limits import SpaceLimitsBody
 from gateway.api.schemas import StartBody, StopBody
-from gateway.api.session_schemas import JoinBody, LeaveBody, SegmentBody, SessionStartBody
-from gateway.live import audio_protocol, credentials
+from gateway.api.session_schemas import JoinBody, LeaveBody, NewSession, SegmentBody, SessionStartBody
+from gateway.live import audio_protocol, credentials, relay
 from gateway.live.address import client_address, parse_networks
 from gateway.live.protocol import offered_token, parse_since
 from gateway.live.public_keys import BadKeys, parse_keys
@@ -24,21 +32,43 @@ from gateway.reading import NotJson, read_json
 from gateway.transcription.infra.livekit_server import LivekitOptions, LivekitServer
 from gateway.transcription.infra.livekit_tokens import Keys
 from gateway.transcription.usecases.attend import WebhookRefused
-from ingest.errors import ProtocolError
+from ingest.audio_packet import AudioFormat
+from ingest.decode import PacketDecoder
+from ingest.errors import ProtocolError, Undecodable, UnsupportedCodec
 from ingest.rtmp import amf0
 from ingest.rtmp.audio_tag import AudioTags
 from ingest.rtmp.chunk_stream import ChunkReader
 from ingest.rtmp.handshake import Handshake
 from ingest.rtmp.protocol import Limits, ServerProtocol
 from stt.errors import MalformedMessage
-from stt.gladia import messages
+from stt.gladia import messages, socket
+from stt.local.request import BadRequest, parse_request
 from stt.reading import MALFORMED
+from stt.reading import read_json as read_provider_json
 
 _LIMITS: Final = {1: 64, 2: 64, 8: 256 * 1024, 18: 64 * 1024, 20: 64 * 1024}
 _SECRET: Final = "a-secret-of-at-least-thirty-two-bytes"
-_SECRETS: Final = credentials.Secrets(("service-token",), _SECRET, "livekit-key", _SECRET)
+_SECRETS: Final = credentials.Secrets(("service-token",), (_SECRET,), (("livekit-key", _SECRET),))
 _TRUSTED: Final = parse_networks("127.0.0.0/8, ::1")
-_BODIES: Final = (HostBody, SpaceLimitsBody, StartBody, StopBody, JoinBody, LeaveBody, SessionStartBody, SegmentBody)
+BODIES: Final = (
+    HostBody, JoinBody, LeaveBody, NewSession, SegmentBody, SessionStartBody, SpaceLimitsBody, StartBody, StopBody,
+)  # fmt: skip
+_CODECS: Final = (
+    "aac",
+    "mp3",
+    "opus",
+    "speex",
+    "nellymoser",
+    "pcm_alaw",
+    "pcm_mulaw",
+    "pcm_s16le",
+    "flac",
+    "ac3",
+    "eac3",
+)
+_NOW: Final = datetime(2026, 1, 5, tzinfo=UTC)
+_LOOP: Final = asyncio.new_event_loop()
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def rtmp(data: bytes) -> None:
@@ -126,7 +156,7 @@ def provider(data: bytes) -> None:
 
 def webhook(data: bytes) -> None:
     body, _, authorization = data.partition(b"\n")
-    server = LivekitServer(LivekitOptions("ws://x", lambda: Keys("livekit-key", _SECRET)), None, None)  # type: ignore[arg-type]
+    server = LivekitServer(LivekitOptions("ws://x", lambda: [Keys("livekit-key", _SECRET)]), None, None)  # type: ignore[arg-type]
     with suppress(WebhookRefused):
         server.webhook(body, authorization.decode("utf-8", "surrogateescape"))
 
@@ -140,8 +170,106 @@ def tokens(data: bytes) -> None:
         parse_keys(data)
 
 
+class _Peer(asyncio.Transport):
+    """Takes what is written and keeps the key of the upgrade's request, so that it can be answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request = b""
+        self._is_closing = False
+
+    def write(self, data: Any) -> None:
+        self.request = self.request or bytes(data)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    abort = close
+
+
+class _Listener:
+    """Takes whatever the provider says."""
+
+    def opened(self, socket: socket.Socket) -> None: ...
+
+    def received(self, message: str | bytes) -> None:
+        with suppress(MalformedMessage):
+            messages.parse(message)
+
+    def writable(self) -> None: ...
+
+
+async def _provider_frames(data: bytes) -> None:
+    link, peer = socket.Socket(URL("ws://provider/v2/live"), _Listener(), takes_garbled=True), _Peer()
+    link.connection_made(peer)
+    if data[:1] != b"H":  # else the answer to the upgrade is in the input, too
+        [key] = [line[19:] for line in peer.request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")]
+        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+        link.data_received(
+            b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            + accept
+            + b"\r\n\r\n"
+        )
+        assert link.upgraded.done()
+    half = len(data) // 2
+    for piece in (data[:half], data[half:]):
+        link.data_received(piece)
+    link.abort()
+    link.connection_lost(None)
+    assert await link.over() is None or isinstance(await link.over(), int)
+
+
+def provider_frames(data: bytes) -> None:
+    """The provider's side of its WebSocket: the answer to the upgrade, then frames."""
+    _LOOP.run_until_complete(_provider_frames(data))
+
+
+def replicas(data: bytes) -> None:
+    """What comes over Redis."""
+    news = relay.decode(data)
+    if news is not None:
+        follower = relay.Follower()
+        follower.judge(news)
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            msgspec.json.decode(news.data, type=relay.Snapshot)
+
+
+def local_speech(data: bytes) -> None:
+    """What a client of the local speech server asks for and says."""
+    with suppress(ValueError):
+        said = read_provider_json(data)
+        with suppress(BadRequest):
+            parse_request(said, engine="scripted", languages=frozenset({"en"}))
+
+
+def model(data: bytes) -> None:
+    """What the model behind GATEWAY_ANALYSIS_URL answers."""
+    text = data.decode("utf-8", "replace")
+    with suppress(prompt.UnusableAnswer):
+        prompt.parse(text)
+    chat._message(data)
+    chat._retry_after(text, _NOW)
+
+
+def audio(data: bytes) -> None:
+    """Packets of every codec that an encoder may name: first byte which, then its configuration, then packets."""
+    extradata, _, packets = data[1:].partition(b"\xff\xfe")
+    with suppress(UnsupportedCodec, Undecodable):
+        decoder = PacketDecoder(
+            AudioFormat(_CODECS[data[0] % len(_CODECS)] if data else "aac", extradata, None, None, True)
+        )
+        for packet in (*packets.split(b"\xff\xfe"), None):
+            with suppress(Undecodable):
+                decoder.decode(packet)
+
+
 def bodies(data: bytes) -> None:
-    for kind in _BODIES:
+    for kind in BODIES:
         with suppress(NotJson):
             read_json(data, kind)
     with suppress(NotJson):
@@ -151,6 +279,7 @@ def bodies(data: bytes) -> None:
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
-        rtmp, handshake, chunks, amf, audio_tags, frames, upgrade, audio_messages, provider, webhook, tokens, bodies,
+        rtmp, handshake, chunks, amf, audio_tags, audio, frames, upgrade, audio_messages, provider, provider_frames,
+        webhook, tokens, bodies, local_speech, model, replicas,
     )
 }  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,52 @@ async def test_a_stranger_with_idle_connections_pays_for_them_himself(
             await until(lambda: "too many are open" in caplog.text)
         lines = [record for record in caplog.records if "too many are open" in record.getMessage()]
         assert len(lines) <= 5  # not one each
+
+
+HOOK = b"POST /api/livekit/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{"
+PAGES = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 200
+
+
+@pytest.mark.parametrize("sent", [HOOK, PAGES], ids=["bodies that do not come", "answers that are not read"])
+async def test_who_keeps_us_waiting_in_the_middle_makes_room_too(
+    database_url: str, provider: LocalServer, tmp_path: Path, sent: bytes
+) -> None:
+    settings = {"max_http_connections": 20, "http_body_s": 60, "http_head_s": 60}
+    async with running(database_url, provider, tmp_path, **settings) as gateway, AsyncExitStack() as held:
+        for _ in range(60):
+            await held.enter_async_context(unread(gateway, sent))
+        await asyncio.sleep(1.2)  # two looks
+        for _ in range(5):
+            assert (await gateway.call("GET", "/readyz")).status == 200
+        assert await metric(gateway, "gateway_http_evicted_total") >= 1
+
+
+@asynccontextmanager
+async def unread(gateway: InProcess, sent: bytes) -> AsyncIterator[None]:
+    """From another address, with a small window; what is answered stays where it is."""
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        raw.setblocking(False)
+        raw.bind(("127.0.0.2", 0))
+        loop = asyncio.get_running_loop()
+        with suppress(ConnectionError):
+            await loop.sock_connect(raw, ("127.0.0.1", int(gateway.host.rpartition(":")[2])))
+            await loop.sock_sendall(raw, sent)
+        yield
+
+
+async def test_whoever_does_not_read_its_answer_loses_the_connection(
+    database_url: str, provider: LocalServer, tmp_path: Path
+) -> None:
+    async with (
+        running(database_url, provider, tmp_path, http_body_s=0.5) as gateway,
+        unread(gateway, PAGES),
+        asyncio.timeout(30),
+    ):
+        while await metric(gateway, "gateway_http_connections") < 2:
+            await asyncio.sleep(0.05)
+        while await metric(gateway, "gateway_http_connections") > 1:
+            await asyncio.sleep(0.1)
 
 
 async def test_one_address_has_so_many_connections_streams_among_them(

@@ -140,6 +140,45 @@ async def test_a_nul_does_not_slip_past_the_reserved_prefix(gateway: InProcess) 
         assert (answer.status, answer.json["identity"], answer.json["name"]) == (200, identity, identity)
 
 
+async def test_the_gateways_own_identities_are_nobodys_at_any_door(gateway: InProcess) -> None:
+    slug = await created(gateway)
+    await gateway.start(slug, source="websocket")
+    assert await speak(gateway, slug, TOKEN, identity=f"transcriber-{slug}") == 4522
+    assert (await call(gateway, "GET", f"/{slug}/token?identity=transcriber-x", None)).status == 400
+    assert (await call(gateway, "GET", f"/{slug}", user("transcriber-x", "team"))).status == 401
+    claims = {"iss": "livekit-key", "sub": "transcriber-x", "exp": time.time() + 60}
+    app = jwt.encode({**claims, "video": {"room": slug, "roomJoin": True}}, ROOM_SECRET, algorithm="HS256")
+    assert (await call(gateway, "POST", f"/{slug}/participants/join", app)).json["identity"] == "\ufffdranscriber-x"
+    other = await gateway.session()
+    named = {"sessionSlug": other, "source": "rtmp", "participantIdentity": "transcriber-x"}
+    assert (await gateway.call("POST", "/api/transcription/start", named)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("title", "stored"),
+    [
+        ("  Stand\u0065\u0301up \u200b", "Stand\u00e9up"),
+        ("山田\u3000さん \U0001f469\u200d\U0001f4bb", "山田\u3000さん \U0001f469\u200d\U0001f4bb"),
+        ("x" * 500, "x" * 500),
+        ("x" * 501, None),
+        ("a\x00b", None),
+        ("a\nX-Injected: 1", None),
+        ("\x1b[2Jgone", None),
+        ("safe\u202egnp.exe", None),
+        ("\u2067open", None),
+        (" \u200b ", ""),
+    ],
+)
+async def test_a_title_is_cleaned_like_a_name_and_stored_as_checked(
+    gateway: InProcess, title: str, stored: str | None
+) -> None:
+    made = await call(gateway, "POST", "", user("owner", "team"), title=title)
+    assert made.status == (400 if stored is None else 201), made
+    if stored is not None:
+        told = await call(gateway, "GET", f"/{made.json['slug']}", TOKEN)
+        assert (told.json["title"] or "") == stored
+
+
 async def test_the_stream_key_is_for_those_who_may_publish(
     database_url: str, provider: LocalServer, tmp_path: Path
 ) -> None:
@@ -170,6 +209,28 @@ async def test_a_session_takes_so_many_participants_and_whoever_is_in_may_come_b
         assert {one.json["title"] for one in answers if one.status == 409} == {"Session is full"}
         inside = next(iter(await people(gateway, slug)))
         assert (await call(gateway, "POST", f"/{slug}/participants/join", None, identity=inside)).status == 200
+
+
+async def test_who_comes_by_speaking_counts_as_well(database_url: str, provider: LocalServer, tmp_path: Path) -> None:
+    """A tenth is kept for those who have an account: guests cannot lock them out."""
+    settings = {"max_participants": 20, "join_starts": "nothing", "join_per_minute": 0}
+    async with running(database_url, provider, tmp_path / "two", **settings, **ROOMS) as gateway:
+        slug = await created(gateway)
+        assert (await call(gateway, "POST", f"/{slug}/participants/join", user("owner", "team"))).status == 200
+        await gateway.start(slug, source="websocket")
+        told = []
+        for n in range(20):
+            minted = await call(gateway, "GET", f"/{slug}/token?identity=guest-{n}&for=audio", None)
+            told.append(await speak(gateway, slug, minted.json["token"]))
+            if told[-1] is None:  # its row is made beside its audio
+                async with asyncio.timeout(10):
+                    while f"guest-{n}" not in await people(gateway, slug):
+                        await asyncio.sleep(0.02)
+        assert told == [None] * 17 + [4501] * 3
+        assert await speak(gateway, slug, user("mia", "team")) is None
+        assert (await call(gateway, "POST", f"/{slug}/participants/join", user("ben", "team"))).status == 200
+        assert (await call(gateway, "POST", f"/{slug}/participants/join", user("zoe", "team"))).status == 409
+        assert len(await people(gateway, slug)) == 20
 
 
 async def test_no_call_reads_every_participant(gateway: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:

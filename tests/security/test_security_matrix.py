@@ -18,6 +18,9 @@ import pytest
 from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, InProcess, running
 from security.test_security_identities import ROOMS, call, speak, user
 
+from gateway.console import pages
+from gateway.replicas.peers import HOP, TO
+from gateway.replicas.routes import PREFIX
 from gateway.sessions.domain.access import What
 from gateway.sessions.usecases import admission
 from stt.local.server import LocalServer
@@ -28,7 +31,8 @@ KINDS = (
     "service", "creator", "member", "joined user", "joined host", "stranger", "app's room token", "guest's room token",
     "guest's audio token", "token of a user's name", "another room's", "nobody", "forged",
 )  # fmt: skip
-# Route, body, and whether each cell needs a session of its own because the route changes it.
+# Route, body, and whether each cell needs a session of its own because the route changes it. A path continues that of
+# the session, if it is not whole (`_is_whole`); there, and in bodies, SLUG stands for it.
 ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "", {}, False),
     ("GET", "/participants", {}, False),
@@ -53,7 +57,25 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/join-token", {}, True),
     ("POST", "/end", {}, True),
     ("DELETE", "", {}, True),
+    ("GET", "/api/sessions?spaceId=team", {}, False),
+    ("POST", "/api/sessions", {"spaceId": "team"}, False),
+    ("POST", "/api/transcription/start", {"sessionSlug": "SLUG", "source": "rtmp"}, True),
+    ("GET", "/api/transcription", {}, False),
+    ("GET", "/api/transcription/SLUG", {}, False),
+    ("GET", "/api/transcription/SLUG/usage", {}, False),
+    ("POST", "/api/transcription/stop", {"sessionSlug": "SLUG"}, False),
+    ("GET", "/api/spaces/team/limits", {}, False),
+    ("PUT", "/api/spaces/team/limits", {"sessionMinutes": 500}, False),
+    ("GET", "/api/audit", {}, False),
+    ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
+    ("GET", "/api/replicas", {}, False),
+    ("GET", "/metrics", {}, False),
+    ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
+    ("GET", "/healthz", {}, False),
+    ("GET", "/readyz", {}, False),
+    ("GET", "/openapi.json", {}, False),
 )
+STREAMS = ("/api/realtime/transcribe", "/api/realtime/audio")
 
 
 @pytest.fixture
@@ -132,6 +154,56 @@ async def test_the_matrix_is_as_written_and_every_row_of_the_table_decides_a_rou
     assert asked == set(What), "a row of the access table decides nothing: no route asks for it"
 
 
+async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> None:
+    """Pages and their files hold nothing of a session: everything that begins with /api, and what else takes part."""
+    named = {("GET", path) for path in STREAMS}
+    for method, path, _, _ in ROUTES:
+        path = (
+            path.partition("?")[0].partition(" ")[0].replace("SLUG", "{slug}").replace("/spaces/team", "/spaces/{id}")
+        )
+        named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
+    there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
+    console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
+    known = {("GET", path) for path in {"/", "/sessions", "/join", "/docs", *console}}
+    assert there - named <= known, "a route that the matrix does not name"
+    assert not named - there, "the matrix names what is not there"
+
+
+async def test_for_everybody_but_a_replica_there_is_nothing_under_internal(gateway: InProcess) -> None:
+    """Not even for a service's token by itself, and with a replica's header for no other token."""
+    routes = [(method, path) for method, path in _routes(gateway) if path.startswith(PREFIX + "/")]
+    assert routes
+    database = await asyncpg.connect(gateway.database_url)
+    try:
+        stage = Stage(gateway, database)
+        other = await stage.session("LIVE")
+        answer = await call(gateway, "GET", f"/{other}/token?identity=gus&for=audio", None)
+        stage.other = other, answer.json["token"]
+        slug = await stage.session("LIVE")
+        tokens = await stage.tokens(slug)
+    finally:
+        await database.close()
+    for method, path in routes:
+        for kind, token in tokens.items():
+            for headers in ({}, {HOP: "1"}, {HOP: "1", TO: "another"}):
+                answer = await gateway.call(method, path.replace("{slug}", slug), {}, token=token, headers=headers)
+                expected = 421 if headers and kind == "service" else 404
+                assert answer.status == expected, (method, path, kind, headers, answer)
+
+
+def _routes(gateway: InProcess) -> set[tuple[str, str]]:
+    return {
+        (route.method, route.resource.canonical)
+        for route in gateway.app.router.routes()
+        if route.resource is not None and route.method not in ("HEAD", "OPTIONS", "*")
+    }
+
+
+def _is_whole(path: str) -> bool:
+    """Else it continues that of the session."""
+    return path.startswith(("/api/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
+
+
 async def _lines(stage: Stage) -> list[str]:
     lines = [f"{'':26}" + "".join(f" {state:27}" for state in ("created", "live", "ended", "expired")).rstrip()]
     other = await stage.session("LIVE")
@@ -151,8 +223,11 @@ async def _lines(stage: Stage) -> list[str]:
                     sent["identity"] = "new"
                 if path == "/participants/leave" and kind == "service":
                     sent["identity"] = "gus"
-                answer = await call(stage.gateway, method, f"/{slug}{path.partition(' ')[0]}", token, **sent)
-                key = b"streamKey" in answer.body and b"rtmp://" in answer.body
+                sent = {name: slug if value == "SLUG" else value for name, value in sent.items()}
+                where = path.partition(" ")[0].replace("SLUG", slug)
+                where = where if _is_whole(where) else f"/api/sessions/{slug}{where}"
+                answer = await stage.gateway.call(method, where, sent or None, token=token)
+                key = b'"streamKey":"' in answer.body
                 cells.append(f"{answer.status}{' with the key' if key else ''}")
             lines.append((f"  {kind:24}" + "".join(f" {cell:27}" for cell in cells)).rstrip())
     for route, attempt in (("WebSocket of captions", _watched), ("WebSocket of audio", _heard)):

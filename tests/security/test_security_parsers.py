@@ -16,6 +16,8 @@ WORDS = [
     b'{"type":"', b'start"', b'transcript"', b'"data":', b"[" * 2_000, b'{"a":' * 2_000, b'"\\ud800"', b"1e999",
     b"9" * 400, b"\x02\x00\x07connect", b"\x03\x00\x00\x09", b"\x82\x7f" + b"\xff" * 8, b"\x81\x80\0\0\0\0",
     b"\x97\x05", b"Bearer ", b"eyJhbGciOiJIUzI1NiJ9.", b"\xed\xa0\x80", b"\0", b"\n", b"}", b"]", b",",
+    b'HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n', b"\xff\xfe",
+    b'[1,"~snapshot","r",1,1,"k3f9",1,"u",', b'"language_config":{"languages":["', b"Mon, 05 Jan 9999 00:00:00 GMT",
     b'"sessionSlug":"', b'"startedAt":"0001-01-01T00:00:00+14:00"',
 ]  # fmt: skip
 inputs = st.binary(max_size=600) | st.lists(st.sampled_from(WORDS) | st.binary(max_size=12), max_size=12).map(b"".join)

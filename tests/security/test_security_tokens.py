@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.live.credentials import Access, CredentialRefused, Secrets, check, key_id
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
-SECRETS = Secrets(("service",), SECRET, "livekit", SECRET)
+SECRETS = Secrets(("service",), (SECRET,), (("livekit", SECRET),))
 
 
 def part(text: str) -> str:
@@ -70,7 +70,7 @@ def test_claims_that_cannot_be_read_are_refused(claims: str) -> None:
     ],
 )
 def test_audience_and_issuer_can_be_required(claims: dict[str, object], good: bool) -> None:
-    strict = Secrets((), SECRET, jwt_audience="app", jwt_issuer="login")
+    strict = Secrets((), (SECRET,), jwt_audience="app", jwt_issuer="login")
     token = jwt.encode({"sub": "u", "exp": time.time() + 60, **claims}, SECRET) if good else None
     token = token or signed(json.dumps({"sub": "u", "exp": time.time() + 60, **claims}))
     if good:

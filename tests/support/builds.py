@@ -23,7 +23,7 @@ from typing import Final
 
 TESTS: Final = Path(__file__).parents[1]
 TOOLS: Final = TESTS.parent / "tools"
-GO_PROGRAMS: Final = ("livekit-server", "livekit-speakers")
+GO_PROGRAMS: Final = ("livekit-server", "livekit-speakers", "helm", "deploy-check")
 NPM_FOLDERS: Final = (
     TESTS / "e2e" / "livekit_page",
     TESTS / "integration" / "nextjs",

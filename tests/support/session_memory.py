@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from gateway.errors import SessionError, SessionOver
-from gateway.sessions.domain.errors import SessionFull
+from gateway.errors import SessionError, SessionFull, SessionOver
 from gateway.sessions.domain.video_session import Participant, Role, Segment, SessionStatus, VideoSession, may_move
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.attendees import Attendees

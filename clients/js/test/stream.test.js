@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 
+import { askedDelay } from '../line.js';
 import { StreamError, TranscriptStream, comesBack, delayBefore } from '../transcript-stream.js';
 import { fakeSockets, final, hello, message, partial } from './fake-socket.js';
 
@@ -132,6 +133,22 @@ test('a resume under a new epoch goes on with the numbers: nothing is missing', 
   assert.deepEqual(of('gap'), []);
   assert.equal(of('open')[0].restarted, false);
   assert.equal(stream.position, 'new1:8');
+  stream.close();
+});
+
+test('an epoch that begins under an open stream goes on with the numbers', async () => {
+  const { stream, seqs, of, next } = open();
+  const socket = await next();
+  assert.equal(socket.url.searchParams.get('epochs'), '1');
+  socket.say(hello(2, false));
+  socket.say(final(1));
+  socket.say(final(2));
+  socket.say(hello(2, true, 'new1'));
+  socket.say(final(3, 'new1'));
+  assert.deepEqual(seqs(), [1, 2, 3]);
+  assert.deepEqual(of('gap'), []);
+  assert.equal(of('open')[1].restarted, false);
+  assert.equal(stream.position, 'new1:3');
   stream.close();
 });
 
@@ -285,6 +302,19 @@ test('delays double up to a limit, and half of each is chance', () => {
   assert.deepEqual(most, [500, 1000, 2000, 15000, 15000, 15000]);
   assert.deepEqual(least, most.map((ms) => ms / 2));
   assert.equal(delayBefore(0, 4029, {}, 1), 5500);
+});
+
+test('a gateway that goes asks its watchers to come back one after the other', async () => {
+  const { stream, of, next } = open({ firstMs: 1, longestMs: 1 });
+  const socket = await next();
+  socket.say(hello());
+  socket.end(4000, 'the gateway is restarting; come back; retry=25');
+  const [{ delayMs }] = of('close');
+  assert.ok(delayMs >= 25.5 && delayMs <= 26, `${delayMs}`);
+  await next();
+  stream.close();
+  assert.deepEqual(['retry=', 'retry=x', 'no retry', undefined, 'retry=1234567'].map(askedDelay), [0, 0, 0, 0, 0]);
+  assert.equal(askedDelay('retry=999999'), 120_000);
 });
 
 test('the delay grows while connections do not last', async () => {

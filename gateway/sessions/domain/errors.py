@@ -58,14 +58,6 @@ class IdentityTaken(SessionError):
         super().__init__(f"the identity {identity!r} belongs to a signed-in user of this session")
 
 
-class SessionFull(SessionError):
-    title = "Session is full"
-    hint = "the operator sets GATEWAY_MAX_PARTICIPANTS"
-
-    def __init__(self, most: int) -> None:
-        super().__init__(f"{most} participants have joined this session; it takes no more")
-
-
 class TooManyRequests(SessionError):
     """`retry_after_s`: when the next one is granted."""
 

@@ -97,7 +97,3 @@ SLUG_LENGTH: Final = 8
 def new_slug(choose: Callable[[str], str]) -> str:
     """`choose` picks one letter at random, unpredictably: a guest's only key to a session may be its slug."""
     return "".join(choose(SLUG_LETTERS) for _ in range(SLUG_LENGTH))
-
-
-# The gateway joins LiveKit rooms under such identities; a participant of the same identity would disconnect it.
-RESERVED_IDENTITIES: Final = "transcriber-"

@@ -1,4 +1,4 @@
-"""Transcriptions of this process, as a session starts and stops them: direct calls."""
+"""Transcriptions of this gateway and its replicas, as a session starts and stops them: direct calls."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from gateway.sessions.usecases.ports import Begun
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.records import Records
-from gateway.transcription.usecases.transcriptions import Transcriptions, again
+from gateway.transcription.usecases.steering import Steering
+from gateway.transcription.usecases.transcriptions import again
 
 LOOK_S: Final = 0.5
 
 
 class LocalControl:
-    """`patience_s`: how long to wait for a run on another replica, which notices by itself that its session is over."""
+    """`patience_s`: how long to wait for a run on a replica that cannot be asked: it notices by itself that its session
+    is over."""
 
-    def __init__(self, transcriptions: Transcriptions, records: Records, patience_s: float) -> None:
-        self._transcriptions = transcriptions
+    def __init__(self, steering: Steering, records: Records, patience_s: float) -> None:
+        self._steering = steering
         self._records = records
         self._patience_s = patience_s
 
@@ -27,7 +29,7 @@ class LocalControl:
         """With the options of the session's last one, if that had the same source."""
         last = await self._records.transcriptions.newest(slug)
         request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
-        started = await self._transcriptions.start(request)
+        started = await self._steering.start(request)
         record = started.record
         return Begun(
             record.id, record.slug, record.source, started.state, started.created, record.started_at, started.ingest
@@ -39,7 +41,7 @@ class LocalControl:
             async with asyncio.timeout(self._patience_s):
                 while True:
                     try:
-                        await self._transcriptions.stop(slug, reason=reason)
+                        await self._steering.stop(slug, reason=reason)
                     except RunsElsewhere:
                         await asyncio.sleep(LOOK_S)
                         continue

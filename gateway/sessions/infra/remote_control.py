@@ -97,7 +97,7 @@ class RemoteControl:
                 raise SessionOver(slug, "over")
             case HTTPStatus.TOO_MANY_REQUESTS:
                 after = answer.retry_after
-                raise LimitReached(answer.problem.detail, int(after) if after.isdecimal() else None)
+                raise LimitReached(answer.problem.detail, int(after[:9]) if after.isdecimal() else None)
         raise _refused(answer)
 
     async def stop(self, slug: str, reason: str) -> bool:

@@ -10,9 +10,10 @@ import asyncpg
 
 from gateway.availability import available
 from gateway.clock import Clock
-from gateway.sessions.domain.errors import SessionFull
+from gateway.errors import SessionFull
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.sessions.usecases.ports import Ending, Joined, Joining, NewSession, SlugTaken, TablesOfTheApp, Visit
+from gateway.transcription.domain.limits import places
 from storage.postgres import errors, sessions
 from storage.postgres.segments import NewSegment, SegmentRow, Segments
 
@@ -142,8 +143,9 @@ class PostgresParticipants:
     async def _enter(self, session_id: str, joining: Joining, user_id: str | None) -> sessions.Joined | None:
         async with self._database.transaction() as link:
             rows = sessions.Participants(link, in_transaction=True)
-            if not await rows.has_room(session_id, joining.identity, self._most):
-                raise SessionFull(self._most)
+            most = places(self._most, guest=not joining.trusted and joining.user_id is None)
+            if not await rows.has_room(session_id, joining.identity, most):
+                raise SessionFull(most)
             return await rows.enter(
                 session_id,
                 joining.identity,

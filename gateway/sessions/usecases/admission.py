@@ -11,7 +11,7 @@ from gateway import names
 from gateway.errors import SessionNotFound, SessionOver, WrongRequest
 from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
 from gateway.sessions.domain.errors import CredentialNeeded, Denied, IdentityTaken, SessionNotEnded, SessionNotLive
-from gateway.sessions.domain.video_session import RESERVED_IDENTITIES, Participant, Role, VideoSession, is_over
+from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.ports import ParticipantRepository, SessionRepository
 
 _SLUG_LIMIT = 128
@@ -79,8 +79,6 @@ class Admission:
         chosen = names.identity(identity) or caller.id
         if not chosen:
             raise WrongRequest("identity is needed: the name under which the participant is in the room")
-        if chosen.startswith(RESERVED_IDENTITIES):
-            raise WrongRequest(f"identities that begin with {RESERVED_IDENTITIES} are the gateway's own")
         if caller.kind is Kind.ROOM and chosen != caller.id:
             raise Denied("this LiveKit token is for another identity")
         if not caller.is_vouched and chosen != caller.user_id:

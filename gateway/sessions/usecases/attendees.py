@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway import names
-from gateway.errors import SessionNotFound, SessionOver
+from gateway.errors import SessionFull, SessionNotFound, SessionOver
 from gateway.sessions.domain.access import Caller, Kind, What, is_person
-from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticipant, SessionFull
+from gateway.sessions.domain.errors import Denied, IdentityTaken, NoSuchParticipant
 from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import Joining, ParticipantRepository, SessionRepository, Visit

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LISTED: Final = 200
+LONGEST_TITLE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,15 @@ class VideoSessions:
     async def create(
         self, caller: Caller, title: str | None, space_id: str | None, *, require_join_token: bool = False
     ) -> Created:
-        """Without a space, in the user's active one. Raises: NoSuchSpace, CredentialNeeded, Denied."""
-        space = space_id or self._space_of(caller)
+        """Without a space, in the user's active one. Raises: NoSuchSpace, CredentialNeeded, Denied, NameRefused."""
+        space, shown = space_id or self._space_of(caller), names.name(title, "title", LONGEST_TITLE)
         self._admission.space(caller, What.CREATE, space)
         await self._admission.meet(caller)
         creator = caller.id if caller.kind is Kind.USER else None
         join_token, digest = _join_token() if require_join_token else (None, None)
         while True:
             try:
-                session = await self._sessions.create(NewSession(new_slug(self._choose), title, space, creator, digest))
+                session = await self._sessions.create(NewSession(new_slug(self._choose), shown, space, creator, digest))
             except SlugTaken:
                 continue
             except LookupError:

@@ -13,13 +13,43 @@ class NeverStarted(SessionError):
         super().__init__(f"session {slug!r} has no transcription")
 
 
+class NoAnswer(Exception):
+    """A replica could not be asked, or has not answered in time; whether it has done what it was asked is unknown."""
+
+
 class RunsElsewhere(SessionError):
     title = "Another replica holds this transcription"
     passing = True
     hint = "repeat the request in a few seconds; the other replica's lease must end first"
+    retry_after_s = 5.0
 
-    def __init__(self, slug: str) -> None:
+    def __init__(self, slug: str, owner: str = "") -> None:
+        """`owner`: that replica's id, where it is known."""
         super().__init__(f"the transcription of {slug!r} is run by another replica")
+        self.owner = owner
+
+
+class RefusedThere(SessionError):
+    """Another replica was asked to do it, and has refused. Its answer is told as it came."""
+
+    title = "Another replica has refused"
+
+    def __init__(self, status: int, title: str, detail: str, hint: str | None, retry_after_s: float | None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+        self.passing = status in (429, 503)
+
+
+class NoRoom(SessionError):
+    """No replica that could be asked takes another transcription."""
+
+    title = "No room"
+    passing = True
+    hint = "repeat the request; if it stays so, add a replica or raise GATEWAY_MAX_TRACKS"
+    retry_after_s = 5.0
 
 
 class SourceUnavailable(SessionError):

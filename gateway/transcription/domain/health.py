@@ -43,8 +43,9 @@ class Facts:
     """Each trouble is a sentence that says what to do; None while all is well.
 
     `provider`: it serves no one now. `database_behind_s`: how long the database has not taken what it was given.
-    `disk`: meanwhile finals cannot be put on disk either. `source`: no tracks can be had. `awaits_publisher`: the kind
-    of source, when no track has come since the start although there was time.
+    `disk`: meanwhile finals cannot be put on disk either. `lost_audio`: what was given up unheard in the last minutes.
+    `source`: no tracks can be had. `awaits_publisher`: the kind of source, when no track has come since the start
+    although there was time. `turned_away`: who wanted to send audio lately and was refused.
     """
 
     tracks: Sequence[TrackFacts] = ()
@@ -53,6 +54,8 @@ class Facts:
     disk: str | None = None
     source: str | None = None
     awaits_publisher: str | None = None
+    turned_away: str | None = None
+    lost_audio: str | None = None
 
     @property
     def waits_for_provider(self) -> bool:
@@ -82,9 +85,13 @@ def reasons(facts: Facts) -> tuple[str, ...]:
         for track in facts.tracks
         if track.unread
     ]
+    if facts.lost_audio:
+        found.append(facts.lost_audio)
     found += [track.trouble for track in facts.tracks if track.trouble]
     if facts.source:
         found.append(facts.source)
     elif facts.awaits_publisher:
         found.append(NO_PUBLISHER_YET[facts.awaits_publisher])
+    if facts.turned_away:
+        found.append(facts.turned_away)
     return tuple(found)

@@ -13,6 +13,15 @@ from typing import Final
 
 OFF_HERE: Final = "transcription is switched off on this gateway"
 OFF_IN_SPACE: Final = "transcription is switched off in this space"
+_KEPT: Final = 100
+
+
+def places(most: int, *, guest: bool) -> int:
+    """How many participants a session may have before one more comes; 0: any number.
+
+    Guests leave a tenth, at most 100, to others: who needs no account could lock those out who have one.
+    """
+    return most - min(most // 10, _KEPT) if guest else most
 
 
 @dataclass(frozen=True, slots=True)

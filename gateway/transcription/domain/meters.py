@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Counted
 from gateway.transcription.domain.usage import SAMPLE_RATE, Listened, Usage, started_minutes, whole_seconds
 
 
@@ -53,6 +54,7 @@ class Meters:
         self._cost_per_minute = cost_per_minute
         self._row_id = row_id
         self._meters = {usage.identity: resumed(usage) for usage in earlier}
+        self._former = {identity: _counted(meter) for identity, meter in self._meters.items()}
 
     def __len__(self) -> int:
         """Participants whose audio has ever come in."""
@@ -77,6 +79,27 @@ class Meters:
         for identity, count in finals.items():
             meter = self.of(Speaker(identity, None), began)
             meter.finals = max(meter.finals, count)
+
+    def learn(self, counted: Iterable[Counted], began: datetime) -> None:
+        """What the former owner has counted in all by now: what is new in it is added. `began`: as for `recover`."""
+        for now in counted:
+            meter = self.of(Speaker(now.identity, now.name), began)
+            before = self._former.get(now.identity) or Counted(now.identity, now.name, 0, 0, 0, 0, 0, 0, 0, 0)
+            meter.samples_sent_before += now.samples_sent - before.samples_sent
+            meter.chunks_sent_before += now.chunks_sent - before.chunks_sent
+            meter.partials += now.partials - before.partials
+            meter.errors += now.errors - before.errors
+            meter.listened_before += Listened(
+                now.heard - before.heard,
+                now.speech - before.speech,
+                now.silent - before.silent,
+                now.withheld - before.withheld,
+            )
+            self._former[now.identity] = now
+
+    def counted(self) -> tuple[Counted, ...]:
+        """As of the last `read`, for the next owner."""
+        return tuple(_counted(meter) for meter in self._meters.values())
 
     def read(self, running: Iterable[Reading]) -> None:
         """Bring every meter up to date with the tracks that run now."""
@@ -164,6 +187,22 @@ def resumed(usage: Usage) -> Meter:
         finals=usage.final_transcripts,
         partials=usage.partial_transcripts,
         errors=usage.errors_count,
+    )
+
+
+def _counted(meter: Meter) -> Counted:
+    listened = meter.listened
+    return Counted(
+        meter.identity,
+        meter.name,
+        meter.samples_sent,
+        meter.chunks_sent,
+        meter.partials,
+        meter.errors,
+        listened.heard,
+        listened.speech,
+        listened.silent,
+        listened.withheld,
     )
 
 

@@ -77,6 +77,32 @@ class StartRequest:
     cost_cap_usd: float | None = None
     participant_identity: str | None = None
     participant_name: str | None = None
+    tags: tuple[str, ...] = ()
+    """The caller's own words for the bill."""
+
+    def stored(self) -> dict[str, Any]:
+        """What a later owner needs to go on in the same way; stored with the transcription."""
+        return {
+            **self.speech.stored(),
+            "costCapUsd": self.cost_cap_usd,
+            "participantIdentity": self.participant_identity,
+            "participantName": self.participant_name,
+            "tags": self.tags,
+        }
+
+    @classmethod
+    def read(cls, slug: str, source: str, stored: Mapping[str, Any], session_id: str | None = None) -> StartRequest:
+        """From what `stored` gave, perhaps in another version. Raises: msgspec.ValidationError."""
+        return cls(
+            slug,
+            session_id,
+            source,
+            SpeechOptions.read(stored),
+            stored.get("costCapUsd"),
+            stored.get("participantIdentity"),
+            stored.get("participantName"),
+            tuple(stored.get("tags") or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +124,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """Where the numbering of a session's finals stands. `origin` is time zero of `startMs`."""
+    """Where the numbering of a session's finals stands. `origin` is time zero of `startMs`.
+
+    `former`: earlier epochs, each with the last number up to which it is the same as this one.
+    """
 
     epoch: str
     origin: datetime
     last_seq: int
+    former: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.transcription.domain.limits import Overrides, Standing
-from storage.postgres.limits import Limits, SpaceLimits
+from storage.postgres.limits import Limits, SpaceLimits, StandingRow
 from storage.postgres.pool import Database
 
 
@@ -19,19 +20,9 @@ class PostgresUsageLedger:
         self._clock = clock
 
     @available
-    async def standing(self, session_id: str, transcription_id: str, live_s: float) -> Standing | None:
-        row = await self._limits.standing(session_id, transcription_id, self._clock.now(), live_s)
-        if row is None:
-            return None
-        return Standing(
-            _overrides(row.limits),
-            row.session_seconds,
-            row.own_before,
-            row.user_seconds,
-            row.user_live,
-            row.space_seconds,
-            row.space_live,
-        )
+    async def standings(self, asked: Sequence[tuple[str, str]], live_s: float) -> Mapping[str, Standing]:
+        rows = await self._limits.standings(asked, self._clock.now(), live_s)
+        return {row.session_id: _standing(row) for row in rows}
 
     @available
     async def overrides(self, space_id: str) -> Overrides:
@@ -52,6 +43,18 @@ class PostgresUsageLedger:
     @available
     async def spent_today(self, space_id: str) -> int:
         return await self._limits.spent_by_space(space_id, self._clock.now().astimezone(UTC).date())
+
+
+def _standing(row: StandingRow) -> Standing:
+    return Standing(
+        _overrides(row.limits),
+        row.session_seconds,
+        row.own_before,
+        row.user_seconds,
+        row.user_live,
+        row.space_seconds,
+        row.space_live,
+    )
 
 
 def _overrides(limits: SpaceLimits) -> Overrides:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import jwt
@@ -31,17 +31,18 @@ from ingest.livekit_visit import VisitOptions
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 5.0
+_LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 _MACHINES: Final = frozenset({ParticipantInfo.Kind.AGENT, ParticipantInfo.Kind.EGRESS})
 
 
 @dataclass(frozen=True, slots=True)
 class LivekitOptions:
-    """`keys`: those in force, asked for at each use. `hang_over_s`: silence that is still sent to the provider after
-    speech, seconds.
+    """`keys`: those in force, asked for at each use: the first signs, all are accepted. `hang_over_s`: silence that is
+    still sent to the provider after speech, seconds.
     """
 
     url: str
-    keys: Callable[[], Keys]
+    keys: Callable[[], Sequence[Keys]]
     screen_share: bool = False
     captions: bool = True
     empty_room_s: float = 60.0
@@ -59,8 +60,11 @@ class LivekitServer:
 
     # --- rooms --------------------------------------------------------------------------------------------
 
-    def listen(self, name: str, clock: Clock) -> LivekitSource:
-        """The source of a room's participants; its task runs from now on."""
+    def listen(self, name: str, fence: int, clock: Clock) -> LivekitSource:
+        """The source of a room's participants; its task runs from now on.
+
+        `fence`: of the transcription: owners that follow one another are not in each other's way.
+        """
         options = self._options
         room = LivekitRoom(
             name,
@@ -68,9 +72,10 @@ class LivekitServer:
                 options.url.replace("http", "ws", 1) if options.url.startswith("http") else options.url,
                 VisitOptions(options.screen_share, options.captions, options.hang_over_s, options.unsubscribe_muted_s),
                 empty_s=options.empty_room_s,
+                identity=f"transcriber-{name}-{fence}" if fence > 1 else None,
             ),
             token=lambda identity: livekit_tokens.transcriber(
-                options.keys(), name, identity, captions=options.captions
+                options.keys()[0], name, identity, captions=options.captions
             ),
             exists=lambda: self._exists(name),
             spawn=lambda job: self._tasks.start(job, f"room {name}"),
@@ -89,7 +94,7 @@ class LivekitServer:
     async def rooms(self, *names: str) -> dict[str, int]:
         """Rooms (of these names, or all) and how many people are in each. Raises: RoomsUnavailable."""
         url = self._options.url
-        keys = self._options.keys()
+        keys = self._options.keys()[0]
         service = api.LiveKitAPI(url, keys.key, keys.secret, session=self._http, failover=False)
         try:
             listed = await service.room.list_rooms(api.ListRoomsRequest(names=names))
@@ -109,14 +114,7 @@ class LivekitServer:
 
     def webhook(self, body: bytes, authorization: str) -> RoomEvent:
         """What a webhook says, once its signature and its body's hash are checked. Raises: WebhookRefused."""
-        keys = self._options.keys()
-        receiver = api.WebhookReceiver(api.TokenVerifier(keys.key, keys.secret))
-        try:
-            event = receiver.receive(body.decode(), authorization)
-        except (jwt.PyJWTError, UnicodeDecodeError, ParseError) as error:
-            raise WebhookRefused("the webhook is not signed with our LiveKit key") from error
-        except Exception as error:  # the SDK raises bare exceptions for a missing or wrong hash
-            raise WebhookRefused(f"the webhook was not accepted: {error}") from error
+        event = _received(self._options.keys(), body, authorization)
         machine = event.participant.kind in _MACHINES or event.participant.permission.hidden
         person = event.participant
         identity = names.cleaned(person.identity)
@@ -130,8 +128,23 @@ class LivekitServer:
             is_exact=identity == person.identity,
             bearer=passes.read(dict(person.attributes)),
             sid=person.sid or (f"event {event.id}" if event.event == "participant_joined" else ""),
-            joined_ms=person.joined_at_ms or (person.joined_at or event.created_at) * 1000,
+            joined_ms=min(max(person.joined_at_ms or (person.joined_at or event.created_at) * 1000, 0), _LAST_MS),
         )
+
+
+def _received(accepted: Sequence[Keys], body: bytes, authorization: str) -> Any:
+    """Raises: WebhookRefused."""
+    for keys in accepted:
+        try:
+            receiver = api.WebhookReceiver(api.TokenVerifier(keys.key, keys.secret))
+            return receiver.receive(body.decode(), authorization)
+        except (jwt.InvalidSignatureError, jwt.InvalidIssuerError):
+            continue  # signed with another one
+        except (jwt.PyJWTError, UnicodeDecodeError, ParseError) as error:
+            raise WebhookRefused("the webhook cannot be read, or is too old") from error
+        except Exception as error:  # the SDK raises bare exceptions for a missing or wrong hash
+            raise WebhookRefused(f"the webhook was not accepted: {error}") from error
+    raise WebhookRefused("the webhook is not signed with our LiveKit key")
 
 
 @asynccontextmanager

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from gateway import names
+from gateway.transcription.domain import passes
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Heard, Stream
+from gateway.transcription.domain.overlap import OVERLAP_MS
 from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest
 from gateway.transcription.usecases.audio import AudioChunk
 from ingest.livekit_room import LivekitRoom, RoomEnd
 from ingest.livekit_track import LivekitTrack
+from ingest.pcm import SAMPLE_RATE
+
+_OVERLAP: Final = timedelta(milliseconds=OVERLAP_MS)
+_SKEW: Final = timedelta(milliseconds=150)
+"""By so much the clocks of two machines may differ; in a pause nothing is heard twice by it."""
 
 
 class LivekitSource:
@@ -21,10 +30,20 @@ class LivekitSource:
 
     def __init__(self, room: LivekitRoom) -> None:
         self._room = room
+        self._from: dict[str, datetime] = {}
+
+    async def joined(self, within_s: float) -> None:
+        """Until the room is heard, or the time is over."""
+        await self._room.joined(within_s)
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        self._from = {one.identity: one.until - (_OVERLAP if one.is_cut else _SKEW) for one in heard}
 
     async def tracks(self) -> AsyncIterator[_RoomTrack]:
         while (track := await self._room.next_track()) is not None:
-            yield _RoomTrack(track)
+            found = _RoomTrack(track)
+            found.begins_at = self._from.pop(found.speaker.identity, None)
+            yield found
 
     def trouble(self) -> str | None:
         match self._room.ended:
@@ -35,6 +54,10 @@ class LivekitSource:
             case _:
                 return self._room.trouble()
 
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        self._room.close()
+        return ()
+
     async def close(self, reason: str) -> None:
         self._room.close()
 
@@ -42,14 +65,27 @@ class LivekitSource:
 class _RoomTrack:
     def __init__(self, track: LivekitTrack) -> None:
         self.speaker = Speaker(names.cleaned(track.identity), names.cleaned(track.name or "") or None)
+        self.begins_at: datetime | None = None
+        """What was spoken before has been heard by another replica."""
+        self.bearer = passes.bearer(track.attributes, exact=self.speaker.identity == track.identity)
         self._track = track
 
     @property
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
-    def chunks(self) -> AsyncIterator[AudioChunk]:
-        return self._track.chunks()
+    @property
+    def ends_at(self) -> datetime | None:
+        return self._track.ends_at
+
+    async def chunks(self) -> AsyncIterator[AudioChunk]:
+        async for chunk in self._track.chunks():
+            anchor, begins_at = self._track.anchor, self.begins_at
+            if begins_at is None or anchor is None or anchor + timedelta(seconds=chunk.end / SAMPLE_RATE) > begins_at:
+                yield chunk
+
+    def release(self) -> None:
+        """The room knows by itself when a microphone goes."""
 
     @property
     def left_out(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -19,15 +19,21 @@ log = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 """How soon a waiting track sees that a slot of another replica came free."""
 LAST_WORD_S: Final = 2.0
+INHERITED_S: Final = 15.0
+"""How long the slots of a transcription that was taken over are kept for its tracks, which have to come back first."""
 
 
 class _ProviderSlot(Place):
-    """A slot, or a track's wait for one. `id`: of its row. `senior`: the row whose turn it inherits, if that stands."""
+    """A slot, or a track's wait for one. `id`: of its row. `senior`: the row whose turn it inherits, if that stands.
 
-    def __init__(self, went_back: Callable[[Place], None], senior: str | None) -> None:
+    `serves`: the transcription.
+    """
+
+    def __init__(self, went_back: Callable[[Place], None], senior: str | None, serves: str | None) -> None:
         super().__init__(went_back)
         self.id = ids.cuid()
         self.senior = senior
+        self.serves = serves
 
 
 class SharedSlots:
@@ -51,16 +57,35 @@ class SharedSlots:
         self._clock = clock
         self._slots: dict[Place, _ProviderSlot] = {}  # oldest first
         self._returned: list[str] = []
+        self._inherited: dict[str, list[str]] = {}  # by transcription
         self._changed = asyncio.Event()
         self._good_until = 0.0
         self._is_cut_off = False
 
-    def ask(self, senior: Place | None) -> Place:
-        """Queue for a slot; it grants itself. `senior`: the track's former slot, whose place in the queue it takes."""
-        slot = _ProviderSlot(self._went_back, senior.id if isinstance(senior, _ProviderSlot) else None)
+    def ask(self, senior: Place | None, labels: Mapping[str, str]) -> Place:
+        """Queue for a slot; it grants itself. `senior`: the track's former slot, whose place in the queue it takes.
+
+        The first tracks of a transcription that was taken over have the slots of its former owner's.
+        """
+        serves = labels.get("transcription")
+        before = senior.id if isinstance(senior, _ProviderSlot) else None
+        if before is None and (left := self._inherited.get(serves or "")):
+            before = left.pop()
+            self._returned.append(before)
+        slot = _ProviderSlot(self._went_back, before, serves)
         self._slots[slot] = slot
         self._changed.set()
         return slot
+
+    def inherit(self, places: Mapping[str, Sequence[str]]) -> None:
+        """Rows that came with transcriptions that were taken over, by these; what is not asked for soon goes back."""
+        for transcription_id, rows in places.items():
+            self._inherited[transcription_id] = [*rows]
+            asyncio.get_running_loop().call_later(INHERITED_S, self._decline, transcription_id)
+
+    def _decline(self, transcription_id: str) -> None:
+        self._returned += self._inherited.pop(transcription_id, [])
+        self._changed.set()
 
     def _went_back(self, place: Place) -> None:
         back = self._slots.pop(place)
@@ -110,7 +135,7 @@ class SharedSlots:
     async def turn(self) -> None:
         """One exchange with the database."""
         returned = list(self._returned)
-        asked = [Asked(one.id, one.senior, one.is_granted) for one in self._slots.values()]
+        asked = [Asked(one.id, one.senior, one.is_granted, one.serves) for one in self._slots.values()]
         began = self._clock()
         turn = await self._table.turn(self._limit, asked, returned, self._lease_s)
         self._is_cut_off = False

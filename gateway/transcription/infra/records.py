@@ -16,14 +16,22 @@ from gateway.transcription.usecases.records import Records
 from storage.postgres.pool import Database
 
 
-def postgres_records(database: Database, clock: Clock, account: str = "", process: str = "") -> Records:
-    """`account`: the provider account whose sessions are noted. `process`: this run of this replica, which notes them.
+def postgres_records(
+    database: Database,
+    clock: Clock,
+    account: str = "",
+    process: str = "",
+    leases: PostgresLeases | None = None,
+    most_participants: int = 0,
+) -> Records:
+    """`account`: the provider account whose sessions are noted. `process`: this process, which notes them.
 
-    Both may be empty in a program that opens no provider sessions.
+    Both may be empty in a program that opens no provider sessions. `leases`: of a replica; else of a process that has
+    no row among them. `most_participants`: of one session; 0 = no limit.
     """
     return Records(
-        sessions=PostgresSessionRecords(database, clock),
-        leases=PostgresLeases(database, clock),
+        sessions=PostgresSessionRecords(database, clock, most_participants),
+        leases=leases or PostgresLeases(database, clock, process),
         transcriptions=PostgresTranscriptionRecords(database),
         hosts=PostgresHostRecords(database),
         finals=PostgresFinalRecords(database, clock),

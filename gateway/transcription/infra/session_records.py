@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import asyncpg
 
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.limits import places
 from gateway.transcription.usecases.records import Participation, SessionRecord
 from storage import ids
 from storage.postgres import errors
@@ -19,10 +20,11 @@ from storage.postgres.sessions import ParticipantRow, Participants, SessionRow, 
 class PostgresSessionRecords:
     """One statement a method, but for `create` and `join`."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, most_participants: int = 0) -> None:
         self._sessions = Sessions(database)
         self._participants = Participants(database)
         self._clock = clock
+        self._most = most_participants
 
     @available
     async def create(self, slug: str | None, title: str | None, space_id: str | None) -> SessionRecord:
@@ -67,6 +69,14 @@ class PostgresSessionRecords:
         return [_participation(row) for row in rows]
 
     @available
+    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
+        """In the order of `present`."""
+        found: dict[str, list[Participation]] = {}
+        for row in await self._participants.present_in(session_ids):
+            found.setdefault(row.video_session_id, []).append(_participation(row))
+        return found
+
+    @available
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         """One row, by its unique key."""
         row = await self._participants.by_identity(session_id, identity)
@@ -76,6 +86,11 @@ class PostgresSessionRecords:
     async def owner(self, session_id: str, identity: str) -> str | None:
         """Three look-ups by key, one statement."""
         return await self._participants.owner(session_id, identity)
+
+    @available
+    async def has_room(self, session_id: str, identity: str, *, guest: bool) -> bool:
+        """Counts at most as many rows as there may be."""
+        return await self._participants.has_room(session_id, identity, places(self._most, guest=guest))
 
     @available
     async def touch(self, session_id: str) -> None:

@@ -26,7 +26,7 @@ class PostgresStandings:
                 Lease(row.transcription_id, row.fence),
                 row.owner,
                 TranscriptionState(row.state).shown,
-                Numbering(row.epoch, row.origin, row.last_seq),
+                Numbering(row.epoch, row.origin, row.last_seq, row.former),
             )
             for row in await self._transcriptions.standings(session_ids)
         }

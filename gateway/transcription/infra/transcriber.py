@@ -58,7 +58,7 @@ class GladiaTranscriber:
         self._engine = engine
         self._endpointing_s = endpointing_s
         self._maximum_utterance_s = maximum_utterance_s
-        self._trusted_until = 0.0
+        self._trusted = "", 0.0  # a key that was good, and until when that is taken for granted
 
     @property
     def engine(self) -> str:
@@ -74,7 +74,8 @@ class GladiaTranscriber:
 
     async def check_key(self) -> None:
         """Raises: ProviderRefusedKey when the provider rejects our key; other trouble is left to the link."""
-        if time.monotonic() < self._trusted_until:
+        key, (trusted, until) = self._provider.key, self._trusted
+        if key == trusted and time.monotonic() < until:
             return
         try:
             await self._provider.check()
@@ -85,7 +86,7 @@ class GladiaTranscriber:
         except SttError as error:
             log.warning("the speech provider could not be asked: %s", error)
             return
-        self._trusted_until = time.monotonic() + _TRUST_S
+        self._trusted = key, time.monotonic() + _TRUST_S
 
     def open(
         self,
@@ -143,8 +144,8 @@ def _translate(event: gladia.LinkEvent) -> Speech | None:
             return Withdrawn(utterance_id)
         case gladia.TranslationHeard(utterance_id, original, target, text):
             return Translation(utterance_id, original, target, text)
-        case gladia.AudioGivenUp(start, end):
-            return SpeechLost(start, end)
+        case gladia.AudioGivenUp(start, end, kind):
+            return SpeechLost(start, end, kind)
         case gladia.Complained(about, message, kind):
             return ProviderComplaint(f"{about}: {message}", kind)
         case gladia.Unusable(kind, may_be_final):

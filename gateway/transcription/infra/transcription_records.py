@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.errors import SessionNotFound, SessionOver
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
-from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
+from gateway.transcription.usecases.records import Owned, SessionRecord, TranscriptionRecord
 from storage.postgres import errors, transcriptions
 from storage.postgres.pool import Database
 from storage.postgres.sessions import Sessions
@@ -18,12 +19,27 @@ from storage.postgres.transcriptions import NewTranscription, TranscriptionRow, 
 
 
 class PostgresLeases:
-    """A lease is the columns `owner`, `fence` and `lease_until`; the fence grows with every adoption."""
+    """A lease is the columns `owner`, `owner_run` and `fence`, which grows with every adoption; it lasts as long as the
+    owner's row among the replicas, or to `lease_until` where there is no such row.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    `process`: as in `Heir`. `run()`: under which the owner holds what it takes now; None: it has no row. `inherit` is
+    told which places at the provider came with the transcriptions that were adopted, by their ids.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        process: str = "",
+        run: Callable[[], str | None] = lambda: None,
+        inherit: Callable[[Mapping[str, Sequence[str]]], None] = lambda places: None,
+    ) -> None:
         self._transcriptions = Transcriptions(database)
         self._sessions = Sessions(database)
         self._clock = clock
+        self._process = process
+        self._run = run
+        self._inherit = inherit
 
     @available
     async def claim(
@@ -38,7 +54,7 @@ class PostgresLeases:
         """Under the session's row lock. Raises: SessionOver, SessionNotFound."""
         new = NewTranscription(session.id, session.slug, source, options, stream_key)
         try:
-            row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now())
+            row, created = await self._transcriptions.claim(new, owner, lease_s, self._clock.now(), self._run())
         except errors.SessionOver:
             found = await self._sessions.by_id(session.id)
             if found is None:
@@ -47,19 +63,45 @@ class PostgresLeases:
         return (_claimed(row) if created else None), _record(row)
 
     @available
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
-        """Rows that another statement has locked are left to the next call."""
-        rows = await self._transcriptions.adopt(owner, lease_s, self._clock.now(), own=own)
-        return [_claimed(row) for row in rows]
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        """By two indexes, unless it is to be thorough."""
+        return await self._transcriptions.orphans(limit, thorough=thorough)
 
     @available
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
-        return await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, lease_s, self._clock.now())
+    async def adopt(
+        self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
+    ) -> Sequence[Claimed]:
+        """Rows that another statement has locked are left to the next call."""
+        heir = transcriptions.Heir(owner, self._run(), self._process)
+        taken = await self._transcriptions.adopt(heir, lease_s, own=own, only=only)
+        if taken.places:
+            self._inherit(taken.places)
+        return [_claimed(row) for row in taken.runs]
+
+    @available
+    async def renew(self, owner: str, lease_s: float) -> frozenset[Lease]:
+        """Two statements for all of them."""
+        return frozenset(Lease(*held) for held in await self._transcriptions.renew(owner, lease_s, self._run()))
 
     @available
     async def release(self, lease: Lease, owner: str) -> None:
-        """A lease of no length, by which `adopt` knows that it was handed over."""
-        await self._transcriptions.renew(lease.transcription_id, owner, lease.fence, 0.0, self._clock.now())
+        """No run holds it any more, by which `adopt` knows that it was handed over."""
+        await self._transcriptions.release(lease.transcription_id, owner, lease.fence)
+
+    @available
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
+        """One statement."""
+        args = (lease.transcription_id, owner, lease.fence, heir.replica, heir.run, lease_s)
+        return await self._transcriptions.hand_over(*args)
+
+    @available
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        return [_claimed(row) for row in await self._transcriptions.of_owner(heir.replica, heir.run)]
+
+    @available
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        rows = await self._transcriptions.by_keys(keys)
+        return Owned(_claimed(rows[0]), rows[0].owner) if len(rows) == 1 else None
 
     @available
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
@@ -95,7 +137,7 @@ class PostgresTranscriptionRecords:
     async def numbering(self, session_id: str) -> Numbering | None:
         """`last_seq` is that of the last stored final; those on disk have later ones."""
         row = await self._transcriptions.by_session(session_id)
-        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq)
+        return None if row is None else Numbering(row.epoch, row.origin, row.last_seq, row.former)
 
 
 class PostgresHostRecords:
@@ -107,6 +149,10 @@ class PostgresHostRecords:
     @available
     async def current(self, transcription_id: str) -> str | None:
         return await self._transcriptions.host(transcription_id)
+
+    @available
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        return await self._transcriptions.hosts(transcription_ids)
 
     @available
     async def appoint(self, transcription_id: str, identity: str) -> bool:
@@ -132,6 +178,7 @@ def _record(row: TranscriptionRow) -> TranscriptionRecord:
         stream_key=row.stream_key,
         options=row.options,
         last_seq=row.last_seq,
+        owner=row.owner,
     )
 
 
@@ -144,5 +191,5 @@ def _claimed(row: TranscriptionRow) -> Claimed:
         options=row.options,
         stream_key=row.stream_key,
         started_at=row.started_at,
-        numbering=Numbering(row.epoch, row.origin, row.last_seq),
+        numbering=Numbering(row.epoch, row.origin, row.last_seq, row.former),
     )

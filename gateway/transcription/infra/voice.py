@@ -184,6 +184,10 @@ class VoicedLink:
         return self.link.messages_sent
 
     @property
+    def is_speaking(self) -> bool:
+        return self._gate.is_open
+
+    @property
     def backlog_s(self) -> float:
         return self.link.backlog_s
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack
-from gateway.transcription.usecases.feed import FeedStart, NotTaken, Over
+from gateway.transcription.usecases.feed import Ending, FeedStart, NotTaken, Over
 from ingest.websocket_audio import PcmFormat, PcmTrack
 
 # How long a sender that was cut off may take to go on with its stream; its track waits for it.
@@ -24,8 +25,17 @@ SPEAKERS: Final = 100
 class WebsocketSource:
     """The senders of one transcription. A second connection of the same identity takes over from the first."""
 
-    def __init__(self, ingest: Ingest, speaker: Speaker, clock: Clock, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        ingest: Ingest,
+        speaker: Speaker,
+        clock: Clock,
+        grace_s: float = GRACE_S,
+        streams: Sequence[Stream] = (),
+    ) -> None:
+        """`streams`: those of the former owner, which their senders go on with here."""
         self.ingest = ingest
+        self._former = {(one.identity, one.name): one for one in streams}
         self.on_close: Callable[[], object] = lambda: None
         self._speaker = speaker
         self._clock = clock
@@ -47,17 +57,27 @@ class WebsocketSource:
         if before is None and len(self._senders) >= SPEAKERS:
             raise NotTaken(f"{SPEAKERS} speakers is the most for one transcription", come_back=True)
         if before is not None:
-            before.end("another connection of this identity has taken over", taken_over=True)
-        track = PcmTrack(format, monotonic=self._clock.monotonic, wall=self._clock.now, age_s=start.age_s)
+            if before.feed is not None and before.track.is_fed:
+                self._note(
+                    f"{speaker.identity!r} sends audio over two connections; the newer is heard, stop the other",
+                    speaker.identity,
+                )
+            before.end("another connection of this identity has taken over", Ending.REPLACED)
+        taken, age_s = self._left_by(speaker.identity, start, format)
+        track = PcmTrack(format, monotonic=self._clock.monotonic, wall=self._clock.now, age_s=age_s, taken=taken)
         sender = _Sender(self, speaker, track, start.stream, self._grace_s)
         self._senders[speaker.identity] = sender
         self._coming.put_nowait(sender)
         return sender.connect(over)
 
-    def turned_away(self, who: str | None, why: str) -> None:
-        """A sender was refused, or has broken a rule: health says so for some minutes."""
-        name = "a sender of audio" if who is None else repr(who)
-        self._recent.note(f"{name} was refused: {why}", self._clock.monotonic())
+    def _left_by(self, identity: str, start: FeedStart, format: PcmFormat) -> tuple[int, float | None]:
+        """Frames of this stream that the former owner has taken, and how long ago what follows them was spoken."""
+        left = self._former.pop((identity, start.stream or ""), None)
+        if left is None or (left.sample_rate, left.channels) != (format.sample_rate, format.channels):
+            return 0, start.age_s
+        if left.ends_at is None:
+            return left.taken, start.age_s
+        return left.taken, (self._clock.now() - left.ends_at).total_seconds()  # negative: it came before its time
 
     def gone(self, sender: _Sender) -> None:
         """A sender's track has ended."""
@@ -69,23 +89,42 @@ class WebsocketSource:
             yield sender
 
     def trouble(self) -> str | None:
-        now = self._clock.monotonic()
         for identity, sender in self._senders.items():
+            rate = sender.track.format.sample_rate
             if sender.track.runs_fast:
-                rate = sender.track.format.sample_rate
-                self._recent.note(
+                self._note(
                     f"the audio of {identity!r} comes faster than it is spoken; if it is no file, "
                     f"its sampleRate is not {rate}",
-                    now,
+                    identity,
                 )
-        return self._recent.told(now)
+            elif sender.track.runs_slow:
+                self._note(
+                    f"the audio of {identity!r} comes slower than it is spoken: its sampleRate is not {rate}, or its "
+                    "sender leaves audio out",
+                    identity,
+                )
+        return self._recent.told(self._clock.monotonic())
+
+    def _note(self, sentence: str, identity: str) -> None:
+        self._recent.note(sentence, self._clock.monotonic(), about=identity)
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Samples are counted: nothing is heard twice."""
+
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        streams = [stream for sender in self._senders.values() if (stream := sender.left_to_heir()) is not None]
+        self._end(reason, Ending.MOVED)
+        return [*streams, *self._former.values()]
 
     async def close(self, reason: str) -> None:
+        self._end(reason, Ending.STOPPED)
+
+    def _end(self, reason: str, ending: Ending) -> None:
         if not self._closed:
             self._closed = True
             self.on_close()
             for sender in list(self._senders.values()):
-                sender.end(reason)
+                sender.end(reason, ending)
             self._coming.put_nowait(None)
 
 
@@ -143,7 +182,7 @@ class _Sender:
             self._waiting = None
         before, self.feed = self.feed, _Feed(self, over)
         if before is not None:
-            before.over("the same stream goes on over another connection", True)
+            before.over("the same stream goes on over another connection", Ending.REPLACED)
         self._connections += 1
         return self.feed
 
@@ -154,7 +193,15 @@ class _Sender:
         else:
             self._waiting = asyncio.get_running_loop().call_later(self._grace_s, self.end, "")
 
-    def end(self, why: str, *, taken_over: bool = False) -> None:
+    def left_to_heir(self) -> Stream | None:
+        """How far the sender's named stream was taken."""
+        if self._stream is None:
+            return None
+        track, format = self.track, self.track.format
+        ends_at = track.ends_at
+        return Stream(self._stream, self.speaker.identity, format.sample_rate, format.channels, track.taken, ends_at)
+
+    def end(self, why: str, ending: Ending = Ending.STOPPED) -> None:
         if self._ended:
             return
         self._ended = True
@@ -164,18 +211,26 @@ class _Sender:
         self._source.gone(self)
         before, self.feed = self.feed, None
         if before is not None:
-            before.over(why, taken_over)
+            before.over(why, ending)
 
     # --- the track --------------------------------------------------------------------------------------------
 
+    bearer = None  # the door has asked
     left_out = 0
 
     @property
     def anchor(self) -> datetime | None:
         return self.track.anchor
 
+    @property
+    def ends_at(self) -> datetime | None:
+        return self.track.ends_at
+
     def chunks(self) -> AsyncIterator[AudioChunk]:
         return self.track.chunks()
+
+    def release(self) -> None:
+        """The connection tells when its sender goes."""
 
     def trouble(self) -> str | None:
         return None  # a muted microphone may be silent for as long as it likes

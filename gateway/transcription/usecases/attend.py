@@ -14,7 +14,7 @@ from gateway.transcription.domain.errors import TranscriptionOff
 from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import ROOM_OVER, StartRequest, begins_by_itself
 from gateway.transcription.usecases.records import Records
-from gateway.transcription.usecases.transcriptions import Transcriptions, again
+from gateway.transcription.usecases.transcriptions import STOPPED_BY_REQUEST, Started, Stopped, Transcriptions, again
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,16 @@ class Rooms(Protocol):
         """
 
 
+class Steer(Protocol):
+    """Starts and stops transcriptions; as `Transcriptions` on this replica, as `Steering` on any."""
+
+    async def start(self, request: StartRequest) -> Started:
+        """Raises: SessionError, RecordsUnavailable."""
+
+    async def stop(self, slug: str, *, wait: bool = True, reason: str = STOPPED_BY_REQUEST) -> Stopped | None:
+        """Raises: SessionError, RecordsUnavailable."""
+
+
 class Attendance:
     """Starts a session's transcription when participants are in its room, unless a person or a limit has stopped it.
 
@@ -67,9 +77,17 @@ class Attendance:
     """
 
     def __init__(
-        self, transcriptions: Transcriptions, records: Records, rooms: Rooms, *, look_every_s: float = LOOK_EVERY_S
+        self,
+        transcriptions: Transcriptions,
+        records: Records,
+        rooms: Rooms,
+        steer: Steer | None = None,
+        *,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
+        """`steer`: None when there is no other replica."""
         self._transcriptions = transcriptions
+        self._steer = steer or transcriptions
         self._sessions = records.sessions
         self._records = records.transcriptions
         self._rooms = rooms
@@ -109,15 +127,19 @@ class Attendance:
         if not begins_by_itself(None if last is None else (last.state, last.stop_reason)):
             return
         try:
-            await self._transcriptions.start(StartRequest(room) if last is None else again(last))
-            log.info("people are in the room: transcription begins", extra={"session": room})
-        except TranscriptionOff:
-            return  # as configured: not worth a line at every look
+            started = await self._steer.start(StartRequest(room) if last is None else again(last))
+            if started.created:
+                log.info("people are in the room: transcription begins", extra={"session": room})
         except SessionError as error:
+            if error.title == TranscriptionOff.title:
+                return  # as configured, here or where it was to begin: not worth a line at every look
             log.warning("transcription cannot begin: %s", error, extra={"session": room})
 
     async def _end(self, room: str) -> None:
-        run = self._transcriptions.run_of(room)
-        # The webhook may be of an earlier call in a room of the same name.
-        if run is not None and run.claimed.source == "livekit" and room not in await self._rooms.rooms(room):
-            run.stop(ROOM_OVER)
+        last = await self._records.newest(room)
+        if last is None or last.is_stopped or last.source != "livekit" or room in await self._rooms.rooms(room):
+            return  # the webhook may be of an earlier call in a room of the same name
+        try:
+            await self._steer.stop(room, wait=False, reason=ROOM_OVER)
+        except SessionError as error:
+            log.warning("transcription was not stopped with its room: %s", error, extra={"session": room})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Heard, Stream
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.domain.transcription import Claimed, Ingest
 
 
@@ -38,16 +40,30 @@ class AudioTrack(Protocol):
         """The same for the whole track."""
 
     @property
+    def bearer(self) -> MintedFor | None:
+        """For whom we have made the token that the speaker came with; None where the app answers for who it is, or
+        a door of ours has asked."""
+
+    @property
     def anchor(self) -> datetime | None:
         """Wall time of sample 0; known from the first chunk on."""
 
+    @property
+    def ends_at(self) -> datetime | None:
+        """Wall time behind the last sample that has come, whether its chunk was taken or not."""
+
     def chunks(self) -> AsyncIterator[AudioChunk]:
-        """In the order of their offsets, which may leave gaps. Read once; ends with the track.
+        """In the order of their offsets, which may leave gaps; ends with the track.
+
+        Read once; after an error that is not foreseen once more, from behind what has failed.
 
         An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink).
 
         Raises: SourceTrouble when the audio cannot be used; the text says what to do.
         """
+
+    def release(self) -> None:
+        """Nobody reads it any more. Twice is harmless."""
 
     @property
     def left_out(self) -> int:
@@ -83,6 +99,13 @@ class AudioSource(Protocol):
     async def close(self, reason: str) -> None:
         """Stop listening: every track ends, and publishers are told the reason. May be repeated. Raises nothing."""
 
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Of those participants, leave out what another replica has heard, but for a little. Before any track."""
+
+    async def leave(self, reason: str) -> Sequence[Stream]:
+        """As `close`, when another replica goes on: publishers are told to come back. Returns: how far named streams
+        were taken, for them to go on from there."""
+
 
 class AudioSources(Protocol):
     """Opens sources by name: `livekit`, `rtmp`, `websocket`."""
@@ -93,8 +116,17 @@ class AudioSources(Protocol):
     def new_key(self, kind: str) -> str | None:
         """A fresh secret for a publisher to show, for the kinds that need one."""
 
-    def open(self, claimed: Claimed, speaker: Speaker) -> AudioSource:
-        """Begin to listen for a transcription, without waiting. `speaker`: of audio that names none.
+    def ingest(self, kind: str, slug: str, key: str | None) -> Ingest:
+        """Where a publisher sends its audio to this replica, whichever runs the transcription; empty for kinds that
+        fetch it, and for those that are off."""
+
+    async def listen_first(self, kind: str, slug: str, fence: int) -> AudioSource | None:
+        """Begin to listen before the transcription is ours, under the fence that it will have then; returns when audio
+        is heard, or that takes too long. None for kinds whose publishers come by themselves. To be closed, or used."""
+
+    def open(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream] = ()) -> AudioSource:
+        """Begin to listen for a transcription, without waiting. `speaker`: of audio that names none. `streams`: those
+        that the former owner has left.
 
         When this gateway takes no audio of the kind any more, the source has no tracks, and its `trouble` says why.
         """

@@ -1,16 +1,17 @@
-"""What a run writes about itself: lease, state, meter readings, provider sessions, partials. Finals are `record`'s."""
+"""What a run writes about itself: state, meter readings, provider sessions, partials. Finals are `record`'s."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.transcription.domain.errors import NotReady
+from gateway.transcription.domain.handover import Counted, Heir
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import UsageToStore
-from gateway.transcription.usecases.limits import READ_EVERY_S, Budget
 from gateway.transcription.usecases.presence import Presence
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession
@@ -19,13 +20,14 @@ from gateway.transcription.usecases.track import Tracks
 BEAT_S: Final = 1.0
 CHECKPOINT_S: Final = 5.0  # the contract asks for ten; a crash forgets at most this much of the bill
 TOUCH_S: Final = 15.0
+GIVE_AWAY_S: Final = 2.0
 
 
 class Bookkeeping:
     """The database's view of one run, at most a second or two behind it.
 
     `keep` runs beside the run. Then one of `abandon`, `hand_over` and `finish` closes the books; each repeats its calls
-    until the database has answered. `lost` is called when another owner has the lease.
+    until the database has answered.
     """
 
     def __init__(
@@ -34,8 +36,6 @@ class Bookkeeping:
         context: RunContext,
         tracks: Tracks,
         said: Said,
-        budget: Budget,
-        lost: Callable[[], None],
     ) -> None:
         self.state = TranscriptionState.STARTING
         """What the run is doing; stored within a second."""
@@ -44,8 +44,6 @@ class Bookkeeping:
         self._records = context.records
         self._tracks = tracks
         self._said = said
-        self._budget = budget
-        self._lost = lost
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
         self._owns_state = True
@@ -63,12 +61,6 @@ class Bookkeeping:
         """The stored state is the next owner's from now on."""
         self._owns_state = False
 
-    async def renew(self) -> None:
-        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        options = self._context.options
-        if not await self._records.leases.renew(self._claimed.lease, options.owner, options.lease_s):
-            self._lost()
-
     async def keep(self) -> None:
         """Store what there is, until cancelled. An outage is waited out; it is said once."""
         async with asyncio.TaskGroup() as tasks:
@@ -85,6 +77,24 @@ class Bookkeeping:
         await self._close_meters()
         lease, owner = self._claimed.lease, self._context.options.owner
         await until_database_answers(lambda: self._records.leases.release(lease, owner))
+
+    async def give_away(self, heir: Heir) -> Sequence[Counted] | None:
+        """Everything known by now goes to the database; then the lease becomes the heir's.
+
+        Returns: what is counted up to here; None when the lease is not ours any more. Raises: NotReady when the
+        database does not answer soon: who has the lease then, only the database can tell.
+        """
+        options, lease = self._context.options, self._claimed.lease
+        try:
+            async with asyncio.timeout(GIVE_AWAY_S):
+                await self._store_sessions()
+                await self._checkpoint()
+                await self._context.recorder.settled(lease.transcription_id)
+                counted = self._tracks.read().counted()
+                is_given = await self._records.leases.hand_over(lease, options.owner, heir, options.lease_s)
+        except (TimeoutError, RecordsUnavailable) as error:
+            raise NotReady(f"the books of {self._claimed.slug!r} cannot be closed now: {error}") from error
+        return counted if is_given else None
 
     async def finish(self, reason: str, finals_complete: bool) -> None:
         """Stop the transcription, and number the strays of the session, whose turn is now."""
@@ -114,10 +124,9 @@ class Bookkeeping:
             due, participants = clock.monotonic() + CHECKPOINT_S, len(meters)
 
     async def _keep_notes(self) -> None:
-        """Every second, and at once for a provider session; the lease is renewed every third of its length."""
-        clock, lease_s = self._context.clock, self._context.options.lease_s
-        renew_at = clock.monotonic() + lease_s / 3
-        read_at = touched_at = clock.monotonic()
+        """Every second, and at once for a provider session."""
+        clock = self._context.clock
+        touched_at = clock.monotonic()
         while True:
             beat = asyncio.get_running_loop().call_later(BEAT_S, self._noted.set)
             await self._noted.wait()
@@ -125,19 +134,12 @@ class Bookkeeping:
             self._noted.clear()
             now = clock.monotonic()
             try:
-                if now >= renew_at:
-                    await self.renew()
-                    renew_at = now + lease_s / 3
-                if now >= read_at:
-                    await self._budget.refresh()
-                    read_at = now + READ_EVERY_S
                 await self._store_notes()
                 spoken_at = self._said.counts.last_final_at
                 if spoken_at is not None and spoken_at > touched_at and now - touched_at >= TOUCH_S:
                     await self._records.sessions.touch(self._claimed.session_id)
                     touched_at = now
             except RecordsUnavailable as error:
-                # Going on without a renewal harms no one: every write of a lost lease is fenced.
                 self._outage.noticed(error)
             else:
                 self._outage.over()

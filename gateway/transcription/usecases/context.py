@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.clock import Clock
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.live import Live
+from gateway.transcription.usecases.membership import Alone, Membership
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.speech import Transcriber
@@ -15,15 +16,18 @@ from gateway.transcription.usecases.speech import Transcriber
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """`owner`: this replica's name in leases. `drain_s`: how long late finals are awaited. `lease_s`: how long a lease
-    lasts without being renewed. `cost_per_minute`: USD. `maximum_s`: length of a transcription; 0 = no limit.
+    lasts, without being renewed, for a version that does not see whether its owner lives. `cost_per_minute`: USD.
+    `maximum_s`: length of a transcription; 0 = no limit. `max_tracks`: with which a replica begins no more
+    transcriptions; 0 = no limit.
     """
 
     owner: str
     drain_s: float = 10.0
-    lease_s: float = 30.0
+    lease_s: float = 90.0
     cost_per_minute: float = 0.01
     store_partials: bool = False
     maximum_s: float = 0.0
+    max_tracks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +41,4 @@ class RunContext:
     clock: Clock
     options: RunOptions
     limits: LimitKeeper
+    membership: Membership = field(default_factory=Alone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Speaker
@@ -31,6 +32,14 @@ class NotTaken(Exception):
         super().__init__(why)
 
 
+class TakenElsewhere(NotTaken):
+    """Another replica takes the audio of this transcription. `owner`: its id."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__("the transcription is run by another replica; come back", come_back=True)
+        self.owner = owner
+
+
 class Feed(Protocol):
     """One connection's way into a track. Once another connection has replaced it, its methods do nothing."""
 
@@ -55,8 +64,22 @@ class Feed(Protocol):
         a while. May be called twice."""
 
 
-Over = Callable[[str, bool], None]
-"""Called when the gateway ends a feed: why, and whether another connection of the same identity has replaced it."""
+class Ending(Enum):
+    """How the gateway ends a feed."""
+
+    STOPPED = auto()
+    REPLACED = auto()
+    """Another connection of the same identity has taken its place."""
+    MOVED = auto()
+    """Another replica goes on with the transcription: come back."""
+
+
+TurnedAway = Callable[[str, str | None, str], None]
+"""Called when a sender is refused or has broken a rule: the slug that it named, its identity (None when it has not
+proved one), and why, with what to do: the session's health says so."""
+
+Over = Callable[[str, Ending], None]
+"""Called when the gateway ends a feed: why, in words, and in which way."""
 
 
 class Entrance(Protocol):
@@ -69,11 +92,8 @@ class Entrance(Protocol):
         used.
         """
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """A sender was refused, or broke a rule: `why` is told by the transcription's health, with what to do.
-
-        `who`: its identity; None: of the transcription's own. Does nothing where no transcription takes audio.
-        """
+    def takes(self, slug: str) -> bool:
+        """Whether a transcription of this replica takes the session's audio."""
 
 
 class IdentityRefused(Exception):
@@ -83,10 +103,11 @@ class IdentityRefused(Exception):
 class Feeding:
     """Admits senders of audio."""
 
-    def __init__(self, records: Records, entrance: Entrance) -> None:
+    def __init__(self, records: Records, entrance: Entrance, turned_away: TurnedAway) -> None:
         self._sessions = records.sessions
         self._transcriptions = records.transcriptions
         self._entrance = entrance
+        self.turned_away = turned_away
 
     async def own_identity(self, session_id: str, user_id: str, identity: str | None) -> Speaker:
         """The speaker under which a user sends: its own id, or a participant of the session that belongs to it.
@@ -100,9 +121,9 @@ class Feeding:
             return Speaker(identity, person.name)
         raise IdentityRefused(f"this user is not {identity!r} in this session")
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """As `Entrance.turned_away`."""
-        self._entrance.turned_away(slug, who, why)
+    def takes(self, slug: str) -> bool:
+        """As `Entrance.takes`."""
+        return self._entrance.takes(slug)
 
     async def check_owner(self, session_id: str, identity: str, user_id: str | None) -> None:
         """Whether a token that we have made for that user (None: for a guest) may speak under `identity`.
@@ -113,15 +134,31 @@ class Feeding:
         if owner is not None and owner != user_id:
             raise IdentityRefused(f"{identity!r} is a signed-in user of this session; show that user's own token")
 
-    async def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
-        """As `Entrance.enter`; also tells a sender to come back when another replica runs the transcription.
+    async def check_room(self, session_id: str, identity: str, *, guest: bool) -> None:
+        """Whether one more may speak. `guest`: nobody has signed in for it.
 
-        Raises: NotTaken; ValueError when the format cannot be used; RecordsUnavailable.
+        Raises: IdentityRefused, RecordsUnavailable.
+        """
+        if not await self._sessions.has_room(session_id, identity, guest=guest):
+            raise IdentityRefused("the session is full; see GATEWAY_MAX_PARTICIPANTS")
+
+    async def enter(self, slug: str, speaker: Speaker | None, start: FeedStart, over: Over) -> Feed:
+        """As `Entrance.enter`.
+
+        Raises: NotTaken, TakenElsewhere; ValueError when the format cannot be used; RecordsUnavailable.
         """
         try:
             return self._entrance.enter(slug, speaker, start, over)
         except NotTaken:
-            record = await self._transcriptions.newest(slug)
-            if record is not None and record.source == "websocket" and not record.is_stopped:
-                raise NotTaken("the transcription is run by another replica; come back", come_back=True) from None
+            if (owner := await self.owner(slug)) is not None:
+                raise TakenElsewhere(owner) from None
             raise
+
+    async def owner(self, slug: str) -> str | None:
+        """Id of the replica that takes the session's audio, this one perhaps; None: none does.
+
+        Raises: RecordsUnavailable.
+        """
+        record = await self._transcriptions.newest(slug)
+        takes_audio = record is not None and record.source == "websocket" and not record.is_stopped
+        return record.owner if record is not None and takes_audio else None

@@ -55,25 +55,42 @@ class Hosts:
         while True:
             await asyncio.sleep(LOOK_S)
             runs = [run for run in self._runs() if run.claimed.source == FED and not run.finished.is_set()]
-            self._seen = {id_: seen for id_, seen in self._seen.items() if id_ in {_id(run) for run in runs}}
+            self._seen = {_id(run): self._seen.get(_id(run), _Seen()) for run in runs}
             for run in runs:
-                try:
-                    await self._look(run)
-                except RecordsUnavailable as error:
-                    log.debug("database: %s", error)  # the runs warn of it; the host stays as it is
+                self._notice(run, self._seen[_id(run)])
+            try:
+                await self._look(runs)
+            except RecordsUnavailable as error:
+                log.debug("database: %s", error)  # the runs warn of it; the hosts stay as they are
 
-    async def _look(self, run: Run) -> None:
-        seen = self._seen.setdefault(_id(run), _Seen())
-        feeding = [live.track.speaker.identity for live in run.tracks]
+    def _notice(self, run: Run, seen: _Seen) -> None:
+        feeding = {live.track.speaker.identity for live in run.tracks}
         # A participant may have come and gone between two looks.
-        seen.quitted = (seen.quitted | seen.feeding | (run.speakers - seen.known)) - set(feeding)
-        seen.feeding = set(feeding)
+        seen.quitted = (seen.quitted | seen.feeding | (run.speakers - seen.known)) - feeding
+        seen.feeding = feeding
         seen.known |= run.speakers
-        stored = await self._hosts.current(_id(run))
-        if seen.looked and stored == seen.host and stored in feeding:
-            seen.awaited = 0
-            return  # it speaks, so it stays: who else is there does not matter
-        present = await self._sessions.present(run.claimed.session_id)
+
+    async def _look(self, runs: Sequence[Run]) -> None:
+        """One statement for all, and a second one for those whose host does not speak."""
+        if not runs:
+            return
+        stored = await self._hosts.of_all([_id(run) for run in runs])
+        open_ones = []
+        for run in runs:
+            seen, host = self._seen[_id(run)], stored.get(_id(run))
+            if seen.looked and host == seen.host and host in seen.feeding:
+                seen.awaited = 0  # it speaks, so it stays: who else is there does not matter
+            else:
+                open_ones.append((run, host))
+        if not open_ones:
+            return
+        present = await self._sessions.present_in([run.claimed.session_id for run, _ in open_ones])
+        for run, host in open_ones:
+            await self._choose(run, host, present.get(run.claimed.session_id, ()))
+
+    async def _choose(self, run: Run, stored: str | None, present: Sequence[Participation]) -> None:
+        seen = self._seen[_id(run)]
+        feeding = [live.track.speaker.identity for live in run.tracks]
         if stored != seen.host:
             seen.host = stored
             seen.quitted.discard(stored or "")

@@ -6,10 +6,14 @@ uses is known to the second. While the database does not answer, what was read l
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.clock import Clock
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.errors import LimitReached, TranscriptionOff
 from gateway.transcription.domain.limits import (
     Limits,
@@ -23,7 +27,10 @@ from gateway.transcription.domain.limits import (
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.usage import exceeds
 
+log = logging.getLogger(__name__)
+
 READ_EVERY_S: Final = 5.0
+_LOOK_S: Final = 1.0
 # The cap is looked at once a second; two seconds of audio ahead is where the money must still be enough.
 _CAP_AHEAD_S: Final = 2
 # A run looks at its own meters every second.
@@ -39,10 +46,12 @@ _LIVE_S: Final = 15.0
 class UsageLedger(Protocol):
     """What was used, and what spaces may use. Every method may raise RecordsUnavailable and may be repeated."""
 
-    async def standing(self, session_id: str, transcription_id: str, live_s: float) -> Standing | None:
-        """What others than this transcription have used, as of their last checkpoints; None: no such session.
+    async def standings(self, asked: Sequence[tuple[str, str]], live_s: float) -> Mapping[str, Standing]:
+        """Of each session that exists, in one query: what others than one transcription have used, as of their last
+        checkpoints.
 
-        `live_s`: who was metered within so many seconds counts as going on.
+        `asked`: session and transcription, each session once. `live_s`: who was metered within so many seconds counts
+        as going on.
         """
 
     async def overrides(self, space_id: str) -> Overrides:
@@ -67,27 +76,21 @@ class SpaceView:
 class Allowance:
     """What one running transcription may still use."""
 
-    def __init__(self, everywhere: Limits, ledger: UsageLedger, session_id: str, transcription_id: str) -> None:
+    def __init__(self, everywhere: Limits, session_id: str, transcription_id: str) -> None:
+        self.session_id = session_id
+        self.transcription_id = transcription_id
+        self.standing: Standing | None = None
+        """What others have used, once it was read."""
         self._everywhere = everywhere
-        self._ledger = ledger
-        self._session_id = session_id
-        self._transcription_id = transcription_id
-        self._standing = Standing()
-
-    async def refresh(self) -> None:
-        """Read what others have used. Raises: RecordsUnavailable."""
-        found = await self._ledger.standing(self._session_id, self._transcription_id, _LIVE_S)
-        if found is not None:
-            self._standing = found
 
     def reached(self, own_s: float, tracks: int) -> Reached | None:
         """Which limit is about to be exceeded. `own_s`: seconds of audio that this transcription has sent; `tracks`:
         how many send."""
-        return reached(self._everywhere, self._standing, own_s, tracks * _OWN_AHEAD_S, _OTHERS_AHEAD_S)
+        return reached(self._everywhere, self.standing or Standing(), own_s, tracks * _OWN_AHEAD_S, _OTHERS_AHEAD_S)
 
     def forbids_start(self) -> Reached | None:
         """Which limit leaves too little for a new transcription."""
-        return reached(self._everywhere, self._standing, 0, _WORTH_A_START_S, _OTHERS_AHEAD_S)
+        return reached(self._everywhere, self.standing or Standing(), 0, _WORTH_A_START_S, _OTHERS_AHEAD_S)
 
 
 class Budget:
@@ -99,10 +102,6 @@ class Budget:
         self._cap_usd = cap_usd
         self._spent_usd = spent_usd
         self._maximum_s = maximum_s
-
-    async def refresh(self) -> None:
-        """Read again what others have used. Raises: RecordsUnavailable; then what was read last counts."""
-        await self._allowance.refresh()
 
     def exhausted(self, meters: Meters, tracks: int, age_s: float) -> str | None:
         """Why the transcription has to end now; None while it may go on.
@@ -128,12 +127,36 @@ class LimitKeeper:
 
     def allowance(self, session_id: str, transcription_id: str) -> Allowance:
         """Of one transcription; nothing has been read for it yet."""
-        return Allowance(self._everywhere, self._ledger, session_id, transcription_id)
+        return Allowance(self._everywhere, session_id, transcription_id)
+
+    async def read_for_ever(self, running: Callable[[], Sequence[Allowance]]) -> None:
+        """Keep allowances up to date, those of new transcriptions within a second. Until cancelled."""
+        due = self._clock.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            everybody = self._clock.monotonic() >= due
+            wanted = [one for one in running() if everybody or one.standing is None]
+            try:
+                await self._read(wanted)
+            except RecordsUnavailable as error:
+                log.debug("database: %s", error)  # the runs warn of it; what was read last counts
+                continue
+            if everybody:
+                due = self._clock.monotonic() + READ_EVERY_S
+
+    async def _read(self, allowances: Sequence[Allowance]) -> None:
+        """One statement for all. Raises: RecordsUnavailable."""
+        if not allowances:
+            return
+        asked = {one.session_id: one.transcription_id for one in allowances}
+        found = await self._ledger.standings(list(asked.items()), _LIVE_S)
+        for one in allowances:
+            one.standing = found.get(one.session_id, one.standing)
 
     async def admit(self, session_id: str) -> None:
         """Whether a transcription may begin. Raises: TranscriptionOff, LimitReached, RecordsUnavailable."""
         allowance = self.allowance(session_id, "")
-        await allowance.refresh()
+        await self._read([allowance])
         found = allowance.forbids_start()
         if found is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +13,7 @@ from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.context import RunContext
-from gateway.transcription.usecases.presence import Presence
+from gateway.transcription.usecases.presence import Presence, SpeakerRefused
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession, SpeechLink
 from gateway.transcription.usecases.track import LiveTrack, Tracks
@@ -28,7 +28,8 @@ FIRST_PAUSE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason."""
+    """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason.
+    `may_send`: waits until it is certain that the run is ours; false when it is no longer."""
 
     claimed: Claimed
     speech: SpeechOptions
@@ -39,6 +40,7 @@ class Parts:
     note: Callable[[str, ProviderSession], None]
     began: Callable[[], None]
     stop: Callable[[str], None]
+    may_send: Callable[[], Awaitable[bool]]
 
 
 class Listening:
@@ -54,7 +56,9 @@ class Listening:
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
         self._is_over = False  # the track has ended
         self._is_given_up = False
+        self._flush_s = parts.context.options.drain_s
         self._is_whole = True
+        self._has_failed = False  # something that is no reason to lose audio
         self._restarts = 0  # since a final came
         self._finals = 0  # of the participant, at the last restart
 
@@ -94,24 +98,52 @@ class Listening:
     # --- audio in -----------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
+        live, failures = self._live, 0
+        try:
+            while (failed := await self._read(failures)) is not None:
+                failures = failed
+                if failures > MAX_RESTARTS:
+                    self._parts.said.trouble(live, _given_up(live))
+                    break
+                self._parts.said.begun_again(live)
+                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
+        finally:
+            live.track.release()
+        if not await self._parts.may_send():
+            self._flush_s = 0.0
+        self._is_over = True
+        try:
+            live.link.finish(self._flush_s)
+        except Exception as error:
+            self._replace(error)
+
+    async def _read(self, failures: int) -> int | None:
+        """Until the track ends (None), or reading it fails. Returns: failures in a row, `failures` of them before."""
         parts, live = self._parts, self._live
         try:
             async for chunk in live.track.chunks():
-                parts.began()
-                await parts.context.recorder.room()
+                failures = 0
+                await self._prepare()
+                if not await parts.may_send():
+                    break
                 self._send(chunk)
         except SourceTrouble as error:
             parts.said.trouble(live, str(error))
         except Exception:
-            log.exception("the audio of a track could not be read", extra=self._extra)
-            identity = live.track.speaker.identity
-            parts.said.trouble(live, f"the audio of {identity} could not be read (internal error): publish it again")
+            log.exception("the audio of a track could not be read; it is read on", extra=self._extra)
             self._is_whole = False
-        self._is_over = True
+            return failures + 1
+        return None
+
+    async def _prepare(self) -> None:
+        """Before a chunk is sent: the run has audio, and the recorder room."""
         try:
-            live.link.finish(parts.context.options.drain_s)
-        except Exception as error:
-            self._replace(error)
+            self._parts.began()
+            await self._parts.context.recorder.room()
+        except Exception:
+            if not self._has_failed:
+                log.exception("a chunk of audio has met a failure, and is sent all the same", extra=self._extra)
+            self._has_failed = True
 
     def _send(self, chunk: AudioChunk) -> None:
         if self._is_given_up:
@@ -175,7 +207,7 @@ class Listening:
             log.exception("the audio of a failed link could not be taken over", extra=self._extra)
             held_to = 0
         if self._is_over:
-            live.link.finish(self._parts.context.options.drain_s)
+            live.link.finish(self._flush_s)
         return held_to
 
     async def _join(self) -> None:
@@ -184,12 +216,19 @@ class Listening:
         speaker = live.track.speaker
         participant = None
         try:
-            participant = await parts.presence.join(speaker)
+            participant = await parts.presence.join(live.track)
+        except SpeakerRefused as error:
+            self._is_given_up = True
+            parts.said.trouble(live, str(error))
+            log.info("a speaker was refused: %s", error, extra=self._extra)
         except LookupError:
             pass  # the session was deleted; the recorder drops its finals
         except Exception:
             log.exception("a speaker's row could not be made", extra=self._extra)
-        parts.tracks.participants[speaker.identity] = participant
+        if participant is not None:
+            parts.tracks.participants[speaker.identity] = participant
+        else:
+            parts.tracks.participants.setdefault(speaker.identity)  # another track of the same may have it
         live.participant.set_result(participant)
 
 

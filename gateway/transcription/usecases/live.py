@@ -30,8 +30,14 @@ class Live(Protocol):
     def begin(self, session_slug: str, numbering: Numbering, lease: Lease | None = None) -> None:
         """Say where the numbering stands, and under which lease: once for each run, before its first final."""
 
+    def move(self, session_slug: str) -> None:
+        """The run goes on at another replica: watchers here are shown what that one says, without a word about it."""
+
     def set_state(self, session_slug: str, state: str, reason: str | None) -> None:
         """Show the state of a session's transcription, also to those who come later. `state`: in lower case."""
+
+    def lose(self, session_slug: str) -> None:
+        """Its run is another replica's from here on, perhaps from an earlier final: watchers are sent to find it."""
 
     def encode(self, caption: Caption) -> bytes:
         """The `data` of a transcript message, as JSON."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from gateway.outage import until_database_answers
-from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.audio import AudioTrack
 from gateway.transcription.usecases.records import SessionRecords
 from gateway.transcription.usecases.track import Tracks
+
+
+class SpeakerRefused(Exception):
+    """What it says is not transcribed; the text says why."""
 
 
 class Presence:
@@ -25,16 +29,32 @@ class Presence:
         self._leaving: set[str] = set()
         self._order = asyncio.Lock()  # a leave that is on its way must not overtake the next join
 
-    async def join(self, speaker: Speaker) -> str:
-        """The speaker's row, when the database answers. Raises: LookupError when the session was deleted."""
+    async def join(self, track: AudioTrack) -> str:
+        """The row of a track's speaker, when the database answers.
+
+        Raises: SpeakerRefused; LookupError when the session was deleted.
+        """
+        speaker, session_id = track.speaker, self._session_id
         identity = speaker.identity
         async with self._order:
             self._leaving.discard(identity)
-            if self._by_audio and identity not in self._ours:
-                present = await until_database_answers(lambda: self._sessions.present(self._session_id))
-                if identity not in {one.identity for one in present}:
+            if not self._by_audio:
+                await until_database_answers(lambda: self._admit(track))
+            elif identity not in self._ours:
+                there = await until_database_answers(lambda: self._sessions.participant(session_id, identity))
+                if there is None:
                     self._ours.add(identity)
-            return await until_database_answers(lambda: self._sessions.join(self._session_id, speaker))
+            return await until_database_answers(lambda: self._sessions.join(session_id, speaker))
+
+    async def _admit(self, track: AudioTrack) -> None:
+        """Of a room, whose door is not ours. Raises: SpeakerRefused, RecordsUnavailable."""
+        identity, bearer = track.speaker.identity, track.bearer
+        is_vouched = bearer is None or bearer.kind == "service"
+        user_id = None if bearer is None else bearer.user_id
+        if not is_vouched and await self._sessions.owner(self._session_id, identity) not in (None, user_id):
+            raise SpeakerRefused(f"{identity!r} is a signed-in user's identity, and is spoken under with another token")
+        if not await self._sessions.has_room(self._session_id, identity, guest=not is_vouched and user_id is None):
+            raise SpeakerRefused(f"{identity!r} is not heard: the session is full; see GATEWAY_MAX_PARTICIPANTS")
 
     def ended(self, identity: str) -> None:
         """A track of theirs has ended; they may have another one."""

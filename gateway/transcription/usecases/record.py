@@ -15,9 +15,11 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from gateway.clock import Clock
+from gateway.delays import Delays
 from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.backlog import Backlog
 from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
 from gateway.transcription.usecases.live import Live
@@ -26,14 +28,24 @@ from gateway.transcription.usecases.records import Records, StoreOutcome
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+UNCERTAIN_S: Final = 0.05
+"""Between two looks whether what runs here is certainly still ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A final in the queue. `participant` resolves to the speaker's row, or None."""
+    """A final in the queue. `participant` resolves to the speaker's row, or None. `heard_at` is monotonic."""
 
     final: FinalToStore
     slug: str
     participant: asyncio.Future[str | None]
+    heard_at: float
+    heard_after_s: float
+    """Since the end of its words."""
+
+    def measure(self, delays: Delays, durable_at: float, shown_at: float) -> None:
+        """It is stored, and watchers have it."""
+        delays.final(self.heard_after_s, durable_at - self.heard_at, shown_at - self.heard_at)
 
 
 class Recorder:
@@ -58,19 +70,24 @@ class Recorder:
         *,
         limit: int = 5_000,
         patience_s: float = 0.3,
+        delays: Delays | None = None,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_act`: whether what runs here is certainly ours; while it is not, finals wait."""
         self._finals = records.finals
         self._usage = records.usage
         self._sessions = records.sessions
         self._live = live
         self._clock = clock
+        self.delays = delays or Delays()
+        """Where the time of the finals goes."""
         self._backlog = Backlog(journal) if journal is not None else None
         self._limit = limit
         self._patience_s = patience_s
+        self._may_act = may_act
+        self._abandoned: set[Lease] = set()  # with finals that are still to be stored
         self._queue: deque[_Waiting] = deque()
-        self._pending: defaultdict[str, set[object]] = defaultdict(
-            set
-        )  # by transcription: keys of what the database has not got
+        self._pending: defaultdict[str, set[object]] = defaultdict(set)  # by transcription: what the database lacks
         self._arrived = asyncio.Event()
         self._fell_behind = asyncio.Event()
         self._written = asyncio.Event()  # set for a moment, to wake all who wait in `room` and `settled`
@@ -104,9 +121,14 @@ class Recorder:
 
     def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None]) -> None:
         """Queue a final; never waits. `participant` resolves to the speaker's row, or None: it must resolve."""
-        self._queue.append(_Waiting(final, slug, participant))
+        self._queue.append(_waiting(final, slug, participant, self._clock))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
+
+    def abandon(self, lease: Lease) -> None:
+        """Another owner has it, or may have it: its finals are kept, and no longer shown."""
+        if lease.transcription_id in self._pending:
+            self._abandoned.add(lease)
 
     async def checkpoint(self, usage: UsageToStore) -> None:
         """Store meter readings as finals are stored. Raises: RecordsUnavailable when there is no journal."""
@@ -179,14 +201,18 @@ class Recorder:
                 await self._write(batch)
 
     async def _write(self, batch: list[_Waiting]) -> None:
+        while not (self._may_act() or all(item.final.lease in self._abandoned for item in batch)):
+            await asyncio.sleep(UNCERTAIN_S)
         outcome = await self._store_at_once(lambda: self._store_waiting(batch))
         if outcome is None:
             # The participants' rows may be what the database is slow with; they are asked for again when it answers.
             await self._set_aside([_placed(item) for item in batch])
+        durable_at = self._clock.monotonic()
         for item in batch:
             final = item.final
-            if outcome is None or not _is_refused(final, outcome):
+            if final.lease not in self._abandoned and (outcome is None or not _is_refused(final, outcome)):
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
+                item.measure(self.delays, durable_at, self._clock.monotonic())
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
         self._tell_written()
@@ -313,6 +339,7 @@ class Recorder:
                 self._pending[transcription_id].discard(_key(entry))
                 if not self._pending[transcription_id]:
                     del self._pending[transcription_id]
+                    self._abandoned = {one for one in self._abandoned if one.transcription_id != transcription_id}
         for transcription_id in outcome.fenced:
             self.on_fenced(transcription_id)
         for session_id in outcome.gone:
@@ -321,6 +348,11 @@ class Recorder:
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
+
+
+def _waiting(final: FinalToStore, slug: str, participant: asyncio.Future[str | None], clock: Clock) -> _Waiting:
+    heard_after_s = (clock.now() - final.caption.ended_at).total_seconds()
+    return _Waiting(final, slug, participant, clock.monotonic(), max(0.0, heard_after_s))
 
 
 def _placed(item: _Waiting) -> FinalToStore:

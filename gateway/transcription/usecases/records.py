@@ -8,7 +8,7 @@ lease, the statement changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.usecases.journal import FinalToStore
@@ -68,11 +69,21 @@ class TranscriptionRecord:
     stream_key: str | None
     options: Mapping[str, Any]
     last_seq: int
+    owner: str = ""
+    """Id of the replica that runs it, or ran it last."""
 
     @property
     def is_stopped(self) -> bool:
         """It has ended for good, and has no owner."""
         return self.state is TranscriptionState.STOPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A transcription that is not stopped, and who has it."""
+
+    claimed: Claimed
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +131,18 @@ class SessionRecords(Protocol):
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
 
+    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
+        """Of each session in which somebody is, as `present`; in one query."""
+
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         """One of those present; None when it has not joined, or has left."""
 
     async def owner(self, session_id: str, identity: str) -> str | None:
         """The user to whom an identity belongs there: who has that id, having come or not; else whose participant it
         is. None: no user's."""
+
+    async def has_room(self, session_id: str, identity: str, *, guest: bool) -> bool:
+        """Whether it is in the session already, or may be one more. `guest`: nobody has signed in for it."""
 
     async def touch(self, session_id: str) -> None:
         """Note activity now, which keeps the session from being ended for inactivity. May be repeated."""
@@ -150,24 +167,43 @@ class Leases(Protocol):
         Raises: SessionOver, SessionNotFound when the session has ended or was deleted since `session` was read.
         """
 
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
-        """Take transcriptions whose lease has run out, the longest first, under a new fence; each goes to one caller.
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        """Ids of at most `limit` transcriptions that `adopt` would take, the longest without an owner first.
+
+        Cheap, so that it may be asked each second; `thorough` also finds those that are hard to find.
+        """
+
+    async def adopt(
+        self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
+    ) -> Sequence[Claimed]:
+        """Take transcriptions whose owner is gone, under a new fence; each goes to one caller. `only`: none but these.
 
         `own`: also those that `owner` itself holds; for a process that has just started, and so cannot run them.
         A transcription that was neither released nor owned before begins a new epoch: its former owner may have shown
         finals that are on its disk only, under the numbers that come next. When an answer is lost, those taken by it
-        are adopted again only after `lease_s`, or with `own`.
+        are adopted again only when the caller is gone, or with `own`.
         """
 
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
-        """Keep the lease for `lease_s` from now. False: it is another owner's, or the transcription has stopped or
-        was deleted. Fenced; may be repeated."""
+    async def renew(self, owner: str, lease_s: float) -> Collection[Lease]:
+        """What `owner` holds now, kept for `lease_s` from those who do not see whether it lives. May be repeated."""
 
     async def release(self, lease: Lease, owner: str) -> None:
-        """Let the lease run out at once and the transcription go on: the next `adopt` takes it in the same epoch.
+        """Let the transcription go on without its owner: the next `adopt` takes it in the same epoch.
 
         Only after its last final and last meter reading are stored. Fenced; may be repeated.
         """
+
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
+        """Make it the heir's, with the next fence and for `lease_s`, in the same epoch. False: it is not `owner`'s.
+
+        Only after its last final and last meter reading are stored. Fenced; when an answer is lost, see `of`.
+        """
+
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        """All that this run of a replica has, whether it transcribes them or not."""
+
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        """The transcription with one of these stream keys, unless it has stopped; None also where several have."""
 
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
@@ -194,6 +230,9 @@ class HostRecords(Protocol):
 
     async def current(self, transcription_id: str) -> str | None:
         """The host's identity; None when there is none, or no such transcription."""
+
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """Of each transcription that exists, as `current`; in one query."""
 
     async def appoint(self, transcription_id: str, identity: str) -> bool:
         """Make a participant the host. False: the transcription has stopped or does not exist. May be repeated."""

@@ -9,7 +9,10 @@ from typing import Final
 
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.errors import NotReady, RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState, move
@@ -17,6 +20,7 @@ from gateway.transcription.domain.usage import Usage
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.bookkeeping import BEAT_S, Bookkeeping
 from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.late import LateFinals
 from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.said import Said, SaidCounts
@@ -25,7 +29,10 @@ from gateway.transcription.usecases.track import LiveTrack, Tracks
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
+UNCERTAIN_S: Final = 0.05
+"""Between two looks whether what runs here is certainly still ours."""
 LEASE_LOST: Final = "another replica took over"
+MOVED: Final = "another gateway goes on with it; come back"
 
 
 class Run:
@@ -67,15 +74,10 @@ class Run:
         )
         self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
-        self._budget = Budget(
-            context.limits.allowance(claimed.session_id, lease.transcription_id),
-            cap_usd,
-            spent_usd,
-            context.options.maximum_s,
-        )
-        self._books = Bookkeeping(
-            claimed, context, self._tracks, self._said, self._budget, lambda: self.abandon(LEASE_LOST)
-        )
+        self.allowance = context.limits.allowance(claimed.session_id, lease.transcription_id)
+        """Kept up to date by the `LimitKeeper`."""
+        self._budget = Budget(self.allowance, cap_usd, spent_usd, context.options.maximum_s)
+        self._books = Bookkeeping(claimed, context, self._tracks, self._said)
         self._parts = Parts(
             claimed,
             speech,
@@ -86,11 +88,20 @@ class Run:
             self._books.note,
             self._began,
             self.stop,
+            self._may_send,
         )
+        self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
         self._is_released = False
+        self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
+        self._is_unshown = False
+        self.is_moving = False
+        """It is being handed over, or was: whose the lease is decides the hand-over alone."""
+        self._is_decided = asyncio.Event()
+        self._is_decided.set()
+        self._late: LateFinals | None = None
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -106,16 +117,62 @@ class Run:
         self._books.disown_state()
         self.stop("the gateway is restarting; come back")
 
-    def abandon(self, reason: str) -> None:
-        """Another replica has the lease, or the session was deleted: end, and write nothing more."""
-        self._is_abandoned = True
-        self._books.disown_state()
-        self._said.silence()
-        self.stop(reason)
+    async def hand_over(self, heir: Heir, patience_s: float, late: LateFinals) -> HandedOver:
+        """Give it to another replica, at a pause if one comes within `patience_s`.
 
-    async def renew(self) -> None:
-        """Keep the lease, or notice that it is lost. Raises: RecordsUnavailable."""
-        await self._books.renew()
+        Audio is heard up to that moment; words of it that have no number yet go to `late`. Raises: NotReady when it is
+        ending, or its books cannot be closed now: then it ends here, and whoever adopts it goes on. RunsElsewhere.
+        """
+        await self._tracks.quiet(patience_s)
+        if self._stop_asked.is_set():
+            raise NotReady("the transcription is ending here")
+        self._said.hold_finals()
+        self._books.disown_state()
+        self.is_moving = True
+        self._is_decided.clear()
+        heard = self._tracks.heard()
+        streams = await self.source.leave(MOVED)
+        self.stop(MOVED)
+        try:
+            counted = await self._books.give_away(heir)
+            if counted is None:
+                self.abandon(LEASE_LOST)
+                raise RunsElsewhere(self.claimed.slug)
+            self._late = late
+            self._said.pass_finals(late.put, heard)
+            self._context.live.move(self.claimed.slug)
+        except NotReady:
+            self._is_released = True
+            self._said.number_held()
+            raise
+        finally:
+            self._is_decided.set()
+        return HandedOver(self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard)
+
+    def go_on(self, handed: HandedOver) -> None:
+        """What the former owner knows better than the database. Before `run`."""
+        self._tracks.meters.learn(handed.counted, self.claimed.started_at)
+        self.source.skip(handed.heard)
+        self._said.skip(handed.heard)
+
+    def hear_late(self, late: Late, participants: Mapping[str, asyncio.Future[str | None]]) -> None:
+        """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
+        self._said.late(late.captions, participants)
+        self._tracks.meters.learn(late.counted, self.claimed.started_at)
+        if not late.is_complete:
+            self.finals_complete = False
+
+    def abandon(self, reason: str) -> None:
+        """Another replica has the lease, or the session was deleted: end, and say and write nothing more."""
+        if not self._is_abandoned:
+            self._is_abandoned = True
+            self._books.disown_state()
+            self._said.silence()
+            if reason == LEASE_LOST:
+                self._is_lost, self.reason = True, reason
+                self._context.recorder.abandon(self.claimed.lease)
+                self._context.live.lose(self.claimed.slug)
+        self.stop(reason)
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
         """Take over the finals of a process that died before it had stored them; too late once this run is ending."""
@@ -124,6 +181,14 @@ class Run:
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
             self._books.presence.ended(speaker.identity)  # the row says that they are there
+
+    def turned_away(self, who: str | None, why: str) -> None:
+        """A sender of audio was refused or thrown out: health says so for some minutes.
+
+        `who`: its identity; None for those who have not proved one, of whom only the last is told.
+        """
+        name = "a sender of audio" if who is None else repr(who)
+        self._turned_away.note(f"{name} was refused: {why}", self._context.clock.monotonic(), about=who or "")
 
     @property
     def tracks(self) -> Sequence[LiveTrack]:
@@ -179,11 +244,19 @@ class Run:
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
         self._move(TranscriptionState.STOPPING)
+        if self._is_lost:
+            await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner
         await self.source.close(self.reason or "stopped")
 
     async def _settle(self) -> None:
         """Everything said is in the database; then the books are closed."""
         self._move(TranscriptionState.STOPPING)
+        await self._is_decided.wait()
+        if self._late is not None:
+            await self._books.abandon()
+            self.state = move(self.state, TranscriptionState.STOPPED)
+            self._late.close(self._tracks.read().counted(), is_complete=self.finals_complete)
+            return
         if self._is_abandoned:
             await self._books.abandon()
         elif self._is_released:
@@ -206,7 +279,8 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
-            self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
+            if not self._is_lost:
+                self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
 
     # --- one track ----------------------------------------------------------------------------------------
 
@@ -216,9 +290,18 @@ class Run:
             is_whole = await Listening(track, self._parts).run()
         except Exception:
             log.exception("a track could not be transcribed", extra={"session": self.claimed.slug})
+            track.release()
             is_whole = False
         if not is_whole:
             self.finals_complete = False
+
+    async def _may_send(self) -> bool:
+        """Wait until it is certain that the transcription is ours. False: it is no longer."""
+        while not self._is_abandoned:
+            if self._context.membership.may_act():
+                return True
+            await asyncio.sleep(UNCERTAIN_S)
+        return False
 
     def _began(self) -> None:
         if self.state is TranscriptionState.STARTING:
@@ -244,6 +327,10 @@ class Run:
         for live in self._tracks.live:
             if live.trouble is None and (trouble := live.track.trouble()):
                 self._said.trouble(live, trouble)
+        if not self._context.membership.may_act():
+            return
+        if self._is_unshown:
+            self._show_state()
         facts = self._facts()
         if self.state in (TranscriptionState.RUNNING, TranscriptionState.WAITING):
             waits = facts.waits_for_provider
@@ -265,15 +352,21 @@ class Run:
             provider=self._context.transcriber.trouble,
             database_behind_s=recorder.behind_s,
             disk=recorder.trouble,
+            lost_audio=self._said.lost.told(self._context.clock.monotonic()),
             source=self.source.trouble(),
             awaits_publisher=self.claimed.source if is_overdue else None,
+            turned_away=self._turned_away.told(self._context.clock.monotonic()),
         )
 
     def _move(self, after: TranscriptionState) -> None:
         if after is not self.state:
             self.state = self._books.state = move(self.state, after)
-            self._show_state()
+            if not self.is_moving:
+                self._show_state()
 
     def _show_state(self) -> None:
+        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
+        if self._is_lost or self._is_unshown:
+            return
         reason = self.reason if self.state.is_ending else None
         self._context.live.set_state(self.claimed.slug, self.state.shown, reason)

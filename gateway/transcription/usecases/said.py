@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -12,7 +12,10 @@ import msgspec
 
 from gateway.transcription.domain.annotations import on_session
 from gateway.transcription.domain.captions import Caption, Numberer, Speaker, Utterance, caption
+from gateway.transcription.domain.handover import Heard
+from gateway.transcription.domain.lost_audio import LostAudio
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
@@ -59,6 +62,8 @@ class Said:
 
     def __init__(self, claimed: Claimed, context: RunContext, meters: Meters) -> None:
         self.counts = SaidCounts()
+        self.lost = LostAudio()
+        """What was given up unheard."""
         self.partials: dict[str, tuple[Caption, str | None]] = {}
         """The newest partial of each utterance without a final, with its speaker's row; empty unless
         `store_partials`. The bookkeeping stores and clears them."""
@@ -67,6 +72,9 @@ class Said:
         self._meters = meters
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._silenced = False
+        self._unnumbered: list[tuple[Caption, asyncio.Future[str | None]]] | None = None  # during a hand-over
+        self._pass_on: Callable[[Caption], None] | None = None
+        self._edges = Edges((), claimed.numbering.origin)
 
     @property
     def last_seq(self) -> int:
@@ -77,6 +85,39 @@ class Said:
         """From now on there are no captions: the numbering is another owner's, or the session was deleted."""
         self._silenced = True
 
+    def hold_finals(self) -> None:
+        """The numbering may be another owner's in a moment: no final gets a number until that is known."""
+        self._unnumbered = []
+
+    def number_held(self) -> None:
+        """The numbering is still ours."""
+        held, self._unnumbered = self._unnumbered or [], None
+        for said, participant in held:
+            if self._final(said, participant):
+                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+
+    def pass_finals(self, to: Callable[[Caption], None], heard: Sequence[Heard]) -> None:
+        """The numbering is another owner's: what was held, and every final from now on, goes there, without what that
+        one hears itself behind `heard`."""
+        held, self._unnumbered = self._unnumbered or [], None
+        edges = Edges(heard, self._origin)
+        self._pass_on = lambda said: to(kept) if (kept := edges.before(said)) is not None else None
+        for said, _ in held:
+            self._pass_on(said)
+
+    def skip(self, heard: Sequence[Heard]) -> None:
+        """Leave out words that the former owner has heard, of speakers whom the hand-over has interrupted."""
+        self._edges = Edges(heard, self._origin)
+
+    def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
+        """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
+        for told in captions:
+            said = self._edges.once(told, is_late=True)
+            if said is None or self._silenced:
+                continue
+            if self._final(said, participants[said.speaker.identity]):
+                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
         match speech:
@@ -86,10 +127,8 @@ class Said:
                 self._translation(live, speech)
             case Annotation():
                 self._annotation(live, speech)
-            case SpeechLost(start, end):
-                live.meter.errors += 1
-                self.counts.lost_audio_s += end - start
-                log.error("%.1f s of audio were given up: the provider did not take them", end - start)
+            case SpeechLost(start, end, kind):
+                self._lose(live, kind, end - start)
             case ProviderComplaint(message, kind):
                 self.counts.complaints += 1
                 self._complain(live, kind, f"the speech provider reports an error ({message})")
@@ -116,6 +155,15 @@ class Said:
         self.say("error", {"message": message, "participantIdentity": live.track.speaker.identity})
         log.error("%s", message, extra={"session": self._claimed.slug})
 
+    def _lose(self, live: LiveTrack, kind: str, seconds: float) -> None:
+        identity = live.track.speaker.identity
+        live.meter.errors += 1
+        self.counts.lost_audio_s += seconds
+        told = self.lost.note(identity, kind, seconds, self._context.clock.monotonic())
+        if told is not None:
+            self.say("error", {"message": told, "participantIdentity": identity})
+            log.error("%s", told, extra={"session": self._claimed.slug})
+
     def begun_again(self, live: LiveTrack) -> None:
         """Our own code failed at a track, whose link has a successor now."""
         identity = live.track.speaker.identity
@@ -131,6 +179,8 @@ class Said:
 
     def say(self, kind: str, data: dict[str, object]) -> None:
         """Send the session's watchers an event that is not replayed. `data` is in the spelling of the stream."""
+        if self._silenced or not self._context.membership.may_act():
+            return
         self._context.live.channel(self._claimed.slug).say(kind, msgspec.json.encode(data))
 
     @property
@@ -143,14 +193,17 @@ class Said:
             _answered(live, lambda kind: kind != ADD_ON)
         if anchor is None or self._silenced:
             return
-        said = caption(utterance, live.track.speaker, anchor, self._origin)
+        said = self._edges.once(caption(utterance, live.track.speaker, anchor, self._origin))
+        if said is None:
+            return
         if not utterance.is_final:
-            if not self._numberer.is_settled(said.utterance_id):
+            if not (self._is_given_away or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)
         elif self._final(said, live.participant):
             live.meter.finals += 1
             self.partials.pop(said.utterance_id, None)
-            live.track.caption(said.utterance_id, said.text, is_final=True)
+            if self._context.membership.may_act():
+                live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
         self.counts.partials += 1
@@ -160,8 +213,18 @@ class Said:
             known = live.participant.result() if live.participant.done() else None
             self.partials[said.utterance_id] = (said, known)
 
+    @property
+    def _is_given_away(self) -> bool:
+        return self._unnumbered is not None or self._pass_on is not None
+
     def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
-        """Number it and hand it to the recorder. False: it has a number already."""
+        """Number it and hand it to the recorder. False: it has a number already, or is not for us to number."""
+        if self._is_given_away and not self._numberer.is_settled(said.utterance_id):
+            if self._unnumbered is not None:
+                self._unnumbered.append((said, participant))
+            elif self._pass_on is not None:
+                self._pass_on(said)
+            return False
         seq = self._numberer.number(said.utterance_id)
         if seq is None:
             self.counts.repeated += 1
@@ -184,6 +247,8 @@ class Said:
         self.partials.pop(utterance_id, None)
 
     def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+        if self._silenced or not self._context.membership.may_act():
+            return
         self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
         live.track.caption(said.utterance_id, said.text, is_final=False)
 

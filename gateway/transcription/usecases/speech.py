@@ -44,10 +44,14 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class SpeechLost:
-    """Audio was given up before the provider could hear it. Seconds since the track's anchor."""
+    """Audio was given up before the provider could hear it. Seconds since the track's anchor.
+
+    `kind`: why, as in `domain/lost_audio.py`.
+    """
 
     start: float
     end: float
+    kind: str = "overdue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,10 @@ class SpeechLink(Protocol):
     @property
     def listened(self) -> Listened:
         """What of this track's chunks was speech, silent, and withheld from the provider."""
+
+    @property
+    def is_speaking(self) -> bool:
+        """Somebody speaks, or has just done so: not the moment to interrupt."""
 
     @property
     def backlog_s(self) -> float:

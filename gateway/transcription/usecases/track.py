@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Final
 
+from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioTrack
 from gateway.transcription.usecases.speech import LinkEnd, SpeechLink
+
+LOOK_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -82,6 +87,21 @@ class Tracks:
     meters: Meters
     live: list[LiveTrack] = field(default_factory=list)
     participants: dict[str, str | None] = field(default_factory=dict)
+
+    async def quiet(self, within_s: float) -> None:
+        """Until nobody speaks, or the time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while any(one.link.is_speaking for one in self.live):
+                    await asyncio.sleep(LOOK_S)
+
+    def heard(self) -> tuple[Heard, ...]:
+        """How far each speaker was heard whose audio an heir may hear as well."""
+        return tuple(
+            Heard(one.track.speaker.identity, ends_at, one.link.is_speaking)
+            for one in self.live
+            if (ends_at := one.track.ends_at) is not None
+        )
 
     def read(self) -> Meters:
         """The meters, up to date."""

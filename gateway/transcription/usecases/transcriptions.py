@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from gateway.errors import SessionNotFound, SessionOver
-from gateway.outage import Outage, Prompt, RecordsUnavailable, until_database_answers
+from gateway.outage import until_database_answers
 from gateway.tasks import Tasks
-from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.captions import Speaker, Utterance
-from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
-from gateway.transcription.domain.usage import Figures, Usage, exceeds
-from gateway.transcription.usecases.audio import AudioSources
+from gateway.transcription.domain.usage import Usage, exceeds
+from gateway.transcription.usecases.adoption import Adoption
+from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
@@ -29,7 +30,7 @@ from gateway.transcription.usecases.sweep import UnreconciledSession
 
 log = logging.getLogger(__name__)
 
-ADOPT_EVERY_S: Final = 10.0
+STOPPED_BY_REQUEST: Final = "stopped by request"
 # After the provider's deadline, the database and the tasks need a moment of their own.
 STOP_MARGIN_S: Final = 10.0
 
@@ -53,17 +54,6 @@ class Stopped:
     usage: Sequence[Usage]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A transcription for the status page. `run`: when this replica has it. `is_stored`: the database has answered;
-    else the record is what the run knows."""
-
-    record: TranscriptionRecord
-    run: Run | None
-    figures: Figures
-    is_stored: bool = True
-
-
 class Transcriptions:
     """Owns every run of this replica. Use inside `async with serving()`."""
 
@@ -71,12 +61,14 @@ class Transcriptions:
         self._context = context
         self._records = context.records
         self._finals = FinalReader(context.records, context.recorder.unstored)
-        self._sources = sources
+        self.sources = sources
         self._runs: dict[str, Run] = {}  # by session slug
-        self._prompt = Prompt()
+        self._beginning = 0  # starts that are under way, each with a place
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: Tasks | None = None
-        self._draining = False
+        self.draining = False
+        """This process is shutting down and starts nothing more."""
+        self.adoption = Adoption(context, self._runs, self._begin, self._spawn)
         context.recorder.on_fenced = self._lease_lost
         context.recorder.on_gone = self.session_gone
 
@@ -86,12 +78,12 @@ class Transcriptions:
         async with asyncio.TaskGroup() as group:
             self._tasks = tasks = Tasks(group)
             # An owner's name is its data folder's, and that is locked: what it held before, a dead process held.
-            await until_database_answers(lambda: self._adopt(own=True))
-            adopting = group.create_task(self._adopt_for_ever(), name="adopt")
+            await until_database_answers(self.adoption.take_own)
+            adopting = group.create_task(self.adoption.run(), name="adopt")
             try:
                 yield
             finally:
-                self._draining = True
+                self.draining = True
                 adopting.cancel()
                 for run in self.runs:
                     run.release()
@@ -103,66 +95,78 @@ class Transcriptions:
         return list(self._runs.values())
 
     @property
-    def draining(self) -> bool:
-        """This process is shutting down and starts nothing more."""
-        return self._draining
+    def tracks(self) -> int:
+        """How many this replica has to carry: at least one for each run, whose speakers may be about to come."""
+        return self._beginning + sum(max(len(run.tracks), 1) for run in self._runs.values())
+
+    @property
+    def is_full(self) -> bool:
+        """It begins no more transcriptions; those that run here go on, and get further tracks."""
+        most = self._context.options.max_tracks
+        return bool(most) and self.tracks >= most
 
     def run_of(self, slug: str) -> Run | None:
-        """The session's run, when this replica has it."""
-        return self._runs.get(slug)
+        """The session's run, when this replica has it, and may speak for it."""
+        return self._runs.get(slug) if self._context.membership.may_act() else None
+
+    def turned_away(self, slug: str, who: str | None, why: str) -> None:
+        """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
+        run = self._runs.get(slug)
+        if run is not None:
+            run.turned_away(who, why)
 
     # --- the control API ----------------------------------------------------------------------------------
 
     async def start(self, request: StartRequest) -> Started:
-        """Idempotent per session, also when called twice at the same moment.
+        """Begin it on this replica, or find it running on any. Idempotent per session, also when called twice at once.
 
-        Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady,
+        Raises: SessionNotFound, SessionOver, SourceUnavailable, ProviderRefusedKey, CostCapReached, NotReady, NoRoom,
         TranscriptionOff, LimitReached, RecordsUnavailable.
         """
-        if self._draining:
+        if self.draining:
             raise NotReady("this gateway is shutting down")
-        async with self._lock(request.session_slug):
+        _require_certainty(self._context)
+        async with self.lock(request.session_slug):
             session = await self._session(request.session_slug, request.session_id)
             running = self._runs.get(session.slug)
             if running is not None and running.state is TranscriptionState.STOPPING:
                 await self._until_finished(running)
             elif running is not None and not running.finished.is_set():
-                return _started(running, created=False)
+                return self._started(running, created=False)
             if session.is_over:
                 raise SessionOver(session.slug, session.status)
-            self._sources.require(request.source)
-            await self._context.transcriber.check_key()
-            await self._context.limits.admit(session.id)
-            spent = await self._records.usage.spent(session.id)
-            cap, options = request.cost_cap_usd, self._context.options
-            if cap is not None and exceeds(spent + options.cost_per_minute, cap):
-                raise CostCapReached(session.slug, cap)
-            key = self._sources.new_key(request.source)
-            claimed, record = await self._records.leases.claim(
-                session, request.source, _options(request), key, options.owner, options.lease_s
-            )
-            if claimed is None:
-                return Started(record, record.state.shown, False, Ingest(stream_key=record.stream_key))
-            return _started(self._begin(claimed, (), spent), created=True)
+            if self.is_full:
+                raise NoRoom(f"this gateway carries {self.tracks} tracks, as many as GATEWAY_MAX_TRACKS allows")
+            self._beginning += 1
+            try:
+                return await self._claim(session, request)
+            finally:
+                self._beginning -= 1
 
-    async def stop(self, slug: str, *, wait: bool = True, reason: str = "stopped by request") -> Stopped | None:
+    def elsewhere(self, record: TranscriptionRecord) -> Started:
+        """The answer to a start of what another replica runs."""
+        ingest = self.sources.ingest(record.source, record.slug, record.stream_key)
+        return Started(record, record.state.shown, False, ingest)
+
+    async def stop(self, slug: str, *, wait: bool = True, reason: str = STOPPED_BY_REQUEST) -> Stopped | None:
         """Drain, then stop; idempotent. None when not waited for.
 
         Raises: SessionNotFound, NeverStarted, RunsElsewhere (also when the lease is lost while it waits), NotReady when
         the books cannot be closed now, RecordsUnavailable.
         """
-        async with self._lock(slug):
+        async with self.lock(slug):
             session = await self._session(slug)
             record = await self._records.transcriptions.newest(session.slug)
             if record is None:
                 raise NeverStarted(slug)
             run = self._runs.get(slug)
             if run is None and not record.is_stopped:
-                await self._adopt()
+                await self.adoption.take(record.id)
                 run = self._runs.get(slug)
                 if run is None:
-                    raise RunsElsewhere(slug)
+                    raise RunsElsewhere(slug, record.owner)
         if run is not None:
+            _require_certainty(self._context)
             run.stop(reason)
             if not wait:
                 return None
@@ -171,67 +175,35 @@ class Transcriptions:
             if record is None:
                 raise SessionNotFound(slug)  # it was deleted meanwhile
             if not record.is_stopped:
-                raise RunsElsewhere(slug)  # our lease was lost meanwhile
+                raise RunsElsewhere(slug, record.owner)  # our lease was lost meanwhile
         usage = await self._records.usage.of_transcription(record.id)
         return Stopped(record, bool(record.finals_complete), usage)
 
-    async def seen(self, slug: str) -> Seen:
-        """The session's newest transcription, within PROMPT_S. Without the database what runs here is still seen.
-
-        Raises: SessionNotFound, NeverStarted, RecordsUnavailable.
-        """
-        try:
-            record, used = await self._prompt(lambda: self._stored(slug))
-        except RecordsUnavailable:
-            run = self._runs.get(slug)
-            if run is None:
-                raise
-            return _remembered(run)
-        run = self._runs.get(slug)
-        return Seen(record, run, Figures.of(run.usage() if run and not run.finished.is_set() else used))
-
-    async def all_seen(self) -> Sequence[Seen]:
-        """Every transcription that is not stopped, on whatever replica, within PROMPT_S; without the database those
-        that run here.
-
-        Raises: RecordsUnavailable when nothing runs here either.
-        """
-        try:
-            stored = await self._prompt(self._records.transcriptions.active)
-        except RecordsUnavailable:
-            if not self._runs:
-                raise
-            return [_remembered(run) for run in self.runs]
-        found = []
-        for record, figures in stored:
-            run = self._runs.get(record.slug)
-            found.append(Seen(record, run, Figures.of(run.usage()) if run else figures))
-        return found
-
-    async def usage(self, slug: str) -> Sequence[Usage]:
-        """Live figures when it runs here, else the last checkpoint. Raises as `seen`."""
-        run = self._runs.get(slug)
-        if run is not None and not run.finished.is_set():
-            return run.usage()
-        return (await self._prompt(lambda: self._stored(slug)))[1]
-
-    async def bills(self, seen: Seen) -> Sequence[Bill] | None:
-        """What the provider billed; None when only the database could tell and does not.
-
-        Raises: RecordsUnavailable when it does not run here.
-        """
-        try:
-            return await self._prompt(lambda: self._records.provider_sessions.bills(seen.record.id))
-        except RecordsUnavailable:
-            if seen.run is None:
-                raise
-            return None
-
     async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
-        run = self._by_id(orphan.transcription_id)
+        run = _by_id(self.runs, orphan.transcription_id)
         if run is not None and not run.finished.is_set():
             await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
+
+    # --- changing hands -----------------------------------------------------------------------------------
+
+    def let_go(self, run: Run) -> None:
+        """It is another replica's now; what it still does here is its own matter."""
+        if self._runs.get(run.claimed.slug) is run:
+            del self._runs[run.claimed.slug]
+
+    async def go_on(self, claimed: Claimed, handed: HandedOver | None = None, source: AudioSource | None = None) -> Run:
+        """Run what another process has run before. `handed`: what that one says of it, if it lives. `source`: one that
+        listens already.
+
+        Raises: RecordsUnavailable.
+        """
+        earlier, spent, recovered, is_whole = await self.adoption.past(claimed)
+        if (run := self._runs.get(claimed.slug)) is not None:
+            return run
+        run = self._begin(claimed, earlier, spent, recovered, handed, source)
+        run.finals_complete = is_whole or handed is not None
+        return run
 
     def session_gone(self, session_id: str) -> None:
         """The session was deleted: its run ends and writes nothing more."""
@@ -241,12 +213,24 @@ class Transcriptions:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    async def _stored(self, slug: str) -> tuple[TranscriptionRecord, Sequence[Usage]]:
-        record = await self._records.transcriptions.newest(slug)
-        if record is None:
-            await self._session(slug)
-            raise NeverStarted(slug)
-        return record, await self._records.usage.of_transcription(record.id)
+    async def _claim(self, session: SessionRecord, request: StartRequest) -> Started:
+        self.sources.require(request.source)
+        await self._context.transcriber.check_key()
+        await self._context.limits.admit(session.id)
+        spent = await self._records.usage.spent(session.id)
+        cap, options = request.cost_cap_usd, self._context.options
+        if cap is not None and exceeds(spent + options.cost_per_minute, cap):
+            raise CostCapReached(session.slug, cap)
+        key = self.sources.new_key(request.source)
+        run_id = self._context.membership.run_id
+        claimed, record = await self._records.leases.claim(
+            session, request.source, request.stored(), key, options.owner, options.lease_s
+        )
+        if claimed is None:
+            return self.elsewhere(record)
+        if self._context.membership.run_id != run_id:
+            raise NotReady("this gateway was cut off from the database meanwhile; start it again")
+        return self._started(self._begin(claimed, (), spent), created=True)
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -262,122 +246,85 @@ class Transcriptions:
             raise SessionNotFound(slug)
         return session
 
-    def _by_id(self, transcription_id: str) -> Run | None:
-        return next((run for run in self.runs if run.claimed.lease.transcription_id == transcription_id), None)
+    def _started(self, run: Run, *, created: bool) -> Started:
+        return Started(self.record_of(run), run.state.shown, created, run.source.ingest)
+
+    def record_of(self, run: Run) -> TranscriptionRecord:
+        """A run as the database would tell it."""
+        claimed = run.claimed
+        return TranscriptionRecord(
+            id=claimed.lease.transcription_id,
+            session_id=claimed.session_id,
+            slug=claimed.slug,
+            source=claimed.source,
+            state=run.state,
+            started_at=claimed.started_at,
+            stopped_at=None,
+            stop_reason=None,
+            finals_complete=None,
+            stream_key=claimed.stream_key,
+            options=claimed.options,
+            last_seq=run.last_seq,
+            owner=self._context.options.owner,
+        )
 
     def _begin(
-        self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int] | None = None
+        self,
+        claimed: Claimed,
+        earlier: Sequence[Usage],
+        spent: float,
+        recovered: Mapping[str, int] | None = None,
+        handed: HandedOver | None = None,
+        source: AudioSource | None = None,
     ) -> Run:
-        if self._tasks is None:
-            raise RuntimeError("Transcriptions is used inside `serving()`")
         options = claimed.options
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
             claimed,
             SpeechOptions.read(options),
-            self._sources.open(claimed, speaker),
+            source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=earlier,
             recovered=recovered,
             cap_usd=options.get("costCapUsd"),
             spent_usd=spent,
         )
+        if handed is not None:
+            run.go_on(handed)
         self._runs[claimed.slug] = run
-        self._tasks.start(self._run(run), f"run {claimed.slug}")
+        self._spawn(self._run(run), f"run {claimed.slug}")
         return run
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is None:
+            raise RuntimeError("Transcriptions is used inside `serving()`")
+        self._tasks.start(work, name)
 
     async def _run(self, run: Run) -> None:
         try:
             await run.run()
         finally:
-            if self._runs.get(run.claimed.slug) is run:
-                del self._runs[run.claimed.slug]
-
-    async def _adopt_for_ever(self) -> None:
-        outage = Outage("work of dead replicas waits")
-        while True:
-            await asyncio.sleep(ADOPT_EVERY_S)
-            try:
-                await self._adopt()
-                outage.over()
-            except RecordsUnavailable as error:
-                outage.noticed(error)
-
-    async def _adopt(self, *, own: bool = False) -> None:
-        """Go on with transcriptions whose owner is gone; `own`: with what this very owner held before a restart."""
-        records, options = self._records, self._context.options
-        for run in self.runs:
-            # After a long outage our own leases have run out too, and adopting them would fence our own runs.
-            if not run.finished.is_set():
-                await run.renew()
-        for claimed in await records.leases.adopt(options.owner, options.lease_s, own=own):
-            if claimed.slug in self._runs:
-                continue
-            level = logging.INFO if own else logging.WARNING
-            said = "going on after a restart" if own else "taking over a transcription whose owner is gone"
-            log.log(level, said, extra={"session": claimed.slug})
-            transcription_id = claimed.lease.transcription_id
-            earlier = await records.usage.of_transcription(transcription_id)
-            spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
-            run = self._begin(claimed, earlier, spent, await records.finals.counts(claimed))
-            if any(bill.closed_at is None for bill in await records.provider_sessions.bills(transcription_id)):
-                # A track was streaming when the former owner died: what that had not sent yet is in no record.
-                run.finals_complete = False
+            self.let_go(run)
 
     def _lease_lost(self, transcription_id: str) -> None:
-        if run := self._by_id(transcription_id):
+        if run := _by_id(self.runs, transcription_id):
             run.abandon(LEASE_LOST)
 
-    def _lock(self, slug: str) -> asyncio.Lock:
+    def lock(self, slug: str) -> asyncio.Lock:
         """One lock a session, gone when no call holds or awaits it."""
         return self._locks.setdefault(slug, asyncio.Lock())
 
 
-def _started(run: Run, *, created: bool) -> Started:
-    return Started(_record(run), run.state.shown, created, run.source.ingest)
+def _by_id(runs: Sequence[Run], transcription_id: str) -> Run | None:
+    return next((run for run in runs if run.claimed.lease.transcription_id == transcription_id), None)
 
 
-def _remembered(run: Run) -> Seen:
-    return Seen(_record(run), run, Figures.of(run.usage()), is_stored=False)
-
-
-def _record(run: Run) -> TranscriptionRecord:
-    """A run as the database would tell it."""
-    claimed = run.claimed
-    return TranscriptionRecord(
-        id=claimed.lease.transcription_id,
-        session_id=claimed.session_id,
-        slug=claimed.slug,
-        source=claimed.source,
-        state=run.state,
-        started_at=claimed.started_at,
-        stopped_at=None,
-        stop_reason=None,
-        finals_complete=None,
-        stream_key=claimed.stream_key,
-        options=claimed.options,
-        last_seq=run.last_seq,
-    )
-
-
-def _options(request: StartRequest) -> dict[str, Any]:
-    """What a later owner needs to go on in the same way; stored with the transcription."""
-    return {
-        **request.speech.stored(),
-        "costCapUsd": request.cost_cap_usd,
-        "participantIdentity": request.participant_identity,
-        "participantName": request.participant_name,
-    }
+def _require_certainty(context: RunContext) -> None:
+    """Raises: NotReady."""
+    if not context.membership.may_act():
+        raise NotReady("this gateway does not reach the database, and others may have taken over what it runs")
 
 
 def again(record: TranscriptionRecord) -> StartRequest:
     """The request that would start a stopped transcription anew, in the same way."""
-    options = record.options
-    return StartRequest(
-        record.slug,
-        source=record.source,
-        speech=SpeechOptions.read(options),
-        cost_cap_usd=options.get("costCapUsd"),
-        participant_identity=options.get("participantIdentity"),
-        participant_name=options.get("participantName"),
-    )
+    return StartRequest.read(record.slug, record.source, record.options)

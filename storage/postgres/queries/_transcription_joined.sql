@@ -1,2 +1,2 @@
-SELECT {transcription}, s.epoch, s.origin, s.last_seq
+SELECT {transcription}, s.epoch, s.origin, s.last_seq, {former}
 FROM gateway.transcription t JOIN gateway.stream s ON s.session_id = t.session_id

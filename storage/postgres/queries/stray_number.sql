@@ -1,5 +1,6 @@
 -- Strays of a session get the next numbers, in spoken order, unless a run of it is active. The caller holds the
--- session's row, so that no run begins meanwhile. A stray that got a number in another way is only forgotten.
+-- session's row, so that no run begins meanwhile. A stray that got a number in another way is only forgotten. Usage rows
+-- count no fewer finals than are numbered.
 WITH free AS MATERIALIZED (
   SELECT s.session_id, s.epoch, s.last_seq FROM gateway.stream s
   WHERE s.session_id = $1
@@ -22,5 +23,20 @@ WITH free AS MATERIALIZED (
   UPDATE gateway.stream s SET last_seq = m.seq
   FROM (SELECT max(seq) AS seq FROM numbered) m
   WHERE s.session_id = $1 AND m.seq IS NOT NULL
+), speaker AS (
+  SELECT DISTINCT transcription_id, data->>'participantIdentity' AS identity FROM numbered
+), total AS (
+  SELECT m.usage_id,
+         (SELECT count(*) FROM numbered n
+          WHERE n.transcription_id = m.transcription_id AND n.data->>'participantIdentity' = m.identity)
+         + (SELECT count(*) FROM gateway.transcript_event e
+            WHERE e.session_id = $1 AND e.transcription_id = m.transcription_id
+              AND e.data->>'participantIdentity' = m.identity) AS finals
+  FROM speaker JOIN gateway.transcription_usage m USING (transcription_id, identity)
+), usage AS (
+  UPDATE app."TranscriptionUsage" u
+  SET "finalTranscripts" = t.finals, "transcriptsReceived" = t.finals + u."partialTranscripts",
+      "updatedAt" = greatest(u."updatedAt", $2 AT TIME ZONE 'UTC')
+  FROM total t WHERE u.id = t.usage_id AND u."finalTranscripts" < t.finals
 )
 SELECT seq, utterance_id, data FROM numbered ORDER BY seq

@@ -1,4 +1,4 @@
-SELECT s.session_id, t.id AS transcription_id, t.fence, t.owner, t.state, s.epoch, s.origin, s.last_seq
+SELECT s.session_id, t.id AS transcription_id, t.fence, t.owner, t.state, s.epoch, s.origin, s.last_seq, {former}
 FROM gateway.stream s
 CROSS JOIN LATERAL (
     SELECT id, fence, owner, state FROM gateway.transcription

@@ -1,4 +1,4 @@
-SELECT {transcription}, s.epoch, s.origin, s.last_seq, f.finals, f.partials, f.cost
+SELECT {transcription}, s.epoch, s.origin, s.last_seq, {former}, f.finals, f.partials, f.cost
 FROM gateway.transcription t JOIN gateway.stream s ON s.session_id = t.session_id
      CROSS JOIN LATERAL (
        SELECT coalesce(sum(u."finalTranscripts"), 0)::int AS finals, coalesce(sum(u."partialTranscripts"), 0)::int AS partials,

@@ -43,14 +43,20 @@ class Pages:
     def __init__(self) -> None:
         self.url = ""
         self.heard = asyncio.Event()
+        self.sounds: list[Path] = []
         self.reports: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         self.reports.put_nowait(json.loads(await request.text()))
         return web.Response(status=204)
 
+    async def sound(self, request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(self.sounds[int(request.match_info["turn"])])
+
     async def until_heard(self, request: web.Request) -> web.StreamResponse:
         await self.heard.wait()
+        if "turn" in request.query:
+            self.heard.clear()
         return web.Response(status=204)
 
 
@@ -70,6 +76,7 @@ async def pages() -> AsyncIterator[Pages]:
     file(HERE / "microphone.html")
     app.router.add_post("/report", pages.report)
     app.router.add_get("/heard", pages.until_heard)
+    app.router.add_get("/sound/{turn}", pages.sound)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -152,6 +159,29 @@ async def test_a_page_is_the_microphone(database_url: str, tmp_path: Path, chrom
         assert events[-1]["detail"]["code"] == 1000
         assert 0.1 < events[-1]["loudest"] < 1
         assert await heard(world, slug) == [("Anna", "alpha bravo charlie delta"), ("Anna", "echo foxtrot golf hotel")]
+
+
+async def test_a_page_that_is_muted_gets_its_final_while_it_is(
+    database_url: str, tmp_path: Path, chromium: str, pages: Pages
+) -> None:
+    """Push to talk: nothing is sent between two turns, which are two captions; no silence is paid for."""
+    turns = ["alpha bravo charlie", "delta echo foxtrot"]
+    for n, words in enumerate(turns):
+        pages.sounds.append(write_wav(tmp_path / f"{n}.wav", speak(words, lead_s=0.2, tail_s=0.05)[0]))
+    async with scripted_gateway(database_url, tmp_path, allowed_origins=(pages.url,), **LIVEKIT) as world:
+        slug = await started(world)
+        url = f"{page(pages, world.url, slug)}&turns={len(turns)}"
+        async with recorded(chromium, tmp_path, url), asyncio.timeout(60):
+            for n in range(1, len(turns) + 1):
+                while len(found := await finals(world, slug)) < n:
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(1.0)
+                pages.heard.set()
+            events = await pages.reports.get()
+        stopped = await world.call("POST", "/api/transcription/stop", {"sessionSlug": slug})
+    assert found == [("Anna", words) for words in turns], events
+    spoken_s = sum(len(speak(words, lead_s=0.2, tail_s=0.05)[0]) / 32_000 for words in turns)
+    assert stopped["usage"]["receipt"]["secondsSent"] <= spoken_s + 2 * 1.2
 
 
 async def test_cut_at_random_bytes_every_word_is_heard_once(

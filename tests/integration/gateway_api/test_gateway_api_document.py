@@ -32,12 +32,13 @@ async def test_the_document_is_valid_openapi(gateway: InProcess) -> None:
 
 
 async def test_every_route_is_in_the_document_and_the_other_way_round(gateway: InProcess) -> None:
-    """Pages and their files aside."""
+    """Pages and their files aside, and what only replicas ask each other."""
     told = await document(gateway)
     served = {
         (route.method, route.resource.canonical)
         for route in gateway.app.router.routes()
         if route.resource is not None and route.method != "HEAD" and not PAGES.fullmatch(route.resource.canonical)
+        if not route.resource.canonical.startswith("/internal/")
     }
     written = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
     assert served == written
@@ -169,11 +170,30 @@ async def test_every_metric_is_documented_and_the_other_way_round(gateway: InPro
     answer = await gateway.call("GET", "/metrics")
     assert answer.kind == "text/plain"
     found = await families(answer.body.decode())
-    exposed = {name + ("_total" if family.type == "counter" else ""): family.type for name, family in found.items()}
+    exposed = {
+        name + ("_total" if family.type == "counter" else ""): family.type
+        for name, family in found.items()
+        if name.startswith("gateway_")
+    }
     rows = re.findall(r"^\| `(gateway_\w+)` \| (\w+) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
     assert dict(rows) == exposed
     assert len(rows) == len(exposed)
     assert all(family.documentation for family in found.values())
+
+
+async def test_rules_and_dashboards_ask_for_metrics_that_exist(gateway: InProcess) -> None:
+    """Names and labels' values may come later; a name that is not exposed never will."""
+    await gateway.call("GET", "/healthz", token=None)  # a request, for the histogram of requests
+    found = await families((await gateway.call("GET", "/metrics")).body.decode())
+    exposed = {"process_start_time_seconds"} | set(found)
+    for name, family in found.items():
+        exposed |= {f"{name}_total"} if family.type == "counter" else set()
+        exposed |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if family.type == "histogram" else set()
+    deploy = DOCS.parent / "deploy"
+    texts = [path.read_text() for path in (deploy / "prometheus" / "rules.yaml", *(deploy / "grafana").glob("*.json"))]
+    asked = {name for text in texts for name in re.findall(r"\b(?:gateway|process)_[a-z0-9_]+\b", text)}
+    assert len(asked) > 40
+    assert asked <= exposed, asked - exposed
 
 
 async def test_the_metrics_follow_what_happens(gateway: InProcess) -> None:

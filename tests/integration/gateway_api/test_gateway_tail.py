@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.cli.client import ApiRefused, connect
+from gateway.cli.client import ApiRefused, Client
 
 
 def told(kind: str, seq: int | None = None, **data: Any) -> dict[str, Any]:
@@ -41,9 +41,8 @@ async def follow(stream: Stream) -> AsyncIterator[dict[str, Any]]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with connect(f"http://127.0.0.1:{runner.addresses[0][1]}", "token") as client:
-            async for message in client.follow("abc12345"):
-                yield message
+        async for message in Client(f"http://127.0.0.1:{runner.addresses[0][1]}", "token").follow("abc12345"):
+            yield message
     finally:
         await runner.cleanup()
 

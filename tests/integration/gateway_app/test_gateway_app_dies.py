@@ -73,6 +73,8 @@ async def test_an_embedded_postgresql_that_dies_ends_the_gateway_with_one_senten
     assert code == 1, said
     assert said[-1].startswith("gateway: the embedded PostgreSQL ended by itself"), said
     assert "start the gateway again" in said[-1]
+    first = next(n for n, line in enumerate(said) if "start the gateway again" in line)
+    assert first < next(n for n, line in enumerate(said) if "gateway stopping" in line), "before it drains"
     assert not [line for line in said if "Traceback" in line]
 
 

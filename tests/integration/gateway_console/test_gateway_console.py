@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import jwt
 import pytest
 from support.browser import TOKEN, OpenPage
@@ -359,6 +360,15 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
             await guest.open(f"{gateway.http_url}/join#session={slug}")
             await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
             await guest.until("document.querySelector('#health').textContent.startsWith('Words may be late: ')")
+        blocker = await asyncpg.connect(gateway.database_url)
+        async with blocker.transaction():
+            await blocker.execute('LOCK TABLE "VideoSession", gateway.transcription')
+            await page.until(
+                "document.querySelector('#trouble').textContent.startsWith('The database does not answer')"
+            )
+            assert await page.run("document.querySelector('#list .slug, #list li') !== null"), "what runs is listed"
+        await page.until("document.querySelector('#trouble').hidden")
+        await blocker.close()
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -543,3 +553,27 @@ async def test_the_page_asks_nobody_else_for_anything(gateway: Gateway, browse: 
         assert origins == [await page.run("location.origin")]
         assert all(urlsplit(socket).netloc == urlsplit(gateway.http_url).netloc for socket in page.sockets)
         assert all("beat=1" in socket for socket in page.sockets), "pages cannot see pings"
+
+
+async def test_the_replicas_are_shown_with_what_they_carry(
+    settings: Settings, gateway: Gateway, browse: OpenPage, tmp_path: Path
+) -> None:
+    """Two gateways: one full, one empty; a session of the other one is steered from this page."""
+    other = replace(settings, data_dir=tmp_path / "other", max_tracks=1)
+    async with open_gateway(other) as full, browse() as page:
+        while len((await api(gateway, "GET", "/api/replicas"))["replicas"]) < 2:
+            await asyncio.sleep(0.05)
+        slug = (await api(full, "POST", "/api/sessions", {}))["slug"]
+        await api(full, "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "websocket"})
+        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
+        await page.until("document.querySelector('#replicas summary').textContent === '2 replicas'")
+        await page.run("document.querySelector('#replicas').open = true")
+        await page.until(
+            "[...document.querySelectorAll('#replicas .state')].map((one) => one.textContent).includes('full')"
+        )
+        assert "1\u00a0session" in await page.run("document.querySelector('#replicas ul').textContent")
+        await page.until("!document.querySelector('#stop').hidden")
+        await page.run("document.querySelector('#stop').click()")
+        await page.until("document.querySelector('#state').textContent === 'stopped'")
+        await page.until("!document.querySelector('#replicas ul').textContent.includes('1\u00a0session')")
+        assert page.complaints == []

@@ -46,7 +46,7 @@ def test_what_a_page_names_is_served(name: str) -> None:
 @pytest.mark.parametrize(
     ("page", "scripts"),
     [
-        ("index.html", ("console.js", "session.js", "keys.js", *GATED, *CAPTIONS)),
+        ("index.html", ("console.js", "session.js", "replicas.js", "keys.js", *GATED, *CAPTIONS)),
         ("sessions.html", ("sessions.js", "remains.js", "keys.js", *GATED)),
         ("join.html", ("join.js", *CAPTIONS)),
     ],

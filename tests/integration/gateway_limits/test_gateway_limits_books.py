@@ -55,7 +55,8 @@ class Books:
         await self.records.usage.save(claimed, {}, [read(meter)])
 
     async def standing(self, claimed: Claimed, *, own: bool = False) -> Standing:
-        found = await self.ledger.standing(claimed.session_id, claimed.lease.transcription_id if own else "", live_s=15)
+        asked = (claimed.session_id, claimed.lease.transcription_id if own else "")
+        found = (await self.ledger.standings([asked], live_s=15)).get(claimed.session_id)
         assert found is not None
         return found
 

@@ -178,8 +178,31 @@ async def finals(gateway: InProcess, slug: str) -> list[dict[str, Any]]:
 
 
 async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProcess) -> None:
-    """After it has gone, to those who look: the format, and a broken rule in mid-stream."""
+    """After it has gone, to those who look: at the door, for its format, a broken rule, in mid-stream."""
     slug = await started(gateway)
+    await gateway.start(elsewhere := await gateway.session(), source="rtmp")
+
+    async def told(*words: str, by: str = slug) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                said = await health(by)
+                if all(word in said for word in words):
+                    return
+                await asyncio.sleep(0.1)
+
+    async def health(of: str) -> str:
+        return str((await gateway.ok("GET", f"/api/transcription/{of}"))["health"]["reasons"])
+
+    for query, word in (
+        ({"token": "wrong"}, "a sender of audio was refused: its credential is missing, wrong"),
+        ({"token": room_token("elsewhere")}, "is for another session"),
+        ({"headers": {"Origin": "https://elsewhere.example"}}, "GATEWAY_ALLOWED_ORIGINS"),
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with speaking(gateway, slug, **query):
+                pass
+        await told(word)
+        assert "elsewhere" not in await health(slug), "a stranger's words"
     async with speaking(gateway, slug, identity="ben") as sender:
         await sender.socket.send_json({"type": "start", "sampleRate": 96_000, "channels": 1})
         assert (await sender.closed())[0] == 4522
@@ -187,13 +210,20 @@ async def test_a_refused_sender_is_told_by_the_sessions_health(gateway: InProces
         await sender.start()
         await sender.socket.send_bytes(b"odd")
         assert (await sender.closed())[0] == 4522
-
-    async def both_are_named() -> str:
-        health = str((await gateway.ok("GET", f"/api/transcription/{slug}"))["health"])
-        return health if "'anna'" in health and "'ben'" in health else ""
-
-    health = await until(both_are_named)
-    assert "8000 to 48000" in health and "whole frames" in health
+    await told("'anna'", "whole frames", "'ben'", "8000 to 48000")
+    async with speaking(gateway, slug, token=user_token("default", lifetime_s=1.0)) as sender:
+        await sender.start()
+        assert (await sender.closed())[0] == 4501
+    await told("'user-1' was refused: the credential has expired")
+    async with speaking(gateway, slug, identity="ben") as sender:
+        await sender.start()
+        await sender.socket.send_bytes(bytes(MESSAGE_BYTES + 2))
+        assert (await sender.closed())[0] == 1009
+    await told("'ben' was refused: a message of more than 128 KiB")
+    async with speaking(gateway, elsewhere, identity="ben") as sender:
+        await sender.socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
+        assert (await sender.closed())[0] == 4510
+    await told("start one with source websocket", by=elsewhere)
 
 
 @pytest.mark.parametrize("rate, channels", [(8_000, 1), (48_000, 2)])
@@ -518,7 +548,7 @@ class Open:
 async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
-    feeding = Feeding(MemoryRecords(LoopClock()), door)
+    feeding = Feeding(MemoryRecords(LoopClock()), door, door.turned_away)
     made = AudioEndpoint(feeding, DoorPolicy(door, door.check, lambda: "http://own.example"), options)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
@@ -539,6 +569,21 @@ async def test_a_sender_that_says_nothing_at_first_is_let_go() -> None:
         http.ws_connect(url) as socket,
     ):
         assert (await Sender(socket).closed())[0] == 4522
+
+
+async def test_a_sender_whose_secret_was_taken_out_is_told_of() -> None:
+    async with (
+        endpoint(AudioOptions()) as (made, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url) as socket,
+    ):
+        sender = Sender(socket)
+        await sender.start()
+        [line] = made._lines
+        line.proof = b"of a secret"
+        made.revoke(frozenset({b"of another"}))
+        assert (await sender.closed())[0] == 4501
+    assert door.refused == "the credential has expired"
 
 
 async def test_a_sender_that_has_vanished_without_a_word_is_noticed() -> None:

@@ -17,7 +17,7 @@ from support.waiting import until
 from gateway.api.errors import problems
 from gateway.api.web import CrossOrigin
 from gateway.live.credentials import Access, Secrets, check
-from gateway.live.endpoint import LiveEndpoint, LiveOptions
+from gateway.live.endpoint import LiveEndpoint, LiveOptions, sweep
 from gateway.live.hub import Hub
 from gateway.live.sending import SendAll, send_all
 from gateway.live.watcher import Bounds
@@ -84,7 +84,7 @@ async def small_endpoint(
     options: LiveOptions | None = None, bounds: Bounds | None = None, send_all: SendAll = send_all
 ) -> AsyncIterator[Small]:
     hub, records = Hub(lambda: NOW, bounds, send_all), FewRecords()
-    secrets = Secrets((SERVICE,), USER_SECRET)
+    secrets = Secrets((SERVICE,), (USER_SECRET,))
 
     async def checked(token: str | None) -> Access:
         return check(token, secrets)
@@ -101,7 +101,7 @@ async def small_endpoint(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    jobs = [asyncio.create_task(job) for job in (hub.sweep(), endpoint.beat(), endpoint.end_finished())]
+    jobs = [asyncio.create_task(job) for job in (sweep(hub), endpoint.beat(), endpoint.end_finished())]
     try:
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {SERVICE}"}) as http:
             yield Small(url, hub, endpoint, records, http)

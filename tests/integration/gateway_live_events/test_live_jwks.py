@@ -48,7 +48,7 @@ def test_a_token_signed_with_a_known_key_is_a_users(kid: str, private: Any, algo
 )
 def test_everything_else_is_refused(token: str) -> None:
     with pytest.raises(CredentialRefused):
-        check(token, Secrets(jwt_secret=SECRET), KEYS)
+        check(token, Secrets(jwt_secrets=(SECRET,)), KEYS)
 
 
 def test_a_public_key_is_no_secret_to_sign_with() -> None:
@@ -60,13 +60,13 @@ def test_a_public_key_is_no_secret_to_sign_with() -> None:
 
     body = part({"alg": "HS256", "kid": "one"}) + b"." + part({"sub": "u1", "exp": 4_000_000_000, "spaces": ["s1"]})
     forged = body + b"." + base64.urlsafe_b64encode(hmac.digest(pem, body, hashlib.sha256)).rstrip(b"=")
-    for secrets in (Secrets(), Secrets(jwt_secret=SECRET)):
+    for secrets in (Secrets(), Secrets(jwt_secrets=(SECRET,))):
         with pytest.raises(CredentialRefused):
             check(forged.decode(), secrets, KEYS)
 
 
 def test_the_shared_secret_goes_on_working_beside_the_keys() -> None:
-    assert check(signed(None, SECRET, "HS256"), Secrets(jwt_secret=SECRET), KEYS).subject == "u1"
+    assert check(signed(None, SECRET, "HS256"), Secrets(jwt_secrets=(SECRET,)), KEYS).subject == "u1"
 
 
 def test_a_token_without_spaces_may_watch_nothing() -> None:

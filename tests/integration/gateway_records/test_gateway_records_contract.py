@@ -16,6 +16,7 @@ from support.postgres import PostgresServer
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed, Lease, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
@@ -44,6 +45,12 @@ class Shelf:
     end: Callable[[SessionRecord], Awaitable[object]]
     delete: Callable[[SessionRecord], Awaitable[object]]
     delete_in_app: Callable[[SessionRecord], Awaitable[object]]
+    lapse: Callable[[timedelta], Awaitable[object]]
+
+    async def wait(self, time: timedelta) -> None:
+        """Also by the clock that leases are judged by."""
+        self.clock.at += time
+        await self.lapse(time)
 
     async def session(self, slug: str = "abc12345") -> SessionRecord:
         return await self.records.sessions.create(slug, "Standup", None)
@@ -74,7 +81,10 @@ async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
         async def delete_in_app(session: SessionRecord) -> None:
             memory.delete_session_in_app(session.slug)
 
-        yield Shelf(memory, clock, end, delete, delete_in_app)
+        async def lapse(time: timedelta) -> None:
+            pass  # it has one clock
+
+        yield Shelf(memory, clock, end, delete, delete_in_app, lapse)
         return
     url = request.getfixturevalue("database_url")
     async with open_pool(parse_database_url(url), size=4) as database:
@@ -85,6 +95,11 @@ async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
             lambda session: sessions.end(session.id, clock.now()),
             lambda session: sessions.delete(session.id, clock.now()),
             lambda session: database.pool.execute('DELETE FROM "VideoSession" WHERE id = $1', session.id),
+            lambda time: database.pool.execute(
+                "UPDATE gateway.transcription SET lease_until = lease_until - $1::interval "
+                "WHERE lease_until > to_timestamp(1)",
+                time,
+            ),
         )
 
 
@@ -92,7 +107,8 @@ def final(claimed: Claimed, seq: int, utterance: str | None = None, participant:
     at = BEGIN + timedelta(seconds=seq)
     text = f"Number {seq}."
     said = Caption(utterance or f"p:{seq}", text, "en", True, ANNA, at, at, seq * 1000, seq * 1000, 0.9, ())
-    data = json.dumps({"text": text, "utteranceId": said.utterance_id}).encode()
+    shown = {"text": text, "utteranceId": said.utterance_id, "participantIdentity": said.speaker.identity}
+    data = json.dumps(shown).encode()
     return FinalToStore(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, participant, data)
 
 
@@ -204,7 +220,7 @@ async def test_a_finished_transcription_makes_room_for_the_next(shelf: Shelf) ->
     session = await shelf.session()
     first = await shelf.claimed(session)
     await shelf.records.finals.store([final(first, 1), final(first, 2)])
-    shelf.clock.at += timedelta(minutes=5)
+    await shelf.wait(timedelta(minutes=5))
     await shelf.records.leases.finish(first.lease, "stopped by request", True)
     record = await shelf.record()
     assert (record.state, record.stop_reason, record.finals_complete, record.stopped_at) == (
@@ -214,7 +230,7 @@ async def test_a_finished_transcription_makes_room_for_the_next(shelf: Shelf) ->
         shelf.clock.at,
     )
     assert await shelf.records.transcriptions.active() == []
-    shelf.clock.at += timedelta(minutes=5)
+    await shelf.wait(timedelta(minutes=5))
     second = await shelf.claimed(session)
     assert second.lease.transcription_id != first.lease.transcription_id
     assert second.numbering == replace(first.numbering, last_seq=2)
@@ -224,20 +240,19 @@ async def test_a_finished_transcription_makes_room_for_the_next(shelf: Shelf) ->
 async def test_a_lease_is_adopted_when_it_has_run_out_and_not_before(shelf: Shelf) -> None:
     session = await shelf.session()
     mine = await shelf.claimed(session, "me", 30)
-    shelf.clock.at += timedelta(seconds=29)
+    await shelf.wait(timedelta(seconds=29))
     assert await shelf.records.leases.adopt("heir", 30, own=False) == []
-    assert await shelf.records.leases.renew(mine.lease, "me", 30)
-    shelf.clock.at += timedelta(seconds=29)
+    assert await shelf.records.leases.renew("me", 30) == {mine.lease}
+    await shelf.wait(timedelta(seconds=29))
     assert await shelf.records.leases.adopt("heir", 30, own=False) == []
-    shelf.clock.at += timedelta(seconds=2)
+    await shelf.wait(timedelta(seconds=2))
     await shelf.records.finals.store([final(mine, 1)])
     [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
     assert heirs.lease == Lease(mine.lease.transcription_id, mine.lease.fence + 1)
     assert heirs.numbering.last_seq == 1
     assert (heirs.options, heirs.slug, heirs.started_at) == (mine.options, mine.slug, mine.started_at)
-    assert not await shelf.records.leases.renew(mine.lease, "me", 30)
-    assert await shelf.records.leases.renew(heirs.lease, "heir", 30)
-    assert not await shelf.records.leases.renew(heirs.lease, "me", 30)
+    assert await shelf.records.leases.renew("me", 30) == frozenset()
+    assert await shelf.records.leases.renew("heir", 30) == {heirs.lease}
 
 
 @pytest.mark.parametrize(
@@ -261,7 +276,7 @@ async def test_who_takes_over_from_the_dead_begins_an_epoch(
     await shelf.records.finals.store([final(mine, 1)])
     if is_handed_over:
         await shelf.records.leases.release(mine.lease, "me")
-    shelf.clock.at += timedelta(seconds=31)
+    await shelf.wait(timedelta(seconds=31))
     [taken] = await shelf.records.leases.adopt(heir, 30, own=own)
     assert (taken.numbering.epoch != mine.numbering.epoch) is begins
     assert taken.numbering == replace(mine.numbering, epoch=taken.numbering.epoch, last_seq=1)
@@ -274,7 +289,7 @@ async def test_who_takes_over_from_the_dead_begins_an_epoch(
 async def test_of_two_heirs_one_adopts(shelf: Shelf) -> None:
     for number in range(5):
         await shelf.claimed(await shelf.session(f"slug{number}"))
-    shelf.clock.at += timedelta(minutes=1)
+    await shelf.wait(timedelta(minutes=1))
     found = await asyncio.gather(*(shelf.records.leases.adopt(f"heir-{n}", 30, own=False) for n in range(4)))
     taken = [claimed.slug for claims in found for claimed in claims]
     assert sorted(taken) == [f"slug{number}" for number in range(5)]
@@ -291,8 +306,39 @@ async def test_an_owner_that_restarts_takes_its_own_at_once(shelf: Shelf) -> Non
 async def test_a_released_lease_is_free_a_moment_later(shelf: Shelf) -> None:
     mine = await shelf.claimed(await shelf.session())
     await shelf.records.leases.release(mine.lease, "me")
-    shelf.clock.at += timedelta(milliseconds=1)
+    await shelf.wait(timedelta(milliseconds=1))
     assert len(await shelf.records.leases.adopt("heir", 30, own=False)) == 1
+
+
+async def test_a_living_owner_hands_over_once(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session, "me", 30)
+    leases, heir = shelf.records.leases, Heir("heir", "its run")
+    assert await leases.hand_over(mine.lease, "somebody else", heir, 30) is False
+    assert await leases.of(heir) == []
+    assert await leases.hand_over(mine.lease, "me", heir, 30) is True
+    assert await leases.hand_over(mine.lease, "me", Heir("another", ""), 30) is False
+    [taken] = await leases.of(heir)
+    assert taken.lease == Lease(mine.lease.transcription_id, mine.lease.fence + 1)
+    assert taken.numbering == mine.numbering, "the epoch stays"
+    assert (await shelf.records.finals.store([final(mine, 1)])).fenced == {mine.lease.transcription_id}
+    await shelf.records.finals.store([final(taken, 1)])
+    assert await numbers(shelf, session) == [1]
+    assert await leases.of(Heir("heir", "another run")) == []
+    await leases.release(taken.lease, "heir")
+    assert await leases.of(heir) == [], "what was given up is nobody's"
+
+
+async def test_a_transcription_is_found_by_its_stream_key_while_it_is_not_stopped(shelf: Shelf) -> None:
+    session = await shelf.session()
+    key = "key-of-this-one"
+    mine, _ = await shelf.records.leases.claim(session, "rtmp", {}, key, "me", 30)
+    assert mine is not None
+    found = await shelf.records.leases.published(["no such key", key])
+    assert found is not None and (found.owner, found.claimed) == ("me", mine)
+    assert await shelf.records.leases.published(["no such key", "\x00"]) is None
+    await shelf.records.leases.finish(mine.lease, "over", True)
+    assert await shelf.records.leases.published([key]) is None
 
 
 async def test_a_stale_owner_changes_nothing(shelf: Shelf) -> None:
@@ -300,7 +346,7 @@ async def test_a_stale_owner_changes_nothing(shelf: Shelf) -> None:
     session = await shelf.session()
     mine = await shelf.claimed(session)
     await shelf.records.leases.set_state(mine.lease, TranscriptionState.RUNNING)
-    shelf.clock.at += timedelta(minutes=1)
+    await shelf.wait(timedelta(minutes=1))
     [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
     await shelf.records.leases.set_state(mine.lease, TranscriptionState.WAITING)
     await shelf.records.leases.finish(mine.lease, "stale", False)
@@ -314,9 +360,9 @@ async def test_a_stale_owner_changes_nothing(shelf: Shelf) -> None:
 async def test_a_stopped_transcription_is_not_adopted_renewed_or_changed(shelf: Shelf) -> None:
     mine = await shelf.claimed(await shelf.session())
     await shelf.records.leases.finish(mine.lease, "stopped by request", True)
-    shelf.clock.at += timedelta(hours=1)
+    await shelf.wait(timedelta(hours=1))
     assert await shelf.records.leases.adopt("me", 30, own=True) == []
-    assert not await shelf.records.leases.renew(mine.lease, "me", 30)
+    assert await shelf.records.leases.renew("me", 30) == frozenset()
     await shelf.records.leases.set_state(mine.lease, TranscriptionState.RUNNING)
     await shelf.records.leases.finish(mine.lease, "again", False)
     record = await shelf.record()
@@ -343,7 +389,7 @@ async def test_finals_are_read_back_in_order_after_a_number(shelf: Shelf) -> Non
     assert await numbers(shelf, session, after=1, limit=2) == [2, 3]
     assert await numbers(shelf, session, after=4) == []
     [first] = await shelf.records.finals.since(session.id, 0, 1)
-    assert json.loads(first.data) == {"text": "Number 1.", "utteranceId": "p:1"}
+    assert json.loads(first.data) == {"text": "Number 1.", "utteranceId": "p:1", "participantIdentity": "anna"}
     numbering = await shelf.records.transcriptions.numbering(session.id)
     assert numbering == replace(mine.numbering, last_seq=4)
     assert (await shelf.record()).last_seq == 4
@@ -389,7 +435,7 @@ async def test_finals_of_a_session_that_the_app_deleted_are_gone_and_the_others_
     assert outcome == StoreOutcome(gone=frozenset({gone.id}))
     assert await numbers(shelf, stays) == [1]
     assert await numbers(shelf, gone) == []
-    assert await shelf.records.leases.renew(one.lease, "me", 30)
+    assert one.lease in await shelf.records.leases.renew("me", 30)
     with pytest.raises(LookupError):
         await shelf.records.sessions.join(gone.id, ANNA)
 
@@ -397,7 +443,7 @@ async def test_finals_of_a_session_that_the_app_deleted_are_gone_and_the_others_
 async def test_of_a_stale_owner_and_a_deleted_session_the_lease_is_what_counts(shelf: Shelf) -> None:
     session = await shelf.session()
     mine = await shelf.claimed(session)
-    shelf.clock.at += timedelta(minutes=1)
+    await shelf.wait(timedelta(minutes=1))
     await shelf.records.leases.adopt("heir", 30, own=False)
     await shelf.delete_in_app(session)
     outcome = await shelf.records.finals.store([final(mine, 1)])
@@ -436,7 +482,7 @@ async def test_an_heir_continues_the_row(shelf: Shelf) -> None:
     session = await shelf.session()
     mine = await shelf.claimed(session)
     await shelf.records.usage.save(mine, {}, [used(shelf, mine, 10)])
-    shelf.clock.at += timedelta(minutes=1)
+    await shelf.wait(timedelta(minutes=1))
     [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
     await shelf.records.usage.save(heirs, {}, [used(shelf, heirs, 20, ended_at=shelf.clock.at)])
     [row] = await shelf.records.usage.of_transcription(mine.lease.transcription_id)
@@ -525,6 +571,7 @@ async def test_a_host_is_named_by_people_and_passed_on_by_us(shelf: Shelf) -> No
     assert await records.hosts.appoint(run, "ben")
     assert not await records.hosts.replace(run, "anna", "carl")
     assert await records.hosts.current(run) == "ben"
+    assert await records.hosts.of_all([run, "nothing"]) == {run: "ben"}
     assert await records.hosts.replace(run, "ben", None)
     assert await records.hosts.current(run) is None
     await records.leases.finish(claimed.lease, "stopped by request", True)
@@ -537,7 +584,7 @@ async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: S
     session = await shelf.session()
     for name in ("anna", "ben"):
         await shelf.records.sessions.join(session.id, Speaker(name, name.title()))
-        shelf.clock.at += timedelta(seconds=1)
+        await shelf.wait(timedelta(seconds=1))
     people = await shelf.records.sessions.present(session.id)
     assert [(one.identity, one.name, one.role, one.user_id) for one in people] == [
         ("anna", "Anna", "GUEST", None),
@@ -545,6 +592,14 @@ async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: S
     ]
     assert people[0].joined_at < people[1].joined_at
     assert await shelf.records.sessions.present("nothing") == []
+    other = await shelf.session("other123")
+    await shelf.records.sessions.join(other.id, Speaker("carl", None))
+    await shelf.records.sessions.leave(session.id, "anna")
+    everybody = await shelf.records.sessions.present_in([session.id, other.id, "nothing"])
+    assert {one: [person.identity for person in there] for one, there in everybody.items()} == {
+        session.id: ["ben"],
+        other.id: ["carl"],
+    }
 
 
 # --- words without a number -----------------------------------------------------------------------------------
@@ -560,11 +615,35 @@ async def test_words_that_lost_their_number_are_kept_once(shelf: Shelf) -> None:
     assert await numbers(shelf, session) == []
 
 
+async def test_words_that_get_their_number_after_the_stop_are_counted_in_usage(shelf: Shelf) -> None:
+    """Those that the former owner's last reading has counted already are not counted twice."""
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    await shelf.records.finals.store([final(former, 1)])
+    await shelf.wait(timedelta(minutes=1))
+    [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
+    await shelf.records.finals.store([final(heirs, seq, f"new:{seq}") for seq in (2, 3)])
+    meters = [
+        used(shelf, heirs, 9, final_transcripts=3, partial_transcripts=4, transcripts_received=7),
+        used(shelf, heirs, 9, "ben", final_transcripts=1, transcripts_received=1),
+    ]
+    await shelf.records.usage.save(heirs, {}, meters)
+    assert await shelf.records.finals.store_strays([final(former, seq, f"old:{seq}") for seq in (12, 13)]) == 2
+    await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
+    for _ in range(2):
+        await shelf.records.finals.number_strays(session.id)
+        rows = await shelf.records.usage.of_transcription(heirs.lease.transcription_id)
+        counts = {row.identity: (row.final_transcripts, row.transcripts_received) for row in rows}
+        assert counts == {"anna": (5, 9), "ben": (1, 1)}
+    await shelf.records.usage.save(heirs, {}, meters[:1])
+    assert await shelf.records.usage.of_transcription(heirs.lease.transcription_id) == rows
+
+
 async def test_words_that_lost_their_number_get_the_next_when_nobody_numbers(shelf: Shelf) -> None:
     session = await shelf.session()
     former = await shelf.claimed(session)
     await shelf.records.finals.store([final(former, 1)])
-    shelf.clock.at += timedelta(minutes=1)
+    await shelf.wait(timedelta(minutes=1))
     [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
     await shelf.records.finals.store([final(heirs, 2, "new:2")])
     lost = [final(former, seq, f"old:{seq}") for seq in (12, 13)]
@@ -576,7 +655,7 @@ async def test_words_that_lost_their_number_get_the_next_when_nobody_numbers(she
     await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
     numbered = await shelf.records.finals.number_strays(session.id)
     assert [(one.seq, one.utterance_id) for one in numbered] == [(4, "old:12"), (5, "old:13")]
-    assert json.loads(numbered[0].data) == {"text": "Number 12.", "utteranceId": "old:12"}
+    assert json.loads(numbered[0].data) == json.loads(lost[0].data)
     assert await numbers(shelf, session) == [1, 2, 3, 4, 5]
     assert await shelf.records.finals.number_strays(session.id) == []
     assert (await shelf.claimed(session)).numbering.last_seq == 5

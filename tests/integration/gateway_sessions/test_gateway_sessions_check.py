@@ -12,7 +12,7 @@ import redis.asyncio
 from aiohttp import web
 from integration.gateway_api.in_process import TOKEN, running
 from support.ports import free_port
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, running_sentinel
 
 from gateway.app import checks
 from gateway.app.checks import check_parts
@@ -65,6 +65,20 @@ async def test_redis_counts_or_says_what_to_do(redis_server: RedisServer) -> Non
     assert not fine and redis_server.url in text and "check REDIS_URL" in text
 
 
+async def test_redis_behind_sentinels_counts(tmp_path: Path) -> None:
+    with running_sentinel(tmp_path) as (sentinel, _, _):
+        place = f"redis+sentinel://127.0.0.1:{sentinel.port}"
+        fine, text = (await found(REDIS_URL=f"{place},127.0.0.1:1/main/0?sentinel_username="))["Redis"]
+        assert fine and text.startswith(f"{place},127.0.0.1:1/main/0 counts requests"), text
+        fine, text = (await found(REDIS_URL=f"{place}/other?password={PASSWORD}"))["Redis"]
+        assert not fine and "other" in text and "check REDIS_URL" in text
+
+
+async def test_a_redis_url_that_cannot_be_read_is_a_finding() -> None:
+    fine, text = (await found(REDIS_URL="redis://localhost:6379/database"))["Redis"]
+    assert not fine and "REDIS_URL has something that is not the number of a database" in text
+
+
 @pytest.mark.parametrize("answer", [None, "HTTP/1.1 400 Bad Request\r\n\r\n"])
 async def test_what_is_no_redis_is_said_in_bounded_time(answer: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "CONNECT_S", 0.3)
@@ -104,3 +118,29 @@ async def test_another_web_server_is_no_gateway() -> None:
     finally:
         await runner.cleanup()
     assert not fine and "WS_SERVER_URL must name a gateway" in text
+
+
+@pytest.mark.parametrize(
+    ("env", "fine", "said"),
+    [
+        ({}, True, "reach this one at http://127.0.0.1:{closed}, where nothing listens now"),
+        ({"GATEWAY_ADVERTISE_URL": "http://no-such-host.invalid:1"}, False, "whose name is unknown here"),
+        ({"GATEWAY_ADVERTISE_URL": "http://127.0.0.1:{gateway}"}, True, "where a gateway answers"),
+        (
+            {"GATEWAY_ADVERTISE_URL": "http://127.0.0.1:{other}"},
+            False,
+            "set GATEWAY_ADVERTISE_URL to an address of this",
+        ),
+        ({"DATABASE_URL": "postgresql://no-such-host.invalid/x"}, False, "set GATEWAY_ADVERTISE_URL"),
+    ],
+)
+async def test_where_other_replicas_look_for_this_one(env: dict[str, str], fine: bool, said: str) -> None:
+    ports = {"closed": str(free_port())}
+    healthy = 'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
+    async with (
+        something_that_listens("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi") as other,
+        something_that_listens(healthy) as gateway,
+    ):
+        told = {name: value.format(**ports, other=other, gateway=gateway) for name, value in env.items()}
+        is_fine, text = (await found(GATEWAY_HTTP_PORT=ports["closed"], **told))["other replicas"]
+    assert (is_fine, said.format(**ports) in text) == (fine, True), text

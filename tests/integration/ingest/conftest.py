@@ -92,6 +92,7 @@ class Desk:
         self.monotonic = time.monotonic
         self.asked: list[tuple[str, str, str]] = []
         self.heard: list[Heard] = []
+        self.told_of_crowd = 0
         self._arrivals: asyncio.Queue[Heard] = asyncio.Queue()
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
@@ -103,6 +104,9 @@ class Desk:
         self.heard.append(heard)
         self._arrivals.put_nowait(heard)
         await heard.listen()
+
+    def crowded(self) -> None:
+        self.told_of_crowd += 1
 
     async def next(self) -> Heard:
         """The next publish to begin."""

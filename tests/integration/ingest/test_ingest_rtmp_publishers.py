@@ -150,14 +150,24 @@ def pcm_tone(hz: int, seconds: float) -> bytes:
     return (8_000 * np.sin(2 * np.pi * hz * at)).astype("<i2").tobytes()
 
 
-async def test_ffmpeg_whose_source_pauses_says_where_it_stopped_and_goes_on_at_its_time(
-    serve: Serve, program: Program
+PAUSING = {
+    "ffmpeg": "-v error -f s16le -ar 16000 -ac 1 -probesize 32 -analyzeduration 0 -i pipe:0 -c:a aac -flush_packets 1 "
+    "-f flv {}",
+    "gst-launch-1.0": "-q fdsrc blocksize=1600 ! rawaudioparse sample-rate=16000 num-channels=1 format=pcm "
+    "pcm-format=s16le ! audioconvert ! avenc_aac ! aacparse ! flvmux streamable=true ! rtmp2sink location={}",
+}
+
+
+@pytest.mark.parametrize("name", PAUSING)
+async def test_an_encoder_whose_source_pauses_says_where_it_stopped_and_goes_on_at_its_time(
+    serve: Serve, program: Program, name: str
 ) -> None:
     """A microphone that delivers nothing for three seconds; the encoder's timestamps know nothing of it."""
+    if name != "ffmpeg":
+        await need_elements(program, "rtmp2sink", "avenc_aac", "rawaudioparse", "flvmux")
     server, desk = await serve()
-    source = "-f s16le -ar 16000 -ac 1 -probesize 32 -analyzeduration 0 -i pipe:0"
-    words = f"-v error {source} -c:a aac -flush_packets 1 -f flv rtmp://127.0.0.1:{server.port}/live/key"
-    encoder = await asyncio.create_subprocess_exec(program("ffmpeg"), *words.split(), stdin=asyncio.subprocess.PIPE)
+    words = PAUSING[name].format(f"rtmp://127.0.0.1:{server.port}/live/key")
+    encoder = await asyncio.create_subprocess_exec(program(name), *words.split(), stdin=asyncio.subprocess.PIPE)
     assert encoder.stdin is not None
 
     async def play(pcm: bytes) -> None:

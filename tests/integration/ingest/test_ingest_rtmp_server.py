@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 from ingest_rtmp_client import FRAME_MS, Client, aac_tone, command
 from support.waiting import until
 
-from ingest.errors import CannotListen
+from ingest.errors import CannotListen, PublishRefused
 from ingest.rtmp import amf0
 from ingest.rtmp.chunk_stream import Message
 from ingest.rtmp.options import RtmpOptions
@@ -97,6 +98,23 @@ async def test_a_check_of_the_key_that_fails_refuses(serve: Serve) -> None:
     assert (server.counters.handler_failures, server.counters.refused_key) == (1, 0)
 
 
+async def test_a_publish_that_cannot_be_taken_now_is_told_why(serve: Serve) -> None:
+    """Neither the publisher's fault nor ours."""
+
+    class Elsewhere(Recorder):
+        async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
+            raise PublishRefused("this gateway has no room for it")
+
+    server, _ = await serve(Elsewhere())
+    client = await Client.open(server.port)
+    assert await client.ask("key") == "NetStream.Publish.Failed"
+    await client.hung_up()
+    await client.close()
+    assert server.counters.publishes == 0
+    counters = server.counters
+    assert (counters.refused_now, counters.refused_key, counters.handler_failures) == (1, 0, 0)
+
+
 async def test_a_second_publisher_takes_over(serve: Serve) -> None:
     """The first is told and hung up on, its handler ends before the second's begins; both are heard."""
     server, desk = await serve()
@@ -140,10 +158,14 @@ class Recorder:
 
     def __init__(self, work: Callable[[Publisher], Awaitable[None]] | None = None) -> None:
         self.publishers: list[Publisher] = []
+        self.told_of_crowd = 0
         self._work = work
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
         return True
+
+    def crowded(self) -> None:
+        self.told_of_crowd += 1
 
     async def published(self, publisher: Publisher) -> None:
         self.publishers.append(publisher)
@@ -387,11 +409,12 @@ async def test_an_error_in_the_middle_of_a_publish_is_told_to_the_handler(serve:
 
 async def test_too_many_connections_are_turned_away(serve: Serve) -> None:
     """By address and in all; a place that becomes free can be taken."""
-    server, _ = await serve(Recorder(), connections=3, connections_per_address=2)
+    server, desk = await serve(Recorder(), connections=3, connections_per_address=2)
     clients = [await Client.publish(server.port, f"key{n}") for n in range(2)]
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await Client.open(server.port)
     assert server.counters.refused_connections == 1
+    await until(lambda: desk.told_of_crowd == 1)
     await clients.pop().close()
     await until(lambda: server.counters.open == 1)
     clients.append(await Client.publish(server.port, "key9"))
@@ -510,3 +533,14 @@ async def test_fifty_publishers_are_heard_each_with_its_own_voice(serve: Serve) 
         n = int(heard.publisher.key.removeprefix("key"))
         assert heard.pitch() == pytest.approx(300 + 40 * n, abs=4)
         assert heard.seconds == pytest.approx(0.5, abs=0.03)
+
+
+async def test_a_peer_that_goes_in_the_moment_of_the_end_does_not_disturb_it(serve: Serve) -> None:
+    """Its socket is gone and the event loop has not been told yet."""
+    server, _ = await serve()
+    peer = socket.create_connection(("127.0.0.1", server.port))
+    await until(lambda: server.counters.open == 1)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    await server.close()
+    assert server.counters.open == 0

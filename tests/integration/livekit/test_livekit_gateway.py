@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import asyncpg
 from support.gateway import Running, Watcher, words_in_order
@@ -117,3 +118,37 @@ async def test_a_track_that_ends_in_mid_word_gives_its_last_words_as_a_final(
             heard_ = heard(watcher, "anna")
         await gateway.stop(slug)
     assert words_in_order(ANNA.split()[:-1], heard_) >= 0.8 and ANNA.split()[-1] not in heard_
+
+
+async def test_a_microphone_that_goes_quiet_gets_its_final_and_no_silence_is_paid_for(
+    gateway: Running, livekit: LivekitServer
+) -> None:
+    """Anna mutes right behind her last word; Bob's client sends nothing any more (DTX). Both speak again later."""
+    slug = await gateway.new_session()
+    turns = ("alpha bravo charlie delta", "echo foxtrot golf hotel")
+    async with livekit.join(slug, "anna") as anna, livekit.join(slug, "bob") as bob:
+        for one in (anna, bob):
+            await one.publish()
+        await gateway.start(slug, source="livekit")
+        await gateway.until(slug, lambda seen: len(seen["tracks"]) == 2)
+        async with gateway.watch(slug) as watcher:
+            for n, words in enumerate(turns, 1):
+                anna.unmute()
+                await asyncio.gather(anna.say(words, tail_s=0.1), bob.say(words, tail_s=0.1))
+                anna.mute()
+                await watcher.until(
+                    lambda w, n=n: all(len(captions(w, one)) == n for one in ("anna", "bob")),
+                )
+                await asyncio.sleep(1.0)
+            stopped = await gateway.stop(slug)
+    for one in ("anna", "bob"):
+        first, second = captions(watcher, one)
+        assert second["startMs"] - first["endMs"] >= 1_000
+        assert words_in_order(turns[0].split(), first["text"].split()) >= 0.5
+        assert words_in_order(turns[1].split(), second["text"].split()) >= 0.5
+    spoken_s = 2 * sum(len(speak(words, lead_s=0.3, tail_s=0.1)[0]) / 32_000 for words in turns)
+    assert stopped["usage"]["receipt"]["secondsSent"] <= spoken_s + 4 * 1.2
+
+
+def captions(watcher: Watcher, identity: str) -> list[dict[str, Any]]:
+    return [one["data"] for one in watcher.finals if one["data"]["participantIdentity"] == identity]

@@ -7,6 +7,7 @@ import hashlib
 import sys
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -275,3 +276,32 @@ async def _tell(gateway: Running, fault: str) -> None:
         assert answer.status == (200 if fault == "none" else 401), f"{fault}: {await answer.text()}"
         if fault != "none":
             assert (await answer.json())["title"] == "Webhook refused", fault
+
+
+async def test_a_gateway_that_goes_leaves_the_room_to_one_that_listens(
+    livekit: LivekitServer, gateway_settings: dict[str, str], database_url: str, tmp_path: Path
+) -> None:
+    """In the middle of a telling without a pause: the other gateway hears on, and no word is doubled or lost."""
+    told = f"{GREEK} {DIGITS}"
+    env = {**gateway_settings, "LIVEKIT_URL": livekit.url, "DATABASE_URL": database_url, "GATEWAY_DRAIN_S": "15"}
+    async with AsyncExitStack() as one, AsyncExitStack() as other:
+        a = await one.enter_async_context(gateway_process(tmp_path / "a", **env))
+        b = await other.enter_async_context(gateway_process(tmp_path / "b", **env))
+        slug = await a.new_session()
+        await a.start(slug, source="livekit")
+        leaving = one
+        if (await b.status(slug))["replica"] == (tmp_path / "b" / "instance").read_text():
+            leaving, b = other, a
+        async with livekit.join(slug, "anna") as anna:
+            await anna.publish()
+            await b.until(slug, lambda seen: bool(seen["tracks"]), 40)
+            await asyncio.sleep(0.5)
+            telling = asyncio.create_task(anna.say(f"{told} {told}"))
+            await asyncio.sleep(1)
+            await leaving.aclose()
+            await telling
+            stopped = await b.stop(slug)
+        finals = (await b.ok("GET", f"/api/sessions/{slug}/transcript"))["finals"]
+        words = [word for final in sorted(finals, key=lambda one: one["startMs"]) for word in final["text"].split()]
+        assert words == f"{told} {told}".split()
+        assert len(stopped["usage"]["rows"]) == 1

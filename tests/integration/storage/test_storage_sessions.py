@@ -18,7 +18,7 @@ from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
 from storage.postgres.segments import NewSegment, Segments, Stray
 from storage.postgres.sessions import DEFAULT_SPACE, Participants, SessionRow, Sessions, SessionStatus
-from storage.postgres.transcriptions import NewTranscription, Transcriptions
+from storage.postgres.transcriptions import Heir, NewTranscription, Transcriptions
 from storage.postgres.usage import Usage, UsageRow, usage_id
 
 LATER = NOW + timedelta(minutes=5)
@@ -341,7 +341,8 @@ async def test_a_session_is_left_open_when_its_process_does_not_answer_for_it(wo
     await mine.opened("g-2", world.run.id, world.session.id, "anna", NOW)
     await ProviderSessions(world.db, "b", "dead/1").opened("g-3", world.run.id, world.session.id, "anna", NOW)
     assert await mine.left_open("mine", 10) == []
-    await runs.adopt("mine", 60.0, NOW + timedelta(days=1))
+    await runs.release(world.run.id, "replica-1", world.run.fence)
+    await runs.adopt(Heir("mine"), 60.0)
     assert [row.id for row in await mine.left_open("mine", 10)] == ["g-1"]
     assert [row.id for row in await dead.left_open("dead", 10)] == []
     [run] = await runs.list()
@@ -474,7 +475,7 @@ async def test_segments_of_the_missing_are_dropped_or_nameless_and_a_bad_one_sta
 
 async def test_a_run_of_a_deleted_session_is_lost(world: World) -> None:
     await Sessions(world.db).delete(world.session.id, LATER)
-    assert not await Transcriptions(world.db).renew(world.run.id, "replica-1", world.run.fence, 15, LATER)
+    assert await Transcriptions(world.db).renew("replica-1", 15) == set()
 
 
 async def blocked(db: Database) -> None:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
-from support.ports import free_port
+from support.pgbouncer import Bouncer, running_bouncer
 from support.postgres import PostgresServer
 
 from storage.postgres.errors import StorageRefused, StorageUnavailable, retryable
 from storage.postgres.finals import FinalRow, Finals
 from storage.postgres.migrate import prepare
-from storage.postgres.placement import Placement, place
 from storage.postgres.pool import Database, connect, open_pool
 from storage.postgres.sessions import Sessions
 from storage.postgres.transcriptions import NewTranscription, TranscriptionRow, Transcriptions
@@ -30,66 +22,10 @@ from storage.postgres.url import parse_database_url
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
-class Bouncer:
-    """Two server connections for everybody."""
-
-    def __init__(self, folder: Path, server: PostgresServer) -> None:
-        self.port = free_port()
-        host = parse_qs(urlsplit(server.url).query)["host"][0]
-        self._config = folder / "pgbouncer.ini"
-        self._config.write_text(
-            f"[databases]\n* = host={host} port=5432 user=postgres\n"
-            "[pgbouncer]\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
-            f"auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nlogfile = {folder}/log\n"
-        )
-        self._config.chmod(0o644)
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def url(self, database_url: str, *, flag: bool = True) -> str:
-        name = urlsplit(database_url).path
-        return f"postgresql://postgres@127.0.0.1:{self.port}{name}?sslmode=disable" + (
-            "&pgbouncer=true" if flag else ""
-        )
-
-    def start(self) -> None:
-        account = _account()
-        self.process = subprocess.Popen(
-            ["pgbouncer", "-q", str(self._config)],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **({"user": account.account.uid, "group": account.account.gid} if os.getuid() == 0 else {}),
-        )
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
-
-
-def _account() -> Placement:
-    """Who runs the embedded server, and so may use its socket."""
-    with tempfile.TemporaryDirectory() as folder:
-        return place(Path(folder), None)
-
-
 @pytest.fixture
 def bouncer(postgres_server: PostgresServer, database_url: str, empty_database_url: str) -> Iterator[Bouncer]:
-    """Ends before the databases do, to which it holds connections."""
-    if shutil.which("pgbouncer") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("pgbouncer is not installed")
-        pytest.skip("pgbouncer is not installed: apt-get install pgbouncer")
-    folder = Path(tempfile.mkdtemp(prefix="gateway-bouncer-"))
-    folder.chmod(0o777)
-    with closing(Bouncer(folder, postgres_server)) as bouncer:
-        bouncer.start()
+    with running_bouncer(postgres_server) as bouncer:
         yield bouncer
-    shutil.rmtree(folder)
 
 
 async def run_of(db: Database) -> TranscriptionRow:
@@ -115,7 +51,7 @@ async def test_everything_works_through_a_transaction_pooler(bouncer: Bouncer, e
         finals = Finals(db)
         await asyncio.gather(*(finals.append([final(run, seq)]) for seq in range(1, 201)))
         assert [row.seq for row in await finals.since(run.session_id)] == list(range(1, 201))
-        assert await Transcriptions(db).renew(run.id, "me", run.fence, 60, NOW)
+        assert await Transcriptions(db).renew("me", 60) == {(run.id, run.fence)}
 
 
 async def insist(finals: Finals, rows: list[FinalRow]) -> int:

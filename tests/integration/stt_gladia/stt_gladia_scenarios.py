@@ -13,9 +13,12 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
+from math import inf
 from typing import Any
 
 import numpy as np
+from stt_gladia_odd import SAID, changed, changes, text_of
 
 from ingest.gate import Gate, GateOptions
 from ingest.pcm import Chunk
@@ -182,10 +185,10 @@ def draw(seed: int) -> Scenario:
 
 
 def _odd(drawn: Scenario, dice: random.Random) -> Scenario:
-    """Kinds of a later date, drawn apart: a line that breaks all the time, poison, finals with odd words."""
+    """Kinds of a later date, drawn apart: a line that breaks all the time, poison, finals told oddly, odd messages."""
     total = len(speak(drawn.words, pauses=drawn.pauses)[0])
     tellings = {"moved_s": round(dice.uniform(-0.3, 0.3), 3), "words": dice.choice(("exact", "no_length", "end_first"))}
-    kind = dice.choice(("flapping", "poison", "told otherwise"))
+    kind = dice.choice(("flapping", "poison", "told otherwise", "untold", "odd messages", "quota"))
     session: dict[str, Any] = {"unacknowledged": dice.choice(("forget", "keep"))}
     match kind:
         case "flapping":
@@ -194,21 +197,48 @@ def _odd(drawn: Scenario, dice: random.Random) -> Scenario:
         case "poison":
             code = dice.choice((None, 1007, 1011, 4500))
             session["poison"] = {"sound": POISON, "ack": dice.choice(("before", "after")), "code": code}
-        case _:
+            session["poison"]["after_s"] = dice.choice((0.0, 0.0, 0.3, 0.7))
+        case "told otherwise":
             session["cuts"] = [_cut(dice, total, "cuts") for _ in range(dice.randint(0, 1))]
             session["finals"] = tellings
+            session["restart_ids"] = dice.random() < 0.5
+        case "untold":
+            session["finals"] = {"words": dice.choice(("none", "untimed"))}
+            session["restart_ids"] = dice.random() < 0.5
+        case "odd messages":
+            session["cuts"] = [_cut(dice, total, "cuts") for _ in range(dice.randint(0, 2))]
+            session["inject"] = [
+                {"kind": "raw", "text": text, "at_byte": dice.randrange(total)}
+                for text in dice.sample(_odd_texts(), 12)
+            ]
+        case _:
+            at = dice.randrange(3_200, total)
+            session["cuts"] = [{"at_byte": at - at % 2, "code": 1008, "ack": "after"}]
+            session["inject"] = [{"kind": "error", "code": "quota_exceeded", "at_byte": at - 3_200}]
+            session["upgrade"] = [{"status": dice.choice((402, 429)), "after": 1, "count": 1}]
     return replace(
         drawn,
-        plan={"every": session},
+        plan={"every": {}, "sessions": {"1": session}} if kind == "quota" else {"every": session},
         pace=dice.choice((0.02, 0.1, 0.1)),
         options=LinkOptions(),
         can_complete=True,
         in_order=True,
         orphans=False,
         flush_s=200.0,
-        tolerance_s=0.61 if kind == "told otherwise" else TOLERANCE_S,
+        tolerance_s={"told otherwise": 0.61, "untold": inf}.get(kind, TOLERANCE_S),
         poison_at=dice.randrange(len(drawn.pauses)) if kind == "poison" else -1,
     )
+
+
+@cache
+def _odd_texts() -> list[str]:
+    """Messages with one place changed; none of those with words of their own."""
+    told = [one for _, one in SAID]
+    return [
+        text_of(changed(told[n], path, value))
+        for n, path, value in changes()
+        if n < len(told) and told[n]["type"] != "transcript"
+    ]
 
 
 def _gated(drawn: Scenario, dice: random.Random) -> Scenario:
@@ -269,13 +299,6 @@ def _in_a_room(pcm: bytes, seed: int) -> bytes:
     return np.clip(np.rint(np.frombuffer(pcm, "<i2") + noise), -32768, 32767).astype("<i2").tobytes()
 
 
-def _imitates_poison(scenario: Scenario) -> bool:
-    """Three cuts at nearly the same bytes of every session look like audio that ends every connection."""
-    every = scenario.plan.get("every", {}).get("cuts", ())
-    cuts = [(cut["at_byte"], cut.get("times", 1)) for cut in every if "at_byte" in cut]
-    return any(sum(times for at, times in cuts if begin <= at < begin + 6_400) >= 3 for begin, _ in cuts)
-
-
 async def play(scenario: Scenario) -> Played:
     """Run it against a server of its own."""
     found = Played()
@@ -286,7 +309,9 @@ async def play(scenario: Scenario) -> Played:
     def listen(event: LinkEvent) -> None:
         match event:
             case Heard(utterance) if utterance.is_final:
-                found.words += utterance.words
+                found.words += utterance.words or [
+                    Word(text, utterance.start, utterance.end, 0.0) for text in utterance.text.split()
+                ]
                 found.ids.append(utterance.id)
             case AudioGivenUp():
                 found.given_up.append(event)
@@ -294,8 +319,7 @@ async def play(scenario: Scenario) -> Played:
                 pass
 
     async with LocalServer(LocalOptions(engine="scripted", faults=scenario.plan, record_limit_bytes=0)) as server:
-        options = replace(scenario.options, leave_out_poison=not _imitates_poison(scenario))
-        async with Provider(ProviderOptions("key", server.url, link=options)) as provider:
+        async with Provider(ProviderOptions("key", server.url, link=scenario.options)) as provider:
             config = LiveConfig(endpointing_s=scenario.endpointing_s, maximum_utterance_s=5.0)
             clock = asyncio.get_running_loop().time
             link = GladiaLink(provider, config, listen, found.reports.append, clock=clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import pytest
@@ -421,7 +421,7 @@ class TwoAtOnce:
         self.queue: list[Place] = []
         self.most = 0
 
-    def ask(self, senior: Place | None) -> Place:
+    def ask(self, senior: Place | None, labels: Mapping[str, str]) -> Place:
         place = Place(self._back)
         self.queue.append(place)
         self._grant()
@@ -457,7 +457,7 @@ async def test_tracks_wait_for_a_place_with_their_audio_held(dial: Dial) -> None
 async def test_a_track_that_ends_while_it_waits_leaves_the_queue(dial: Dial) -> None:
     line = await dial()
     line.provider.places = places = TwoAtOnce()
-    held = [places.ask(None) for _ in range(2)]
+    held = [places.ask(None, {}) for _ in range(2)]
     await line.say(SAID)
     assert line.link.state == "waiting"
     assert not (await line.finish(0.5)).complete

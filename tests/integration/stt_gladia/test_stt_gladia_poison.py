@@ -17,8 +17,10 @@ BEFORE, AFTER = "alpha bravo charlie", "delta echo foxtrot golf " * 6
 MOST_S = 0.4  # that is given up beside the piece itself
 
 
-async def _talk(faults: dict[str, Any], pcm: bytes) -> Line:
-    options = LocalOptions(engine="scripted", faults={"every": faults}, record_limit_bytes=0)
+async def _talk(faults: dict[str, Any], pcm: bytes, sessions: dict[str, Any] | None = None) -> Line:
+    """`sessions`: other faults for the first ones."""
+    plan = {"every": faults, "sessions": sessions or {}}
+    options = LocalOptions(engine="scripted", faults=plan, record_limit_bytes=0)
     async with LocalServer(options) as server, Provider(ProviderOptions("key", server.url)) as provider:
         line = Line(server, provider)
         for at in range(0, len(pcm), CHUNK):
@@ -45,6 +47,34 @@ def test_what_ends_every_connection_is_found_and_left_out(
     assert max(lost.end for lost in line.given_up) <= begin + seconds + MOST_S
     assert line.outcome is not None and not line.outcome.complete
     assert sum(live.connections for live in line.sessions) <= 24
+
+
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 1.0])
+def test_what_ends_every_connection_some_time_later_is_found_as_well(after_s: float) -> None:
+    """Finals take longer than that, so that none leads past it."""
+    before, _ = speak(BEFORE, lead_s=0.1, tail_s=0.6)
+    after, _ = speak(AFTER * 3, lead_s=0.6, tail_s=0.6, pauses=[0.0, 0.4] * 35 + [0.0])
+    sound = bytes.fromhex(SOUND) * 4000
+    faults = {"poison": {"sound": SOUND, "after_s": after_s}, "finals": {"delay_s": 1.2}}
+    line = run(_talk(faults, before + sound + after))
+    assert line.words == f"{BEFORE} {AFTER * 3}".split()
+    [lost] = line.given_up
+    begin = len(before) / 32_000
+    assert begin - MOST_S <= lost.start and lost.end <= begin + 0.25 + MOST_S
+    assert lost.kind == "poison" and line.provider.given_up_s == {"poison": lost.end - lost.start}
+    assert sum(live.connections for live in line.sessions) <= 16
+
+
+@pytest.mark.parametrize(("times", "short"), [(4, 3), (6, 3), (12, 0)])
+@pytest.mark.parametrize("at_byte", [0, 3_540, 41_000, 66_002])
+def test_a_line_that_ends_at_the_same_byte_of_every_session_loses_nothing(at_byte: int, times: int, short: int) -> None:
+    """The first `short` sessions are ended by the provider, besides."""
+    pcm, truth = speak(AFTER, lead_s=0.1, tail_s=0.6, pauses=[0.0, 0.4] * 11 + [0.0])
+    session = {"cuts": [{"at_byte": at_byte, "times": times}]}
+    ended = session | {"max_duration_s": 1.39, "max_duration_code": 4408}
+    line = run(_talk(session, pcm, {str(number): ended for number in range(1, short + 1)}))
+    assert line.words == [text for text, _, _ in truth]
+    assert not line.given_up
 
 
 @pytest.mark.parametrize("ack", ["before", "after"])

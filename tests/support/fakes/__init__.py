@@ -7,6 +7,7 @@ from support.fakes.audio import Chunk, FakeSource, FakeSources, FakeTrack
 from support.fakes.clock import BEGIN, HandClock, LoopClock
 from support.fakes.journal import MemoryJournal
 from support.fakes.limits import MemoryLedger
+from support.fakes.membership import FakeMembership
 from support.fakes.records import CutLine, MemoryRecords
 from support.fakes.replica import Replica
 from support.fakes.screen import FakeTransport
@@ -17,6 +18,7 @@ __all__ = [
     "Chunk",
     "CutLine",
     "FakeLink",
+    "FakeMembership",
     "FakeSource",
     "FakeSources",
     "FakeTrack",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.transcription.domain.limits import Overrides, Standing
@@ -17,7 +18,11 @@ class MemoryLedger:
         self._records = records
         self._overrides: dict[str, Overrides] = {}
 
-    async def standing(self, session_id: str, transcription_id: str, live_s: float) -> Standing | None:
+    async def standings(self, asked: Sequence[tuple[str, str]], live_s: float) -> Mapping[str, Standing]:
+        found = {session_id: await self._standing(session_id, own) for session_id, own in asked}
+        return {session_id: standing for session_id, standing in found.items() if standing is not None}
+
+    async def _standing(self, session_id: str, transcription_id: str) -> Standing | None:
         space = await self._records.space_of(session_id)
         if space is None:
             return None

@@ -7,16 +7,20 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from support.fakes.tables import HANDED_OVER, StreamRow, Tables, TranscriptionRow
 
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
+from gateway.transcription.domain.handover import Heir
+from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
+    Owned,
     Participation,
     SessionRecord,
     StoreOutcome,
@@ -68,6 +72,9 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
 
+    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
+        return {one: people for one in session_ids if (people := await self.present(one))}
+
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         await self._tables.answer()
         return self._tables.present.get((session_id, identity))
@@ -76,6 +83,12 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         known = self._tables.present.get((session_id, identity))
         return None if known is None else known.user_id
+
+    async def has_room(self, session_id: str, identity: str, *, guest: bool) -> bool:
+        await self._tables.answer()
+        inside = {who for session, who in self._tables.participants if session == session_id}
+        most = places(self._tables.most_participants, guest=guest)
+        return not most or identity in inside or len(inside) < most
 
     async def touch(self, session_id: str) -> None:
         await self._tables.answer()
@@ -117,13 +130,20 @@ class MemoryLeases(Port):
         tables.transcriptions[row.id] = row
         return tables.claimed(row), tables.record(row)
 
-    async def adopt(self, owner: str, lease_s: float, *, own: bool) -> Sequence[Claimed]:
+    async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:
+        await self._tables.answer()
+        return [row.id for row in self._tables.transcriptions.values() if self._is_orphaned(row)][:limit]
+
+    async def adopt(
+        self, owner: str, lease_s: float, *, own: bool, only: Sequence[str] | None = None
+    ) -> Sequence[Claimed]:
         tables = self._tables
         await tables.answer()
         taken = [
             row
             for row in tables.transcriptions.values()
-            if row.is_active and (row.lease_until < tables.clock.now() or (own and row.owner == owner))
+            if (only is None or row.id in only)
+            and (self._is_orphaned(row) or (row.is_active and own and row.owner == owner))
         ]
         for row in taken:
             if row.lease_until > HANDED_OVER and not (own and row.owner == owner):
@@ -132,16 +152,47 @@ class MemoryLeases(Port):
             tables.lease(row, lease_s)
         return [tables.claimed(row) for row in taken]
 
-    async def renew(self, lease: Lease, owner: str, lease_s: float) -> bool:
+    def _is_orphaned(self, row: TranscriptionRow) -> bool:
+        return row.is_active and row.lease_until < self._tables.clock.now()
+
+    async def renew(self, owner: str, lease_s: float) -> frozenset[Lease]:
+        await self._tables.answer()
+        held = [row for row in self._tables.transcriptions.values() if row.is_active and row.owner == owner]
+        for row in held:
+            self._tables.lease(row, lease_s)
+        return frozenset(Lease(row.id, row.fence) for row in held)
+
+    async def release(self, lease: Lease, owner: str) -> None:
+        await self._tables.answer()
+        row = self._tables.owned(lease)
+        if row is not None and row.owner == owner:
+            self._tables.lease(row, 0.0)
+
+    async def hand_over(self, lease: Lease, owner: str, heir: Heir, lease_s: float) -> bool:
         await self._tables.answer()
         row = self._tables.owned(lease)
         if row is None or row.owner != owner:
             return False
+        row.owner, row.owner_run, row.fence = heir.replica, heir.run, row.fence + 1
         self._tables.lease(row, lease_s)
         return True
 
-    async def release(self, lease: Lease, owner: str) -> None:
-        await self.renew(lease, owner, 0.0)
+    async def of(self, heir: Heir) -> Sequence[Claimed]:
+        tables = self._tables
+        await tables.answer()
+        return [
+            tables.claimed(row)
+            for row in tables.transcriptions.values()
+            if row.is_active
+            and (row.owner, row.owner_run) == (heir.replica, heir.run)
+            and row.lease_until > HANDED_OVER
+        ]
+
+    async def published(self, keys: Sequence[str]) -> Owned | None:
+        tables = self._tables
+        await tables.answer()
+        rows = [row for row in tables.transcriptions.values() if row.is_active and row.stream_key in keys]
+        return Owned(tables.claimed(rows[0]), rows[0].owner) if len(rows) == 1 else None
 
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         await self._tables.answer()
@@ -181,6 +232,11 @@ class MemoryHostRecords(Port):
         await self._tables.answer()
         row = self._tables.transcriptions.get(transcription_id)
         return row.host if row is not None else None
+
+    async def of_all(self, transcription_ids: Sequence[str]) -> Mapping[str, str | None]:
+        await self._tables.answer()
+        found = {one: self._tables.transcriptions.get(one) for one in transcription_ids}
+        return {one: row.host for one, row in found.items() if row is not None}
 
     async def appoint(self, transcription_id: str, identity: str) -> bool:
         await self._tables.answer()
@@ -249,7 +305,21 @@ class MemoryFinalRecords(Port):
             stream.last_seq += 1
             stored[stream.last_seq] = stray
             numbered.append(NumberedFinal(stream.last_seq, stray.caption.utterance_id, stray.data))
+            self._count(session_id, stray.lease.transcription_id, stray.caption.speaker.identity)
         return numbered
+
+    def _count(self, session_id: str, transcription_id: str, identity: str) -> None:
+        """A usage row counts no fewer finals than are numbered."""
+        usage, stored = self._tables.usage, self._tables.finals[session_id].values()
+        finals = sum(
+            one.lease.transcription_id == transcription_id and one.caption.speaker.identity == identity
+            for one in stored
+        )
+        for key, (of, run, row) in usage.items():
+            if (of, run, row.identity) == (session_id, transcription_id, identity) and row.final_transcripts < finals:
+                received = finals + row.partial_transcripts
+                counted = msgspec.structs.replace(row, final_transcripts=finals, transcripts_received=received)
+                usage[key] = (of, run, counted)
 
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._tables.answer()

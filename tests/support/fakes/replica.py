@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from support.fakes.audio import FakeSource, FakeSources
 from support.fakes.clock import LoopClock
+from support.fakes.membership import FakeMembership
 from support.fakes.records import MemoryRecords
 from support.fakes.speech import FakeLink, FakeTranscriber
 
@@ -15,6 +16,7 @@ from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.speech import Transcriber
+from gateway.transcription.usecases.status import Status
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 
@@ -28,17 +30,26 @@ class Replica:
     limits: Limits = field(default_factory=Limits)
     real: Transcriber | None = None
     """In place of `transcriber`, the fake one."""
+    membership: FakeMembership = field(default_factory=FakeMembership)
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.clock.now)
-        self.recorder = Recorder(self.records, self.hub, self.clock)
+        self.recorder = Recorder(self.records, self.hub, self.clock, may_act=self.membership.may_act)
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)
-        context = RunContext(
-            self.records, self.recorder, self.hub, self.real or self.transcriber, self.clock, self.options, self.keeper
+        self.context = RunContext(
+            self.records,
+            self.recorder,
+            self.hub,
+            self.real or self.transcriber,
+            self.clock,
+            self.options,
+            self.keeper,
+            self.membership,
         )
-        self.service = Transcriptions(context, self.sources)
+        self.service = Transcriptions(self.context, self.sources)
+        self.status = Status(self.service, self.records)
 
     def source(self, slug: str) -> FakeSource:
         return self.sources.opened[slug]

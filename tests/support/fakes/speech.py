@@ -24,7 +24,7 @@ class FakeLink:
         self.messages_sent = 0
         self.backlog_s = 0.0
         self.listened = Listened()
-        self.is_mute = False
+        self.is_mute = self.is_speaking = False
         self.identity = identity
         self.hear = hear
         self.finished_with: float | None = None

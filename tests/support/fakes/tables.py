@@ -38,6 +38,7 @@ class TranscriptionRow:
     stop_reason: str | None = None
     finals_complete: bool | None = None
     host: str | None = None
+    owner_run: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -61,6 +62,7 @@ class Tables:
         self.calls = 0
         self.sessions: dict[str, SessionRecord] = {}  # by slug
         self.participants: dict[tuple[str, str], str] = {}  # session id, identity → participant id
+        self.most_participants = 0
         self.present: dict[tuple[str, str], Participation] = {}
         self.activity: dict[str, datetime] = {}
         self.transcriptions: dict[str, TranscriptionRow] = {}
@@ -133,4 +135,5 @@ class Tables:
             stream_key=row.stream_key,
             options=row.options,
             last_seq=self.streams[row.session_id].last_seq,
+            owner=row.owner,
         )

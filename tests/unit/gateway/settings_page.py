@@ -17,7 +17,8 @@ ends with exit code 2. An unknown variable that begins with `GATEWAY_` is noted 
 
 At least one token in `GATEWAY_API_TOKENS` is needed; no default secret exists. (`gateway demo` makes one up.)
 `gateway check` reads the settings and tries what they name (database, Redis, speech provider, language model, LiveKit,
-the gateway at `WS_SERVER_URL`), each with a deadline; every line is `ok` or says what to do, and none shows a secret.
+the gateway at `WS_SERVER_URL`), and whether other replicas will find this one, each with a deadline; every line is `ok`
+or says what to do, and none shows a secret.
 
 Every variable marked *secret*, and the names of keys that belong to one (`LIVEKIT_API_KEY`, `AWS_ACCESS_KEY_ID`), may
 instead name a file: `NAME_FILE=/run/secrets/name`. Service tokens, `GATEWAY_JWT_SECRET`, the LiveKit keys,

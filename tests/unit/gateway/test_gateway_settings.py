@@ -113,6 +113,24 @@ def test_redis_may_be_a_socket_of_this_machine() -> None:
     assert problem.startswith("REDIS_URL must be a URL")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://a:26379,b:26379/main",
+        "rediss+sentinel://:pass/word@a,b:1/main/3?sentinel_password=x",
+        "redis+sentinel://[::1]:26379,[::2]/main",
+    ],
+)
+def test_redis_may_be_watched_by_sentinels(url: str) -> None:
+    assert Settings.from_env({**GOOD, "REDIS_URL": url}).redis_url == url
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://a:26379,b:26379", "redis+sentinel:///main", "x+sentinel://a/main"])
+def test_sentinels_need_hosts_and_a_master(url: str) -> None:
+    [problem] = problems(**GOOD, REDIS_URL=url)
+    assert problem == "REDIS_URL must name Sentinels and their master: redis+sentinel://HOST:26379,HOST/MASTER/0"
+
+
 def test_no_secret_is_in_what_settings_look_like() -> None:
     env = {
         **GOOD,

@@ -102,6 +102,7 @@ class Hand:
             "TR_1",
             "anna",
             "Anna",
+            {},
             self.shown,
             hang_over_s=0.2,
             monotonic=lambda: self.now,

@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from ingest.track_clock import BELIEVED_S, TrackClock
 
 FRAME_S = 1_024 / 48_000
+# AAC at 48, 16 and 7.35 kHz and with spectral band replication, MP3 at 8 kHz, the shortest and longest of Opus, PCM.
+FRAMES_S = (FRAME_S, 1_024 / 16_000, 1_024 / 7_350, 2_048 / 11_025, 576 / 8_000, 0.0025, 0.12, 0.25)
 Stamp = Callable[[int, float], float]
 
 
 @dataclass
 class Line:
-    """A publisher that sends packets of FRAME_S; `true_s` is when what it sends next is spoken."""
+    """A publisher that sends packets of `frame_s`; `true_s` is when what it sends next is spoken."""
 
+    frame_s: float = FRAME_S
     clock: TrackClock = field(default_factory=TrackClock)
     true_s: float = 0.0
     sent: int = 0
@@ -30,19 +33,19 @@ class Line:
     def put(self, timestamp_ms: float, arrival_s: float | None = None, behind_s: float = 0.0) -> float:
         """Arrives as soon as it is spoken, unless said otherwise. Returns the gap before it."""
         before = self.clock.position_s
-        arrival_s = self.true_s + FRAME_S if arrival_s is None else arrival_s
-        gap = self.clock.place(timestamp_ms, FRAME_S, arrival_s, behind_s)
+        arrival_s = self.true_s + self.frame_s if arrival_s is None else arrival_s
+        gap = self.clock.place(timestamp_ms, self.frame_s, arrival_s, behind_s)
         assert gap >= 0, "the clock ran backwards"
-        assert isclose(self.clock.position_s, before + gap + FRAME_S, rel_tol=1e-6)  # approx is slow
+        assert isclose(self.clock.position_s, before + gap + self.frame_s, rel_tol=1e-6)  # approx is slow, this is hot
         self.worst_s = max(self.worst_s, abs(before + gap - self.true_s))
         self.left_out_s += gap
-        self.true_s += FRAME_S
+        self.true_s += self.frame_s
         self.sent += 1
         return gap
 
     def run(self, seconds: float, stamp: Stamp, arrival: Callable[[float], float] = lambda true: true) -> None:
-        for _ in range(round(seconds / FRAME_S)):
-            self.put(stamp(self.sent, self.true_s * 1000), arrival(self.true_s + FRAME_S))
+        for _ in range(round(seconds / self.frame_s)):
+            self.put(stamp(self.sent, self.true_s * 1000), arrival(self.true_s + self.frame_s))
 
 
 def exact(index: int, true_ms: float) -> float:
@@ -66,12 +69,12 @@ PATTERNS: dict[str, Stamp] = {
 }
 
 
-@pytest.mark.parametrize("jitter_s", [0.0, 0.12])
+@pytest.mark.parametrize("frame_s, jitter_s", [(FRAME_S, 0.0), (FRAME_S, 0.12), (1_024 / 7_350, 0.12)])
 @pytest.mark.parametrize("name", PATTERNS)
-def test_whatever_the_timestamps_say_the_audio_is_the_clock(name: str, jitter_s: float) -> None:
+def test_whatever_the_timestamps_say_the_audio_is_the_clock(name: str, frame_s: float, jitter_s: float) -> None:
     """Ten minutes that are all there: every packet in its place, nothing added."""
     dice = random.Random(1)
-    line = Line()
+    line = Line(frame_s)
     line.run(600, PATTERNS[name], lambda true: true + dice.uniform(0, jitter_s))
     assert line.worst_s < 0.3
     assert line.left_out_s < 0.02 * 600
@@ -79,6 +82,7 @@ def test_whatever_the_timestamps_say_the_audio_is_the_clock(name: str, jitter_s:
 
 @settings(max_examples=60, deadline=None)
 @given(
+    frame_s=st.sampled_from(FRAMES_S),
     speed=st.floats(0.5, 2.0),
     grain_ms=st.sampled_from([1, 10, 40, 500, 1000, 3000]),
     jumps=st.lists(st.tuples(st.integers(0, 2_000), st.integers(-4_000_000, 4_000_000)), max_size=6),
@@ -86,7 +90,7 @@ def test_whatever_the_timestamps_say_the_audio_is_the_clock(name: str, jitter_s:
     seed=st.integers(0, 1 << 20),
 )
 def test_generated_timestamps_neither_move_nor_add_anything(
-    speed: float, grain_ms: int, jumps: list[tuple[int, int]], jitter_s: float, seed: int
+    frame_s: float, speed: float, grain_ms: int, jumps: list[tuple[int, int]], jitter_s: float, seed: int
 ) -> None:
     dice = random.Random(seed)
 
@@ -94,7 +98,7 @@ def test_generated_timestamps_neither_move_nor_add_anything(
         jumped = sum(by for at, by in jumps if index >= at)
         return int(ms * speed + jumped) // grain_ms * grain_ms
 
-    line = Line()
+    line = Line(frame_s)
     line.run(45, stamp, lambda true: true + dice.uniform(0, jitter_s))
     assert line.worst_s < 0.3
     assert line.left_out_s <= 0.02 * 45
@@ -102,16 +106,17 @@ def test_generated_timestamps_neither_move_nor_add_anything(
 
 @settings(max_examples=60, deadline=None)
 @given(
+    frame_s=st.sampled_from(FRAMES_S),
     gaps=st.lists(st.tuples(st.floats(1, 8), st.floats(0.25, 90)), min_size=1, max_size=6),
     jitter_s=st.floats(0, 0.1),
     seed=st.integers(0, 1 << 20),
 )
 def test_audio_that_is_missing_leaves_its_gap_at_once(
-    gaps: list[tuple[float, float]], jitter_s: float, seed: int
+    frame_s: float, gaps: list[tuple[float, float]], jitter_s: float, seed: int
 ) -> None:
     """The timestamps step by as much as the arrival is late."""
     dice = random.Random(seed)
-    line = Line()
+    line = Line(frame_s)
     for talk_s, gap_s in gaps:
         line.run(talk_s, exact, lambda true: true + dice.uniform(0, jitter_s))
         line.true_s += gap_s

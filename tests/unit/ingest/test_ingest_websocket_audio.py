@@ -209,3 +209,32 @@ def test_a_consumer_that_does_not_follow_holds_the_sender_back() -> None:
         await waiting  # nobody waits for a track that has ended
 
     run_virtually(push())
+
+
+@pytest.mark.parametrize(
+    "said, is_so, slow",
+    [(48_000, 44_100, True), (48_000, 16_000, True), (16_000, 15_300, True), (48_000, 47_800, False)],
+)
+def test_a_sample_rate_that_is_too_high_is_noticed(said: int, is_so: int, slow: bool) -> None:
+    """44.1 kHz called 48 kHz. A microphone's own clock is never so wrong."""
+    time = HandTime()
+    found = track(time, PcmFormat(said, 1))
+    for _ in range(500):
+        found.feed(bytes(2 * (is_so // 10)))
+        time.at += 0.1
+    assert found.runs_slow is slow
+    time.at += 60
+    assert not found.runs_slow
+
+
+@given(st.lists(st.tuples(st.floats(0.3, 4.0), st.floats(0.3, 8.0)), min_size=3, max_size=20))
+def test_who_is_silent_now_and_then_is_not_slow(turns: list[tuple[float, float]]) -> None:
+    """Push to talk, a client's own voice detector: what is left out is left out in whole."""
+    time = HandTime()
+    found = track(time)
+    for spoken_s, silent_s in turns:
+        for _ in range(round(spoken_s / 0.05)):
+            found.feed(bytes(1_600))
+            time.at += 0.05
+        assert not found.runs_slow
+        time.at += silent_s

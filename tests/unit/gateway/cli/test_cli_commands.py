@@ -242,7 +242,7 @@ async def test_a_slug_is_one_part_of_the_path(slug: str, capsys: pytest.CaptureF
         (["--help"], set()),
         (["status", "--url", "http://127.0.0.1:1"], set()),
         (["export", "x", "--url", "http://127.0.0.1:1"], set()),
-        (["tail", "x", "--url", "http://127.0.0.1:1"], {"aiohttp", "rich", "msgspec"}),
+        (["tail", "x", "--url", "http://127.0.0.1:1"], {"websockets", "rich"}),
     ],
 )
 def test_a_command_loads_what_it_needs(args: list[str], libraries: set[str]) -> None:
@@ -260,6 +260,7 @@ def test_a_command_loads_what_it_needs(args: list[str], libraries: set[str]) -> 
         "stt",
         "storage",
         "uvloop",
+        "websockets",
     }
     script = f"""import sys
 try:

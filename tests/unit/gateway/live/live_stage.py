@@ -24,7 +24,7 @@ SLUG = "abc"
 class Stage:
     """A hub with one session, and the database behind it. `say` keeps first and shows then, as the recorder does."""
 
-    has_descriptors: ClassVar[bool]
+    has_descriptors: ClassVar[bool] = True
 
     def __init__(self, *, last_seq: int = 0, epoch: str = "e1", **options: int) -> None:
         self.database = {seq: text(seq) for seq in range(1, last_seq + 1)}
@@ -67,11 +67,13 @@ class Stage:
         self.channel.partial(utterance, json.dumps({"utteranceId": utterance, "text": said}).encode())
         self.channel.deliver_now()
 
-    def join(self, transport: FakeTransport, closed: list[CloseCode] | None = None) -> Watcher:
+    def join(
+        self, transport: FakeTransport, closed: list[CloseCode] | None = None, *, crosses_epochs: bool = False
+    ) -> Watcher:
         self._transports.append(transport)
         descriptor = len(self._transports) - 1 if self.has_descriptors else NO_DESCRIPTOR
         close = (closed if closed is not None else []).append
-        return self.hub.join(SLUG, transport, close, descriptor=descriptor)
+        return self.hub.join(SLUG, transport, close, descriptor=descriptor, crosses_epochs=crosses_epochs)
 
     def _send_all(self, descriptors: array[int], begin: int, end: int, data: bytes) -> list[tuple[int, int]]:
         told = [(index, descriptors[index]) for index in range(begin, end) if descriptors[index] != NO_DESCRIPTOR]

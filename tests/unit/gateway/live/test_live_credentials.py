@@ -18,7 +18,8 @@ from gateway.live.credentials import Access, CredentialRefused, Forbidden, Secre
 
 USER_SECRET = "user-secret-of-at-least-thirty-two-bytes"
 ROOM_SECRET = "room-secret-of-at-least-thirty-two-bytes"
-SECRETS = Secrets(("service-one", "service-two"), USER_SECRET, "livekit-key", ROOM_SECRET)
+OTHER_SECRET = "a-third-secret-of-thirty-two-bytes-at-least"
+SECRETS = Secrets(("service-one", "service-two"), (USER_SECRET,), (("livekit-key", ROOM_SECRET),))
 LATER = 4_102_444_800  # 2100
 
 
@@ -176,8 +177,20 @@ def test_a_kind_that_is_not_configured_is_not_accepted() -> None:
 
 def test_a_user_token_needs_no_issuer_where_livekit_has_no_key() -> None:
     """A LiveKit secret without its key is half a setting; it takes no user's token for a room's."""
-    half = Secrets((), USER_SECRET, None, ROOM_SECRET)
+    half = Secrets((), (USER_SECRET,), ())
     assert check(token(), half).subject == "u1"
+
+
+def test_while_secrets_are_rotated_tokens_of_both_are_good() -> None:
+    both = Secrets((), (OTHER_SECRET, USER_SECRET), (("livekit-key", OTHER_SECRET), ("livekit-key", ROOM_SECRET)))
+    for given in (token(), room_token()):
+        assert check(given, both) == check(given, SECRETS)
+    again = jwt.encode({"sub": "u1", "exp": time.time() - 60}, USER_SECRET, algorithm="HS256")
+    with pytest.raises(CredentialRefused, match="expired"):
+        check(again, both)
+    for given in (token(), room_token()):
+        with pytest.raises(CredentialRefused):
+            check(given, Secrets((), (OTHER_SECRET,), (("livekit-key", OTHER_SECRET),)))
 
 
 def test_secrets_are_not_shown() -> None:

@@ -33,13 +33,14 @@ class Database:
         self.finals_: dict[int, tuple[str, bytes]] = {}
         self.epoch, self.owner, self.lease, self.state = "e1", "owner", Lease("t1", 1), "running"
         self.last_seq = 0
+        self.former: dict[str, int] = {}
         self.looks = self.reads = 0
         self.is_away = False
 
     async def look(self, session_ids: Sequence[str]) -> Mapping[str, Standing]:
         await self._answer()
         self.looks += 1
-        numbering = Numbering(self.epoch, NOW, self.last_seq)
+        numbering = Numbering(self.epoch, NOW, self.last_seq, self.former)
         return {one: Standing(self.lease, self.owner, self.state, numbering) for one in session_ids}
 
     async def finals(self, after: Mapping[str, int], limit: int) -> Sequence[FollowedFinal]:
@@ -122,14 +123,14 @@ class Two:
     def __init__(self, *, has_wire: bool = True) -> None:
         self.database, self.net = Database(), Net()
         self.near, self.far = Hub(lambda: NOW), Hub(lambda: NOW)
-        self.foreign = self.net.foreign = Foreign(self.far, self.database, self.net if has_wire else None)
+        self.foreign = self.net.foreign = Foreign(self.far, self.database, self.net if has_wire else None, "far")
         self.owned = self.net.owned = Owned(self.near, self.net, lambda slug: None)
         self.near.runs = self.owned if has_wire else None
         self.closed: list[CloseCode] = []
 
     def begin(self) -> None:
         database = self.database
-        self.near.begin(SLUG, Numbering(database.epoch, NOW, database.last_seq), database.lease)
+        self.near.begin(SLUG, Numbering(database.epoch, NOW, database.last_seq, database.former), database.lease)
         self.near.set_state(SLUG, "running", None)
 
     def keep(self, seq: int) -> None:
@@ -145,9 +146,11 @@ class Two:
     def partial(self, utterance: str) -> None:
         self.near.channel(SLUG).partial(utterance, json.dumps({"utteranceId": utterance}).encode())
 
-    async def watch(self, since: ResumePoint | None = None) -> tuple[Watcher, FakeTransport]:
+    async def watch(
+        self, since: ResumePoint | None = None, *, crosses_epochs: bool = False
+    ) -> tuple[Watcher, FakeTransport]:
         transport = FakeTransport()
-        watcher = self.far.join(SLUG, transport, self.closed.append)
+        watcher = self.far.join(SLUG, transport, self.closed.append, crosses_epochs=crosses_epochs)
         await self.foreign.follow(SLUG, "s", since)
         await self.far.channel(SLUG).catch_up(watcher, since, self.database.past)
         return watcher, transport
@@ -183,6 +186,48 @@ async def test_nothing_is_said_while_nobody_listens() -> None:
             await asyncio.sleep(1)
         assert pair.net.kinds() == [relay.MARK]  # the first question whether anybody does
         assert pair.near.channel(SLUG).forward is None
+
+
+async def test_nothing_is_said_elsewhere_while_it_is_not_certain_that_it_is_ours() -> None:
+    """Not even a mark: others would take the owner for alive."""
+    async with two() as pair:
+        certain = True
+        pair.owned = pair.net.owned = Owned(pair.near, pair.net, lambda slug: None, lambda: certain)
+        pair.near.runs = pair.owned
+        marks = asyncio.create_task(pair.owned.run())
+        pair.begin()
+        await pair.watch()
+        pair.say()
+        await asyncio.sleep(0.1)
+        said = len(pair.net.sent)
+        certain = False
+        pair.say()
+        pair.partial("p")
+        await asyncio.sleep(3)
+        assert [news.kind for news in pair.net.sent[said:] if news.kind != relay.ASK] == []
+        marks.cancel()
+        await asyncio.gather(marks, return_exceptions=True)
+
+
+async def test_both_know_how_many_watch_on_the_other() -> None:
+    """So a limit of a session's watchers holds over replicas: within a second, and only while they hear each other."""
+    async with two() as pair:
+        pair.near.join(SLUG, FakeTransport(), pair.closed.append)
+        assert pair.near.watching_elsewhere(SLUG) == 0
+        watchers = [(await pair.watch())[0] for _ in range(3)]
+        await asyncio.sleep(2)
+        assert (pair.near.watching_elsewhere(SLUG), pair.foreign.elsewhere(SLUG)) == (3, 1)
+        pair.far.leave(SLUG, watchers[0])
+        pair.near.join(SLUG, FakeTransport(), pair.closed.append)
+        pair.say()  # who speaks has no need of marks, but for this
+        await asyncio.sleep(2)
+        assert (pair.near.watching_elsewhere(SLUG), pair.foreign.elsewhere(SLUG)) == (2, 2)
+        said = pair.net.kinds().count(relay.CROWD)
+        await asyncio.sleep(20)
+        assert pair.net.kinds().count(relay.CROWD) - said in (4, 5), "each five seconds"
+        pair.net.cut()
+        await asyncio.sleep(15)
+        assert (pair.near.watching_elsewhere(SLUG), pair.foreign.elsewhere(SLUG)) == (0, 0)
 
 
 async def test_a_watcher_elsewhere_sees_what_one_here_does() -> None:
@@ -379,6 +424,46 @@ async def test_a_take_over_with_a_new_epoch_sends_watchers_back_and_the_old_owne
         assert of_kind(transport, "hello")[0]["data"]["resumed"] is False
         assert [m["epoch"] for m in of_kind(transport, "transcript.final")] == ["e2", "e2"]
         assert "stale" not in str(of_kind(transport, "transcript.final"))
+
+
+@pytest.mark.parametrize("misses", [0, 2])
+async def test_a_new_epoch_interrupts_nobody_who_has_seen_stored_finals_only(misses: int) -> None:
+    """What the dead owner had stored and not told is read, under its old epoch."""
+    async with two() as pair:
+        _, transport = await pair.watch(crosses_epochs=True)
+        pair.say()
+        pair.partial("on screen")
+        await asyncio.sleep(0.1)
+        pair.net.loses = lambda news: news.kind == relay.FINAL
+        for _ in range(misses):
+            pair.say()
+        database = pair.database
+        database.former, database.epoch = {"e1": database.last_seq}, "e2"
+        database.lease = Lease("t1", 2)
+        pair.net.loses = lambda news: False
+        pair.begin()
+        await asyncio.sleep(2)
+        pair.say()
+        await asyncio.sleep(0.1)
+        assert (seqs(transport), pair.closed) == (list(range(1, misses + 3)), [])
+        hello = of_kind(transport, "hello")[-1]
+        assert (hello["epoch"], hello["data"]["resumed"]) == ("e2", True)
+        assert of_kind(transport, "transcript.final")[-1]["epoch"] == "e2"
+        assert of_kind(transport, "transcript.partial")[-1]["data"]["text"] == "", "what was on screen is taken off"
+
+
+async def test_who_saw_what_was_not_stored_begins_anew() -> None:
+    async with two() as pair:
+        await pair.watch(crosses_epochs=True)
+        pair.say()
+        pair.say(keeps=False)
+        await asyncio.sleep(0.1)
+        pair.database.lease, pair.database.epoch, pair.database.former = Lease("t1", 2), "e2", {"e1": 1}
+        pair.begin()
+        await asyncio.sleep(0.1)
+        assert pair.closed == [CloseCode.DRAINING]
+        _, transport = await pair.watch(ResumePoint("e1", 2), crosses_epochs=True)
+        assert of_kind(transport, "hello")[0]["data"]["resumed"] is False
 
 
 async def test_a_take_over_in_the_same_epoch_goes_on_under_the_watcher() -> None:

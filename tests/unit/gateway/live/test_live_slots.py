@@ -41,3 +41,15 @@ def test_a_slot_is_given_back_whatever_happens() -> None:
     for _ in range(3):
         with pytest.raises(ConnectionError), slots.take("a", "one"):
             raise ConnectionError
+
+
+def test_those_on_other_replicas_count_for_their_session() -> None:
+    elsewhere = {"one": 1, "two": 2}
+    slots = Slots(Limits(9, 9, 2), lambda slug: elsewhere.get(slug, 0))
+    with slots.take("a", "one"), pytest.raises(NotAdmitted, match="of this session"):
+        slots.take("a", "one")
+    with pytest.raises(NotAdmitted):
+        slots.take("a", "two")
+    elsewhere.clear()
+    with slots.take("a", "two"):
+        pass

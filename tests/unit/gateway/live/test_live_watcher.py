@@ -10,6 +10,7 @@ from support.fakes import FakeTransport
 from support.frames import frames, seqs
 
 from gateway.live.audience import Audience
+from gateway.live.endpoint import sweep
 from gateway.live.hub import SWEEP_S
 from gateway.live.protocol import CloseCode, Message, ResumePoint
 from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
@@ -27,7 +28,7 @@ async def test_partials_of_one_utterance_coalesce_for_a_slow_watcher() -> None:
         stage.partial("u8", f"version {version}")
     stage.say(1)
     transport.read()
-    sweeping = asyncio.create_task(stage.hub.sweep())
+    sweeping = asyncio.create_task(sweep(stage.hub))
     await asyncio.sleep(3 * SWEEP_S)
     sweeping.cancel()
     transport.read()
@@ -44,7 +45,7 @@ async def test_a_settled_utterance_sends_no_partial_afterwards() -> None:
     stage.say(1)  # the final of u1
     transport.stuck = False
     transport.read()
-    sweeping = asyncio.create_task(stage.hub.sweep())
+    sweeping = asyncio.create_task(sweep(stage.hub))
     await asyncio.sleep(2 * SWEEP_S)
     sweeping.cancel()
     assert kinds_after_hello(transport) == ["transcript.final"]
@@ -131,7 +132,7 @@ async def test_unsettled_words_are_bounded_as_well() -> None:
         stage.partial(f"u{number}")
     transport.stuck = False
     transport.read()
-    sweeping = asyncio.create_task(stage.hub.sweep())
+    sweeping = asyncio.create_task(sweep(stage.hub))
     await asyncio.sleep(2 * SWEEP_S)
     sweeping.cancel()
     partials = of_kind_loosely(transport, "transcript.partial")

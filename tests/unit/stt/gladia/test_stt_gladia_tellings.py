@@ -55,6 +55,13 @@ class Track:
         self._hear(self.session, wire.Transcribed(f"00_{number:08d}", False, spoken))
         self._hear(self.session, wire.Transcribed(f"00_{number:08d}", True, spoken))
 
+    def cut(self) -> None:
+        """The connection ends, and the next one hears again what has no final."""
+        self.session.dropped(None, 0.0)
+        self.link.opened(self.session, 10.0)
+        while self.session.take(10.0) is not None:
+            pass
+
     def rest(self, result: list[wire.SpokenUtterance]) -> None:
         """The session ends, and has said this all in all."""
         self.link.finish(0.0, 100.0)
@@ -160,3 +167,35 @@ def test_ids_that_begin_again_and_a_revision_are_told_apart() -> None:
     track.tell(0, told([Said("first", 0.5, 0.9), Said("in", 1.0, 1.1), Said("rhyme", 1.2, 1.5)], 0.1, "as it was"))
     track.tell(0, told([Said("second", 1.4, 2.0)], 0.0, "as it was"))
     assert track.words == ["first", "in", "time", "second"]
+
+
+@pytest.mark.parametrize("shape", ["as it was", "no length", "no words"])
+def test_what_one_telling_says_twice_right_behind_a_seam_stays_twice(shape: str) -> None:
+    """The second is not the first told again: one connection tells each word once."""
+    track = Track()
+    track.tell(0, told([Said("one", 0.2, 0.5)], 0.0, shape))
+    since = track.renew()
+    track.tell(0, told([Said("yes", 0.55, 0.65)], 0.0, shape, since))
+    track.tell(1, told([Said("yes", 0.7, 0.8)], 0.0, shape, since))
+    assert track.words == ["one", "yes", "yes"]
+
+
+def test_what_one_telling_says_in_the_time_of_another_word_of_it_is_news() -> None:
+    """Two speakers at once, or a provider whose word ends late: not the same word heard differently."""
+    track = Track()
+    track.tell(0, told([Said("one", 0.2, 0.5)], 0.0, "as it was"))
+    since = track.renew()
+    track.tell(0, told([Said("yes", 0.55, 0.95)], 0.0, "as it was", since))
+    track.tell(1, told([Said("no", 0.7, 0.8)], 0.0, "as it was", since))
+    assert track.words == ["one", "yes", "no"]
+
+
+@pytest.mark.parametrize("at", [wire.UNPLACED, 5e5])
+def test_a_final_without_times_behind_a_cut_is_kept_whole(at: float) -> None:
+    """Its place is a guess behind the cut, not in what was said before it, and no word is taken for another by it."""
+    track = Track()
+    track.tell(0, told([Said("one", 0.2, 0.5), Said("two", 0.6, 0.9)], 0.0, "as it was"))
+    track.cut()
+    words = tuple(wire._Word(text, at, at, 0.9) for text in ("three", "four"))
+    track.tell(1, wire.SpokenUtterance("Three four.", at, at, 0.9, 0, "en", words))
+    assert track.words == ["one", "two", "three", "four"]

@@ -29,6 +29,7 @@ RESTORED = "the connection to the speech provider is being restored"
         (Facts(database_behind_s=3, disk="full"), ("the database is behind; finals are kept in memory only",)),
         (Facts(disk="full"), ()),
         (Facts([TrackFacts("anna", S.STREAMING, trouble="use AAC")]), ("use AAC",)),
+        (Facts(lost_audio="0.4 s of anna's audio were left out"), ("0.4 s of anna's audio were left out",)),
         (Facts(source="no such room"), ("no such room",)),
         (Facts(awaits_publisher="rtmp"), (NO_PUBLISHER_YET["rtmp"],)),
         (Facts(source="no such room", awaits_publisher="rtmp"), ("no such room",)),

@@ -41,7 +41,7 @@ async def test_places_are_granted_as_they_come_free() -> None:
     table = Table()
     places = shared(table)
     async with places.serving():
-        asked = [places.ask(None) for _ in range(4)]
+        asked = [places.ask(None, {}) for _ in range(4)]
         await asyncio.sleep(1)
         assert [place.is_granted for place in asked] == [True, True, False, False]
         assert (places.held, places.waiting) == (2, 2)
@@ -57,7 +57,7 @@ async def test_while_nobody_waits_the_database_is_asked_only_to_renew() -> None:
     table = Table()
     places = shared(table)
     async with places.serving():
-        places.ask(None)
+        places.ask(None, {})
         await asyncio.sleep(1)
         before = table.turns
         await asyncio.sleep(60)
@@ -68,10 +68,10 @@ async def test_without_the_database_a_place_goes_from_hand_to_hand_and_none_is_a
     table = Table()
     places = shared(table)
     async with places.serving():
-        first, second, third, fourth = (places.ask(None) for _ in range(4))
+        first, second, third, fourth = (places.ask(None, {}) for _ in range(4))
         await asyncio.sleep(1)
         table.down = True
-        fifth = places.ask(None)
+        fifth = places.ask(None, {})
         await asyncio.sleep(2)
         first.give_back()
         assert [place.is_granted for place in (third, fourth, fifth)] == [True, False, False]
@@ -88,7 +88,7 @@ async def test_a_place_whose_lease_may_have_run_out_is_not_passed_on() -> None:
     table = Table()
     places = shared(table, limit=1, lease_s=10.0)
     async with places.serving():
-        held, waits = places.ask(None), places.ask(None)
+        held, waits = places.ask(None, {}), places.ask(None, {})
         await asyncio.sleep(1)
         table.down = True
         await asyncio.sleep(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -12,11 +13,20 @@ from support.fakes import BEGIN, HandClock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
-from gateway.transcription.infra.sources import UNDECODABLE_PACKETS, RtmpSource, Sources
+from gateway.transcription.infra.sources import (
+    CROWDED,
+    DISPLACED,
+    NEARLY_KEY,
+    OLD_KEY,
+    UNDECODABLE_PACKETS,
+    RtmpSource,
+    Sources,
+)
 from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
 from ingest.rtmp.publisher import Publisher
+from ingest.track_assembler import TrackAssembler
 
 KEY, OTHER = "k3y-of-144-random-bits", "another-of-144-bits-xx"
 ANNA = Speaker("anna", None)
@@ -38,14 +48,16 @@ def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
     return sources.open(Claimed(Lease("t", 1), "s", slug, kind, {}, key, BEGIN, numbering), ANNA)
 
 
-def publisher(app: str = "live", key: str = KEY) -> Publisher:
+def publisher(
+    app: str = "live", key: str = KEY, clock: Callable[[], float] = lambda: 0.0, peer: str = "192.0.2.1:5"
+) -> Publisher:
     made = Publisher(
         app,
         key,
-        "192.0.2.1:5",
+        peer,
         buffer_bytes=1 << 20,
         buffer_packets=1 << 20,
-        clock=lambda: 0.0,
+        clock=clock,
         full=lambda: None,
         emptied=lambda: None,
         closed=lambda reason: made.end(reason, None),
@@ -102,10 +114,74 @@ async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(sources
     made.end("unpublished")
     await heard(live, made, sources)
     assert not await sources.authorise("live", "wrong", "", "peer")
+    sources.crowded()
     assert "unknown" in (waiting.trouble() or "") and KEY not in (waiting.trouble() or "")
-    assert live.trouble() is None
+    assert CROWDED in (waiting.trouble() or "") and live.trouble() == CROWDED, "its encoder is gone"
     clock.at += timedelta(seconds=KEPT_S)
     assert waiting.trouble() is None
+
+
+@pytest.mark.parametrize("name", [KEY[:-1], KEY + "x", f"<{KEY.upper()}>", f"{KEY[:9]}…", KEY[3:]])
+async def test_who_mistypes_a_key_is_told_of_by_the_session_that_was_meant(sources: Sources, name: str) -> None:
+    """Also while another encoder is heard there; and by nobody else."""
+    meant, other = begun(sources, KEY), begun(sources, OTHER, "other")
+    publishing = asyncio.create_task(sources.published(made := publisher()))
+    track = await anext(meant.tracks())
+    assert not await sources.authorise("live", name, "", "peer")
+    sources.crowded()
+    assert (meant.trouble(), other.trouble()) == (NEARLY_KEY, CROWDED)
+    made.end("unpublished")
+    assert await anext(track.chunks(), None) is None
+    await publishing
+
+
+async def test_a_key_of_an_earlier_transcription_is_told_of_by_the_sessions_newest(sources: Sources) -> None:
+    await begun(sources, KEY).close("stopped")
+    assert not await sources.authorise("live", KEY, "", "peer")
+    again, other = begun(sources, OTHER), begun(sources, "third-key-of-144-bits", "other")
+    assert not await sources.authorise("live", KEY, "", "peer")
+    assert (again.trouble(), other.trouble()) == (OLD_KEY, None)
+
+
+@pytest.mark.parametrize(
+    "still_sends, peers, told",
+    [
+        (True, ["192.0.2.1:5", "192.0.2.9:5"], True),
+        (True, ["192.0.2.1:5", "192.0.2.1:6"], False),  # its own encoder is back, sooner than we have noticed
+        (True, ["192.0.2.1:5", "192.0.2.1:6", "192.0.2.1:7"], True),
+        (False, ["192.0.2.1:5", "192.0.2.9:5", "192.0.2.1:6"], False),
+    ],
+)
+async def test_encoders_that_fight_for_a_key_are_told_of(
+    sources: Sources, still_sends: bool, peers: list[str], told: bool
+) -> None:
+    source = begun(sources, KEY)
+    now = [0.0]
+    for peer in peers:
+        made = publisher(clock=lambda: now[0], peer=peer)
+        made.take(AudioPacket(0, b"\0\0", AudioFormat("pcm_s16le", b"", 8_000, 1, True)))
+        now[0] += 0.1 if still_sends else 3.0
+        made.displace()
+        await heard(source, made, sources)
+    assert (source.trouble() == DISPLACED) is told
+
+
+async def test_what_an_encoder_does_in_vain_is_told_while_it_is_heard(sources: Sources, clock: HandClock) -> None:
+    """Again only when it happens again."""
+    source = begun(sources, KEY)
+    publishing = asyncio.create_task(sources.published(made := publisher()))
+    track = await anext(source.tracks())
+    assert source.trouble() is None
+    made.abandoned_messages, made.repeated_publishes = 2, 1
+    told = source.trouble() or ""
+    assert "gives messages up half way" in told and "asks to publish while it publishes already" in told
+    clock.at += timedelta(seconds=KEPT_S)
+    assert source.trouble() is None
+    made.abandoned_messages = 3
+    made.end("unpublished")
+    assert await anext(track.chunks(), None) is None
+    await publishing
+    assert "half way" in (source.trouble() or "")
 
 
 async def test_a_publisher_that_was_thrown_out_is_told_of_after_it_has_gone(sources: Sources) -> None:
@@ -147,6 +223,27 @@ async def test_audio_that_cannot_be_decoded_is_told_of_while_it_comes_and_behind
     assert source.trouble() == trouble
 
 
+async def test_a_bug_in_the_decoding_of_a_publish_costs_those_packets(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder notices nothing: it goes on to publish, and is read on."""
+    source = begun(sources, KEY)
+    made = publisher()
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    pcm = AudioFormat("pcm_s16le", b"", 16_000, 1, True)
+    made.take(AudioPacket(0, bytes(3_200), pcm))
+    with monkeypatch.context() as broken, pytest.raises(TypeError):
+        broken.setattr(TrackAssembler, "feed", None)
+        await anext(track.chunks())
+    made.take(AudioPacket(100, bytes(32_000), pcm))
+    chunks = track.chunks()
+    assert (await anext(chunks)).samples == 1_600 and not publishing.done()
+    made.end("unpublished")
+    assert [chunk async for chunk in chunks]
+    await publishing
+
+
 async def test_an_unsupported_codec_is_told_of_after_the_publish(sources: Sources) -> None:
     source = begun(sources, KEY)
     made = publisher()
@@ -171,13 +268,33 @@ async def test_another_spelling_of_the_url_takes_over_too(sources: Sources) -> N
     await asyncio.gather(*publishing)
 
 
-async def test_a_sender_over_websocket_that_was_refused_is_told_of(sources: Sources, clock: HandClock) -> None:
+@pytest.mark.parametrize("is_fed", [True, False])
+async def test_one_identity_that_sends_from_two_places_is_told_of(
+    sources: Sources, clock: HandClock, is_fed: bool
+) -> None:
+    """Not one that comes back while its dead connection is still there."""
     source = begun(sources, None)
-    sources.turned_away("abc", "ben", "sampleRate must be 8000 to 48000 Hz")
-    sources.turned_away("nobody-listens", "ben", "x")
-    assert source.trouble() == "'ben' was refused: sampleRate must be 8000 to 48000 Hz"
-    with pytest.raises(ValueError, match="8000"):
-        sources.enter("abc", ANNA, FeedStart(96_000, 1), lambda why, taken_over: None)
+    over: list[str] = []
+    first = sources.enter("abc", ANNA, FeedStart(16_000, 1), lambda why, taken_over: over.append(why))
+    first.put(bytes(640))
+    clock.at += timedelta(seconds=0.5 if is_fed else 5)
+    sources.enter("abc", ANNA, FeedStart(16_000, 1), lambda why, taken_over: None)
+    assert len(over) == 1
+    assert ("two connections" in (source.trouble() or "")) is is_fed
+
+
+@pytest.mark.parametrize("real_rate, word", [(44_100, "slower"), (48_000, None)])
+async def test_a_sample_rate_that_is_too_high_is_told_of(
+    sources: Sources, clock: HandClock, real_rate: int, word: str | None
+) -> None:
+    source = begun(sources, None)
+    feed = sources.enter("abc", ANNA, FeedStart(48_000, 1), lambda why, taken_over: None)
+    for _ in range(400):
+        feed.put(bytes(2 * (real_rate // 10)))
+        clock.at += timedelta(seconds=0.1)
+    trouble = source.trouble()
+    assert (trouble is None) if word is None else (f"comes {word} than it is spoken" in (trouble or ""))
+    feed.leave(for_good=True)
 
 
 def test_what_was_noted_is_bounded_and_told_newest_first() -> None:
@@ -189,3 +306,11 @@ def test_what_was_noted_is_bounded_and_told_newest_first() -> None:
     assert MOST == 3
     assert recent.told(9 + KEPT_S) == "8"
     assert recent.told(10 + KEPT_S) is None
+
+
+def test_who_makes_trouble_again_and_again_hides_no_others() -> None:
+    recent = RecentTrouble()
+    recent.note("ben", 0)
+    for n in range(10):
+        recent.note(f"anna {n}", n, about="anna")
+    assert recent.told(11) == "anna 9; ben"

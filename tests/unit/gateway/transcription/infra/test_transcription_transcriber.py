@@ -29,6 +29,7 @@ from stt.gladia.messages import LiveConfig
 class FakeProvider:
     """Opens one link, and hands out what it was given."""
 
+    key = "k"
     config: LiveConfig
     say: Callable[[events.LinkEvent], None]
     note: Callable[[SessionReport], None]

@@ -9,8 +9,9 @@ import pytest
 from support.fakes import LoopClock, MemoryRecords, Replica
 
 from gateway.transcription.domain.speech import SpeechOptions
-from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, StartRequest
+from gateway.transcription.domain.transcription import ROOM_EMPTY, ROOM_OVER, Ingest, StartRequest
 from gateway.transcription.usecases.attend import Attendance, RoomEvent, RoomsUnavailable
+from gateway.transcription.usecases.transcriptions import Started
 
 SLUG = "abc"
 
@@ -158,3 +159,30 @@ async def test_an_empty_room_that_exists_begins_nothing(hall: Hall) -> None:
     looking.cancel()
     await asyncio.wait({looking})
     assert not hall.running
+
+
+async def test_what_runs_elsewhere_is_begun_and_ended_from_here(hall: Hall) -> None:
+    """Webhooks come to any replica: the session begins where there is room, and its end reaches its owner."""
+    asked: list[tuple[str, str]] = []
+
+    class Anywhere:
+        async def start(self, request: StartRequest) -> Started:
+            asked.append(("start", request.session_slug))
+            session = await hall.there.records.sessions.by_slug(SLUG)
+            assert session is not None
+            lease = await hall.there.records.leases.claim(session, "livekit", {}, None, "another", 60)
+            return Started(lease[1], "starting", True, Ingest())
+
+        async def stop(self, slug: str, *, wait: bool = True, reason: str = "") -> None:
+            asked.append((reason, slug))
+            assert not wait
+
+    hall.attendance = Attendance(hall.there.service, hall.there.records, hall.rooms, Anywhere())
+    await hall.tell("participant_joined")
+    await hall.tell("participant_joined")
+    assert asked == [("start", SLUG)]
+    await hall.tell("room_finished")
+    assert len(asked) == 1, "a room of that name is there"
+    hall.rooms.people.clear()
+    await hall.tell("room_finished")
+    assert asked[1:] == [(ROOM_OVER, SLUG)]

@@ -58,7 +58,7 @@ async def test_the_receipt_adds_up_over_tracks_and_owners() -> None:
         one.source(SLUG).appear("anna").speak(20)
         await until(lambda: len(one.transcriber.links) == 2)
         await asyncio.sleep(1)
-        [used] = await one.service.usage(SLUG)
+        [used] = await one.status.usage(SLUG)
         assert (used.gate, used.heard_s, used.speech_s, used.silent_s, used.withheld_s) == ("on", 35.0, 4.0, 11.0, 11.0)
     async with replica(records, owner="replica-2") as two:
         await until(lambda: bool(two.service.runs), 11)
@@ -102,20 +102,20 @@ async def test_an_outage_is_seen_from_outside_and_said_once(caplog: pytest.LogCa
     caplog.set_level("INFO")
     async with replica() as there:
         with pytest.raises(NeverStarted):
-            await there.service.seen(SLUG)
+            await there.status.seen(SLUG)
         await there.service.start(start())
         there.source(SLUG).appear("anna").speak(1)
         await until(lambda: bool(there.transcriber.links))
         there.records.down = True
         there.link.final("Kept on disk.")
         await asyncio.sleep(60)
-        [seen] = await there.service.all_seen()
+        [seen] = await there.status.all_seen()
         assert seen.record.slug == SLUG and seen.run is not None
         assert any("database" in reason for reason in seen.run.health)
-        assert (await there.service.seen(SLUG)).run is seen.run
-        assert [used.identity for used in await there.service.usage(SLUG)] == ["anna"]
+        assert (await there.status.seen(SLUG)).run is seen.run
+        assert [used.identity for used in await there.status.usage(SLUG)] == ["anna"]
         with pytest.raises(RecordsUnavailable):
-            await there.service.seen("elsewhere")
+            await there.status.seen("elsewhere")
         said = [record for record in caplog.records if "books" in record.getMessage()]
         assert len(said) == 1
         there.records.down = False
@@ -132,7 +132,8 @@ async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
     async with replica() as there:
         there.transcriber.flush_s = 1.0
         await there.service.start(start())
-        screen = await watch(there)
+        closed: list[int] = []
+        screen = await watch(there, closed=closed)
         there.source(SLUG).appear("anna").speak(1)
         await until(lambda: bool(there.transcriber.links))
         there.link.final("Mine.")
@@ -143,13 +144,15 @@ async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
         there.link.final("Nobody keeps this.", "p:9")
         await until(lambda: not there.service.runs)
         assert there.source(SLUG).closed == "another replica took over"
+        assert there.source(SLUG).left, "whoever sends audio is told to come back"
         assert [final.caption.text for final in there.records.stored(SLUG)] == ["Mine."]
         assert told(screen, "transcript.partial") == []
         assert there.recorder.pending == 0
-        assert told(screen, "session.state")[-1]["reason"] == "another replica took over"
-        record = (await there.service.seen(SLUG)).record
+        assert closed == [4000]
+        assert "stopped" not in {said["state"] for said in told(screen, "session.state")}, "it goes on elsewhere"
+        record = (await there.status.seen(SLUG)).record
         assert (record.state, record.stopped_at) == ("RUNNING", None)
-        assert [used.ended_at for used in await there.service.usage(SLUG)] == [None]
+        assert [used.ended_at for used in await there.status.usage(SLUG)] == [None]
 
 
 async def test_a_fenced_final_is_noticed_before_the_next_renewal() -> None:
@@ -211,6 +214,7 @@ async def test_a_session_that_the_app_deletes_ends_its_run_with_the_next_final()
         there.link.final("Nobody keeps this.")
         await until(lambda: not there.service.runs, 1)
         assert there.source(SLUG).closed == "the session was deleted"
+        assert not there.source(SLUG).left
 
 
 async def test_a_deleted_session_ends_its_run_in_silence_too() -> None:
@@ -258,7 +262,7 @@ async def test_the_heir_of_a_dead_replica_goes_on_where_it_was() -> None:
         await until(lambda: bool(one.transcriber.links))
         one.link.final("One.")
         await asyncio.sleep(CHECKPOINT_S + 2)
-        [before] = await one.service.usage(SLUG)
+        [before] = await one.status.usage(SLUG)
         line.cut = True
         async with replica(records, owner="replica-2", cost_per_minute=5.0) as two:
             await asyncio.sleep(5)
@@ -275,7 +279,7 @@ async def test_the_heir_of_a_dead_replica_goes_on_where_it_was() -> None:
             await until(lambda: len(records.stored(SLUG)) == 2)
             assert [final.seq for final in records.stored(SLUG)] == [1, 2]
             await asyncio.sleep(3)
-            [used] = await two.service.usage(SLUG)
+            [used] = await two.status.usage(SLUG)
             assert (used.id, used.duration_seconds, used.final_transcripts) == (before.id, 91, 2)
             assert used.started_at == before.started_at
             track.speak(88)  # 179 s: the third minute is paid for, a fourth is not

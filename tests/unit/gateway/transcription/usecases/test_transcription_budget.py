@@ -26,11 +26,11 @@ async def test_a_cost_cap_stops_the_work_before_it_is_exceeded(price: float, cap
             if there.source(SLUG).closed is None:
                 track.speak(0.1)
             await asyncio.sleep(0.1)
-        [used] = await there.service.usage(SLUG)
+        [used] = await there.status.usage(SLUG)
         assert used.total_cost == pytest.approx(paid)
         assert used.total_cost <= cap + 1e-9
         assert used.duration_seconds >= 60 * round(paid / price) - 4
-        record = (await there.service.seen(SLUG)).record
+        record = (await there.status.seen(SLUG)).record
         assert record.stop_reason is not None and record.stop_reason.startswith("cost cap of ")
         with pytest.raises(CostCapReached):
             await there.service.start(start(cost_cap_usd=cap))
@@ -43,7 +43,7 @@ async def test_a_cap_counts_what_earlier_transcriptions_cost() -> None:
         there.source(SLUG).appear().speak(61)
         await asyncio.sleep(1)
         await there.service.stop(SLUG)
-        assert await there.records.usage.spent((await there.service.seen(SLUG)).record.session_id) == 0.2
+        assert await there.records.usage.spent((await there.status.seen(SLUG)).record.session_id) == 0.2
         with pytest.raises(CostCapReached):
             await there.service.start(start(cost_cap_usd=0.29))
         assert (await there.service.start(start(cost_cap_usd=0.3))).created
@@ -60,9 +60,9 @@ async def test_a_limit_stops_the_work_before_it_is_exceeded_and_says_why() -> No
                 for track in tracks:
                     track.speak(0.1)
             await asyncio.sleep(0.1)
-        used = sum(one.duration_seconds for one in await there.service.usage(SLUG))
+        used = sum(one.duration_seconds for one in await there.status.usage(SLUG))
         assert 120 - 8 <= used <= 120
-        record = (await there.service.seen(SLUG)).record
+        record = (await there.status.seen(SLUG)).record
         assert record.stop_reason == "limit of 2 minutes for one session reached"
         with pytest.raises(LimitReached) as refused:
             await there.service.start(start())

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -152,6 +153,31 @@ async def test_who_came_and_went_between_two_looks_is_no_host() -> None:
         there.source(SLUG).appear("ben")
         await look()
         assert changes(screen) == [("ben", "first")]
+
+
+async def test_a_look_is_one_question_for_all_transcriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with replica() as there, hosted(there):
+        asked: list[tuple[str, int]] = []
+        for port, name in ((there.records.hosts, "of_all"), (there.records.sessions, "present_in")):
+            answer = getattr(port, name)
+
+            async def counted(ids: list[str], answer: Any = answer, name: str = name) -> Any:
+                asked.append((name, len(ids)))
+                return await answer(ids)
+
+            monkeypatch.setattr(port, name, counted)
+        for slug in ("one", "two", "three"):
+            await there.records.sessions.create(slug, None, None)
+            await there.service.start(start("websocket", slug))
+            there.source(slug).appear(f"host of {slug}")
+        screens = [await watch(there, slug) for slug in ("one", "two", "three")]
+        await look()
+        assert [changes(screen) for screen in screens] == [
+            [(f"host of {slug}", "first")] for slug in ("one", "two", "three")
+        ]
+        asked.clear()
+        await asyncio.sleep(5 * LOOK_S)
+        assert set(asked) == {("of_all", 3)} and len(asked) in (4, 5, 6), "and none who speaks is asked for"
 
 
 async def test_somebody_may_ask_for_it() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support.fakes import LoopClock, MemoryRecords
 from support.transcribing import SLUG, replica, start
 from support.waiting import until
 
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.passes import MintedFor
 
 
 def present(records: MemoryRecords) -> set[str]:
@@ -49,6 +51,53 @@ async def test_whoever_came_in_another_way_stays() -> None:
         assert present(there.records) == {"anna"}
 
 
+@pytest.mark.parametrize(
+    ("bearer", "is_heard"),
+    [(None, True), (MintedFor("service"), True), (MintedFor("user", "zed"), True), (MintedFor("user", "eve"), False),
+     (MintedFor("guest"), False)],
+)  # fmt: skip
+async def test_in_a_room_nobody_speaks_as_a_signed_in_user_but_that_user(
+    bearer: MintedFor | None, is_heard: bool
+) -> None:
+    """A guest's token of an identity that nobody had then; its user has come since."""
+    async with replica() as there:
+        there.records.person(SLUG, "zed", user_id="zed")
+        await there.service.start(start("livekit"))
+        track = there.source(SLUG).appear("zed", "Zed", bearer)
+        track.speak(1)
+        await asyncio.sleep(1)
+        track.speak(5)
+        await asyncio.sleep(1)
+        [run] = there.service.runs
+        [live] = run.tracks
+        assert (live.trouble is None) is is_heard and (await live.participant is not None) is is_heard
+        assert ("signed-in user" in (live.trouble or "")) is not is_heard
+        await there.service.stop(SLUG)
+
+
+async def test_speakers_of_a_room_count_against_the_limit_of_participants_and_guests_leave_room() -> None:
+    async with replica() as there:
+        there.records.tables.most_participants = 10
+        await there.service.start(start("livekit"))
+        source = there.source(SLUG)
+        guests = [source.appear(f"guest-{n}", None, MintedFor("guest")) for n in range(12)]
+        await until(lambda: len(there.records.tables.participants) >= 9)
+        await asyncio.sleep(5)
+        [run] = there.service.runs
+        refused = [live for live in run.tracks if live.trouble is not None]
+        assert len(refused) == 3 and all("GATEWAY_MAX_PARTICIPANTS" in (live.trouble or "") for live in refused)
+        source.appear("anna", None, MintedFor("user", "anna"))
+        source.appear("ben", None, MintedFor("user", "ben"))
+        await asyncio.sleep(5)
+        assert {identity for _, identity in there.records.tables.participants} >= {"anna"}
+        assert len(there.records.tables.participants) == 10
+        guests[0].hang_up()
+        source.appear("guest-0", None, MintedFor("guest"))  # who has been in comes back
+        await asyncio.sleep(5)
+        assert len([live for live in run.tracks if live.trouble is not None]) == 4
+        await there.service.stop(SLUG)
+
+
 async def test_a_restart_makes_nobody_leave_who_comes_back() -> None:
     records = MemoryRecords(LoopClock())
     async with replica(records) as there:
@@ -87,7 +136,7 @@ async def test_finals_stored_after_the_last_reading_of_a_dead_process_are_counte
         await until(lambda: bool(there.transcriber.links))
         there.link.final("And on.", "p:9")
         await asyncio.sleep(10)
-        [used] = await there.service.usage(SLUG)
+        [used] = await there.status.usage(SLUG)
         assert (used.final_transcripts, used.transcripts_received) == (4, 4)
         await there.service.stop(SLUG)
     [(_, _, used)] = tables.usage.values()

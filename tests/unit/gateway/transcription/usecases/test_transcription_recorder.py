@@ -132,3 +132,21 @@ async def test_a_writer_that_is_stopped_loses_nothing_it_has_shown() -> None:
         desk.put(2)
         await asyncio.sleep(1)
     assert (desk.stored, desk.shown) == ([1], [1])
+
+
+async def test_the_hops_of_a_final_add_up() -> None:
+    """Five seconds from its words to the provider's message, then two that the speaker's row takes."""
+    desk = Desk()
+    async with desk.at_work(resolved=False):
+        await asyncio.sleep(6)
+        desk.put(1)
+        await asyncio.sleep(2)
+        desk.participant.set_result("participant-1")
+        await desk.settled()
+    read = desk.recorder.delays.registry.get_sample_value
+    heard, durable, shown, whole = (
+        read("gateway_hop_seconds_sum", {"hop": f"final_{hop}"}) or 0.0
+        for hop in ("heard", "durable", "shown", "end_to_end")
+    )
+    assert (heard, durable, shown) == (pytest.approx(5), pytest.approx(2), pytest.approx(2))
+    assert whole == heard + shown

@@ -57,7 +57,7 @@ async def test_a_session_that_cannot_be_transcribed_is_refused() -> None:
         with pytest.raises(SessionNotFound):
             await there.service.start(start(session_id="another"))
         with pytest.raises(SourceUnavailable):
-            await there.service.start(start("livekit"))
+            await there.service.start(start("unknown"))
         for status in ("ENDED", "EXPIRED"):
             there.records.end_session(SLUG, status)
             with pytest.raises(SessionOver):
@@ -129,9 +129,9 @@ async def test_stop_without_waiting_answers_at_once() -> None:
         await until(lambda: bool(there.transcriber.links))
         assert await there.service.stop(SLUG, wait=False) is None
         await asyncio.sleep(0.1)
-        assert (await there.service.seen(SLUG)).run is not None
+        assert (await there.status.seen(SLUG)).run is not None
         await asyncio.sleep(6)
-        assert (await there.service.seen(SLUG)).record.state == "STOPPED"
+        assert (await there.status.seen(SLUG)).record.state == "STOPPED"
 
 
 async def test_stop_in_the_middle_of_a_start_stops_what_was_started() -> None:
@@ -214,7 +214,7 @@ async def test_a_provider_that_refuses_stops_the_transcription_with_its_reason()
         await until(lambda: bool(there.transcriber.links))
         there.link.end(complete=True, refused="HTTP 402: no credit; check the account")
         await until(lambda: not there.service.runs)
-        record = (await there.service.seen(SLUG)).record
+        record = (await there.status.seen(SLUG)).record
         assert (record.state, record.stop_reason) == ("STOPPED", "HTTP 402: no credit; check the account")
         assert told(screen, "error") == [
             {"message": "HTTP 402: no credit; check the account", "participantIdentity": "anna"}
@@ -240,16 +240,37 @@ async def test_audio_that_cannot_be_used_is_said_and_the_others_go_on() -> None:
         await until(lambda: len(there.records.stored(SLUG)) == 1)
 
 
+async def test_a_bug_while_audio_is_read_costs_that_piece() -> None:
+    """It is read on, told until text comes, and not called complete."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        track = there.source(SLUG).appear("anna")
+        for _ in range(2 * MAX_RESTARTS):
+            track.speak(3)
+            track.fail(ZeroDivisionError("a bug"))
+        await until(lambda: there.transcriber.links[:1] != [] and there.link.sent_samples == 2 * MAX_RESTARTS * 48_000)
+        assert [said["participantIdentity"] for said in told(screen, "error")] == ["anna"]
+        there.link.final("I go on.")
+        track.hang_up()
+        await until(lambda: track.is_released)
+        stopped = await there.service.stop(SLUG)
+        assert stopped is not None and not stopped.finals_complete
+        assert [final.caption.text for final in there.records.stored(SLUG)] == ["I go on."]
+
+
 async def test_a_bug_in_one_track_ends_it_and_no_other() -> None:
-    """Its audio cannot be read: said in the health, not as complete; the session's other speaker notices nothing."""
+    """Its audio can never be read: said in the health, not as complete; the other speaker notices nothing."""
     async with replica() as there:
         await there.service.start(start())
         track = there.source(SLUG).appear("anna")
         track.speak(30)
         await until(lambda: bool(there.transcriber.links))
         there.link.final("Said before.")
-        track.fail(ZeroDivisionError("a bug"))
+        for _ in range(MAX_RESTARTS + 1):
+            track.fail(ZeroDivisionError("a bug"))
         await until(lambda: there.service.runs[0].tracks == [])
+        assert track.is_released
         there.source(SLUG).appear("ben").speak(1)
         await until(lambda: len(there.transcriber.links) == 2)
         there.link.final("I go on.")

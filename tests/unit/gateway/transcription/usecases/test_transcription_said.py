@@ -65,7 +65,7 @@ async def test_two_speakers_share_one_numbering_and_have_a_meter_each() -> None:
             link.final(f"I am {link.identity}.")
         await until(lambda: len(there.records.stored(SLUG)) == 4)
         assert [final.seq for final in there.records.stored(SLUG)] == [1, 2, 3, 4]
-        used = {one.identity: one for one in await there.service.usage(SLUG)}
+        used = {one.identity: one for one in await there.status.usage(SLUG)}
         assert {name: one.duration_minutes for name, one in used.items()} == {"anna": 1, "ben": 2}
         assert {one.final_transcripts for one in used.values()} == {2}
 
@@ -97,6 +97,34 @@ async def test_other_things_that_a_provider_says_are_passed_on() -> None:
         assert [said["text"] for said in told(screen, "transcript.partial")] == ["unsettled", ""]
         [run] = there.service.runs
         assert (run.counts.lost_audio_s, run.counts.complaints, run.usage()[0].errors_count) == (2.5, 1, 2)
+
+
+async def test_audio_that_was_left_out_is_told_with_the_speaker_and_how_much_and_for_minutes() -> None:
+    """On the stream each time, in the health until five minutes later; the track may be gone by then."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        track = there.source(SLUG).appear("anna", "Anna")
+        track.speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        [run] = there.service.runs
+        there.link.hear(SpeechLost(3.0, 3.4, "poison"))
+        there.link.hear(SpeechLost(9.0, 9.2, "poison"))
+        for _ in range(3):  # while the provider is away it goes on and on
+            there.link.hear(SpeechLost(20.0, 20.1, "overdue"))
+        await asyncio.sleep(0)
+        errors = [(said["participantIdentity"], said["message"][:9]) for said in told(screen, "error")]
+        assert errors == [("anna", "0.4 s of "), ("anna", "0.6 s of "), ("anna", "the speec")]
+        await until(lambda: bool(run.health))
+        [reason] = run.health
+        assert "0.6 s of anna's audio were left out" in reason and "0.4 s" not in reason
+        assert "did not take anna's audio in time" in reason
+        track.hang_up()
+        await asyncio.sleep(290)
+        assert run.health == (reason,)
+        await asyncio.sleep(20)
+        assert run.health == ()
+        assert run.usage()[0].errors_count == 5
 
 
 async def test_partials_are_stored_only_where_asked_for() -> None:

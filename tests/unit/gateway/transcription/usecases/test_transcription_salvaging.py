@@ -42,7 +42,7 @@ async def test_what_has_no_final_gets_one_under_the_speakers_name_once() -> None
         await until(lambda: len(there.records.stored(SLUG)) == 3)
         await asyncio.sleep(1)
         assert texts(there) == [(1, "One.", "Anna"), (2, "Two.", "Anna"), (3, "Three.", "Anna")]
-        [used] = await there.service.usage(SLUG)
+        [used] = await there.status.usage(SLUG)
         assert used.final_transcripts == 3
 
 

@@ -1,0 +1,88 @@
+"""The accountant's report from Postgres: the port Ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from gateway.archive.report import Asked, Line, Sums
+from gateway.availability import available
+from storage.postgres.report import Report, ReportRow, ReportSums
+
+if TYPE_CHECKING:
+    from storage.postgres.pool import Database
+
+
+class PostgresLedger:
+    """One statement a method."""
+
+    def __init__(self, database: Database) -> None:
+        self._report = Report(database)
+
+    @available
+    async def lines(self, asked: Asked, limit: int) -> Sequence[Line]:
+        """Grouped and ordered by the database."""
+        rows = await self._report.rows(
+            asked.since,
+            asked.until,
+            asked.space_id,
+            asked.user_id,
+            asked.tag,
+            asked.group.value,
+            asked.after,
+            limit,
+        )
+        return [_line(row) for row in rows]
+
+    async def everything(self, asked: Asked) -> AsyncIterator[Sequence[Line]]:
+        """One statement, read as fast as the reader takes it."""
+        rows = self._report.all_rows(
+            asked.since,
+            asked.until,
+            asked.space_id,
+            asked.user_id,
+            asked.tag,
+            asked.group.value,
+            asked.after,
+        )
+        while step := await _next(rows):
+            yield [_line(row) for row in step]
+
+    @available
+    async def totals(self, asked: Asked) -> Sums:
+        """Of all pages."""
+        return _sums(await self._report.totals(asked.since, asked.until, asked.space_id, asked.user_id, asked.tag))
+
+
+@available
+async def _next(rows: AsyncIterator[list[ReportRow]]) -> list[ReportRow] | None:
+    return await anext(rows, None)
+
+
+def _sums(row: ReportSums) -> Sums:
+    return Sums(
+        rows=row.rows,
+        duration_s=row.duration_seconds,
+        duration_min=row.duration_minutes,
+        total_usd=row.total_cost,
+        billed_s=row.billed_seconds,
+        saved_usd=row.cost_saved,
+    )
+
+
+def _line(row: ReportRow) -> Line:
+    return Line(
+        key=row.key,
+        sums=_sums(row),
+        session_id=row.session_id,
+        session_slug=row.session_slug,
+        title=row.title,
+        space_id=row.space_id,
+        user_id=row.user_id,
+        identity=row.identity,
+        name=row.participant_name,
+        tags=row.tags,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        is_deleted=row.is_deleted,
+    )

@@ -1,0 +1,75 @@
+"""What one replica tells another when a transcription changes hands between them. Pure; it travels as JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.usage import Usage
+
+
+class Heir(msgspec.Struct, frozen=True):
+    """The replica that goes on with it. `run`: under which it owns what it takes now."""
+
+    replica: str
+    run: str
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """A named stream of a WebSocket sender. `taken`: frames so far; `ends_at`: the wall time behind the last one."""
+
+    name: str
+    identity: str
+    sample_rate: int
+    channels: int
+    taken: int
+    ends_at: datetime | None
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """How far a participant of a room was heard: up to this wall time. `is_cut`: in the middle of their words."""
+
+    identity: str
+    until: datetime
+    is_cut: bool
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What a participant's meter has counted, finals apart, which the heir counts itself. Samples at 16 kHz."""
+
+    identity: str
+    name: str | None
+    samples_sent: int
+    chunks_sent: int
+    partials: int
+    errors: int
+    heard: int
+    speech: int
+    silent: int
+    withheld: int
+
+
+class HandedOver(msgspec.Struct, frozen=True):
+    """It is the heir's, and every final up to here is stored. `fence`: the heir's. `usage`: as it is stored."""
+
+    fence: int
+    usage: tuple[Usage, ...]
+    counted: tuple[Counted, ...]
+    streams: tuple[Stream, ...]
+    heard: tuple[Heard, ...] = ()
+
+
+class Late(msgspec.Struct, frozen=True):
+    """What came of the former owner's audio after the hand-over: finals that have no number. May be told again.
+
+    `fence`: the heir's. `counted`: as it stands now. `is_last`: nothing more comes; `is_complete`: and none is missing.
+    """
+
+    transcription_id: str
+    fence: int
+    captions: tuple[Caption, ...]
+    counted: tuple[Counted, ...]
+    is_last: bool = False
+    is_complete: bool = True

@@ -1,0 +1,220 @@
+"""Transcriptions change hands between living replicas: taken from others, given to others, all given away at the end.
+
+The heir asks and the owner gives, whoever began it: an owner that wants to go offers, and the one that accepts asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol
+
+from gateway.errors import SessionError
+from gateway.tasks import Tasks
+from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.handover import HandedOver, Heir, Late
+from gateway.transcription.domain.transcription import Claimed, Lease
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.late import PATIENCE_S, LateFinals
+from gateway.transcription.usecases.run import Run
+from gateway.transcription.usecases.transcriptions import Transcriptions
+
+log = logging.getLogger(__name__)
+
+PAUSE_S: Final = 1.0
+"""How long an heir lets the owner wait for a pause, when a publisher waits for it."""
+PARTING_PAUSE_S: Final = 5.0
+"""The same when the owner goes."""
+AT_ONCE: Final = 20
+"""Hand-overs of a replica that goes."""
+_LOOKS: Final = 15
+_LOOK_S: Final = 0.2
+_REMEMBERED: Final = 1_000
+
+
+class Neighbours(Protocol):
+    """The replicas beside this one, by id. Every call has a deadline of its own and may be repeated."""
+
+    def heir(self) -> Heir:
+        """This replica, as the next owner."""
+
+    async def with_room(self) -> Sequence[str]:
+        """Others to which a transcription may go, in the order in which it is to be offered to them."""
+
+    async def ask_for(self, owner: str, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+        """Raises: NoAnswer; NotReady, RunsElsewhere as it has refused."""
+
+    async def offer(self, replica: str, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        """Let it ask us for a transcription; returns when it has it. Raises: NoAnswer;
+        NotReady, NoRoom, RunsElsewhere as it has refused."""
+
+    async def tell_late(self, replica: str, slug: str, late: Late) -> None:
+        """Raises: NoAnswer, also when it does not have the transcription."""
+
+
+class Handover:
+    """Between this replica and its neighbours."""
+
+    def __init__(self, here: Transcriptions, context: RunContext, others: Neighbours) -> None:
+        self.taken = self.given = self.refused = 0
+        """Transcriptions taken from living owners, given to others, and asked for in vain."""
+        self._here = here
+        self._context = context
+        self._leases = context.records.leases
+        self._sessions = context.records.sessions
+        self._others = others
+        self._tasks = Tasks()
+        self._answers: OrderedDict[tuple[str, int, Heir], HandedOver] = OrderedDict()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Around the time in which transcriptions run: at its end, what came late is brought to the heirs."""
+        try:
+            yield
+        finally:
+            await self._tasks.close(PATIENCE_S + 1)
+
+    # --- asked by others ------------------------------------------------------------------------------------
+
+    async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+        """What runs here goes to the heir, which may ask again. Raises: NotReady, RunsElsewhere."""
+        question = slug, fence, heir
+        if (answer := self._answers.get(question)) is not None:
+            return answer
+        run = self._here.run_of(slug)
+        if run is None or run.claimed.lease.fence != fence:
+            raise RunsElsewhere(slug)
+        # A task of its own: whoever asked may be gone before it is done.
+        giving = self._tasks.start(self._give(run, heir, pause_s), f"hand over {slug}")
+        handed = await asyncio.shield(giving)
+        if isinstance(handed, SessionError):
+            raise handed
+        self._answers[question] = handed
+        if len(self._answers) > _REMEMBERED:
+            self._answers.popitem(last=False)
+        return handed
+
+    async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        """An owner that goes offers what it runs. Raises: as `take`."""
+        if self._here.run_of(slug) is None:
+            await self._take(slug, owner, fence, pause_s)
+
+    async def hear(self, slug: str, late: Late) -> None:
+        """What came to a former owner. Raises: RunsElsewhere, also before the run has begun; RecordsUnavailable."""
+        run = self._here.run_of(slug)
+        if run is None or run.claimed.lease != Lease(late.transcription_id, late.fence):
+            raise RunsElsewhere(slug)
+        participants: dict[str, asyncio.Future[str | None]] = {}
+        for speaker in {caption.speaker for caption in late.captions}:
+            row = participants[speaker.identity] = asyncio.get_running_loop().create_future()
+            try:
+                row.set_result(await self._sessions.join(run.claimed.session_id, speaker))
+            except LookupError:  # the session was deleted
+                row.set_result(None)
+        run.hear_late(late, participants)
+
+    # --- by ourselves ---------------------------------------------------------------------------------------
+
+    async def fetch(self, keys: Sequence[str]) -> None:
+        """Take over the transcription with one of these stream keys, if another replica has it.
+
+        Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
+        """
+        owned = await self._leases.published(keys)
+        if owned is not None:
+            await self._take(owned.claimed.slug, owned.owner, owned.claimed.lease.fence, PAUSE_S)
+
+    async def drain(self, within_s: float) -> None:
+        """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""
+        self._here.draining = True
+        gate = asyncio.Semaphore(AT_ONCE)
+        pause_s = min(PARTING_PAUSE_S, within_s / 2)
+
+        async def one(run: Run) -> None:
+            async with gate:
+                await self._give_away(run, pause_s)
+
+        parting = [asyncio.create_task(one(run), name=f"give away {run.claimed.slug}") for run in self._here.runs]
+        if parting:
+            _, late = await asyncio.wait(parting, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*parting, return_exceptions=True)
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    async def _give(self, run: Run, heir: Heir, pause_s: float) -> HandedOver | SessionError:
+        slug = run.claimed.slug
+        late = LateFinals(run.claimed, heir, self._context, self._others.tell_late)
+        try:
+            handed = await run.hand_over(heir, pause_s, late)
+        except SessionError as error:
+            return error
+        self._here.let_go(run)
+        self._tasks.start(late.run(), f"late finals {slug}")
+        self.given += 1
+        log.info("handed over to another replica", extra={"session": slug, "to": heir.replica})
+        return handed
+
+    async def _give_away(self, run: Run, pause_s: float) -> None:
+        slug, fence, me = run.claimed.slug, run.claimed.lease.fence, self._others.heir().replica
+        for replica in await self._others.with_room():
+            if run.state.is_ending:
+                return
+            try:
+                await self._others.offer(replica, slug, me, fence, pause_s)
+                return
+            except (NoAnswer, SessionError) as error:
+                log.warning("replica %s does not take it over: %s", replica, error, extra={"session": slug})
+
+    async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        """Raises: NotReady, NoRoom, SourceUnavailable, RunsElsewhere, RecordsUnavailable."""
+        async with self._here.lock(slug):
+            if self._here.run_of(slug) is not None:
+                return
+            if self._here.draining:
+                raise NotReady("this gateway is shutting down")
+            if self._here.is_full:
+                raise NoRoom("this gateway has no room for it")
+            record = await self._context.records.transcriptions.newest(slug)
+            kind = record.source if record is not None else ""
+            self._here.sources.require(kind)
+            source = await self._here.sources.listen_first(kind, slug, fence + 1)
+            try:
+                handed, claimed = await self._ask(slug, owner, fence, pause_s)
+            except BaseException:
+                self.refused += 1
+                if source is not None:
+                    await source.close("it stays where it was")
+                raise
+            run = await self._here.go_on(claimed, handed, source)
+            if source is not None and run.source is not source:  # it had been adopted meanwhile
+                await source.close("it is heard already")
+            self.taken += 1
+            log.info("taken over from a living replica", extra={"session": slug, "from": owner})
+
+    async def _ask(self, slug: str, owner: str, fence: int, pause_s: float) -> tuple[HandedOver | None, Claimed]:
+        """What the owner says, if its answer was heard, and what is ours now. Raises: as `_take`."""
+        handed: HandedOver | None = None
+        try:
+            handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
+        except NoAnswer as error:
+            log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
+        claimed = await self._mine(slug, is_certain=handed is not None)
+        if claimed is None:
+            raise RunsElsewhere(slug)
+        return handed, claimed
+
+    async def _mine(self, slug: str, *, is_certain: bool) -> Claimed | None:
+        """A lost answer may have been a yes, which only the database knows; an owner that has died is adopted."""
+        for _ in range(1 if is_certain else _LOOKS):
+            if (found := await self._held(slug)) is not None or is_certain:
+                return found
+            await asyncio.sleep(_LOOK_S)
+        return None
+
+    async def _held(self, slug: str) -> Claimed | None:
+        return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)

@@ -1,0 +1,110 @@
+"""Finals that come after a hand-over: brought to the replica that numbers now, or kept as strays when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.errors import NoAnswer
+from gateway.transcription.domain.handover import Counted, Heir, Late
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.context import RunContext
+from gateway.transcription.usecases.journal import FinalToStore
+
+log = logging.getLogger(__name__)
+
+MOST: Final = 5_000
+"""Finals that wait here; more become strays at once."""
+BATCH: Final = 15
+"""Finals told at once: what an API takes is 64 KiB."""
+PATIENCE_S: Final = 6.0
+"""How long the heir may not answer before it counts as gone. It may still be starting the run."""
+AGAIN_S: Final = 0.1
+
+
+Tell = Callable[[str, str, Late], Awaitable[None]]
+"""Tells a replica, of a session by its slug, what came late. Raises: NoAnswer, also when it does not have it."""
+
+
+class LateFinals:
+    """Of one transcription that was handed over. `run` ends when everything is delivered, after `close`."""
+
+    def __init__(self, claimed: Claimed, heir: Heir, context: RunContext, tell: Tell) -> None:
+        self.claimed = claimed
+        self._heir = heir
+        self._context = context
+        self._tell = tell
+        self._waiting: list[Caption] = []
+        self._counted: tuple[Counted, ...] = ()
+        self._news = asyncio.Event()
+        self._is_last = False
+        self._is_complete = True
+
+    def put(self, caption: Caption) -> None:
+        """Never waits."""
+        if len(self._waiting) < MOST:
+            self._waiting.append(caption)
+            self._news.set()
+        else:
+            self._is_complete = False
+
+    def close(self, counted: tuple[Counted, ...], *, is_complete: bool) -> None:
+        """Nothing more comes: the meters as they stand at the end, and whether no final can be missing."""
+        self._counted, self._is_last = counted, True
+        self._is_complete = self._is_complete and is_complete
+        self._news.set()
+
+    async def run(self) -> None:
+        """Deliver, in order. Raises nothing but CancelledError."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            batch, self._waiting = tuple(self._waiting[:BATCH]), self._waiting[BATCH:]
+            is_last = self._is_last and not self._waiting
+            if not await self._deliver(batch, is_last=is_last):
+                await self._keep(batch)
+            if is_last:
+                return
+            if self._waiting:
+                self._news.set()
+
+    async def _deliver(self, captions: tuple[Caption, ...], *, is_last: bool) -> bool:
+        lease = self.claimed.lease
+        late = Late(lease.transcription_id, lease.fence + 1, captions, self._counted, is_last, self._is_complete)
+        ends_at = self._context.clock.monotonic() + PATIENCE_S
+        while True:
+            try:
+                await self._tell(self._heir.replica, self.claimed.slug, late)
+                return True
+            except NoAnswer as error:
+                if self._context.clock.monotonic() >= ends_at:
+                    extra = {"session": self.claimed.slug, "finals": len(captions)}
+                    log.error("the replica that goes on does not take what came late: %s", error, extra=extra)
+                    return False
+            await asyncio.sleep(AGAIN_S)
+
+    async def _keep(self, captions: Sequence[Caption]) -> None:
+        """Without a number: whoever ends the transcription gives them one."""
+        claimed, records = self.claimed, self._context.records
+        finals = [
+            FinalToStore(
+                claimed.lease,
+                claimed.session_id,
+                claimed.numbering.epoch,
+                0,
+                said,
+                None,
+                self._context.live.encode(said),
+            )
+            for said in captions
+        ]
+        try:
+            if finals:
+                await records.finals.store_strays(finals)
+                await records.finals.number_strays(claimed.session_id)
+        except RecordsUnavailable as error:
+            log.error("%d late finals are lost: %s", len(finals), error, extra={"session": claimed.slug})

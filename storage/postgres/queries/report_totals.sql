@@ -1,0 +1,2 @@
+{report_items}
+SELECT {report_sums} FROM chosen

@@ -1,0 +1,1 @@
+SELECT id, host FROM gateway.transcription WHERE id = ANY($1::text[])

@@ -1,0 +1,50 @@
+"""One connection outside the pool: for what must be said in time, however busy the pool is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import asyncpg
+
+from storage.postgres.pool import Link, connect
+from storage.postgres.sql import Queries
+from storage.postgres.url import ConnectOptions
+
+_FAREWELL_S: Final = 1.0
+
+
+class SingleConnection:
+    """Opened when it is used, dropped after any error. One user at a time; the others wait within their deadline."""
+
+    def __init__(self, options: ConnectOptions, timeout_s: float) -> None:
+        self._options = options
+        self._sql = Queries(options.schema)
+        self._timeout_s = timeout_s
+        self._connection: asyncpg.Connection | None = None
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def link(self) -> AsyncIterator[Link]:
+        """At most `timeout_s`, connecting included. Raises: TimeoutError, StorageUnavailable, StorageRefused."""
+        async with asyncio.timeout(self._timeout_s), self._lock:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await connect(self._options, timeout_s=self._timeout_s)
+                yield Link(self._connection, self._sql)
+            except BaseException:
+                if self._connection is not None:
+                    self._connection.terminate()
+                    self._connection = None
+                raise
+
+    async def close(self) -> None:
+        """Say goodbye to the server, which may not listen any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await connection.close()
+            connection.terminate()

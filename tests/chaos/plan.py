@@ -1,0 +1,122 @@
+"""What happens in a round of chaos, drawn from its seed: who speaks where, who watches, what breaks when. Pure."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from stt.local.scripted import VOCABULARY
+
+REPLICAS: Final = 3
+UTTERANCE_S: Final = 0.96
+"""Two words of the scripted recogniser and the pause behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`for_s`: how long it lasts, at least and at most; 0: a moment. `speech_s`: how long people go on speaking.
+
+    `loses_audio`: what a dead owner had taken and not passed on is gone with it; so is what an encoder sent to nobody.
+    `takes_over`: another replica goes on. `room`: one session is a LiveKit room.
+    """
+
+    name: str
+    for_s: tuple[float, float] = (0.0, 0.0)
+    speech_s: float = 8.0
+    loses_audio: bool = False
+    takes_over: bool = False
+    room: bool = False
+
+
+KINDS: Final = (
+    Kind("nothing", speech_s=6.0),
+    Kind("redis killed", (1.0, 3.0)),
+    Kind("redis frozen", (1.0, 4.0), speech_s=9.0),
+    Kind("redis flushed", speech_s=6.0),
+    Kind("redis cut from the owner", (1.0, 3.5), speech_s=9.0),
+    Kind("redis frozen for a watcher's replica", (1.0, 4.0), speech_s=9.0),
+    Kind("redis slow", (3.0, 4.0)),
+    Kind("postgres reset", speech_s=6.0),
+    Kind("postgres cut from the owner for a moment", (0.5, 2.0)),
+    Kind("postgres cut from all", (1.0, 3.0), speech_s=9.0),
+    Kind("postgres frozen for all", (1.0, 3.0), speech_s=9.0),
+    Kind("postgres slow", (3.0, 4.0)),
+    Kind("provider reset", speech_s=6.0),
+    Kind("provider cut from the owner", (0.5, 3.0), speech_s=9.0),
+    Kind("provider frozen for the owner", (0.5, 2.0), speech_s=9.0),
+    Kind("provider slow", (3.0, 4.0)),
+    Kind("watchers reset", speech_s=6.0),
+    Kind("senders reset", speech_s=6.0),
+    Kind("peers cut", (2.0, 4.0)),
+    Kind("a watcher's replica killed", (2.0, 4.0)),
+    Kind("owner killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
+    Kind("owner frozen", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
+    Kind("owner cut from postgres", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
+    Kind("owner restarted", (0.0, 0.0), speech_s=14.0, loses_audio=True, takes_over=True),
+    Kind("livekit cut from the owner", (1.0, 3.0), speech_s=9.0, room=True),
+    Kind("owner in a room killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True, room=True),
+)
+BY_NAME: Final = {kind.name: kind for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """`begins_on`, `watched_on`: numbers of replicas. `voices`: the words of each speaker, each word once."""
+
+    source: str
+    begins_on: int
+    voices: tuple[tuple[str, ...], ...]
+    watched_on: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`at_s`: from the first word on, of the fault that lasts `for_s`. `session`: whose owner it meets, by number."""
+
+    seed: int
+    fault: str
+    at_s: float
+    for_s: float
+    session: int
+    sessions: tuple[SessionPlan, ...]
+
+    @property
+    def kind(self) -> Kind:
+        return BY_NAME[self.fault]
+
+    def __str__(self) -> str:
+        """One line; the seed is enough to play it again."""
+        shown = asdict(self)
+        for one in shown["sessions"]:
+            one["voices"] = [len(words) for words in one["voices"]]
+        return json.dumps(shown)
+
+
+def draw(seed: int, faults: tuple[str, ...] = ()) -> Plan:
+    """The same for the same arguments. `faults`: to choose from; none: all. Every fault has its turn.
+
+    Raises: KeyError for a fault that does not exist.
+    """
+    chance = random.Random(seed)
+    names = faults or tuple(BY_NAME)
+    kind = BY_NAME[names[seed % len(names)]]
+    sources = ("livekit", "websocket") if kind.room else ("websocket", "rtmp")
+    sessions = tuple(_session(chance, kind, source) for source in sources)
+    return Plan(
+        seed=seed,
+        fault=kind.name,
+        at_s=round(chance.uniform(1.0, 2.5), 2),
+        for_s=round(chance.uniform(*kind.for_s), 2),
+        session=0 if kind.room else chance.randrange(len(sessions)),
+        sessions=sessions,
+    )
+
+
+def _session(chance: random.Random, kind: Kind, source: str) -> SessionPlan:
+    speakers = chance.choice((1, 2)) if source == "websocket" else 1
+    count = 2 * round(kind.speech_s / UTTERANCE_S)
+    voices = tuple(tuple(chance.sample(VOCABULARY, min(count, len(VOCABULARY)))) for _ in range(speakers))
+    watched = (*range(REPLICAS), *(chance.randrange(REPLICAS) for _ in range(chance.choice((0, 2)))))
+    return SessionPlan(source, chance.randrange(REPLICAS), voices, watched)

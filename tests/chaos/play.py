@@ -1,0 +1,284 @@
+"""Plays one round: people speak and watch, something breaks, and what all have seen is given to the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chaos.oracle import Outcome, Reader, Voice, Watched
+from chaos.people import Attendee, Encoder, Sender, Watcher, sound
+from chaos.plan import Plan, SessionPlan
+from chaos.world import HISTORY, Replica, World
+
+SETTLE_S: Final = 15.0
+HEALTH_CHECK_S: Final = 3.0
+NAMES: Final = ("anna", "ben")
+Undo = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Session:
+    """One session of a round."""
+
+    plan: SessionPlan
+    slug: str
+    voices: list[Voice]
+    speakers: list[Sender | Encoder | Attendee]
+    watchers: list[Watcher]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+
+    @property
+    def readers(self) -> list[Reader]:
+        return [watcher.reader for watcher in self.watchers]
+
+
+class Round:
+    """`play`, then `finish`, which may overlap with the next round."""
+
+    def __init__(self, plan: Plan, world: World) -> None:
+        self.plan = plan
+        self.world = world
+        self.sessions: list[Session] = []
+        self.fault_at = 0.0
+        self.deaf: frozenset[int] = frozenset()
+        self._zero = time.monotonic()
+        self._chance = random.Random(plan.seed)
+
+    def clock(self) -> float:
+        """Seconds since the round began."""
+        return time.monotonic() - self._zero
+
+    async def play(self) -> None:
+        """Until everybody has said everything and the fault is over."""
+        self.sessions += await asyncio.gather(*(self._begin(one) for one in self.plan.sessions))
+        speaking = [asyncio.create_task(one.run()) for session in self.sessions for one in session.speakers]
+        try:
+            await asyncio.sleep(self.plan.at_s)
+            owner = await self.world.owner(self.sessions[self.plan.session].slug) or self.world.replicas[0]
+            before = [replica.statements.of(HISTORY) for replica in self.world.replicas]
+            self.fault_at = self.clock()
+            undo = await _FAULTS[self.plan.fault](self, owner)
+            await asyncio.sleep(self.plan.for_s)
+            if undo is not None:
+                await undo()
+            async with asyncio.timeout(self.plan.kind.speech_s + 60):
+                await asyncio.gather(*speaking)
+        finally:
+            for task in speaking:
+                task.cancel()
+            await asyncio.gather(*speaking, return_exceptions=True)
+            for session in self.sessions:
+                for speaker, voice in zip(session.speakers, session.voices, strict=True):
+                    shift = speaker.began - self._zero
+                    voice.words = [(word, at + shift) for word, at in voice.words]
+        after = [replica.statements.of(HISTORY) for replica in self.world.replicas]
+        self.sessions[self.plan.session].reads = [now - then for then, now in zip(before, after, strict=True)]
+
+    async def finish(self) -> Outcome:
+        """Stops everything. Returns what there is to judge."""
+        watched = await asyncio.gather(*(self._end(session) for session in self.sessions))
+        return Outcome(self.plan, self.fault_at, watched, self.deaf)
+
+    def close(self) -> None:
+        """Of a round that cannot be finished."""
+        for session in self.sessions:
+            for task in session.tasks:
+                task.cancel()
+
+    async def _begin(self, one: SessionPlan) -> Session:
+        world, route = self.world, self.world.route(self._chance)
+        places = [replica.place for replica in world.replicas]
+        slug = (await world.ask("POST", "/api/sessions", {"title": self.plan.fault}))["slug"]
+        first = world.replicas[one.begins_on].running
+        started = await first.start(slug, source=one.source)
+        session = Session(one, slug, [], [], [])
+        for name, words in zip(NAMES, one.voices, strict=False):
+            pcm, said = sound(words)
+            voice = Voice("rtmp" if one.source == "rtmp" else name, said)
+            session.voices.append(voice)
+            if one.source == "livekit":
+                assert world.livekit is not None
+                session.speakers.append(Attendee(slug, voice, pcm, world.livekit))
+            elif one.source == "websocket":
+                session.speakers.append(Sender(slug, voice, pcm, route, places, world.http))
+            else:
+                key = started["ingest"]["streamKey"]
+                session.speakers.append(
+                    Encoder(one.begins_on, key, voice, pcm, route, places, world.folder, self.clock)
+                )
+        for number in one.watched_on:
+            watcher = Watcher(slug, Reader(number), places, route, world.http, self.clock)
+            session.watchers.append(watcher)
+            session.tasks.append(asyncio.create_task(watcher.run()))
+        return session
+
+    async def _end(self, session: Session) -> Watched:
+        words = {word for voice in session.voices for word, _ in voice.words}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while not all(words <= _words(reader) for reader in session.readers):
+                    await asyncio.sleep(0.1)
+        await self.world.ask("POST", "/api/transcription/stop", {"sessionSlug": session.slug}, 40)
+        transcript: list[dict[str, Any]] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                while True:  # strays get their numbers at the end
+                    transcript = await self._transcript(session.slug)
+                    last = max((final["seq"] for final in transcript), default=0)
+                    if all(reader.last >= last and reader.state == "stopped" for reader in session.readers):
+                        break
+                    await asyncio.sleep(0.3)
+        for task in session.tasks:
+            task.cancel()
+        await asyncio.gather(*session.tasks, return_exceptions=True)
+        return Watched(session.plan.source, session.voices, session.readers, transcript, session.reads)
+
+    async def _transcript(self, slug: str) -> list[dict[str, Any]]:
+        answer = await self.world.ask("GET", f"/api/sessions/{slug}/transcript?format=json")
+        finals: list[dict[str, Any]] = answer["finals"]
+        return sorted(finals, key=lambda final: final["seq"])
+
+
+def _words(reader: Reader) -> set[str]:
+    return {word for data in reader.finals.values() for word in data["text"].lower().split()}
+
+
+# --- faults: each begins, and returns what ends it ----------------------------------------------------------
+
+
+async def _nothing(one: Round, owner: Replica) -> Undo | None:
+    return None
+
+
+async def _redis_killed(one: Round, owner: Replica) -> Undo | None:
+    redis = one.world.redis
+    redis.stop()
+    return lambda: asyncio.to_thread(redis.start)
+
+
+async def _redis_frozen(one: Round, owner: Replica) -> Undo | None:
+    one.world.redis.freeze()
+
+    async def undo() -> None:
+        one.world.redis.thaw()
+
+    return undo
+
+
+async def _redis_flushed(one: Round, owner: Replica) -> Undo | None:
+    await asyncio.to_thread(one.world.redis.ask, "FLUSHALL")
+    return None
+
+
+def _line(name: str, act: str, whose: str) -> Callable[[Round, Replica], Awaitable[Undo | None]]:
+    """`whose`: the owner's, another's, or all replicas' line of that name."""
+
+    async def fault(one: Round, owner: Replica) -> Undo | None:
+        replicas = one.world.replicas
+        others = [replica for replica in replicas if replica is not owner]
+        struck = {"owner": [owner], "other": [one._chance.choice(others)], "all": replicas}[whose]
+        lines = [getattr(replica, name) for replica in struck]
+        for line in lines:
+            if act == "slow":
+                line.slow(delay_s=0.15, bytes_per_s=40_000)
+            else:
+                getattr(line, act)()
+
+        async def undo() -> None:
+            for line in lines:
+                line.heal()
+
+        return undo
+
+    return fault
+
+
+def _reset(who: str) -> Callable[[Round, Replica], Awaitable[Undo | None]]:
+    async def fault(one: Round, owner: Replica) -> Undo | None:
+        people = [person for session in one.sessions for person in getattr(session, who)]
+        if not sum(person.reset() for person in people):
+            raise AssertionError("nobody was connected: a fault that does nothing proves nothing")
+        return None
+
+    return fault
+
+
+async def _other_killed(one: Round, owner: Replica) -> Undo | None:
+    owners = [await one.world.owner(session.slug) for session in one.sessions]
+    other = next(replica for replica in one.world.replicas if replica not in owners)
+    await other.end(signal.SIGKILL)
+    one.deaf = frozenset({other.number})
+    return other.start
+
+
+async def _owner_killed(one: Round, owner: Replica) -> Undo | None:
+    await owner.end(signal.SIGKILL)
+    return owner.start
+
+
+async def _owner_frozen(one: Round, owner: Replica) -> Undo | None:
+    """No encoder notices it: its socket takes minutes of audio. So the balancer cuts, as its health checks tell."""
+    owner.freeze()
+    one.deaf = frozenset({owner.number})
+    await asyncio.sleep(HEALTH_CHECK_S)
+    for session in one.sessions:
+        for speaker in session.speakers:
+            if isinstance(speaker, Encoder) and speaker.where == owner.number:
+                speaker.cut(one.fault_at)
+
+    async def undo() -> None:
+        owner.thaw()
+
+    return undo
+
+
+async def _owner_cut_off(one: Round, owner: Replica) -> Undo | None:
+    owner.database.cut()
+    one.deaf = frozenset({owner.number})
+
+    async def undo() -> None:
+        owner.database.heal()
+
+    return undo
+
+
+async def _owner_restarted(one: Round, owner: Replica) -> Undo | None:
+    await owner.end()
+    return owner.start
+
+
+_FAULTS: Final[dict[str, Callable[[Round, Replica], Awaitable[Undo | None]]]] = {
+    "nothing": _nothing,
+    "redis killed": _redis_killed,
+    "redis frozen": _redis_frozen,
+    "redis flushed": _redis_flushed,
+    "redis cut from the owner": _line("redis", "cut", "owner"),
+    "redis frozen for a watcher's replica": _line("redis", "freeze", "other"),
+    "redis slow": _line("redis", "slow", "all"),
+    "postgres reset": _line("database", "reset", "all"),
+    "postgres cut from the owner for a moment": _line("database", "cut", "owner"),
+    "postgres cut from all": _line("database", "cut", "all"),
+    "postgres frozen for all": _line("database", "freeze", "all"),
+    "postgres slow": _line("database", "slow", "all"),
+    "provider reset": _line("provider", "reset", "all"),
+    "provider cut from the owner": _line("provider", "cut", "owner"),
+    "provider frozen for the owner": _line("provider", "freeze", "owner"),
+    "provider slow": _line("provider", "slow", "all"),
+    "watchers reset": _reset("watchers"),
+    "senders reset": _reset("speakers"),
+    "peers cut": _line("peers", "cut", "all"),
+    "a watcher's replica killed": _other_killed,
+    "owner killed": _owner_killed,
+    "owner frozen": _owner_frozen,
+    "owner cut from postgres": _owner_cut_off,
+    "owner restarted": _owner_restarted,
+    "livekit cut from the owner": _line("livekit", "cut", "owner"),
+    "owner in a room killed": _owner_killed,
+}

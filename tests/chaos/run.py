@@ -1,0 +1,149 @@
+"""Seeded rounds of chaos over three real gateways, as many as asked; ends with 1 when the oracle finds anything wrong.
+
+make chaos MINUTES=10
+PYTHONPATH=tests:. python tests/chaos/run.py --seed 17                          one round again
+PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner killed' --rounds 5 --keep FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.billing import Bills
+from chaos.oracle import Verdict, judge, table
+from chaos.plan import BY_NAME, KINDS, Plan, draw
+from chaos.play import Round
+from chaos.world import World, open_world
+from support.builds import CannotBuild
+from support.livekit import LivekitServer, find_or_build, no_proxy
+from support.postgres import running_postgres
+from support.redis_server import RedisServer, running_redis
+
+
+@dataclass(slots=True)
+class Played:
+    """Every round so far, and the bills of all."""
+
+    bills: Bills
+    verdicts: dict[int, tuple[str, Verdict]] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> list[int]:
+        return [seed for seed, (_, verdict) in sorted(self.verdicts.items()) if verdict.problems]
+
+
+async def _finish(one: Round, played: Played) -> None:
+    plan = one.plan
+    try:
+        verdict = judge(await one.finish())
+        played.bills.add(plan, [session.slug for session in one.sessions])
+    except Exception as error:
+        one.close()
+        verdict = Verdict(problems=[f"{type(error).__name__}: {error}"])
+        traceback.print_exc()
+    played.verdicts[plan.seed] = (plan.fault, verdict)
+    recovered = "–" if verdict.recover_s is None else f"{verdict.recover_s:.1f} s"
+    print(f"seed {plan.seed}, {plan.fault}: recovered {recovered}, {len(verdict.problems)} wrong", flush=True)
+    if verdict.problems:
+        print(f"  {plan}", *verdict.problems[:12], sep="\n  ", flush=True)
+
+
+async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, world: World) -> Played:
+    played = Played(Bills(world))
+    finishing: set[asyncio.Task[None]] = set()
+    for seed in seeds:
+        if time.monotonic() > until:
+            break
+        plan: Plan = draw(seed, faults)
+        one = Round(plan, world)
+        try:
+            await world.ready()
+            await one.play()
+        except Exception as error:
+            one.close()
+            traceback.print_exc()
+            played.verdicts[seed] = (plan.fault, Verdict(problems=[f"{type(error).__name__}: {error}"]))
+            print(f"seed {seed}, {plan.fault}: {type(error).__name__}: {error}", flush=True)
+            continue
+        task = asyncio.create_task(_finish(one, played))
+        finishing.add(task)
+        task.add_done_callback(finishing.discard)
+    await asyncio.gather(*finishing)
+    await world.ready()
+    for seed, problem in await played.bills.check():
+        played.verdicts.setdefault(seed, ("nothing", Verdict()))[1].problems.append(problem)
+        print(f"seed {seed}: {problem}", flush=True)
+    return played
+
+
+@contextmanager
+def _livekit(folder: Path) -> Iterator[LivekitServer | None]:
+    """None where it cannot be built: rooms are left out then, but not in CI."""
+    try:
+        program = find_or_build()
+    except CannotBuild as error:
+        if os.environ.get("CI") == "true":
+            raise
+        print(f"no rooms: {error}", flush=True)
+        yield None
+        return
+    with no_proxy():
+        server = LivekitServer(program, folder / "livekit.log")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+async def _all(
+    asked: argparse.Namespace, url: str, redis: RedisServer, livekit: LivekitServer | None, to: Path
+) -> Played:
+    faults = tuple(asked.faults) or tuple(kind.name for kind in KINDS if livekit is not None or not kind.room)
+    seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
+    async with open_world(url, redis, to, livekit=livekit) as world:
+        try:
+            return await _play(seeds, faults, time.monotonic() + asked.minutes * 60, world)
+        finally:
+            for replica in world.replicas:
+                (to / f"replica-{replica.number}.log").write_text("\n".join(replica.written))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0, help="no round begins later")
+    parser.add_argument("--rounds", type=int, default=1_000_000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, nargs="*", help="only these")
+    parser.add_argument("--faults", nargs="*", default=[], help="to choose from")
+    parser.add_argument("--keep", help="a folder for the gateways' logs")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.faults if name not in BY_NAME]:
+        parser.error(f"no such fault: {', '.join(unknown)}; there are: {', '.join(BY_NAME)}")
+    began = time.monotonic()
+    with ExitStack() as stack:
+        folder = Path(asked.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-chaos-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        postgres = stack.enter_context(running_postgres())
+        redis = stack.enter_context(running_redis(folder))
+        livekit = stack.enter_context(_livekit(folder))
+        played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
+    print(f"\n{len(played.verdicts)} rounds in {time.monotonic() - began:.0f} s\n")
+    print(table(played.verdicts[seed] for seed in sorted(played.verdicts)))
+    if played.wrong:
+        print(f"\nwrong: seeds {played.wrong}")
+    return 1 if played.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

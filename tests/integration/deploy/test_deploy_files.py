@@ -1,0 +1,200 @@
+"""What is in deploy/, read by the programs that will read it. No container engine runs here: images are only read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.builds import CannotBuild, go_program
+from support.tools import needs
+
+from gateway.settings import VARIABLES
+
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm" / "transcription-gateway"
+SETTINGS = {variable.name for variable in VARIABLES} | {
+    f"{variable.name}_FILE" for variable in VARIABLES if variable.is_secret
+}
+
+
+def run(*command: str | Path, text: str = "", cwd: Path = ROOT, fails: bool = False) -> str:
+    """What it prints; both streams where it is to fail. It must succeed, or fail where that is expected."""
+    done = subprocess.run(
+        [str(part) for part in command], input=text, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr if fails else done.stdout
+
+
+def tool(name: str) -> Path:
+    """A Go program of tools/."""
+    try:
+        return go_program(name)
+    except CannotBuild as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+# --- Prometheus and Grafana ---------------------------------------------------------------------------------
+
+
+def test_rules_are_valid_and_each_alert_fires() -> None:
+    needs("promtool")
+    run("promtool", "check", "rules", DEPLOY / "prometheus" / "rules.yaml")
+    run("promtool", "test", "rules", "tests.yaml", cwd=DEPLOY / "prometheus")
+    run("promtool", "check", "config", "--syntax-only", DEPLOY / "compose" / "prometheus.yaml")
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def test_every_alert_has_a_test_and_a_section_in_the_runbook_and_the_other_way_round() -> None:
+    named = [alert["alert"] for alert in alerts()]
+    sections = re.findall(r"^### (Gateway\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    tested = re.findall(r'alertname="(\w+)"', (DEPLOY / "prometheus" / "tests.yaml").read_text())
+    assert len(named) == len(set(named))
+    assert sorted(sections) == sorted(named) == sorted(set(tested))
+    assert all(alert["labels"]["severity"] in ("page", "ticket") for alert in alerts())
+
+
+def test_dashboards_are_what_their_table_says() -> None:
+    run(sys.executable, ROOT / "tools" / "dashboards.py", "--check")
+
+
+# --- Compose, systemd, proxies ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Path:
+    """A copy whose secrets were made."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy", symlinks=True, ignore=shutil.ignore_patterns(".env"))
+    folder = tmp_path / "deploy" / "compose"
+    run(folder / "up.sh", "--secrets-only")
+    return folder
+
+
+def test_compose_is_valid_and_names_only_settings_that_exist(compose: Path) -> None:
+    listed = run(tool("deploy-check"), "compose", compose / "compose.yaml").split()
+    assert set(listed) == {"gateway", "postgres", "redis", "livekit", "prometheus", "grafana"}
+    services = yaml.safe_load((compose / "compose.yaml").read_text())["services"]
+    assert set(services["gateway"]["environment"]) <= SETTINGS
+    assert all(re.search(r":v?\d+\.\d+", service["image"]) for name, service in services.items() if name != "gateway")
+    grace = int(services["gateway"]["stop_grace_period"].removesuffix("s"))
+    assert grace >= int(services["gateway"]["environment"]["GATEWAY_DRAIN_S"]) + 15
+
+
+def test_secrets_are_made_once_and_only_their_owner_reads_them(compose: Path) -> None:
+    made = (compose / ".env").read_text()
+    assert (compose / ".env").stat().st_mode & 0o077 == 0
+    run(compose / "up.sh", "--secrets-only")
+    assert (compose / ".env").read_text() == made
+    secrets = re.findall(r"^\w+_(?:PASSWORD|SECRET|TOKENS)=(\w+)$", made, re.MULTILINE)
+    assert len(secrets) == len(set(secrets)) == 6
+    assert all(len(secret) >= 32 for secret in secrets)
+    livekit = yaml.safe_load(re.search(r"^LIVEKIT_CONFIG='(.*)'$", made, re.MULTILINE)[1])  # type: ignore[index]
+    assert livekit["webhook"]["api_key"] in livekit["keys"]
+
+
+def test_the_proxies_accept_their_configurations(tmp_path: Path) -> None:
+    needs("nginx")
+    needs("caddy")
+    needs("openssl")
+    subject = ["-nodes", "-days", "1", "-subj", "/CN=captions.example.com"]
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", *subject, "-keyout", "captions.example.com.key", "-out",
+        "captions.example.com.pem", cwd=tmp_path)  # fmt: skip
+    site = (DEPLOY / "nginx" / "transcription-gateway.conf").read_text().replace("/etc/ssl", str(tmp_path))
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{site}\n}}\n")
+    run("nginx", "-t", "-q", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-e", "stderr")
+    run("caddy", "validate", "--adapter", "caddyfile", "--config", DEPLOY / "caddy" / "Caddyfile")
+
+
+def test_the_unit_is_understood_and_confined() -> None:
+    needs("systemd-analyze")
+    unit = DEPLOY / "systemd" / "transcription-gateway.service"
+    complaints = run("systemd-analyze", "verify", unit, fails=True).strip().splitlines()
+    assert len(complaints) == 1, complaints
+    assert "is not executable" in complaints[0]  # the program it starts is not installed here
+    text = unit.read_text()
+    assert set(re.findall(r"^Environment=((?:GATEWAY|LIVEKIT)\w+)=", text, re.MULTILINE)) <= SETTINGS
+    run("systemd-analyze", "security", "--offline=true", "--threshold=25", unit)
+
+
+# --- Kubernetes ---------------------------------------------------------------------------------------------
+
+
+def template(values: Sequence[str | Path]) -> list[dict[str, Any]]:
+    text = run(tool("helm"), "template", "release", CHART, "--namespace", "media", *values)
+    run(tool("deploy-check"), "kubernetes", text=text)
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+VALUES = sorted((CHART / "ci").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("values", VALUES, ids=[path.stem for path in VALUES])
+def test_the_chart_makes_objects_that_kubernetes_accepts(values: Path) -> None:
+    run(tool("helm"), "lint", "--strict", "--quiet", "--values", values, CHART)
+    objects = template(["--values", values])
+    [replicas] = [each for each in objects if each["kind"] == "StatefulSet"]
+    pod = replicas["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert set(environment) - {"POD_NAME"} <= SETTINGS
+    stop = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] >= stop + int(environment["GATEWAY_DRAIN_S"]) + 15
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_everything_that_can_be_switched_on_is_made() -> None:
+    kinds = {each["kind"] for each in template(["--values", CHART / "ci" / "large.yaml"])}
+    assert kinds == {
+        *(
+            "StatefulSet",
+            "Service",
+            "ServiceAccount",
+            "PodDisruptionBudget",
+            "HorizontalPodAutoscaler",
+            "NetworkPolicy",
+        ),
+        *("Ingress", "HTTPRoute", "ServiceMonitor", "PrometheusRule", "ConfigMap"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["--set", "existingSecret=gateway", "--set", "replica=3"], "replica"),
+        (["--set", "existingSecret=gateway", "--set", "drainSeconds=soon"], "drainSeconds"),
+        (["--set", "existingSecret=gateway", "--set", "settings.gatway_log_level=debug"], "gatway_log_level"),
+        ([], "existingSecret"),
+    ],
+    ids=["unknown", "wrong type", "no setting", "no secret"],
+)
+def test_wrong_values_are_refused_by_name(values: list[str], told: str) -> None:
+    assert told in run(tool("helm"), "template", "release", CHART, *values, fails=True)
+
+
+# --- the image ----------------------------------------------------------------------------------------------
+
+
+def test_the_image_ends_without_compiler_or_root() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    last = stages[-1]
+    assert all(re.match(r"python:\d+\.\d+\.\d+-slim-\w+", stage) for stage in stages)
+    assert "gcc" not in last
+    assert re.search(r"^USER 10001", last, re.MULTILINE)
+    assert "127.0.0.1" in last  # a health check that needs no name

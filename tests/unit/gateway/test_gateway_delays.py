@@ -1,0 +1,44 @@
+"""Where time goes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.app.lag import watch_loop
+from gateway.delays import Delays
+
+
+def sums(delays: Delays) -> dict[frozenset[str], float]:
+    found = {}
+    for family in text_string_to_metric_families(generate_latest(delays.registry).decode()):
+        for sample in family.samples:
+            if sample.name.endswith("_sum"):
+                found[frozenset(sample.labels.values())] = sample.value
+    return found
+
+
+def test_hops_and_requests_are_told_apart() -> None:
+    delays = Delays()
+    delays.final(0.5, 0.125, 0.25)
+    delays.request("/api/sessions/{slug}", "GET", 200, 0.125)
+    delays.request("/api/sessions/{slug}", "GET", 404, 0.125)
+    found = sums(delays)
+    assert found[frozenset({"final_heard"})] == 0.5
+    assert found[frozenset({"final_shown"})] == 0.25
+    for status in ("200", "404"):
+        assert found[frozenset({"/api/sessions/{slug}", "GET", status})] == 0.125
+
+
+async def test_a_loop_that_is_held_up_shows() -> None:
+    delays = Delays()
+    watch = asyncio.create_task(watch_loop(delays))
+    await asyncio.sleep(0)
+    held_until = asyncio.get_running_loop().time() + 0.75
+    while asyncio.get_running_loop().time() < held_until:
+        pass
+    while delays.loop_lag_s < 0.4:
+        await asyncio.sleep(0.01)
+    watch.cancel()

@@ -1,0 +1,65 @@
+"""Words near a cut: every one is somebody's, none is both's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.overlap import SLACK_MS, after, before, without
+
+ORIGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+def said(*words: tuple[str, int, int]) -> Caption:
+    found = tuple(Word(*word) for word in words)
+    start, end = found[0].start_ms, found[-1].end_ms
+    times = (ORIGIN + timedelta(milliseconds=start), ORIGIN + timedelta(milliseconds=end), start, end)
+    text = " ".join(word.text for word in found)
+    return Caption("u", text, "en", True, Speaker("anna", None), *times, 0.9, found)
+
+
+def texts(caption: Caption | None) -> list[str]:
+    return [] if caption is None else caption.text.split()
+
+
+def test_the_half_word_is_left_to_the_heir_and_what_both_have_counts_once() -> None:
+    owner = said(("good", 0, 300), ("mor", 400, 990))
+    heir = said(("Good,", 40, 620), ("morning", 400, 1_200), ("all", 1_300, 1_500))
+    kept = before(owner, 1_000)
+    assert texts(kept) == ["good"] and kept is not None
+    rest = after(heir, 1_000)
+    assert texts(rest) == ["Good,", "morning", "all"] and rest is not None, "by time alone both would have it"
+    rest = without(rest, kept.words)
+    assert texts(rest) == ["morning", "all"] and rest is not None
+    assert (rest.start_ms, rest.started_at) == (400, ORIGIN + timedelta(milliseconds=400))
+    assert (rest.end_ms, rest.ended_at) == (1_500, ORIGIN + timedelta(milliseconds=1_500))
+
+
+def test_what_lies_clear_of_the_cut_is_left_alone() -> None:
+    early, late = said(("one", 0, 450)), said(("two", 2_000, 2_500))
+    assert before(early, 1_000) is early
+    assert after(late, 1_000) is late
+    assert before(late, 1_000) is None and after(early, 1_000) is None
+    assert without(late, [Word("two", 1_000, 1_500)]) is late, "said again"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(50, 600)), min_size=1, max_size=12),
+    st.integers(0, 6_000),
+    st.integers(-SLACK_MS, SLACK_MS),
+    st.booleans(),
+)
+def test_each_whole_word_counts_once(gaps: list[tuple[int, int]], cut_ms: int, skew_ms: int, owner_first: bool) -> None:
+    """Whatever the skew of clocks, and whoever is heard first."""
+    words, at = [], 0
+    for number, (gap, length) in enumerate(gaps):
+        words.append((f"w{number}", at + gap, at + gap + length))
+        at += gap + length
+    mine = before(said(*words), cut_ms)
+    heirs = after(said(*[(text, start + skew_ms, end + skew_ms) for text, start, end in words]), cut_ms)
+    one, other = (mine, heirs) if owner_first else (heirs, mine)
+    rest = without(other, one.words) if one and other else other
+    assert sorted(texts(one) + texts(rest)) == sorted(text for text, _, _ in words)

@@ -1,0 +1,325 @@
+"""A transcription changes hands between two living replicas: no word is lost, doubled, or without its number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from support.fakes import LoopClock, MemoryRecords, Replica
+from support.transcribing import SLUG, replica, start, told, watch
+from support.waiting import until
+
+from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere, SourceUnavailable
+from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
+from gateway.transcription.usecases.handover import Handover
+from gateway.transcription.usecases.transcriptions import Transcriptions
+
+
+@dataclass
+class Network:
+    """Replicas that reach each other. `lost`: answers of these calls never arrive; `cut`: the calls themselves."""
+
+    handovers: dict[str, Handover] = field(default_factory=dict)
+    services: dict[str, Transcriptions] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    cut: set[str] = field(default_factory=set)
+    told: list[Late] = field(default_factory=list)
+
+    async def call(self, name: str, work: Callable[[], Awaitable[object]]) -> object:
+        await asyncio.sleep(0.01)
+        if name in self.cut:
+            raise NoAnswer(f"{name} was not heard")
+        answer = await work()
+        if name in self.lost:
+            raise NoAnswer(f"the answer of {name} was lost")
+        return answer
+
+    def connect(self, there: Replica) -> Handover:
+        name = there.options.owner
+        self.services[name] = there.service
+        self.handovers[name] = Handover(there.service, there.context, End(self, name))
+        return self.handovers[name]
+
+
+@dataclass
+class End:
+    """One replica's view of the others."""
+
+    network: Network
+    name: str
+
+    def heir(self) -> Heir:
+        return Heir(self.name, f"run of {self.name}")
+
+    async def with_room(self) -> list[str]:
+        others = [name for name in self.network.handovers if name != self.name]
+        return [name for name in others if not self.network.services[name].draining]
+
+    async def ask_for(self, owner: str, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+        give = self.network.handovers[owner].give
+        answer = await self.network.call("ask_for", lambda: give(slug, fence, heir, pause_s))
+        assert isinstance(answer, HandedOver)
+        return answer
+
+    async def offer(self, replica: str, slug: str, owner: str, fence: int, pause_s: float) -> None:
+        accept = self.network.handovers[replica].accept
+        await self.network.call("offer", lambda: accept(slug, owner, fence, pause_s))
+
+    async def tell_late(self, replica: str, slug: str, late: Late) -> None:
+        self.network.told.append(late)
+        try:
+            await self.network.call("tell_late", lambda: self.network.handovers[replica].hear(slug, late))
+        except RunsElsewhere as error:
+            raise NoAnswer(str(error)) from error
+
+
+@dataclass
+class Pair:
+    records: MemoryRecords
+    network: Network
+    a: Replica
+    b: Replica
+    key: str
+
+    async def fetch(self) -> None:
+        """An encoder publishes at b."""
+        await self.network.handovers["b"].fetch([self.key])
+
+    def runs_at(self) -> str:
+        return "".join(name for name, there in (("a", self.a), ("b", self.b)) if there.service.run_of(SLUG))
+
+    def stored(self) -> list[tuple[int, str]]:
+        return [(final.seq, final.caption.text) for final in self.records.stored(SLUG)]
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[Pair]:
+    """`a` transcribes, somebody speaks and has said `one`."""
+    clock = LoopClock()
+    records, network = MemoryRecords(clock), Network()
+    async with (
+        replica(records, owner="b") as b,
+        network.connect(b).serving(),
+        replica(records, owner="a") as a,
+        network.connect(a).serving(),
+    ):
+        started = await a.service.start(start())
+        a.source(SLUG).appear().speak(3)
+        await until(lambda: bool(a.transcriber.links))
+        a.link.final("one")
+        await until(lambda: len(records.stored(SLUG)) == 1)
+        yield Pair(records, network, a, b, started.ingest.stream_key or "")
+
+
+async def test_the_heir_goes_on_with_numbers_epoch_and_key() -> None:
+    async with pair() as two:
+        before = await two.records.transcriptions.numbering(two.records.tables.sessions[SLUG].id)
+        await two.fetch()
+        assert two.runs_at() == "b"
+        assert two.a.source(SLUG).closed
+        await asyncio.sleep(0.1)
+        screen = await watch(two.b)
+        two.b.source(SLUG).appear().speak(1)
+        await until(lambda: bool(two.b.transcriber.links))
+        two.b.link.final("two", "b:1")
+        await until(lambda: two.stored() == [(1, "one"), (2, "two")])
+        after = await two.records.transcriptions.numbering(two.records.tables.sessions[SLUG].id)
+        assert before and after and before.epoch == after.epoch
+        await until(lambda: [final["text"] for final in told(screen, "transcript.final")] == ["two"])
+        record = await two.records.transcriptions.newest(SLUG)
+        assert record and not record.is_stopped
+        assert (await two.b.service.start(start())).created is False
+
+
+async def test_words_on_their_way_are_numbered_by_the_heir_once() -> None:
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 2.0, ("late one", "late two")
+        await two.fetch()
+        two.b.source(SLUG).appear().speak(1)
+        await until(lambda: bool(two.b.transcriber.links))
+        two.b.link.final("new", "b:1")
+        await until(lambda: len(two.stored()) == 4)
+        assert two.stored() == [(1, "one"), (2, "new"), (3, "late one"), (4, "late two")]
+        for late in list(two.network.told):  # told again, for example because an answer was lost
+            await two.network.handovers["b"].hear(SLUG, late)
+        await asyncio.sleep(1)
+        assert len(two.stored()) == 4
+
+
+async def test_the_owner_waits_for_a_pause_but_not_for_ever() -> None:
+    async with pair() as two:
+        two.a.link.is_speaking = True
+        began = two.a.clock.monotonic()
+        asking = asyncio.create_task(two.fetch())
+        await asyncio.sleep(0.5)
+        assert two.runs_at() == "a"
+        two.a.link.is_speaking = False
+        await asking
+        assert two.a.clock.monotonic() - began < 0.7
+    async with pair() as two:
+        two.a.link.is_speaking = True
+        began = two.a.clock.monotonic()
+        await two.fetch()
+        assert two.runs_at() == "b"
+        assert 1.0 <= two.a.clock.monotonic() - began < 1.2
+
+
+async def test_the_bill_is_one_and_exact() -> None:
+    async with pair() as two:
+        await asyncio.sleep(7)  # a checkpoint has been written
+        two.a.link.sent_samples += 4_321  # and this is in none
+        two.a.link.partial("tw")
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("two",)
+        link = two.a.link
+        asyncio.get_running_loop().call_later(0.5, lambda: setattr(link, "sent_samples", link.sent_samples + 999))
+        await two.fetch()
+        sent_before = link.sent_samples
+        two.b.source(SLUG).appear().speak(2)
+        await until(lambda: len(two.stored()) == 2)
+        await until(lambda: two.network.told[-1].is_last)
+        await asyncio.sleep(1)
+        run = two.b.service.run_of(SLUG)
+        assert run is not None
+        [meter] = run._tracks.read()._meters.values()
+        assert meter.samples_sent == sent_before + 999 + 2 * 16_000 == 3 * 16_000 + 4_321 + 999 + 32_000
+        assert (meter.finals, meter.partials) == (2, 1)
+        await two.b.service.stop(SLUG)
+        [(_, _, used)] = two.records.metered()
+        assert used.final_transcripts == 2
+
+
+async def test_streams_of_senders_go_along() -> None:
+    async with pair() as two:
+        stream = Stream("mic", "anna", 16_000, 1, 48_000, datetime(2026, 1, 5, tzinfo=UTC))
+        two.a.source(SLUG).streams = [stream]
+        await two.fetch()
+        assert two.b.source(SLUG).streams == [stream]
+
+
+async def test_a_lost_answer_was_a_yes() -> None:
+    async with pair() as two:
+        two.network.lost.add("ask_for")
+        await two.fetch()
+        assert two.runs_at() == "b"
+        assert two.records.tables.transcriptions[two.b.service.runs[0].claimed.lease.transcription_id].owner == "b"
+
+
+async def test_what_nobody_runs_is_given_up_and_taken_again() -> None:
+    """The heir was told by nobody that it is the heir."""
+    async with pair() as two:
+        await two.network.handovers["a"].give(SLUG, 1, Heir("b", "run of b"), 0)
+        assert two.runs_at() == ""
+        await until(lambda: two.runs_at() != "")
+
+
+async def test_an_owner_that_does_not_answer_keeps_it() -> None:
+    async with pair() as two:
+        two.network.cut.add("ask_for")
+        with pytest.raises(RunsElsewhere):
+            await two.fetch()
+        assert two.runs_at() == "a"
+        two.a.link.final("two")
+        await until(lambda: two.stored() == [(1, "one"), (2, "two")])
+
+
+async def test_late_words_of_an_heir_that_is_gone_are_kept_without_a_number() -> None:
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
+        await two.fetch()
+        two.network.cut.add("tell_late")
+        await until(lambda: [stray.caption.text for stray in two.records.tables.strays] == ["late"])
+
+
+async def test_a_database_that_does_not_answer_leaves_it_where_it_is_or_to_the_next() -> None:
+    async with pair() as two:
+        two.a.transcriber.last_words = ("late",)
+        asking = asyncio.create_task(two.network.handovers["a"].give(SLUG, 1, Heir("b", "run of b"), 0))
+        two.records.tables.hangs = True
+        await asyncio.sleep(4)
+        two.records.tables.hangs = False
+        with pytest.raises(NotReady):
+            await asking
+        await until(lambda: two.stored() == [(1, "one"), (2, "late")])
+        await until(lambda: [row.fence for row in two.records.tables.transcriptions.values()] == [2])  # adopted
+
+
+async def test_whoever_goes_gives_everything_away() -> None:
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
+        await two.network.handovers["a"].drain(10)
+        assert two.runs_at() == "b"
+        with pytest.raises(NotReady):
+            await two.a.service.start(start())
+        await until(lambda: two.stored() == [(1, "one"), (2, "late")])
+
+
+async def test_whoever_goes_alone_ends_as_ever() -> None:
+    async with pair() as two:
+        two.b.service.draining = True
+        await two.network.handovers["a"].drain(10)
+        assert two.runs_at() == "a"
+        assert two.a.source(SLUG).closed is None, "it is released by the shutdown, not here"
+
+
+async def test_an_heir_refuses_what_it_cannot_hear() -> None:
+    async with pair() as two:
+        two.b.sources.off.add("rtmp")
+        with pytest.raises(SourceUnavailable):
+            await two.network.handovers["b"].accept(SLUG, "a", 1, 0)
+        await two.network.handovers["a"].drain(2)
+        assert two.runs_at() == "a"
+
+
+async def test_an_heir_that_is_going_refuses() -> None:
+    async with pair() as two:
+        two.b.service.draining = True
+        with pytest.raises(NotReady):
+            await two.fetch()
+        assert two.runs_at() == "a"
+
+
+async def test_a_room_is_heard_by_the_heir_before_the_owner_leaves_it() -> None:
+    """What both have heard is transcribed once: by time, and where somebody was interrupted word by word."""
+    clock = LoopClock()
+    records, network = MemoryRecords(clock), Network()
+    async with (
+        replica(records, owner="b") as b,
+        network.connect(b).serving(),
+        replica(records, owner="a") as a,
+        network.connect(a).serving(),
+    ):
+        await a.service.start(start("livekit"))
+        track = a.source(SLUG).appear("anna")
+        track.speak(3)
+        await until(lambda: bool(a.transcriber.links))
+        track.ends_at = clock.now()
+        a.link.is_speaking = True
+        a.transcriber.flush_s, a.transcriber.last_words = 1.0, ()
+        giving = asyncio.create_task(network.handovers["b"].accept(SLUG, "a", 1, 0.5))
+        await until(lambda: bool(b.sources.first))
+        assert b.sources.first == [("livekit", SLUG, 2)]
+        assert a.source(SLUG).closed is None, "it listens until the heir does"
+        await giving
+        assert [(one.identity, one.is_cut) for one in b.source(SLUG).skipped] == [("anna", True)]
+        assert b.source(SLUG).skipped[0].until == track.ends_at
+        assert a.source(SLUG).closed
+
+
+async def test_a_room_is_left_again_when_the_owner_keeps_it() -> None:
+    clock = LoopClock()
+    records, network = MemoryRecords(clock), Network(cut={"ask_for"})
+    async with (
+        replica(records, owner="b") as b,
+        network.connect(b).serving(),
+        replica(records, owner="a") as a,
+        network.connect(a).serving(),
+    ):
+        await a.service.start(start("livekit"))
+        with pytest.raises(RunsElsewhere):
+            await network.handovers["b"].accept(SLUG, "a", 1, 0)
+        assert b.source(SLUG).closed == "it stays where it was"
+        assert a.service.run_of(SLUG) is not None

@@ -1,0 +1,135 @@
+"""What runs here while it is not certain that it is ours, and when it is lost; who takes over what has no owner."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.fakes import FakeMembership, FakeTransport, LoopClock, MemoryRecords, Replica
+from support.transcribing import OPTIONS, SLUG, replica, start, told, watch
+from support.waiting import until
+
+from gateway.transcription.domain.errors import NotReady
+from gateway.transcription.usecases.adoption import HEIR_FIRST, KEEP_S, LOOK_S, ROOM_FIRST
+
+LOOKS_S = LOOK_S * 1.3
+
+
+async def speaking(there: Replica, closed: list[int] | None = None) -> FakeTransport:
+    """Anna has said something, and somebody watches."""
+    await there.service.start(start())
+    screen = await watch(there, closed=closed)
+    there.source(SLUG).appear("anna").speak(1)
+    await until(lambda: bool(there.transcriber.links))
+    there.link.final("One.")
+    await until(lambda: len(told(screen, "transcript.final")) == 1)
+    return screen
+
+
+async def test_nothing_goes_out_while_it_is_not_certain_and_all_of_it_afterwards() -> None:
+    """Frozen and thawed: nobody has taken over, but that has to be heard first."""
+    async with replica() as there:
+        screen = await speaking(there)
+        before = len(screen.arrived)
+        there.membership.is_certain = False
+        there.link.partial("Two")
+        there.link.final("Two.")
+        there.source(SLUG).appear("ben").speak(1)
+        await asyncio.sleep(5)
+        assert len(screen.arrived) == before
+        assert [final.caption.text for final in there.records.stored(SLUG)] == ["One."]
+        assert [link.sent_samples for link in there.transcriber.links[1:]] == [0]
+        assert there.service.run_of(SLUG) is None
+        with pytest.raises(NotReady):
+            await there.service.stop(SLUG)
+        there.membership.is_certain = True
+        await until(lambda: len(told(screen, "transcript.final")) == 2)
+        await until(lambda: there.link.sent_samples > 0)
+        assert [final.caption.text for final in there.records.stored(SLUG)] == ["One.", "Two."]
+
+
+async def test_what_is_lost_is_silent_and_its_watchers_come_back() -> None:
+    async with replica() as there:
+        there.transcriber.flush_s = 1.0
+        closed: list[int] = []
+        screen = await speaking(there, closed)
+        link, before = there.link, len(screen.arrived)
+        there.membership.is_certain = False
+        link.final("Held.")
+        await asyncio.sleep(1)
+        there.records.steal(SLUG, "replica-2")
+        there.membership.is_certain = True
+        there.membership.lose()
+        assert closed == [4000]
+        link.partial("No", "p:8")
+        link.final("No.", "p:9")
+        await until(lambda: not there.service.runs)
+        assert len(screen.arrived) == before
+        assert link.finished_with == 0.0, "its provider session is not waited for"
+        assert [final.caption.text for final in there.records.stored(SLUG)] == ["One."]
+        assert there.recorder.pending == 0
+
+
+async def test_a_process_that_has_lost_its_own_takes_it_again_when_nobody_else_does() -> None:
+    """After its former run has ended, under another fence."""
+    async with replica() as there:
+        there.transcriber.flush_s = 2.0
+        await speaking(there)
+        former = there.service.runs[0]
+        there.membership.lose()
+        [row] = there.records.tables.transcriptions.values()
+        there.records.tables.lease(row, -1)  # let go, as `Roster.enter` does
+        await until(lambda: there.service.runs not in ([], [former]))
+        assert former.finished.is_set()
+        assert there.service.runs[0].claimed.lease.fence == 2
+
+
+async def orphaned(records: MemoryRecords, count: int = 1) -> None:
+    for number in range(count):
+        session = await records.sessions.create(f"orphan-{number}", None, None)
+        await records.leases.claim(session, "rtmp", {}, f"key-{number}", "dead", -1)
+
+
+@pytest.mark.parametrize(("inherits", "room", "looks"), [(True, 10, 0), (False, 10, HEIR_FIRST), (True, 0, ROOM_FIRST)])
+async def test_an_orphan_goes_to_its_heir_then_to_any_with_room_then_to_anybody(
+    inherits: bool, room: int, looks: int
+) -> None:
+    records = MemoryRecords(LoopClock())
+    membership = FakeMembership()
+    membership.inherits, membership.room = inherits, room
+    async with replica(records, membership=membership) as there:
+        await orphaned(records)
+        await asyncio.sleep(looks * LOOK_S * 0.7)
+        assert there.service.runs == []
+        await until(lambda: bool(there.service.runs), within_s=(looks + 1) * LOOKS_S + 0.2)
+
+
+async def test_one_look_takes_so_many_at_most() -> None:
+    """So that the others have a chance, and a thundering herd of publishers does not come at once."""
+    records = MemoryRecords(LoopClock())
+    async with replica(records) as there:
+        await orphaned(records, 50)
+        await until(lambda: bool(there.service.runs), within_s=LOOKS_S + 0.2)
+        await asyncio.sleep(0.1)
+        assert len(there.service.runs) == 20
+        await until(lambda: len(there.service.runs) == 50, within_s=3 * LOOKS_S)
+
+
+async def test_what_we_hold_without_knowing_is_let_go() -> None:
+    """The answer to a claim was lost: a transcription that nobody runs, whose owner lives."""
+    records = MemoryRecords(LoopClock())
+    async with replica(records) as there:
+        session = await records.sessions.create("unknown", None, None)
+        await records.leases.claim(session, "rtmp", {}, "key", OPTIONS.owner, 3600)
+        await until(lambda: bool(there.service.runs), within_s=3 * KEEP_S + 2)
+        assert there.service.runs[0].claimed.lease.fence == 2
+
+
+async def test_renewing_is_one_call_for_all() -> None:
+    async with replica() as there:
+        for number in range(5):
+            await there.records.sessions.create(f"s{number}", None, None)
+            await there.service.start(start(slug=f"s{number}"))
+        rows = list(there.records.tables.transcriptions.values())
+        await asyncio.sleep(2 * KEEP_S)
+        assert len({row.lease_until for row in rows}) == 1
