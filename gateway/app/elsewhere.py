@@ -148,7 +148,7 @@ class OtherReplicas:
     async def misled(self) -> str | None:
         """Why the address that this replica advertises does not lead to it; None when it does."""
         try:
-            await self.peers.ask(self._membership.me(), "GET", "/internal/standing", timeout_s=LOOK_S)
+            await self.peers.ask(self._membership.me(), "GET", "/internal/standing", timeout_s=LOOK_S, keeps=False)
         except (Unreached, Misdirected) as error:
             return str(error)
         return None

@@ -99,12 +99,22 @@ class Peers:
         self._token = token
 
     async def ask(
-        self, replica: Replica, method: str, path: str, body: bytes | None = None, *, timeout_s: float
+        self,
+        replica: Replica,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        timeout_s: float,
+        keeps: bool = True,
     ) -> Answer:
-        """One request, all of it within `timeout_s`; made again where a kept connection has turned out to be dead, so
-        what is asked must be repeatable. Raises: Unreached; Misdirected (status 421).
+        """One request, all of it within `timeout_s`, on a connection that is kept if `keeps`.
+
+        It is made again where a kept connection has turned out to be dead, so what is asked must be repeatable.
+        Raises: Unreached; Misdirected (status 421).
         """
         headers = self._headers(replica) | ({"Content-Type": "application/json"} if body is not None else {})
+        headers |= {} if keeps else {"Connection": "close"}
         try:
             async with asyncio.timeout(timeout_s):
                 try:
