@@ -110,7 +110,7 @@ class Listening:
         finally:
             live.track.release()
         if not await self._parts.may_send():
-            self._flush_s = 0.0
+            self._flush_s = self._parts.said.flush_s
         self._is_over = True
         try:
             live.link.finish(self._flush_s)

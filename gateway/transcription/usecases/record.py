@@ -23,13 +23,15 @@ from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.backlog import Backlog
 from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
 from gateway.transcription.usecases.live import Live
-from gateway.transcription.usecases.records import Records, StoreOutcome
+from gateway.transcription.usecases.records import FinalRecords, Records, StoreOutcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNCERTAIN_S: Final = 0.05
 """Between two looks whether what runs here is certainly still ours."""
+LEASES: Final = 1_000
+"""Lost ones that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Recorder:
         self._limit = limit
         self._patience_s = patience_s
         self._may_act = may_act
-        self._abandoned: set[Lease] = set()  # with finals that are still to be stored
+        self._abandoned: dict[Lease, None] = {}  # the oldest first
         self._queue: deque[_Waiting] = deque()
         self._pending: defaultdict[str, set[object]] = defaultdict(set)  # by transcription: what the database lacks
         self._arrived = asyncio.Event()
@@ -127,8 +129,9 @@ class Recorder:
 
     def abandon(self, lease: Lease) -> None:
         """Another owner has it, or may have it: its finals are kept, and no longer shown."""
-        if lease.transcription_id in self._pending:
-            self._abandoned.add(lease)
+        self._abandoned[lease] = None
+        if len(self._abandoned) > LEASES:
+            del self._abandoned[next(iter(self._abandoned))]
 
     async def checkpoint(self, usage: UsageToStore) -> None:
         """Store meter readings as finals are stored. Raises: RecordsUnavailable when there is no journal."""
@@ -203,6 +206,9 @@ class Recorder:
     async def _write(self, batch: list[_Waiting]) -> None:
         while not (self._may_act() or all(item.final.lease in self._abandoned for item in batch)):
             await asyncio.sleep(UNCERTAIN_S)
+        if self._backlog is not None and (lost := [item for item in batch if item.final.lease in self._abandoned]):
+            await self._set_aside([_placed(item) for item in lost])  # and from there behind the next owner's
+            batch = [item for item in batch if item not in lost]
         outcome = await self._store_at_once(lambda: self._store_waiting(batch))
         if outcome is None:
             # The participants' rows may be what the database is slow with; they are asked for again when it answers.
@@ -282,10 +288,7 @@ class Recorder:
         outcome = await self._store(entries)
         refused = [entry for entry in entries if isinstance(entry, FinalToStore) and _is_refused(entry, outcome)]
         fenced = [final for final in refused if final.session_id not in outcome.gone]
-        strays = await self._finals.store_strays(fenced)
-        numbered = 0
-        for session_id in {final.session_id for final in fenced}:
-            numbered += len(await self._finals.number_strays(session_id))
+        strays, numbered = await _keep_strays(self._finals, fenced)
         await backlog.done(oldest)
         if refused:
             self.refused += len(refused)
@@ -339,7 +342,6 @@ class Recorder:
                 self._pending[transcription_id].discard(_key(entry))
                 if not self._pending[transcription_id]:
                     del self._pending[transcription_id]
-                    self._abandoned = {one for one in self._abandoned if one.transcription_id != transcription_id}
         for transcription_id in outcome.fenced:
             self.on_fenced(transcription_id)
         for session_id in outcome.gone:
@@ -348,6 +350,13 @@ class Recorder:
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
+
+
+async def _keep_strays(records: FinalRecords, finals: Sequence[FinalToStore]) -> tuple[int, int]:
+    """Without a number of their own. Returns: how many have words that are new, and how many are numbered already."""
+    strays = await records.store_strays(finals) if finals else 0
+    sessions = {final.session_id for final in finals}
+    return strays, sum([len(await records.number_strays(session_id)) for session_id in sessions])
 
 
 def _waiting(final: FinalToStore, slug: str, participant: asyncio.Future[str | None], clock: Clock) -> _Waiting:

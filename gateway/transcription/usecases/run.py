@@ -163,11 +163,14 @@ class Run:
             self.finals_complete = False
 
     def abandon(self, reason: str) -> None:
-        """Another replica has the lease, or the session was deleted: end, and say and write nothing more."""
+        """Another replica has the lease, or the session was deleted: end, and say nothing more.
+
+        Of a lost lease, finals of what the provider has heard already are kept for behind the next owner's.
+        """
         if not self._is_abandoned:
             self._is_abandoned = True
             self._books.disown_state()
-            self._said.silence()
+            self._said.silence(is_lost=reason == LEASE_LOST)
             if reason == LEASE_LOST:
                 self._is_lost, self.reason = True, reason
                 self._context.recorder.abandon(self.claimed.lease)

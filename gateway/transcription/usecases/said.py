@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOST_FLUSH_S: Final = 3.0
+"""How long an owner that has lost its lease listens on for what it has sent."""
 ADD_ON: Final = "add_on"
 """Kind of complaint about translations, entities and sentiments: the words themselves come."""
 
@@ -72,6 +74,9 @@ class Said:
         self._meters = meters
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._silenced = False
+        self._is_lost = False
+        self.flush_s = 0.0
+        """How long finals are worth waiting for once the run is no longer ours."""
         self._unnumbered: list[tuple[Caption, asyncio.Future[str | None]]] | None = None  # during a hand-over
         self._pass_on: Callable[[Caption], None] | None = None
         self._edges = Edges((), claimed.numbering.origin)
@@ -81,9 +86,15 @@ class Said:
         """Number of the last final."""
         return self._numberer.last
 
-    def silence(self) -> None:
-        """From now on there are no captions: the numbering is another owner's, or the session was deleted."""
-        self._silenced = True
+    def silence(self, *, is_lost: bool) -> None:
+        """From now on nothing is shown. `is_lost`: the lease is another owner's, for behind whose finals those are kept
+        of what the provider has heard already; else the session was deleted."""
+        self._is_lost, self._silenced = is_lost, not is_lost
+        self.flush_s = LOST_FLUSH_S if is_lost else 0.0
+
+    @property
+    def _is_quiet(self) -> bool:
+        return self._silenced or self._is_lost or not self._context.membership.may_act()
 
     def hold_finals(self) -> None:
         """The numbering may be another owner's in a moment: no final gets a number until that is known."""
@@ -179,7 +190,7 @@ class Said:
 
     def say(self, kind: str, data: dict[str, object]) -> None:
         """Send the session's watchers an event that is not replayed. `data` is in the spelling of the stream."""
-        if self._silenced or not self._context.membership.may_act():
+        if self._is_quiet:
             return
         self._context.live.channel(self._claimed.slug).say(kind, msgspec.json.encode(data))
 
@@ -197,12 +208,12 @@ class Said:
         if said is None:
             return
         if not utterance.is_final:
-            if not (self._is_given_away or self._numberer.is_settled(said.utterance_id)):
+            if not (self._is_given_away or self._is_lost or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)
         elif self._final(said, live.participant):
             live.meter.finals += 1
             self.partials.pop(said.utterance_id, None)
-            if self._context.membership.may_act():
+            if not self._is_quiet:
                 live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
@@ -247,7 +258,7 @@ class Said:
         self.partials.pop(utterance_id, None)
 
     def _show_partial(self, live: LiveTrack, said: Caption) -> None:
-        if self._silenced or not self._context.membership.may_act():
+        if self._is_quiet:
             return
         self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
         live.track.caption(said.utterance_id, said.text, is_final=False)

@@ -173,6 +173,22 @@ async def test_a_speaker_whose_row_is_not_known_yet_holds_nobody_up() -> None:
         assert [final.participant_id for final in desk.records.stored("abc")] == [desk.participant.result()]
 
 
+async def test_finals_of_a_lost_lease_are_kept_unseen_behind_the_next_owners() -> None:
+    """What the provider had heard already comes for a few seconds after the loss; the next owner cannot hear it."""
+    desk = SlowDesk()
+    async with desk.at_work():
+        desk.put(1)
+        await desk.settled()
+        desk.records.steal("abc", "replica-2")
+        desk.recorder.abandon(desk.claimed.lease)
+        desk.put(2)
+        await desk.settled()
+        desk.put(3)
+        await desk.settled()
+        assert (desk.shown, desk.stored) == ([1], [1])
+        assert [final.caption.text for final in desk.records.tables.strays] == ["Number 2.", "Number 3."]
+
+
 async def test_latecomers_get_what_is_only_on_disk() -> None:
     """By number, after the one they have, a page at a time."""
     desk = SlowDesk()

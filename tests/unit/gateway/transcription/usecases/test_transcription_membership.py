@@ -11,6 +11,7 @@ from support.waiting import until
 
 from gateway.transcription.domain.errors import NotReady
 from gateway.transcription.usecases.adoption import HEIR_FIRST, KEEP_S, LOOK_S, ROOM_FIRST
+from gateway.transcription.usecases.said import LOST_FLUSH_S
 
 LOOKS_S = LOOK_S * 1.3
 
@@ -65,7 +66,7 @@ async def test_what_is_lost_is_silent_and_its_watchers_come_back() -> None:
         link.final("No.", "p:9")
         await until(lambda: not there.service.runs)
         assert len(screen.arrived) == before
-        assert link.finished_with == 0.0, "its provider session is not waited for"
+        assert link.finished_with == LOST_FLUSH_S, "what it has heard already is waited for, and kept"
         assert [final.caption.text for final in there.records.stored(SLUG)] == ["One."]
         assert there.recorder.pending == 0
 
