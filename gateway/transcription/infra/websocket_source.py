@@ -32,9 +32,13 @@ class WebsocketSource:
         clock: Clock,
         grace_s: float = GRACE_S,
         streams: Sequence[Stream] = (),
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`streams`: those of the former owner, which their senders go on with here."""
+        """`streams`: those of the former owner, which their senders go on with here. `may_act`: whether what runs here
+        is certainly ours; audio that comes while it is not is acknowledged when it is again, else sent again elsewhere.
+        """
         self.ingest = ingest
+        self.may_act = may_act
         self._former = {(one.identity, one.name): one for one in streams}
         self.on_close: Callable[[], object] = lambda: None
         self._speaker = speaker
@@ -137,11 +141,11 @@ class _Feed:
 
     @property
     def taken(self) -> int:
-        return self._sender.track.taken
+        return self._sender.taken
 
     def put(self, pcm: bytes) -> None:
         if self._sender.feed is self:
-            self._sender.track.feed(pcm)
+            self._sender.take(pcm)
 
     def skip(self, seconds: float) -> None:
         if self._sender.feed is self:
@@ -171,6 +175,13 @@ class _Sender:
         self._waiting: asyncio.TimerHandle | None = None
         self._ended = False
         self._connections = 0
+        self.taken = track.taken
+        """Frames that may be acknowledged."""
+
+    def take(self, pcm: bytes) -> None:
+        self.track.feed(pcm)
+        if self._source.may_act():
+            self.taken = self.track.taken
 
     def goes_on(self, stream: str | None, format: PcmFormat) -> bool:
         return not self._ended and stream is not None and stream == self._stream and format == self.track.format

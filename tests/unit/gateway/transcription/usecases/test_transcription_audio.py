@@ -201,6 +201,21 @@ async def test_a_second_connection_takes_over_as_a_new_track() -> None:
     assert second.told == [("stopped by request", Ending.STOPPED)]
 
 
+async def test_audio_that_comes_while_it_is_not_certain_whose_it_is_waits_for_its_acknowledgement() -> None:
+    """Who takes over gets it from the sender; so it must not be acknowledged by one who then loses it."""
+    certain = [True]
+    there = WebsocketSource(Ingest(), Speaker("websocket", None), LoopClock(), may_act=lambda: certain[0])
+    feed = there.enter(ANNA, FeedStart(16_000, 1), Connection().over)
+    feed.put(bytes(3_200))
+    certain[0] = False
+    feed.put(bytes(3_200))
+    assert feed.taken == 1_600
+    certain[0] = True
+    feed.put(bytes(3_200))
+    assert feed.taken == 4_800
+    await there.close("stopped by request")
+
+
 async def test_a_stream_goes_on_where_it_was_cut() -> None:
     """The same track, so that a word may span the cut; the count says what need not be sent again."""
     there = source()
