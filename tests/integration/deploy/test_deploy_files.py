@@ -123,9 +123,10 @@ def test_the_proxies_accept_their_configurations(tmp_path: Path) -> None:
 def test_the_unit_is_understood_and_confined() -> None:
     needs("systemd-analyze")
     unit = DEPLOY / "systemd" / "transcription-gateway.service"
-    complaints = run("systemd-analyze", "verify", unit, fails=True).strip().splitlines()
-    assert len(complaints) == 1, complaints
-    assert "is not executable" in complaints[0]  # the program it starts is not installed here
+    said = run("systemd-analyze", "verify", unit, fails=True).splitlines()
+    complaints = [line for line in said if unit.name in line]  # others are about the machine
+    assert [line for line in complaints if "is not executable" not in line] == []  # the program is not installed here
+    assert complaints
     text = unit.read_text()
     assert set(re.findall(r"^Environment=((?:GATEWAY|LIVEKIT)\w+)=", text, re.MULTILINE)) <= SETTINGS
     run("systemd-analyze", "security", "--offline=true", "--threshold=25", unit)
