@@ -26,7 +26,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 test('the credential goes into a subprotocol and the session into the query', async () => {
   const { stream, next } = open({ url: 'https://captions.example.org/gateway/' });
   const socket = await next();
-  assert.equal(socket.url.href, 'wss://captions.example.org/gateway/api/realtime/transcribe?session=abc12345&refusal=close&beat=1');
+  assert.equal(socket.url.href, 'wss://captions.example.org/gateway/api/realtime/transcribe?session=abc12345&refusal=close&beat=1&epochs=1');
   assert.deepEqual(socket.protocols, ['transcript.v1', 'bearer.secret']);
   stream.close();
 });
