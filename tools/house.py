@@ -222,6 +222,14 @@ def rules(house: dict[str, Module]) -> Iterator[Rule]:
     ]
     yield Rule(f"methods of ports without a word on what they promise: {len(ports)} (none)", not ports, ports)
 
+    texts = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+        (ROOT / "docs").glob("*")
+    )
+    merged = [
+        path.name for path in texts if re.search(r"^(<{7}|>{7}) ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    yield Rule(f"pages with the marks of a merge: {len(merged)} (none)", not merged, merged)
+
 
 def _length(node: Function | ast.ClassDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
