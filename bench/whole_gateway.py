@@ -291,7 +291,7 @@ class _Sources(FakeSources):
         super().__init__(SystemClock())
         self._pacer = pacer
 
-    def open(self, claimed: Claimed, speaker: Any) -> FakeSource:
+    def open(self, claimed: Claimed, speaker: Any, streams: Any = ()) -> FakeSource:
         track = _Track(SystemClock(), speaker)
         self._pacer.takers.append(track.hear)
         return _Source(track, claimed)
