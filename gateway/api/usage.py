@@ -146,9 +146,20 @@ class UsageApi:
 
 
 def _totals(sums: Sums) -> ReportTotals:
+    return ReportTotals(*_figures(sums))
+
+
+def _figures(sums: Sums) -> tuple[Any, ...]:
+    """In the order of ReportTotals, which is that of the last fields of ReportRow."""
     billed = None if sums.billed_s is None else round(sums.billed_s, 3)
-    cost, saved = round(sums.total_usd, 6), round(sums.saved_usd, 6)
-    return ReportTotals(sums.rows, sums.duration_s, sums.duration_min, cost, billed, saved)
+    return (
+        sums.rows,
+        sums.duration_s,
+        sums.duration_min,
+        round(sums.total_usd, 6),
+        billed,
+        round(sums.saved_usd, 6),
+    )
 
 
 def _row(line: Line, group: Group) -> ReportRow:
@@ -157,7 +168,6 @@ def _row(line: Line, group: Group) -> ReportRow:
 
 def _fields(line: Line, group: Group) -> tuple[Any, ...]:
     """In the order of ReportRow."""
-    sums = line.sums
     return (
         line.key if group is Group.DAY else None,
         line.key if group is Group.MONTH else None,
@@ -172,12 +182,7 @@ def _fields(line: Line, group: Group) -> tuple[Any, ...]:
         None if line.started_at is None else timestamp(line.started_at),
         None if line.ended_at is None else timestamp(line.ended_at),
         line.is_deleted,
-        sums.rows,
-        sums.duration_s,
-        sums.duration_min,
-        round(sums.total_usd, 6),
-        None if sums.billed_s is None else round(sums.billed_s, 3),
-        round(sums.saved_usd, 6),
+        *_figures(line.sums),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.archive.report import Asked, Line, Sums
 from gateway.availability import available
-from storage.postgres.report import Report, ReportRow, ReportSums
+from storage.postgres.report import Chosen, Report, ReportRow, ReportSums
 
 if TYPE_CHECKING:
     from storage.postgres.pool import Database
@@ -22,41 +22,28 @@ class PostgresLedger:
     @available
     async def lines(self, asked: Asked, limit: int) -> Sequence[Line]:
         """Grouped and ordered by the database."""
-        rows = await self._report.rows(
-            asked.since,
-            asked.until,
-            asked.space_id,
-            asked.user_id,
-            asked.tag,
-            asked.group.value,
-            asked.after,
-            limit,
-        )
+        rows = await self._report.rows(_chosen(asked), asked.group.value, asked.after, limit)
         return [_line(row) for row in rows]
 
     async def everything(self, asked: Asked) -> AsyncIterator[Sequence[Line]]:
         """One statement, read as fast as the reader takes it."""
-        rows = self._report.all_rows(
-            asked.since,
-            asked.until,
-            asked.space_id,
-            asked.user_id,
-            asked.tag,
-            asked.group.value,
-            asked.after,
-        )
+        rows = self._report.all_rows(_chosen(asked), asked.group.value, asked.after)
         while step := await _next(rows):
             yield [_line(row) for row in step]
 
     @available
     async def totals(self, asked: Asked) -> Sums:
         """Of all pages."""
-        return _sums(await self._report.totals(asked.since, asked.until, asked.space_id, asked.user_id, asked.tag))
+        return _sums(await self._report.totals(_chosen(asked)))
 
 
 @available
 async def _next(rows: AsyncIterator[list[ReportRow]]) -> list[ReportRow] | None:
     return await anext(rows, None)
+
+
+def _chosen(asked: Asked) -> Chosen:
+    return Chosen(asked.since, asked.until, asked.space_id, asked.user_id, asked.tag)
 
 
 def _sums(row: ReportSums) -> Sums:

@@ -51,49 +51,41 @@ def _row(record: Record) -> ReportRow:
     return ReportRow(*record.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Rows of usage that begin in [since, until); None: of any space, by any user, with any tags."""
+
+    since: datetime
+    until: datetime
+    space_id: str | None = None
+    user_id: str | None = None
+    tag: str | None = None
+
+    def arguments(self) -> tuple[object, ...]:
+        """The first five of each query."""
+        return self.since, self.until, *map(clean_or_none, (self.space_id, self.user_id, self.tag))
+
+
 class Report:
-    """Each method is one statement over the rows that begin in [since, until)."""
+    """Each method is one statement."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def rows(
-        self,
-        since: datetime,
-        until: datetime,
-        space_id: str | None,
-        user_id: str | None,
-        tag: str | None,
-        group: str,
-        after: str | None,
-        limit: int,
-    ) -> list[ReportRow]:
+    async def rows(self, chosen: Chosen, group: str, after: str | None, limit: int) -> list[ReportRow]:
         """By key, those above `after`. `group`: row, day, month, space, user or session."""
-        space_id, user_id, tag, after = map(clean_or_none, (space_id, user_id, tag, after))
-        records = await self._db.rows("report_rows", since, until, space_id, user_id, tag, group, after, limit)
+        records = await self._db.rows("report_rows", *chosen.arguments(), group, clean_or_none(after), limit)
         return [_row(record) for record in records]
 
-    async def all_rows(
-        self,
-        since: datetime,
-        until: datetime,
-        space_id: str | None,
-        user_id: str | None,
-        tag: str | None,
-        group: str,
-        after: str | None,
-    ) -> AsyncIterator[list[ReportRow]]:
+    async def all_rows(self, chosen: Chosen, group: str, after: str | None) -> AsyncIterator[list[ReportRow]]:
         """As `rows`, without a limit: one statement, fetched STEP rows at a time."""
-        chosen = map(clean_or_none, (space_id, user_id, tag))
+        arguments = (*chosen.arguments(), group, clean_or_none(after), None)
         async with self._db.transaction() as link:
-            async for records in link.stream("report_rows", STEP, since, until, *chosen, group, after, None):
+            async for records in link.stream("report_rows", STEP, *arguments):
                 yield [_row(record) for record in records]
 
-    async def totals(
-        self, since: datetime, until: datetime, space_id: str | None, user_id: str | None, tag: str | None
-    ) -> ReportSums:
+    async def totals(self, chosen: Chosen) -> ReportSums:
         """Of all rows."""
-        space_id, user_id, tag = map(clean_or_none, (space_id, user_id, tag))
-        record = await self._db.row("report_totals", since, until, space_id, user_id, tag)
+        record = await self._db.row("report_totals", *chosen.arguments())
         assert record is not None  # noqa: S101 - an aggregate without GROUP BY is one row
         return read(ReportSums, record)

@@ -23,13 +23,12 @@ from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.backlog import Backlog
 from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
 from gateway.transcription.usecases.live import Live
+from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.records import FinalRecords, Records, StoreOutcome
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-UNCERTAIN_S: Final = 0.05
-"""Between two looks whether what runs here is certainly still ours."""
 LEASES: Final = 1_000
 """Lost ones that are remembered."""
 

@@ -23,14 +23,13 @@ from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.late import LateFinals
 from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
+from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.said import Said, SaidCounts
 from gateway.transcription.usecases.track import LiveTrack, Tracks
 
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
-UNCERTAIN_S: Final = 0.05
-"""Between two looks whether what runs here is certainly still ours."""
 LEASE_LOST: Final = "another replica took over"
 MOVED: Final = "another gateway goes on with it; come back"
 
