@@ -23,8 +23,8 @@ from storage.postgres.placement import EmbeddedFailed, bundled_binaries
 
 # A busy machine makes no example wrong. HYPOTHESIS_PROFILE=thorough looks ten times as far (`make generated`), so
 # that a test does not state a number of examples itself.
-settings.register_profile("quick", deadline=None, max_examples=20)
-settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 TESTS: Final = Path(__file__).parent
