@@ -20,7 +20,7 @@ from stt.gladia.conversation import Conversation
 from stt.gladia.events import INTERNAL, AudioGivenUp, Complained, Heard, LinkEvent, Unusable
 from stt.gladia.hearing import LinkCounts
 from stt.gladia.link import Link
-from stt.gladia.moves import CONNECTED, LinkState, ProviderEnd, SessionState
+from stt.gladia.moves import LinkState, ProviderEnd, SessionState
 from stt.gladia.places import Place
 from stt.gladia.retained import SAMPLE_RATE
 from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
@@ -319,7 +319,7 @@ class GladiaLink:
         finally:
             conversation.end()
             self._conversations.remove(conversation)
-        if session.state in CONNECTED:
+        if session.is_connected:
             if code is not None and code != _OK and (socket.reason or code >= _PRIVATE or code in _TELLING):
                 told = f"closed the connection with code {code}" + (f": {socket.reason}" if socket.reason else "")
                 self._tell(self._link.complained("close", told, str(code)))

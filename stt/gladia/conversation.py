@@ -15,7 +15,6 @@ from stt.errors import MalformedMessage
 from stt.gladia import messages as wire
 from stt.gladia.events import INTERNAL, LinkEvent, Unusable
 from stt.gladia.link import Link
-from stt.gladia.moves import CONNECTED
 from stt.gladia.session import Session
 from stt.gladia.socket import Socket
 
@@ -67,7 +66,7 @@ class Conversation:
             return
         if self._socket is None:
             return
-        if session.state in CONNECTED:
+        if session.is_connected:
             self.pump(self._clock())  # there may be something to send now
         else:
             self._socket.leave()

@@ -12,7 +12,7 @@ from stt.gladia import messages as wire
 from stt.gladia.blame import Blame
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing, Resume
+from stt.gladia.resume import Resume
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.timeline import Timeline
 
@@ -184,7 +184,7 @@ class Feed:
         """The connection ended, and nothing that was said explains it."""
         if self._blame.accused is not self._alone:
             return  # of two sessions the other one looks into it
-        is_placed = self.resume.placing is Placing.PLACED
+        is_placed = self.resume.is_placed
         self._blame.died(now, self.acknowledged - self.resume.base if is_placed else 0)
 
     def resumed(self) -> None:
@@ -330,7 +330,7 @@ class Feed:
     def _sent(self, offset: int, pcm: bytes, now: float) -> bytes:
         """The next message is this audio of the track, or silence that stands at its place."""
         samples = len(pcm) // SAMPLE_BYTES
-        if self.resume.placing is not Placing.PLACED:
+        if not self.resume.is_placed:
             self.resume.probes.append((offset, samples))
         self.timeline.sent(offset, samples)
         self._written += samples

@@ -25,7 +25,6 @@ from stt.gladia.events import (
     Unusable,
 )
 from stt.gladia.names import Names
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
 from stt.gladia.seam import MOVED_S, Seam, keeping
 from stt.gladia.session import Session
@@ -122,7 +121,7 @@ class Hearing:
     def said(self, session: Session, message: wire.Transcribed | AddOn) -> list[LinkEvent]:
         """A transcript or an add-on, which is held while the place of its audio is not known."""
         transcript = self._transcript(session)
-        if session.feed.resume.placing is not Placing.PLACED:
+        if not session.feed.resume.is_placed:
             if not isinstance(message, wire.Transcribed) or message.is_final:
                 transcript.held.append(message)
             return []
@@ -133,7 +132,7 @@ class Hearing:
     def speech(self, session: Session, seconds: float, *, speaking: bool) -> list[LinkEvent]:
         """Speech began or ended at this second of the session."""
         feed = session.feed
-        if feed.resume.placing is not Placing.PLACED or feed.is_superseded(_samples(seconds)):
+        if not feed.resume.is_placed or feed.is_superseded(_samples(seconds)):
             return []
         return [SpeechChanged(speaking, _at(session, seconds, _samples(seconds) - (not speaking)))]
 

@@ -18,7 +18,6 @@ from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
@@ -277,7 +276,7 @@ class Link:
 
     def _left_out(self, session: Session, now: float) -> list[LinkEvent]:
         """A stretch is left out on trial because connections died of it: is that proved to be right?"""
-        if session.feed.resume.placing is not Placing.PLACED:
+        if not session.feed.resume.is_placed:
             return []
         is_over = session.provider_end is ProviderEnd.COMPLETE
         given_up = self._blame.proved(session.feed.confirmed, now, is_over=is_over)

@@ -23,7 +23,6 @@ from stt.gladia.meter import Reach
 from stt.gladia.moves import CONNECTED, Event, ProviderEnd, SessionState, move
 from stt.gladia.options import LinkOptions
 from stt.gladia.patience import Patience
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
 
 _ROUNDING: Final = SAMPLE_RATE // 100  # how exactly the provider tells the length of its recording
@@ -92,6 +91,7 @@ class Session:
         wary: bool = False,
     ) -> None:
         self.state = SessionState.CREATING
+        self.is_connected = False
         self.id: str | None = None
         self.url = ""
         self.feed = Feed(audio, begin, reach or Reach(), blame or Blame(), options, now, wary=wary)
@@ -294,7 +294,7 @@ class Session:
 
     def tick(self, now: float) -> bool:
         """Time passed on an open connection. True: cut it, without a close frame and without waiting."""
-        if self.state not in CONNECTED:
+        if not self.is_connected:
             return True
         if self._patience.is_overdue(now):
             self._move(Event.ABANDONED, now)
@@ -317,9 +317,9 @@ class Session:
         """The provider has received this part of the session. Late and repeated acknowledgements are harmless."""
         feed = self.feed
         end = end_bytes // SAMPLE_BYTES
-        if end <= feed.acknowledged or self.state not in CONNECTED:
+        if end <= feed.acknowledged or not self.is_connected:
             return
-        if self._resume.placing is not Placing.PLACED:
+        if not self._resume.is_placed:
             self._place(begin_bytes, end_bytes, now)
             return
         if end > feed.timeline.end:
@@ -379,7 +379,7 @@ class Session:
     def judge(self, result: wire.Result, now: float) -> bool:
         """Whether this result covers all audio of the session: the provider counts what it heard."""
         heard = None if result.audio_seconds is None else round(result.audio_seconds * SAMPLE_RATE)
-        is_placed = self._resume.placing is Placing.PLACED
+        is_placed = self._resume.is_placed
         if heard is not None and self.state is SessionState.FLUSHING and not is_placed and self._resume.probes:
             # It came on the same connection behind the probes, so they are what it counted last.
             base = heard - sum(samples for _, samples in self._resume.probes)
@@ -387,7 +387,7 @@ class Session:
                 self._placed(base, now)
         self.feed.prove(heard or 0)
         if heard is None:
-            self._is_whole = self._stop_at is not None and self._resume.placing is Placing.PLACED
+            self._is_whole = self._stop_at is not None and self._resume.is_placed
         else:
             self._is_whole = self._stop_at is not None and abs(heard - self._stop_at) <= _ROUNDING
         return self._is_whole
@@ -396,16 +396,16 @@ class Session:
         """The provider said that nothing more will come."""
         if self.provider_end is ProviderEnd.OPEN:
             self.provider_end = ProviderEnd.ENDED
-        self._conclude(Event.ENDED if self._resume.placing is Placing.PLACED else Event.UNCERTAIN, now)
+        self._conclude(Event.ENDED if self._resume.is_placed else Event.UNCERTAIN, now)
 
     def dropped(self, code: int | None, now: float) -> None:
         """The connection is gone: WebSocket close code, HTTP status of a refused upgrade, or None."""
-        if self.state is not SessionState.CONNECTING and self.state not in CONNECTED:
+        if self.state is not SessionState.CONNECTING and not self.is_connected:
             return  # it was us who closed it
-        if self.state in CONNECTED and (code == 1000 or self._is_whole is not None):
+        if self.is_connected and (code == 1000 or self._is_whole is not None):
             self._conclude(Event.UNCERTAIN, now)
             return
-        if self.state in CONNECTED and not self._is_explained:
+        if self.is_connected and not self._is_explained:
             self.feed.died(now)
         if code in (404, 410):
             self.provider_end = ProviderEnd.ENDED
@@ -423,7 +423,7 @@ class Session:
 
     def _conclude(self, otherwise: Event, now: float) -> None:
         """The session ended at the provider. Its own count says whether all was heard, else `otherwise`."""
-        if self.state not in CONNECTED:
+        if not self.is_connected:
             return
         if self._is_whole is not None:
             otherwise = Event.ENDED if self._is_whole else Event.CUT_SHORT
@@ -437,6 +437,7 @@ class Session:
 
     def _move(self, event: Event, now: float) -> None:
         self.state = move(self.state, event)
+        self.is_connected = self.state in CONNECTED
         if event is Event.ENDED:
             self.provider_end = ProviderEnd.COMPLETE
         elif self.state is SessionState.FETCHING:
