@@ -38,7 +38,7 @@ class Resume:
 
     def __init__(self) -> None:
         self.is_placed = True
-        """The provider's counter stands where the timeline says; not so from a cut until an acknowledgement tells the base."""
+        """The provider's counter stands where the timeline says; not so from a cut until the base is known."""
         self.is_doubtful = False
         """Before this connection another one was cut whose probes were not acknowledged."""
         self.placed = 0

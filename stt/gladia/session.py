@@ -29,6 +29,9 @@ _ROUNDING: Final = SAMPLE_RATE // 100  # how exactly the provider tells the leng
 _MAX_STALLS: Final = 2  # connections in a row on which nothing was heard; then the session is given up
 
 _MAX_IMPOSSIBLE: Final = 2
+# Named with each message, and a member of an enumeration is found by a call.
+_STREAMING: Final = SessionState.STREAMING
+_RESUMING: Final = SessionState.RESUMING
 
 # What the shell is to do next. `within`: seconds that it may take at most.
 
@@ -219,22 +222,30 @@ class Session:
     def take(self, now: float) -> bytes | str | None:
         """The next message to send: audio (s16le) or text; None when there is nothing to send yet."""
         feed = self.feed
-        match self.state:
-            case SessionState.STREAMING:
-                audio = feed.audio(feed.room(now), now)
-                if audio is not None or feed.held_back or feed.stop_waits(now):
-                    return audio
-                return (
-                    self._take_stop(now)
-                    or (feed.trailing_silence(now) if self.awaits_final else None)
-                    or self._take_idle_stop(now)
-                    or feed.keepalive(now)
-                )
-            case SessionState.RESUMING:
-                return self._take_probe(now) or self._take_idle_stop(now) or feed.keepalive(now)
-            case _:
-                message = feed.keepalive(now)
-                return None if self.state is SessionState.FLUSHING else message
+        if self.state is _STREAMING:
+            audio = feed.audio(feed.room(now), now)
+            if audio is not None or feed.held_back or feed.stop_waits(now):
+                return audio
+            if feed.until is not None:
+                return self._take_stop(now)
+            silence = feed.trailing_silence(now) if self.awaits_final else None
+            if silence is not None or now == feed.last_audio:  # right behind audio nothing else is due
+                return silence
+            return self._take_idle_stop(now) or feed.keepalive(now)
+        if self.state is _RESUMING:
+            return self._take_probe(now) or self._take_idle_stop(now) or feed.keepalive(now)
+        message = feed.keepalive(now)
+        return None if self.state is SessionState.FLUSHING else message
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether audio goes out as it comes: no deadline is nearer than `soonest_s` when it comes up."""
+        return self.state is _STREAMING and self.feed.until is None and self.feed.is_free
+
+    @property
+    def soonest_s(self) -> float:
+        """From an event until it is seen that the next one does not come, at least, while all is steady."""
+        return min(self._options.stall_s, self._options.keepalive_s, self._options.idle_s)
 
     def _take_probe(self, now: float) -> bytes | str | None:
         feed = self.feed
@@ -259,7 +270,7 @@ class Session:
     @property
     def _may_end_idle(self) -> bool:
         """Not while it is unknown what the provider has of the audio, nor twice."""
-        return self.feed.until is None and not (self.state is SessionState.RESUMING and self._resume.probes)
+        return self.feed.until is None and not (self.state is _RESUMING and self._resume.probes)
 
     def _take_idle_stop(self, now: float) -> str | None:
         if not self._may_end_idle or now < self.feed.last_audio + self._options.idle_s:
@@ -275,9 +286,9 @@ class Session:
         when = min(feed.last_sent + self._options.keepalive_s, self.tick_at)
         if self._may_end_idle:
             when = min(when, feed.last_audio + self._options.idle_s)
-        if self.state is SessionState.RESUMING and self._resume.probes:
+        if self.state is _RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
-        if self.state is SessionState.STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
+        if self.state is _STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
             when = min(when, feed.held_until)
         return when
 
@@ -313,30 +324,35 @@ class Session:
             return True
         return False
 
-    def acknowledged(self, begin_bytes: int, end_bytes: int, now: float) -> None:
-        """The provider has received this part of the session. Late and repeated acknowledgements are harmless."""
+    def acknowledged(self, begin_bytes: int, end_bytes: int, now: float) -> bool:
+        """The provider has received this part of the session. Late and repeated acknowledgements are harmless.
+
+        Returns: whether it is known from now on what the provider had of the audio before a cut.
+        """
         feed = self.feed
         end = end_bytes // SAMPLE_BYTES
         if end <= feed.acknowledged or not self.is_connected:
-            return
+            return False
         if not self._resume.is_placed:
             self._place(begin_bytes, end_bytes, now)
-            return
+            return self._resume.is_placed
         if end > feed.timeline.end:
             # It has more than we sent. Once that is an odd message; twice, our idea of its clock is wrong.
             self._impossible += 1
             if self._impossible == _MAX_IMPOSSIBLE:
                 self._move(Event.CUT_SHORT, now)
-            return
+            return False
         self._impossible = 0
         feed.acknowledge(end)
-        self._patience.stalls = 0
         # Were the end inclusive, as one document has it, the last sample would never be acknowledged.
         is_caught_up = end >= feed.timeline.end - 1
-        if self.state is SessionState.STREAMING:
+        if self.state is _STREAMING:
             feed.awaiting_since = None if is_caught_up else now
         if is_caught_up and not feed.held_back:
             self._patience.progress()
+        else:
+            self._patience.stalls = 0
+        return False
 
     def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
         """Read from the acknowledgements after a cut how much the provider has of what came before."""
@@ -370,7 +386,7 @@ class Session:
         if self.state not in (SessionState.RESUMING, SessionState.STREAMING):
             return False
         self._is_explained = True  # what ends the connection is known
-        if self.state is SessionState.RESUMING:
+        if self.state is _RESUMING:
             self._resume.abandon(self.feed.timeline)
         self.feed.awaiting_since = now
         self._move(Event.TURNED_AWAY, now)
