@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import BINARY, Frame
+from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
@@ -71,7 +72,7 @@ def test_the_same_is_read_as_by_the_library_however_it_is_cut(coming: bytes, cut
     for begin, end in pairwise(borders):
         library.receive_data(coming[begin:end])
         piece, at = coming[begin:end], 0
-        while library.parser_exc is None and (place := wire.whole_text(piece, at)) is not None:
+        while wire.state is OPEN and (place := wire.whole_text(piece, at)) is not None:
             ours.append((1, piece[place[0] : place[1]], True))
             at = place[1]
         ours += seen(wire.frames(piece[at:]))
