@@ -352,6 +352,8 @@ class Session:
             self._patience.progress()
         else:
             self._patience.stalls = 0
+            if end - self._resume.base >= SAMPLE_RATE:
+                self._patience.taken(now)
         return False
 
     def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
