@@ -17,6 +17,7 @@ from gateway.transcription.domain.lost_audio import LostAudio
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.salvage import Salvage
+from gateway.transcription.domain.stable import utf16
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import FinalToStore
@@ -30,6 +31,7 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
+from gateway.transcription.usecases.underway import UnderWay
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,6 +74,8 @@ class Said:
         self._claimed = claimed
         self._context = context
         self._meters = meters
+        self.under_way = UnderWay(context.clock, self._show_partial)
+        """Must run."""
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._silenced = False
         self._is_lost = False
@@ -210,13 +214,14 @@ class Said:
                 self._partial(live, said)
         elif self._final(said, live.participant):
             self.partials.pop(said.utterance_id, None)
+            self.under_way.forget(said.utterance_id)
             if not self._is_quiet:
                 live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
         self.counts.partials += 1
         live.meter.partials += 1
-        self._show_partial(live, said)
+        self.under_way.hear(live, said)
         if self._context.options.store_partials:
             known = live.participant.result() if live.participant.done() else None
             self.partials[said.utterance_id] = (said, known)
@@ -253,16 +258,19 @@ class Said:
         """An empty partial takes the words off the screens."""
         now = self._context.clock.now()
         at_ms = max(0, (now - self._origin) // timedelta(milliseconds=1))
-        self._show_partial(
-            live, Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
-        )
+        empty = Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
+        self.under_way.forget(utterance_id)
+        if self._show_partial(live, empty, 0):
+            live.track.caption(utterance_id, "", is_final=False)
         self.partials.pop(utterance_id, None)
 
-    def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+    def _show_partial(self, _: LiveTrack, said: Caption, stable: int) -> bool:
+        """`stable`: how much of its text is, an index. False: nothing may be shown now."""
         if self._is_quiet:
-            return
-        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
-        live.track.caption(said.utterance_id, said.text, is_final=False)
+            return False
+        data = self._context.live.encode(said, utf16(said.text[:stable]))
+        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, data)
+        return True
 
     def _translation(self, live: LiveTrack, translation: Translation) -> None:
         _answered(live, lambda kind: kind == ADD_ON)
