@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise, product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.audio_packet import AudioPacket
@@ -320,7 +320,6 @@ def test_data_that_nobody_needs_ends_no_publish(type: int, payload: bytes, size:
     assert protocol.phase is Phase.PUBLISHING
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.sampled_from([18, 15, 20, 17, 22, 8]), st.binary(max_size=300), st.booleans())
 def test_generated_messages_end_no_publish(type: int, payload: bytes, as_metadata: bool) -> None:
     """Commands that ask for something are obeyed; none is made by chance."""
