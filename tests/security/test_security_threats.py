@@ -58,6 +58,8 @@ COVERED: Final = {
     "RTMP `publish`, given up and asked again": FLOODS + "test_a_stranger_has_one_key_checked",
     "tiny or empty frames, fragments, pings, texts on the audio WebSocket": FLOODS + "test_a_sender_that_floods",
     "the same from a watcher": FLOODS + "test_a_watcher_that_floods",
+    "`GET …/segments` of a long session, again and again":
+        "unit/gateway/sessions/usecases/test_sessions_usecases.py::test_only_so_many_sessions_are_read_whole",
     "the history of a session, asked for and not read": FLOODS + "test_event_streams_that_are_never_read",
     "`publish` and its end as fast as can be, with a good key, also on several connections":
         FLOODS + "test_an_admitted_key_that_is_published",
