@@ -19,6 +19,7 @@ class Kind:
     """`for_s`: how long it lasts, at least and at most; 0: a moment. `speech_s`: how long people go on speaking.
 
     `loses_audio`: what a dead owner had taken and not passed on is gone with it; so is what an encoder sent to nobody.
+    `is_heard_out`: but the owner lives on, and loses nothing of those who send again what is not acknowledged.
     `takes_over`: another replica goes on. `room`: one session is a LiveKit room.
     """
 
@@ -26,6 +27,7 @@ class Kind:
     for_s: tuple[float, float] = (0.0, 0.0)
     speech_s: float = 8.0
     loses_audio: bool = False
+    is_heard_out: bool = False
     takes_over: bool = False
     room: bool = False
 
@@ -53,7 +55,7 @@ KINDS: Final = (
     Kind("a watcher's replica killed", (2.0, 4.0)),
     Kind("owner killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
     Kind("owner frozen", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
-    Kind("owner cut from postgres", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
+    Kind("owner cut from postgres", (14.0, 14.0), 19.0, loses_audio=True, is_heard_out=True, takes_over=True),
     Kind("owner restarted", (0.0, 0.0), speech_s=14.0, loses_audio=True, takes_over=True),
     Kind("livekit cut from the owner", (1.0, 3.0), speech_s=9.0, room=True),
     Kind("owner in a room killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True, room=True),

@@ -73,6 +73,7 @@ def test_a_resumed_reader_goes_on_and_another_epoch_begins_anew() -> None:
         ([final(1, "alpha bravo"), final(2, "alpha")], [(1, "alpha bravo"), (2, "alpha")], "'alpha' is there 2 times"),
         ([final(1, "alpha bravo"), final(2, "zulu")], [(1, "alpha bravo"), (2, "zulu")], "'zulu' was never said"),
         ([final(1, "alpha bravo"), final(2, "charlie")], [(1, "alpha bravo"), (3, "charlie")], "numbers are [1, 3]"),
+        ([final(1, "alpha bravo")], [(1, "alpha"), (2, "charlie")], "'alpha bravo' was shown and is not kept"),
         ([final(1, "alpha bravo"), final(1, "charlie")], KEPT, "number 1 says two things"),
         ([final(1, "alpha bravo"), final(2, "other")], KEPT, "'other' was shown and is not kept"),
     ],
