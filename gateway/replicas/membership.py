@@ -143,6 +143,10 @@ class Membership:
         """All that beat, this one included; as of the last beat, so it does not wait."""
         return [self.me() if one.id == self._identity.id else one for one in self._members]
 
+    def others(self) -> Sequence[str]:
+        """Ids of the others that beat, as of the last beat."""
+        return [one.id for one in self._members if one.id != self._identity.id]
+
     def advertise(self, url: str | None) -> None:
         """Tell the others where they reach this process; to be called once it answers there."""
         self._identity = replace(self._identity, url=url)

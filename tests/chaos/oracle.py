@@ -90,7 +90,7 @@ class Reader:
 class Watched:
     """One session of a round, as all saw it. `transcript`: the finals that are kept, in order of `seq`.
 
-    `reads`: history reads of each replica from the fault on.
+    `reads`: history reads of each replica from the fault on, of this session.
     """
 
     source: str
@@ -137,6 +137,8 @@ def judge(outcome: Outcome) -> Verdict:
         _judge_words(outcome, session, verdict)
         _judge_watchers(session, verdict)
         verdict.reads = max(verdict.reads, *session.reads, 0)
+        if outcome.plan.kind.takes_over and verdict.reads > 1:
+            verdict.problems.append(f"{session.source}: history reads of the replicas: {list(session.reads)}")
         if struck:
             _judge_recovery(outcome, session, verdict)
     return verdict

@@ -17,6 +17,8 @@ from storage.postgres.errors import retryable
 from storage.postgres.pool import Database
 from storage.postgres.usage import UsageRow
 
+GATHER_S: Final = 0.005
+"""All runs of a replica read their meters at the same time, give or take a few turns of the loop."""
 BATCH: Final = 200
 """Rows of a statement."""
 
@@ -30,10 +32,7 @@ class _Asked:
 
 
 class Gathering:
-    """Readings that come while others are being written are written together behind them.
-
-    All runs of a replica read their meters at the same time: two statements store them, however many they are.
-    """
+    """Readings that come together are written together, and so are those that come meanwhile, behind them."""
 
     def __init__(self, write: Callable[[Sequence[UsageRow]], Awaitable[object]]) -> None:
         self._write = write
@@ -46,6 +45,7 @@ class Gathering:
         self._waiting.append(mine)
         async with self._turn:
             if not mine.done.done():
+                await asyncio.sleep(GATHER_S)
                 asked, self._waiting = self._waiting, []
                 try:
                     for batch in _batches(asked):

@@ -109,11 +109,12 @@ class Transcriptions:
         """The session's run, when this replica has it, and may speak for it."""
         return self._runs.get(slug) if self._context.membership.may_act() else None
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
+    def turned_away(self, slug: str, who: str | None, why: str) -> bool:
+        """As `Run.turned_away`, for those who name a session that runs here. False: it does not."""
         run = self._runs.get(slug)
         if run is not None:
             run.turned_away(who, why)
+        return run is not None
 
     # --- the control API ----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
+from support.waiting import until
 
 from gateway.transcription.infra.usage_records import BATCH, Gathering
 from storage.postgres.errors import StorageUnavailable
@@ -47,11 +48,11 @@ async def all_of(gathering: Gathering, names: Sequence[str]) -> list[BaseExcepti
     return list(await asyncio.gather(*(gathering.save([row(name)]) for name in names), return_exceptions=True))
 
 
-async def test_what_comes_at_once_is_two_statements_and_no_more_rows_than_a_batch() -> None:
+async def test_what_comes_at_once_is_one_statement_of_no_more_rows_than_a_batch() -> None:
     database = Database()
     names = [f"r{number}" for number in range(BATCH + 2)]
     assert await all_of(Gathering(database.write), names) == [None] * len(names)
-    assert [len(statement) for statement in database.statements] == [1, BATCH, 1]
+    assert [len(statement) for statement in database.statements] == [BATCH, 2]
     assert [name for statement in database.statements for name in statement] == names
 
 
@@ -60,7 +61,7 @@ async def test_a_row_that_is_refused_takes_no_other_with_it() -> None:
     database.bad = "c"
     found = await all_of(Gathering(database.write), "abcd")
     assert [type(one) for one in found] == [type(None), type(None), ValueError, type(None)]
-    assert database.statements == [["a"], ["b", "c", "d"], ["b"], ["c"], ["d"]]
+    assert database.statements == [["a", "b", "c", "d"], ["a"], ["b"], ["c"], ["d"]]
 
 
 async def test_everybody_is_told_that_the_database_is_away() -> None:
@@ -68,7 +69,7 @@ async def test_everybody_is_told_that_the_database_is_away() -> None:
     database.away = True
     found = await all_of(Gathering(database.write), "abc")
     assert [type(one) for one in found] == [StorageUnavailable] * 3
-    assert len(database.statements) == 2
+    assert len(database.statements) == 1
 
 
 @pytest.mark.parametrize("stopped", range(4))
@@ -77,8 +78,7 @@ async def test_whoever_is_stopped_keeps_nobody_from_being_written(stopped: int) 
     database.answers.clear()
     gathering = Gathering(database.write)
     saving = [asyncio.create_task(gathering.save([row(name)])) for name in "abcd"]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await until(lambda: bool(database.statements))
     saving[stopped].cancel()
     await asyncio.sleep(0)
     database.answers.set()
