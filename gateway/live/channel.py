@@ -18,6 +18,7 @@ from gateway.live.recent import Recent
 from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.domain.translations import told
 
 # Writing to so many takes about 2.5 ms; to 5,000 in one go it would keep everything else from running for 60.
 WATCHERS_PER_SLICE: Final = 250
@@ -92,6 +93,17 @@ class Channel:
         if self.forward is not None:
             self.forward(kind, "", data)
 
+    def translation(self, data: bytes) -> None:
+        """Publish a translation; who reads one language gets that alone, and each number of it once."""
+        of = told(data)
+        self._publish(Update(self._message("translation", data), language=of.target_language, number=of.seq))
+        if self.forward is not None:
+            self.forward("translation", "", data)
+
+    def translated(self, watcher: Watcher, number: int, data: bytes) -> None:
+        """Send a watcher a translation that it lacks."""
+        watcher.catch_up_translation(number, self._message("translation", data))
+
     def set_state(self, state: StreamState, reason: str | None) -> None:
         """Publish how the transcription stands; once it has stopped, partials and retained events are void."""
         self.state, self.reason = state, reason
@@ -145,7 +157,7 @@ class Channel:
             return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
 
         greeting = self._hello(resumed=resumed, has=at)
-        watcher.write_history([greeting.framed(watcher.framing)], at + 1)
+        watcher.write_history([watcher.framed(greeting)], at + 1)
         while at < self.last_seq and not watcher.gone:
             page = await self.recent.page(at, lambda: self.last_seq, read)
             if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
@@ -161,12 +173,12 @@ class Channel:
                 last = self.recent.first - 1 if self.recent else self.last_seq
                 messages.append(self._gap(at + 1, last))
                 at = last
-            watcher.write_history([message.framed(watcher.framing) for message in messages], at + 1)
+            watcher.write_history([watcher.framed(message) for message in messages], at + 1)
             while watcher.unsent() > BEHIND_BYTES and not watcher.gone:
                 await asyncio.sleep(0.01)
         now = [self._state()] if (self.state, self.reason) != said else []
         shown = now + list(self.retained.values()) + list(self.partials.values())
-        watcher.go_live([message.framed(watcher.framing) for message in shown])
+        watcher.go_live([watcher.framed(message) for message in shown])
         if watcher.behind:
             self.lagging.add(watcher)
 
@@ -251,7 +263,12 @@ class Channel:
                 frames = [one.message.framed(framing) for one in updates]
                 joined = b"".join(frames)
             try:
-                if watcher.is_current and watcher.next_seq <= first_seq and watcher.unsent() < BEHIND_BYTES:
+                if (
+                    watcher.reads is None
+                    and watcher.is_current
+                    and watcher.next_seq <= first_seq
+                    and watcher.unsent() < BEHIND_BYTES
+                ):
                     watcher.send(joined)
                     direct += 1
                     continue

@@ -20,8 +20,9 @@ from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
 from gateway.transcription.domain.transcription import Lease
+from gateway.transcription.domain.translations import numbered
 from gateway.transcription.usecases.backlog import Backlog
-from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
+from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, TranslationToStore, UsageToStore
 from gateway.transcription.usecases.live import Live
 from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.records import FinalRecords, Records, StoreOutcome
@@ -76,6 +77,7 @@ class Recorder:
     ) -> None:
         """`may_act`: whether what runs here is certainly ours; while it is not, finals wait."""
         self._finals = records.finals
+        self._translations = records.translations
         self._usage = records.usage
         self._sessions = records.sessions
         self._live = live
@@ -88,6 +90,7 @@ class Recorder:
         self._may_act = may_act
         self._abandoned: dict[Lease, None] = {}  # the oldest first
         self._queue: deque[_Waiting] = deque()
+        self._translated: deque[TranslationToStore] = deque()  # for behind the finals in the queue
         self._pending: defaultdict[str, set[object]] = defaultdict(set)  # by transcription: what the database lacks
         self._arrived = asyncio.Event()
         self._fell_behind = asyncio.Event()
@@ -124,6 +127,12 @@ class Recorder:
         """Queue a final; never waits. `participant` resolves to the speaker's row, or None: it must resolve."""
         self._queue.append(_waiting(final, slug, participant, self._clock))
         self._pending[final.lease.transcription_id].add(final.seq)
+        self._arrived.set()
+
+    def translate(self, translation: TranslationToStore) -> None:
+        """Queue a translation; never waits. It is shown once it is stored, or is on disk."""
+        self._translated.append(translation)
+        self._pending[translation.transcription_id].add(_key(translation))
         self._arrived.set()
 
     def abandon(self, lease: Lease) -> None:
@@ -191,16 +200,20 @@ class Recorder:
 
     @property
     def _waiting(self) -> int:
-        return len(self._queue) + (self._backlog.held if self._backlog is not None else 0)
+        return len(self._queue) + len(self._translated) + (self._backlog.held if self._backlog is not None else 0)
 
     async def _take(self) -> None:
         while True:
             await self._arrived.wait()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.BATCH))]
-            if not self._queue:
-                self._arrived.clear()
             if batch:
                 await self._write(batch)
+            if not self._queue:
+                translated = [self._translated.popleft() for _ in range(min(len(self._translated), self.BATCH))]
+                if not (self._queue or self._translated):
+                    self._arrived.clear()
+                if translated:
+                    await self._write_translations(translated)
 
     async def _write(self, batch: list[_Waiting]) -> None:
         while not (self._may_act() or all(item.final.lease in self._abandoned for item in batch)):
@@ -220,6 +233,16 @@ class Recorder:
                 item.measure(self.delays, durable_at, self._clock.monotonic())
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
+        self._tell_written()
+
+    async def _write_translations(self, batch: Sequence[TranslationToStore]) -> None:
+        outcome = await self._store_at_once(lambda: self._store(batch))
+        if outcome is None:
+            await self._set_aside(batch)
+            for one in batch:  # watchers need not wait for its number
+                self._live.translation(one.slug, one.data)
+        else:
+            self._account(batch, outcome)
         self._tell_written()
 
     async def _store_at_once(self, work: Callable[[], Coroutine[Any, Any, StoreOutcome]]) -> StoreOutcome | None:
@@ -327,16 +350,27 @@ class Recorder:
         for entry in entries:
             if isinstance(entry, UsageToStore):
                 await self._usage.save(entry.claimed, entry.participant_ids, entry.usage)
+        if translations := [entry for entry in entries if isinstance(entry, TranslationToStore)]:
+            await self._store_translations(translations)
         return outcome
+
+    async def _store_translations(self, translations: Sequence[TranslationToStore]) -> None:
+        """They are shown with their numbers; one whose final is not stored yet, or that repeats one, without."""
+        slugs = {one.session_id: one.slug for one in translations}
+        fresh = await self._translations.store(translations)
+        for one in fresh:
+            self._live.translation(slugs[one.session_id], numbered(one.data, one.seq, one.of_seq))
+        shown = {(one.session_id, one.utterance_id, one.language) for one in fresh}
+        for waiting in translations:
+            if (waiting.session_id, waiting.utterance_id, waiting.language) not in shown:
+                self._live.translation(waiting.slug, waiting.data)
 
     def _account(self, entries: Sequence[Entry], outcome: StoreOutcome) -> None:
         """The database has stored or refused them."""
         for entry in entries:
             if isinstance(entry, FinalToStore):
                 self.stored += not _is_refused(entry, outcome)
-                transcription_id = entry.lease.transcription_id
-            else:
-                transcription_id = entry.claimed.lease.transcription_id
+            transcription_id = _transcription(entry)
             if transcription_id in self._pending:
                 self._pending[transcription_id].discard(_key(entry))
                 if not self._pending[transcription_id]:
@@ -375,7 +409,23 @@ def _is_refused(final: FinalToStore, outcome: StoreOutcome) -> bool:
 
 def _key(entry: Entry) -> object:
     """What tells an entry from the others of its transcription, also when it was read back from disk."""
-    return entry.seq if isinstance(entry, FinalToStore) else entry.usage
+    match entry:
+        case FinalToStore(seq=seq):
+            return seq
+        case UsageToStore(usage=usage):
+            return usage
+        case TranslationToStore(utterance_id=utterance_id, language=language):
+            return utterance_id, language
+
+
+def _transcription(entry: Entry) -> str:
+    match entry:
+        case FinalToStore(lease=lease):
+            return lease.transcription_id
+        case UsageToStore(claimed=claimed):
+            return claimed.lease.transcription_id
+        case TranslationToStore(transcription_id=transcription_id):
+            return transcription_id
 
 
 def _unforeseen(error: BaseException) -> BaseException | None:

@@ -101,7 +101,10 @@ async def small_endpoint(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    jobs = [asyncio.create_task(job) for job in (sweep(hub), endpoint.beat(), endpoint.end_finished())]
+    jobs = [
+        asyncio.create_task(job)
+        for job in (sweep(hub), endpoint.beat(), endpoint.end_finished(), endpoint.translated.run())
+    ]
     try:
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {SERVICE}"}) as http:
             yield Small(url, hub, endpoint, records, http)
