@@ -151,6 +151,8 @@ class Channel:
             since is not None and is_known and is_good(self, since.epoch, since.seq) and since.seq <= self.last_seq
         )
         at = since.seq if since is not None and resumed else 0
+        if watcher.reads is not None and not resumed:
+            watcher.reads.has = 0  # all finals follow, and so do all translations
         said, epoch = (self.state, self.reason), self.epoch
 
         async def read(after: int, limit: int) -> list[tuple[int, Message]]:

@@ -242,9 +242,8 @@ class Transcriptions:
                 return []
             # A statement of its own: it sees a run that began while we waited for the row.
             records = await link.rows("stray_number", session_id, now)
-            if records:
-                await link.rows("translation_hold", [session_id])
-                await translations.number(link, [session_id])
+            await link.rows("translation_hold", [session_id])
+            await translations.number(link, [session_id])  # also those that came before their final
         return [(r["seq"], r["utterance_id"], r["data"]) for r in records]
 
     async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:

@@ -69,10 +69,6 @@ class Translations:
         """Those that a transcription of the session has asked for, and those that there are; sorted."""
         return sorted(r["language"] for r in await self._db.rows("translation_languages", session_id))
 
-    async def drop(self, before: datetime) -> int:
-        """Forget those whose final never came. Returns: how many."""
-        return await self._db.run("translation_drop", before)
-
 
 async def number(link: Link, sessions: Sequence[str]) -> list[TranslationRow]:
     """Give numbers to those whose final is there; inside a transaction that holds the sessions (`translation_hold`)."""

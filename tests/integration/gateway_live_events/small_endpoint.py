@@ -90,7 +90,9 @@ async def small_endpoint(
         return check(token, secrets)
 
     options = options or LiveOptions()
-    ports = cast(Records, SimpleNamespace(sessions=records, transcriptions=records, finals=records))
+    ports = cast(
+        Records, SimpleNamespace(sessions=records, transcriptions=records, finals=records, translations=records)
+    )
     watching = Watching(ports, FinalReader(ports))
     endpoint = LiveEndpoint(hub, watching, checked, lambda: "http://own.example", options)
     app = web.Application()

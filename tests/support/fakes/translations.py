@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from support.fakes.ports import Port
 from support.fakes.tables import Tables
 
-from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.journal import TranslationToStore
 from gateway.transcription.usecases.records import NumberedTranslation
 
@@ -28,7 +27,9 @@ class MemoryTranslationRecords(Port):
             if key not in self._known and self._tables.alive(one.session_id) is not None:
                 self._known.add(key)
                 self.waiting[key] = one
-        return [found for session in {one.session_id for one in translations} for found in self._number(session)]
+        sessions = {one.session_id for one in translations}
+        fresh = [found for session in sessions for found in self._number(session)]
+        return sorted(fresh, key=lambda one: (one.session_id, one.language, one.seq))
 
     def _number(self, session_id: str) -> list[NumberedTranslation]:
         fresh = []
@@ -42,23 +43,20 @@ class MemoryTranslationRecords(Port):
 
     async def since(self, session_id: str, language: str, after: int, limit: int) -> Sequence[NumberedTranslation]:
         await self._tables.answer()
-        return self._stored.get((session_id, language), [])[after : after + limit]
+        self._number(session_id)
+        return self._of(session_id, language)[after : after + limit]
 
     async def of_finals(self, session_id: str, first: int, last: int, language: str) -> Sequence[NumberedTranslation]:
         await self._tables.answer()
-        stored = self._stored.get((session_id, language), [])
+        stored = self._of(session_id, language)
         return sorted((one for one in stored if first <= one.of_seq <= last), key=lambda one: one.of_seq)
+
+    def _of(self, session_id: str, language: str) -> list[NumberedTranslation]:
+        return self._stored.get((session_id, language), []) if self._tables.alive(session_id) is not None else []
 
     async def languages(self, session_id: str) -> Sequence[str]:
         await self._tables.answer()
-        asked = {
-            language
-            for row in self._tables.transcriptions.values()
-            if row.session_id == session_id
-            for language in row.options.get("translateTo", [])
-        }
-        return sorted(
-            asked
-            | {told(one.data).target_language for one in self.waiting.values()}
-            | {language for session, language in self._stored if session == session_id}
-        )
+        rows = [row for row in self._tables.transcriptions.values() if row.session_id == session_id]
+        asked = {language for row in rows for language in row.options.get("translateTo", [])}
+        there = {key[2] for key in self._known if key[0] == session_id and self._tables.alive(session_id) is not None}
+        return sorted(asked | there)

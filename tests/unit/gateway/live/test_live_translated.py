@@ -70,6 +70,8 @@ class Reader:
         self._desk.hub.leave("abc", self._watcher)
         for message in messages(bytes(self._screen.arrived)):
             data = message["data"]
+            if message["type"] == "hello" and not data["resumed"]:
+                self.numbers, self.texts = [], []
             if message["type"] == "transcript.final":
                 self._epoch, self._seq = message["epoch"], message["seq"]
             if message["type"] == "translation":
