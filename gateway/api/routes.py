@@ -31,7 +31,7 @@ from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Records, SessionRecord
+from gateway.transcription.usecases.records import Records, SessionRecord, TranslationRecords
 from gateway.transcription.usecases.speech import Transcriber
 from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.steering import Steering
@@ -272,7 +272,7 @@ class Api:
         await response.prepare(request)
         pages = self._pages(session.id, first)
         if language is not None:
-            pages = self._in_language(session.id, language, pages, beside=kind == "json")
+            pages = _in_language(self.records.translations, session.id, language, pages, beside=kind == "json")
         if kind == "json":
             await _write_json(response, session.slug, numbering.epoch if numbering else None, pages)
         else:
@@ -284,19 +284,6 @@ class Api:
             await response.write(writer.finish().encode())
         await response.write_eof()
         return response
-
-    async def _in_language(
-        self, session_id: str, language: str, pages: AsyncIterator[list[tuple[int, bytes]]], *, beside: bool
-    ) -> AsyncIterator[list[tuple[int, bytes]]]:
-        """Finals with their translation, `beside` the text or in its place; one that has none stays as it is."""
-        records = self.records.translations
-        async for page in pages:
-            found = await records.of_finals(session_id, page[0][0], page[-1][0], language) if page else ()
-            texts = {one.of_seq: told(one.data).text for one in found}
-            yield [
-                (seq, _translated(data, language, texts[seq], beside=beside) if seq in texts else data)
-                for seq, data in page
-            ]
 
     async def finalised(self, request: web.Request) -> web.Response:
         """`GET /api/sessions/{slug}/document`, for any credential of the session: 200; 404 while there is none."""
@@ -373,6 +360,24 @@ def _spoken(seq: int, data: bytes) -> export.SpokenLine:
     words = tuple((word["text"], word["startMs"], word["endMs"]) for word in said.get("words", ()))
     name, identity = said.get("participantName"), said.get("participantIdentity")
     return export.SpokenLine(seq, name or identity, said["text"], said["startMs"], said["endMs"], words, identity)
+
+
+async def _in_language(
+    translations: TranslationRecords,
+    session_id: str,
+    language: str,
+    pages: AsyncIterator[list[tuple[int, bytes]]],
+    *,
+    beside: bool,
+) -> AsyncIterator[list[tuple[int, bytes]]]:
+    """Finals with their translation, `beside` the text or in its place; one that has none stays as it is."""
+    async for page in pages:
+        found = await translations.of_finals(session_id, page[0][0], page[-1][0], language) if page else ()
+        texts = {one.of_seq: told(one.data).text for one in found}
+        yield [
+            (seq, _translated(data, language, texts[seq], beside=beside) if seq in texts else data)
+            for seq, data in page
+        ]
 
 
 def _translated(data: bytes, language: str, text: str, *, beside: bool) -> bytes:

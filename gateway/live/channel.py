@@ -26,6 +26,7 @@ WATCHERS_PER_SLICE: Final = 250
 MAX_PENDING: Final = 256
 RETAINED: Final = frozenset({"health", "host.changed"})
 """Kinds of event whose newest one is also sent to every later watcher."""
+TRANSLATION: Final = "translation"
 _NO_FINAL: Final = 1 << 62
 
 ReadPast = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
@@ -76,7 +77,7 @@ class Channel:
 
     def partial(self, utterance_id: str, data: bytes) -> None:
         """Publish a partial; it replaces the former one, also where that has not been sent yet."""
-        message = self._message("transcript.partial", data)
+        message = self.message("transcript.partial", data)
         self.partials[utterance_id] = message
         if len(self.partials) > MAX_PARTIALS:
             del self.partials[next(iter(self.partials))]
@@ -85,24 +86,17 @@ class Channel:
             self.forward("transcript.partial", utterance_id, data)
 
     def say(self, kind: str, data: bytes) -> None:
-        """Publish an event: every watcher that is live gets it, and later ones if its kind is RETAINED."""
-        message = self._message(kind, data)
+        """Publish an event: every watcher that is live gets it, and later ones if its kind is RETAINED.
+
+        Who reads one language of translations gets those alone, and each number of them once.
+        """
+        message = self.message(kind, data)
         if kind in RETAINED:
             self.retained[kind] = message
-        self._publish(Update(message))
+        of = told(data) if kind == TRANSLATION else None
+        self._publish(Update(message) if of is None else Update(message, language=of.target_language, number=of.seq))
         if self.forward is not None:
             self.forward(kind, "", data)
-
-    def translation(self, data: bytes) -> None:
-        """Publish a translation; who reads one language gets that alone, and each number of it once."""
-        of = told(data)
-        self._publish(Update(self._message("translation", data), language=of.target_language, number=of.seq))
-        if self.forward is not None:
-            self.forward("translation", "", data)
-
-    def translated(self, watcher: Watcher, number: int, data: bytes) -> None:
-        """Send a watcher a translation that it lacks."""
-        watcher.catch_up_translation(number, self._message("translation", data))
 
     def set_state(self, state: StreamState, reason: str | None) -> None:
         """Publish how the transcription stands; once it has stopped, partials and retained events are void."""
@@ -186,7 +180,7 @@ class Channel:
 
     def goodbye(self, code: CloseCode, reason: str) -> Message:
         """The last message for a connection that has no close code, such as server-sent events."""
-        return self._message("end", protocol.encode({"code": code, "reason": reason}))
+        return self.message("end", protocol.encode({"code": code, "reason": reason}))
 
     def remove(self, watcher: Watcher) -> None:
         """It is sent nothing more. May be repeated."""
@@ -287,22 +281,22 @@ class Channel:
 
     def _hello(self, *, resumed: bool, has: int) -> Message:
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
-        return self._message("hello", protocol.encode(hello), self.last_seq, has=has)
+        return self.message("hello", protocol.encode(hello), self.last_seq, has=has)
 
     def _final(self, seq: int, data: bytes) -> Message:
-        return self._message("transcript.final", data, seq, has=seq)
+        return self.message("transcript.final", data, seq, has=seq)
 
     def _state(self) -> Message:
-        return self._message("session.state", self._told())
+        return self.message("session.state", self._told())
 
     def _told(self) -> bytes:
         return protocol.encode({"state": self.state} | ({"reason": self.reason} if self.reason else {}))
 
     def _gap(self, first: int, last: int) -> Message:
-        return self._message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)
+        return self.message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)
 
-    def _message(self, kind: str, data: bytes, seq: int | None = None, *, has: int | None = None) -> Message:
-        """`has`: the last final of a watcher who has this message."""
+    def message(self, kind: str, data: bytes, seq: int | None = None, *, has: int | None = None) -> Message:
+        """Made now. `has`: the last final of a watcher who has this message."""
         payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
         return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
 

@@ -256,8 +256,6 @@ class Followed:
             case relay.MARK:
                 watchers = msgspec.json.decode(data)
                 self._all_watchers = watchers if isinstance(watchers, int) else 0
-            case "translation":
-                channel.translation(data)
             case "health":
                 self._health = data
                 self._tell_health(channel)

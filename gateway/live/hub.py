@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from gateway.live import protocol
 from gateway.live.audience import NO_DESCRIPTOR, Audience
-from gateway.live.channel import Channel
+from gateway.live.channel import TRANSLATION, Channel
 from gateway.live.protocol import CloseCode, Framing, StreamState
 from gateway.live.sending import SendAll, send_all
 from gateway.live.watcher import Bounds, Reading, Transport, WatchCounts, Watcher
@@ -103,7 +103,7 @@ class Hub:
     def translation(self, session_slug: str, data: bytes) -> None:
         """To those who watch the session here, and to other replicas that show it."""
         if (found := self._channels.get(session_slug)) is not None:
-            found.translation(data)
+            found.say(TRANSLATION, data)
 
     def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from gateway.live.channel import TRANSLATION
 from gateway.live.hub import Hub
 from gateway.live.watcher import BEHIND_BYTES, Watcher
 from gateway.outage import Outage, RecordsUnavailable
@@ -90,7 +91,7 @@ class Translated:
                 continue
             for number, data in rows:
                 if number > one.reads.has and _takes(one, all_of_them=True):
-                    channel.translated(one, number, data)
+                    one.catch_up_translation(number, channel.message(TRANSLATION, data))
             one.reads.has_all = len(rows) < PAGE and (not rows or one.reads.has >= rows[-1][0])
 
 

@@ -8,7 +8,7 @@ import msgspec
 class Told(msgspec.Struct, frozen=True, rename="camel"):
     """What of it decides who is shown it. `seq` counts in its language; None: it is not stored yet."""
 
-    target_language: str
+    target_language: str = ""
     text: str = ""
     seq: int | None = None
 

@@ -20,12 +20,12 @@ from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
 from gateway.transcription.domain.transcription import Lease
-from gateway.transcription.domain.translations import numbered
 from gateway.transcription.usecases.backlog import Backlog
 from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, TranslationToStore, UsageToStore
 from gateway.transcription.usecases.live import Live
 from gateway.transcription.usecases.membership import UNCERTAIN_S
-from gateway.transcription.usecases.records import FinalRecords, Records, StoreOutcome
+from gateway.transcription.usecases.records import Records, StoreOutcome
+from gateway.transcription.usecases.storing import Storing
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,10 +76,7 @@ class Recorder:
         may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         """`may_act`: whether what runs here is certainly ours; while it is not, finals wait."""
-        self._finals = records.finals
-        self._translations = records.translations
-        self._usage = records.usage
-        self._sessions = records.sessions
+        self._database = Storing(records, live)
         self._live = live
         self._clock = clock
         self.delays = delays or Delays()
@@ -97,7 +94,6 @@ class Recorder:
         self._written = asyncio.Event()  # set for a moment, to wake all who wait in `room` and `settled`
         self._attempts = Tasks(log_errors=False)
         self._late: set[asyncio.Task[StoreOutcome]] = set()  # attempts that outlasted `patience_s`
-        self._participants: dict[tuple[str, str], str | None] = {}  # (session, identity), while catching up
         self._behind_since: float | None = None
         self.on_fenced: Callable[[str], None] = lambda transcription_id: None
         """Called when the database has refused finals of a transcription: another owner has its lease."""
@@ -144,11 +140,11 @@ class Recorder:
     async def checkpoint(self, usage: UsageToStore) -> None:
         """Store meter readings as finals are stored. Raises: RecordsUnavailable when there is no journal."""
         if self._backlog is None:
-            await self._store([usage])
+            await self._database.store([usage])
         elif usage.usage:
             self._pending[usage.claimed.lease.transcription_id].add(_key(usage))
             try:
-                outcome = await self._store_at_once(lambda: self._store([usage]))
+                outcome = await self._store_at_once(lambda: self._database.store([usage]))
                 if outcome is None:
                     await self._set_aside([usage])
             except asyncio.CancelledError:
@@ -236,7 +232,7 @@ class Recorder:
         self._tell_written()
 
     async def _write_translations(self, batch: Sequence[TranslationToStore]) -> None:
-        outcome = await self._store_at_once(lambda: self._store(batch))
+        outcome = await self._store_at_once(lambda: self._database.store(batch))
         if outcome is None:
             await self._set_aside(batch)
             for one in batch:  # watchers need not wait for its number
@@ -301,16 +297,16 @@ class Recorder:
             if not len(backlog):
                 self._fell_behind.clear()
                 self._behind_since = None
-                self._participants.clear()
+                self._database.forget_participants()
                 log.warning("the database has everything again")
 
     async def _catch_up(self, backlog: Backlog) -> int:
         oldest = await backlog.oldest(self.BATCH)
-        entries = [await self._with_participant(entry) for entry in oldest.entries]
-        outcome = await self._store(entries)
+        entries = [await self._database.with_participant(entry) for entry in oldest.entries]
+        outcome = await self._database.store(entries)
         refused = [entry for entry in entries if isinstance(entry, FinalToStore) and _is_refused(entry, outcome)]
         fenced = [final for final in refused if final.session_id not in outcome.gone]
-        strays, numbered = await _keep_strays(self._finals, fenced)
+        strays, numbered = await self._database.keep_strays(fenced)
         await backlog.done(oldest)
         if refused:
             self.refused += len(refused)
@@ -325,45 +321,12 @@ class Recorder:
         self._tell_written()
         return len(entries)
 
-    async def _with_participant(self, entry: Entry) -> Entry:
-        """A final that was set aside before its speaker's row was known."""
-        if not isinstance(entry, FinalToStore) or entry.participant_id is not None:
-            return entry
-        key = entry.session_id, entry.caption.speaker.identity
-        if key not in self._participants:
-            try:
-                self._participants[key] = await self._sessions.join(entry.session_id, entry.caption.speaker)
-            except LookupError:  # the session was deleted, as `store` will say
-                self._participants[key] = None
-        return replace(entry, participant_id=self._participants[key])
-
     # --- the database -------------------------------------------------------------------------------------
 
     async def _store_waiting(self, batch: list[_Waiting]) -> StoreOutcome:
         if missing := {item.participant for item in batch if not item.participant.done()}:
             await asyncio.wait(missing)  # unlike `gather`, leaves them alone when cancelled
-        return await self._store([_placed(item) for item in batch])
-
-    async def _store(self, entries: Sequence[Entry]) -> StoreOutcome:
-        finals = [entry for entry in entries if isinstance(entry, FinalToStore)]
-        outcome = await self._finals.store(finals) if finals else StoreOutcome()
-        for entry in entries:
-            if isinstance(entry, UsageToStore):
-                await self._usage.save(entry.claimed, entry.participant_ids, entry.usage)
-        if translations := [entry for entry in entries if isinstance(entry, TranslationToStore)]:
-            await self._store_translations(translations)
-        return outcome
-
-    async def _store_translations(self, translations: Sequence[TranslationToStore]) -> None:
-        """They are shown with their numbers; one whose final is not stored yet, or that repeats one, without."""
-        slugs = {one.session_id: one.slug for one in translations}
-        fresh = await self._translations.store(translations)
-        for one in fresh:
-            self._live.translation(slugs[one.session_id], numbered(one.data, one.seq, one.of_seq))
-        shown = {(one.session_id, one.utterance_id, one.language) for one in fresh}
-        for waiting in translations:
-            if (waiting.session_id, waiting.utterance_id, waiting.language) not in shown:
-                self._live.translation(waiting.slug, waiting.data)
+        return await self._database.store([_placed(item) for item in batch])
 
     def _account(self, entries: Sequence[Entry], outcome: StoreOutcome) -> None:
         """The database has stored or refused them."""
@@ -383,13 +346,6 @@ class Recorder:
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
-
-
-async def _keep_strays(records: FinalRecords, finals: Sequence[FinalToStore]) -> tuple[int, int]:
-    """Without a number of their own. Returns: how many have words that are new, and how many are numbered already."""
-    strays = await records.store_strays(finals) if finals else 0
-    sessions = {final.session_id for final in finals}
-    return strays, sum([len(await records.number_strays(session_id)) for session_id in sessions])
 
 
 def _waiting(final: FinalToStore, slug: str, participant: asyncio.Future[str | None], clock: Clock) -> _Waiting:
