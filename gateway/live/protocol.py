@@ -36,6 +36,7 @@ class CloseCode(IntEnum):
     SESSION_ENDED = 4510
     WRONG_AUDIO = 4522
     NOT_TEXT = 1003
+    TOO_MANY_FRAMES = 1008
     NORMAL = 1000
     INTERNAL = 1011
 

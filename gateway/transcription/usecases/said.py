@@ -108,8 +108,7 @@ class Said:
         """The numbering is still ours."""
         held, self._unnumbered = self._unnumbered or [], None
         for said, participant in held:
-            if self._final(said, participant):
-                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+            self._final(said, participant)
 
     def pass_finals(self, to: Callable[[Caption], None], heard: Sequence[Heard]) -> None:
         """The numbering is another owner's: what was held, and every final from now on, goes there, without what that
@@ -130,8 +129,7 @@ class Said:
             said = self._edges.once(told, is_late=True)
             if said is None or self._silenced:
                 continue
-            if self._final(said, participants[said.speaker.identity]):
-                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+            self._final(said, participants[said.speaker.identity])
 
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
@@ -159,8 +157,8 @@ class Said:
         begins = self._origin + timedelta(milliseconds=found.begins_ms)
         for utterance in found.utterances:
             said = caption(utterance, speaker, begins, self._origin)
-            if said.text and self._final(said, participant):
-                self._meters.of(speaker, self._context.clock.now()).finals += 1
+            if said.text:
+                self._final(said, participant)
         log.info("finals of a dead process were recovered from the provider", extra={"session": self._claimed.slug})
 
     def trouble(self, live: LiveTrack, message: str) -> None:
@@ -215,7 +213,6 @@ class Said:
             if not (self._is_given_away or self._is_lost or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)
         elif self._final(said, live.participant):
-            live.meter.finals += 1
             self.partials.pop(said.utterance_id, None)
             self.under_way.forget(said.utterance_id)
             if not self._is_quiet:
@@ -234,7 +231,10 @@ class Said:
         return self._unnumbered is not None or self._pass_on is not None
 
     def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
-        """Number it and hand it to the recorder. False: it has a number already, or is not for us to number."""
+        """Number it, count it in its speaker's meter and hand it to the recorder.
+
+        Returns: False when it has a number already, or is not for us to number.
+        """
         if self._is_given_away and not self._numberer.is_settled(said.utterance_id):
             if self._unnumbered is not None:
                 self._unnumbered.append((said, participant))
@@ -246,6 +246,7 @@ class Said:
             self.counts.repeated += 1
             return False
         self.counts.finals += 1
+        self._meters.of(said.speaker, self._context.clock.now()).finals += 1
         self.counts.last_final_at = self._context.clock.monotonic()
         claimed = self._claimed
         data = self._context.live.encode(said)
