@@ -276,6 +276,11 @@ def document_gauges(metrics: Metrics, finaliser: Finaliser, retention: Retention
     counts = finaliser.counts
     metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
     metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
+    metrics.counter(
+        "translations_dropped",
+        "Translations whose final never came",
+        plain(lambda: retention.dropped_translations),
+    )
     metrics.counter("sessions_cleared", "Sessions whose words were removed", plain(lambda: retention.cleared))
     metrics.counter("documents_failed", "Times the blob store did not do it", plain(lambda: counts.failed))
 

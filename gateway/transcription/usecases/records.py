@@ -19,7 +19,7 @@ from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
 _OVER: Final = frozenset({"ENDED", "EXPIRED"})
@@ -94,6 +94,18 @@ class StoreOutcome:
     """Ids of transcriptions whose lease another owner has, or whose row was deleted."""
     gone: frozenset[str] = frozenset()
     """Ids of sessions that were deleted while their transcription's row still stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedTranslation:
+    """`seq` counts 1, 2, 3 … in its language; `of_seq` is the number of its final. `data`: without both."""
+
+    session_id: str
+    utterance_id: str
+    language: str
+    seq: int
+    of_seq: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +294,26 @@ class FinalRecords(Protocol):
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
 
 
+class TranslationRecords(Protocol):
+    """The translations of finals. Not fenced: any replica may store what its provider has said."""
+
+    async def store(self, translations: Sequence[TranslationToStore]) -> Sequence[NumberedTranslation]:
+        """Store a batch, behind its finals. May be repeated: what is stored stays as it is. Those of deleted sessions
+        are left out; one whose final is not stored waits for it.
+
+        Returns: those of the batch's sessions that have got their number now, in order.
+        """
+
+    async def since(self, session_id: str, language: str, after: int, limit: int) -> Sequence[NumberedTranslation]:
+        """At most `limit` of a language with a number above `after`, in order, without a hole."""
+
+    async def of_finals(self, session_id: str, first: int, last: int, language: str) -> Sequence[NumberedTranslation]:
+        """Those of the finals `first` to `last`, in their order."""
+
+    async def languages(self, session_id: str) -> Sequence[str]:
+        """Those that the session's transcriptions have asked for, and those that there are; sorted."""
+
+
 class UsageRecords(Protocol):
     """The meters: one row for each participant of a transcription."""
 
@@ -322,4 +354,5 @@ class Records:
     hosts: HostRecords
     finals: FinalRecords
     usage: UsageRecords
+    translations: TranslationRecords
     provider_sessions: ProviderSessionRecords
