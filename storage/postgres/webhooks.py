@@ -55,9 +55,7 @@ class TakenRow:
     """A delivery that the caller is to make, and where to."""
 
     delivery: DeliveryRow
-    url: str
-    secrets: list[str]
-    former_until: datetime | None
+    endpoint: WebhookRow
 
 
 class Webhooks:
@@ -105,7 +103,7 @@ class Webhooks:
         return _delivery(await self._db.row("webhook_test", clean(webhook_id), now, data))
 
     async def take(self, busy: Mapping[str, int], lease_s: float, most: int) -> list[TakenRow]:
-        """What is due, the caller's for `lease_s`. `busy`: how many requests it makes to an endpoint now, `most`: may."""
+        """What is due, the caller's for `lease_s`. `busy`: its requests to an endpoint now; at most `most`."""
         records = await self._db.rows("webhook_take", list(busy), list(busy.values()), lease_s, most)
         return [_taken(record) for record in records]
 
@@ -159,6 +157,6 @@ def _delivery(record: Mapping[str, Any] | None) -> DeliveryRow | None:
 
 
 def _taken(record: Mapping[str, Any]) -> TakenRow:
-    values = dict(record)
-    url, secrets, former_until = (values.pop(name) for name in ("url", "secrets", "former_until"))
-    return TakenRow(read(DeliveryRow, values), url, secrets, former_until)
+    of_endpoint = {name.removeprefix("to_"): value for name, value in record.items() if name.startswith("to_")}
+    of_delivery = {name: value for name, value in record.items() if not name.startswith("to_")}
+    return TakenRow(read(DeliveryRow, of_delivery), read(WebhookRow, of_endpoint))

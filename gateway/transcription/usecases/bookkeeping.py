@@ -108,9 +108,7 @@ class Bookkeeping:
         self._tracks.meters.end(self._context.clock.now())
         await self._close_meters()
         lease, leases = self._claimed.lease, self._records.leases
-        await until_database_answers(
-            lambda: leases.finish(lease, reason, finals_complete, is_limited=self.is_limited)
-        )
+        await until_database_answers(lambda: leases.finish(lease, reason, finals_complete, is_limited=self.is_limited))
         channel = self._context.live.channel(self._claimed.slug)
         session_id = self._claimed.session_id
         for final in await until_database_answers(lambda: self._records.finals.number_strays(session_id)):

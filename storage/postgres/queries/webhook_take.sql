@@ -14,4 +14,6 @@ WITH due AS (
 )
 UPDATE gateway.webhook_delivery d SET due_at = clock_timestamp() + $3 * interval '1 second', attempts = d.attempts + 1
 FROM due, gateway.webhook w WHERE d.id = due.id AND w.id = d.endpoint_id
-RETURNING {webhook_delivery}, w.url, w.secrets, w.former_until
+RETURNING {webhook_delivery}, w.id AS to_id, w.url AS to_url, w.events AS to_events, w.space_id AS to_space_id,
+  w.description AS to_description, w.secrets AS to_secrets, w.former_until AS to_former_until, w.created_at AS to_created_at,
+  w.disabled_at AS to_disabled_at, w.disabled_reason AS to_disabled_reason
