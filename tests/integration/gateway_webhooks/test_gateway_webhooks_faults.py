@@ -139,7 +139,7 @@ async def test_no_fault_loses_doubles_in_the_books_or_reorders_an_event(
 
 async def _a_session(sessions: Sessions, slug: str) -> None:
     now = datetime.now(UTC)
-    row = await sessions.create(slug, None, None, "space", now)
+    row = await sessions.create(slug, None, "space", None, now)
     assert await sessions.go_live(row.id, now)
     assert await sessions.end(row.id, now)
 
