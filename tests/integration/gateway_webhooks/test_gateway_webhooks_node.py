@@ -32,7 +32,9 @@ def test_node_verifies_every_secret_and_no_other() -> None:
         json.dumps({"secret": secret, "headers": signed, "body": text})
         for secret, text in ((newer, told.decode()), (former, told.decode()), (foreign, told.decode()), (newer, "{}"))
     )
-    done = subprocess.run(["node", "verify.js"], cwd=NODE, input=asked, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["node", "verify.js"], cwd=NODE, input=asked, capture_output=True, text=True, timeout=60, check=False
+    )
     answers = done.stdout.split("\n")
     assert answers[:2] == ["session.created"] * 2, done.stderr
     assert all(answer.startswith("refused") for answer in answers[2:4])
