@@ -19,7 +19,7 @@ from gateway.errors import WrongRequest
 from gateway.moment import timestamp
 from gateway.webhooks.addresses import LONGEST
 from gateway.webhooks.endpoints import Delivery, Endpoint, Endpoints, NoSuchDelivery, Status
-from gateway.webhooks.events import body
+from gateway.webhooks.events import TEST, body
 
 PAGE: Final = 100
 _STATUSES: Final[dict[str, Status]] = {status: status for status in get_args(Status)}
@@ -40,7 +40,7 @@ class WebhookBody(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class WebhookChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What is absent stays. `enabled`: true also takes one back that answered 410."""
+    """What is absent stays. `enabled`: true also takes one back that answered 410, and tries what waits at once."""
 
     url: Url | UnsetType = UNSET
     events: Events | UnsetType = UNSET
@@ -252,7 +252,7 @@ def _delivery(delivery: Delivery) -> DeliveryView:
         str(delivery.id),
         delivery.event_id,
         delivery.type,
-        delivery.lane or None,
+        None if delivery.type == TEST else delivery.lane,
         timestamp(delivery.at),
         status,
         delivery.attempts,

@@ -103,6 +103,9 @@ class Outbox(Protocol):
     async def change(self, endpoint: Endpoint) -> Endpoint | None:
         """All but its secrets. Returns: as it is now."""
 
+    async def hurry(self, endpoint_id: str) -> None:
+        """What waits for it is due now. May be repeated."""
+
     async def rotate(self, endpoint_id: str, secret: str, former_until: datetime) -> Endpoint | None:
         """The secret that signed alone signs as well until then."""
 
@@ -196,7 +199,10 @@ class Endpoints:
         description: str | Literal[False] | None = False,
         enabled: bool | None = None,
     ) -> Endpoint:
-        """What is given changes; False: not given. Raises: WrongRequest, WebhookFixed."""
+        """What is given changes; False: not given. With `enabled` true, what waits is tried at once.
+
+        Raises: WrongRequest, WebhookFixed.
+        """
         now = await self.find(endpoint_id)
         if endpoint_id == SETTING and url is not None and url != now.url:
             raise WebhookFixed("the address of this webhook is set in the environment")
@@ -211,7 +217,10 @@ class Endpoints:
             after = replace(after, disabled_at=None, disabled_reason=None)
         elif enabled is False and now.disabled_at is None:
             after = replace(after, disabled_at=self._clock.now(), disabled_reason=SWITCHED_OFF)
-        return _found(await self._outbox.change(after), endpoint_id)
+        changed = _found(await self._outbox.change(after), endpoint_id)
+        if enabled:
+            await self._outbox.hurry(endpoint_id)
+        return changed
 
     async def rotate(self, endpoint_id: str) -> Endpoint:
         """A new secret; the former one signs as well for FORMER. Raises: WebhookFixed."""

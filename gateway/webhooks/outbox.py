@@ -44,6 +44,10 @@ class PostgresOutbox:
         return None if row is None else _endpoint(row)
 
     @available
+    async def hurry(self, endpoint_id: str) -> None:
+        await self._rows.hurry(endpoint_id)
+
+    @available
     async def rotate(self, endpoint_id: str, secret: str, former_until: datetime) -> Endpoint | None:
         row = await self._rows.rotate(endpoint_id, secret, former_until)
         return None if row is None else _endpoint(row)

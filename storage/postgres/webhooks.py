@@ -82,6 +82,10 @@ class Webhooks:
         args = (row.id, row.url, row.events, clean_or_none(row.space_id), clean_or_none(row.description))
         return _webhook(await self._db.row("webhook_change", *args, row.disabled_at, row.disabled_reason))
 
+    async def hurry(self, webhook_id: str) -> None:
+        """What waits for it is due now; what is being sent may be sent twice."""
+        await self._db.run("webhook_hurry", clean(webhook_id))
+
     async def rotate(self, webhook_id: str, secret: str, former_until: datetime) -> WebhookRow | None:
         """The former secret signs as well until then. Returns: None when it is gone."""
         return _webhook(await self._db.row("webhook_rotate", clean(webhook_id), secret, former_until))
