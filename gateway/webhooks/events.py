@@ -23,16 +23,16 @@ class _OfTranscription(_OfSession, kw_only=True):
     transcription_id: str
 
 
-class SessionCreated(_OfSession, kw_only=True):
+class SessionCreatedData(_OfSession, kw_only=True):
     title: str | None
     created_by_user_id: str | None
 
 
-class SessionStarted(_OfSession, kw_only=True):
+class SessionStartedData(_OfSession, kw_only=True):
     """The first participant has joined."""
 
 
-class SessionEnded(_OfSession, kw_only=True):
+class SessionEndedData(_OfSession, kw_only=True):
     """EXPIRED: nobody ever joined. DELETED: it was deleted before its end."""
 
     status: Literal["ENDED", "EXPIRED", "DELETED"]
@@ -40,33 +40,33 @@ class SessionEnded(_OfSession, kw_only=True):
     ended_at: Moment | None
 
 
-class ParticipantJoined(_OfSession, kw_only=True):
+class ParticipantJoinedData(_OfSession, kw_only=True):
     participant_identity: str
     participant_name: str | None
     user_id: str | None
     role: Literal["HOST", "GUEST"]
 
 
-class ParticipantLeft(ParticipantJoined, kw_only=True):
+class ParticipantLeftData(ParticipantJoinedData, kw_only=True):
     pass
 
 
-class TranscriptionStarted(_OfTranscription, kw_only=True):
+class TranscriptionStartedData(_OfTranscription, kw_only=True):
     source: str
     tags: list[str]
 
 
-class TranscriptionDegraded(_OfTranscription, kw_only=True):
+class TranscriptionDegradedData(_OfTranscription, kw_only=True):
     """Something is wrong, or something else than before; `reasons` say what to do."""
 
     reasons: list[str]
 
 
-class TranscriptionRecovered(_OfTranscription, kw_only=True):
+class TranscriptionRecoveredData(_OfTranscription, kw_only=True):
     reasons: list[str]
 
 
-class TranscriptionStopped(_OfTranscription, kw_only=True):
+class TranscriptionStoppedData(_OfTranscription, kw_only=True):
     """`finalsComplete`: no final can be missing. `finals` is null for a session that was deleted."""
 
     reason: str | None
@@ -74,7 +74,7 @@ class TranscriptionStopped(_OfTranscription, kw_only=True):
     finals: int | None
 
 
-class TranscriptFinal(_OfTranscription, kw_only=True):
+class TranscriptFinalData(_OfTranscription, kw_only=True):
     """Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`."""
 
     seq: int
@@ -87,14 +87,14 @@ class TranscriptFinal(_OfTranscription, kw_only=True):
     language: str | None = None
 
 
-class TranscriptReady(_OfSession, kw_only=True):
+class TranscriptReadyData(_OfSession, kw_only=True):
     """`documentPath`: of the document at the gateway; told again when it was written anew."""
 
     document_path: str
     size_bytes: int
 
 
-class UsageClosed(_OfTranscription, kw_only=True):
+class UsageClosedData(_OfTranscription, kw_only=True):
     """What a transcription has used; nothing is added any more."""
 
     usage_rows: int
@@ -104,7 +104,7 @@ class UsageClosed(_OfTranscription, kw_only=True):
     tags: list[str]
 
 
-class UsageReconciled(_OfTranscription, kw_only=True):
+class UsageReconciledData(_OfTranscription, kw_only=True):
     """What the provider bills for it. `unbilledSessions`: of which no bill could be had."""
 
     billed_seconds: float | None
@@ -113,43 +113,43 @@ class UsageReconciled(_OfTranscription, kw_only=True):
     unbilled_sessions: int
 
 
-class AnalysisDone(_OfSession, kw_only=True):
+class AnalysisDoneData(_OfSession, kw_only=True):
     method: str | None
     reason: str | None
 
 
-class AnalysisFailed(AnalysisDone, kw_only=True):
+class AnalysisFailedData(AnalysisDoneData, kw_only=True):
     pass
 
 
-class LimitReached(_OfTranscription, kw_only=True):
+class LimitReachedData(_OfTranscription, kw_only=True):
     """It ended the transcription; `reason` says which limit."""
 
     reason: str | None
 
 
-class WebhookTest(msgspec.Struct, rename="camel"):
+class WebhookTestData(msgspec.Struct, rename="camel"):
     webhook_id: str
 
 
 EVENTS: Final[dict[str, type[msgspec.Struct]]] = {
-    "session.created": SessionCreated,
-    "session.started": SessionStarted,
-    "session.ended": SessionEnded,
-    "participant.joined": ParticipantJoined,
-    "participant.left": ParticipantLeft,
-    "transcription.started": TranscriptionStarted,
-    "transcription.degraded": TranscriptionDegraded,
-    "transcription.recovered": TranscriptionRecovered,
-    "transcription.stopped": TranscriptionStopped,
-    "transcript.final": TranscriptFinal,
-    "transcript.ready": TranscriptReady,
-    "usage.closed": UsageClosed,
-    "usage.reconciled": UsageReconciled,
-    "analysis.done": AnalysisDone,
-    "analysis.failed": AnalysisFailed,
-    "limit.reached": LimitReached,
-    "webhook.test": WebhookTest,
+    "session.created": SessionCreatedData,
+    "session.started": SessionStartedData,
+    "session.ended": SessionEndedData,
+    "participant.joined": ParticipantJoinedData,
+    "participant.left": ParticipantLeftData,
+    "transcription.started": TranscriptionStartedData,
+    "transcription.degraded": TranscriptionDegradedData,
+    "transcription.recovered": TranscriptionRecoveredData,
+    "transcription.stopped": TranscriptionStoppedData,
+    "transcript.final": TranscriptFinalData,
+    "transcript.ready": TranscriptReadyData,
+    "usage.closed": UsageClosedData,
+    "usage.reconciled": UsageReconciledData,
+    "analysis.done": AnalysisDoneData,
+    "analysis.failed": AnalysisFailedData,
+    "limit.reached": LimitReachedData,
+    "webhook.test": WebhookTestData,
 }
 TEST: Final = "webhook.test"
 BY_DEFAULT: Final = tuple(name for name in EVENTS if name not in ("transcript.final", TEST))
