@@ -220,8 +220,14 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
-        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated."""
+    async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
+        """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
+        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.
+
+        `is_limited`: a limit ended it.
+        """
 
 
 class TranscriptionRecords(Protocol):
