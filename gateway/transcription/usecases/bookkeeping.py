@@ -40,6 +40,10 @@ class Bookkeeping:
     ) -> None:
         self.state = TranscriptionState.STARTING
         """What the run is doing; stored within a second."""
+        self.health: tuple[str, ...] = ()
+        """What is wrong with it now; stored within a second."""
+        self.is_limited = False
+        """A limit ends it."""
         self._claimed = claimed
         self._context = context
         self._records = context.records
@@ -47,6 +51,7 @@ class Bookkeeping:
         self._said = said
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
+        self._stored_health: tuple[str, ...] | None = None  # not known of a run that was taken over
         self._owns_state = True
         self.presence = Presence(claimed, context.records.sessions, tracks)
         self._sessions: list[tuple[str, ProviderSession]] = []  # identity and report, in the order of their arrival
@@ -103,7 +108,8 @@ class Bookkeeping:
         await until_database_answers(self._store_notes)
         self._tracks.meters.end(self._context.clock.now())
         await self._close_meters()
-        await until_database_answers(lambda: self._records.leases.finish(self._claimed.lease, reason, finals_complete))
+        lease, leases = self._claimed.lease, self._records.leases
+        await until_database_answers(lambda: leases.finish(lease, reason, finals_complete, is_limited=self.is_limited))
         channel = self._context.live.channel(self._claimed.slug)
         session_id = self._claimed.session_id
         for final in await until_database_answers(lambda: self._records.finals.number_strays(session_id)):
@@ -163,6 +169,10 @@ class Bookkeeping:
             state = self.state
             await self._records.leases.set_state(self._claimed.lease, state)
             self._stored_state = state
+        if self._owns_state and self._stored_health != self.health:
+            reasons = self.health
+            await self._records.leases.set_health(self._claimed.lease, reasons)
+            self._stored_health = reasons
         if self._owns_state:
             await self.presence.store()
         await self._store_sessions()

@@ -19,7 +19,7 @@ from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
 _OVER: Final = frozenset({"ENDED", "EXPIRED"})
@@ -94,6 +94,18 @@ class StoreOutcome:
     """Ids of transcriptions whose lease another owner has, or whose row was deleted."""
     gone: frozenset[str] = frozenset()
     """Ids of sessions that were deleted while their transcription's row still stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedTranslation:
+    """`seq` counts 1, 2, 3 … in its language; `of_seq` is the number of its final. `data`: without both."""
+
+    session_id: str
+    utterance_id: str
+    language: str
+    seq: int
+    of_seq: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +220,14 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
-        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated."""
+    async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
+        """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
+        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.
+
+        `is_limited`: a limit ended it.
+        """
 
 
 class TranscriptionRecords(Protocol):
@@ -282,6 +300,26 @@ class FinalRecords(Protocol):
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
 
 
+class TranslationRecords(Protocol):
+    """The translations of finals. Not fenced: any replica may store what its provider has said."""
+
+    async def store(self, translations: Sequence[TranslationToStore]) -> Sequence[NumberedTranslation]:
+        """Store a batch, behind its finals. May be repeated: what is stored stays as it is. Those of deleted sessions
+        are left out; one whose final is not stored waits for it.
+
+        Returns: those of the batch's sessions that have got their number now, in order.
+        """
+
+    async def since(self, session_id: str, language: str, after: int, limit: int) -> Sequence[NumberedTranslation]:
+        """At most `limit` of a language with a number above `after`, in order, without a hole."""
+
+    async def of_finals(self, session_id: str, first: int, last: int, language: str) -> Sequence[NumberedTranslation]:
+        """Those of the finals `first` to `last`, in their order."""
+
+    async def languages(self, session_id: str) -> Sequence[str]:
+        """Those that the session's transcriptions have asked for, and those that there are; sorted."""
+
+
 class UsageRecords(Protocol):
     """The meters: one row for each participant of a transcription."""
 
@@ -322,4 +360,5 @@ class Records:
     hosts: HostRecords
     finals: FinalRecords
     usage: UsageRecords
+    translations: TranslationRecords
     provider_sessions: ProviderSessionRecords

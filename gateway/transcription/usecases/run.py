@@ -346,11 +346,12 @@ class Run:
             self._move(TranscriptionState.WAITING if waits else TranscriptionState.RUNNING)
         reasons = health.reasons(facts)
         if reasons != self.health:
-            self.health = reasons
+            self.health = self._books.health = reasons
             self._said.say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
         age_s = (self._context.clock.now() - self.claimed.started_at).total_seconds()
         if reason := self._budget.exhausted(self._tracks.read(), len(self._tracks.live), age_s):
             self.stop(reason)
+            self._books.is_limited = self.reason == reason
 
     def _facts(self) -> health.Facts:
         recorder, tracks = self._context.recorder, self._tracks.live

@@ -20,7 +20,7 @@ from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.stable import utf16
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import (
     Annotation,
     ProviderComplaint,
@@ -273,17 +273,28 @@ class Said:
         return True
 
     def _translation(self, live: LiveTrack, translation: Translation) -> None:
+        """It is kept whoever owns the lease by now: its final may be on the way there."""
         _answered(live, lambda kind: kind == ADD_ON)
-        self.say(
-            "translation",
-            {
-                "utteranceId": translation.utterance_id,
-                "language": translation.original_language,
-                "targetLanguage": translation.target_language,
-                "text": translation.text,
-                "participantIdentity": live.track.speaker.identity,
-                "participantName": live.track.speaker.name,
-            },
+        if self._silenced:
+            return
+        data = {
+            "utteranceId": translation.utterance_id,
+            "language": translation.original_language,
+            "targetLanguage": translation.target_language,
+            "text": translation.text,
+            "participantIdentity": live.track.speaker.identity,
+            "participantName": live.track.speaker.name,
+        }
+        claimed = self._claimed
+        self._context.recorder.translate(
+            TranslationToStore(
+                claimed.lease.transcription_id,
+                claimed.session_id,
+                claimed.slug,
+                translation.utterance_id,
+                translation.target_language,
+                msgspec.json.encode(data),
+            )
         )
 
     def _annotation(self, live: LiveTrack, found: Annotation) -> None:

@@ -11,3 +11,7 @@ UPDATE app."SessionAnalysis" a
 SET status = $3::text::app."AnalysisStatus", summary = coalesce($4, a.summary), "tasksJson" = coalesce($5, a."tasksJson"),
     "risksJson" = coalesce($6, a."risksJson"), "updatedAt" = $11
 FROM job WHERE a.id = job.analysis_id
+RETURNING CASE WHEN $3 IN ('DONE', 'FAILED') THEN gateway.webhook_tell('analysis.' || lower($3), a."sessionId",
+  (SELECT v.slug FROM app."VideoSession" v WHERE v.id = a."sessionId"),
+  (SELECT v."spaceId" FROM app."VideoSession" v WHERE v.id = a."sessionId"), $11::timestamp AT TIME ZONE 'UTC',
+  jsonb_build_object('method', $7, 'reason', $8)) END

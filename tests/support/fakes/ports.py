@@ -204,7 +204,10 @@ class MemoryLeases(Port):
             row.state = state
             self._tables.states.append(state)
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
+    async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
+        await self._tables.answer()
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
         await self._tables.answer()
         if row := self._tables.owned(lease):
             row.state, row.stopped_at = TranscriptionState.STOPPED, self._tables.clock.now()
