@@ -25,6 +25,7 @@ TESTS: Final = Path(__file__).parents[1]
 TOOLS: Final = TESTS.parent / "tools"
 GO_PROGRAMS: Final = ("livekit-server", "livekit-speakers", "helm", "deploy-check")
 NPM_FOLDERS: Final = (
+    TESTS.parent / "clients" / "js",
     TESTS / "e2e" / "livekit_page",
     TESTS / "integration" / "nextjs",
     TESTS / "integration" / "stt_local" / "node_sdk",
