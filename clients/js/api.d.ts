@@ -468,8 +468,12 @@ export interface Schemas {
     context?: string | null;
     informal?: boolean | null;
   };
+  /** `tags`: those of the start. Name and user are null where the app's `Participant` has none. */
   UsageRowView: {
     participantIdentity: string;
+    participantName: string | null;
+    userId: string | null;
+    tags: Array<string>;
     /** ISO 8601, UTC, milliseconds, Z */
     startedAt: string;
     endedAt: string | null;
