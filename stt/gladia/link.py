@@ -18,7 +18,6 @@ from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
@@ -64,9 +63,9 @@ class Link:
             self._begin(self._again_from if goes_on else offset, now)
         elif self._owner.is_idle:
             self._hand_over(self._owner, now)
-        else:
-            self._roll_over(self._owner, now)
-        return self._given_up(lost)
+        elif (overdue := self._owner.age(now) - self._options.roll_over_s) >= 0:
+            self._roll_over(self._owner, overdue, now)
+        return self._given_up(lost) if lost else []
 
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
@@ -151,9 +150,13 @@ class Link:
     def received(self, session: Session, message: wire.Message | Unusable, now: float) -> list[LinkEvent]:
         """A message came over the socket of `session`, or one that cannot be used."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
-            session.acknowledged(message.begin, message.end, now)
-            events = self._hearing.settle_resume(session)
+            events = (
+                self._hearing.settle_resume(session) if session.acknowledged(message.begin, message.end, now) else []
+            )
             return events if self._blame.trial is None else events + self._left_out(session, now)
+        if isinstance(message, wire.Transcribed):  # most others
+            session.feed.alive(now)
+            return self._hearing.said(session, message)
         match message:
             case wire.AudioRefused(reason, code):
                 return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
@@ -165,7 +168,7 @@ class Link:
                 return []
         session.feed.alive(now)
         match message:
-            case wire.Transcribed() | wire.Translated() | wire.Noted():
+            case wire.Translated() | wire.Noted():
                 return self._hearing.said(session, message)
             case wire.SpeechStarted(time):
                 return self._hearing.speech(session, time, speaking=True)
@@ -255,12 +258,10 @@ class Link:
         if not self._tail_given_up:
             self._begin(at, now)
 
-    def _roll_over(self, session: Session, now: float) -> None:
+    def _roll_over(self, session: Session, overdue: float, now: float) -> None:
         """Change the session before the provider's cap, if possible while no utterance is open."""
-        overdue = session.age(now) - self._options.roll_over_s
-        if overdue < 0 or (session.awaits_final and overdue < self._options.roll_over_grace_s):
-            return
-        self._hand_over(session, now)
+        if not session.awaits_final or overdue >= self._options.roll_over_grace_s:
+            self._hand_over(session, now)
 
     def _hand_over(self, session: Session, now: float) -> None:
         """A new session begins with the audio that has no final yet; the old one only has to be stopped."""
@@ -277,7 +278,7 @@ class Link:
 
     def _left_out(self, session: Session, now: float) -> list[LinkEvent]:
         """A stretch is left out on trial because connections died of it: is that proved to be right?"""
-        if session.feed.resume.placing is not Placing.PLACED:
+        if not session.feed.resume.is_placed:
             return []
         is_over = session.provider_end is ProviderEnd.COMPLETE
         given_up = self._blame.proved(session.feed.confirmed, now, is_over=is_over)
@@ -290,8 +291,6 @@ class Link:
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
         """Of what left the window, the part that the provider may not have is lost."""
-        if not spans:
-            return []
         confirmed = self._owner.feed.confirmed if self._owner else 0
         return [
             event
