@@ -33,6 +33,12 @@ class Utterance(TypedDict):
     words: list[Word]
 
 
+class UtteranceUnderWay(Utterance):
+    """So many characters of `text`, in UTF-16 code units, have held still and will probably stay."""
+
+    stableChars: int
+
+
 class _Envelope(TypedDict):
     v: int
     sessionSlug: str
@@ -71,7 +77,7 @@ class Partial(_Envelope):
     """Replaced by a later partial or the final of the same utterance; an empty text takes it back."""
 
     type: Literal["transcript.partial"]
-    data: Utterance
+    data: UtteranceUnderWay
 
 
 class GapData(TypedDict):

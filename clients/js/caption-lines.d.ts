@@ -1,6 +1,6 @@
 /** Lines of captions, without a page. See README.md. */
 
-import type { Utterance } from './transcript-stream.js';
+import type { Utterance, UtteranceUnderWay } from './transcript-stream.js';
 
 export interface LineRules {
   /** How many lines. Default 2. */
@@ -22,7 +22,7 @@ export interface CaptionLine {
 }
 
 /** The last lines of what is said; `utterances` in the order of their beginning. */
-export function captionLines(utterances: readonly Utterance[], rules?: LineRules): CaptionLine[];
+export function captionLines(utterances: readonly (Utterance | UtteranceUnderWay)[], rules?: LineRules): CaptionLine[];
 /** Lines of at most so many columns, and where each begins in the text. */
 export function wrapped(text: string, columns?: number): { text: string; at: number }[];
 /** Columns that a text takes. */

@@ -1,6 +1,6 @@
 /** A transcript as a value that changes. See README.md. */
 
-import type { HealthMessage, StreamError, StreamOptions, TranscriptionState, Utterance } from './transcript-stream.js';
+import type { HealthMessage, StreamError, StreamOptions, TranscriptionState, Utterance, UtteranceUnderWay } from './transcript-stream.js';
 
 export interface NumberedUtterance extends Utterance {
   seq: number;
@@ -10,7 +10,7 @@ export interface Transcript {
   /** In order, the newest `keep`. */
   readonly finals: readonly NumberedUtterance[];
   /** Under way: the newest words of each utterance. */
-  readonly partials: readonly Utterance[];
+  readonly partials: readonly UtteranceUnderWay[];
   /** Of the transcription. */
   readonly state: TranscriptionState;
   /** Of the connection; `idle` while nothing is followed. */
