@@ -1,4 +1,4 @@
-"""The pages people see: live at `/`, `/sessions`, `/webhooks`, `/usage`, `/join` for guests, the API at `/docs`. Static.
+"""The pages people see: live at `/`, `/sessions`, `/webhooks`, `/usage`, `/join` for guests, `/docs`. Static.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 """
