@@ -30,11 +30,21 @@ export interface Utterance {
   words: Word[];
 }
 
+/** An utterance under way. */
+export interface UtteranceUnderWay extends Utterance {
+  /** `text.slice(0, stableChars)` has held still for 300 ms and will probably stay; what follows may still change. */
+  stableChars: number;
+}
+
 export interface Translation {
   utteranceId: string;
   language: string | null;
   targetLanguage: string;
   text: string;
+  /** Counts 1, 2, 3 … in its language; absent while it is not stored, then it comes once more. */
+  seq?: number;
+  /** Number of its final. */
+  ofSeq?: number;
   participantIdentity: string;
   participantName: string | null;
 }
@@ -54,7 +64,7 @@ interface Envelope<Type extends string, Data> {
 /** `seq` counts 1, 2, 3 … within an epoch. */
 export type FinalMessage = Envelope<'transcript.final', Utterance> & { seq: number };
 /** Replaced by a later partial, or by the final, of the same utterance. An empty text takes it back. */
-export type PartialMessage = Envelope<'transcript.partial', Utterance>;
+export type PartialMessage = Envelope<'transcript.partial', UtteranceUnderWay>;
 export type TranslationMessage = Envelope<'translation', Translation>;
 export type StateMessage = Envelope<'session.state', { state: TranscriptionState; reason?: string }>;
 export type HealthMessage = Envelope<'health', { status: 'ok' | 'degraded'; reasons: string[] }>;
@@ -146,6 +156,8 @@ export interface StreamOptions extends LineOptions {
   since?: string;
   /** Messages waiting for a loop before the connection is put down until it has caught up. Default 1000. */
   queueLimit?: number;
+  /** Only translations into this language, each once, also after a cut; the session's transcription has to be asked for it. */
+  language?: string;
 }
 
 export interface TranscriptStream extends TargetOf<StreamEvents> {}

@@ -157,7 +157,10 @@ def watcher_gauges(metrics: Metrics, hub: Hub, endpoint: LiveEndpoint) -> None:
 
 def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     """Sessions over several replicas, and the wire between these."""
-    foreign, owned, bus = relay.foreign, relay.owned, relay.bus
+    foreign, owned, bus, refused = relay.foreign, relay.owned, relay.bus, relay.refusals
+
+    def refusals() -> Iterator[tuple[str, float]]:
+        yield from (("told", refused.told), ("dropped", refused.dropped))
 
     def by_fate() -> Iterator[tuple[str, float]]:
         if bus is not None:
@@ -177,6 +180,7 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     metrics.gauge("relay_degraded", "Those of them that lack partials or finals", plain(lambda: foreign.degraded))
     metrics.counter("relay_messages", "Messages between replicas, by fate", by("fate", by_fate))
     metrics.counter("relay_losses", "Times that a message of a session never came", plain(lambda: foreign.losses))
+    metrics.counter("relay_refusals", "Refused senders of sessions that run elsewhere, by fate", by("fate", refusals))
     metrics.counter("relay_reads", "Statements for sessions that run elsewhere, by what", by("what", reads))
     metrics.counter("relay_finals_read", "Finals they have brought", plain(lambda: foreign.counts.finals_read))
 
@@ -211,6 +215,9 @@ def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
     )
     metrics.counter("rtmp_refused_keys", "Publishes refused for their key", plain(lambda: counters.refused_key))
     metrics.counter("rtmp_pauses", "Times a publisher was held back", plain(lambda: counters.pauses))
+    metrics.counter(
+        "rtmp_paces", "Times a peer was read no further, it takes too much time", plain(lambda: counters.paces)
+    )
     metrics.counter("rtmp_audio_bytes", "Audio received", plain(lambda: counters.audio_bytes))
     metrics.counter("rtmp_video_bytes", "Video skipped", plain(lambda: counters.video_bytes_skipped))
     metrics.counter(
@@ -269,6 +276,11 @@ def document_gauges(metrics: Metrics, finaliser: Finaliser, retention: Retention
     counts = finaliser.counts
     metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
     metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
+    metrics.counter(
+        "translations_dropped",
+        "Translations whose final never came",
+        plain(lambda: retention.dropped_translations),
+    )
     metrics.counter("sessions_cleared", "Sessions whose words were removed", plain(lambda: retention.cleared))
     metrics.counter("documents_failed", "Times the blob store did not do it", plain(lambda: counts.failed))
 

@@ -112,7 +112,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
     relay = await enter(open_relay(replica, membership, hub))
-    live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
+    live = await enter(open_live(replica, transcription, hub, relay, others))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))

@@ -35,6 +35,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         sweep=sweep(wings.hub),
         relay=wings.relay.run(),
         beat=wings.live.endpoint.beat(),
+        translations=wings.live.endpoint.translated.run(),
         endings=wings.live.endpoint.end_finished(),
         garbage=collect_garbage(lambda: wings.hub.counts.connected),
         documents=sessions.finaliser.run(),

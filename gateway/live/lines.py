@@ -17,7 +17,7 @@ from gateway.live import events, websocket
 from gateway.live.audience import NO_DESCRIPTOR
 from gateway.live.protocol import BEAT, CloseCode, Framing, Message
 from gateway.live.watcher import BEHIND_BYTES, Watcher
-from gateway.live.websocket import BadFrame, ClientFrames, MessageTooBig, Opcode, in_frame
+from gateway.live.websocket import BadFrame, ClientFrames, FrameBudget, MessageTooBig, Opcode, TooManyFrames, in_frame
 
 HEARTBEAT_S: Final = 15.0
 PING_S: Final = 20.0
@@ -28,6 +28,9 @@ UNREAD_S: Final = 30.0
 _LINGER_S: Final = 0.5
 _POLL_S: Final = 0.05
 _BEAT: Final = websocket.text_frame(BEAT)
+# A watcher need not send anything; some ping.
+FRAMES_PER_S: Final = 100
+FRAMES_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,20 @@ class Counted(Protocol):
 
     def hand_over(self) -> Callable[[], None]:
         """The connection goes on without HTTP. Returns: to be called once, when it has ended."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An HTTP connection that counts the frames of the WebSocket that it has become."""
+
+    def when_flooded(self, tell: Callable[[str], None]) -> None:
+        """`tell` is called, at most once, when more frames have come than any honest client sends; with a sentence.
+
+        From then on nothing of what the client sends is read.
+        """
+
+
+_WHY: Final[dict[type[BadFrame], str]] = {MessageTooBig: "too_big", TooManyFrames: "too_many_frames"}
 
 
 class Line(Protocol):
@@ -71,8 +88,10 @@ class Line(Protocol):
     def tick(self, now: float) -> None:
         """Send pings and heartbeats that are due, and give up a watcher that has gone. Never waits."""
 
-    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
-        """Say why, then close, within CLOSE_S. `goodbye` is for connections without a close code. Raises nothing."""
+    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None, retry_ms: int = 0) -> None:
+        """Say why, then close, within CLOSE_S. `goodbye` is for connections without a close code. `retry_ms`: one of a
+        crowd is asked to stay away so long. Raises nothing.
+        """
 
     def drop(self) -> None:
         """Close without a word, and without waiting for a peer that does not read. May be repeated."""
@@ -87,6 +106,7 @@ class SocketLine(asyncio.Protocol):
 
     __slots__ = (
         "_beat_at",
+        "_budget",
         "_counted",
         "_ended",
         "_frames",
@@ -106,7 +126,8 @@ class SocketLine(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.transport = transport
         self._times = times
-        self._frames: ClientFrames | None = ClientFrames()  # until nothing more is to be understood
+        self._budget = FrameBudget(FRAMES_PER_S, FRAMES_AT_ONCE)
+        self._frames: ClientFrames | None = ClientFrames(self._budget)  # until nothing more is to be understood
         self._watcher: Watcher | None = None
         self._ended: asyncio.Future[str] = loop.create_future()
         self._why = BY_WATCHER
@@ -165,9 +186,9 @@ class SocketLine(asyncio.Protocol):
             self._ping_at = now + self._times.ping_s / 2
         self.due = min(self._ping_at, self._beat_at)
 
-    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
+    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None, retry_ms: int = 0) -> None:
         """Send a close frame, and give the client CLOSE_S to answer it."""
-        self._say_close(code, why)
+        self._say_close(code, f"{why}; retry={retry_ms}" if retry_ms else why)
         await asyncio.wait((self._ended,), timeout=CLOSE_S)
         self.drop()
 
@@ -179,16 +200,17 @@ class SocketLine(asyncio.Protocol):
     # --- asyncio.Protocol: what comes -----------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Called by the transport. What is no frame of a client ends the connection with 1002 or 1009."""
+        """Called by the transport. What no client may send ends the connection with 1002, 1008 or 1009."""
         self._was_heard = True
         if self._frames is None:
             return
+        self._budget.earn(asyncio.get_running_loop().time())
         try:
             for opcode, payload in self._frames.feed(data):
                 self._frame(opcode, payload)
         except BadFrame as error:
             self._frames = None
-            self._why = "too_big" if isinstance(error, MessageTooBig) else "not_websocket"
+            self._why = _WHY.get(type(error), "not_websocket")
             self._say_close(error.code, str(error))
             if self._watcher is not None:
                 self._watcher.stop()  # after the close frame nothing may follow
@@ -261,7 +283,8 @@ class EventLine:
         self.transport = transport
         self.framing: Framing = events.in_chunk if chunked else events.in_event
         self.response = response
-        self._heartbeat = events.chunk(events.HEARTBEAT) if chunked else events.HEARTBEAT
+        self._framed = events.chunk if chunked else bytes
+        self._heartbeat = self._framed(events.HEARTBEAT)
         self._heartbeat_s = times.heartbeat_s
         self._beat_at = loop.time() + times.heartbeat_s
         self._ended: asyncio.Future[str] = loop.create_future()
@@ -279,7 +302,7 @@ class EventLine:
         response.force_close()
         transport = transport_of(request)
         await response.prepare(request)
-        await response.write(events.RETRY)
+        await response.write(events.retry())
         return cls(response, transport, times, chunked=request.version >= HttpVersion11)
 
     def attach(self, watcher: Watcher) -> asyncio.Future[str]:
@@ -299,12 +322,14 @@ class EventLine:
         """See `Line`. The HTTP library closes the connection when the handler returns."""
         abort_unsent(self.transport)
 
-    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
+    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None, retry_ms: int = 0) -> None:
         """Send the goodbye where there is one, and wait up to CLOSE_S until the client has taken everything."""
         with suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(CLOSE_S):
                 if goodbye is not None and not self.transport.is_closing():
                     self.transport.write(goodbye.framed(self.framing))
+                if retry_ms and not self.transport.is_closing():
+                    self.transport.write(self._framed(events.retry(retry_ms)))
                 await _emptied(self.transport)
         abort_unsent(self.transport)
         self._end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,7 @@ class CloseCode(IntEnum):
     SESSION_ENDED = 4510
     WRONG_AUDIO = 4522
     NOT_TEXT = 1003
+    TOO_MANY_FRAMES = 1008
     NORMAL = 1000
     INTERNAL = 1011
 
@@ -56,13 +58,20 @@ class ResumePoint:
 
     epoch: str
     seq: int
+    translation: int = 0
+    """The last translation it has, of the language it reads."""
 
 
-def parse_since(text: str) -> ResumePoint:
-    """Read `EPOCH:SEQ`.
+_POINT: Final = re.compile(r"(.{0,64}):([0-9]{1,15}):([0-9]{1,15})", re.DOTALL)
+
+
+def parse_since(text: str, *, translated: bool = False) -> ResumePoint:
+    """Read `EPOCH:SEQ`; with `translated` perhaps `EPOCH:SEQ:TRANSLATION`.
 
     Raises: ValueError when it has not that shape.
     """
+    if translated and (whole := _POINT.fullmatch(text)):
+        return ResumePoint(whole[1], int(whole[2]), int(whole[3]))
     epoch, colon, seq = text.rpartition(":")
     if not colon or not seq.isdecimal() or not seq.isascii() or len(seq) > 15 or len(epoch) > 64:
         raise ValueError("since must be EPOCH:SEQ as the stream's messages carry them, for example k3f9:42")
@@ -87,13 +96,14 @@ class _Transcript(msgspec.Struct, rename="camel"):
     end_ms: int
     confidence: float
     words: tuple[Word, ...]
+    stable_chars: int | msgspec.UnsetType = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()
 
 
-def encode_caption(caption: Caption) -> bytes:
-    """The `data` of transcript.partial and transcript.final."""
+def encode_caption(caption: Caption, stable_chars: int | None = None) -> bytes:
+    """The `data` of transcript.partial and transcript.final. `stable_chars`: of a partial; UTF-16 units."""
     return _encoder.encode(
         _Transcript(
             caption.utterance_id,
@@ -108,6 +118,7 @@ def encode_caption(caption: Caption) -> bytes:
             caption.end_ms,
             caption.confidence,
             caption.words,
+            msgspec.UNSET if stable_chars is None else stable_chars,
         )
     )
 
@@ -120,7 +131,7 @@ def encode(value: object) -> bytes:
 def without_words(payload: bytes) -> bytes:
     """The `data` of a partial's message, with nothing said: it takes the words off the screens."""
     data: dict[str, object] = msgspec.json.decode(payload)["data"]
-    return _encoder.encode(data | {"text": "", "words": []})
+    return _encoder.encode(data | {"text": "", "words": [], "stableChars": 0})
 
 
 @lru_cache(maxsize=4096)
@@ -153,6 +164,10 @@ class Message:
         self.payload = payload
         self.point = point
         self._framed: dict[Framing, bytes] = {}
+
+    def at(self, point: str | None) -> Message:
+        """The same with another point."""
+        return Message(self.kind, self.payload, point)
 
     def framed(self, framing: Framing) -> bytes:
         """The bytes for one kind of connection; the same object each time."""

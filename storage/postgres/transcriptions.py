@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from storage import ids
+from storage.postgres import translations
 from storage.postgres.errors import SessionOver
 from storage.postgres.values import clean, clean_or_none, json_bytes, read
 
@@ -241,6 +242,8 @@ class Transcriptions:
                 return []
             # A statement of its own: it sees a run that began while we waited for the row.
             records = await link.rows("stray_number", session_id, now)
+            await link.rows("translation_hold", [session_id])
+            await translations.number(link, [session_id])  # also those that came before their final
         return [(r["seq"], r["utterance_id"], r["data"]) for r in records]
 
     async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:

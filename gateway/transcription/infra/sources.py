@@ -34,6 +34,7 @@ UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
 _KEY_BYTES: Final = 18
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 _FORMER_KEYS: Final = 1_000
+_KEYS: Final = 8  # of one path; people write it twice
 _LIKE: Final = 8  # letters in a row; a key is random, so no accident
 # Watchers read these sentences, so they name neither keys nor addresses.
 UNKNOWN_KEY: Final = "an encoder was refused because its stream key is unknown; let it publish to ingest.rtmpUrl"
@@ -65,19 +66,19 @@ class Sources:
         rtmp_base: Callable[[], str | None],
         http_base: Callable[[], str],
         livekit: Callable[[str, int], LivekitListening] | None = None,
-        may_act: Callable[[], bool] = lambda: True,
+        may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
         """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
 
-        `livekit` listens in a room by name, under a fence; None without a LiveKit server. `may_act`: whether what runs
-        here is certainly ours.
+        `livekit` listens in a room by name, under a fence; None without a LiveKit server. `may_acknowledge`: whether
+        audio that comes now is certainly heard here to its end.
         """
         self._executor = executor
         self._clock = clock
         self._rtmp_base = rtmp_base
         self._http_base = http_base
         self._livekit = livekit
-        self._may_act = may_act
+        self._may_acknowledge = may_acknowledge
         self._by_key: dict[str, RtmpSource] = {}
         self._former_keys: dict[str, str] = {}  # to slugs; newest last
         self._by_slug: dict[str, WebsocketSource] = {}
@@ -136,7 +137,7 @@ class Sources:
     def _open_websocket(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream]) -> WebsocketSource:
         slug, ingest = claimed.slug, self.ingest(claimed.source, claimed.slug, None)
         source = self._by_slug[slug] = WebsocketSource(
-            ingest, speaker, self._clock, streams=streams, may_act=self._may_act
+            ingest, speaker, self._clock, streams=streams, may_acknowledge=self._may_acknowledge
         )
 
         def forget() -> None:
@@ -204,7 +205,8 @@ class Sources:
 
 def _keys(app: str, name: str) -> list[str]:
     """The parts of a path that may be stream keys: of others nobody has to be asked."""
-    return list(dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part)))
+    found = dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part))
+    return list(found)[:_KEYS]  # a stranger's path may hold thousands
 
 
 async def _nowhere(keys: Sequence[str]) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.transcription.domain import health
-from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
@@ -152,7 +153,11 @@ class Run:
         """What the former owner knows better than the database. Before `run`."""
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.source.skip(handed.heard)
-        self._said.skip(handed.heard)
+        self._said.skip(Edges(handed.heard, self.claimed.numbering.origin))
+
+    def recall(self, former: Sequence[Caption]) -> None:
+        """The former owner was lost; `former`: its last stored finals. Before `run`."""
+        self._said.skip(Edges((), self.claimed.numbering.origin, former, self._context.clock.now()))
 
     def hear_late(self, late: Late, participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
@@ -228,6 +233,7 @@ class Run:
             async with asyncio.TaskGroup() as beside:
                 books = beside.create_task(self._books.keep(), name=f"books {slug}")
                 beat = beside.create_task(self._beat(), name=f"beat {slug}")
+                steady = beside.create_task(self._said.under_way.run(), name=f"stable words {slug}")
                 async with asyncio.TaskGroup() as listening:
                     listening.create_task(self._close_when_asked(), name=f"stop {slug}")
                     async for track in self.source.tracks():
@@ -235,6 +241,7 @@ class Run:
                     self.stop(self.source.trouble() or "the source ended")
                 books.cancel()
                 beat.cancel()
+                steady.cancel()
             await self._settle()
         except Exception:
             log.exception("transcription failed", extra={"session": slug})

@@ -17,9 +17,10 @@ from gateway.transcription.domain.lost_audio import LostAudio
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.salvage import Salvage
+from gateway.transcription.domain.stable import utf16
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import (
     Annotation,
     ProviderComplaint,
@@ -30,6 +31,7 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
+from gateway.transcription.usecases.underway import UnderWay
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,6 +74,8 @@ class Said:
         self._claimed = claimed
         self._context = context
         self._meters = meters
+        self.under_way = UnderWay(context.clock, self._show_partial)
+        """Must run."""
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._silenced = False
         self._is_lost = False
@@ -115,9 +119,9 @@ class Said:
         for said, _ in held:
             self._pass_on(said)
 
-    def skip(self, heard: Sequence[Heard]) -> None:
-        """Leave out words that the former owner has heard, of speakers whom the hand-over has interrupted."""
-        self._edges = Edges(heard, self._origin)
+    def skip(self, edges: Edges) -> None:
+        """Leave out words that the former owner has heard."""
+        self._edges = edges
 
     def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
@@ -152,8 +156,8 @@ class Said:
         """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""
         begins = self._origin + timedelta(milliseconds=found.begins_ms)
         for utterance in found.utterances:
-            said = caption(utterance, speaker, begins, self._origin)
-            if said.text:
+            said = self._edges.once(caption(utterance, speaker, begins, self._origin), is_late=True)
+            if said is not None and said.text:
                 self._final(said, participant)
         log.info("finals of a dead process were recovered from the provider", extra={"session": self._claimed.slug})
 
@@ -210,13 +214,14 @@ class Said:
                 self._partial(live, said)
         elif self._final(said, live.participant):
             self.partials.pop(said.utterance_id, None)
+            self.under_way.forget(said.utterance_id)
             if not self._is_quiet:
                 live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
         self.counts.partials += 1
         live.meter.partials += 1
-        self._show_partial(live, said)
+        self.under_way.hear(live, said)
         if self._context.options.store_partials:
             known = live.participant.result() if live.participant.done() else None
             self.partials[said.utterance_id] = (said, known)
@@ -253,29 +258,43 @@ class Said:
         """An empty partial takes the words off the screens."""
         now = self._context.clock.now()
         at_ms = max(0, (now - self._origin) // timedelta(milliseconds=1))
-        self._show_partial(
-            live, Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
-        )
+        empty = Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
+        self.under_way.forget(utterance_id)
+        if self._show_partial(live, empty, 0):
+            live.track.caption(utterance_id, "", is_final=False)
         self.partials.pop(utterance_id, None)
 
-    def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+    def _show_partial(self, _: LiveTrack, said: Caption, stable: int) -> bool:
+        """`stable`: how much of its text is, an index. False: nothing may be shown now."""
         if self._is_quiet:
-            return
-        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
-        live.track.caption(said.utterance_id, said.text, is_final=False)
+            return False
+        data = self._context.live.encode(said, utf16(said.text[:stable]))
+        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, data)
+        return True
 
     def _translation(self, live: LiveTrack, translation: Translation) -> None:
+        """It is kept whoever owns the lease by now: its final may be on the way there."""
         _answered(live, lambda kind: kind == ADD_ON)
-        self.say(
-            "translation",
-            {
-                "utteranceId": translation.utterance_id,
-                "language": translation.original_language,
-                "targetLanguage": translation.target_language,
-                "text": translation.text,
-                "participantIdentity": live.track.speaker.identity,
-                "participantName": live.track.speaker.name,
-            },
+        if self._silenced:
+            return
+        data = {
+            "utteranceId": translation.utterance_id,
+            "language": translation.original_language,
+            "targetLanguage": translation.target_language,
+            "text": translation.text,
+            "participantIdentity": live.track.speaker.identity,
+            "participantName": live.track.speaker.name,
+        }
+        claimed = self._claimed
+        self._context.recorder.translate(
+            TranslationToStore(
+                claimed.lease.transcription_id,
+                claimed.session_id,
+                claimed.slug,
+                translation.utterance_id,
+                translation.target_language,
+                msgspec.json.encode(data),
+            )
         )
 
     def _annotation(self, live: LiveTrack, found: Annotation) -> None:

@@ -3,7 +3,7 @@ WITH held AS (
     SELECT id FROM app."SessionAnalysis" WHERE id = $1 AND status = 'RUNNING' FOR UPDATE
 ), job AS (
     UPDATE gateway.analysis_job j
-    SET lease_until = NULL, method = coalesce($7, j.method), reason = $8, due_at = $9, attempts = j.attempts - $10
+    SET lease_until = NULL, method = coalesce($7, j.method), reason = $8, due_at = clock_timestamp() + $9 * interval '1 second', attempts = j.attempts - $10
     FROM held WHERE j.analysis_id = held.id AND j.fence = $2 AND j.lease_until IS NOT NULL
     RETURNING j.analysis_id
 )
