@@ -1,6 +1,20 @@
 /** What the API takes and answers. Made from its OpenAPI document by tools/js_api.py: do not edit. */
 
 export interface Schemas {
+  AnalysisDoneData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    method: string | null;
+    reason: string | null;
+  };
+  AnalysisFailedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    method: string | null;
+    reason: string | null;
+  };
   /** `method`: `model`, or `extractive` when no language model is configured; null until it is done. `reason`: why the last attempt failed. `attempts`: since it was made, or since the last retry. */
   AnalysisView: {
     sessionSlug: string;
@@ -45,6 +59,29 @@ export interface Schemas {
   };
   Deleted: {
     success?: true;
+  };
+  /** Newest first. `nextCursor` is null on the last page. */
+  DeliveryPage: {
+    deliveries: Array<Schemas['DeliveryView']>;
+    nextCursor: string | null;
+  };
+  /** `eventId` is the `webhook-id` that the receiver sees. `body`: what is sent. `error`: of the last attempt. */
+  DeliveryView: {
+    id: string;
+    eventId: string;
+    type: string;
+    sessionId: string | null;
+    /** ISO 8601, UTC, milliseconds, Z */
+    timestamp: string;
+    status: 'delivered' | 'failed' | 'pending';
+    attempts: number;
+    /** ISO 8601, UTC, milliseconds, Z */
+    createdAt: string;
+    nextAttemptAt: string | null;
+    settledAt: string | null;
+    responseStatus: number | null;
+    error: string | null;
+    body: unknown;
   };
   /** The whole; `segments` are in spoken order. */
   Document: {
@@ -123,6 +160,14 @@ export interface Schemas {
   LeaveBody: {
     identity?: string | null;
   };
+  /** It ended the transcription; `reason` says which limit. */
+  LimitReachedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reason: string | null;
+  };
   /** Minutes of audio; 0 = no limit. */
   LimitsView: {
     transcription: boolean;
@@ -144,6 +189,24 @@ export interface Schemas {
     userId: string | null;
     joinedAt: string;
     leftAt: string | null;
+  };
+  ParticipantJoinedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    participantIdentity: string;
+    participantName: string | null;
+    userId: string | null;
+    role: 'GUEST' | 'HOST';
+  };
+  ParticipantLeftData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    participantIdentity: string;
+    participantName: string | null;
+    userId: string | null;
+    role: 'GUEST' | 'HOST';
   };
   /** Who is there, the longest present first; with `all=1` also those who have left, `leftAt` says when. */
   ParticipantList: {
@@ -199,6 +262,15 @@ export interface Schemas {
     costSaved: number;
     secondsSaveable: number;
     costSaveable: number;
+  };
+  ReplayAnswer: {
+    replayed: number;
+  };
+  /** Instants (ISO 8601); `to` is exclusive, by default now. */
+  ReplayBody: {
+    from: string;
+    to?: string | null;
+    events?: Array<string> | null;
   };
   /** Those that beat, the longest running first. */
   ReplicaList: {
@@ -285,6 +357,7 @@ export interface Schemas {
     endMs: number;
     confidence: number | null;
     words: Array<Schemas['Word']>;
+    translations?: Record<string, string>;
   };
   SegmentBody: {
     utteranceId: string;
@@ -315,6 +388,22 @@ export interface Schemas {
     slug: string;
     joinToken?: string | null;
   };
+  SessionCreatedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    title: string | null;
+    createdByUserId: string | null;
+  };
+  /** EXPIRED: nobody ever joined. DELETED: it was deleted before its end. */
+  SessionEndedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    status: 'DELETED' | 'ENDED' | 'EXPIRED';
+    startedAt: string | null;
+    endedAt: string | null;
+  };
   /** Newest first, without the expired. */
   SessionList: {
     sessions: Array<Schemas['SessionView']>;
@@ -322,6 +411,12 @@ export interface Schemas {
   /** `source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. */
   SessionStartBody: {
     source?: 'livekit' | 'rtmp' | 'websocket' | null;
+  };
+  /** The first participant has joined. */
+  SessionStartedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
   };
   /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. */
   SessionView: {
@@ -428,10 +523,66 @@ export interface Schemas {
     epoch: string | null;
     finals: Array<Schemas['FinalView']>;
   };
+  /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */
+  TranscriptFinalData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    seq: number;
+    epoch: string;
+    utteranceId: string;
+    participantIdentity: string;
+    startMs: number;
+    endMs: number;
+    participantName?: string | null;
+    language?: string | null;
+  };
+  /** `documentPath`: of the document at the gateway; told again when it was written anew. */
+  TranscriptReadyData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    documentPath: string;
+    sizeBytes: number;
+  };
+  /** Something is wrong, or something else than before; `reasons` say what to do. */
+  TranscriptionDegradedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reasons: Array<string>;
+  };
   /** While `database` is unavailable, only those that run on the replica that answers. */
   TranscriptionList: {
     transcriptions: Array<Schemas['TranscriptionView']>;
     database: 'ok' | 'unavailable';
+  };
+  TranscriptionRecoveredData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reasons: Array<string>;
+  };
+  TranscriptionStartedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    source: string;
+    tags: Array<string>;
+  };
+  /** `finalsComplete`: no final can be missing. `finals` is null for a session that was deleted. */
+  TranscriptionStoppedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reason: string | null;
+    finalsComplete: boolean;
+    finals: number | null;
   };
   /** `tracks`, `health` and `lag` are known only to `replica`, which runs it: empty while `figures` are stored. `watchers` are those on that replica. */
   TranscriptionView: {
@@ -467,6 +618,29 @@ export interface Schemas {
     contextAdaptation?: boolean | null;
     context?: string | null;
     informal?: boolean | null;
+  };
+  /** What a transcription has used; nothing is added any more. */
+  UsageClosedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    usageRows: number;
+    durationSeconds: number;
+    durationMinutes: number;
+    totalCost: number;
+    tags: Array<string>;
+  };
+  /** What the provider bills for it. `unbilledSessions`: of which no bill could be had. */
+  UsageReconciledData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    billedSeconds: number | null;
+    sentSeconds: number;
+    providerSessions: number;
+    unbilledSessions: number;
   };
   /** `tags`: those of the start. Name and user are null where the app's `Participant` has none. */
   UsageRowView: {
@@ -513,6 +687,40 @@ export interface Schemas {
     intensity?: number | null;
     pronunciations?: Array<string>;
     language?: string | null;
+  };
+  /** `events`: by default all but `transcript.final`. `spaceId`: only of this space. */
+  WebhookBody: {
+    url: string;
+    events?: Array<string> | null;
+    spaceId?: string | null;
+    description?: string | null;
+  };
+  /** What is absent stays. `enabled`: true also takes one back that answered 410, and tries what waits at once. */
+  WebhookChange: {
+    url?: string;
+    events?: Array<string>;
+    spaceId?: string | null;
+    description?: string | null;
+    enabled?: boolean;
+  };
+  WebhookList: {
+    webhooks: Array<Schemas['WebhookView']>;
+  };
+  WebhookTestData: {
+    webhookId: string;
+  };
+  /** `secret` is shown once, when it is made. `id` is `setting` for the one of GATEWAY_WEBHOOK_URL. */
+  WebhookView: {
+    id: string;
+    url: string;
+    events: Array<string>;
+    spaceId: string | null;
+    description: string | null;
+    /** ISO 8601, UTC, milliseconds, Z */
+    createdAt: string;
+    enabled: boolean;
+    disabledReason: string | null;
+    secret?: string;
   };
   Word: {
     text: string;
@@ -695,6 +903,8 @@ export interface Operations {
       format?: 'json' | 'vtt' | 'srt' | 'txt';
       /** only finals after this seq (or EPOCH:SEQ) */
       since?: string;
+      /** translations into this language, in place of the text but in JSON */
+      lang?: string;
     };
     answer: Schemas['Transcript'] | string;
   };
@@ -784,6 +994,89 @@ export interface Operations {
       cursor?: string;
     };
     answer: Schemas['ReportPage'] | string;
+  };
+  /** Be told what happens, over HTTP */
+  'POST /api/webhooks': {
+    body: Schemas['WebhookBody'];
+    answer: Schemas['WebhookView'];
+  };
+  /** Who is told */
+  'GET /api/webhooks': {
+    answer: Schemas['WebhookList'];
+  };
+  /** One webhook */
+  'GET /api/webhooks/{id}': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: Schemas['WebhookView'];
+  };
+  /** Another address, other events, on or off */
+  'PATCH /api/webhooks/{id}': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    body: Schemas['WebhookChange'];
+    answer: Schemas['WebhookView'];
+  };
+  /** Tell it nothing more, nor what is still waiting */
+  'DELETE /api/webhooks/{id}': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: undefined;
+  };
+  /** What it was told in 30 days, and what is waiting */
+  'GET /api/webhooks/{id}/deliveries': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    query?: {
+      /** only these */
+      status?: 'pending' | 'delivered' | 'failed';
+      /** nextCursor of the page before */
+      cursor?: string;
+    };
+    answer: Schemas['DeliveryPage'];
+  };
+  /** Send an event again, under the same id */
+  'POST /api/webhooks/{id}/deliveries/{deliveryId}/replay': {
+    path: {
+      /** the webhook's id */
+      id: string;
+      /** the id of a delivery that is not pending */
+      deliveryId: string;
+    };
+    answer: Schemas['DeliveryView'];
+  };
+  /** Send all events of a time again */
+  'POST /api/webhooks/{id}/replay': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    body: Schemas['ReplayBody'];
+    answer: Schemas['ReplayAnswer'];
+  };
+  /** A new secret; for a day the former one signs as well */
+  'POST /api/webhooks/{id}/secret': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: Schemas['WebhookView'];
+  };
+  /** Send it a webhook.test */
+  'POST /api/webhooks/{id}/test': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: Schemas['DeliveryView'];
   };
   /** The process answers */
   'GET /healthz': {
