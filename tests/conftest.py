@@ -40,6 +40,7 @@ REALTIME: Final = (
     "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
     "integration/gateway_replicas/test_replicas_handover.py",
+    "integration/gateway_replicas/test_replicas_versions.py",
     "integration/gateway_workers/test_workers_serve.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
     "integration/provider_account/test_account_crash.py",

@@ -37,6 +37,7 @@ from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.steering import Steering
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from gateway.transcription.usecases.watch import NoSuchLanguage
+from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
@@ -336,7 +337,9 @@ class Api:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """`GET /openapi.json`, for all: 200."""
-        return json_answer(document(self.routes(), metadata.version("transcription-gateway"), self.public_url()))
+        return json_answer(
+            document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
+        )
 
 
 def _token(request: web.Request) -> str | None:

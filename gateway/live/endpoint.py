@@ -333,14 +333,14 @@ class LiveEndpoint:
         return in_turn
 
     def _end(self, connection: _Connection, code: CloseCode) -> None:
-        reason = _REASONS[code]
+        reason, retry_ms = _REASONS[code], 0
         if code is CloseCode.DRAINING:
             # A session's watchers are mostly sent back together: its owner has changed, or the database is away.
             session_ms = self._hub.watching(connection.slug) * 1_000 // RETURNS_PER_S
             if (within_ms := max(self._spread_ms, session_ms)) >= CROWD_MS:
-                reason += f"; retry={random.randrange(within_ms)}"  # noqa: S311 - nobody gains by guessing it
+                retry_ms = random.randrange(within_ms) + 1  # noqa: S311 - nobody gains by guessing it
         goodbye = self._hub.channel(connection.slug).goodbye(code, reason) if code >= 4500 else None
-        task = asyncio.ensure_future(connection.line.end(code, reason, goodbye))
+        task = asyncio.ensure_future(connection.line.end(code, reason, goodbye, retry_ms))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 

@@ -220,8 +220,14 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
-        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated."""
+    async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
+        """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
+        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.
+
+        `is_limited`: a limit ended it.
+        """
 
 
 class TranscriptionRecords(Protocol):
@@ -269,12 +275,13 @@ class FinalRecords(Protocol):
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
         """Keep the words of finals that `store` has fenced, without a number. Returns: of how many.
 
-        Left out are those whose utterance is stored, and those whose speaker has other words of that time, which the
-        new owner has heard. Not fenced; may be repeated.
+        Left out are those whose utterance is stored, and words that the new owner has heard of the same speaker at the
+        same time (`overlap.unheard`). Not fenced; may be repeated.
         """
 
     async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
-        """Give the session's strays the numbers behind its last one. Returns: them, in order.
+        """Give the session's strays the numbers behind its last one, but for words that are stored with a number by
+        now. Returns: them, in order.
 
         None while a transcription of the session is active: its owner counts by itself, and calls this when it has
         stopped. May be repeated, but those of a lost answer are not returned again.
@@ -285,6 +292,9 @@ class FinalRecords(Protocol):
 
         Not fenced; may be repeated.
         """
+
+    async def last(self, session_id: str, limit: int) -> Sequence[Caption]:
+        """The last `limit` numbered finals, in order."""
 
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""

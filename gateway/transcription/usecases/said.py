@@ -119,9 +119,9 @@ class Said:
         for said, _ in held:
             self._pass_on(said)
 
-    def skip(self, heard: Sequence[Heard]) -> None:
-        """Leave out words that the former owner has heard, of speakers whom the hand-over has interrupted."""
-        self._edges = Edges(heard, self._origin)
+    def skip(self, edges: Edges) -> None:
+        """Leave out words that the former owner has heard."""
+        self._edges = edges
 
     def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
@@ -156,8 +156,8 @@ class Said:
         """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""
         begins = self._origin + timedelta(milliseconds=found.begins_ms)
         for utterance in found.utterances:
-            said = caption(utterance, speaker, begins, self._origin)
-            if said.text:
+            said = self._edges.once(caption(utterance, speaker, begins, self._origin), is_late=True)
+            if said is not None and said.text:
                 self._final(said, participant)
         log.info("finals of a dead process were recovered from the provider", extra={"session": self._claimed.slug})
 

@@ -14,8 +14,9 @@ from support.fakes import HandClock, MemoryRecords
 from support.postgres import PostgresServer
 
 from gateway.errors import SessionNotFound, SessionOver
+from gateway.live.protocol import encode_caption
 from gateway.outage import RecordsUnavailable
-from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed, Lease, TranscriptionState
@@ -615,6 +616,42 @@ async def test_words_that_lost_their_number_are_kept_once(shelf: Shelf) -> None:
     assert await shelf.records.finals.store_strays(lost) == 2
     assert await shelf.records.finals.store_strays(lost) == 0
     assert await numbers(shelf, session) == []
+
+
+async def test_what_the_heir_has_heard_as_well_is_taken_out_of_words_without_a_number(shelf: Shelf) -> None:
+    """Also when the heir stores it later; and of two lost owners the first one's counts."""
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    await shelf.wait(timedelta(minutes=1))
+    [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
+
+    def spoken(claimed: Claimed, seq: int, name: str, words: str, at_ms: int) -> FinalToStore:
+        found = tuple(Word(w, at_ms + n * 300, at_ms + n * 300 + 200) for n, w in enumerate(words.split()))
+        start, end = found[0].start_ms, found[-1].end_ms
+        times = (BEGIN + timedelta(milliseconds=start), BEGIN + timedelta(milliseconds=end), start, end)
+        said = Caption(name, words, "en", True, Speaker("anna", "Anna"), *times, 0.9, found)
+        data = encode_caption(said)
+        return FinalToStore(claimed.lease, session.id, claimed.numbering.epoch, seq, said, None, data)
+
+    await shelf.records.finals.store([spoken(heirs, 1, "new:1", "two three", 1_300)])
+    lost = [
+        spoken(former, 1, "old:1", "one two", 1_000),
+        spoken(former, 2, "old:2", "three", 1_620),
+        spoken(former, 3, "old:3", "four five", 3_000),
+        spoken(former, 4, "older:1", "five six", 3_300),
+    ]
+    assert await shelf.records.finals.store_strays(lost) == 3
+    await shelf.records.finals.store([spoken(heirs, 2, "new:2", "Four,", 3_020)])
+    await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
+    numbered = [json.loads(one.data) for one in await shelf.records.finals.number_strays(session.id)]
+    assert [(one["text"], one["startMs"], one["endMs"]) for one in numbered] == [
+        ("one", 1_000, 1_200),
+        ("five", 3_300, 3_500),
+        ("six", 3_600, 3_800),
+    ]
+    assert [len(one["words"]) for one in numbered] == [1, 1, 1]
+    assert [one.text for one in await shelf.records.finals.last(session.id, 4)] == ["Four,", "one", "five", "six"]
+    assert [one.start_ms for one in await shelf.records.finals.last(session.id, 1)] == [3_600]
 
 
 async def test_words_that_get_their_number_after_the_stop_are_counted_in_usage(shelf: Shelf) -> None:
