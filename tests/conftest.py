@@ -33,6 +33,7 @@ TESTS: Final = Path(__file__).parent
 REALTIME: Final = (
     "e2e",
     "integration/clients_js",
+    "integration/clients_python/test_client_examples.py",
     "integration/gateway_console",
     "integration/livekit",
     "integration/nextjs",

@@ -210,7 +210,7 @@ class Api:
         stopped = await self.steering.stop(body.session_slug, wait=body.wait)
         if stopped is None:
             return json_answer(schemas.StopAnswer("stopping"), 202)
-        used = views.usage(stopped.record, stopped.usage)
+        used = views.usage(stopped.record, stopped.usage, await self.status.people(stopped.record))
         return json_answer(schemas.StopAnswer("stopped", stopped.finals_complete, used))
 
     async def running(self, request: web.Request) -> web.Response:
@@ -241,7 +241,8 @@ class Api:
             return json_answer(told)
         used, bills = await self.status.usage(slug), await self.status.bills(seen)
         is_live = seen.run is not None and not seen.run.finished.is_set()
-        return json_answer(views.usage(seen.record, used, bills, is_live=is_live))
+        people = await self.status.people(seen.record)
+        return json_answer(views.usage(seen.record, used, people, bills, is_live=is_live))
 
     # --- sessions -----------------------------------------------------------------------------------------
 

@@ -143,6 +143,9 @@ class SessionRecords(Protocol):
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
 
+    async def people(self, session_id: str) -> Sequence[Participation]:
+        """Everybody who was ever there, also those who have left."""
+
     async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
         """Of each session in which somebody is, as `present`; in one query."""
 

@@ -74,6 +74,9 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
 
+    async def people(self, session_id: str) -> Sequence[Participation]:
+        return await self.present(session_id)
+
     async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
         return {one: people for one in session_ids if (people := await self.present(one))}
 
