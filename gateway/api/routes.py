@@ -110,7 +110,8 @@ class Api:
                   "server-sent events with Accept: text/event-stream",
                   credential="watch", parameters=(
                   Parameter("session", "query", "the session's slug"),
-                  Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
+                  Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
+                  Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
@@ -131,15 +132,8 @@ class Api:
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
                   "the first join starts a transcription, the room's end stops it",
                   credential="livekit", answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
-            Route("GET", "/healthz", self.health, "The process answers", credential=None,
-                  answers={200: schemas.Health}, tag="operation"),
-            Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
-                  answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
-            Route("GET", "/openapi.json", self.openapi, "This document", credential=None,
-                  answers={200: dict}, tag="operation"),
-        ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: None},
-                    files=("text/plain",), tag="operation")] if self.metrics else [])  # fmt: skip
-        return [*own, *self.more]
+        ]  # fmt: skip
+        return [*own, *_operation(self), *self.more]
 
     def register(self, app: web.Application) -> None:
         """Route every operation. Those for services are guarded here; other handlers check the credential."""
@@ -341,6 +335,19 @@ class Api:
         return json_answer(
             document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
         )
+
+
+def _operation(api: Api) -> list[Route]:
+    """What operators and their programs ask."""
+    return [
+        Route("GET", "/healthz", api.health, "The process answers", credential=None,
+              answers={200: schemas.Health}, tag="operation"),
+        Route("GET", "/readyz", api.readiness, "Whether work can be done, with reasons", credential=None,
+              answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
+        Route("GET", "/openapi.json", api.openapi, "This document", credential=None,
+              answers={200: dict}, tag="operation"),
+    ] + ([Route("GET", "/metrics", api.prometheus, "Prometheus metrics", answers={200: None},
+                files=("text/plain",), tag="operation")] if api.metrics else [])  # fmt: skip
 
 
 def _token(request: web.Request) -> str | None:
