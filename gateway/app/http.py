@@ -41,6 +41,7 @@ from gateway.delays import Delays
 from gateway.live.credentials import bearer, is_service_token
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
+from gateway.replicas.peers import key_for
 from gateway.replicas.routes import InternalRoutes
 from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
@@ -155,9 +156,11 @@ def _readiness(
     return ready
 
 
-def _admits_service(secrets: HeldSecrets) -> Callable[[str], bool]:
-    def admits(authorization: str) -> bool:
-        return is_service_token(bearer(authorization) or "", secrets.credentials().service_tokens)
+def _admits_replicas(secrets: HeldSecrets) -> Callable[[str, str], bool]:
+    def admits(authorization: str, replica: str) -> bool:
+        tokens = secrets.credentials().service_tokens
+        good = (*tokens, *(key_for(replica, token) for token in tokens))
+        return is_service_token(bearer(authorization) or "", good)
 
     return admits
 
@@ -209,7 +212,7 @@ def _application(wings: Wings, api: Api) -> web.Application:
         lambda: wings.membership.reaches_database,
     )
     routes = internal.routes() | HandoverApi(transcription.handover).routes()
-    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
+    InternalRoutes(wings.others.me, _admits_replicas(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app
 

@@ -19,7 +19,7 @@ from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, InProcess, ru
 from security.test_security_identities import ROOMS, call, speak, user
 
 from gateway.console import pages
-from gateway.replicas.peers import HOP, TO
+from gateway.replicas.peers import HOP, TO, key_for
 from gateway.replicas.routes import PREFIX
 from gateway.sessions.domain.access import What
 from gateway.sessions.usecases import admission
@@ -204,6 +204,14 @@ async def test_for_everybody_but_a_replica_there_is_nothing_under_internal(gatew
                 answer = await gateway.call(method, path.replace("{slug}", slug), {}, token=token, headers=headers)
                 expected = 421 if headers and kind == "service" else 404
                 assert answer.status == expected, (method, path, kind, headers, answer)
+        for meant, key_of, expected in (("other", "other", 421), ("other", "me", 404), ("me", "other", 404)):
+            asked = {HOP: "1", TO: meant}
+            answer = await gateway.call(
+                method, path.replace("{slug}", slug), {}, token=key_for(key_of, TOKEN), headers=asked
+            )
+            assert answer.status == expected, (method, path, meant, key_of, answer)
+    for route, token in (("/api/transcription", key_for("me", TOKEN)), ("/api/usage", key_for("", TOKEN))):
+        assert (await gateway.call("GET", route, token=token)).status == 401  # good for nothing else
 
 
 def _routes(gateway: InProcess) -> set[tuple[str, str]]:
