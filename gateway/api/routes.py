@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from gateway import names
-from gateway.api import schemas, views
+from gateway.api import preferences, schemas, views
 from gateway.api.audit import KEY_READ
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
@@ -164,7 +164,7 @@ class Api:
         404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
         """
         body, warnings = await read_body_warned(request, schemas.StartBody)
-        languages = [*([body.language] if body.language else []), *body.languages]
+        spoken = [*([body.language] if body.language else []), *body.languages]
         targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
         answer = await self.steering.start(
             StartRequest(
@@ -172,8 +172,8 @@ class Api:
                 session_id=body.session_id,
                 source=body.source,
                 speech=SpeechOptions(
-                    languages=tuple(dict.fromkeys(languages)),
-                    translate_to=tuple(dict.fromkeys(targets)),
+                    languages=preferences.checked_languages(spoken),
+                    translate_to=preferences.checked_targets(targets),
                     code_switching=body.code_switching,
                     custom_vocabulary=tuple(body.custom_vocabulary),
                     vocabulary_intensity=body.vocabulary_intensity,
@@ -191,6 +191,7 @@ class Api:
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=names.identity(body.participant_identity, "participantIdentity"),
                 participant_name=names.name(body.participant_name, "participantName"),
+                participants=preferences.personal_of_all(body.participants),
                 tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
             )
         )

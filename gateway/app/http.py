@@ -20,6 +20,7 @@ from gateway.api.host import HostApi
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
+from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
@@ -129,6 +130,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *sessions.routes(),
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
+        *PreferencesApi(transcription.steering, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *ReplicasApi(wings.membership.members).routes(),

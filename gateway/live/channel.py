@@ -23,7 +23,7 @@ from gateway.transcription.domain.transcription import Numbering
 WATCHERS_PER_SLICE: Final = 250
 # Updates that wait while the ones before them are delivered. Superseded partials are dropped first.
 MAX_PENDING: Final = 256
-RETAINED: Final = frozenset({"health", "host.changed"})
+RETAINED: Final = frozenset({"health", "host.changed", "session.pause"})
 """Kinds of event whose newest one is also sent to every later watcher."""
 _NO_FINAL: Final = 1 << 62
 

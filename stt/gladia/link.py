@@ -65,6 +65,7 @@ class Link:
         elif self._owner.is_idle:
             self._hand_over(self._owner, now)
         else:
+            self._owner.rests = False
             self._roll_over(self._owner, now)
         return self._given_up(lost)
 
@@ -83,6 +84,16 @@ class Link:
             return False
         self._hand_over(self._owner, now)
         return True
+
+    def outdate(self, now: float) -> None:
+        """Another configuration is wanted: a session that has it takes over as soon as no utterance is open."""
+        if self._owner is not None and self._owner.outdated_since is None:
+            self._owner.outdated_since = now
+
+    def rest(self) -> None:
+        """Nobody is to be heard for now: the session ends with what it has been given. The next audio opens another."""
+        if self._owner is not None:
+            self._owner.rests = True
 
     def finish(self, now: float, flush_by: float) -> None:
         """No more audio. Finals are awaited until `flush_by`; the given-up end of an idle track is tried once more."""
@@ -258,9 +269,14 @@ class Link:
     def _roll_over(self, session: Session, now: float) -> None:
         """Change the session before the provider's cap, if possible while no utterance is open."""
         overdue = session.age(now) - self._options.roll_over_s
-        if overdue < 0 or (session.awaits_final and overdue < self._options.roll_over_grace_s):
-            return
-        self._hand_over(session, now)
+        is_due = overdue >= 0 and not (session.awaits_final and overdue < self._options.roll_over_grace_s)
+        if is_due or self._is_to_change(session, now):
+            self._hand_over(session, now)
+
+    def _is_to_change(self, session: Session, now: float) -> bool:
+        if session.outdated_since is None or session.state is not SessionState.STREAMING:
+            return False
+        return not session.awaits_final or now - session.outdated_since >= self._options.change_grace_s
 
     def _hand_over(self, session: Session, now: float) -> None:
         """A new session begins with the audio that has no final yet; the old one only has to be stopped."""

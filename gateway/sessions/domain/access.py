@@ -83,6 +83,8 @@ class What(StrEnum):
     RENEW_JOIN_TOKEN = "renew the join token"  # noqa: S105
     APPEND = "append"  # write segments
     CHANGE_HOST = "change host"  # who feeds the transcription
+    PAUSE = "pause"  # have somebody, or everybody, not heard, and heard again
+    PAUSE_ONESELF = "pause oneself"
     RETRY_ANALYSIS = "retry analysis"
 
 
@@ -115,6 +117,8 @@ TABLE: Final[Mapping[What, Rule]] = {
     What.RENEW_JOIN_TOKEN: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
     What.APPEND: _rule(_W.SERVICE),
     What.CHANGE_HOST: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE,)),
+    What.PAUSE: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
+    What.PAUSE_ONESELF: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=_OPEN),
     What.RETRY_ANALYSIS: _rule(_W.SERVICE, _W.CREATOR, states=(_S.ENDED,)),
 }
 

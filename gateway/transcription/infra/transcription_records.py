@@ -109,6 +109,10 @@ class PostgresLeases:
         await self._transcriptions.set_state(lease.transcription_id, lease.fence, stored)
 
     @available
+    async def set_options(self, lease: Lease, options: Mapping[str, Any]) -> bool:
+        return await self._transcriptions.set_options(lease.transcription_id, lease.fence, options)
+
+    @available
     async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
         await self._transcriptions.finish(
             lease.transcription_id, lease.fence, self._clock.now(), reason, finals_complete

@@ -208,6 +208,9 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
+    async def set_options(self, lease: Lease, options: Mapping[str, Any]) -> bool:
+        """What each later owner goes on with. False: it has another owner, or has stopped. Fenced; may be repeated."""
+
     async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
         """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated."""
 

@@ -202,6 +202,12 @@ class MemoryLeases(Port):
             row.state = state
             self._tables.states.append(state)
 
+    async def set_options(self, lease: Lease, options: Mapping[str, Any]) -> bool:
+        await self._tables.answer()
+        if row := self._tables.owned(lease):
+            row.options = msgspec.json.decode(msgspec.json.encode(options))
+        return row is not None
+
     async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
         await self._tables.answer()
         if row := self._tables.owned(lease):
