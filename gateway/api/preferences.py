@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gateway import names
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
-from gateway.api.schemas import Languages, PersonalBody, Vocabulary
+from gateway.api.schemas import Languages, PersonalBody, StartBody, Vocabulary
 from gateway.api.sessions import caller_of
 from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.errors import WrongRequest
@@ -28,7 +28,7 @@ from gateway.transcription.domain.preferences import (
     Personal,
     PersonalChange,
 )
-from gateway.transcription.domain.speech import Language, VocabularyWord
+from gateway.transcription.domain.speech import PRESETS, Language, SpeechOptions, VocabularyWord, with_preset
 from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.steering import Steering
 
@@ -183,6 +183,31 @@ def personal(body: PersonalBody) -> Personal:
     """Of a start. Raises: WrongRequest as before."""
     told = {name: None if value is UNSET else value for name, value in _fields(body).items()}
     return Personal(told["languages"], told["translate_to"], told["custom_vocabulary"] or ())
+
+
+def speech(body: StartBody) -> SpeechOptions:
+    """Of a start. Raises: WrongRequest for languages that the provider does not know."""
+    spoken = [*([body.language] if body.language else []), *body.languages]
+    targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
+    asked = SpeechOptions(
+        languages=checked_languages(spoken),
+        translate_to=checked_targets(targets),
+        code_switching=body.code_switching,
+        custom_vocabulary=tuple(body.custom_vocabulary),
+        vocabulary_intensity=body.vocabulary_intensity,
+        custom_spelling={word: tuple(forms) for word, forms in body.custom_spelling.items()},
+        translation=body.translation,
+        named_entities=body.named_entities,
+        sentiment=body.sentiment,
+        endpointing=body.endpointing,
+        maximum_duration_without_endpointing=body.maximum_duration_without_endpointing,
+        speech_threshold=body.speech_threshold,
+        audio_enhancer=body.audio_enhancer,
+        model=body.model,
+        region=body.region,
+        participant_names=body.participant_names,
+    )
+    return asked if body.preset is None else with_preset(asked, PRESETS[body.preset])
 
 
 def personal_of_all(bodies: Mapping[str, PersonalBody]) -> dict[str, Personal]:

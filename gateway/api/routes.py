@@ -26,7 +26,6 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.finals import StoredFinal
-from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
@@ -38,6 +37,10 @@ from gateway.transcription.usecases.transcriptions import Transcriptions
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
+NO_LANGUAGE: Final = (
+    "no language is given: the provider takes what it detects in each speaker's first words for all that follows, and "
+    "may be wrong; give language, or several languages with codeSwitching"
+)
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 REFUSAL: Final = Parameter(
@@ -164,30 +167,15 @@ class Api:
         404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
         """
         body, warnings = await read_body_warned(request, schemas.StartBody)
-        spoken = [*([body.language] if body.language else []), *body.languages]
-        targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
+        speech = preferences.speech(body)
+        if not speech.languages:
+            warnings.append(NO_LANGUAGE)
         answer = await self.steering.start(
             StartRequest(
                 session_slug=body.session_slug,
                 session_id=body.session_id,
                 source=body.source,
-                speech=SpeechOptions(
-                    languages=preferences.checked_languages(spoken),
-                    translate_to=preferences.checked_targets(targets),
-                    code_switching=body.code_switching,
-                    custom_vocabulary=tuple(body.custom_vocabulary),
-                    vocabulary_intensity=body.vocabulary_intensity,
-                    custom_spelling={word: tuple(forms) for word, forms in body.custom_spelling.items()},
-                    translation=body.translation,
-                    named_entities=body.named_entities,
-                    sentiment=body.sentiment,
-                    endpointing=body.endpointing,
-                    maximum_duration_without_endpointing=body.maximum_duration_without_endpointing,
-                    speech_threshold=body.speech_threshold,
-                    audio_enhancer=body.audio_enhancer,
-                    model=body.model,
-                    region=body.region,
-                ),
+                speech=speech,
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=names.identity(body.participant_identity, "participantIdentity"),
                 participant_name=names.name(body.participant_name, "participantName"),

@@ -35,6 +35,10 @@ class PersonalBody(msgspec.Struct, rename="camel"):
     translate_to: Language | Languages | UnsetType | None = UNSET
 
 
+Preset = Literal["meeting", "subtitles"]
+"""The provider's advice for a use: fills what the start leaves open."""
+
+
 class StartBody(msgspec.Struct, rename="camel"):
     """`language` and `languages` add up; none at all lets the provider detect the language.
 
@@ -50,6 +54,8 @@ class StartBody(msgspec.Struct, rename="camel"):
     code_switching: bool = False
     custom_vocabulary: Vocabulary = []
     translate_to: Language | Languages | None = None
+    preset: Preset | None = None
+    participant_names: bool = True
     vocabulary_intensity: Share | None = None
     custom_spelling: dict[Word, list[Word]] = {}
     translation: TranslationStyle | None = None

@@ -25,6 +25,7 @@ from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.usage import UsageApi
+from gateway.api.vocabulary import VocabularyApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.app.admittance import Caps
 from gateway.app.advertise import advertised_url
@@ -131,6 +132,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *PreferencesApi(transcription.steering, module.admission, check).routes(),
+        *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *ReplicasApi(wings.membership.members).routes(),

@@ -208,7 +208,7 @@ class Transcriptions:
 
     async def set_options(self, transcription_id: str, fence: int, options: Mapping[str, Any]) -> bool:
         """Returns: False when the run is not ours or stopped."""
-        return await self._db.run("transcription_set_options", transcription_id, fence, options) == 1
+        return await self._db.run("transcription_set_options", transcription_id, fence, json_bytes(options)) == 1
 
     async def host(self, run_id: str) -> str | None:
         """Whose browser feeds it."""

@@ -85,6 +85,7 @@ class What(StrEnum):
     CHANGE_HOST = "change host"  # who feeds the transcription
     PAUSE = "pause"  # have somebody, or everybody, not heard, and heard again
     PAUSE_ONESELF = "pause oneself"
+    CHOOSE_WORDS = "choose the vocabulary"  # of a space
     RETRY_ANALYSIS = "retry analysis"
 
 
@@ -105,6 +106,7 @@ _OPEN: Final = (_S.CREATED, _S.LIVE)
 TABLE: Final[Mapping[What, Rule]] = {
     What.CREATE: _rule(_W.SERVICE, _W.MEMBER),
     What.LIST: _rule(_W.SERVICE, _W.MEMBER),
+    What.CHOOSE_WORDS: _rule(_W.SERVICE, _W.MEMBER),
     What.VIEW: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.PARTICIPANT, _W.IN_ROOM),
     What.TOKEN: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.INVITED, states=_OPEN),
     What.JOIN: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.IN_ROOM, _W.INVITED, states=_OPEN),

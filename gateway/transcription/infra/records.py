@@ -12,6 +12,7 @@ from gateway.transcription.infra.transcription_records import (
     PostgresTranscriptionRecords,
 )
 from gateway.transcription.infra.usage_records import PostgresUsageRecords
+from gateway.transcription.infra.vocabulary_records import PostgresVocabularyRecords
 from gateway.transcription.usecases.records import Records
 from storage.postgres.pool import Database
 
@@ -37,4 +38,5 @@ def postgres_records(
         finals=PostgresFinalRecords(database, clock),
         usage=PostgresUsageRecords(database, clock),
         provider_sessions=PostgresProviderSessionRecords(database, clock, account, process),
+        vocabularies=PostgresVocabularyRecords(database, clock),
     )

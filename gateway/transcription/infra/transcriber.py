@@ -127,6 +127,7 @@ class GladiaTranscriber:
     def _config(self, options: SpeechOptions, labels: Mapping[str, str]) -> LiveConfig:
         """Options go to the client's fields of the same name; only what differs is told here."""
         asked = structs.asdict(options)
+        del asked["participant_names"]  # they are among the words
         endpointing_s = _first(asked.pop("endpointing"), self._endpointing_s)
         maximum_s = _first(asked.pop("maximum_duration_without_endpointing"), self._maximum_utterance_s)
         # Inside these two the provider's names are ours in another spelling.

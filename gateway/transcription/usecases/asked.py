@@ -14,6 +14,7 @@ from gateway.transcription.domain.errors import RunsElsewhere
 from gateway.transcription.domain.preferences import Change, Preferences
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState
+from gateway.transcription.domain.vocabulary import MOST_NAMES, with_names
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.said import Said
@@ -54,6 +55,7 @@ class Asked:
         self._said = said
         self._stored = preferences
         self._changing = asyncio.Lock()
+        self._names: tuple[str | None, ...] = ()
         self._told: tuple[bool, tuple[str, ...]] = (False, ())
 
     @property
@@ -80,7 +82,19 @@ class Asked:
 
     def of(self, identity: str) -> SpeechOptions:
         """What the provider is to be asked for this speaker's audio."""
-        return self.preferences.of(identity)
+        return with_names(self.preferences.of(identity), self._names)
+
+    async def learn_names(self) -> None:
+        """Of those who take part: sessions that the provider opens from now on expect them; none is interrupted."""
+        present = await self._context.records.sessions.present(self._claimed.session_id)
+        speakers = [live.track.speaker.name for live in self._tracks.live]
+        known = [*self._names, *speakers, *(person.name for person in present)]
+        self._names = tuple(dict.fromkeys(known))[-MOST_NAMES:]
+        for live in self._tracks.live:
+            wanted = self.of(live.track.speaker.identity)
+            if wanted != live.asked:
+                live.asked = wanted
+                live.link.change(wanted, at_once=False)
 
     async def change(self, change: Change) -> None:
         """Store it, then bring it to the tracks; a pause begins before it is stored. May be repeated.

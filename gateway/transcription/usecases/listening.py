@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.asked import Asked
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack, SourceTrouble
@@ -235,6 +236,8 @@ class Listening:
         else:
             parts.tracks.participants.setdefault(speaker.identity)  # another track of the same may have it
         live.participant.set_result(participant)
+        with suppress(RecordsUnavailable):  # with the next speaker it is tried again
+            await parts.asked.learn_names()
 
 
 def _given_up(live: LiveTrack) -> str:

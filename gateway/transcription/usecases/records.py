@@ -19,6 +19,7 @@ from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
+from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
@@ -281,6 +282,16 @@ class FinalRecords(Protocol):
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
 
 
+class VocabularyRecords(Protocol):
+    """The words that spaces keep."""
+
+    async def of_space(self, space_id: str) -> Vocabulary:
+        """Empty where the space keeps none."""
+
+    async def save(self, space_id: str, vocabulary: Vocabulary) -> None:
+        """Replace it. Of two at once the later one stands; may be repeated."""
+
+
 class UsageRecords(Protocol):
     """The meters: one row for each participant of a transcription."""
 
@@ -322,3 +333,4 @@ class Records:
     finals: FinalRecords
     usage: UsageRecords
     provider_sessions: ProviderSessionRecords
+    vocabularies: VocabularyRecords

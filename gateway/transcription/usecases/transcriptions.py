@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -250,6 +250,8 @@ class Transcriptions:
         cap, options = request.cost_cap_usd, self._context.options
         if cap is not None and exceeds(spent + options.cost_per_minute, cap):
             raise CostCapReached(session.slug, cap)
+        kept = await self._records.vocabularies.of_space(session.space_id)
+        request = replace(request, speech=kept.into(request.speech))
         key = self.sources.new_key(request.source)
         run_id = self._context.membership.run_id
         claimed, record = await self._records.leases.claim(

@@ -17,6 +17,7 @@ from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
+from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
@@ -346,3 +347,13 @@ class MemoryFinalRecords(Port):
         await self._tables.answer()
         stored = self._tables.finals.get(session_id, {})
         return [StoredFinal(seq, stored[seq].data) for seq in sorted(stored) if seq > after][:limit]
+
+
+class MemoryVocabularyRecords(Port):
+    async def of_space(self, space_id: str) -> Vocabulary:
+        await self._tables.answer()
+        return self._tables.vocabularies.get(space_id, Vocabulary())
+
+    async def save(self, space_id: str, vocabulary: Vocabulary) -> None:
+        await self._tables.answer()
+        self._tables.vocabularies[space_id] = vocabulary

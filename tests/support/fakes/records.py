@@ -16,6 +16,7 @@ from support.fakes.ports import (
     MemoryLeases,
     MemorySessionRecords,
     MemoryTranscriptionRecords,
+    MemoryVocabularyRecords,
 )
 from support.fakes.tables import Tables
 
@@ -48,6 +49,7 @@ class MemoryRecords(Records):
             finals=finals(tables),
             usage=usage(tables),
             provider_sessions=MemoryProviderSessionRecords(tables),
+            vocabularies=MemoryVocabularyRecords(tables),
         )
         self.ledger = MemoryLedger(self)
 
