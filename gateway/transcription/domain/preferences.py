@@ -6,7 +6,7 @@ It is stored with the transcription, among the options of its start, and so goes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,9 @@ EVERYBODY: Final = ""
 MOST_PARTICIPANTS: Final = 1_000
 MOST_WORDS: Final = 1_000
 """Of a vocabulary, with everything that is added to it."""
+
+LATE: Final = timedelta(seconds=1)
+"""By so much audio may be behind its time without having been held up."""
 
 Words = tuple[str | VocabularyWord, ...]
 
@@ -42,8 +45,12 @@ class Pause(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
         return self.until is None
 
     def covers(self, moment: datetime | None) -> bool:
-        """Whether what was said then is not to be heard. While it goes on that is everything: clocks may differ."""
-        return self.until is None or (moment is not None and self.since <= moment < self.until)
+        """Whether what was said then is not to be heard. While it goes on that is everything: clocks may differ.
+
+        Of one that is over it is what comes later than LATE, a backlog for example; for the rest the order in which it
+        has come decides.
+        """
+        return self.until is None or (moment is not None and self.since <= moment < self.until - LATE)
 
 
 class Change(msgspec.Struct, frozen=True, rename="camel"):

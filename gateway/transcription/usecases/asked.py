@@ -126,10 +126,13 @@ class Asked:
             )
 
     def is_silenced(self, live: LiveTrack, chunk: AudioChunk) -> bool:
-        """Whether this is not to be heard, by the time at which it was said."""
-        track, preferences = live.track, self.preferences
-        is_silenced = track.is_opted_out or (
-            bool(preferences.pauses) and preferences.silences(track.speaker.identity, _said_at(track, chunk))
+        """Whether this is not to be heard: its speaker is paused, or was when it came or was said."""
+        track, pauses = live.track, self.preferences.pauses
+        said_at = _said_at(track, chunk) if pauses else None
+        is_silenced = (
+            track.is_opted_out
+            or (bool(pauses) and self.preferences.silences(track.speaker.identity, said_at))
+            or (live.unheard_until is not None and said_at is not None and said_at < live.unheard_until)
         )
         live.silence(is_silenced)
         return is_silenced
@@ -146,6 +149,8 @@ class Asked:
             identity = live.track.speaker.identity
             if live.track.is_opted_out or self.preferences.silences(identity, None):
                 live.silence(True)
+            elif live.is_silenced:
+                live.unheard_until = live.track.ends_at
             wanted = self.of(identity)
             if wanted != live.asked:
                 live.asked, live.is_pending = wanted, True

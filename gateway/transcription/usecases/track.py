@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from gateway.transcription.domain.handover import Heard
@@ -43,6 +44,8 @@ class LiveTrack:
     """What is asked for this speaker was changed, and no provider session has it yet."""
     in_force: SpeechOptions | None = None
     """With which the provider hears the speaker; None before the first session."""
+    unheard_until: datetime | None = None
+    """What was said before it had come when a pause ended, and is not heard."""
     _silent_from: int | None = None  # `left_out` when the speaker was paused
     _unheard: int = 0  # left out while they were
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -72,12 +71,12 @@ async def test_a_pause_goes_with_the_transcription_to_its_next_owner(database_ur
                 await say(sender, "charlie delta")
                 await until(lambda: _is_paused(a, slug, "ben"))
                 usage = await a.ok("GET", f"/api/transcription/{slug}/usage")
-                left_at = time.monotonic()
                 await first.aclose()
         async with speaking(b, slug, identity="ben") as sender:
             await until(lambda: _is_paused(b, slug, "ben"))
             await sender.start(stream="s")
-            await sender.socket.send_json({"type": "gap", "ms": (time.monotonic() - left_at) * 1000})
+            await sender.socket.send_bytes(bytes(3200))
+            await sender.socket.send_json({"type": "gap", "ms": 60_000})  # it was muted while there was no connection
             await say(sender, "echo foxtrot")
             again = await b.ok("GET", f"/api/transcription/{slug}/usage")
             assert again["totals"]["audioChunksSent"] == usage["totals"]["audioChunksSent"]
@@ -143,3 +142,37 @@ async def test_who_may_pause_and_what_is_refused(database_url: str, tmp_path: Pa
         assert (await b.call("PATCH", path, {"language": "de"})).status == 409
         deeds = (await b.ok("GET", f"/api/audit?session={slug}"))["entries"]
         assert {"pause", "resume"} <= {one["what"] for one in deeds}
+
+
+async def test_a_space_keeps_words_for_its_transcriptions(database_url: str, tmp_path: Path) -> None:
+    """With those of the start and, behind them, the names of those who take part."""
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(speech_server())
+        gateway = await stack.enter_async_context(running(database_url, provider, tmp_path / "a"))
+        slug = await gateway.session()
+        space = (await gateway.ok("GET", f"/api/sessions/{slug}"))["spaceId"]
+        path = f"/api/spaces/{space}/vocabulary"
+        assert await gateway.ok("GET", path) == {"words": [], "spelling": {}}
+        kept = {"words": ["Zugspitze", {"value": "Kay", "intensity": 0.3}], "spelling": {"Zoë": ["Zoe", "Zowie"]}}
+        assert await gateway.ok("PUT", path, kept) == await gateway.ok("GET", path)
+        assert (await gateway.call("PUT", path, kept, token=user_token("another-space"))).status == 403
+        assert (await gateway.call("PUT", path, {"words": ["x"] * 1001})).status == 400
+        assert (await gateway.call("PUT", path, {"word": ["x"]})).status == 400
+        assert (await gateway.call("PUT", path, b'{"words": ["' + b"x" * 1_000_000 + b'"]}')).status == 413
+        started = await gateway.start(slug, source="websocket", preset="meeting", customVocabulary=["Watzmann", "kay"])
+        assert any("no language is given" in warning for warning in started["warnings"])
+        async with speaking(gateway, slug, identity="ben", name="Ben Ng") as sender:
+            await sender.start()
+            await sender.send(voice("alpha"))
+            await sender.stop()
+        assert await words(gateway, slug) == ["alpha"]
+        [session] = provider.sessions.values()
+        asked = session.config.params["realtime_processing"]
+        told = [
+            one if isinstance(one, str) else one["value"] for one in asked["custom_vocabulary_config"]["vocabulary"]
+        ]
+        assert told[:3] == ["Watzmann", "kay", "Zugspitze"]
+        assert asked["custom_vocabulary_config"]["default_intensity"] == 0.4
+        assert asked["custom_spelling_config"]["spelling_dictionary"] == {"Zoë": ["Zoe", "Zowie"]}
+        assert session.config.params["endpointing"] == 0.4
+        assert session.config.params["maximum_duration_without_endpointing"] == 60.0

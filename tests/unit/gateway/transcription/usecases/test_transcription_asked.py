@@ -13,7 +13,8 @@ from support.waiting import until
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.errors import NeverStarted, NotRunning, RunsElsewhere
 from gateway.transcription.domain.preferences import EVERYBODY, Change, PersonalChange
-from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.speech import SpeechOptions, VocabularyWord
+from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.usecases.speech import ProviderSession
 
 ENGLISH = SpeechOptions(languages=("en",))
@@ -174,3 +175,39 @@ async def test_an_owner_that_has_lost_it_says_so() -> None:
         one.records.tables.transcriptions[run.claimed.lease.transcription_id].fence += 1
         with pytest.raises(RunsElsewhere):
             await run.asked.change(Change(languages=("de",)))
+
+
+async def test_names_are_expected_words_from_the_next_provider_session_on() -> None:
+    async with replica() as there:
+        await there.service.start(start(speech=ENGLISH))
+        source = there.source(SLUG)
+        source.appear("anna", "Anna Kay").speak(1)
+        await until(lambda: bool(there.transcriber.links) and bool(there.link.changes))
+        source.appear("ben", "Ben Ng").speak(1)
+        await until(lambda: len(there.transcriber.links[0].changes) == 2)
+        options, at_once = there.transcriber.links[0].changes[-1]
+        assert not at_once, "nobody is interrupted for a name"
+        assert options.custom_vocabulary == (
+            VocabularyWord("Anna Kay", intensity=0.4),
+            VocabularyWord("Ben Ng", intensity=0.4),
+        )
+        answer = await there.service.change(SLUG, Change())
+        assert (answer.pending, answer.preferences.speech) == ((), ENGLISH)
+
+
+async def test_what_a_space_keeps_is_stored_with_its_transcription() -> None:
+    async with replica() as there:
+        session = await there.records.sessions.by_slug(SLUG)
+        assert session is not None
+        kept = Vocabulary(("Watzmann", "Kay"), {"Kay": ("key",), "Ng": ("ing",)})
+        await there.records.vocabularies.save(session.space_id, kept)
+        asked = SpeechOptions(custom_vocabulary=("kay",), custom_spelling={"Kay": ("cay",)}, participant_names=False)
+        await there.service.start(start(speech=asked))
+        there.source(SLUG).appear("anna", "Anna").speak(1)
+        await until(lambda: bool(there.transcriber.options))
+        [options] = there.transcriber.options
+        assert options.custom_vocabulary == ("kay", "Watzmann")
+        assert options.custom_spelling == {"Kay": ("cay",), "Ng": ("ing",)}
+        assert there.link.changes == []
+        record = await there.records.transcriptions.newest(SLUG)
+        assert record is not None and record.options["customVocabulary"] == ["kay", "Watzmann"]
