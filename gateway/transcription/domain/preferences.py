@@ -23,6 +23,9 @@ MOST_WORDS: Final = 1_000
 LATE: Final = timedelta(seconds=1)
 """By so much audio may be behind its time without having been held up."""
 
+KEPT: Final = timedelta(minutes=10)
+"""So long it is known of a pause that is over what was said in it."""
+
 Words = tuple[str | VocabularyWord, ...]
 
 
@@ -121,7 +124,7 @@ class Preferences(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
                 participants.pop(identity, None)
             else:
                 participants[identity] = mine
-        pauses = dict(self.pauses)
+        pauses = {one: pause for one, pause in self.pauses.items() if pause.until is None or now - pause.until < KEPT}
         for identity, is_paused in change.pauses.items():
             former = pauses.get(identity)
             if is_paused and (former is None or not former.goes_on):

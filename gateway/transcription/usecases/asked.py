@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.errors import WrongRequest
 from gateway.transcription.domain.errors import RunsElsewhere
-from gateway.transcription.domain.preferences import Change, Preferences
+from gateway.transcription.domain.preferences import MOST_PARTICIPANTS, Change, Preferences
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState
 from gateway.transcription.domain.vocabulary import MOST_NAMES, with_names
@@ -99,10 +100,13 @@ class Asked:
     async def change(self, change: Change) -> None:
         """Store it, then bring it to the tracks; a pause begins before it is stored. May be repeated.
 
-        Raises: RunsElsewhere when the lease is lost; RecordsUnavailable, and then a pause holds until this owner ends.
+        Raises: WrongRequest above MOST_PARTICIPANTS; RunsElsewhere when the lease is lost; RecordsUnavailable, and then
+        a pause holds until this owner ends.
         """
         async with self._changing:
             wanted = self.preferences.changed(change, self._context.clock.now())
+            if max(len(wanted.participants), len(wanted.pauses)) > MOST_PARTICIPANTS:
+                raise WrongRequest(f"wishes of {MOST_PARTICIPANTS} participants are kept, and no more")
             if any(change.pauses.values()):
                 self.preferences = msgspec.structs.replace(self.preferences, pauses=wanted.pauses)
                 self._bring()

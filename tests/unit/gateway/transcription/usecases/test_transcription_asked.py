@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import pytest
 from support.fakes import LoopClock, MemoryRecords
 from support.transcribing import OPTIONS, SLUG, replica, start, told, watch
 from support.waiting import until
 
+from gateway.errors import WrongRequest
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.errors import NeverStarted, NotRunning, RunsElsewhere
-from gateway.transcription.domain.preferences import EVERYBODY, Change, PersonalChange
+from gateway.transcription.domain.preferences import EVERYBODY, MOST_PARTICIPANTS, Change, PersonalChange
 from gateway.transcription.domain.speech import SpeechOptions, VocabularyWord
 from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.usecases.speech import ProviderSession
@@ -211,3 +213,32 @@ async def test_what_a_space_keeps_is_stored_with_its_transcription() -> None:
         assert there.link.changes == []
         record = await there.records.transcriptions.newest(SLUG)
         assert record is not None and record.options["customVocabulary"] == ["kay", "Watzmann"]
+
+
+async def test_what_had_come_before_a_resume_is_not_heard_whatever_its_clock_says() -> None:
+    """A track's own clock may be behind: the order in which audio came decides."""
+    async with replica() as there:
+        await there.service.start(start())
+        track = there.source(SLUG).appear("anna")
+        track.speak(1)
+        await until(lambda: bool(there.transcriber.links) and there.link.sent_samples > 0)
+        await asyncio.sleep(20)
+        await there.service.change(SLUG, Change(pauses={"anna": True}))
+        assert track.anchor is not None
+        track.ends_at = track.anchor + timedelta(seconds=5)
+        await there.service.change(SLUG, Change(pauses={"anna": False}))
+        track.speak(4)
+        track.speak(3)
+        await until(lambda: there.link.sent_samples > 16_000)
+        assert there.link.sent_samples == (1 + 3) * 16_000
+
+
+async def test_wishes_are_bounded() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        some = {f"p{number}": PersonalChange(languages=("de",)) for number in range(MOST_PARTICIPANTS)}
+        await there.service.change(SLUG, Change(participants=some))
+        with pytest.raises(WrongRequest):
+            await there.service.change(SLUG, Change(participants={"one more": PersonalChange(languages=("de",))}))
+        await there.service.change(SLUG, Change(participants={"p1": None}))
+        await there.service.change(SLUG, Change(participants={"one more": PersonalChange(languages=("de",))}))
