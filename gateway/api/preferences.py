@@ -19,6 +19,7 @@ from gateway.errors import WrongRequest
 from gateway.live import credentials
 from gateway.live.credentials import Access
 from gateway.sessions.domain.access import What
+from gateway.sessions.domain.errors import Denied
 from gateway.sessions.usecases.admission import Admission
 from gateway.transcription.domain import languages
 from gateway.transcription.domain.preferences import (
@@ -141,8 +142,13 @@ class PreferencesApi:
         access = await self.check(credentials.bearer(request.headers.get("Authorization", "")))
         body = await read_body(request, PauseBody, default=b"{}")
         identity = names.identity(body.participant_identity, "participantIdentity")
-        is_own = identity is not None and not access.is_service and identity == access.subject
-        session = await self.admission.session(caller_of(access), slug, What.PAUSE_ONESELF if is_own else What.PAUSE)
+        caller = caller_of(access)
+        session = await self.admission.session(caller, slug, What.PAUSE_ONESELF)
+        may_pause_others = await self.admission.allows(caller, session, What.PAUSE)
+        if not (may_pause_others or (identity and await self.admission.is_oneself(caller, session, identity))):
+            raise Denied(
+                "only the session's creator and services may pause others", "name your own participantIdentity"
+            )
         done = await self.steering.change(session.slug, Change(pauses={identity or EVERYBODY: is_paused}))
         return json_answer(PauseAnswer(done.state, list(done.paused)))
 

@@ -116,7 +116,7 @@ def test_the_table_by_hand_is_whole() -> None:
 
 
 @pytest.mark.parametrize("status", STATES)
-@pytest.mark.parametrize("what", [what for what in What if what not in (What.CREATE, What.LIST)])
+@pytest.mark.parametrize("what", [what for what in What if what not in (What.CREATE, What.LIST, What.CHOOSE_WORDS)])
 @pytest.mark.parametrize("who", CALLERS)
 def test_the_matrix(who: str, what: What, status: str) -> None:
     caller, participates, invited = CALLERS[who]
@@ -140,7 +140,7 @@ def test_the_stream_key_is_for_hosts_whose_identity_is_proven(caller: Caller, ma
     assert (decide(What.READ_KEY, caller, relations, "LIVE") is Verdict.ALLOWED) is may
 
 
-@pytest.mark.parametrize("what", [What.CREATE, What.LIST])
+@pytest.mark.parametrize("what", [What.CREATE, What.LIST, What.CHOOSE_WORDS])
 @pytest.mark.parametrize(
     ("caller", "space", "verdict"),
     [
