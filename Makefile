@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench soak chaos faults fuzz sbom lock clean
+.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz sbom lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
 COUNTED = awk '/^Collecting /{printf "\r  %3d packages, now %-40.40s", ++n, $$2; fflush()} /^Installing collected/{printf "\r  %3d packages found, now unpacking them %-20s\n", n, ""; fflush()} /^(ERROR|error)/{print; fflush()}' >&2
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(VENV)/runtime: requirements.lock pyproject.toml setup.py gateway/live/_sending.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
@@ -39,7 +39,7 @@ again: $(VENV)/dev ## Run what plays in real time TIMES=20 times, and name every
 	@TIMES=$(or $(TIMES),20) tools/again.sh $(ARGS)
 
 unit: $(VENV)/dev ## Run the fast tests only
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit $(ARGS)
+	@PHASES=unit tools/test.sh $(ARGS)
 
 check: $(VENV)/dev ## Lint, types, import arrows, the figures of the house
 	$(BIN)/ruff format --check .
@@ -64,6 +64,9 @@ chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds
 faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
 	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py $(ARGS)
+
+generated: $(VENV)/dev ## Play the generated tests with ten times as many examples as make test
+	@HYPOTHESIS_PROFILE=thorough PHASES=unit tools/test.sh -m hypothesis $(ARGS)
 
 fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverage; MINUTES=10 in all
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'

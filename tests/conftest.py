@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import random
@@ -20,7 +21,8 @@ from support.postgres import PostgresServer, running_postgres  # pytest puts thi
 
 from storage.postgres.placement import EmbeddedFailed, bundled_binaries
 
-# A busy machine makes no example wrong. HYPOTHESIS_PROFILE=thorough looks ten times as far.
+# A busy machine makes no example wrong. HYPOTHESIS_PROFILE=thorough looks ten times as far (`make generated`), so
+# that a test does not state a number of examples itself.
 settings.register_profile("quick", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=400)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
@@ -38,7 +40,7 @@ REALTIME: Final = (
     "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
     "integration/gateway_replicas/test_replicas_handover.py",
-    "integration/gateway_workers",
+    "integration/gateway_workers/test_workers_serve.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
     "integration/provider_account/test_account_crash.py",
     "integration/stt_local/test_stt_local_node_sdk.py",
@@ -89,6 +91,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         files = [list(file) for _, file in itertools.groupby(items, key=lambda item: item.path)]
         chance.shuffle(files)
         items[:] = [item for file in files for item in chance.sample(file, len(file))]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays until the end: no collector of garbage need look at it, now or later."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _encode_only_in_tests() -> None:

@@ -20,11 +20,17 @@ phase() { # name, then pytest's arguments
   [ "$status" -eq 0 ] || failed+=("$1")
 }
 
-echo "== what the tests build or fetch, once =="
-PYTHONPATH=tests "$python" -m support.builds || exit 1
-phase "unit" -n "$cores" --dist loadfile tests/unit "$@"
+# Where nothing may be written beside the sources, each of some hundred processes compiles them anew.
+unset PYTHONDONTWRITEBYTECODE
+
+if [ "${PHASES:-}" != unit ]; then
+  echo "== what the tests build or fetch, once =="
+  PYTHONPATH=tests "$python" -m support.builds || exit 1
+fi
+phase "unit" -n "$cores" --dist worksteal tests/unit "$@"
 # Beside a server, a test waits more than it computes (CONTRIBUTING.md has the shares).
 phase "real neighbours" -n "$((2 * cores))" --dist loadfile -m "not realtime" tests --ignore tests/unit "$@"
+# A test in real time mostly listens: one process uses less than half a core.
 phase "real time" -n "$cores" --dist worksteal -m realtime tests "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -30,6 +30,12 @@ export interface Utterance {
   words: Word[];
 }
 
+/** An utterance under way. */
+export interface UtteranceUnderWay extends Utterance {
+  /** `text.slice(0, stableChars)` has held still for 300 ms and will probably stay; what follows may still change. */
+  stableChars: number;
+}
+
 export interface Translation {
   utteranceId: string;
   language: string | null;
@@ -54,7 +60,7 @@ interface Envelope<Type extends string, Data> {
 /** `seq` counts 1, 2, 3 … within an epoch. */
 export type FinalMessage = Envelope<'transcript.final', Utterance> & { seq: number };
 /** Replaced by a later partial, or by the final, of the same utterance. An empty text takes it back. */
-export type PartialMessage = Envelope<'transcript.partial', Utterance>;
+export type PartialMessage = Envelope<'transcript.partial', UtteranceUnderWay>;
 export type TranslationMessage = Envelope<'translation', Translation>;
 export type StateMessage = Envelope<'session.state', { state: TranscriptionState; reason?: string }>;
 export type HealthMessage = Envelope<'health', { status: 'ok' | 'degraded'; reasons: string[] }>;

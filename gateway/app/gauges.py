@@ -211,6 +211,9 @@ def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
     )
     metrics.counter("rtmp_refused_keys", "Publishes refused for their key", plain(lambda: counters.refused_key))
     metrics.counter("rtmp_pauses", "Times a publisher was held back", plain(lambda: counters.pauses))
+    metrics.counter(
+        "rtmp_paces", "Times a peer was read no further, it takes too much time", plain(lambda: counters.paces)
+    )
     metrics.counter("rtmp_audio_bytes", "Audio received", plain(lambda: counters.audio_bytes))
     metrics.counter("rtmp_video_bytes", "Video skipped", plain(lambda: counters.video_bytes_skipped))
     metrics.counter(

@@ -18,7 +18,7 @@ from gateway.api.web import access_log
 from gateway.app.admittance import Admittance, Caps
 from gateway.app.failures import binding
 from gateway.live.lines import give_up_unread
-from gateway.live.websocket import Masks
+from gateway.live.websocket import FrameBudget, Masks, TooManyFrames
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,9 @@ _SWEEP_S: Final = 0.5
 _TELL_S: Final = 1.0
 _UNMASKED: Final = b"\xff\x80"
 """Reserved bits and an unknown opcode: what any reader of frames refuses with 1002."""
+# The shortest packets of honest senders are of 2.5 ms, 400 a second; as many at once as half a minute of them.
+FRAMES_PER_S: Final = 2_000
+FRAMES_AT_ONCE: Final = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class ListenerOptions:
 
 @dataclass(slots=True)
 class ListenerCounts:
-    """By reason, fit for a metric's label: `late`: head, body; `malformed`: what was no HTTP, and broken bodies."""
+    """By reason, fit for a metric's label: `late`: head, body; `malformed`: what was no HTTP, broken bodies, floods."""
 
     late: Counter[str] = field(default_factory=Counter)
     malformed: Counter[str] = field(default_factory=Counter)
@@ -87,7 +90,7 @@ class Listener:
 class _Handler(web.RequestHandler):
     """aiohttp's connection, counted and with deadlines. Its slots are aiohttp's; these are ours."""
 
-    __slots__ = ("_address", "_is_partial", "_listener", "_phase", "_phase_at")
+    __slots__ = ("_address", "_is_partial", "_listener", "_phase", "_phase_at", "_tell_flood")
 
     def __init__(self, listener: Listener, server: web.Server, loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(server, loop=loop, **kwargs)
@@ -96,6 +99,7 @@ class _Handler(web.RequestHandler):
         self._phase: tuple[str, int] = ("head", 0)
         self._phase_at = loop.time()
         self._is_partial = False
+        self._tell_flood: Callable[[str], None] | None = None
 
     # --- the connection's life ----------------------------------------------------------------------------
 
@@ -217,21 +221,50 @@ class _Handler(web.RequestHandler):
             super().log_exception(*args, **kw)
 
     def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
-        """A WebSocket begins: its client has to mask what it sends (RFC 6455, 5.1), which aiohttp does not ask for."""
-        super().set_parser(cast(Any, _Masked(parser)), data_received_cb)
+        """A WebSocket begins: its client has to mask what it sends (RFC 6455, 5.1), which aiohttp does not ask for.
+
+        Nor does it count frames.
+        """
+        super().set_parser(cast(Any, _Checked(parser, self._flooded)), data_received_cb)
+
+    def when_flooded(self, tell: Callable[[str], None]) -> None:
+        """See `gateway.live.lines.Metered`."""
+        self._tell_flood = tell
+
+    def _flooded(self, why: str) -> bool:
+        self._listener.counts.malformed["flood"] += 1
+        if self._tell_flood is None:
+            return False
+        self._tell_flood(why)
+        return True
 
 
-class _Masked:
-    """Before a reader of frames: one without a mask reaches it as a frame that it refuses with 1002."""
+class _Checked:
+    """Before a reader of frames: one without a mask reaches it as a frame that it refuses with 1002.
 
-    __slots__ = ("_masks", "_parser")
+    So does one too many, where nobody is told of it; else nothing reaches it any more.
+    """
 
-    def __init__(self, parser: Any) -> None:
+    __slots__ = ("_budget", "_flooded", "_is_over", "_masks", "_parser")
+
+    def __init__(self, parser: Any, flooded: Callable[[str], bool]) -> None:
         self._parser = parser
-        self._masks = Masks()
+        self._flooded = flooded
+        self._is_over = False
+        self._budget = FrameBudget(FRAMES_PER_S, FRAMES_AT_ONCE)
+        self._masks = Masks(self._budget)
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        data, is_masked = self._masks.take(data)
+        if self._is_over:
+            return False, b""
+        self._budget.earn(asyncio.get_running_loop().time())
+        try:
+            data, is_masked = self._masks.take(data)
+        except TooManyFrames as error:
+            self._is_over = True
+            if self._flooded(str(error)):
+                return False, b""
+            data, is_masked = b"", False
         found: tuple[bool, bytes] = self._parser.feed_data(data if is_masked else data + _UNMASKED)
         return found
 

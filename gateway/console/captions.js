@@ -172,7 +172,10 @@ export class Captions {
     time.textContent = clock(said.startMs);
     time.title = new Date(said.startedAt).toLocaleString();
     who.textContent = said.participantName || said.participantIdentity;
-    text.textContent = said.text;
+    // A text node first, perhaps an empty one: the search marks places in it.
+    const stable = said.isFinal ? said.text.length : said.stableChars ?? said.text.length;
+    text.replaceChildren(document.createTextNode(said.text.slice(0, stable)));
+    if (stable < said.text.length) text.append(make('span', { className: 'unsure', textContent: said.text.slice(stable) }));
     this.#sift(row);
     if (said.language) text.lang = said.language;
   }

@@ -12,6 +12,8 @@ from gateway.reading import NotJson, read_json
 from gateway.transcription.usecases.feed import FeedStart
 
 SUBPROTOCOL: Final = "audio.v1"
+MAX_TEXT: Final = 4096
+"""Characters; nothing that a sender has to say is longer."""
 
 
 class WrongMessage(Exception):
@@ -56,6 +58,8 @@ def read(text: str) -> Said:
 
     Raises: WrongMessage.
     """
+    if len(text) > MAX_TEXT:
+        raise WrongMessage(f"a text message of more than {MAX_TEXT} characters; see docs/audio.md")
     try:
         if read_json(text, _Type).type not in ("start", "stop", "gap", "pause", "resume"):
             return None

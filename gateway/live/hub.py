@@ -100,9 +100,9 @@ class Hub:
             self.runs.ended(session_slug)
         self._drop_unused(session_slug)
 
-    def encode(self, caption: Caption) -> bytes:
+    def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
-        return protocol.encode_caption(caption)
+        return protocol.encode_caption(caption, stable_chars)
 
     # --- what the database says ---------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from gateway.live import events, websocket
 from gateway.live.audience import NO_DESCRIPTOR
 from gateway.live.protocol import BEAT, CloseCode, Framing, Message
 from gateway.live.watcher import BEHIND_BYTES, Watcher
-from gateway.live.websocket import BadFrame, ClientFrames, MessageTooBig, Opcode, in_frame
+from gateway.live.websocket import BadFrame, ClientFrames, FrameBudget, MessageTooBig, Opcode, TooManyFrames, in_frame
 
 HEARTBEAT_S: Final = 15.0
 PING_S: Final = 20.0
@@ -28,6 +28,9 @@ UNREAD_S: Final = 30.0
 _LINGER_S: Final = 0.5
 _POLL_S: Final = 0.05
 _BEAT: Final = websocket.text_frame(BEAT)
+# A watcher need not send anything; some ping.
+FRAMES_PER_S: Final = 100
+FRAMES_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,20 @@ class Counted(Protocol):
 
     def hand_over(self) -> Callable[[], None]:
         """The connection goes on without HTTP. Returns: to be called once, when it has ended."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An HTTP connection that counts the frames of the WebSocket that it has become."""
+
+    def when_flooded(self, tell: Callable[[str], None]) -> None:
+        """`tell` is called, at most once, when more frames have come than any honest client sends; with a sentence.
+
+        From then on nothing of what the client sends is read.
+        """
+
+
+_WHY: Final[dict[type[BadFrame], str]] = {MessageTooBig: "too_big", TooManyFrames: "too_many_frames"}
 
 
 class Line(Protocol):
@@ -87,6 +104,7 @@ class SocketLine(asyncio.Protocol):
 
     __slots__ = (
         "_beat_at",
+        "_budget",
         "_counted",
         "_ended",
         "_frames",
@@ -106,7 +124,8 @@ class SocketLine(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.transport = transport
         self._times = times
-        self._frames: ClientFrames | None = ClientFrames()  # until nothing more is to be understood
+        self._budget = FrameBudget(FRAMES_PER_S, FRAMES_AT_ONCE)
+        self._frames: ClientFrames | None = ClientFrames(self._budget)  # until nothing more is to be understood
         self._watcher: Watcher | None = None
         self._ended: asyncio.Future[str] = loop.create_future()
         self._why = BY_WATCHER
@@ -179,16 +198,17 @@ class SocketLine(asyncio.Protocol):
     # --- asyncio.Protocol: what comes -----------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Called by the transport. What is no frame of a client ends the connection with 1002 or 1009."""
+        """Called by the transport. What no client may send ends the connection with 1002, 1008 or 1009."""
         self._was_heard = True
         if self._frames is None:
             return
+        self._budget.earn(asyncio.get_running_loop().time())
         try:
             for opcode, payload in self._frames.feed(data):
                 self._frame(opcode, payload)
         except BadFrame as error:
             self._frames = None
-            self._why = "too_big" if isinstance(error, MessageTooBig) else "not_websocket"
+            self._why = _WHY.get(type(error), "not_websocket")
             self._say_close(error.code, str(error))
             if self._watcher is not None:
                 self._watcher.stop()  # after the close frame nothing may follow

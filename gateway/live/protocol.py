@@ -35,6 +35,7 @@ class CloseCode(IntEnum):
     SESSION_ENDED = 4510
     WRONG_AUDIO = 4522
     NOT_TEXT = 1003
+    TOO_MANY_FRAMES = 1008
     NORMAL = 1000
     INTERNAL = 1011
 
@@ -87,13 +88,14 @@ class _Transcript(msgspec.Struct, rename="camel"):
     end_ms: int
     confidence: float
     words: tuple[Word, ...]
+    stable_chars: int | msgspec.UnsetType = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()
 
 
-def encode_caption(caption: Caption) -> bytes:
-    """The `data` of transcript.partial and transcript.final."""
+def encode_caption(caption: Caption, stable_chars: int | None = None) -> bytes:
+    """The `data` of transcript.partial and transcript.final. `stable_chars`: of a partial; UTF-16 units."""
     return _encoder.encode(
         _Transcript(
             caption.utterance_id,
@@ -108,6 +110,7 @@ def encode_caption(caption: Caption) -> bytes:
             caption.end_ms,
             caption.confidence,
             caption.words,
+            msgspec.UNSET if stable_chars is None else stable_chars,
         )
     )
 
@@ -120,7 +123,7 @@ def encode(value: object) -> bytes:
 def without_words(payload: bytes) -> bytes:
     """The `data` of a partial's message, with nothing said: it takes the words off the screens."""
     data: dict[str, object] = msgspec.json.decode(payload)["data"]
-    return _encoder.encode(data | {"text": "", "words": []})
+    return _encoder.encode(data | {"text": "", "words": [], "stableChars": 0})
 
 
 @lru_cache(maxsize=4096)

@@ -127,6 +127,34 @@ class MessageTooBig(BadFrame):
     code = 1009
 
 
+class TooManyFrames(BadFrame):
+    """The client sends more frames than any honest one: each costs time, however small it is."""
+
+    code = 1008
+
+
+class FrameBudget:
+    """Frames of one client: `per_s` on the long run, `most` at once. Control frames and fragments count like others."""
+
+    __slots__ = ("_at", "_left", "_most", "_per_s")
+
+    def __init__(self, per_s: int, most: int) -> None:
+        self._per_s, self._most = per_s, most
+        self._left = float(most)
+        self._at = 0.0
+
+    def earn(self, now: float) -> None:
+        """To be called before bytes are read; `now`: seconds of any clock."""
+        self._left = min(self._most, self._left + (now - self._at) * self._per_s)
+        self._at = now
+
+    def spend(self) -> None:
+        """One frame. Raises: TooManyFrames."""
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyFrames(f"more than {self._per_s} frames a second")
+
+
 class ClientFrames:
     """Reads one connection's frames, from the handshake on.
 
@@ -134,9 +162,10 @@ class ClientFrames:
     beginning of a frame that is under way.
     """
 
-    __slots__ = ("_in_message", "_message_bytes", "_rest")
+    __slots__ = ("_budget", "_in_message", "_message_bytes", "_rest")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: FrameBudget) -> None:
+        self._budget = budget
         self._rest = b""
         self._in_message = False
         self._message_bytes = 0
@@ -144,7 +173,7 @@ class ClientFrames:
     def feed(self, data: bytes) -> list[tuple[Opcode, bytes]]:
         """Returns: the frames that are whole now, text left out; only control frames with their payload.
 
-        Raises: BadFrame, MessageTooBig; after that nothing may be fed any more.
+        Raises: BadFrame, MessageTooBig, TooManyFrames; after that nothing may be fed any more.
         """
         data = self._rest + data if self._rest else data
         at, found = 0, []
@@ -152,6 +181,7 @@ class ClientFrames:
             opcode, body, end = self._head(data, at)
             if end is None or len(data) < end:
                 break
+            self._budget.spend()
             self._count(data[at] & 0x80 != 0, opcode, end - body)
             if opcode >= Opcode.CLOSE:
                 key = data[body - 4 : body]
@@ -189,19 +219,24 @@ class ClientFrames:
 
 
 class Masks:
-    """Looks at one connection's frames on their way to another reader, for the one thing that such readers let pass.
+    """Looks at one connection's frames on their way to another reader, for what such readers let pass.
 
-    A client masks every frame (5.1), so that what it sends cannot be taken for HTTP by a proxy in between.
+    A client masks every frame (5.1), so that what it sends cannot be taken for HTTP by a proxy in between; and it sends
+    no more of them than its budget.
     """
 
-    __slots__ = ("_left", "_rest")
+    __slots__ = ("_budget", "_left", "_rest")
 
-    def __init__(self) -> None:
+    def __init__(self, budget: FrameBudget) -> None:
+        self._budget = budget
         self._left = 0  # bytes of the frame under way
         self._rest = b""  # a head that is not whole
 
     def take(self, data: bytes) -> tuple[bytes, bool]:
-        """Returns: what may go on now, and whether every frame has a mask; when not, nothing may be fed any more."""
+        """Returns: what may go on now, and whether every frame has a mask; when not, nothing may be fed any more.
+
+        Raises: TooManyFrames; after that neither.
+        """
         data = self._rest + data if self._rest else data
         at = min(self._left, len(data))
         self._left -= at
@@ -212,6 +247,7 @@ class Masks:
             body = at + 2 + (0 if size < 126 else 2 if size == 126 else 8)
             if len(data) < body:
                 break
+            self._budget.spend()
             if size >= 126:
                 size = int.from_bytes(data[at + 2 : body], "big")
             end = body + 4 + size

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol, cast
 
 from ingest.audio_packet import AudioPacket
 from ingest.errors import ProtocolError
+from ingest.rtmp.allowance import Allowance
 from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.handshake import RANDOM_BYTES
 from ingest.rtmp.options import RtmpOptions
@@ -67,6 +69,8 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = self._quiet_since = loop.time()
         self._leaving_at: float | None = None  # told to go; cut off then
         self._has_published = False
+        self._allowance = Allowance(loop.time())
+        self._is_full = self._is_paced = False  # why nothing is read at the moment
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the server for admission; a connection too many is cut at once."""
@@ -95,6 +99,16 @@ class Connection(asyncio.BufferedProtocol):
         if self._leaving_at is not None:
             return
         self._heard = self._loop.time()
+        began = time.thread_time()
+        self._take(nbytes)
+        wait_s = self._allowance.spend(time.thread_time() - began, self._heard)
+        if wait_s and self._leaving_at is None and not self._is_paced:
+            self._counters.paces += 1
+            self._is_paced = True
+            self._listen()
+            self._loop.call_later(wait_s, self._go_on)
+
+    def _take(self, nbytes: int) -> None:
         try:
             events = self._protocol.receive(self._buffer[:nbytes])
         except ProtocolError as error:
@@ -213,11 +227,24 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hold_back(self) -> None:
         self._counters.pauses += 1
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._is_full = True
+        self._listen()
 
     def _let_go_on(self) -> None:
-        if not self._transport.is_closing():
+        self._is_full = False
+        self._listen()
+
+    def _go_on(self) -> None:
+        self._is_paced = False
+        self._listen()
+
+    def _listen(self) -> None:
+        """Read on, or do not."""
+        if self._transport.is_closing() or self._leaving_at is not None:
+            return
+        if self._is_full or self._is_paced:
+            self._transport.pause_reading()
+        else:
             self._heard = self._loop.time()
             self._transport.resume_reading()
 

@@ -19,6 +19,7 @@ class RtmpCounters:
     refused_now: int = 0
     takeovers: int = 0
     pauses: int = 0
+    paces: int = 0
     audio_packets: int = 0
     audio_bytes: int = 0
     video_bytes_skipped: int = 0

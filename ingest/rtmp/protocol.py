@@ -37,6 +37,7 @@ _PING: Final = b"\x00\x06"
 _PONG: Final = b"\x00\x07"
 _STREAM_ID: Final = 1
 _AGGREGATE_HEADER: Final = 11
+_AGGREGATE_PARTS: Final = 1_024  # each costs time, however small
 _METADATA: Final = b"onMetaData"
 _U32: Final = struct.Struct(">I")
 
@@ -107,7 +108,7 @@ MOVES: Final[Mapping[tuple[Phase, Move], Phase]] = {
     (Phase.CONNECTED, Move.REFUSE): Phase.REFUSED,  # play
     (Phase.ASKING, Move.ACCEPT): Phase.PUBLISHING,
     (Phase.ASKING, Move.REFUSE): Phase.REFUSED,
-    (Phase.ASKING, Move.UNPUBLISH): Phase.CONNECTED,
+    (Phase.ASKING, Move.UNPUBLISH): Phase.REFUSED,  # one key, one check: who gives up meanwhile is done
     (Phase.PUBLISHING, Move.REFUSE): Phase.REFUSED,  # taken over, server closing
     (Phase.PUBLISHING, Move.UNPUBLISH): Phase.CONNECTED,
 }
@@ -264,9 +265,12 @@ class ServerProtocol:
         Source: RTMP 1.0, 7.1.6: their times count from the first one inside.
         """
         body = message.payload
-        at = 0
+        at = parts = 0
         first: int | None = None
         while at < len(body):
+            parts += 1
+            if parts > _AGGREGATE_PARTS:
+                raise ProtocolError("too many messages in one", f"more than {_AGGREGATE_PARTS}")
             start = at + _AGGREGATE_HEADER
             size = int.from_bytes(body[at + 1 : at + 4], "big")
             if start + size > len(body):

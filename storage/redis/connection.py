@@ -1,8 +1,8 @@
 """One connection to a Redis server: commands out, replies in, in the order of the commands.
 
-hiredis packs and reads. There is no task and no timer in here: a caller waits for a plain future, so that its
-cancellation cannot get lost (redis-py's can, on Python 3.11), and the reply that it did not wait for is counted all the
-same and never taken for the next one's. A connection is never opened anew behind its holder's back.
+redis-py connects, packs and reads; one task reads, another writes, both end with the connection. A caller waits for a
+plain future, so that its cancellation cannot get lost, and the reply that it did not wait for is counted all the same
+and never taken for the next one's. A connection is never opened anew behind its holder's back.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, cast
-
-import hiredis
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from storage.redis.errors import RedisAway, ServerError
 from storage.redis.url import Address, BadRedisUrl, Login, Tls
+
+if TYPE_CHECKING:
+    from storage.redis.wire import Wire
 
 CONNECT_S: Final = 0.9
 """Until a server has accepted the connection, the password, and answered a ping."""
@@ -26,11 +28,6 @@ MOST_WAITING: Final = 10_000
 Command: TypeAlias = tuple[bytes | str | int, ...]
 Reply: TypeAlias = Any
 """bytes, int, None, a list of replies, or a ServerError as a value."""
-
-_INCOMPLETE: Final = object()
-pack: Final = cast(Callable[[Command], bytes], hiredis.pack_command)
-"""One command as it goes over the wire. (The library's own type says that it takes one word.)"""
-_PING: Final = pack((b"PING",))
 
 
 class _Pipeline:
@@ -44,26 +41,30 @@ class _Pipeline:
         self.result = result
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """Made by `connect`. Ended by `cut`, by the server, or by the first thing that makes no sense; then for good."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire) -> None:
+        """`wire` is connected."""
         self._loop = asyncio.get_running_loop()
         self.over: asyncio.Future[None] = self._loop.create_future()
         """Done when the connection has ended."""
         self.why = ""
         """Why it ended."""
         self.received = 0
+        """Replies."""
         self.sent = 0
         """Bytes, encryption not included."""
-        self._transport: asyncio.Transport | None = None
-        self._posted: list[bytes] = []
+        self._wire = wire
+        self._outgoing: list[bytes] = []
+        self._to_write = asyncio.Event()
         self._waiting: deque[_Pipeline] = deque()
         self._take: Callable[[Reply], None] = self._answer
         self._listens = False
-        self._parser = hiredis.Reader(
-            protocolError=hiredis.ProtocolError, replyError=ServerError, notEnoughData=_INCOMPLETE
-        )
+        self._tasks = [
+            self._loop.create_task(self._read(), name="redis reader"),
+            self._loop.create_task(self._write(), name="redis writer"),
+        ]
 
     # --- for the holder -------------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ class Connection(asyncio.Protocol):
             result.set_result(None)
             return result
         self._waiting.append(_Pipeline(len(commands), result))
-        self.write(b"".join([pack(command) for command in commands]))
+        self.post(*commands)
         return result
 
     async def call(self, *command: bytes | str | int, timeout: float) -> Reply:
@@ -98,23 +99,23 @@ class Connection(asyncio.Protocol):
         self._take = take
         self._listens = True
 
-    def write(self, packed: bytes) -> None:
-        """Whole commands. What the server does not read yet waits in memory: callers bound what they write."""
-        if self._transport is not None and not self.over.done():
-            self.sent += len(packed)
-            self._transport.write(packed)
+    def post(self, *commands: Command) -> None:
+        """Write without waiting, in one go with all that is posted in this turn of the loop.
 
-    def post(self, packed: bytes) -> None:
-        """As `write`, in one go with all that is posted in this turn of the loop."""
-        self._posted.append(packed)
-        if len(self._posted) == 1:
-            self._loop.call_soon(self._write_posted)
+        What the server does not read yet waits in memory: callers bound what they write.
+        """
+        if self.over.done():
+            return
+        packed = self._wire.pack_commands(commands)
+        self._outgoing += packed
+        self.sent += sum(map(len, packed))
+        self._to_write.set()
 
     def ping(self) -> None:
         """Its answer shows as `received`."""
         if not self._listens:
             self._waiting.append(_Pipeline(1, None))
-        self.write(_PING)
+        self.post(("PING",))
 
     def cut(self, why: str) -> None:
         """End it at once. Every caller that waits is told in the same moment."""
@@ -122,36 +123,35 @@ class Connection(asyncio.Protocol):
             return
         self.why = why
         self.over.set_result(None)
-        if self._transport is not None:
-            self._transport.abort()
+        self._wire.abort()
+        for task in self._tasks:
+            task.cancel()
         while self._waiting:
             _tell(self._waiting.popleft().result, None)
 
-    def _write_posted(self) -> None:
-        posted, self._posted = self._posted, []
-        self.write(b"".join(posted))
+    async def closed(self) -> None:
+        """After `cut`: wait until nothing of it runs any more."""
+        await asyncio.wait(self._tasks)
 
-    # --- for the event loop ---------------------------------------------------------------------------------
+    # --- the two tasks --------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self.over.done():  # no caller waits for it any more
-            self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        self.received += len(data)
-        self._parser.feed(data)
+    async def _read(self) -> None:
         try:
-            while not self.over.done() and (reply := self._parser.gets()) is not _INCOMPLETE:
+            while not self.over.done():
+                reply = await self._wire.read()
+                self.received += 1
                 self._take(reply)
-        except hiredis.HiredisError as error:
-            self.cut(f"what the server says is not Redis' protocol: {error}")
+        except RedisAway as error:
+            self.cut(str(error))
 
-    def eof_received(self) -> None:
-        self.cut("the server closed the connection")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.cut(f"the connection broke: {error}" if error else "the server closed the connection")
+    async def _write(self) -> None:
+        try:
+            while await self._to_write.wait() and not self.over.done():
+                self._to_write.clear()
+                outgoing, self._outgoing = self._outgoing, []
+                await self._wire.write(outgoing)
+        except RedisAway as error:
+            self.cut(str(error))
 
     def _answer(self, reply: Reply) -> None:
         if not self._waiting:
@@ -169,56 +169,48 @@ def _tell(result: asyncio.Future[list[Reply] | None] | None, replies: list[Reply
         result.set_result(replies)
 
 
+@asynccontextmanager
+async def _opened(address: Address, login: Login, database: int, tls: ssl.SSLContext | None) -> AsyncIterator[Wire]:
+    """Within CONNECT_S; dropped when the block fails. Raises: RedisAway, for ServerError, too; with what to do."""
+    from storage.redis.wire import wire_to  # 0.1 s and 8 MB that a gateway without Redis does without
+
+    wire = wire_to(address, login=login, database=database, tls=tls)
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await wire.open()
+            yield wire
+    except BaseException as error:
+        wire.abort()
+        match error:
+            case TimeoutError():
+                raise RedisAway(f"Redis at {address} did not answer within {CONNECT_S:g} s") from None
+            case RedisAway():
+                raise RedisAway(f"Redis at {address} cannot be reached: {error}") from error
+            case ServerError():
+                raise RedisAway(f"Redis at {address}: {_what_to_do(error)}") from error
+        raise
+
+
 async def connect(
-    address: Address, *, login: Login, database: int = 0, tls: ssl.SSLContext | None = None, timeout: float = CONNECT_S
+    address: Address, *, login: Login, database: int = 0, tls: ssl.SSLContext | None = None
 ) -> Connection:
     """A connection whose server has answered. Raises: RedisAway, saying what to do where something can be done."""
-    connection = Connection()
-    try:
-        async with asyncio.timeout(timeout):
-            await _open(connection, address, tls)
-            replies = await connection.send(*_greeting(login, database))
-    except TimeoutError:
-        connection.cut("not in time")
-        raise RedisAway(f"Redis at {address} did not answer within {timeout:g} s") from None
-    except (OSError, UnicodeError) as error:  # the second: a name that cannot be one
-        connection.cut("not reached")
-        raise RedisAway(f"Redis at {address} cannot be reached: {_reason(error)}") from error
-    except BaseException:
-        connection.cut("given up")
-        raise
-    refused = next((reply for reply in replies or () if isinstance(reply, ServerError)), None)
-    if replies is None or refused is not None:
-        connection.cut(str(refused))
-        raise RedisAway(f"Redis at {address}: {_what_to_do(refused) if refused else connection.why}")
-    return connection
+    async with _opened(address, login, database, tls) as wire:
+        _raise_refusal(await wire.ask("PING"))
+    return Connection(wire)
 
 
-async def _open(connection: Connection, address: Address, tls: ssl.SSLContext | None) -> None:
-    loop = asyncio.get_running_loop()
-    if address.port == 0:
-        await loop.create_unix_connection(lambda: connection, address.host)
-    elif tls is None:
-        await loop.create_connection(lambda: connection, address.host, address.port)
-    else:
-        await loop.create_connection(
-            lambda: connection,
-            address.host,
-            address.port,
-            ssl=tls,
-            ssl_handshake_timeout=CONNECT_S,
-            ssl_shutdown_timeout=CONNECT_S,
-        )
+async def ask(address: Address, *command: str, login: Login, tls: ssl.SSLContext | None = None) -> Reply:
+    """One command over a connection of its own; a refusal is a value. Raises: RedisAway."""
+    async with _opened(address, login, 0, tls) as wire:
+        reply = await wire.ask(*command)
+    wire.abort()
+    return reply
 
 
-def _greeting(login: Login, database: int) -> Sequence[Command]:
-    """AUTH, SELECT and PING. RESP 2 is what a connection begins with, and with hiredis the cheaper one to listen to."""
-    commands: list[Command] = []
-    if login.password:
-        commands.append(("AUTH", login.user, login.password) if login.user else ("AUTH", login.password))
-    if database:
-        commands.append(("SELECT", database))
-    return [*commands, ("PING",)]
+def _raise_refusal(reply: Reply) -> None:
+    if isinstance(reply, ServerError):
+        raise reply
 
 
 def _what_to_do(refused: ServerError) -> str:
@@ -228,12 +220,6 @@ def _what_to_do(refused: ServerError) -> str:
         case "LOADING":
             return "it is still reading its data from disk"
     return str(refused)
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); name the authority: ?ssl_ca_certs=FILE"
-    return str(error) or type(error).__name__
 
 
 def tls_context(tls: Tls | None) -> ssl.SSLContext | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from storage.redis.connection import CONNECT_S, Connection, connect, tls_context
+from storage.redis.connection import Connection, ask, connect, tls_context
 from storage.redis.errors import RedisAway, ServerError
 from storage.redis.liveness import pause_s
 from storage.redis.topology import Node, Topology, clustered, lone
@@ -95,18 +95,15 @@ class Directory:
         raise trouble
 
     async def _ask_server(self, address: Address) -> Topology:
-        connection = await self._connect(address)
-        try:
-            slots = await connection.call("CLUSTER", "SLOTS", timeout=CONNECT_S)
-            topology = clustered(slots, address)
-        except ServerError:  # not a Cluster, a proxy that has no such command, or a user who may not ask
+        slots = await ask(address, "CLUSTER", "SLOTS", login=self._target.login, tls=self._tls)
+        if isinstance(slots, ServerError):  # not a Cluster, a proxy without the command, or a user who may not ask
             return lone(address)
+        try:
+            topology = clustered(slots, address)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise RedisAway(
                 f"Redis at {address} describes its Cluster in a way that is not understood: {error}"
             ) from error
-        finally:
-            connection.cut("asked")
         if not topology.nodes:
             raise RedisAway(f"the Redis Cluster at {address} serves no slots yet")
         return topology
@@ -130,28 +127,19 @@ class Directory:
         raise trouble
 
     async def _ask_sentinel(self, sentinel: Address) -> Address:
-        name = self._target.master
-        connection = await connect(sentinel, login=self._target.sentinel_login, tls=self._tls)
-        try:
-            named = await connection.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name, timeout=CONNECT_S)
-        except ServerError as error:
-            raise RedisAway(f"Sentinel {sentinel}: {error}") from error
-        finally:
-            connection.cut("asked")
+        name, login = self._target.master, self._target.sentinel_login
+        named = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name, login=login, tls=self._tls)
+        if isinstance(named, ServerError):
+            raise RedisAway(f"Sentinel {sentinel}: {named}")
         if not named:
             raise RedisAway(f"Sentinel {sentinel} watches no master {name}; correct it in REDIS_URL")
         return Address(named[0].decode(), int(named[1]))
 
     async def _check_master(self, address: Address) -> None:
         """What is published to a replica stays there; a Sentinel may be behind."""
-        connection = await self._connect(address)
-        try:
-            role = await connection.call("ROLE", timeout=CONNECT_S)
-        except ServerError:  # the user may not ask: believe the Sentinel
-            return
-        finally:
-            connection.cut("asked")
-        if role[0] != b"master":
+        role = await ask(address, "ROLE", login=self._target.login, tls=self._tls)
+        # An error: the user may not ask. Then believe the Sentinel.
+        if not isinstance(role, ServerError) and role[0] != b"master":
             raise RedisAway(f"Redis at {address} is no master any more, and its Sentinels have not noticed yet")
 
     async def _connect(self, address: Address) -> Connection:

@@ -66,6 +66,7 @@ class Link:
         finally:
             connection.cut("this gateway closed it")
             self._down(connection.why)
+            await connection.closed()
 
     def _down(self, why: str) -> None:
         self._connection = None

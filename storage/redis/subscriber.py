@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from storage.redis.confirmations import Confirmations, Confirmed
-from storage.redis.connection import Connection, Reply, pack
+from storage.redis.connection import Connection, Reply
 from storage.redis.counters import Counters
 from storage.redis.directory import Directory
 from storage.redis.errors import ServerError
@@ -65,7 +65,7 @@ class _Server:
         connection = self.link.connection
         if connection is not None:
             self._state.ask(on, channel)
-            connection.post(pack((self._verbs[on], channel)))
+            connection.post((self._verbs[on], channel))
 
     def want(self, channel: bytes) -> None:
         """Subscribe, unless that was done already; a subscription that was refused is asked for once more."""

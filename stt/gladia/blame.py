@@ -58,7 +58,9 @@ class Blame:
         self._behind_since: float | None = None
         self._acquitted = Span(0, 0)  # where it was the line
         self._acquittals = 0
-        self._sent: deque[tuple[float, int, int, int]] = deque(maxlen=128)  # on this connection
+        self._sent: deque[tuple[float, int, int, int]] = deque(maxlen=128)
+        self.sent = self._sent.append
+        """Note what was sent on this connection: when, start, end, and how many samples it was in all, with silence."""
 
     # --- what happens ---------------------------------------------------------------------------------------
 
@@ -67,10 +69,6 @@ class Blame:
         self._sent.clear()
         self._behind_since = None
         self.silence_due = _SILENCES[self._deaths_alone] if self.accused is not None else 0
-
-    def sent(self, now: float, start: int, end: int, total: int) -> None:
-        """This stretch was sent; it was `total` samples on this connection then, silence included."""
-        self._sent.append((now, start, end, total))
 
     def acquit(self) -> None:
         """The connection has borne the accused stretch, or died before it: it was the line."""

@@ -20,7 +20,7 @@ from stt.gladia.conversation import Conversation
 from stt.gladia.events import INTERNAL, AudioGivenUp, Complained, Heard, LinkEvent, Unusable
 from stt.gladia.hearing import LinkCounts
 from stt.gladia.link import Link
-from stt.gladia.moves import CONNECTED, LinkState, ProviderEnd, SessionState
+from stt.gladia.moves import LinkState, ProviderEnd, SessionState
 from stt.gladia.places import Place
 from stt.gladia.retained import SAMPLE_RATE
 from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
@@ -113,8 +113,9 @@ class GladiaLink:
             self._tell(events)
         if len(link.sessions) != known:
             self._go_on()
-        else:
-            self._pump(now)
+            return
+        for conversation in self._conversations:
+            conversation.pump(now)
 
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
@@ -334,7 +335,7 @@ class GladiaLink:
         finally:
             conversation.end()
             self._conversations.remove(conversation)
-        if session.state in CONNECTED:
+        if session.is_connected:
             if code is not None and code != _OK and (socket.reason or code >= _PRIVATE or code in _TELLING):
                 told = f"closed the connection with code {code}" + (f": {socket.reason}" if socket.reason else "")
                 self._tell(self._link.complained("close", told, str(code)))
@@ -359,16 +360,20 @@ class GladiaLink:
         sent, resent = session.feed.metered.sent / SAMPLE_RATE, session.feed.metered.resent / SAMPLE_RATE
         self._report(SessionReport(session.id, over=True, seconds_sent=sent, outcome=outcome, seconds_resent=resent))
 
+    def _count(self, event: LinkEvent) -> None:
+        match event:
+            case Complained(_, _, kind):
+                self._provider.complaints[kind] += 1
+            case Unusable(kind):
+                self._provider.unusable[kind] += 1
+            case AudioGivenUp(start, end, kind):
+                self._provider.given_up_s[kind] = self._provider.given_up_s.get(kind, 0.0) + end - start
+
     def _tell(self, events: list[LinkEvent]) -> None:
         """Tell the listener. An event at which it fails costs no other one."""
         for event in events:
-            match event:
-                case Complained(_, _, kind):
-                    self._provider.complaints[kind] += 1
-                case Unusable(kind):
-                    self._provider.unusable[kind] += 1
-                case AudioGivenUp(start, end, kind):
-                    self._provider.given_up_s[kind] = self._provider.given_up_s.get(kind, 0.0) + end - start
+            if not isinstance(event, Heard):
+                self._count(event)
             try:
                 self._listener(event)
             except Exception as error:

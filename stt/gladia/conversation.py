@@ -1,7 +1,8 @@
 """One connection of a provider session: what the session has to send goes out, what the provider says goes to the link.
 
 A chunk of audio costs no task and no timer: the link calls `pump` when there is one, and one timer looks at the
-deadlines. It is set for the earliest of them, and when that has moved on meanwhile it is set again.
+deadlines. It is set for the earliest of them, and when that has moved on meanwhile it is set again. While all is steady
+no deadline can come up before the timer is due, and none is looked for.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from math import inf
 
 from stt.errors import MalformedMessage
 from stt.gladia import messages as wire
 from stt.gladia.events import INTERNAL, LinkEvent, Unusable
 from stt.gladia.link import Link
-from stt.gladia.moves import CONNECTED
 from stt.gladia.session import Session
 from stt.gladia.socket import Socket
 
@@ -39,6 +38,7 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # of the timer, by our clock
+        self._soonest = session.soonest_s
 
     def opened(self, socket: Socket) -> None:
         """The socket is open: what waits for it goes out."""
@@ -63,11 +63,11 @@ class Conversation:
             self._log_once(INTERNAL, error)
         if events:
             self._tell(events)
-        elif session.state is before and not session.feed.held_back:
+        elif session.is_steady or (session.state is before and not session.feed.held_back):
             return
         if self._socket is None:
             return
-        if session.state in CONNECTED:
+        if session.is_connected:
             self.pump(self._clock())  # there may be something to send now
         else:
             self._socket.leave()
@@ -91,7 +91,8 @@ class Conversation:
         try:
             while socket.is_writable and (message := session.take(now)) is not None:
                 socket.send(message)
-            self._look_at(session.wake_at if socket.is_writable else session.tick_at, now)
+            if self._timer is None or not session.is_steady:
+                self._look_at(min(session.wake_at if socket.is_writable else session.tick_at, now + self._soonest), now)
         except Exception as error:
             socket.fail(error)
 
@@ -108,8 +109,6 @@ class Conversation:
                 return
             self._timer.cancel()
             self._timer = None
-        if when == inf:
-            return
         self._due = when
         self._timer = self._loop.call_later(max(when - now, _SOONEST_S), self._look)
 

@@ -12,7 +12,7 @@ from stt.gladia import messages as wire
 from stt.gladia.blame import Blame
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing, Resume
+from stt.gladia.resume import Resume
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.timeline import Timeline
 
@@ -144,7 +144,9 @@ class Feed:
     def prove(self, end: int) -> None:
         """The provider has received the session up to this sample, by whatever evidence: it can charge that much."""
         metered, reach = self.metered, self._track_reach
-        at, end = metered.sent, min(end, self._written)
+        at = metered.sent
+        if end > self._written:
+            end = self._written
         if end <= at:
             return
         metered.sent = end
@@ -184,7 +186,7 @@ class Feed:
         """The connection ended, and nothing that was said explains it."""
         if self._blame.accused is not self._alone:
             return  # of two sessions the other one looks into it
-        is_placed = self.resume.placing is Placing.PLACED
+        is_placed = self.resume.is_placed
         self._blame.died(now, self.acknowledged - self.resume.base if is_placed else 0)
 
     def resumed(self) -> None:
@@ -194,6 +196,11 @@ class Feed:
         self.cursor = max(self.needs_from if accused is None else accused.start, self._audio.start)
         self.window = self.FIRST_WINDOW
         self._silent_at = -1
+
+    @property
+    def is_free(self) -> bool:
+        """Whether audio goes out as it comes: the connection is trusted, and none was ever blamed on the audio."""
+        return self.window is None and not self._blame.is_used
 
     @property
     def held_back(self) -> bool:
@@ -259,7 +266,7 @@ class Feed:
 
     def audio(self, most: int, now: float) -> bytes | None:
         """The next audio, at most `most` samples (s16le), or silence for a gap; None while there is none."""
-        if most <= 0 or self.is_moot:
+        if most <= 0 or (self._alone is not None and self.is_moot):
             return None
         if self._blame.accused is not None:
             if self._blame.silence_due:
@@ -267,7 +274,7 @@ class Feed:
                 return self._silence(samples, now)
             if not self._blame.is_borne and now < self.held_until:
                 return None
-        elif (owed := self._silence_owed) > 0:
+        elif self._audio.silences and (owed := self._silence_owed) > 0:
             samples = min(owed, most)
             self._silence_sent += samples
             return self._silence(samples, now)
@@ -285,16 +292,17 @@ class Feed:
         offset, pcm = found
         if self.until is not None:
             pcm = pcm[: (self.until - offset) * SAMPLE_BYTES]
-        if self.timeline.started and offset > self.cursor != self._silent_at:
+        if offset > self.cursor != self._silent_at and self.timeline.started:
             # A stretch was left out. Silence stands for its beginning, so that the words around it stay apart.
             samples = min(offset - self.cursor, int(self._options.gap_silence_s * SAMPLE_RATE), most)
             before, self.cursor = self.cursor, offset
             return self._sent(before, bytes(samples * SAMPLE_BYTES), now)
-        self.cursor = offset + len(pcm) // SAMPLE_BYTES
-        self._reach = max(self._reach, self.cursor)
+        self.cursor = end = offset + len(pcm) // SAMPLE_BYTES
+        if end > self._reach:
+            self._reach = end
         self.last_audio = now
         self._sent(offset, pcm, now)
-        self._blame.sent(now, offset, self.cursor, self._written - self._written_before)
+        self._blame.sent((now, offset, end, self._written - self._written_before))
         return pcm
 
     def _silence(self, samples: int, now: float) -> bytes:
@@ -330,11 +338,13 @@ class Feed:
     def _sent(self, offset: int, pcm: bytes, now: float) -> bytes:
         """The next message is this audio of the track, or silence that stands at its place."""
         samples = len(pcm) // SAMPLE_BYTES
-        if self.resume.placing is not Placing.PLACED:
+        if not self.resume.is_placed:
             self.resume.probes.append((offset, samples))
-        self.timeline.sent(offset, samples)
+        timeline = self.timeline
+        timeline.sent(offset, samples)
         self._written += samples
-        self.furthest = max(self.furthest, self.timeline.end)
+        if timeline.end > self.furthest:
+            self.furthest = timeline.end
         self.metered.messages += 1
         self.last_sent = now
         if self.awaiting_since is None or self.held_back:  # the answer may be waiting for what is held back

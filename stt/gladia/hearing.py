@@ -25,7 +25,6 @@ from stt.gladia.events import (
     Unusable,
 )
 from stt.gladia.names import Names
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
 from stt.gladia.seam import MOVED_S, Seam, keeping
 from stt.gladia.session import Session
@@ -122,7 +121,7 @@ class Hearing:
     def said(self, session: Session, message: wire.Transcribed | AddOn) -> list[LinkEvent]:
         """A transcript or an add-on, which is held while the place of its audio is not known."""
         transcript = self._transcript(session)
-        if session.feed.resume.placing is not Placing.PLACED:
+        if not session.feed.resume.is_placed:
             if not isinstance(message, wire.Transcribed) or message.is_final:
                 transcript.held.append(message)
             return []
@@ -133,7 +132,7 @@ class Hearing:
     def speech(self, session: Session, seconds: float, *, speaking: bool) -> list[LinkEvent]:
         """Speech began or ended at this second of the session."""
         feed = session.feed
-        if feed.resume.placing is not Placing.PLACED or feed.is_superseded(_samples(seconds)):
+        if not feed.resume.is_placed or feed.is_superseded(_samples(seconds)):
             return []
         return [SpeechChanged(speaking, _at(session, seconds, _samples(seconds) - (not speaking)))]
 
@@ -220,14 +219,16 @@ class Hearing:
         if not belief.is_credible(spoken, sent):
             after = max(transcript.heard_to, feed.resume.base / SAMPLE_RATE)  # what was before is heard again
             spoken, is_guess = belief.corrected(spoken, after, sent)
-        if not is_guess:
-            feed.prove(min(_samples(spoken.end), feed.timeline.end))
-        has_final = transcript.names.is_settled(message.id)
-        is_known = message.is_final and self._is_known(
-            transcript, spoken.visible_text, is_guess=is_guess, late=late > 0, again=has_final
-        )
-        if is_known and has_final:
-            return []
+        if not is_guess and (heard := _samples(spoken.end)) > feed.metered.sent:
+            feed.prove(min(heard, feed.timeline.end))
+        is_known = False
+        if message.is_final:
+            has_final = transcript.names.is_settled(message.id)
+            is_known = self._is_known(
+                transcript, spoken.visible_text, is_guess=is_guess, late=late > 0, again=has_final
+            )
+            if is_known and has_final:
+                return []
         name = transcript.names.of(message.id, spoken.start, feed.resume.placed, spoken.text)
         if name is None:
             return []
@@ -404,10 +405,11 @@ def _on_track(
     latest, limit = 0, feed.reach
     since, newest = feed.timeline.newest
     for heard in spoken.words:  # many, and often: without calls that can be spared
-        middle = round((heard.start + (heard.end if heard.end > heard.start else heard.start)) / 2 * SAMPLE_RATE)
+        start, end = heard.start, heard.end
+        middle = round((start + (end if end > start else start)) / 2 * SAMPLE_RATE)
         shift = newest if middle >= since else feed.timeline.shift(middle)
-        first = round(heard.start * SAMPLE_RATE) + shift
-        last = round(heard.end * SAMPLE_RATE) + shift
+        first = round(start * SAMPLE_RATE) + shift
+        last = round(end * SAMPLE_RATE) + shift
         if first < 0:
             first = 0
         if last > limit:

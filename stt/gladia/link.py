@@ -18,7 +18,6 @@ from stt.gladia.hearing import Hearing, LinkCounts
 from stt.gladia.meter import Metered, Reach
 from stt.gladia.moves import SHOWN, LinkState, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained, Span
 from stt.gladia.session import Session
 
@@ -64,10 +63,13 @@ class Link:
             self._begin(self._again_from if goes_on else offset, now)
         elif self._owner.is_idle:
             self._hand_over(self._owner, now)
-        else:
+        elif (overdue := self._owner.age(now) - self._options.roll_over_s) >= 0:
+            self._roll_over(self._owner, overdue, now)
+        elif self._owner.outdated_since is not None:
+            self._change(self._owner, self._owner.outdated_since, now)
+        elif self._owner.rests:
             self._owner.rests = False
-            self._roll_over(self._owner, now)
-        return self._given_up(lost)
+        return self._given_up(lost) if lost else []
 
     def leave_out(self, to: int) -> None:
         """The track is silent: its audio before sample `to` does not come."""
@@ -162,9 +164,13 @@ class Link:
     def received(self, session: Session, message: wire.Message | Unusable, now: float) -> list[LinkEvent]:
         """A message came over the socket of `session`, or one that cannot be used."""
         if isinstance(message, wire.AudioAcknowledged):  # two of three are
-            session.acknowledged(message.begin, message.end, now)
-            events = self._hearing.settle_resume(session)
+            events = (
+                self._hearing.settle_resume(session) if session.acknowledged(message.begin, message.end, now) else []
+            )
             return events if self._blame.trial is None else events + self._left_out(session, now)
+        if isinstance(message, wire.Transcribed):  # most others
+            session.feed.alive(now)
+            return self._hearing.said(session, message)
         match message:
             case wire.AudioRefused(reason, code):
                 return self.complained("audio_chunk", reason, code) if session.turned_away(now) else []
@@ -176,7 +182,7 @@ class Link:
                 return []
         session.feed.alive(now)
         match message:
-            case wire.Transcribed() | wire.Translated() | wire.Noted():
+            case wire.Translated() | wire.Noted():
                 return self._hearing.said(session, message)
             case wire.SpeechStarted(time):
                 return self._hearing.speech(session, time, speaking=True)
@@ -266,17 +272,16 @@ class Link:
         if not self._tail_given_up:
             self._begin(at, now)
 
-    def _roll_over(self, session: Session, now: float) -> None:
+    def _roll_over(self, session: Session, overdue: float, now: float) -> None:
         """Change the session before the provider's cap, if possible while no utterance is open."""
-        overdue = session.age(now) - self._options.roll_over_s
-        is_due = overdue >= 0 and not (session.awaits_final and overdue < self._options.roll_over_grace_s)
-        if is_due or self._is_to_change(session, now):
+        if not session.awaits_final or overdue >= self._options.roll_over_grace_s:
             self._hand_over(session, now)
 
-    def _is_to_change(self, session: Session, now: float) -> bool:
-        if session.outdated_since is None or session.state is not SessionState.STREAMING:
-            return False
-        return not session.awaits_final or now - session.outdated_since >= self._options.change_grace_s
+    def _change(self, session: Session, since: float, now: float) -> None:
+        """A session with another configuration takes over, as soon as no utterance is open."""
+        is_paused = not session.awaits_final or now - since >= self._options.change_grace_s
+        if is_paused and session.state is SessionState.STREAMING:
+            self._hand_over(session, now)
 
     def _hand_over(self, session: Session, now: float) -> None:
         """A new session begins with the audio that has no final yet; the old one only has to be stopped."""
@@ -293,7 +298,7 @@ class Link:
 
     def _left_out(self, session: Session, now: float) -> list[LinkEvent]:
         """A stretch is left out on trial because connections died of it: is that proved to be right?"""
-        if session.feed.resume.placing is not Placing.PLACED:
+        if not session.feed.resume.is_placed:
             return []
         is_over = session.provider_end is ProviderEnd.COMPLETE
         given_up = self._blame.proved(session.feed.confirmed, now, is_over=is_over)
@@ -306,8 +311,6 @@ class Link:
 
     def _given_up(self, spans: list[Span]) -> list[LinkEvent]:
         """Of what left the window, the part that the provider may not have is lost."""
-        if not spans:
-            return []
         confirmed = self._owner.feed.confirmed if self._owner else 0
         return [
             event

@@ -163,7 +163,7 @@ class SpokenUtterance(msgspec.Struct, frozen=True):
     def visible_text(self) -> str:
         """Without space at either end; empty when there is nothing to see."""
         text = self.text.strip()
-        return "" if lenient.is_blank(text) else text
+        return text if "!" <= text[:1] <= "~" or not lenient.is_blank(text) else ""
 
     @property
     def known_language(self) -> str | None:
@@ -415,7 +415,8 @@ def parse(text: str | bytes) -> Message:
     try:
         if isinstance(text, str):
             if text.startswith(_ACK_PREFIX):
-                return _acknowledged(_ack(text))
+                ack = _ack(text)
+                return ack.data.byte_range if ack.data is not None and ack.acknowledged else _acknowledged(ack)
             if text.startswith(_TRANSCRIPT_PREFIX) and "\\u0000" not in text and (found := _transcript(text).data):
                 return found
         return _any(text)

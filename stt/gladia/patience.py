@@ -6,8 +6,13 @@ All times are monotonic seconds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
+from typing import Final
 
 from stt.gladia.options import LinkOptions
+
+_LONGEST: Final = 4
+"""Times the deadline: a session whose connections take audio and always end before a final is replaced all the same."""
 
 
 class Patience:
@@ -23,6 +28,7 @@ class Patience:
         self.fetch_by = 0.0
         self.down_since: float | None = None
         """Since when the session has made no progress; None while it does."""
+        self._taken_at = now
         self.stalls = 0
         """Connections in a row that were given up because nothing was received on them."""
         self._attempts = 0
@@ -40,7 +46,15 @@ class Patience:
 
     def is_down_for_long(self, now: float) -> bool:
         """Whether resuming has had its time."""
-        return self.down_since is not None and now >= self.down_since + self._options.resume_deadline_s
+        return now >= self._down_until
+
+    @property
+    def _down_until(self) -> float:
+        """From then on the session is lost: later while its connections, short as they are, take audio."""
+        if self.down_since is None:
+            return inf
+        deadline_s = self._options.resume_deadline_s
+        return self.down_since + min(max(self._taken_at - self.down_since, 0.0) + deadline_s, _LONGEST * deadline_s)
 
     def left(self, now: float, at_most: float) -> float:
         """Seconds that a request may take."""
@@ -48,17 +62,19 @@ class Patience:
 
     def wait_until(self, *, stop_was_sent: bool) -> float:
         """When there is something to do outside a connection."""
-        times = [self.not_before]
+        times = [self.not_before, self._down_until]
         if self.flush_by is not None:
             times.append(self.fetch_from if stop_was_sent else self.flush_by)
-        if self.down_since is not None:
-            times.append(self.down_since + self._options.resume_deadline_s)
         return min(times)
 
     def created(self, now: float) -> None:
         """The session exists: its age and its attempts count from here."""
         self._attempts, self.not_before, self.down_since = 0, now, now
         self.born = now
+
+    def taken(self, now: float) -> None:
+        """A second of audio was acknowledged on this connection, and there is more: no progress, but a sign of life."""
+        self._taken_at = now
 
     def progress(self) -> None:
         """The connection is good for something: after its next drop all patience begins anew."""

@@ -10,20 +10,11 @@ Positions are session samples (what the provider counts, over all connections) u
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
 from itertools import accumulate
 from math import ceil
 
 from stt.gladia.retained import SAMPLE_BYTES
 from stt.gladia.timeline import Timeline
-
-
-class Placing(Enum):
-    """What is known of the provider's sample counter."""
-
-    PLACED = auto()  # it stands where the timeline says
-    UNKNOWN = auto()  # the session was resumed, and no acknowledgement has told the base yet
-    DOUBTFUL = auto()  # as UNKNOWN, and an earlier resume was cut before its probes were acknowledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,10 @@ class Resume:
     """One session's resumes. `probes` are (track sample, samples), sent since the newest connection was opened."""
 
     def __init__(self) -> None:
-        self.placing = Placing.PLACED
+        self.is_placed = True
+        """The provider's counter stands where the timeline says; not so from a cut until the base is known."""
+        self.is_doubtful = False
+        """Before this connection another one was cut whose probes were not acknowledged."""
         self.placed = 0
         """Resumes after which the base became known."""
         self.base = 0
@@ -59,10 +53,8 @@ class Resume:
 
     def begin(self, end: int) -> None:
         """The connection was opened again; `end`: of the timeline."""
-        if self.placing is Placing.PLACED:
-            self.placing = Placing.UNKNOWN
-        elif self.probes:
-            self.placing = Placing.DOUBTFUL
+        self.is_doubtful = self.is_doubtful or (not self.is_placed and bool(self.probes))
+        self.is_placed = False
         self.before_cut = end
         self.probes.clear()
         self._acknowledged_run = (-1, -1)
@@ -100,12 +92,12 @@ class Resume:
         timeline.rewind(base)
         for track, samples in self.probes:
             timeline.sent(track, samples)
-        if self.placing is Placing.DOUBTFUL:
+        if self.is_doubtful:
             # Between these two an earlier resume began, it is not known where: all of it is ignored.
             self.superseded.append(Superseded(acknowledged, base, 0))
         self.superseded.append(Superseded(0, base, self.probes[0][0] if self.probes else cursor))
         self.base = base
-        self.placing = Placing.PLACED
+        self.is_placed, self.is_doubtful = True, False
         self.placed += 1
 
     def abandon(self, timeline: Timeline) -> None:

@@ -35,7 +35,8 @@ class Retained:
         """Position after the newest sample; 0 before any audio came."""
         self.left_out_to = 0  # nothing before will come any more
         self.given_up_to = 0  # end of the newest piece that left because the window was full
-        self._silence: dict[int, int] = {}  # samples that are to be heard as silence, by the position they come before
+        self.silences: dict[int, int] = {}
+        """Samples that are to be heard as silence, by the position that they come before."""
 
     @property
     def start(self) -> int:
@@ -80,11 +81,11 @@ class Retained:
 
     def fall_silent(self, samples: int) -> None:
         """So much silence is to be heard behind the newest sample. It takes no time on the track's clock."""
-        self._silence[self.end] = self._silence.get(self.end, 0) + samples
+        self.silences[self.end] = self.silences.get(self.end, 0) + samples
 
     def silence_at(self, position: int) -> int:
         """Samples of silence to be heard right before the audio at `position`."""
-        return self._silence.get(position, 0)
+        return self.silences.get(position, 0)
 
     def read(self, position: int, most: int) -> tuple[int, bytes] | None:
         """The first audio at or after `position`; None when there is none.
@@ -93,6 +94,8 @@ class Retained:
         """
         if position >= self.end:
             return None
+        if self._starts and position == self._starts[-1] and self.end - position <= most:  # as ever
+            return position, self._pieces[-1]
         index = bisect_right(self._starts, position) - 1
         if index < 0:
             index = 0
@@ -113,7 +116,7 @@ class Retained:
             size < most
             and index + 1 < len(self._pieces)
             and self._starts[index + 1] == first + size
-            and first + size not in self._silence
+            and first + size not in self.silences
         ):
             index += 1
             parts.append(self._pieces[index][: (most - size) * SAMPLE_BYTES])
@@ -136,5 +139,5 @@ class Retained:
             self._forget_silence()
 
     def _forget_silence(self) -> None:
-        if self._silence:
-            self._silence = {at: samples for at, samples in self._silence.items() if at >= self._forgotten}
+        if self.silences:
+            self.silences = {at: samples for at, samples in self.silences.items() if at >= self._forgotten}

@@ -23,13 +23,15 @@ from stt.gladia.meter import Reach
 from stt.gladia.moves import CONNECTED, Event, ProviderEnd, SessionState, move
 from stt.gladia.options import LinkOptions
 from stt.gladia.patience import Patience
-from stt.gladia.resume import Placing
 from stt.gladia.retained import SAMPLE_BYTES, SAMPLE_RATE, Retained
 
 _ROUNDING: Final = SAMPLE_RATE // 100  # how exactly the provider tells the length of its recording
 _MAX_STALLS: Final = 2  # connections in a row on which nothing was heard; then the session is given up
 
 _MAX_IMPOSSIBLE: Final = 2
+# Named with each message, and a member of an enumeration is found by a call.
+_STREAMING: Final = SessionState.STREAMING
+_RESUMING: Final = SessionState.RESUMING
 
 # What the shell is to do next. `within`: seconds that it may take at most.
 
@@ -92,6 +94,7 @@ class Session:
         wary: bool = False,
     ) -> None:
         self.state = SessionState.CREATING
+        self.is_connected = False
         self.id: str | None = None
         self.url = ""
         self.feed = Feed(audio, begin, reach or Reach(), blame or Blame(), options, now, wary=wary)
@@ -221,22 +224,30 @@ class Session:
     def take(self, now: float) -> bytes | str | None:
         """The next message to send: audio (s16le) or text; None when there is nothing to send yet."""
         feed = self.feed
-        match self.state:
-            case SessionState.STREAMING:
-                audio = feed.audio(feed.room(now), now)
-                if audio is not None or feed.held_back or feed.stop_waits(now):
-                    return audio
-                return (
-                    self._take_stop(now)
-                    or (feed.trailing_silence(now) if self.awaits_final else None)
-                    or self._take_idle_stop(now)
-                    or feed.keepalive(now)
-                )
-            case SessionState.RESUMING:
-                return self._take_probe(now) or self._take_idle_stop(now) or feed.keepalive(now)
-            case _:
-                message = feed.keepalive(now)
-                return None if self.state is SessionState.FLUSHING else message
+        if self.state is _STREAMING:
+            audio = feed.audio(feed.room(now), now)
+            if audio is not None or feed.held_back or feed.stop_waits(now):
+                return audio
+            if feed.until is not None:
+                return self._take_stop(now)
+            silence = feed.trailing_silence(now) if self.awaits_final else None
+            if silence is not None or now == feed.last_audio:  # right behind audio nothing else is due
+                return silence
+            return self._take_idle_stop(now) or feed.keepalive(now)
+        if self.state is _RESUMING:
+            return self._take_probe(now) or self._take_idle_stop(now) or feed.keepalive(now)
+        message = feed.keepalive(now)
+        return None if self.state is SessionState.FLUSHING else message
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether audio goes out as it comes: no deadline is nearer than `soonest_s` when it comes up."""
+        return self.state is _STREAMING and self.feed.until is None and self.feed.is_free and not self.rests
+
+    @property
+    def soonest_s(self) -> float:
+        """From an event until it is seen that the next one does not come, at least, while all is steady."""
+        return min(self._options.stall_s, self._options.keepalive_s, self._options.idle_s)
 
     def _take_probe(self, now: float) -> bytes | str | None:
         feed = self.feed
@@ -261,7 +272,7 @@ class Session:
     @property
     def _may_end_idle(self) -> bool:
         """Not while it is unknown what the provider has of the audio, nor twice."""
-        return self.feed.until is None and not (self.state is SessionState.RESUMING and self._resume.probes)
+        return self.feed.until is None and not (self.state is _RESUMING and self._resume.probes)
 
     @property
     def _idle_from(self) -> float:
@@ -281,9 +292,9 @@ class Session:
         when = min(feed.last_sent + self._options.keepalive_s, self.tick_at)
         if self._may_end_idle:
             when = min(when, self._idle_from)
-        if self.state is SessionState.RESUMING and self._resume.probes:
+        if self.state is _RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
-        if self.state is SessionState.STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
+        if self.state is _STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
             when = min(when, feed.held_until)
         return when
 
@@ -300,7 +311,7 @@ class Session:
 
     def tick(self, now: float) -> bool:
         """Time passed on an open connection. True: cut it, without a close frame and without waiting."""
-        if self.state not in CONNECTED:
+        if not self.is_connected:
             return True
         if self._patience.is_overdue(now):
             self._move(Event.ABANDONED, now)
@@ -319,30 +330,37 @@ class Session:
             return True
         return False
 
-    def acknowledged(self, begin_bytes: int, end_bytes: int, now: float) -> None:
-        """The provider has received this part of the session. Late and repeated acknowledgements are harmless."""
+    def acknowledged(self, begin_bytes: int, end_bytes: int, now: float) -> bool:
+        """The provider has received this part of the session. Late and repeated acknowledgements are harmless.
+
+        Returns: whether it is known from now on what the provider had of the audio before a cut.
+        """
         feed = self.feed
         end = end_bytes // SAMPLE_BYTES
-        if end <= feed.acknowledged or self.state not in CONNECTED:
-            return
-        if self._resume.placing is not Placing.PLACED:
+        if end <= feed.acknowledged or not self.is_connected:
+            return False
+        if not self._resume.is_placed:
             self._place(begin_bytes, end_bytes, now)
-            return
+            return self._resume.is_placed
         if end > feed.timeline.end:
             # It has more than we sent. Once that is an odd message; twice, our idea of its clock is wrong.
             self._impossible += 1
             if self._impossible == _MAX_IMPOSSIBLE:
                 self._move(Event.CUT_SHORT, now)
-            return
+            return False
         self._impossible = 0
         feed.acknowledge(end)
-        self._patience.stalls = 0
         # Were the end inclusive, as one document has it, the last sample would never be acknowledged.
         is_caught_up = end >= feed.timeline.end - 1
-        if self.state is SessionState.STREAMING:
+        if self.state is _STREAMING:
             feed.awaiting_since = None if is_caught_up else now
         if is_caught_up and not feed.held_back:
             self._patience.progress()
+        else:
+            self._patience.stalls = 0
+            if end - self._resume.base >= SAMPLE_RATE:
+                self._patience.taken(now)
+        return False
 
     def _place(self, begin_bytes: int, end_bytes: int, now: float) -> None:
         """Read from the acknowledgements after a cut how much the provider has of what came before."""
@@ -376,7 +394,7 @@ class Session:
         if self.state not in (SessionState.RESUMING, SessionState.STREAMING):
             return False
         self._is_explained = True  # what ends the connection is known
-        if self.state is SessionState.RESUMING:
+        if self.state is _RESUMING:
             self._resume.abandon(self.feed.timeline)
         self.feed.awaiting_since = now
         self._move(Event.TURNED_AWAY, now)
@@ -385,7 +403,7 @@ class Session:
     def judge(self, result: wire.Result, now: float) -> bool:
         """Whether this result covers all audio of the session: the provider counts what it heard."""
         heard = None if result.audio_seconds is None else round(result.audio_seconds * SAMPLE_RATE)
-        is_placed = self._resume.placing is Placing.PLACED
+        is_placed = self._resume.is_placed
         if heard is not None and self.state is SessionState.FLUSHING and not is_placed and self._resume.probes:
             # It came on the same connection behind the probes, so they are what it counted last.
             base = heard - sum(samples for _, samples in self._resume.probes)
@@ -393,7 +411,7 @@ class Session:
                 self._placed(base, now)
         self.feed.prove(heard or 0)
         if heard is None:
-            self._is_whole = self._stop_at is not None and self._resume.placing is Placing.PLACED
+            self._is_whole = self._stop_at is not None and self._resume.is_placed
         else:
             self._is_whole = self._stop_at is not None and abs(heard - self._stop_at) <= _ROUNDING
         return self._is_whole
@@ -402,16 +420,16 @@ class Session:
         """The provider said that nothing more will come."""
         if self.provider_end is ProviderEnd.OPEN:
             self.provider_end = ProviderEnd.ENDED
-        self._conclude(Event.ENDED if self._resume.placing is Placing.PLACED else Event.UNCERTAIN, now)
+        self._conclude(Event.ENDED if self._resume.is_placed else Event.UNCERTAIN, now)
 
     def dropped(self, code: int | None, now: float) -> None:
         """The connection is gone: WebSocket close code, HTTP status of a refused upgrade, or None."""
-        if self.state is not SessionState.CONNECTING and self.state not in CONNECTED:
+        if self.state is not SessionState.CONNECTING and not self.is_connected:
             return  # it was us who closed it
-        if self.state in CONNECTED and (code == 1000 or self._is_whole is not None):
+        if self.is_connected and (code == 1000 or self._is_whole is not None):
             self._conclude(Event.UNCERTAIN, now)
             return
-        if self.state in CONNECTED and not self._is_explained:
+        if self.is_connected and not self._is_explained:
             self.feed.died(now)
         if code in (404, 410):
             self.provider_end = ProviderEnd.ENDED
@@ -429,7 +447,7 @@ class Session:
 
     def _conclude(self, otherwise: Event, now: float) -> None:
         """The session ended at the provider. Its own count says whether all was heard, else `otherwise`."""
-        if self.state not in CONNECTED:
+        if not self.is_connected:
             return
         if self._is_whole is not None:
             otherwise = Event.ENDED if self._is_whole else Event.CUT_SHORT
@@ -443,6 +461,7 @@ class Session:
 
     def _move(self, event: Event, now: float) -> None:
         self.state = move(self.state, event)
+        self.is_connected = self.state in CONNECTED
         if event is Event.ENDED:
             self.provider_end = ProviderEnd.COMPLETE
         elif self.state is SessionState.FETCHING:

@@ -9,24 +9,22 @@ the connection and is raised by `Socket.over`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import socket as stdlib_socket
 import ssl
-import sys
 from contextlib import suppress
 from functools import cache
 from typing import Any, Final, Protocol, cast
 
 import aiohappyeyeballs
-from websockets.client import ClientProtocol
-from websockets.exceptions import PayloadTooBig, WebSocketException
-from websockets.frames import Close, CloseCode, Frame, Opcode
-from websockets.protocol import State
+from websockets.exceptions import WebSocketException
+from websockets.frames import CLOSE, CONT, PING, PONG, TEXT, Close, CloseCode, Frame
+from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 from yarl import URL
 
-LARGEST_MESSAGE: Final = 16 * 1024 * 1024
+from stt.gladia.framing import Wire
+
 UNSENT: Final = 64 * 1024
 """Bytes that may wait for a peer that reads slowly: two seconds of audio. Then nothing more is written."""
 HEARTBEAT_S: Final = 20.0
@@ -39,13 +37,9 @@ _MOST_HEAD: Final = 64 * 1024  # bytes of an answer to the upgrade
 _MOST_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SWITCHING: Final = 101
-_PONG: Final = 0x80 | Opcode.PONG
-_OK: Final = Frame(Opcode.CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+_WHOLE_PONG: Final = 0x80 | PONG
+_OK: Final = Frame(CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
 _LOCATION: Final = re.compile(rb"\r\nlocation:[ \t]*([^\r\n]+)", re.IGNORECASE)
-
-# What there is to say about a connection is its outcome. The library also logs addresses, which carry credentials.
-_quiet = logging.getLogger("stt.gladia.socket.websockets")
-_quiet.setLevel(logging.CRITICAL + 1)
 
 
 class Receiver(Protocol):
@@ -74,20 +68,6 @@ class NoConnection(Exception):
     """No usable answer, or none at all."""
 
 
-class _Wire(ClientProtocol):
-    """The protocol without I/O and without compression."""
-
-    def __init__(self, url: URL) -> None:
-        super().__init__(parse_uri(str(url)), max_size=LARGEST_MESSAGE, logger=_quiet)
-
-    def fail(self, code: CloseCode | int, reason: str = "") -> None:
-        """A length with its highest bit set is no length (RFC 6455, 5.2), not a large one."""
-        error = sys.exc_info()[1]
-        if isinstance(error, PayloadTooBig) and (error.size or 0) >> 63:
-            code = CloseCode.PROTOCOL_ERROR
-        super().fail(code, reason)
-
-
 class Socket(asyncio.Protocol):
     """One connection. Made by `connect`, ended by `close` in any case."""
 
@@ -100,14 +80,14 @@ class Socket(asyncio.Protocol):
         """Why the peer closed the connection, in its own words."""
         self.upgraded: asyncio.Future[None] = loop.create_future()
         """Done when the connection is open. Raises: UpgradeRefused, NoConnection."""
-        self._wire = _Wire(url)
+        self._wire = Wire(str(url))
         self._receiver = receiver
         self._takes_garbled = takes_garbled
         self._transport: asyncio.Transport | None = None
         self._head = bytearray()  # of the answer to the upgrade
         self._over: asyncio.Future[int | None] = loop.create_future()
         self._lost: asyncio.Future[None] = loop.create_future()
-        self._begun: Opcode | None = None  # a message that comes in several frames is under way
+        self._begun: int | None = None  # a message that comes in several frames is under way
         self._so_far = bytearray()
         self._is_cut = False
         self._is_alive = True  # something came since the last look
@@ -120,13 +100,13 @@ class Socket(asyncio.Protocol):
     def send(self, message: str | bytes) -> None:
         """Write it at once. Ask `is_writable` before: what is sent although it is not is held in memory."""
         transport, wire = self._transport, self._wire
-        if transport is None or transport.is_closing() or self._over.done() or wire.state is not State.OPEN:
+        if transport is None or transport.is_closing() or self._over.done() or wire.state is not OPEN:
             return
         if isinstance(message, bytes):
-            wire.send_binary(message)
+            transport.write(wire.binary(message))
         else:
             wire.send_text(message.encode())
-        transport.write(wire.data_to_send()[0])
+            transport.write(wire.data_to_send()[0])
 
     async def over(self) -> int | None:
         """Wait for the end. Returns: the close code, None without one. Raises: what the receiver raised."""
@@ -156,7 +136,7 @@ class Socket(asyncio.Protocol):
         self._end(None)
         if self._transport is None:
             return
-        if not self._is_cut and self._wire.state is State.OPEN:
+        if not self._is_cut and self._wire.state is OPEN:
             self._wire.send_close(CloseCode.NORMAL_CLOSURE)
             self._flush()
         await asyncio.wait((self._lost,), timeout=CLOSE_S)
@@ -187,8 +167,12 @@ class Socket(asyncio.Protocol):
             self._answered(data)
             return
         self._is_alive = True
-        self._wire.receive_data(data)
-        self._take()
+        begin, whole = 0, self._wire.whole_text
+        while not self._over.done() and (place := whole(data, begin)) is not None:
+            self._message(data[place[0] : place[1]], is_text=True)
+            begin = place[1]
+        if begin < len(data):
+            self._take(data[begin:] if begin else data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The TCP connection is gone: `over` returns None unless a close code came before."""
@@ -228,19 +212,19 @@ class Socket(asyncio.Protocol):
             no_server = NoConnection("no answer of a web server")
             self._refuse(no_server if status is None else UpgradeRefused(status, where))
             return
-        self._wire.receive_data(bytes(self._head))
+        self._wire.upgraded(bytes(self._head))
         self._head.clear()
         if self._wire.handshake_exc is not None:
             self._refuse(NoConnection(str(self._wire.handshake_exc)[:_MOST_SAID]))
             return
         self.upgraded.set_result(None)
-        self.is_writable = self._wire.state is State.OPEN
+        self.is_writable = self._wire.state is OPEN
         self._look = self._call_later(HEARTBEAT_S / 2, self._beat)
         try:
             self._receiver.opened(self)
         except Exception as error:
             self.fail(error)
-        self._take()
+        self._take(b"")
 
     def _refuse(self, error: Exception) -> None:
         if not self.upgraded.done():
@@ -251,14 +235,14 @@ class Socket(asyncio.Protocol):
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _take(self) -> None:
+    def _take(self, data: bytes) -> None:
         """What the peer has sent is passed on; what the protocol answers is written."""
         wire = self._wire
-        if wire.state is not State.OPEN:  # by what is among these frames
+        frames = wire.frames(data)
+        if wire.state is not OPEN:  # by what is among these frames
             self.is_writable = False
-        for frame in wire.events_received():
-            if isinstance(frame, Frame):
-                self._frame(frame)
+        for frame in frames:
+            self._frame(frame)
         if wire.parser_exc is not None and not self._over.done():
             self._violated(str(wire.parser_exc))
         elif wire.writes:
@@ -266,17 +250,17 @@ class Socket(asyncio.Protocol):
 
     def _frame(self, frame: Frame) -> None:
         kind = frame.opcode
-        if kind is Opcode.CLOSE:
+        if kind is CLOSE:
             self._closed(frame)
-        elif not self._over.done() and kind is not Opcode.PING and kind is not Opcode.PONG:
-            if kind is Opcode.TEXT and frame.fin:
+        elif not self._over.done() and kind is not PING and kind is not PONG:
+            if kind is TEXT and frame.fin:
                 self._message(frame.data, is_text=True)
                 return
-            if kind is not Opcode.CONT:
+            if kind is not CONT:
                 self._begun = kind
             self._so_far += frame.data
             if frame.fin:
-                whole, is_text = self._so_far, self._begun is Opcode.TEXT
+                whole, is_text = self._so_far, self._begun is TEXT
                 self._so_far, self._begun = bytearray(), None
                 self._message(whole, is_text=is_text)
 
@@ -324,7 +308,7 @@ class Socket(asyncio.Protocol):
             if transport is None or transport.is_closing() or not data:
                 continue
             # A peer that reads slowly gets no more pongs: it is asked for more than it reads.
-            if self.is_writable or data[0] != _PONG:
+            if self.is_writable or data[0] != _WHOLE_PONG:
                 transport.write(data)
 
     def _end(self, code: int | None) -> None:

@@ -20,12 +20,10 @@ class Timeline:
     def __init__(self) -> None:
         self._session: list[int] = []  # where a mark stands in the session, ascending
         self._track: list[int] = []  # and on the track
-        self._end = 0
-
-    @property
-    def end(self) -> int:
+        self.end = 0
         """Samples the provider has received in this session once everything sent has arrived."""
-        return self._end
+        self.newest = 0, _NOWHERE
+        """Where the newest stretch begins in the session, and its shift: most of what is asked for lies in it."""
 
     @property
     def started(self) -> bool:
@@ -34,25 +32,26 @@ class Timeline:
 
     def sent(self, track: int, samples: int) -> None:
         """The next `samples` of the session are the track's from `track` on."""
-        if not self._session or self._track[-1] + self._end - self._session[-1] != track:
-            self._session.append(self._end)
+        if self.end + self.newest[1] != track:
+            self._session.append(self.end)
             self._track.append(track)
-        self._end += samples
+            self.newest = self.end, track - self.end
+        self.end += samples
 
     def rewind(self, to: int) -> None:
         """The provider has only the first `to` samples of what was sent: the rest never was."""
         while self._session and self._session[-1] >= to:
             self._session.pop()
             self._track.pop()
-        self._end = to
+        self.end = to
+        self.newest = (self._session[-1], self._track[-1] - self._session[-1]) if self._session else (0, _NOWHERE)
 
     def stretches(self, since: int, end: int) -> list[tuple[int, int]]:
         """The stretches of the track, (begin, end), that the session samples from `since` to `end` lie in."""
-        marks = self._session
-        if marks and since >= marks[-1]:
-            shift = self._track[-1] - marks[-1]
+        newest, shift = self.newest
+        if since >= newest:
             return [(since + shift, end + shift)]
-        borders = [since, *(mark for mark in marks if since < mark < end), end]
+        borders = [since, *(mark for mark in self._session if since < mark < end), end]
         return [(a + shift, b + shift) for a, b in pairwise(borders) for shift in (self.shift(a),)]
 
     def to_track(self, session: int, *, within: int | None = None) -> int:
@@ -62,17 +61,10 @@ class Timeline:
         """
         return max(session + self.shift(session if within is None else within), 0)
 
-    @property
-    def newest(self) -> tuple[int, int]:
-        """Where the newest stretch begins in the session, and its shift: most of what is asked for lies in it."""
-        return (self._session[-1], self._track[-1] - self._session[-1]) if self._session else (0, _NOWHERE)
-
     def shift(self, session: int) -> int:
         """What to add to a session sample of the stretch that this one lies in; what then is negative lies at 0."""
-        marks = self._session
-        if not marks:
-            return _NOWHERE
-        if session >= marks[-1]:
-            return self._track[-1] - marks[-1]
-        index = max(bisect_right(marks, session) - 1, 0)
-        return self._track[index] - marks[index]
+        since, shift = self.newest
+        if session >= since or not self._session:
+            return shift
+        index = max(bisect_right(self._session, session) - 1, 0)
+        return self._track[index] - self._session[index]

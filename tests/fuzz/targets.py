@@ -27,7 +27,7 @@ from gateway.live import audio_protocol, credentials, relay
 from gateway.live.address import client_address, parse_networks
 from gateway.live.protocol import offered_token, parse_since
 from gateway.live.public_keys import BadKeys, parse_keys
-from gateway.live.websocket import BadFrame, BadHandshake, ClientFrames, Masks, handshake_answer
+from gateway.live.websocket import BadFrame, BadHandshake, ClientFrames, FrameBudget, Masks, handshake_answer
 from gateway.reading import NotJson, read_json
 from gateway.transcription.infra.livekit_server import LivekitOptions, LivekitServer
 from gateway.transcription.infra.livekit_tokens import Keys
@@ -108,10 +108,10 @@ def audio_tags(data: bytes) -> None:
 def frames(data: bytes) -> None:
     half = len(data) // 2
     with suppress(BadFrame):
-        reader = ClientFrames()
+        reader = ClientFrames(FrameBudget(1, len(data)))
         reader.feed(data[:half])
         reader.feed(data[half:])
-    masks = Masks()
+    masks = Masks(FrameBudget(1, len(data)))
     taken, good = masks.take(data[:half])
     if good:
         assert len(taken) + len(masks.take(data[half:])[0]) <= len(data)

@@ -25,6 +25,7 @@ ROTATED: Final = "security/test_security_rotation.py::test_every_secret_is_rotat
 IDLE: Final = "security/test_security_connections.py::test_a_stranger_with_idle_connections"
 STRANGERS: Final = "integration/gateway_live/test_gateway_live_audio.py::test_a_refused_sender_is_told"
 HERE: Final = "security/test_security_threats.py::"
+FLOODS: Final = "security/test_security_floods.py::"
 OUTSIDE: Final = "what it opens is not ours"
 COVERED: Final = {
     # Who may do what.
@@ -54,6 +55,11 @@ COVERED: Final = {
     "large, deep or broken bodies": "security/test_security_malformed.py::test_json_that_cannot_be_read",
     "guesses of stream keys (144 bits) and tokens":
         "unit/gateway/live/test_live_credentials.py::test_service_tokens_are_compared_in_constant_time",
+    "RTMP `publish`, given up and asked again": FLOODS + "test_a_stranger_has_one_key_checked",
+    "tiny or empty frames, fragments, pings, texts on the audio WebSocket": FLOODS + "test_a_sender_that_floods",
+    "the same from a watcher": FLOODS + "test_a_watcher_that_floods",
+    "anything on RTMP: tiny chunks and messages, commands, metadata, aggregates":
+        FLOODS + "test_a_publisher_that_floods",
     "guesses of slugs (47 bits)": HERE + "test_guessing_slugs_and_join_tokens_is_slow",
     "a join of an open session": "integration/gateway_limits/test_gateway_limits_books.py::test_a_user_and_a_space_use",
     # How secrets are rotated.

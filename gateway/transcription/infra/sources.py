@@ -34,6 +34,7 @@ UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
 _KEY_BYTES: Final = 18
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 _FORMER_KEYS: Final = 1_000
+_KEYS: Final = 8  # of one path; people write it twice
 _LIKE: Final = 8  # letters in a row; a key is random, so no accident
 # Watchers read these sentences, so they name neither keys nor addresses.
 UNKNOWN_KEY: Final = "an encoder was refused because its stream key is unknown; let it publish to ingest.rtmpUrl"
@@ -204,7 +205,8 @@ class Sources:
 
 def _keys(app: str, name: str) -> list[str]:
     """The parts of a path that may be stream keys: of others nobody has to be asked."""
-    return list(dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part)))
+    found = dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part))
+    return list(found)[:_KEYS]  # a stranger's path may hold thousands
 
 
 async def _nowhere(keys: Sequence[str]) -> None:

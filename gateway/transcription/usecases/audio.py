@@ -77,7 +77,10 @@ class AudioTrack(Protocol):
         """Why no audio comes although a publisher is connected, with what to do; None while all is well."""
 
     def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
-        """Show what was understood where the audio comes from, if it can be shown there. Never waits."""
+        """Show what was understood where the audio comes from, if it can be shown there. Never waits.
+
+        Of words under way only those that are stable; an empty text takes them back.
+        """
 
     def facts(self) -> Mapping[str, object]:
         """Counters for the status page: gaps, decode errors and the like."""

@@ -39,5 +39,5 @@ class Live(Protocol):
     def lose(self, session_slug: str) -> None:
         """Its run is another replica's from here on, perhaps from an earlier final: watchers are sent to find it."""
 
-    def encode(self, caption: Caption) -> bytes:
-        """The `data` of a transcript message, as JSON."""
+    def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
+        """The `data` of a transcript message, as JSON. `stable_chars`: of a partial; UTF-16 units."""

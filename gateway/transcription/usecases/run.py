@@ -229,6 +229,7 @@ class Run:
             async with asyncio.TaskGroup() as beside:
                 books = beside.create_task(self._books.keep(), name=f"books {slug}")
                 beat = beside.create_task(self._beat(), name=f"beat {slug}")
+                steady = beside.create_task(self._said.under_way.run(), name=f"stable words {slug}")
                 async with asyncio.TaskGroup() as listening:
                     listening.create_task(self._close_when_asked(), name=f"stop {slug}")
                     async for track in self.source.tracks():
@@ -236,6 +237,7 @@ class Run:
                     self.stop(self.source.trouble() or "the source ended")
                 books.cancel()
                 beat.cancel()
+                steady.cancel()
             await self._settle()
         except Exception:
             log.exception("transcription failed", extra={"session": slug})

@@ -17,6 +17,7 @@ from gateway.transcription.domain.lost_audio import LostAudio
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.salvage import Salvage
+from gateway.transcription.domain.stable import utf16
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import FinalToStore
@@ -30,6 +31,7 @@ from gateway.transcription.usecases.speech import (
     Withdrawn,
 )
 from gateway.transcription.usecases.track import LiveTrack
+from gateway.transcription.usecases.underway import UnderWay
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,6 +74,8 @@ class Said:
         self._claimed = claimed
         self._context = context
         self._meters = meters
+        self.under_way = UnderWay(context.clock, self._show_partial)
+        """Must run."""
         self._numberer = Numberer(claimed.numbering.last_seq)
         self._silenced = False
         self._is_lost = False
@@ -104,8 +108,7 @@ class Said:
         """The numbering is still ours."""
         held, self._unnumbered = self._unnumbered or [], None
         for said, participant in held:
-            if self._final(said, participant):
-                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+            self._final(said, participant)
 
     def pass_finals(self, to: Callable[[Caption], None], heard: Sequence[Heard]) -> None:
         """The numbering is another owner's: what was held, and every final from now on, goes there, without what that
@@ -126,8 +129,7 @@ class Said:
             said = self._edges.once(told, is_late=True)
             if said is None or self._silenced:
                 continue
-            if self._final(said, participants[said.speaker.identity]):
-                self._meters.of(said.speaker, self._context.clock.now()).finals += 1
+            self._final(said, participants[said.speaker.identity])
 
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
@@ -155,8 +157,8 @@ class Said:
         begins = self._origin + timedelta(milliseconds=found.begins_ms)
         for utterance in found.utterances:
             said = caption(utterance, speaker, begins, self._origin)
-            if said.text and self._final(said, participant):
-                self._meters.of(speaker, self._context.clock.now()).finals += 1
+            if said.text:
+                self._final(said, participant)
         log.info("finals of a dead process were recovered from the provider", extra={"session": self._claimed.slug})
 
     def trouble(self, live: LiveTrack, message: str) -> None:
@@ -211,15 +213,15 @@ class Said:
             if not (self._is_given_away or self._is_lost or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)
         elif self._final(said, live.participant):
-            live.meter.finals += 1
             self.partials.pop(said.utterance_id, None)
+            self.under_way.forget(said.utterance_id)
             if not self._is_quiet:
                 live.track.caption(said.utterance_id, said.text, is_final=True)
 
     def _partial(self, live: LiveTrack, said: Caption) -> None:
         self.counts.partials += 1
         live.meter.partials += 1
-        self._show_partial(live, said)
+        self.under_way.hear(live, said)
         if self._context.options.store_partials:
             known = live.participant.result() if live.participant.done() else None
             self.partials[said.utterance_id] = (said, known)
@@ -229,7 +231,10 @@ class Said:
         return self._unnumbered is not None or self._pass_on is not None
 
     def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
-        """Number it and hand it to the recorder. False: it has a number already, or is not for us to number."""
+        """Number it, count it in its speaker's meter and hand it to the recorder.
+
+        Returns: False when it has a number already, or is not for us to number.
+        """
         if self._is_given_away and not self._numberer.is_settled(said.utterance_id):
             if self._unnumbered is not None:
                 self._unnumbered.append((said, participant))
@@ -241,6 +246,7 @@ class Said:
             self.counts.repeated += 1
             return False
         self.counts.finals += 1
+        self._meters.of(said.speaker, self._context.clock.now()).finals += 1
         self.counts.last_final_at = self._context.clock.monotonic()
         claimed = self._claimed
         data = self._context.live.encode(said)
@@ -252,16 +258,19 @@ class Said:
         """An empty partial takes the words off the screens."""
         now = self._context.clock.now()
         at_ms = max(0, (now - self._origin) // timedelta(milliseconds=1))
-        self._show_partial(
-            live, Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
-        )
+        empty = Caption(utterance_id, "", None, False, live.track.speaker, now, now, at_ms, at_ms, 0.0, ())
+        self.under_way.forget(utterance_id)
+        if self._show_partial(live, empty, 0):
+            live.track.caption(utterance_id, "", is_final=False)
         self.partials.pop(utterance_id, None)
 
-    def _show_partial(self, live: LiveTrack, said: Caption) -> None:
+    def _show_partial(self, _: LiveTrack, said: Caption, stable: int) -> bool:
+        """`stable`: how much of its text is, an index. False: nothing may be shown now."""
         if self._is_quiet:
-            return
-        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, self._context.live.encode(said))
-        live.track.caption(said.utterance_id, said.text, is_final=False)
+            return False
+        data = self._context.live.encode(said, utf16(said.text[:stable]))
+        self._context.live.channel(self._claimed.slug).partial(said.utterance_id, data)
+        return True
 
     def _translation(self, live: LiveTrack, translation: Translation) -> None:
         _answered(live, lambda kind: kind == ADD_ON)

@@ -233,7 +233,7 @@ SENT = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=SENT)
 async def test_any_batches_in_any_order_with_repeats_and_stale_fences_keep_the_promises(
     db: Database, batches: list[list[tuple[int, int, int]]]

@@ -3,8 +3,8 @@
 A real gateway process is fed over RTMP and watched by WebSocket. After every round: what anybody saw is in the tables,
 once, with its number and words, and no number is missing.
 
-`STORAGE_FAULT_ROUNDS` (default 40: every kind once in every lane; `make faults` plays 400) and `STORAGE_FAULT_SEED`
-choose a run, `STORAGE_FAULT_LANES` (4) how many set-ups share it; a failure names its seed.
+`STORAGE_FAULT_ROUNDS` (default 20: every kind once in every lane; `make faults` plays 400) and `STORAGE_FAULT_SEED`
+choose a run, `STORAGE_FAULT_LANES` (4, or a tenth of the rounds) how many set-ups share it; a failure names its seed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from faults_world import World, open_database, open_world
 
-ROUNDS = int(os.environ.get("STORAGE_FAULT_ROUNDS", "40"))
-LANES = int(os.environ.get("STORAGE_FAULT_LANES", "4"))
+ROUNDS = int(os.environ.get("STORAGE_FAULT_ROUNDS", "20"))
+LANES = int(os.environ.get("STORAGE_FAULT_LANES", min(4, max(1, ROUNDS // 10))))
 SEED = int(os.environ.get("STORAGE_FAULT_SEED", "1"))
 
 

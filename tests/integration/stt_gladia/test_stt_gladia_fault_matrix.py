@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from stt_gladia_clock import run
-from stt_gladia_scenarios import draw, play_all
+from stt_gladia_scenarios import complaint, draw, play, play_all
 
 _BATCH = 50
 
@@ -40,3 +41,11 @@ def test_every_word_comes_out_once_in_order_and_on_time(seeds: list[int]) -> Non
     for seed, problem in wrong.items():
         print(f"seed {seed}: {problem}\n    {draw(seed)}")
     assert not wrong, f"play again with GATEWAY_FAULT_SEEDS={','.join(map(str, wrong))}"
+
+
+@pytest.mark.parametrize(("seed", "search"), [(142, False), (632, True)])
+def test_what_went_wrong_once_is_right(seed: int, search: bool) -> None:
+    """`search`: for audio that ends every connection."""
+    scenario = draw(seed)
+    scenario = replace(scenario, options=replace(scenario.options, leave_out_poison=search))
+    assert complaint(scenario, run(play(scenario))) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 
 import av
 import numpy as np
@@ -20,7 +21,8 @@ def tone(hz: float, rate: int, samples: int, channels: int, level: float) -> np.
     return np.repeat(wave[None].astype(np.float32), channels, axis=0)
 
 
-def encode(
+@cache
+def encoded(
     codec: str,
     hz: float = 440.0,
     rate: int = 48_000,
@@ -28,8 +30,8 @@ def encode(
     channels: int = 2,
     first_ms: float = 0.0,
     level: float = 0.25,
-) -> list[AudioPacket]:
-    """A tone as packets of `codec`, stamped like a publisher would."""
+) -> tuple[AudioPacket, ...]:
+    """A tone as packets of `codec`, stamped like a publisher would; made once, since encoding is slow."""
     encoder = av.CodecContext.create(codec, "w")
     encoder.sample_rate, encoder.time_base = rate, Fraction(1, rate)
     encoder.layout = "stereo" if channels == 2 else "mono"
@@ -58,12 +60,12 @@ def encode(
         frame.sample_rate, frame.pts = rate, start
         take(encoder.encode(frame))
     take(encoder.encode(None))
-    return packets
+    return tuple(packets)
 
 
 @pytest.fixture
 def encode_tone() -> EncodeTone:
-    return encode
+    return lambda *args, **options: list(encoded(*args, **options))
 
 
 @pytest.fixture

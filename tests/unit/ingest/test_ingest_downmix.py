@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.downmix import Downmix
@@ -29,7 +29,7 @@ def mixed(left: np.ndarray, right: np.ndarray, block: int = 1024) -> np.ndarray:
 
 
 def energy(sound: np.ndarray) -> float:
-    return float(np.dot(sound.astype(float), sound))
+    return float(np.square(sound, dtype=float).sum())
 
 
 @pytest.mark.parametrize("block", [160, 960, 1024, 9600])
@@ -62,7 +62,6 @@ def test_a_change_fades_and_is_made_once() -> None:
     assert np.abs(np.diff(found[2 * RATE + 1024 :])).max() < 0.02
 
 
-@settings(max_examples=60, deadline=None)
 @given(_GAINS, _GAINS, st.integers(100, 5000), st.integers(0, 99))
 def test_no_two_gains_make_silence_of_speech(left: float, right: float, block: int, seed: int) -> None:
     sound = voice(1, seed)

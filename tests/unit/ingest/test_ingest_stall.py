@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.virtual_time import run_virtually
 
@@ -85,7 +85,6 @@ def test_a_page_in_the_background_has_not_stalled_between_its_pieces(piece: floa
     assert found[-1][1].offset == 20 * SAMPLE_RATE
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.3, 4), st.floats(0.35, 10)), min_size=1, max_size=5), st.floats(0.01, 0.1))
 def test_generated_talk_and_pauses_keep_their_times(turns: list[tuple[float, float]], piece: float) -> None:
     sends: list[tuple[float, float]] = []

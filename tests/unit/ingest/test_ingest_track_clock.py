@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import isclose
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.track_clock import BELIEVED_S, TrackClock
@@ -80,7 +80,6 @@ def test_whatever_the_timestamps_say_the_audio_is_the_clock(name: str, frame_s: 
     assert line.left_out_s < 0.02 * 600
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     frame_s=st.sampled_from(FRAMES_S),
     speed=st.floats(0.5, 2.0),
@@ -104,7 +103,6 @@ def test_generated_timestamps_neither_move_nor_add_anything(
     assert line.left_out_s <= 0.02 * 45
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     frame_s=st.sampled_from(FRAMES_S),
     gaps=st.lists(st.tuples(st.floats(1, 8), st.floats(0.25, 90)), min_size=1, max_size=6),

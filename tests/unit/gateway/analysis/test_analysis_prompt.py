@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.analysis import prompt
@@ -57,7 +57,6 @@ def test_the_answer_is_wanted_in_the_language_of_the_talk(language: str | None, 
     assert told in prompt.ask_about(talk, ["1 | x"], "m")[0]["content"]
 
 
-@settings(max_examples=40)
 @given(st.lists(st.text(max_size=30), max_size=30), st.integers(10, 60))
 def test_parts_keep_everything_in_order_and_within_the_limit(texts: list[str], limit: int) -> None:
     parts = prompt.parts(texts, limit)

@@ -6,7 +6,7 @@ import random
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.analysis import cues
@@ -91,7 +91,6 @@ def test_three_hours_are_told_in_a_page() -> None:
     assert 200 < len(told) < 3_500
 
 
-@settings(max_examples=40)
 @given(st.lists(st.text(max_size=60), max_size=12))
 def test_any_text_has_a_summary_of_bounded_size(texts: list[str]) -> None:
     lines = [Line(text[:5] or None, text, "en", n) for n, text in enumerate(texts)]

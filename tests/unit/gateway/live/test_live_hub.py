@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from live_stage import SLUG, Stage
 from support.fakes import FakeTransport
@@ -59,7 +59,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(steps, st.integers(1, 8), st.integers(0, 12))
 def test_a_watcher_that_comes_back_sees_every_final_once_in_order(
     plan: list[Step], recent_finals: int, before: int

@@ -118,6 +118,7 @@ def test_close_codes_tell_whether_to_come_back() -> None:
         "SESSION_ENDED": 4510,
         "WRONG_AUDIO": 4522,
         "NOT_TEXT": 1003,
+        "TOO_MANY_FRAMES": 1008,
         "NORMAL": 1000,
         "INTERNAL": 1011,
     }

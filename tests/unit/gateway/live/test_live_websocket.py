@@ -19,6 +19,7 @@ from gateway.live.websocket import (
     BadFrame,
     BadHandshake,
     ClientFrames,
+    FrameBudget,
     MessageTooBig,
     Opcode,
     WrongVersion,
@@ -116,6 +117,11 @@ def test_a_long_reason_is_cut_between_two_characters(letter: str) -> None:
 
 # --- frames that a client sends -----------------------------------------------------------------------------
 
+
+def plenty() -> FrameBudget:
+    return FrameBudget(1, 10_000)
+
+
 SAID = [
     (Theirs.TEXT, b"hello", True),
     (Theirs.PING, b"are you there", True),
@@ -144,13 +150,13 @@ def sent(opcode: Theirs, data: bytes, fin: bool = True) -> bytes:
 def test_it_makes_no_difference_where_the_bytes_are_cut(cuts: list[int]) -> None:
     data = b"".join(sent(*one) for one in SAID)
     edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
-    frames = ClientFrames()
+    frames = ClientFrames(plenty())
     heard = [one for start, end in itertools.pairwise(edges) for one in frames.feed(data[start:end])]
     assert heard == HEARD
 
 
 def test_byte_by_byte() -> None:
-    frames = ClientFrames()
+    frames = ClientFrames(plenty())
     data = b"".join(sent(*one) for one in SAID)
     assert [one for n in range(len(data)) for one in frames.feed(data[n : n + 1])] == HEARD
 
@@ -171,7 +177,7 @@ def test_byte_by_byte() -> None:
 )
 def test_what_is_no_frame_of_a_client_is_refused(data: bytes) -> None:
     with pytest.raises(BadFrame) as error:
-        ClientFrames().feed(data)
+        ClientFrames(plenty()).feed(data)
     assert error.value.code == 1002
 
 
@@ -186,12 +192,12 @@ def test_what_is_no_frame_of_a_client_is_refused(data: bytes) -> None:
 )
 def test_a_long_message_is_refused_before_it_has_come(data: bytes) -> None:
     with pytest.raises(MessageTooBig) as error:
-        ClientFrames().feed(data)
+        ClientFrames(plenty()).feed(data)
     assert error.value.code == 1009
 
 
 def test_nothing_is_kept_between_frames_and_little_within_one() -> None:
-    frames = ClientFrames()
+    frames = ClientFrames(plenty())
     frames.feed(b"".join(sent(*one) for one in SAID[:-1]))
     assert frames._rest == b""
     frames.feed(sent(Theirs.TEXT, b"x" * MAX_MESSAGE_BYTES)[:-1])

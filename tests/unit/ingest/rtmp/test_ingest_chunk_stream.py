@@ -7,7 +7,7 @@ import random
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.errors import ProtocolError
@@ -282,7 +282,6 @@ messages_lists = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(messages_lists, st.integers(4, 300), st.randoms(use_true_random=False), st.integers(1, 200))
 def test_any_legal_writer_and_any_split_give_the_messages_back(
     messages: list[Message], chunk_bytes: int, dice: random.Random, size: int

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import hiredis
 import pytest
 
-from storage.redis import directory
-from storage.redis.connection import Connection, pack
-from storage.redis.errors import RedisAway
-from storage.redis.url import Address
+from storage.redis import wire
+from storage.redis.url import Address, Login
+from storage.redis.wire import Wire, options
+
+
+def pack(words: tuple[bytes, ...]) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 
 
 class MemoryRedis:
@@ -30,20 +34,18 @@ class MemoryRedis:
         self.pipelines: list[tuple[float, list[bytes]]] = []
         self.lines: list[_Line] = []
 
-    async def connect(self, address: Address, *, timeout: float = 0.9, **_: Any) -> Connection:
-        """Stands in for storage.redis.connection.connect."""
+    def wire_to(self, address: Address, **_: Any) -> MemoryWire:
+        """Stands in for storage.redis.wire.wire_to."""
+        return MemoryWire(self.accept)
+
+    async def accept(self) -> _Line:
         self.dialled.append(asyncio.get_running_loop().time())
         if not self.is_there:
-            raise RedisAway("refused")
-        if self.is_frozen:
-            await asyncio.sleep(timeout)
-            raise RedisAway("no answer")
+            raise ConnectionRefusedError("refused")
         await asyncio.sleep(self.delay_s)
-        connection = Connection()
-        line = _Line(self, connection)
-        connection.connection_made(line)
+        line = _Line(self)
         self.lines.append(line)
-        return connection
+        return line
 
     def kill(self) -> None:
         """Every connection breaks, and none can be opened."""
@@ -84,16 +86,48 @@ class MemoryRedis:
                     raise AssertionError(words)
 
 
+class MemoryWire(Wire):
+    """redis-py's connection over a transport that is no socket."""
+
+    def __init__(self, accept: Callable[[], Awaitable[asyncio.Transport]]) -> None:
+        super().__init__(**options(Login()))
+        self._accept = accept
+
+    async def _connect(self) -> None:
+        transport = await self._accept()
+        self._reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(self._reader)
+        self._writer = asyncio.StreamWriter(transport, protocol, self._reader, asyncio.get_running_loop())
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+    def _host_error(self) -> str:
+        return "memory"
+
+    def repr_pieces(self) -> list[tuple[str, str]]:
+        return []
+
+
 class _Line(asyncio.Transport):
     """One connection, seen from the server."""
 
-    def __init__(self, server: MemoryRedis, connection: Connection) -> None:
+    def __init__(self, server: MemoryRedis) -> None:
         super().__init__()
         self.channels: set[bytes] = set()
         self._server = server
-        self._connection = connection
+        self._protocol: Any = None
+        self._under_way: deque[bytes] = deque()
         self._reader = hiredis.Reader(notEnoughData=self)
         self._loop = asyncio.get_running_loop()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def is_closing(self) -> bool:
+        return self not in self._server.lines
+
+    def writelines(self, some: Iterable[Any]) -> None:
+        self.write(b"".join(some))
 
     def write(self, data: Any) -> None:
         if not self._server.is_frozen:
@@ -101,16 +135,18 @@ class _Line(asyncio.Transport):
             self._server.serve(self, list(iter(self._reader.gets, self)))
 
     def say(self, data: bytes) -> None:
-        self._loop.call_later(self._server.delay_s, self._arrive, data)
+        self._under_way.append(data)  # timers of one moment come in any order
+        self._loop.call_later(self._server.delay_s, self._arrive)
 
-    def _arrive(self, data: bytes) -> None:
+    def _arrive(self) -> None:
+        data = self._under_way.popleft()
         if self in self._server.lines and not self._server.is_frozen:
-            self._connection.data_received(data)
+            self._protocol.data_received(data)
 
     def abort(self) -> None:
         if self in self._server.lines:
             self._server.lines.remove(self)
-            self._loop.call_soon(self._connection.connection_lost, None)
+            self._loop.call_soon(self._protocol.connection_lost, None)
 
     close = abort
 
@@ -120,5 +156,5 @@ def memory_redis() -> Iterator[MemoryRedis]:
     """In the place of the network."""
     server = MemoryRedis()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory, "connect", server.connect)
+        patch.setattr(wire, "wire_to", server.wire_to)
         yield server

@@ -120,6 +120,7 @@ def test_a_pipeline_without_an_answer_is_given_up_after_half_a_second_and_not_se
 def test_a_short_break_of_the_publisher_loses_nothing_and_a_long_one_keeps_nothing_old() -> None:
     async def scene(bus: Bus, server: MemoryRedis, notes: Notes) -> None:
         server.drop()
+        await asyncio.sleep(0.001)  # what is written before the break is noticed is lost
         bus.publish("c", b"in the break")
         assert await bus.flush()
         assert [some for _, some in server.pipelines] == [[b"in the break"]]
@@ -141,7 +142,7 @@ def test_a_silent_server_is_noticed_within_a_second_and_everything_is_subscribed
         for channel in ("a", "b"):
             assert await bus.subscribe(channel).confirmed()
         await asyncio.sleep(5)
-        gaps = [round(b - a, 3) for a, b in pairwise(sorted(server.pings)) if b - a > 0.01]
+        gaps = [round(b - a, 2) for a, b in pairwise(sorted(server.pings)) if b - a > 0.01]
         assert set(gaps) == {0.3}
         server.is_frozen = True
         began = asyncio.get_running_loop().time()

@@ -82,7 +82,7 @@ async def test_positions_never_repeat(tmp_path: Path) -> None:
     assert seen == sorted(set(seen))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=4), min_size=1, max_size=8), st.data()
 )

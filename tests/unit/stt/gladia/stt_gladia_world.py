@@ -18,7 +18,6 @@ from stt.gladia.events import AudioGivenUp, Heard, LinkEvent, Retracted
 from stt.gladia.link import Link
 from stt.gladia.moves import CONNECTED, ProviderEnd
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing
 from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
 from stt.transcript import Utterance
 
@@ -230,7 +229,7 @@ class World:
 
     def _check_timeline(self, session: Session, wires: Wires) -> None:
         """Every sample that the provider heard comes from where the map says."""
-        if wires.sim is None or session.feed.resume.placing is not Placing.PLACED or not wires.sim.heard:
+        if wires.sim is None or not session.feed.resume.is_placed or not wires.sim.heard:
             return
         heard = np.concatenate(wires.sim.heard)[: session.feed.timeline.end]
         for at in [*range(0, len(heard), 97), *np.flatnonzero(np.diff(heard)).tolist()]:

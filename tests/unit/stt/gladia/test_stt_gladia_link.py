@@ -52,7 +52,7 @@ def live(seed: int) -> World:
 
 @pytest.mark.parametrize("first", range(0, 600, 100))
 def test_every_life_ends_with_every_word_once(first: int) -> None:
-    for seed in range(first, first + 30):
+    for seed in range(first, first + settings().max_examples):
         try:
             live(seed).settle()
         except Exception as error:
@@ -121,9 +121,7 @@ class Machine(RuleBasedStateMachine):
             self.world.settle()
 
 
-Machine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Machine.TestCase.settings = settings(stateful_step_count=40, suppress_health_check=list(HealthCheck))
 TestEveryOrderOfEvents = Machine.TestCase
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stt.gladia.resume import Placing, Resume, Superseded
+from stt.gladia.resume import Resume, Superseded
 from stt.gladia.timeline import Timeline
 
 SENT = 16_000
@@ -61,7 +61,7 @@ def test_no_two_probes_are_of_one_size() -> None:
 def test_when_it_is_placed_the_timeline_goes_on_at_the_base_and_what_comes_again_is_superseded() -> None:
     resume, timeline = resumed(FIRST)
     resume.place(4000, timeline, 3000, 0)
-    assert resume.placing is Placing.PLACED
+    assert resume.is_placed
     assert (resume.base, resume.placed, timeline.end) == (4000, 1, 4000 + FIRST)
     assert timeline.to_track(4000) == 0
     assert resume.superseded == [Superseded(0, 4000, 0)]
@@ -71,7 +71,7 @@ def test_a_resume_that_was_cut_before_its_probes_were_acknowledged_leaves_doubt_
     resume, timeline = resumed(FIRST)
     timeline.sent(0, FIRST)
     resume.begin(timeline.end)
-    assert resume.placing is Placing.DOUBTFUL
+    assert not resume.is_placed and resume.is_doubtful
     resume.probes.append((0, FIRST))
     resume.place(9000, timeline, 3000, 0)
     assert resume.superseded[0] == Superseded(3000, 9000, 0)
@@ -80,7 +80,7 @@ def test_a_resume_that_was_cut_before_its_probes_were_acknowledged_leaves_doubt_
 def test_a_resume_that_was_cut_before_any_probe_leaves_no_doubt() -> None:
     resume, timeline = resumed()
     resume.begin(timeline.end)
-    assert resume.placing is Placing.UNKNOWN
+    assert not resume.is_placed and not resume.is_doubtful
 
 
 def test_only_what_was_sent_again_is_superseded() -> None:

@@ -9,7 +9,6 @@ from stt.errors import ProviderFull, ProviderRefused, ProviderUnavailable
 from stt.gladia import messages as wire
 from stt.gladia.moves import CONNECTED, ProviderEnd, SessionState
 from stt.gladia.options import LinkOptions
-from stt.gladia.resume import Placing
 from stt.gladia.retained import Retained
 from stt.gladia.session import Connect, Create, Done, Fetch, Session, Wait
 
@@ -249,10 +248,10 @@ def test_after_a_cut_the_first_message_goes_alone_until_its_acknowledgement() ->
     assert isinstance(probe, bytes)
     assert len(probe) == 31_998
     assert one.take(1.1) is None
-    assert one.feed.resume.placing is Placing.UNKNOWN
+    assert not one.feed.resume.is_placed
     # The provider had kept 4000 of the samples it had not acknowledged.
     one.acknowledged(24_000, 24_000 + 31_998, 1.2)
-    assert one.feed.resume.placing is Placing.PLACED
+    assert one.feed.resume.is_placed
     assert one.feed.timeline.to_track(11_999) == 11_999
     assert one.feed.timeline.to_track(12_000) == 0
     assert isinstance(one.take(1.2), bytes)

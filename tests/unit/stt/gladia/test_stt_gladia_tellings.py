@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stt.gladia import messages as wire
@@ -110,7 +110,6 @@ SHAPES = st.sampled_from(["as it was", "no length", "end first", "no words"])
 SHIFTS = st.floats(-0.3, 0.3)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     talk=talks(), final=SHAPES, result=SHAPES, shift=SHIFTS,
     missing=st.sampled_from(["nothing", "from finals", "from the result", "words of finals"]),
@@ -132,7 +131,6 @@ def test_a_result_repeats_what_finals_said_and_adds_what_they_did_not(
     assert Counter(track.words) == Counter(word.text for words in talk for word in words)
 
 
-@settings(max_examples=60, deadline=None)
 @given(talk=talks(0.3, pause=0.8), final=SHAPES, again=SHAPES, shift=st.floats(-0.29, 0.29), data=st.data())
 def test_what_another_session_says_again_is_no_news(
     talk: list[list[Said]], final: str, again: str, shift: float, data: st.DataObject

@@ -55,6 +55,31 @@ async def test_a_repeated_final_is_one_and_a_late_partial_is_none() -> None:
         assert (run.counts.finals, run.counts.repeated, run.counts.partials) == (2, 2, 0)
 
 
+async def test_a_partial_is_shown_again_when_more_of_it_holds_still() -> None:
+    """Where the audio comes from its stable words alone are shown, and stay while newer ones are not certain."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        track = there.source(SLUG).appear()
+        track.speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.link.partial("we have", "p:0")
+        await asyncio.sleep(1)
+        there.link.partial("we had to", "p:0")
+        await asyncio.sleep(1)
+        there.link.final("We had to go.", "p:0")
+        there.link.partial("gone", "p:1")
+        there.link.hear(Withdrawn("p:1"))
+        await asyncio.sleep(1)
+        shown = [(said["text"], said["stableChars"]) for said in told(screen, "transcript.partial")]
+        assert shown == [
+            ("we have", 0), ("we have", 7), ("we had to", 2), ("we had to", 9), ("", 0),
+        ]  # fmt: skip
+        assert all("stableChars" not in said for said in told(screen, "transcript.final"))
+        assert [text for _, text, _ in track.captions] == ["we have", "we had to", "We had to go.", ""]
+        assert there.service.runs[0].counts.partials == 3
+
+
 async def test_two_speakers_share_one_numbering_and_have_a_meter_each() -> None:
     async with replica() as there:
         await there.service.start(start())

@@ -1,0 +1,95 @@
+"""Which of the words under way will probably stay: the prefix of an utterance that has held still for a while.
+
+A recogniser rewrites its newest words while it hears more. A word is stable once it and every word before it have
+stood unchanged for HOLD_S, in however many partials. Case and punctuation may still change.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+
+from icu4py.breakers import WordBreaker
+
+HOLD_S: Final = 0.3
+UNDER_WAY: Final = 256
+"""Utterances that are remembered; the oldest is forgotten."""
+# From here on there are scripts without spaces between words, beginning with Thai. ICU knows their words.
+_UNSPACED: Final = "\u0e00"
+
+
+def utf16(text: str) -> int:
+    """Its length as JavaScript counts it."""
+    return len(text) if text.isascii() else len(text) + sum(letter > "\uffff" for letter in text)
+
+
+def words(text: str) -> list[tuple[str, int]]:
+    """The words of a text, each with the index at which it ends."""
+    is_spaced = text.isascii() or max(text) < _UNSPACED
+    found, at = [], 0
+    for word in text.split() if is_spaced else WordBreaker(text, "und"):
+        at = text.index(word, at) + len(word)
+        if not word.isspace():
+            found.append((word, at))
+    return found
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """`words` with their ends, and `since` when each has stood there, with all before it."""
+
+    words: list[tuple[str, int]] = field(default_factory=list)
+    since: list[float] = field(default_factory=list)
+
+    def hear(self, text: str, now: float) -> None:
+        heard = words(text)
+        same = 0
+        for (word, _), (former, _) in zip(heard, self.words, strict=False):
+            if word != former and _plain(word) != _plain(former):
+                break
+            same += 1
+        self.since = self.since[:same] + [now] * (len(heard) - same)
+        self.words = heard
+
+    def stable(self, now: float) -> int:
+        """Index in the text."""
+        # `since` never falls from one word to the next.
+        held = sum(1 for since in self.since if since + HOLD_S <= now)
+        return self.words[held - 1][1] if held else 0
+
+
+class StablePrefixes:
+    """Of all utterances under way. Times in seconds on one clock."""
+
+    def __init__(self) -> None:
+        self._under_way: OrderedDict[str, _UnderWay] = OrderedDict()
+
+    def hear(self, utterance_id: str, text: str, now: float) -> int:
+        """The next partial of an utterance. Returns: how much of its text is stable, an index."""
+        one = self._under_way.setdefault(utterance_id, _UnderWay())
+        if len(self._under_way) > UNDER_WAY:
+            self._under_way.popitem(last=False)
+        one.hear(text, now)
+        return one.stable(now)
+
+    def stable(self, utterance_id: str, now: float) -> int:
+        """How much of its newest text is stable, an index; 0 for one that is not known."""
+        one = self._under_way.get(utterance_id)
+        return one.stable(now) if one is not None else 0
+
+    def due(self, now: float) -> dict[str, float]:
+        """The utterances with words that are not stable yet, each with the time at which the next one will be."""
+        return {
+            utterance_id: min(waiting) + HOLD_S
+            for utterance_id, one in self._under_way.items()
+            if (waiting := [since for since in one.since if since + HOLD_S > now])
+        }
+
+    def forget(self, utterance_id: str) -> None:
+        """It has a final, or was withdrawn. May be repeated."""
+        self._under_way.pop(utterance_id, None)
+
+
+def _plain(word: str) -> str:
+    return "".join(letter for letter in word.casefold() if letter.isalnum()) or word
