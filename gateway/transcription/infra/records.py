@@ -11,6 +11,7 @@ from gateway.transcription.infra.transcription_records import (
     PostgresLeases,
     PostgresTranscriptionRecords,
 )
+from gateway.transcription.infra.translation_records import PostgresTranslationRecords
 from gateway.transcription.infra.usage_records import PostgresUsageRecords
 from gateway.transcription.infra.vocabulary_records import PostgresVocabularyRecords
 from gateway.transcription.usecases.records import Records
@@ -36,6 +37,7 @@ def postgres_records(
         transcriptions=PostgresTranscriptionRecords(database),
         hosts=PostgresHostRecords(database),
         finals=PostgresFinalRecords(database, clock),
+        translations=PostgresTranslationRecords(database, clock),
         usage=PostgresUsageRecords(database, clock),
         provider_sessions=PostgresProviderSessionRecords(database, clock, account, process),
         vocabularies=PostgresVocabularyRecords(database, clock),

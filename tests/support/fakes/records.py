@@ -19,6 +19,7 @@ from support.fakes.ports import (
     MemoryVocabularyRecords,
 )
 from support.fakes.tables import Tables
+from support.fakes.translations import MemoryTranslationRecords
 
 from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
@@ -48,6 +49,7 @@ class MemoryRecords(Records):
             hosts=MemoryHostRecords(tables),
             finals=finals(tables),
             usage=usage(tables),
+            translations=MemoryTranslationRecords(tables),
             provider_sessions=MemoryProviderSessionRecords(tables),
             vocabularies=MemoryVocabularyRecords(tables),
         )

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.transcription.domain.captions import Caption, Speaker, Word
-from gateway.transcription.domain.overlap import SLACK_MS, after, before, without
+from gateway.transcription.domain.overlap import SLACK_MS, Edges, after, before, unheard, without
 
 ORIGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -63,3 +64,46 @@ def test_each_whole_word_counts_once(gaps: list[tuple[int, int]], cut_ms: int, s
     one, other = (mine, heirs) if owner_first else (heirs, mine)
     rest = without(other, one.words) if one and other else other
     assert sorted(texts(one) + texts(rest)) == sorted(text for text, _, _ in words)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(50, 600)), min_size=1, max_size=12),
+    st.integers(0, 6_000),
+    st.integers(0, 6_000),
+    st.integers(-40, 40),
+)
+def test_of_a_lost_owner_each_word_counts_once(
+    gaps: list[tuple[int, int]], acknowledged_ms: int, lost_ms: int, skew_ms: int
+) -> None:
+    """It has heard whole words up to its end, its heir those from what was acknowledged on, by another clock."""
+    lost_ms = max(acknowledged_ms, lost_ms)
+    words, at = [], 0
+    for number, (gap, length) in enumerate(gaps):
+        words.append((f"w{number}", at + gap, at + gap + length))
+        at += gap + length
+    former = [word for word in words if word[2] <= lost_ms]
+    heirs = [(text, start + skew_ms, end + skew_ms) for text, start, end in words if start >= acknowledged_ms]
+    heard = {text for text, _, _ in former + heirs}
+    mine = said(*heirs) if heirs else None
+    stray = unheard(said(*former), [mine] if mine else []) if former else None
+    assert sorted(texts(stray) + texts(mine)) == sorted(heard)
+    edges = Edges((), ORIGIN, [said(*former)] if former else [], ORIGIN + timedelta(milliseconds=6_000))
+    once = edges.once(mine) if mine else None
+    assert sorted([text for text, _, _ in former] + texts(once)) == sorted(heard)
+    found = edges.once(structs.replace(said(*former), utterance_id="found"), is_late=True) if former else None
+    assert texts(found) == [], "what is found of it later is known"
+
+
+def test_without_words_the_heir_counts_where_both_overlap() -> None:
+    plain, other = said(("one", 0, 500)), said(("other", 400, 900))
+    wordless = structs.replace(plain, words=())
+    assert unheard(wordless, [other]) is None
+    assert unheard(wordless, [said(("later", 500, 900))]) is wordless
+    assert unheard(plain, [structs.replace(other, words=())]) is plain, "its middle is not in there"
+    assert unheard(plain, [structs.replace(said(("other", 200, 900)), words=())]) is None
+
+
+def test_what_was_said_after_the_loss_is_left_alone() -> None:
+    edges = Edges((), ORIGIN, [said(("one", 0, 500))], ORIGIN + timedelta(milliseconds=600))
+    again = structs.replace(said(("one", 1_700, 2_000)), utterance_id="v")
+    assert edges.once(again) is again
