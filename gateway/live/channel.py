@@ -28,7 +28,7 @@ PIECE_BYTES: Final = 64 * 1024
 """About so much of the history is written at once: what waits for one who does not read, and there may be thousands."""
 PATIENCE_S: Final = 2.0
 """For so long what comes next is kept for one who does not take it; then it is read again when he does."""
-RETAINED: Final = frozenset({"health", "host.changed"})
+RETAINED: Final = frozenset({"health", "host.changed", "session.pause"})
 """Kinds of event whose newest one is also sent to every later watcher."""
 TRANSLATION: Final = "translation"
 _NO_FINAL: Final = 1 << 62
