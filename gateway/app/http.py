@@ -20,10 +20,12 @@ from gateway.api.host import HostApi
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
+from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.usage import UsageApi
+from gateway.api.vocabulary import VocabularyApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.api.webhooks import WebhooksApi
 from gateway.app.admittance import Caps
@@ -131,6 +133,8 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *sessions.routes(),
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
+        *PreferencesApi(transcription.steering, module.admission, check).routes(),
+        *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *ReplicasApi(wings.membership.members).routes(),

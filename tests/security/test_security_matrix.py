@@ -63,9 +63,15 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/transcription", {}, False),
     ("GET", "/api/transcription/SLUG", {}, False),
     ("GET", "/api/transcription/SLUG/usage", {}, False),
+    ("PATCH", "/api/transcription/SLUG", {}, False),
+    ("POST", "/api/transcription/SLUG/pause", {}, False),
+    ("POST", "/api/transcription/SLUG/pause ONESELF", {"participantIdentity": "gus"}, False),
+    ("POST", "/api/transcription/SLUG/resume", {}, False),
     ("POST", "/api/transcription/stop", {"sessionSlug": "SLUG"}, False),
     ("GET", "/api/spaces/team/limits", {}, False),
     ("PUT", "/api/spaces/team/limits", {"sessionMinutes": 500}, False),
+    ("GET", "/api/spaces/team/vocabulary", {}, False),
+    ("PUT", "/api/spaces/team/vocabulary", {"words": ["x"]}, False),
     ("GET", "/api/audit", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/api/replicas", {}, False),
@@ -179,7 +185,7 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/usage", "/join", "/docs", *console}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 
