@@ -44,6 +44,7 @@ COVERED: Final = {
     "a guest's room token": "integration/gateway_live/test_gateway_live_audio.py::test_a_credential_that_expires",
     "a stream key": HERE + "test_a_stream_key_is_good_for_one_transcription",
     "the provider's key": ROTATED,
+    "a webhook's secret": "unit/gateway/webhooks/test_webhook_rules.py::test_every_secret_verifies",
     "`DATABASE_URL`": OUTSIDE,
     "a webhook body, a log file": HERE + "test_no_secret_reaches_the_log",
     # What a stranger can cost.
