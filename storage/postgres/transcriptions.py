@@ -227,7 +227,7 @@ class Transcriptions:
     async def finish(
         self, transcription_id: str, fence: int, stopped_at: datetime, reason: str, finals_complete: bool
     ) -> bool:
-        """Returns: False when the run is not ours or stopped already."""
+        """The first call counts. Returns: False when the run is not ours."""
         args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete)
         return await self._db.run("transcription_finish", *args) == 1
 

@@ -109,8 +109,8 @@ class PostgresLeases:
         await self._transcriptions.set_state(lease.transcription_id, lease.fence, stored)
 
     @available
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
-        await self._transcriptions.finish(
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> bool:
+        return await self._transcriptions.finish(
             lease.transcription_id, lease.fence, self._clock.now(), reason, finals_complete
         )
 

@@ -208,8 +208,11 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> None:
-        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated."""
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> bool:
+        """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.
+
+        Returns: False when the lease is another owner's, or the session was deleted: nothing is written.
+        """
 
 
 class TranscriptionRecords(Protocol):

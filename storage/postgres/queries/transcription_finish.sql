@@ -1,3 +1,7 @@
-UPDATE gateway.transcription
-SET state = 'STOPPED', stopped_at = $3, stop_reason = $4, finals_complete = $5
-WHERE id = $1 AND fence = $2 AND state <> 'STOPPED'
+-- Repeated, because an answer was lost, it finds the run stopped under this fence and leaves it as it is.
+UPDATE gateway.transcription SET
+  state = 'STOPPED',
+  stopped_at = CASE WHEN state = 'STOPPED' THEN stopped_at ELSE $3 END,
+  stop_reason = CASE WHEN state = 'STOPPED' THEN stop_reason ELSE $4 END,
+  finals_complete = CASE WHEN state = 'STOPPED' THEN finals_complete ELSE $5 END
+WHERE id = $1 AND fence = $2
