@@ -3,6 +3,10 @@
 When a transcription changes hands while somebody speaks, the heir has listened a little longer than it needs to. The
 owner's last word may be cut in two, and the heir has it whole. So the owner keeps words that end clearly before the
 cut, the heir those that end later or little earlier, and of what both have, told by text and time, the second falls.
+
+Each places words by when their audio came to it: clocks, and the jitter buffers of a busy machine, may set that apart
+by more than a word takes. What both have heard tells by how much. Where the owner has said nothing yet that the heir must
+have heard as well, the heir keeps all that can be new.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from msgspec import structs
 from gateway.transcription.domain.captions import Caption, Word
 from gateway.transcription.domain.handover import Heard
 
-OVERLAP_MS: Final = 1_000
+OVERLAP_MS: Final = 2_000
 """How far the heir listens back."""
+APART_MS: Final = 1_000
+"""By so much the two may place the same word apart, should what both have heard show it."""
 EDGE_MS: Final = 150
 """A word that ends so shortly before the cut may not be whole."""
 SLACK_MS: Final = 350
-"""By so much the times of the same word may differ: by the clocks of two machines, and by what the provider hears."""
+"""By so much the times of the same word may differ besides: by what the provider hears."""
 
 
 class Edges:
@@ -30,7 +36,10 @@ class Edges:
     def __init__(self, heard: Iterable[Heard], origin: datetime) -> None:
         """`origin`: time zero of the session's milliseconds."""
         self._cuts = {one.identity: (one.until - origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
-        self._near: dict[str, list[Word]] = {}  # finals' words, by identity
+        # Words of finals, by identity: the owner's, all that the heir hears, and what of that counts.
+        self._told: dict[str, list[Word]] = {}
+        self._heard: dict[str, list[Word]] = {}
+        self._kept: dict[str, list[Word]] = {}
         self._utterances: set[str] = set()
 
     def before(self, said: Caption) -> Caption | None:
@@ -46,13 +55,43 @@ class Edges:
         cut_ms = self._cuts.get(said.speaker.identity)
         if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS or said.utterance_id in self._utterances:
             return said
-        near = self._near.setdefault(said.speaker.identity, [])
-        mine = said if is_late else after(said, cut_ms)
-        kept = None if mine is None else without(mine, near)
+        identity = said.speaker.identity
+        owners, heirs = self._told.setdefault(identity, []), self._heard.setdefault(identity, [])
+        if is_late:
+            kept = without(said, self._kept.get(identity, []), -(apart(said.words, heirs, cut_ms) or 0))
+        else:
+            apart_ms = apart(owners, [*heirs, *said.words], cut_ms)
+            mine = after(said, cut_ms, apart_ms)
+            kept = None if mine is None else without(mine, owners, apart_ms or 0)
+        if said.is_final:
+            (owners if is_late else heirs).extend(_near(said, cut_ms))
         if kept is not None and kept.is_final:
             self._utterances.add(kept.utterance_id)
-            near += [word for word in kept.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
+            if not is_late:
+                self._kept.setdefault(identity, []).extend(_near(kept, cut_ms))
         return kept
+
+
+def apart(owners: Sequence[Word], heirs: Sequence[Word], cut_ms: int) -> int | None:
+    """By how much the heir places words later than the owner, milliseconds; None when nothing tells.
+
+    Of all that would make two words the same, that by which most words are, less those of the heir that the owner
+    would then have to have and has not.
+    """
+    since, until = cut_ms - OVERLAP_MS + APART_MS, cut_ms - EDGE_MS
+    offsets = {heard.start_ms - told.start_ms for told in owners for heard in heirs if _plain(told) == _plain(heard)}
+    found = 0 if any(word.start_ms >= since for word in owners) else None
+    most = 0
+    for offset in sorted((one for one in offsets if abs(one) <= APART_MS), key=abs):
+        score = 0
+        for word in heirs:
+            if any(_plain(word) == _plain(one) and _is_near(word, one, offset, EDGE_MS) for one in owners):
+                score += 1
+            elif word.start_ms - offset >= since and word.end_ms - offset <= until:
+                score -= 1
+        if score > most:
+            found, most = offset, score
+    return found
 
 
 def before(caption: Caption, cut_ms: int) -> Caption | None:
@@ -64,24 +103,31 @@ def before(caption: Caption, cut_ms: int) -> Caption | None:
     return _of(caption, [word for word in caption.words if word.end_ms <= cut_ms - EDGE_MS])
 
 
-def after(caption: Caption, cut_ms: int) -> Caption | None:
-    """What the heir keeps. None: nothing."""
-    from_ms = cut_ms - EDGE_MS - SLACK_MS
+def after(caption: Caption, cut_ms: int, apart_ms: int | None = 0) -> Caption | None:
+    """What the heir keeps. None: nothing. `apart_ms`: as `apart` says."""
+    from_ms = cut_ms - EDGE_MS + (-APART_MS if apart_ms is None else apart_ms - SLACK_MS)
     if not caption.words:
         return caption if caption.end_ms > from_ms else None
     return _of(caption, [word for word in caption.words if word.end_ms > from_ms])
 
 
-def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
-    """What is left of a caption when words are known already. None: nothing."""
+def without(caption: Caption, known: Sequence[Word], apart_ms: int = 0) -> Caption | None:
+    """What is left of a caption when words are known already, which it places `apart_ms` later. None: nothing."""
 
     def is_known(word: Word) -> bool:
         return any(
-            _plain(word) == _plain(other) and abs(word.start_ms - other.start_ms) <= EDGE_MS + SLACK_MS
-            for other in known
+            _plain(word) == _plain(other) and _is_near(word, other, apart_ms, EDGE_MS + SLACK_MS) for other in known
         )
 
     return _of(caption, [word for word in caption.words if not is_known(word)]) if caption.words else caption
+
+
+def _near(caption: Caption, cut_ms: int) -> list[Word]:
+    return [word for word in caption.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
+
+
+def _is_near(word: Word, other: Word, apart_ms: int, most_ms: int) -> bool:
+    return abs(word.start_ms - apart_ms - other.start_ms) <= most_ms
 
 
 def _plain(word: Word) -> str:
