@@ -5,14 +5,16 @@ owner's last word may be cut in two, and the heir has it whole. So the owner kee
 cut, the heir those that end later or little earlier, and of what both have, told by text and time, the second falls.
 
 Each places words by when their audio came to it: clocks, and the jitter buffers of a busy machine, may set that apart
-by more than a word takes. What both have heard tells by how much. Where the owner has said nothing yet that the heir must
-have heard as well, the heir keeps all that can be new.
+by more than a word takes. What both have heard tells by how much. Where the owner has said nothing yet that the heir
+must have heard as well, the heir keeps all that can be new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import compress
+from operator import and_
 from typing import Final
 
 from msgspec import structs
@@ -36,10 +38,10 @@ class Edges:
     def __init__(self, heard: Iterable[Heard], origin: datetime) -> None:
         """`origin`: time zero of the session's milliseconds."""
         self._cuts = {one.identity: (one.until - origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
-        # Words of finals, by identity: the owner's, all that the heir hears, and what of that counts.
-        self._told: dict[str, list[Word]] = {}
-        self._heard: dict[str, list[Word]] = {}
-        self._kept: dict[str, list[Word]] = {}
+        # Words of finals near the cut, by identity; of the heir's those that count, too.
+        self._owners: dict[str, list[Word]] = {}
+        self._heirs: dict[str, list[Word]] = {}
+        self._counted: dict[str, list[Word]] = {}
         self._utterances: set[str] = set()
 
     def before(self, said: Caption) -> Caption | None:
@@ -56,19 +58,23 @@ class Edges:
         if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS or said.utterance_id in self._utterances:
             return said
         identity = said.speaker.identity
-        owners, heirs = self._told.setdefault(identity, []), self._heard.setdefault(identity, [])
+        owners, heirs = self._owners.setdefault(identity, []), self._heirs.setdefault(identity, [])
         if is_late:
-            kept = without(said, self._kept.get(identity, []), -(apart(said.words, heirs, cut_ms) or 0))
+            counted = self._counted.get(identity, ())
+            both = counterparts([*owners, *said.words], heirs, -(apart(said.words, heirs, cut_ms) or 0))
+            fresh = [both.get(len(owners) + n) not in counted for n in range(len(said.words))]
+            kept = _keeping(said, fresh)
         else:
             apart_ms = apart(owners, [*heirs, *said.words], cut_ms)
-            mine = after(said, cut_ms, apart_ms)
-            kept = None if mine is None else without(mine, owners, apart_ms or 0)
+            both = counterparts([*heirs, *said.words], owners, apart_ms or 0)
+            fresh = [len(heirs) + n not in both for n in range(len(said.words))]
+            kept = after(said, cut_ms, apart_ms, fresh)
         if said.is_final:
             (owners if is_late else heirs).extend(_near(said, cut_ms))
         if kept is not None and kept.is_final:
             self._utterances.add(kept.utterance_id)
             if not is_late:
-                self._kept.setdefault(identity, []).extend(_near(kept, cut_ms))
+                self._counted.setdefault(identity, []).extend(_near(kept, cut_ms))
         return kept
 
 
@@ -85,7 +91,9 @@ def apart(owners: Sequence[Word], heirs: Sequence[Word], cut_ms: int) -> int | N
     for offset in sorted((one for one in offsets if abs(one) <= APART_MS), key=abs):
         score = 0
         for word in heirs:
-            if any(_plain(word) == _plain(one) and _is_near(word, one, offset, EDGE_MS) for one in owners):
+            if any(
+                _plain(word) == _plain(one) and abs(word.start_ms - offset - one.start_ms) <= EDGE_MS for one in owners
+            ):
                 score += 1
             elif word.start_ms - offset >= since and word.end_ms - offset <= until:
                 score -= 1
@@ -100,45 +108,53 @@ def before(caption: Caption, cut_ms: int) -> Caption | None:
         return caption
     if not caption.words:
         return caption if caption.start_ms < cut_ms - OVERLAP_MS else None
-    return _of(caption, [word for word in caption.words if word.end_ms <= cut_ms - EDGE_MS])
+    return _keeping(caption, [word.end_ms <= cut_ms - EDGE_MS for word in caption.words])
 
 
-def after(caption: Caption, cut_ms: int, apart_ms: int | None = 0) -> Caption | None:
-    """What the heir keeps. None: nothing. `apart_ms`: as `apart` says."""
+def after(caption: Caption, cut_ms: int, apart_ms: int | None = 0, fresh: Sequence[bool] = ()) -> Caption | None:
+    """What the heir keeps. None: nothing. `apart_ms`: as `apart` says. `fresh`: of its words, those not told yet."""
     from_ms = cut_ms - EDGE_MS + (-APART_MS if apart_ms is None else apart_ms - SLACK_MS)
     if not caption.words:
         return caption if caption.end_ms > from_ms else None
-    return _of(caption, [word for word in caption.words if word.end_ms > from_ms])
+    late = [word.end_ms > from_ms for word in caption.words]
+    return _keeping(caption, map(and_, late, fresh or late))
 
 
-def without(caption: Caption, known: Sequence[Word], apart_ms: int = 0) -> Caption | None:
-    """What is left of a caption when words are known already, which it places `apart_ms` later. None: nothing."""
+def counterparts(words: Sequence[Word], others: Sequence[Word], apart_ms: int) -> dict[int, Word]:
+    """The same words in another telling, one for one and the nearest first, by their index in `words`.
 
-    def is_known(word: Word) -> bool:
-        return any(
-            _plain(word) == _plain(other) and _is_near(word, other, apart_ms, EDGE_MS + SLACK_MS) for other in known
-        )
-
-    return _of(caption, [word for word in caption.words if not is_known(word)]) if caption.words else caption
+    `apart_ms`: by how much `words` lie later.
+    """
+    near = sorted(
+        (distance, n, m)
+        for n, word in enumerate(words)
+        for m, other in enumerate(others)
+        if (distance := abs(word.start_ms - apart_ms - other.start_ms)) <= EDGE_MS + SLACK_MS
+        and _plain(word) == _plain(other)
+    )
+    found: dict[int, Word] = {}
+    taken: set[int] = set()
+    for _, n, m in near:
+        if n not in found and m not in taken:
+            found[n] = others[m]
+            taken.add(m)
+    return found
 
 
 def _near(caption: Caption, cut_ms: int) -> list[Word]:
     return [word for word in caption.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
 
 
-def _is_near(word: Word, other: Word, apart_ms: int, most_ms: int) -> bool:
-    return abs(word.start_ms - apart_ms - other.start_ms) <= most_ms
-
-
 def _plain(word: Word) -> str:
     return word.text.strip(".,;:!?…").casefold()
 
 
-def _of(caption: Caption, words: list[Word]) -> Caption | None:
-    if not words:
-        return None
+def _keeping(caption: Caption, kept: Iterable[bool]) -> Caption | None:
+    words = list(compress(caption.words, kept))
     if len(words) == len(caption.words):
         return caption
+    if not words:
+        return None
     first, last = words[0], words[-1]
     return structs.replace(
         caption,

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.handover import Heard
-from gateway.transcription.domain.overlap import APART_MS, OVERLAP_MS, SLACK_MS, Edges, after, before, without
+from gateway.transcription.domain.overlap import APART_MS, OVERLAP_MS, SLACK_MS, Edges, after, before, counterparts
 
 ORIGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -31,9 +32,10 @@ def test_the_half_word_is_left_to_the_heir_and_what_both_have_counts_once() -> N
     heir = said(("Good,", 40, 620), ("morning", 400, 1_200), ("all", 1_300, 1_500))
     kept = before(owner, 1_000)
     assert texts(kept) == ["good"] and kept is not None
-    rest = after(heir, 1_000)
-    assert texts(rest) == ["Good,", "morning", "all"] and rest is not None, "by time alone both would have it"
-    rest = without(rest, kept.words)
+    assert texts(after(heir, 1_000)) == ["Good,", "morning", "all"], "by time alone both would have it"
+    edges = Edges([Heard("anna", ORIGIN + timedelta(milliseconds=1_000), is_cut=True)], ORIGIN)
+    assert edges.once(kept, is_late=True) is kept
+    rest = edges.once(replace(heir, utterance_id="b"))
     assert texts(rest) == ["morning", "all"] and rest is not None
     assert (rest.start_ms, rest.started_at) == (400, ORIGIN + timedelta(milliseconds=400))
     assert (rest.end_ms, rest.ended_at) == (1_500, ORIGIN + timedelta(milliseconds=1_500))
@@ -44,7 +46,7 @@ def test_what_lies_clear_of_the_cut_is_left_alone() -> None:
     assert before(early, 1_000) is early
     assert after(late, 1_000) is late
     assert before(late, 1_000) is None and after(early, 1_000) is None
-    assert without(late, [Word("two", 1_000, 1_500)]) is late, "said again"
+    assert counterparts(late.words, [Word("two", 1_000, 1_500)], 0) == {}, "said again"
 
 
 @given(
@@ -62,8 +64,9 @@ def test_each_whole_word_counts_once(gaps: list[tuple[int, int]], cut_ms: int, s
     mine = before(said(*words), cut_ms)
     heirs = after(said(*[(text, start + skew_ms, end + skew_ms) for text, start, end in words]), cut_ms)
     one, other = (mine, heirs) if owner_first else (heirs, mine)
-    rest = without(other, one.words) if one and other else other
-    assert sorted(texts(one) + texts(rest)) == sorted(text for text, _, _ in words)
+    both = counterparts(other.words, one.words, 0) if one and other else {}
+    rest = [word for n, word in enumerate(texts(other)) if n not in both]
+    assert sorted(texts(one) + rest) == sorted(text for text, _, _ in words)
 
 
 def told(
@@ -119,3 +122,19 @@ def test_what_the_heir_says_twice_by_itself_is_said_twice() -> None:
     heir = Edges([Heard("anna", ORIGIN + timedelta(milliseconds=1_000), is_cut=True)], ORIGIN)
     assert texts(heir.once(said(("no", 900, 1_100), utterance="b1"))) == ["no"]
     assert texts(heir.once(said(("no", 1_300, 1_500), utterance="b2"))) == ["no"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["no", "yes"]), st.integers(0, 300), st.integers(100, 400)), max_size=20),
+    st.integers(1, 6_000),
+    st.booleans(),
+    st.integers(0, 3),
+)
+def test_the_same_word_said_again_at_the_cut_is_another(
+    spoken: list[tuple[str, int, int]], cut_ms: int, owner_first: bool, split: int
+) -> None:
+    words, at = [], 0
+    for text, gap, length in spoken:
+        words.append((text, at + gap, at + gap + length))
+        at += gap + length
+    assert told(words, cut_ms, 0, owner_first=owner_first, split=split) == sorted(text for text, *_ in words)
