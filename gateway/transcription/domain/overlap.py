@@ -31,6 +31,10 @@ EDGE_MS: Final = 150
 SLACK_MS: Final = 350
 """By so much the times of the same word may differ besides: by what the provider hears."""
 
+_STEP_MS: Final = 50
+_MOST: Final = 60
+"""Words that tell how far apart the two are; more are not said within seconds."""
+
 
 class Edges:
     """Of one hand-over: where speakers were interrupted, and what either side has said around there."""
@@ -57,20 +61,20 @@ class Edges:
         cut_ms = self._cuts.get(said.speaker.identity)
         if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS or said.utterance_id in self._utterances:
             return said
-        identity = said.speaker.identity
+        identity, near = said.speaker.identity, _near(said, cut_ms)
         owners, heirs = self._owners.setdefault(identity, []), self._heirs.setdefault(identity, [])
         if is_late:
             counted = self._counted.get(identity, ())
-            both = counterparts([*owners, *said.words], heirs, -(apart(said.words, heirs, cut_ms) or 0))
+            both = counterparts([*owners, *said.words], heirs, -(apart([*owners, *near], heirs, cut_ms) or 0))
             fresh = [both.get(len(owners) + n) not in counted for n in range(len(said.words))]
             kept = _keeping(said, fresh)
         else:
-            apart_ms = apart(owners, [*heirs, *said.words], cut_ms)
+            apart_ms = apart(owners, [*heirs, *near], cut_ms)
             both = counterparts([*heirs, *said.words], owners, apart_ms or 0)
             fresh = [len(heirs) + n not in both for n in range(len(said.words))]
             kept = after(said, cut_ms, apart_ms, fresh)
         if said.is_final:
-            (owners if is_late else heirs).extend(_near(said, cut_ms))
+            (owners if is_late else heirs).extend(near)
         if kept is not None and kept.is_final:
             self._utterances.add(kept.utterance_id)
             if not is_late:
@@ -85,18 +89,21 @@ def apart(owners: Sequence[Word], heirs: Sequence[Word], cut_ms: int) -> int | N
     would then have to have and has not.
     """
     since, until = cut_ms - OVERLAP_MS + APART_MS, cut_ms - EDGE_MS
-    offsets = {heard.start_ms - told.start_ms for told in owners for heard in heirs if _plain(told) == _plain(heard)}
+    owners, heirs = owners[-_MOST:], heirs[:_MOST]
+    offsets = {
+        round((heard.start_ms - told.start_ms) / _STEP_MS) * _STEP_MS
+        for told in owners
+        for heard in heirs
+        if _plain(told) == _plain(heard)
+    }
     found = 0 if any(word.start_ms >= since for word in owners) else None
     most = 0
     for offset in sorted((one for one in offsets if abs(one) <= APART_MS), key=abs):
-        score = 0
-        for word in heirs:
-            if any(
-                _plain(word) == _plain(one) and abs(word.start_ms - offset - one.start_ms) <= EDGE_MS for one in owners
-            ):
-                score += 1
-            elif word.start_ms - offset >= since and word.end_ms - offset <= until:
-                score -= 1
+        both = counterparts(heirs, owners, offset, EDGE_MS)
+        score = len(both) - sum(
+            n not in both and word.start_ms - offset >= since and word.end_ms - offset <= until
+            for n, word in enumerate(heirs)
+        )
         if score > most:
             found, most = offset, score
     return found
@@ -120,17 +127,18 @@ def after(caption: Caption, cut_ms: int, apart_ms: int | None = 0, fresh: Sequen
     return _keeping(caption, map(and_, late, fresh or late))
 
 
-def counterparts(words: Sequence[Word], others: Sequence[Word], apart_ms: int) -> dict[int, Word]:
+def counterparts(
+    words: Sequence[Word], others: Sequence[Word], apart_ms: int, slack_ms: int = EDGE_MS + SLACK_MS
+) -> dict[int, Word]:
     """The same words in another telling, one for one and the nearest first, by their index in `words`.
 
-    `apart_ms`: by how much `words` lie later.
+    `apart_ms`: by how much `words` lie later, give or take `slack_ms`.
     """
     near = sorted(
         (distance, n, m)
         for n, word in enumerate(words)
         for m, other in enumerate(others)
-        if (distance := abs(word.start_ms - apart_ms - other.start_ms)) <= EDGE_MS + SLACK_MS
-        and _plain(word) == _plain(other)
+        if (distance := abs(word.start_ms - apart_ms - other.start_ms)) <= slack_ms and _plain(word) == _plain(other)
     )
     found: dict[int, Word] = {}
     taken: set[int] = set()

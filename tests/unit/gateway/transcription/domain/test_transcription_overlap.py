@@ -125,16 +125,17 @@ def test_what_the_heir_says_twice_by_itself_is_said_twice() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["no", "yes"]), st.integers(0, 300), st.integers(100, 400)), max_size=20),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(100, 400)), max_size=20),
     st.integers(1, 6_000),
     st.booleans(),
     st.integers(0, 3),
 )
 def test_the_same_word_said_again_at_the_cut_is_another(
-    spoken: list[tuple[str, int, int]], cut_ms: int, owner_first: bool, split: int
+    gaps: list[tuple[int, int]], cut_ms: int, owner_first: bool, split: int
 ) -> None:
+    """Every word twice. One word alone, on and on, cannot be told apart."""
     words, at = [], 0
-    for text, gap, length in spoken:
-        words.append((text, at + gap, at + gap + length))
+    for number, (gap, length) in enumerate(gaps):
+        words.append((f"w{number // 2}", at + gap, at + gap + length))
         at += gap + length
     assert told(words, cut_ms, 0, owner_first=owner_first, split=split) == sorted(text for text, *_ in words)
