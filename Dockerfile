@@ -14,6 +14,7 @@ COPY gateway gateway
 COPY ingest ingest
 COPY stt stt
 COPY storage storage
+COPY transcription_client transcription_client
 RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11.11-slim-bookworm AS gateway

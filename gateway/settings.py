@@ -23,6 +23,9 @@ from gateway.variables import as_text as _text
 from gateway.variables import as_url as _url
 from gateway.variables import as_vercel_token as _vercel_token
 from gateway.variables import as_whole as _whole
+from gateway.webhooks.addresses import Allowed, check_url
+from gateway.webhooks.addresses import as_allowed as _webhook_allow
+from gateway.webhooks.signature import as_secrets as _webhook_secrets
 
 __all__ = ["VARIABLES", "Settings", "WrongSettings", "doubts", "secret_files"]
 
@@ -158,6 +161,13 @@ VARIABLES: Final = (
              "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
+    Variable("GATEWAY_WEBHOOK_URL", "webhook_url", _text, "", "Is told what happens (docs/webhooks.md). The same "
+             "for all replicas."),
+    Variable("GATEWAY_WEBHOOK_SECRET", "webhook_secrets", _webhook_secrets, "", "Signs what it is told: `whsec_` and "
+             "base64 of 24 to 64 bytes, as Standard Webhooks has it. Several, comma-separated, while they are rotated.",
+             is_secret=True),
+    Variable("GATEWAY_WEBHOOK_ALLOW", "webhook_allow", _webhook_allow, "", "`http`, `private` or `http,private`: where "
+             "webhooks may lead beside public addresses over https."),
     Variable("GATEWAY_ALLOWED_ORIGINS", "allowed_origins", _names, "", "Origins of pages that may use the API and the "
              "stream from a browser, comma-separated; `*` for all. The gateway's own is always allowed."),
     Variable("GATEWAY_COST_PER_MINUTE", "cost_per_minute", _number(0, 1000), "0.01", "Price of one minute of audio, "
@@ -295,6 +305,9 @@ class Settings:
     join_per_minute: int = 60
     max_participants: int = 5_000
     audit_days: int = 365
+    webhook_url: str | None = None
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    webhook_allow: Allowed = field(default_factory=Allowed)
     allowed_origins: tuple[str, ...] = ()
     cost_per_minute: float = 0.01
     transcription: bool = True
@@ -367,8 +380,9 @@ class Settings:
                 shown = "" if variable.is_secret or "@" in given else f" (it is {given!r})"
                 problems.append(f"{variable.name} {error}{shown}")
                 values[variable.field] = None
-        for name in ("api_tokens", "allowed_origins", "trusted_proxies"):
+        for name in ("api_tokens", "allowed_origins", "trusted_proxies", "webhook_secrets"):
             values[name] = values[name] or ()
+        values["webhook_allow"] = values["webhook_allow"] or Allowed()
         problems += _combined(values, needs_token=needs_token)
         if problems:
             raise WrongSettings(problems)
@@ -403,6 +417,13 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
             "LIVEKIT_API_KEY and LIVEKIT_API_SECRET belong together line by line, "
             f"but have {len(keys)} and {len(secrets)} lines"
         )
+    if bool(values["webhook_url"]) != bool(values["webhook_secrets"]):
+        problems.append("GATEWAY_WEBHOOK_URL and GATEWAY_WEBHOOK_SECRET belong together; set both or neither")
+    if values["webhook_url"]:
+        try:
+            check_url(values["webhook_url"], values["webhook_allow"])
+        except ValueError as error:
+            problems.append(f"GATEWAY_WEBHOOK_URL {error}")
     if values["analysis_url"] and not values["analysis_model"]:
         problems.append("GATEWAY_ANALYSIS_URL needs GATEWAY_ANALYSIS_MODEL as well")
     return problems

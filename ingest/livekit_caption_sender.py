@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from livekit import rtc
+from livekit.rtc.participant import PublishTranscriptionError
 
 from ingest.livekit_captions import CaptionQueue, RoomCaption
 
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 CAPTION_TOPIC: Final = "lk.transcription"
 SEND_S: Final = 5.0
+STREAMS_ONLY: Final = 3
+"""Clients of this protocol and later need no packets of transcription: they read the text streams."""
 
 
 class CaptionSender:
@@ -51,7 +54,10 @@ class CaptionSender:
                 continue
 
     async def _send(self, caption: RoomCaption) -> None:
-        """One text stream a version, as LiveKit's own agents do it; the speaker is its sender."""
+        """One text stream a version, as LiveKit's own agents do it; the speaker is its sender.
+
+        Older clients read packets instead (`TranscriptionReceived`), which are sent while one of them is in the room.
+        """
         try:
             async with asyncio.timeout(SEND_S):
                 writer = await self._room.local_participant.stream_text(
@@ -65,7 +71,22 @@ class CaptionSender:
                 )
                 await writer.write(caption.text)
                 await writer.aclose()
-        except (TimeoutError, rtc.StreamError) as error:
+                if any(map(_reads_packets, self._room.remote_participants.values())):
+                    await self._room.local_participant.publish_transcription(_packet(caption))
+        except (TimeoutError, rtc.StreamError, PublishTranscriptionError) as error:
             if not self.failed:
                 log.warning("a caption could not be sent into the room: %s", error or "no answer")
             self.failed += 1
+
+
+def _reads_packets(participant: rtc.RemoteParticipant) -> bool:
+    """The SDK keeps what a participant's client speaks, and has no property for it."""
+    is_person = participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+    return is_person and participant._info.client_protocol < STREAMS_ONLY
+
+
+def _packet(caption: RoomCaption) -> rtc.Transcription:
+    segment = rtc.TranscriptionSegment(
+        id=caption.segment_id, text=caption.text, start_time=0, end_time=0, language="", final=caption.is_final
+    )
+    return rtc.Transcription(participant_identity=caption.identity, track_sid=caption.track_sid, segments=[segment])

@@ -33,6 +33,7 @@ TESTS: Final = Path(__file__).parent
 REALTIME: Final = (
     "e2e",
     "integration/clients_js",
+    "integration/clients_python/test_client_examples.py",
     "integration/gateway_console",
     "integration/livekit",
     "integration/nextjs",
@@ -40,6 +41,7 @@ REALTIME: Final = (
     "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
     "integration/gateway_replicas/test_replicas_handover.py",
+    "integration/gateway_replicas/test_replicas_versions.py",
     "integration/gateway_workers/test_workers_serve.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
     "integration/provider_account/test_account_crash.py",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-ROOMS: Final = ("gateway", "ingest", "stt", "storage")
+ROOMS: Final = ("gateway", "ingest", "stt", "storage", "transcription_client")
 
 MODULE_LINES: Final = 500
 FUNCTION_LINES: Final = 60

@@ -41,6 +41,10 @@ export interface Translation {
   language: string | null;
   targetLanguage: string;
   text: string;
+  /** Counts 1, 2, 3 … in its language; absent while it is not stored, then it comes once more. */
+  seq?: number;
+  /** Number of its final. */
+  ofSeq?: number;
   participantIdentity: string;
   participantName: string | null;
 }
@@ -152,6 +156,8 @@ export interface StreamOptions extends LineOptions {
   since?: string;
   /** Messages waiting for a loop before the connection is put down until it has caught up. Default 1000. */
   queueLimit?: number;
+  /** Only translations into this language, each once, also after a cut; the session's transcription has to be asked for it. */
+  language?: string;
 }
 
 export interface TranscriptStream extends TargetOf<StreamEvents> {}

@@ -43,6 +43,8 @@ export class TranscriptStream extends EventTarget {
   #line;
   #epoch = '';
   #seq = 0;
+  #language;
+  #translation = 0; // of that language, the last one
   #readers = new Set();
   #queueLimit;
   #error = null;
@@ -56,7 +58,7 @@ export class TranscriptStream extends EventTarget {
       what: 'stream',
       Trouble: StreamError,
       // A page cannot see pings: hence the beat that it asks for. epochs: a hello may say that the numbers go on under another one.
-      query: () => ({ beat: '1', epochs: '1', since: this.position }),
+      query: () => ({ beat: '1', epochs: '1', ...this.#wanted }),
       opened: () => {},
       heard: (text) => this.#receive(text),
       ends: (code) => code === SESSION_ENDED,
@@ -65,7 +67,8 @@ export class TranscriptStream extends EventTarget {
       stop: () => this.close(),
     });
     this.#queueLimit = options.queueLimit ?? QUEUE_LIMIT;
-    if (options.since) [this.#epoch, this.#seq] = pointOf(options.since);
+    this.#language = options.language;
+    if (options.since) [this.#epoch, this.#seq, this.#translation] = pointOf(options.since);
     globalThis.addEventListener?.('offline', this.#offline);
     this.#line.begin();
   }
@@ -80,9 +83,14 @@ export class TranscriptStream extends EventTarget {
     return this.#line.closed;
   }
 
-  /** `EPOCH:SEQ` of the last final delivered, to be kept and passed as `since` later; empty before the first. */
+  /** What to keep and pass as `since` later: `EPOCH:SEQ` of the last final delivered, with `language` also the number of the last translation; empty before the first final. */
   get position() {
-    return this.#seq ? `${this.#epoch}:${this.#seq}` : '';
+    const translation = this.#language ? `:${this.#translation}` : '';
+    return this.#seq ? `${this.#epoch}:${this.#seq}${translation}` : '';
+  }
+
+  get #wanted() {
+    return this.#language ? { since: this.position, lang: this.#language } : { since: this.position };
   }
 
   /** End it. Loops over the stream end quietly. */
@@ -124,6 +132,8 @@ export class TranscriptStream extends EventTarget {
         return this.#greeted(message);
       case 'transcript.final':
         return this.#final(message);
+      case 'translation':
+        return this.#translated(message);
       case 'gap':
         return this.#gap(message, message.data.fromSeq, message.data.toSeq);
       case 'error':
@@ -146,7 +156,7 @@ export class TranscriptStream extends EventTarget {
   /** Another numbering: what came before says nothing about it. */
   #restart(epoch) {
     this.#epoch = epoch;
-    this.#seq = 0;
+    this.#seq = this.#translation = 0;
   }
 
   #final(message) {
@@ -154,6 +164,16 @@ export class TranscriptStream extends EventTarget {
     if (message.seq <= this.#seq) return;
     if (message.seq > this.#seq + 1) this.#gap({ ...message, type: 'gap' }, this.#seq + 1, message.seq - 1);
     this.#seq = message.seq;
+    this.#hand(message);
+  }
+
+  /** In one language, each number once; one without a number is not stored yet, and comes again with it. */
+  #translated(message) {
+    const { seq } = message.data;
+    if (this.#language && seq !== undefined) {
+      if (seq <= this.#translation) return;
+      this.#translation = seq;
+    }
     this.#hand(message);
   }
 
@@ -254,7 +274,7 @@ class Reader {
 }
 
 function pointOf(since) {
-  const [, epoch, seq] = /^(.*):(\d{1,15})$/.exec(since) ?? [];
+  const [, epoch, seq, translation = 0] = /^([^:]*):(\d{1,15})(?::(\d{1,15}))?$/.exec(since) ?? [];
   if (epoch === undefined) throw new TypeError(`since: it has to be EPOCH:SEQ as position gives it, not ${since}`);
-  return [epoch, Number(seq)];
+  return [epoch, Number(seq), Number(translation)];
 }

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class PostgresAnalyses:
-    """The port AnalysisQueue, on `SessionAnalysis` and `gateway.analysis_job`; leases are measured by this clock."""
+    """The port AnalysisQueue, on `SessionAnalysis` and `gateway.analysis_job`; leases, and
+    what is due, go by the database's clock."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._clock = clock
@@ -49,7 +50,7 @@ class PostgresAnalyses:
 
     @available
     async def renew(self, job: Job, lease_s: float) -> bool:
-        return await self._analyses.renew(_row(job), self._clock.now(), lease_s)
+        return await self._analyses.renew(_row(job), lease_s)
 
     @available
     async def conversation(self, session_id: str) -> Conversation:
@@ -84,7 +85,8 @@ class PostgresAnalyses:
 
     @available
     async def put_back(self, job: Job, reason: str | None, due_at: datetime, *, counts: bool = True) -> bool:
-        return await self._analyses.put_back(_row(job), reason, due_at, self._clock.now(), counts=counts)
+        now = self._clock.now()
+        return await self._analyses.put_back(_row(job), reason, (due_at - now).total_seconds(), now, counts=counts)
 
     @available
     async def retry(self, session_id: str) -> bool:

@@ -48,6 +48,7 @@ from gateway.transcription.domain.errors import (
     TranscriptionOff,
 )
 from gateway.transcription.usecases.attend import RoomsUnavailable, WebhookRefused
+from gateway.webhooks.endpoints import NoSuchDelivery, NoSuchWebhook, TooManyWebhooks, WebhookFixed
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,10 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     NoRooms: HTTPStatus.SERVICE_UNAVAILABLE,
     ControlUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ControlRefused: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoSuchWebhook: HTTPStatus.NOT_FOUND,
+    NoSuchDelivery: HTTPStatus.NOT_FOUND,
+    WebhookFixed: HTTPStatus.CONFLICT,
+    TooManyWebhooks: HTTPStatus.CONFLICT,
 }
 
 

@@ -112,8 +112,8 @@ class InternalApi:
         seen = self._here(request)
         if seen is None or seen.run is None:
             return misdirected("it does not run here")
-        bills = await self.status.bills(seen)
-        return json_answer(views.usage(seen.record, seen.run.usage(), bills, is_live=True))
+        bills, people = await self.status.bills(seen), await self.status.people(seen.record)
+        return json_answer(views.usage(seen.record, seen.run.usage(), people, bills, is_live=True))
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
         """Audio of a sender on another replica, which has let it in: 101, or 421 when it is taken elsewhere."""

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.api.errors import Problem
+from gateway.webhooks.events import envelope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,13 +48,18 @@ class Route:
     audit: str = ""
 
 
-def document(routes: Iterable[Route], version: str, server: str) -> dict[str, Any]:
-    """The whole document as plain JSON values."""
+def document(
+    routes: Iterable[Route], version: str, server: str, events: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """The whole document as plain JSON values. `events`: what is sent to webhooks, name → type of its data."""
+    told = events or {}
     routes = list(routes)
     types = [route.body for route in routes if route.body]
     types += [kind for route in routes for kind in route.answers.values() if kind is not None]
+    types += told.values()
     unique = [kind for kind in dict.fromkeys([*types, Problem]) if kind is not dict]
-    _, components = msgspec.json.schema_components(unique, ref_template="#/components/schemas/{name}")
+    references, components = msgspec.json.schema_components(unique, ref_template="#/components/schemas/{name}")
+    schema_of = dict(zip(unique, references, strict=True))
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -68,6 +74,7 @@ def document(routes: Iterable[Route], version: str, server: str) -> dict[str, An
         },
         "servers": [{"url": server}],
         "paths": paths,
+        "webhooks": {name: {"post": _event(name, schema_of[kind])} for name, kind in told.items()},
         "components": {
             "schemas": components,
             "securitySchemes": {
@@ -125,6 +132,17 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.body.__name__}"}}},
         }
     return operation
+
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": f"{name}, sent to the webhooks that ask for it (docs/webhooks.md)",
+        "operationId": f"event{_camel(name.replace('.', '/'))}",
+        "tags": ["webhooks"],
+        "security": [],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": envelope(name, data)}}},
+        "responses": {"2XX": {"description": "taken"}, "410": {"description": "switches the webhook off"}},
+    }
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:

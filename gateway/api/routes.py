@@ -28,13 +28,16 @@ from gateway.live.hub import Hub
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
+from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
-from gateway.transcription.usecases.records import Records, SessionRecord
+from gateway.transcription.usecases.records import Records, SessionRecord, TranslationRecords
 from gateway.transcription.usecases.speech import Transcriber
 from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.steering import Steering
 from gateway.transcription.usecases.transcriptions import Transcriptions
+from gateway.transcription.usecases.watch import NoSuchLanguage
+from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
@@ -93,7 +96,8 @@ class Api:
                   credential="watch", parameters=(SLUG,
                   Parameter("format", "query", "json (default), vtt, srt or txt",
                             {"type": "string", "enum": list(export.CONTENT_TYPES), "default": "json"}),
-                  Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)")),
+                  Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)"),
+                  Parameter("lang", "query", "translations into this language, in place of the text but in JSON")),
                   answers={200: schemas.Transcript, 400: problem, 403: problem, 404: problem, 406: problem,
                            503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions",
                   audit="export"),
@@ -106,7 +110,8 @@ class Api:
                   "server-sent events with Accept: text/event-stream",
                   credential="watch", parameters=(
                   Parameter("session", "query", "the session's slug"),
-                  Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
+                  Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
+                  Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
@@ -127,15 +132,8 @@ class Api:
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
                   "the first join starts a transcription, the room's end stops it",
                   credential="livekit", answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
-            Route("GET", "/healthz", self.health, "The process answers", credential=None,
-                  answers={200: schemas.Health}, tag="operation"),
-            Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
-                  answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
-            Route("GET", "/openapi.json", self.openapi, "This document", credential=None,
-                  answers={200: dict}, tag="operation"),
-        ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: None},
-                    files=("text/plain",), tag="operation")] if self.metrics else [])  # fmt: skip
-        return [*own, *self.more]
+        ]  # fmt: skip
+        return [*own, *_operation(self), *self.more]
 
     def register(self, app: web.Application) -> None:
         """Route every operation. Those for services are guarded here; other handlers check the credential."""
@@ -206,7 +204,7 @@ class Api:
         stopped = await self.steering.stop(body.session_slug, wait=body.wait)
         if stopped is None:
             return json_answer(schemas.StopAnswer("stopping"), 202)
-        used = views.usage(stopped.record, stopped.usage)
+        used = views.usage(stopped.record, stopped.usage, await self.status.people(stopped.record))
         return json_answer(schemas.StopAnswer("stopped", stopped.finals_complete, used))
 
     async def running(self, request: web.Request) -> web.Response:
@@ -237,20 +235,27 @@ class Api:
             return json_answer(told)
         used, bills = await self.status.usage(slug), await self.status.bills(seen)
         is_live = seen.run is not None and not seen.run.finished.is_set()
-        return json_answer(views.usage(seen.record, used, bills, is_live=is_live))
+        people = await self.status.people(seen.record)
+        return json_answer(views.usage(seen.record, used, people, bills, is_live=is_live))
 
     # --- sessions -----------------------------------------------------------------------------------------
 
     async def transcript(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/sessions/{slug}/transcript`, for any credential of the session: 200, streamed page by page.
 
-        406 for an unknown `format`, 400 for a `since` that is no number.
+        406 for an unknown `format`, 400 for a `since` that is no number or a `lang` that nobody has asked for.
         """
         kind = request.query.get("format", "json")
         if kind not in export.CONTENT_TYPES:
             raise web.HTTPNotAcceptable(text=f"format must be one of {', '.join(export.CONTENT_TYPES)}")
         session = await self._readable_session(request)
         after = _after(request.query.get("since", "0"))
+        language = request.query.get("lang")
+        if language is not None:
+            try:
+                await self.endpoint.policy.watching.check_language(session.id, language)
+            except NoSuchLanguage as error:
+                raise WrongRequest(str(error)) from None
         response = web.StreamResponse(
             headers={
                 "Content-Type": export.CONTENT_TYPES[kind],
@@ -262,6 +267,8 @@ class Api:
         numbering = await self.records.transcriptions.numbering(session.id)
         await response.prepare(request)
         pages = self._pages(session.id, first)
+        if language is not None:
+            pages = _in_language(self.records.translations, session.id, language, pages, beside=kind == "json")
         if kind == "json":
             await _write_json(response, session.slug, numbering.epoch if numbering else None, pages)
         else:
@@ -325,7 +332,22 @@ class Api:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """`GET /openapi.json`, for all: 200."""
-        return json_answer(document(self.routes(), metadata.version("transcription-gateway"), self.public_url()))
+        return json_answer(
+            document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
+        )
+
+
+def _operation(api: Api) -> list[Route]:
+    """What operators and their programs ask."""
+    return [
+        Route("GET", "/healthz", api.health, "The process answers", credential=None,
+              answers={200: schemas.Health}, tag="operation"),
+        Route("GET", "/readyz", api.readiness, "Whether work can be done, with reasons", credential=None,
+              answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
+        Route("GET", "/openapi.json", api.openapi, "This document", credential=None,
+              answers={200: dict}, tag="operation"),
+    ] + ([Route("GET", "/metrics", api.prometheus, "Prometheus metrics", answers={200: None},
+                files=("text/plain",), tag="operation")] if api.metrics else [])  # fmt: skip
 
 
 def _token(request: web.Request) -> str | None:
@@ -349,6 +371,31 @@ def _spoken(seq: int, data: bytes) -> export.SpokenLine:
     words = tuple((word["text"], word["startMs"], word["endMs"]) for word in said.get("words", ()))
     name, identity = said.get("participantName"), said.get("participantIdentity")
     return export.SpokenLine(seq, name or identity, said["text"], said["startMs"], said["endMs"], words, identity)
+
+
+async def _in_language(
+    translations: TranslationRecords,
+    session_id: str,
+    language: str,
+    pages: AsyncIterator[list[tuple[int, bytes]]],
+    *,
+    beside: bool,
+) -> AsyncIterator[list[tuple[int, bytes]]]:
+    """Finals with their translation, `beside` the text or in its place; one that has none stays as it is."""
+    async for page in pages:
+        found = await translations.of_finals(session_id, page[0][0], page[-1][0], language) if page else ()
+        texts = {one.of_seq: told(one.data).text for one in found}
+        yield [
+            (seq, _translated(data, language, texts[seq], beside=beside) if seq in texts else data)
+            for seq, data in page
+        ]
+
+
+def _translated(data: bytes, language: str, text: str, *, beside: bool) -> bytes:
+    said = msgspec.json.decode(data)
+    if beside:
+        return msgspec.json.encode(said | {"translations": {language: text}})
+    return msgspec.json.encode(said | {"text": text, "language": language, "words": []})
 
 
 async def _write_json(

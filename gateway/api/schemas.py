@@ -78,7 +78,12 @@ class StopBody(msgspec.Struct, rename="camel"):
 
 
 class UsageRowView(msgspec.Struct, rename="camel"):
+    """`tags`: those of the start. Name and user are null where the app's `Participant` has none."""
+
     participant_identity: str
+    participant_name: str | None
+    user_id: str | None
+    tags: list[str]
     started_at: Moment
     ended_at: Moment | None
     duration_seconds: int

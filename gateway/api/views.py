@@ -18,7 +18,7 @@ from gateway.transcription.domain.usage import Usage
 
 if TYPE_CHECKING:
     from gateway.sessions.usecases.ports import Begun
-    from gateway.transcription.usecases.records import TranscriptionRecord
+    from gateway.transcription.usecases.records import Participation, TranscriptionRecord
     from gateway.transcription.usecases.status import Seen
     from gateway.transcription.usecases.track import LiveTrack
     from gateway.transcription.usecases.transcriptions import Started
@@ -121,12 +121,23 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def usage(
-    record: TranscriptionRecord, used: Sequence[Usage], bills: Sequence[Bill] | None = None, *, is_live: bool = False
+    record: TranscriptionRecord,
+    used: Sequence[Usage],
+    people: Mapping[str, Participation],
+    bills: Sequence[Bill] | None = None,
+    *,
+    is_live: bool = False,
 ) -> schemas.UsageView:
-    """One row for each of `used`, their totals, and what the gate saved. `billing` is null without `bills`."""
+    """One row for each of `used`, their totals, and what the gate saved. `people`: by identity. `billing` is null
+    without `bills`.
+    """
+    tags = list(record.options.get("tags") or ())
     rows = [
         schemas.UsageRowView(
             participant_identity=one.identity,
+            participant_name=people[one.identity].name if one.identity in people else None,
+            user_id=people[one.identity].user_id if one.identity in people else None,
+            tags=tags,
             started_at=timestamp(one.started_at),
             ended_at=None if one.ended_at is None else timestamp(one.ended_at),
             duration_seconds=one.duration_seconds,

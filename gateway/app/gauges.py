@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.transcription.usecases.record import Recorder
     from gateway.transcription.usecases.sweep import SweepCounts
     from gateway.transcription.usecases.transcriptions import Transcriptions
+    from gateway.webhooks.sender import Sender
     from ingest.rtmp.server import RtmpServer
     from stt.gladia.client import Provider
 
@@ -73,6 +74,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     provider_upkeep_gauges(metrics, transcription.sweeper.counts, transcription.erasure.counts)
     document_gauges(metrics, sessions.finaliser, sessions.retention)
     metrics.counter("audit_lost", "Audit rows that are in the log alone", plain(lambda: sessions.audit.lost))
+    webhook_gauges(metrics, wings.webhooks.sender)
     sessions_gauges(metrics, sessions.module, wings.limits)
     listener_gauges(metrics, wings.listener, transcription.rtmp)
     held = wings.replica.secrets
@@ -157,7 +159,10 @@ def watcher_gauges(metrics: Metrics, hub: Hub, endpoint: LiveEndpoint) -> None:
 
 def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     """Sessions over several replicas, and the wire between these."""
-    foreign, owned, bus = relay.foreign, relay.owned, relay.bus
+    foreign, owned, bus, refused = relay.foreign, relay.owned, relay.bus, relay.refusals
+
+    def refusals() -> Iterator[tuple[str, float]]:
+        yield from (("told", refused.told), ("dropped", refused.dropped))
 
     def by_fate() -> Iterator[tuple[str, float]]:
         if bus is not None:
@@ -177,6 +182,7 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
     metrics.gauge("relay_degraded", "Those of them that lack partials or finals", plain(lambda: foreign.degraded))
     metrics.counter("relay_messages", "Messages between replicas, by fate", by("fate", by_fate))
     metrics.counter("relay_losses", "Times that a message of a session never came", plain(lambda: foreign.losses))
+    metrics.counter("relay_refusals", "Refused senders of sessions that run elsewhere, by fate", by("fate", refusals))
     metrics.counter("relay_reads", "Statements for sessions that run elsewhere, by what", by("what", reads))
     metrics.counter("relay_finals_read", "Finals they have brought", plain(lambda: foreign.counts.finals_read))
 
@@ -272,6 +278,11 @@ def document_gauges(metrics: Metrics, finaliser: Finaliser, retention: Retention
     counts = finaliser.counts
     metrics.counter("documents_made", "Transcript documents written", plain(lambda: counts.made))
     metrics.counter("documents_removed", "Transcript documents removed", plain(lambda: counts.removed))
+    metrics.counter(
+        "translations_dropped",
+        "Translations whose final never came",
+        plain(lambda: retention.dropped_translations),
+    )
     metrics.counter("sessions_cleared", "Sessions whose words were removed", plain(lambda: retention.cleared))
     metrics.counter("documents_failed", "Times the blob store did not do it", plain(lambda: counts.failed))
 
@@ -383,3 +394,14 @@ def sessions_gauges(metrics: Metrics, module: SessionsModule, limits: RateLimits
     metrics.counter(
         "session_endings_failed", "Attempts to complete a session's end that failed", plain(lambda: closing.failed)
     )
+
+
+def webhook_gauges(metrics: Metrics, sender: Sender) -> None:
+    """What is told to the app: attempts of this replica, and what waits in the database for all."""
+    metrics.counter(
+        "webhook_attempts",
+        "Attempts to deliver an event, by outcome",
+        by("outcome", lambda: [(name, sender.outcomes[name]) for name in ("delivered", "retried", "failed", "gone")]),
+    )
+    metrics.gauge("webhook_pending", "Events not delivered yet, 30 s", plain(lambda: sender.pending), over="max")
+    metrics.gauge("webhook_oldest_seconds", "Age of the oldest of them", plain(lambda: sender.oldest_s), over="max")

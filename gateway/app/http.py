@@ -25,6 +25,7 @@ from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.usage import UsageApi
 from gateway.api.web import CrossOrigin, no_server_header
+from gateway.api.webhooks import WebhooksApi
 from gateway.app.admittance import Caps
 from gateway.app.advertise import advertised_url
 from gateway.app.gauges import gateway_metrics
@@ -132,6 +133,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *ReplicasApi(wings.membership.members).routes(),
+        *WebhooksApi(wings.webhooks.endpoints, wings.webhooks.sender.wake).routes(),
     )
 
 

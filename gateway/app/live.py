@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.api.sessions import caller_of
+from gateway.app.relay import Relay
 from gateway.app.replica import Replica
 from gateway.app.transcription import TranscriptionWing
 from gateway.errors import SessionNotFound
@@ -14,7 +15,6 @@ from gateway.live.audio import AudioEndpoint, AudioOptions
 from gateway.live.carried import Owners
 from gateway.live.credentials import NO_KEYS, Access, CredentialRefused, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions
-from gateway.live.foreign import Foreign
 from gateway.live.hub import Hub
 from gateway.live.jwks import KeyRing, open_key_ring
 from gateway.live.slots import Limits
@@ -22,7 +22,7 @@ from gateway.sessions.domain.access import What
 from gateway.sessions.domain.errors import Denied
 from gateway.sessions.infra.repositories import PostgresParticipants, PostgresSessions
 from gateway.sessions.usecases.admission import Admission
-from gateway.transcription.usecases.feed import Feeding
+from gateway.transcription.usecases.feed import Feeding, TurnedAway
 from gateway.transcription.usecases.watch import Watching
 
 CheckCredential = Callable[[str | None], Awaitable[Access]]
@@ -41,7 +41,7 @@ class LiveWing:
 
 @asynccontextmanager
 async def open_live(
-    replica: Replica, transcription: TranscriptionWing, hub: Hub, foreign: Foreign, owners: Owners
+    replica: Replica, transcription: TranscriptionWing, hub: Hub, relay: Relay, owners: Owners
 ) -> AsyncIterator[LiveWing]:
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
@@ -54,11 +54,25 @@ async def open_live(
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
-        feeding = Feeding(transcription.records, transcription.sources, transcription.transcriptions.turned_away)
-        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, foreign)
+        feeding = Feeding(transcription.records, transcription.sources, _turned_away(transcription, relay))
+        endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, relay.foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders), owners)
         replica.secrets.changed.append(lambda: _revoke(replica, endpoint, audio))
         yield LiveWing(check_credential, watching, endpoint, audio)
+
+
+def _turned_away(transcription: TranscriptionWing, relay: Relay) -> TurnedAway:
+    """To the health of a session that runs here; else the other replicas hear of it."""
+    here = transcription.transcriptions.turned_away
+    if relay.owned is None:
+        return here
+    relay.owned.turned_away = here
+
+    def anywhere(slug: str, who: str | None, why: str) -> None:
+        if not here(slug, who, why):
+            relay.refusals.note(slug, who, why)
+
+    return anywhere
 
 
 def _revoke(replica: Replica, endpoint: LiveEndpoint, audio: AudioEndpoint) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.app.replica import Replica
 from gateway.live.foreign import Foreign
 from gateway.live.hub import Hub
 from gateway.live.owned import Owned
-from gateway.live.relay import owner_channel
+from gateway.live.refusals import Refusals
+from gateway.live.relay import REFUSED, owner_channel, refused
 from gateway.replicas.membership import Membership
 from gateway.transcription.infra.standings import PostgresStandings
 from storage.redis.bus import Bus, open_bus
@@ -29,6 +30,9 @@ class Relay:
     foreign: Foreign
     owned: Owned | None = None
     bus: Bus | None = None
+    refusals: Refusals = field(default_factory=Refusals)
+    others: Callable[[], Sequence[str]] = tuple
+    """Names of the other replicas."""
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -37,6 +41,15 @@ class Relay:
             if self.owned is not None and self.bus is not None:
                 group.create_task(self.owned.run(), name="marks of sessions")
                 group.create_task(_count(self.bus, self.owned), name="receivers")
+                group.create_task(self._tell_refusals(self.bus), name="refusals")
+
+    async def _tell_refusals(self, bus: Bus) -> None:
+        """One message to each replica for all that were refused meanwhile."""
+        while True:
+            await asyncio.sleep(COUNT_S)
+            if refusals := self.refusals.take():
+                for other in self.others():
+                    bus.publish(owner_channel(other), refused(refusals), overtakes=REFUSED)
 
 
 class _Ends:
@@ -81,7 +94,7 @@ async def open_relay(replica: Replica, membership: Membership, hub: Hub) -> Asyn
         ends.foreign = Foreign(hub, standings, bus, replica.owner)
         ends.owned = hub.runs = Owned(hub, bus, ends.foreign.release, membership.may_act)
         bus.subscribe(owner_channel(replica.owner))
-        yield Relay(ends.foreign, ends.owned, bus)
+        yield Relay(ends.foreign, ends.owned, bus, others=membership.others)
         await bus.flush()
 
 

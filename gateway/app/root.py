@@ -25,6 +25,7 @@ from gateway.app.running import stages
 from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
 from gateway.app.transcription import TranscriptionWing, open_transcription
+from gateway.app.webhooks import open_webhooks
 from gateway.app.wings import Wings
 from gateway.errors import PartDied, StartFailed
 from gateway.live.hub import Hub
@@ -112,10 +113,11 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
     relay = await enter(open_relay(replica, membership, hub))
-    live = await enter(open_live(replica, transcription, hub, relay.foreign, others))
+    live = await enter(open_live(replica, transcription, hub, relay, others))
     analyses = await enter(open_analyses(replica))
     sessions = await enter(open_sessions(replica, analyses, _transcribing(settings, transcription, hub)))
     limits = await enter(open_rates(replica))
+    webhooks = await enter(open_webhooks(replica))
     wings = Wings(
         replica,
         membership,
@@ -128,6 +130,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
         analyses,
         sessions,
         limits,
+        webhooks,
         Listener(listener_options(settings, replica.files, is_shared=worker is not None)),
     )
     for stage in stages(wings):

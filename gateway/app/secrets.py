@@ -46,6 +46,10 @@ class HeldSecrets:
         """Pairs of key and secret, of which the first signs; empty where none is set."""
         return tuple(zip(lines(self._now.livekit_api_key), lines(self._now.livekit_api_secret), strict=False))
 
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """What signs for GATEWAY_WEBHOOK_URL; empty where none is set."""
+        return self._now.webhook_secrets
+
     def provider_key(self) -> str:
         """Of the speech provider; empty where none is set."""
         return self._now.gladia_api_key or ""

@@ -107,7 +107,7 @@ async def open_transcription(
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
         listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
-        sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_act)
+        sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_acknowledge)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)

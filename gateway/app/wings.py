@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.app.replica import Replica
     from gateway.app.sessions import RateLimits, SessionsWing
     from gateway.app.transcription import TranscriptionWing
+    from gateway.app.webhooks import WebhooksWing
     from gateway.live.hub import Hub
     from gateway.replicas.membership import Membership
 
@@ -34,4 +35,5 @@ class Wings:
     analyses: Analyses
     sessions: SessionsWing
     limits: RateLimits
+    webhooks: WebhooksWing
     listener: Listener

@@ -45,6 +45,11 @@ class PostgresDeletions:
         return await _allowed(self._retention.clear(before, now))
 
     @available
+    async def drop_translations(self, before: datetime) -> int:
+        """One statement."""
+        return await self._retention.drop_translations(before)
+
+    @available
     async def sweep_up(self, now: datetime) -> int:
         """At most 50 sessions; 0 also while another replica clears."""
         return await _allowed(self._retention.sweep_up(now))

@@ -63,6 +63,8 @@ class StoredFinal:
     ended_at: datetime | None
     seq: int | None
     heard: bytes | None
+    translations: bytes | None = None
+    """JSON: text by language."""
 
 
 class Word(msgspec.Struct, rename="camel"):
@@ -97,6 +99,8 @@ class Segment(msgspec.Struct, rename="camel"):
     end_ms: int
     confidence: float | None
     words: list[Word]
+    translations: dict[str, str] = {}
+    """Text by language, where there are some."""
 
 
 class Participant(msgspec.Struct, rename="camel"):
@@ -132,6 +136,7 @@ class Document(msgspec.Struct, rename="camel"):
 
 
 _heard: Final = msgspec.json.Decoder(_Heard).decode
+_texts: Final = msgspec.json.Decoder(dict[str, str]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -194,6 +199,7 @@ def segment(stored: StoredFinal, origin: datetime) -> bytes:
             max(end, start),
             heard.confidence,
             heard.words if heard.text == stored.text else [],
+            _texts(stored.translations) if stored.translations is not None else {},
         )
     )
 

@@ -174,4 +174,5 @@ def _stored(row: documents.SegmentRow) -> StoredFinal:
         row.ended_at,
         row.seq,
         row.data,
+        row.translations,
     )

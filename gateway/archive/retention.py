@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 600.0
+ORPHANED: Final = timedelta(hours=1)
 
 
 class RetentionRefused(Exception):
@@ -39,6 +40,9 @@ class TranscriptDeletion(Protocol):
     async def sweep_up(self, now: datetime) -> int:
         """Delete the gateway's own rows of sessions that the app has deleted by itself. Returns: of how many."""
 
+    async def drop_translations(self, before: datetime) -> int:
+        """Delete translations stored before a moment whose final never came. Returns: how many."""
+
 
 class Retention:
     """`days`: how long a transcript is kept after its session was over; 0 = for ever."""
@@ -49,6 +53,8 @@ class Retention:
         self._clock = clock
         self._days = days
         self.cleared = 0
+        self.dropped_translations = 0
+        """Their finals never came."""
 
     async def sweep(self) -> int:
         """Delete all that is due; idempotent. Returns: of how many sessions.
@@ -57,6 +63,9 @@ class Retention:
         """
         now = self._clock.now()
         count = await _all(lambda: self._deletion.sweep_up(now))
+        if dropped := await self._deletion.drop_translations(now - ORPHANED):
+            log.warning("%d translations were dropped: their finals never came", dropped)
+            self.dropped_translations += dropped
         if self._days:
             before = now - timedelta(days=self._days)
             count += await _all(lambda: self._deletion.clear(before, now))

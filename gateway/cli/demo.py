@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from gateway import logs
 from gateway.app.root import Gateway, open_gateway
-from gateway.cli.client import Client, has_stopped
+from gateway.cli.client import Client
 from gateway.cli.demo_room import RoomFailed, people, until_heard
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.livekit_local import LocalLivekit, NoLivekit, running
@@ -89,14 +89,15 @@ async def _run_sample(
         "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "rtmp", "language": "en"}
     )
     finals: list[dict[str, Any]] = []
-    async with client.watch(slug) as messages:
-        watching = asyncio.create_task(_watch(messages, finals, Screen(out)), name="watch")
+    watching = asyncio.create_task(_watch(client, slug, finals, Screen(out)), name="watch")
+    try:
         with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
             await _publish(sample, started["ingest"]["rtmpUrl"], stop)
         stopped: dict[str, Any] = await client.call("POST", "/api/transcription/stop", {"sessionSlug": slug})
         with suppress(TimeoutError):  # the stop has waited for all finals; they are on their way
             async with asyncio.timeout(5):
                 await watching
+    finally:
         watching.cancel()
     return finals, stopped
 
@@ -132,8 +133,8 @@ async def _room_leg(client: Client, livekit: LocalLivekit, slug: str, screen: Sc
     finals: list[dict[str, Any]] = []
     started = {"sessionSlug": slug, "source": "livekit", "language": "en"}
     with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
-        async with people(livekit, sample, slug) as there, client.watch(slug) as messages:
-            watching = asyncio.create_task(_watch(messages, finals, screen), name="watch room")
+        async with people(livekit, sample, slug) as there:
+            watching = asyncio.create_task(_watch(client, slug, finals, screen), name="watch room")
             try:
                 await client.call("POST", "/api/transcription/start", started)
                 await until_heard(client, slug)
@@ -163,17 +164,15 @@ async def _publish(sample: Path, url: str, stop: asyncio.Event) -> None:
         await published
 
 
-async def _watch(messages: Any, finals: list[dict[str, Any]], screen: Screen) -> None:
+async def _watch(client: Client, slug: str, finals: list[dict[str, Any]], screen: Screen) -> None:
     """Show and collect, until the stream says that the transcription has stopped."""
     with screen:
-        async for message in messages:
+        async for message in client.follow(slug):
             screen.show(message)
-            data = message["data"]
             if message["type"] == "transcript.final":
-                wanted = {name: data[name] for name in ("text", "startMs", "endMs", "participantIdentity")}
-                finals.append({"seq": message["seq"]} | wanted)
-            if has_stopped(message):
-                return
+                data = message["data"]
+                wanted = {"text": data["text"], "startMs": data["startMs"], "endMs": data["endMs"]}
+                finals.append({"seq": message["seq"], **wanted, "participantIdentity": data["participantIdentity"]})
 
 
 def _settings() -> Settings:

@@ -13,16 +13,9 @@ class ApiRefused(Exception):
     """The gateway answered with a problem, or not at all. The text says what to do."""
 
 
-class StreamCut(Exception):
-    """The stream ended, but one may come back (close codes below 4500)."""
-
-
-def absent(url: str, error: Exception) -> ApiRefused:
+def absent(why: str) -> ApiRefused:
     """No answer at all."""
-    return ApiRefused(
-        f"no gateway answers at {url} ({error or type(error).__name__}); "
-        "is `gateway serve` running? --url or GATEWAY_URL says where"
-    )
+    return ApiRefused(f"{why}; is `gateway serve` running? --url or GATEWAY_URL says where")
 
 
 def problem(text: str, status: int) -> str:

@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--partials", action="store_true", help="into a pipe, too: words under way")
         if name == "export":
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
+            command.add_argument("--lang", default=None, help="translations into this language")
 
     usage = commands.add_parser("usage", help="what was used and what it costs, over all sessions")
     usage.add_argument("--from", dest="since", default=None, help="a day or an instant (default: this month)")

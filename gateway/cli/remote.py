@@ -46,7 +46,8 @@ async def status(args: argparse.Namespace) -> int:
 
 async def export(args: argparse.Namespace) -> int:
     """Writes the transcript to standard output: into a file as it came, to a terminal without control characters."""
-    told = text(*_where(args), "GET", f"/api/sessions/{quoted(args.slug)}/transcript?format={args.format}")
+    language = f"&lang={quoted(args.lang)}" if args.lang is not None else ""
+    told = text(*_where(args), "GET", f"/api/sessions/{quoted(args.slug)}/transcript?format={args.format}{language}")
     sys.stdout.write("\n".join(map(plain, told.split("\n"))) if sys.stdout.isatty() else told)
     return DONE
 

@@ -37,7 +37,7 @@ def text(url: str, token: str, method: str, path: str, body: dict[str, Any] | No
         finally:
             connection.close()
     except (OSError, HTTPException, ValueError) as error:
-        raise absent(url, error) from error
+        raise absent(f"no gateway answers at {url} ({error or type(error).__name__})") from error
     if answer.status >= 400:
         raise ApiRefused(problem(told, answer.status))
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from rich.cells import cell_len
@@ -37,10 +38,10 @@ class Screen:
         self._under_way.clear()
         self._refresh()
 
-    def show(self, message: dict[str, Any]) -> None:
+    def show(self, message: Mapping[str, object]) -> None:
         """One message of the live stream; types that are not known are left out."""
-        kind, data = message["type"], message["data"]
-        match kind:
+        data: Any = message.get("data")
+        match message["type"]:
             case "transcript.final":
                 self._under_way.pop(data["participantIdentity"], None)
                 self._refresh()
@@ -56,7 +57,7 @@ class Screen:
             case "error":
                 self._note(f"! {data['message']}", "red")
 
-    def _final(self, seq: int, data: dict[str, Any]) -> None:
+    def _final(self, seq: object, data: dict[str, Any]) -> None:
         if not self._is_live:
             self._line(f"{seq:4}  {data['startMs'] / 1000:8.2f}s  {_who(data)}: {plain(data['text'])}")
             return

@@ -1,4 +1,4 @@
-"""The pages people see: live at `/`, `/sessions`, `/join` for guests, the API document at `/docs`. Static, no build.
+"""The pages people see: live at `/`, `/sessions`, `/webhooks`, `/usage`, `/join` for guests, `/docs`. Static.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 """
@@ -15,11 +15,15 @@ from aiohttp.typedefs import Handler
 FILES: Final = {
     "/": ("index.html", "text/html"),
     "/sessions": ("sessions.html", "text/html"),
+    "/webhooks": ("webhooks.html", "text/html"),
     "/join": ("join.html", "text/html"),
+    "/usage": ("usage.html", "text/html"),
     "/docs": ("docs.html", "text/html"),
     "/console.css": ("console.css", "text/css"),
     "/console.js": ("console.js", "text/javascript"),
     "/sessions.js": ("sessions.js", "text/javascript"),
+    "/webhooks.js": ("webhooks.js", "text/javascript"),
+    "/usage.js": ("usage.js", "text/javascript"),
     "/remains.js": ("remains.js", "text/javascript"),
     "/join.js": ("join.js", "text/javascript"),
     "/session.js": ("session.js", "text/javascript"),

@@ -18,6 +18,7 @@ from gateway.live.recent import Recent
 from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.domain.translations import told
 
 # Writing to so many takes about 2.5 ms; to 5,000 in one go it would keep everything else from running for 60.
 WATCHERS_PER_SLICE: Final = 250
@@ -25,6 +26,7 @@ WATCHERS_PER_SLICE: Final = 250
 MAX_PENDING: Final = 256
 RETAINED: Final = frozenset({"health", "host.changed"})
 """Kinds of event whose newest one is also sent to every later watcher."""
+TRANSLATION: Final = "translation"
 _NO_FINAL: Final = 1 << 62
 
 ReadPast = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
@@ -75,7 +77,7 @@ class Channel:
 
     def partial(self, utterance_id: str, data: bytes) -> None:
         """Publish a partial; it replaces the former one, also where that has not been sent yet."""
-        message = self._message("transcript.partial", data)
+        message = self.message("transcript.partial", data)
         self.partials[utterance_id] = message
         if len(self.partials) > MAX_PARTIALS:
             del self.partials[next(iter(self.partials))]
@@ -84,11 +86,15 @@ class Channel:
             self.forward("transcript.partial", utterance_id, data)
 
     def say(self, kind: str, data: bytes) -> None:
-        """Publish an event: every watcher that is live gets it, and later ones if its kind is RETAINED."""
-        message = self._message(kind, data)
+        """Publish an event: every watcher that is live gets it, and later ones if its kind is RETAINED.
+
+        Who reads one language of translations gets those alone, and each number of them once.
+        """
+        message = self.message(kind, data)
         if kind in RETAINED:
             self.retained[kind] = message
-        self._publish(Update(message))
+        of = told(data) if kind == TRANSLATION else None
+        self._publish(Update(message) if of is None else Update(message, language=of.target_language, number=of.seq))
         if self.forward is not None:
             self.forward(kind, "", data)
 
@@ -139,13 +145,15 @@ class Channel:
             since is not None and is_known and is_good(self, since.epoch, since.seq) and since.seq <= self.last_seq
         )
         at = since.seq if since is not None and resumed else 0
+        if watcher.reads is not None and not resumed:
+            watcher.reads.has = 0  # all finals follow, and so do all translations
         said, epoch = (self.state, self.reason), self.epoch
 
         async def read(after: int, limit: int) -> list[tuple[int, Message]]:
             return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
 
         greeting = self._hello(resumed=resumed, has=at)
-        watcher.write_history([greeting.framed(watcher.framing)], at + 1)
+        watcher.write_history([watcher.framed(greeting)], at + 1)
         while at < self.last_seq and not watcher.gone:
             page = await self.recent.page(at, lambda: self.last_seq, read)
             if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
@@ -161,18 +169,18 @@ class Channel:
                 last = self.recent.first - 1 if self.recent else self.last_seq
                 messages.append(self._gap(at + 1, last))
                 at = last
-            watcher.write_history([message.framed(watcher.framing) for message in messages], at + 1)
+            watcher.write_history([watcher.framed(message) for message in messages], at + 1)
             while watcher.unsent() > BEHIND_BYTES and not watcher.gone:
                 await asyncio.sleep(0.01)
         now = [self._state()] if (self.state, self.reason) != said else []
         shown = now + list(self.retained.values()) + list(self.partials.values())
-        watcher.go_live([message.framed(watcher.framing) for message in shown])
+        watcher.go_live([watcher.framed(message) for message in shown])
         if watcher.behind:
             self.lagging.add(watcher)
 
     def goodbye(self, code: CloseCode, reason: str) -> Message:
         """The last message for a connection that has no close code, such as server-sent events."""
-        return self._message("end", protocol.encode({"code": code, "reason": reason}))
+        return self.message("end", protocol.encode({"code": code, "reason": reason}))
 
     def remove(self, watcher: Watcher) -> None:
         """It is sent nothing more. May be repeated."""
@@ -251,7 +259,12 @@ class Channel:
                 frames = [one.message.framed(framing) for one in updates]
                 joined = b"".join(frames)
             try:
-                if watcher.is_current and watcher.next_seq <= first_seq and watcher.unsent() < BEHIND_BYTES:
+                if (
+                    watcher.reads is None
+                    and watcher.is_current
+                    and watcher.next_seq <= first_seq
+                    and watcher.unsent() < BEHIND_BYTES
+                ):
                     watcher.send(joined)
                     direct += 1
                     continue
@@ -268,22 +281,22 @@ class Channel:
 
     def _hello(self, *, resumed: bool, has: int) -> Message:
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
-        return self._message("hello", protocol.encode(hello), self.last_seq, has=has)
+        return self.message("hello", protocol.encode(hello), self.last_seq, has=has)
 
     def _final(self, seq: int, data: bytes) -> Message:
-        return self._message("transcript.final", data, seq, has=seq)
+        return self.message("transcript.final", data, seq, has=seq)
 
     def _state(self) -> Message:
-        return self._message("session.state", self._told())
+        return self.message("session.state", self._told())
 
     def _told(self) -> bytes:
         return protocol.encode({"state": self.state} | ({"reason": self.reason} if self.reason else {}))
 
     def _gap(self, first: int, last: int) -> Message:
-        return self._message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)
+        return self.message("gap", protocol.encode({"fromSeq": first, "toSeq": last}), has=last)
 
-    def _message(self, kind: str, data: bytes, seq: int | None = None, *, has: int | None = None) -> Message:
-        """`has`: the last final of a watcher who has this message."""
+    def message(self, kind: str, data: bytes, seq: int | None = None, *, has: int | None = None) -> Message:
+        """Made now. `has`: the last final of a watcher who has this message."""
         payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
         return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
 

@@ -34,9 +34,10 @@ from gateway.live.lines import (
 from gateway.live.pace import Pace
 from gateway.live.protocol import NO_EPOCH, SUBPROTOCOL, CloseCode, ResumePoint, parse_since
 from gateway.live.slots import Limits, Slot
-from gateway.live.watcher import Watcher
+from gateway.live.translated import Translated
+from gateway.live.watcher import Reading, Watcher
 from gateway.outage import RecordsUnavailable
-from gateway.transcription.usecases.watch import Watched, Watching
+from gateway.transcription.usecases.watch import NoSuchLanguage, Watched, Watching
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,8 @@ class LiveEndpoint:
         self._times = Times(options.heartbeat_s, options.ping_s)
         self._connections: set[_Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()  # WebSockets; server-sent events are served in their request
+        self.translated = Translated(hub, watching.translations)
+        """Must run."""
         self._pace = Pace(READS_PER_S, time.monotonic)
         self._ending: set[asyncio.Task[None]] = set()
         self._spread_ms = 0  # within which those that are sent back are asked to return
@@ -152,7 +155,8 @@ class LiveEndpoint:
             self._door.check_offer(request, SUBPROTOCOL)
             since = _since(request)
             access, watched = await self._door.identify(request)
-            if not is_socket and since is not None and await self._is_done(watched, since):
+            reads = await self._reads(request, watched, since)
+            if not is_socket and since is not None and await self._is_done(watched, since, reads):
                 return web.Response(status=204)  # an EventSource comes back until it is told this
             answer = handshake(request, SUBPROTOCOL) if is_socket else None
             slot = self._door.enter(request, watched.slug)
@@ -169,7 +173,8 @@ class LiveEndpoint:
             slot.release()
             raise
         crosses = request.query.get("epochs") == "1"
-        serving = self._serve(self._begin(line, watched.slug, access, slot, crosses=crosses), watched, since)
+        connection = self._begin(line, watched.slug, access, slot, crosses=crosses, reads=reads)
+        serving = self._serve(connection, watched, since)
         if isinstance(line, EventLine):
             await serving
             return line.response
@@ -214,6 +219,8 @@ class LiveEndpoint:
             watched = await self._watching.session(slug)
             if not watched.is_over:
                 await self._refresh(watched)  # another replica may have begun an epoch
+            elif self._has_all(slug):
+                await self.translated.finish(slug)
         except SessionNotFound:
             return CloseCode.NO_SUCH_SESSION
         except RecordsUnavailable:
@@ -261,11 +268,20 @@ class LiveEndpoint:
             return SocketLine.take_over(request, answer, self._times)
         return await EventLine.open(request, self._times)
 
-    def _begin(self, line: Line, slug: str, access: credentials.Access, slot: Slot, *, crosses: bool) -> _Connection:
+    def _begin(
+        self,
+        line: Line,
+        slug: str,
+        access: credentials.Access,
+        slot: Slot,
+        *,
+        crosses: bool,
+        reads: Reading | None,
+    ) -> _Connection:
         loop = asyncio.get_running_loop()
         connection = _Connection(line, slug, slot, access.proof, self._end)
         watcher = self._hub.join(
-            slug, line.transport, connection.close, line.framing, line.descriptor, crosses_epochs=crosses
+            slug, line.transport, connection.close, line.framing, line.descriptor, crosses_epochs=crosses, reads=reads
         )
         connection.watcher = watcher
         connection.ended = line.attach(watcher)
@@ -277,6 +293,8 @@ class LiveEndpoint:
 
     async def _serve(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
         why = BY_WATCHER
+        session_id = watched.session_id
+        self.translated.add(connection.slug, session_id, connection.watcher)
         try:
             await self._catch_up(connection, watched, since)
             del watched, since  # a watcher stays for hours, so what it no longer needs goes
@@ -287,6 +305,7 @@ class LiveEndpoint:
             log.exception("a watcher of %s was lost to an error", connection.slug)
             connection.watcher.close(CloseCode.INTERNAL)
         finally:
+            self.translated.remove(connection.slug, session_id, connection.watcher)
             self._leave(connection, why)
 
     async def _catch_up(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
@@ -298,7 +317,7 @@ class LiveEndpoint:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
         if watched.is_over and self._has_all(connection.slug):
-            while watcher.behind and not watcher.gone:
+            while not (watcher.has_all or watcher.gone):
                 await asyncio.sleep(SWEEP_S)
             watcher.close(CloseCode.SESSION_ENDED)
         if self._door.is_draining:
@@ -314,14 +333,14 @@ class LiveEndpoint:
         return in_turn
 
     def _end(self, connection: _Connection, code: CloseCode) -> None:
-        reason = _REASONS[code]
+        reason, retry_ms = _REASONS[code], 0
         if code is CloseCode.DRAINING:
             # A session's watchers are mostly sent back together: its owner has changed, or the database is away.
             session_ms = self._hub.watching(connection.slug) * 1_000 // RETURNS_PER_S
             if (within_ms := max(self._spread_ms, session_ms)) >= CROWD_MS:
-                reason += f"; retry={random.randrange(within_ms)}"  # noqa: S311 - nobody gains by guessing it
+                retry_ms = random.randrange(within_ms) + 1  # noqa: S311 - nobody gains by guessing it
         goodbye = self._hub.channel(connection.slug).goodbye(code, reason) if code >= 4500 else None
-        task = asyncio.ensure_future(connection.line.end(code, reason, goodbye))
+        task = asyncio.ensure_future(connection.line.end(code, reason, goodbye, retry_ms))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
@@ -338,9 +357,22 @@ class LiveEndpoint:
             self.counts.closed[why] += 1
             connection.line.drop()
 
-    async def _is_done(self, watched: Watched, since: ResumePoint) -> bool:
+    async def _reads(self, request: web.Request, watched: Watched, since: ResumePoint | None) -> Reading | None:
+        """The language that is asked for. Raises: HTTPBadRequest, RecordsUnavailable."""
+        language = request.query.get("lang")
+        if language is None:
+            return None
+        try:
+            await self._watching.check_language(watched.session_id, language)
+        except NoSuchLanguage as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return Reading(language, since.translation if since is not None else 0)
+
+    async def _is_done(self, watched: Watched, since: ResumePoint, reads: Reading | None) -> bool:
         """Whether everything that will ever be said in this session was said up to that point."""
         if not watched.is_over or self._hub.runs_here(watched.slug):
+            return False
+        if reads is not None and await self._watching.translations(watched.session_id, reads.language, reads.has, 1):
             return False
         return (since.epoch, since.seq) == (await self._watching.end(watched) or (NO_EPOCH, 0))
 
@@ -358,6 +390,6 @@ def _since(request: web.Request) -> ResumePoint | None:
     if not given:
         return None
     try:
-        return parse_since(given)
+        return parse_since(given, translated="lang" in request.query)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from None

@@ -7,9 +7,14 @@ from typing import Final
 from gateway.live.protocol import Message
 
 MEDIA_TYPE: Final = "text/event-stream"
-RETRY: Final = b"retry: 2000\n\n"
-"""How long an EventSource waits before it comes back, milliseconds. Browsers do not spread it by themselves."""
+RETRY_MS: Final = 2_000
 HEARTBEAT: Final = b":\n\n"
+
+
+def retry(after_ms: int = 0) -> bytes:
+    """How long an EventSource waits before it comes back: RETRY_MS and `after_ms`, since browsers do not spread it by
+    themselves. It holds until the next one, which every answer begins with."""
+    return b"retry: %d\n\n" % (RETRY_MS + after_ms)
 
 
 def in_event(message: Message) -> bytes:

@@ -8,10 +8,10 @@ from typing import Final, Protocol
 
 from gateway.live import protocol
 from gateway.live.audience import NO_DESCRIPTOR, Audience
-from gateway.live.channel import Channel
+from gateway.live.channel import TRANSLATION, Channel
 from gateway.live.protocol import CloseCode, Framing, StreamState
 from gateway.live.sending import SendAll, send_all
-from gateway.live.watcher import Bounds, Transport, WatchCounts, Watcher
+from gateway.live.watcher import Bounds, Reading, Transport, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.transcription import Lease, Numbering
@@ -100,6 +100,11 @@ class Hub:
             self.runs.ended(session_slug)
         self._drop_unused(session_slug)
 
+    def translation(self, session_slug: str, data: bytes) -> None:
+        """To those who watch the session here, and to other replicas that show it."""
+        if (found := self._channels.get(session_slug)) is not None:
+            found.say(TRANSLATION, data)
+
     def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption, stable_chars)
@@ -134,6 +139,7 @@ class Hub:
         descriptor: int = NO_DESCRIPTOR,
         *,
         crosses_epochs: bool = False,
+        reads: Reading | None = None,
     ) -> Watcher:
         """Subscribe: from now on nothing is missed. `Channel.catch_up` and `leave` must follow.
 
@@ -143,7 +149,15 @@ class Hub:
         """
         audience = self.channel(session_slug).audience
         watcher = Watcher(
-            transport, close, self.bounds, self.counts, audience, framing, descriptor, crosses_epochs=crosses_epochs
+            transport,
+            close,
+            self.bounds,
+            self.counts,
+            audience,
+            framing,
+            NO_DESCRIPTOR if reads is not None else descriptor,
+            crosses_epochs=crosses_epochs,
+            reads=reads,
         )
         audience.add(watcher)
         self.counts.watchers += 1

@@ -88,8 +88,10 @@ class Line(Protocol):
     def tick(self, now: float) -> None:
         """Send pings and heartbeats that are due, and give up a watcher that has gone. Never waits."""
 
-    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
-        """Say why, then close, within CLOSE_S. `goodbye` is for connections without a close code. Raises nothing."""
+    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None, retry_ms: int = 0) -> None:
+        """Say why, then close, within CLOSE_S. `goodbye` is for connections without a close code. `retry_ms`: one of a
+        crowd is asked to stay away so long. Raises nothing.
+        """
 
     def drop(self) -> None:
         """Close without a word, and without waiting for a peer that does not read. May be repeated."""
@@ -184,9 +186,9 @@ class SocketLine(asyncio.Protocol):
             self._ping_at = now + self._times.ping_s / 2
         self.due = min(self._ping_at, self._beat_at)
 
-    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
+    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None, retry_ms: int = 0) -> None:
         """Send a close frame, and give the client CLOSE_S to answer it."""
-        self._say_close(code, why)
+        self._say_close(code, f"{why}; retry={retry_ms}" if retry_ms else why)
         await asyncio.wait((self._ended,), timeout=CLOSE_S)
         self.drop()
 
@@ -281,7 +283,8 @@ class EventLine:
         self.transport = transport
         self.framing: Framing = events.in_chunk if chunked else events.in_event
         self.response = response
-        self._heartbeat = events.chunk(events.HEARTBEAT) if chunked else events.HEARTBEAT
+        self._framed = events.chunk if chunked else bytes
+        self._heartbeat = self._framed(events.HEARTBEAT)
         self._heartbeat_s = times.heartbeat_s
         self._beat_at = loop.time() + times.heartbeat_s
         self._ended: asyncio.Future[str] = loop.create_future()
@@ -299,7 +302,7 @@ class EventLine:
         response.force_close()
         transport = transport_of(request)
         await response.prepare(request)
-        await response.write(events.RETRY)
+        await response.write(events.retry())
         return cls(response, transport, times, chunked=request.version >= HttpVersion11)
 
     def attach(self, watcher: Watcher) -> asyncio.Future[str]:
@@ -319,12 +322,14 @@ class EventLine:
         """See `Line`. The HTTP library closes the connection when the handler returns."""
         abort_unsent(self.transport)
 
-    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None) -> None:
+    async def end(self, code: CloseCode, why: str, goodbye: Message | None = None, retry_ms: int = 0) -> None:
         """Send the goodbye where there is one, and wait up to CLOSE_S until the client has taken everything."""
         with suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(CLOSE_S):
                 if goodbye is not None and not self.transport.is_closing():
                     self.transport.write(goodbye.framed(self.framing))
+                if retry_ms and not self.transport.is_closing():
+                    self.transport.write(self._framed(events.retry(retry_ms)))
                 await _emptied(self.transport)
         abort_unsent(self.transport)
         self._end()

@@ -14,6 +14,7 @@ from gateway.live import relay
 from gateway.live.hub import Hub
 from gateway.live.relay import MARK, PARTIAL, SNAPSHOT, Crowd, Snapshot, Speaker, Wire, session_channel
 from gateway.transcription.domain.transcription import Lease
+from gateway.transcription.usecases.feed import TurnedAway
 
 MARK_S: Final = 1.0
 """A session that is shown elsewhere says something so often, so that its silence means something."""
@@ -46,6 +47,8 @@ class Owned:
         begins_here: Callable[[str], None],
         may_speak: Callable[[], bool] = lambda: True,
     ) -> None:
+        self.turned_away: TurnedAway = lambda slug, who, why: None
+        """Another replica has refused a sender of a session that may run here."""
         self._hub = hub
         self._may_speak = may_speak
         self._wire = wire
@@ -86,8 +89,13 @@ class Owned:
         return len(self._told)
 
     def message(self, data: bytes) -> None:
-        """On the channel of this replica: another one wants to show a session, or says how many watch it there."""
+        """On the channel of this replica: another one wants to show a session, says how many watch it there, or whom it
+        has refused."""
         news = relay.decode(data)
+        if news is not None and news.kind == relay.REFUSED:
+            for refusal in relay.refusals(news):
+                self.turned_away(*refusal)
+            return
         run = self._runs.get(news.utterance) if news is not None else None
         if news is None or run is None:
             return

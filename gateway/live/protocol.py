@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,13 +58,20 @@ class ResumePoint:
 
     epoch: str
     seq: int
+    translation: int = 0
+    """The last translation it has, of the language it reads."""
 
 
-def parse_since(text: str) -> ResumePoint:
-    """Read `EPOCH:SEQ`.
+_POINT: Final = re.compile(r"(.{0,64}):([0-9]{1,15}):([0-9]{1,15})", re.DOTALL)
+
+
+def parse_since(text: str, *, translated: bool = False) -> ResumePoint:
+    """Read `EPOCH:SEQ`; with `translated` perhaps `EPOCH:SEQ:TRANSLATION`.
 
     Raises: ValueError when it has not that shape.
     """
+    if translated and (whole := _POINT.fullmatch(text)):
+        return ResumePoint(whole[1], int(whole[2]), int(whole[3]))
     epoch, colon, seq = text.rpartition(":")
     if not colon or not seq.isdecimal() or not seq.isascii() or len(seq) > 15 or len(epoch) > 64:
         raise ValueError("since must be EPOCH:SEQ as the stream's messages carry them, for example k3f9:42")
@@ -156,6 +164,10 @@ class Message:
         self.payload = payload
         self.point = point
         self._framed: dict[Framing, bytes] = {}
+
+    def at(self, point: str | None) -> Message:
+        """The same with another point."""
+        return Message(self.kind, self.payload, point)
 
     def framed(self, framing: Framing) -> bytes:
         """The bytes for one kind of connection; the same object each time."""

@@ -7,13 +7,14 @@ shows a missing final, which PostgreSQL has.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from gateway.live.refusals import MOST, Refusal
 from gateway.transcription.domain.transcription import Lease
 
 VERSION: Final = 1
@@ -24,6 +25,7 @@ SNAPSHOT: Final = "~snapshot"
 MARK: Final = "~mark"
 ASK: Final = "~ask"
 CROWD: Final = "~crowd"
+REFUSED: Final = "~refused"
 """Kinds with a tilde are for replicas; any other is the type of a browser's message."""
 _UNCOUNTED: Final = frozenset({PARTIAL, SNAPSHOT, MARK})
 CROWD_S: Final = 5.0
@@ -108,6 +110,19 @@ def crowd(slug: str, replica: str, watchers: int) -> bytes:
     return _encoder.encode(News(VERSION, CROWD, "", 0, 0, "", 0, slug, msgspec.Raw(data)))
 
 
+def refused(refusals: Sequence[Refusal]) -> bytes:
+    """To another replica: these senders were refused here, and their sessions may run there."""
+    return _encoder.encode(News(VERSION, REFUSED, "", 0, 0, "", 0, "", msgspec.Raw(_encoder.encode(refusals))))
+
+
+def refusals(news: News) -> Sequence[Refusal]:
+    """What `refused` has put in. What cannot be read is none."""
+    try:
+        return msgspec.json.decode(bytes(news.data), type=list[tuple[str, str | None, str]])[:MOST]
+    except msgspec.MsgspecError:
+        return ()
+
+
 class Crowd:
     """Watchers of one session on other replicas, as these have said. An owner's."""
 
@@ -134,7 +149,7 @@ def decode(data: bytes) -> News | None:
         news = _decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK, CROWD)
+    is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK, CROWD, REFUSED)
     return news if news.version == VERSION and is_known else None
 
 

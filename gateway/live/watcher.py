@@ -64,14 +64,52 @@ class WatchCounts:
 
 
 class Update:
-    """A message on its way to every watcher. `seq`: of a final. `utterance_id`: of a final or a partial, else empty."""
+    """A message on its way to every watcher. `seq`: of a final. `utterance_id`: of a final or a partial, else empty.
 
-    __slots__ = ("message", "seq", "utterance_id")
+    `language`: of a translation, and `number`: its own, once it is stored.
+    """
 
-    def __init__(self, message: Message, utterance_id: str = "", seq: int | None = None) -> None:
+    __slots__ = ("language", "message", "number", "seq", "utterance_id")
+
+    def __init__(
+        self,
+        message: Message,
+        utterance_id: str = "",
+        seq: int | None = None,
+        language: str | None = None,
+        number: int | None = None,
+    ) -> None:
+        self.language = language
+        self.number = number
         self.message = message
         self.utterance_id = utterance_id
         self.seq = seq
+
+
+class Reading:
+    """Which language of translations a watcher reads, and how far. `has`: the number of the last one."""
+
+    __slots__ = ("has", "has_all", "language", "point")
+
+    def __init__(self, language: str, has: int = 0) -> None:
+        self.language = language
+        self.has = has
+        self.has_all = False
+        """None is missing, as far as is known here."""
+        self.point = ""
+        """EPOCH:SEQ of the last final."""
+
+    def wants(self, language: str, number: int | None) -> bool:
+        """Whether it is to be sent now; a number beyond the next one shows that there are some to be read."""
+        if language != self.language:
+            return False
+        if number is None:
+            return True
+        if number != self.has + 1:
+            self.has_all = self.has_all and number <= self.has
+            return False
+        self.has = number
+        return True
 
 
 class Watcher:
@@ -98,6 +136,7 @@ class Watcher:
         "framing",
         "is_current",
         "next_seq",
+        "reads",
         "send",
         "unsent",
     )
@@ -113,7 +152,10 @@ class Watcher:
         descriptor: int = NO_DESCRIPTOR,
         *,
         crosses_epochs: bool = False,
+        reads: Reading | None = None,
     ) -> None:
+        """`reads`: only that language of translations, each number of it once; None: all that are said."""
+        self.reads = reads
         self.framing = framing
         self.crosses_epochs = crosses_epochs
         self.fast_index = BUFFERED
@@ -148,7 +190,8 @@ class Watcher:
     @property
     def has_all(self) -> bool:
         """Whether everything published so far has been given to the connection."""
-        return self._finals_meanwhile is None and not self.behind
+        is_read = self.reads is None or self.reads.has_all
+        return self._finals_meanwhile is None and not self.behind and is_read
 
     @property
     def gone(self) -> bool:
@@ -171,6 +214,10 @@ class Watcher:
 
     def deliver(self, update: Update, frame: bytes) -> None:
         """Send it or hold it, where it cannot go straight to `send`. `frame`: the update in this watcher's framing."""
+        if self.reads is not None:
+            if update.language is not None and not self._is_wanted(update.language, update.number):
+                return
+            frame = self.framed(update.message)
         if self._closed:
             return  # after a dropped final nothing may follow: the resume point would lie behind the hole
         if update.seq is not None:
@@ -183,6 +230,25 @@ class Watcher:
         else:
             self._put(frame)
         self.is_current = self.is_live and not self.behind
+
+    def framed(self, message: Message) -> bytes:
+        """For this watcher: with the translation that it has, where messages carry the point to resume from."""
+        reads = self.reads
+        if reads is None or self.framing is in_frame:
+            return message.framed(self.framing)
+        reads.point = message.point or reads.point
+        return self.framing(message.at(f"{reads.point}:{reads.has}" if reads.point else None))
+
+    def catch_up_translation(self, number: int, message: Message) -> None:
+        """One that was read for it; it is left out unless it is the next."""
+        if self.is_live and self.reads is not None and self.reads.wants(self.reads.language, number):
+            self._put(self.framed(message))
+            self.is_current = self.is_live and not self.behind
+
+    def _is_wanted(self, language: str, number: int | None) -> bool:
+        if self.reads is None or not self.is_live:
+            return False  # what was stored meanwhile is read behind the history
+        return self.reads.wants(language, number)
 
     def write_history(self, frames: list[bytes], next_seq: int) -> None:
         """Send a page of history in one write; the caller waits for `unsent` to fall before the next.

@@ -97,12 +97,18 @@ class Membership:
         self.losses = 0
         """How often everything was lost, since the process began."""
         self._is_draining = False
+        self._is_doubted = False
         self._wake = asyncio.Event()
         self._outage = Outage("finals wait on disk, and no session changes its owner,")
 
     def may_act(self) -> bool:
         """Whether what this process owns is certainly still its own. For every door, so cheap."""
         return self._clock() < self._good_until
+
+    def may_acknowledge(self) -> bool:
+        """Whether what comes in now will be heard here to its end. Not from a beat without an answer on, unless the
+        database is away for all: what is taken from there to the deadline is heard, but perhaps for nobody."""
+        return self.may_act() and not self._is_doubted
 
     @property
     def reaches_database(self) -> bool:
@@ -136,6 +142,10 @@ class Membership:
     async def members(self) -> Sequence[Replica]:
         """All that beat, this one included; as of the last beat, so it does not wait."""
         return [self.me() if one.id == self._identity.id else one for one in self._members]
+
+    def others(self) -> Sequence[str]:
+        """Ids of the others that beat, as of the last beat."""
+        return [one.id for one in self._members if one.id != self._identity.id]
 
     def advertise(self, url: str | None) -> None:
         """Tell the others where they reach this process; to be called once it answers there."""
@@ -219,6 +229,7 @@ class Membership:
         if self._steady_since == math.inf or (self._good_until > -math.inf and not self.may_act()):
             self._steady_since = self._clock()  # an outage, or this process stood still, as the others may have
         self._good_until = sent + self._lease_s - MARGIN_S
+        self._is_doubted = False
         self._members = members
         self._seen_at = next((one.seen_at for one in members if one.id == self._identity.id), self._seen_at)
         self._outage.over()
@@ -226,11 +237,12 @@ class Membership:
     async def _unanswered(self, error: RecordsUnavailable) -> None:
         """Outage, or cut off? The others know. Until the deadline there is time to find out."""
         self._outage.noticed(error)
-        self._steady_since = math.inf
+        self._steady_since, self._is_doubted = math.inf, True
         asked = self._clock()
         if verdict(await self._answers()) is Verdict.OUTAGE:
             # Whoever could take over does not before it has reached the database for a whole lease.
             self._good_until = max(self._good_until, asked + self._lease_s - MARGIN_S)
+            self._is_doubted = False
         elif not self.may_act():
             self._lose("this replica is cut off from the database, which others reach or may reach")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,8 @@ class JobRow:
 
 
 class Analyses:
-    """The queue and its results. Each change is one statement."""
+    """The queue and its results. Each change is one statement. What is due, and leases, go by the database's clock;
+    `now` only dates the app's rows."""
 
     def __init__(self, link: Link) -> None:
         self._db = link
@@ -79,13 +80,12 @@ class Analyses:
 
         Those whose session is still being transcribed have to wait.
         """
-        until = now + timedelta(seconds=lease_s)
-        record = await self._db.row("analysis_take", now, until, naive(now))
+        record = await self._db.row("analysis_take", lease_s, naive(now))
         return None if record is None else read(JobRow, record)
 
-    async def renew(self, job: JobRow, now: datetime, lease_s: float) -> bool:
+    async def renew(self, job: JobRow, lease_s: float) -> bool:
         """Returns: False when it is not the caller's any more."""
-        return await self._db.run("analysis_renew", job.analysis_id, job.fence, now + timedelta(seconds=lease_s)) == 1
+        return await self._db.run("analysis_renew", job.analysis_id, job.fence, lease_s) == 1
 
     async def done(self, job: JobRow, method: str, summary: str, tasks: Any, risks: Any, now: datetime) -> bool:
         """RUNNING → DONE. Returns: False when it was not the caller's any more."""
@@ -97,15 +97,15 @@ class Analyses:
         return await self._settle(job, AnalysisStatus.FAILED, now, reason=reason)
 
     async def put_back(
-        self, job: JobRow, reason: str | None, due_at: datetime, now: datetime, *, counts: bool = True
+        self, job: JobRow, reason: str | None, due_s: float, now: datetime, *, counts: bool = True
     ) -> bool:
-        """RUNNING → PENDING, not to be taken before `due_at`. Without `counts` it is as if it had not been tried."""
+        """RUNNING → PENDING, not to be taken before `due_s` from now. Without `counts`: as if it had not been tried."""
         forgiven = 0 if counts else 1
-        return await self._settle(job, AnalysisStatus.PENDING, now, reason=reason, due_at=due_at, forgiven=forgiven)
+        return await self._settle(job, AnalysisStatus.PENDING, now, reason=reason, due_s=due_s, forgiven=forgiven)
 
     async def retry(self, session_id: str, now: datetime) -> bool:
         """FAILED → PENDING, with all attempts before it."""
-        return int(await self._db.value("analysis_retry", session_id, now, naive(now))) == 1
+        return int(await self._db.value("analysis_retry", session_id, naive(now))) == 1
 
     async def counts(self) -> dict[str, int]:
         """How many are PENDING, RUNNING and FAILED; states without any are left out."""
@@ -119,10 +119,10 @@ class Analyses:
         results: tuple[str | None, bytes | None, bytes | None, str | None] = (None, None, None, None),
         *,
         reason: str | None = None,
-        due_at: datetime | None = None,
+        due_s: float = 0.0,
         forgiven: int = 0,
     ) -> bool:
-        tail = (clean_or_none(reason), due_at or now, forgiven, naive(now))
+        tail = (clean_or_none(reason), due_s, forgiven, naive(now))
         return await self._db.run("analysis_settle", job.analysis_id, job.fence, status.value, *results, *tail) == 1
 
 

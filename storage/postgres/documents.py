@@ -30,6 +30,8 @@ class SegmentRow:
     seq: int | None
     data: bytes | None
     """The event as watchers received it; None for a segment that the app has written itself."""
+    translations: bytes | None
+    """JSON: text by language; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)

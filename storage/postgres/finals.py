@@ -136,6 +136,10 @@ class Finals:
         """The finals after number `seq`, in order."""
         return [read(EventRow, r) for r in await self._db.rows("final_since", session_id, seq, limit)]
 
+    async def last(self, session_id: str, limit: int) -> Sequence[bytes]:
+        """`data` of the last finals, in order."""
+        return [record["data"] for record in reversed(await self._db.rows("final_last", session_id, limit))]
+
     async def since_each(self, after: Mapping[str, int], limit: int = 50) -> Sequence[EventRow]:
         """Of each session (by id) the finals after a number of its own, in order, at most `limit`; one statement."""
         rows = await self._db.rows("final_since_each", list(after), list(after.values()), limit)

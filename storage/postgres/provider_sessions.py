@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from storage.postgres.values import clean, clean_or_none, finite, read
 
 if TYPE_CHECKING:
-    from storage.postgres.pool import Link
+    from storage.postgres.pool import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class LooseEnd(ProviderSessionRow):
 class ProviderSessions:
     """`account` and `process`: for whom this replica works, and which run of it this is."""
 
-    def __init__(self, link: Link, account: str = "", process: str = "") -> None:
-        self._db = link
+    def __init__(self, database: Database, account: str = "", process: str = "") -> None:
+        self._db = database
         self._account = clean(account)
         self._process = clean(process)
 
@@ -92,7 +92,12 @@ class ProviderSessions:
     async def audited(self, provider_session_id: str, billing_seconds: float | None) -> bool:
         """Nothing more can be learnt about it; its credential is forgotten."""
         billed = None if billing_seconds is None else finite(billing_seconds)
-        return await self._db.run("provider_session_audited", provider_session_id, billed) == 1
+        async with self._db.transaction() as link:
+            transcription_id = await link.value("transcription_of_bill", provider_session_id)
+            is_known: bool = await link.run("provider_session_audited", provider_session_id, billed) == 1
+            if transcription_id is not None:
+                await link.run("transcription_reconcile", transcription_id)
+        return is_known
 
     async def audit_again(self, provider_session_id: str, at: datetime) -> None:
         """The provider had no bill yet; due again at `at`."""

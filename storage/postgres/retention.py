@@ -39,6 +39,10 @@ class Retention:
                 await link.run("provider_session_unwanted", session_id, now)
         return len(found)
 
+    async def drop_translations(self, before: datetime) -> int:
+        """Of finals that never came, stored before a moment. Returns: how many."""
+        return await self._db.run("translation_drop", before)
+
     async def sweep_up(self, now: datetime, limit: int = 50) -> int:
         """Remove what is ours of sessions that the app has deleted by itself. Returns: how many."""
         async with self._db.transaction() as link:

@@ -40,6 +40,15 @@ class Stray:
 
 
 @dataclass(frozen=True, slots=True)
+class StrayRow:
+    """`near`: `data` of the numbered finals of its speaker that were said around it."""
+
+    utterance_id: str
+    data: bytes
+    near: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentRow:
     id: str
     video_session_id: str
@@ -99,8 +108,22 @@ class Segments:
             outcome.written += record["written"]
             outcome.gone.update(record["gone"])
 
+    async def strays(self, session_id: str) -> Sequence[StrayRow]:
+        """In spoken order."""
+        return [read(StrayRow, record) for record in await self._db.rows("stray_near", session_id)]
+
+    async def trim_stray(self, segment: NewSegment, data: bytes) -> None:
+        """Less was new in it than was thought."""
+        times = naive(segment.started_at), naive_or_none(segment.ended_at)
+        args = clean(segment.utterance_id), clean_json(data), clean(segment.text), *times
+        await self._db.run("stray_trim", segment.session_id, *args)
+
+    async def drop_strays(self, session_id: str, utterance_ids: Sequence[str]) -> int:
+        """Nothing was new in them. Returns: how many there were."""
+        return await self._db.run("stray_drop", session_id, [*map(clean, utterance_ids)])
+
     async def keep_strays(self, strays: Iterable[Stray]) -> int:
-        """Keep finals without a number, unless a final of that speaker and time is stored already. Returns: how many.
+        """Keep finals without a number, unless they are stored already. Returns: how many.
 
         They wait for a number: `Transcriptions.number_strays`. Raises: what `errors.retryable` is true for.
         """

@@ -243,14 +243,14 @@ class Endings:
 
 
 class Duties:
-    """Work that one replica at a time does for all of them (`gateway.duty`)."""
+    """Work that one replica at a time does for all of them (`gateway.duty`), by the database's clock."""
 
     def __init__(self, link: Link) -> None:
         self._db = link
 
-    async def take(self, name: str, owner: str, now: datetime, until: datetime) -> bool:
-        """Take or keep a duty until then. Returns: False when another one has it."""
-        return await self._db.run("duty_take", name, owner, now, until) == 1
+    async def take(self, name: str, owner: str, for_s: float) -> bool:
+        """Take or keep a duty for so long. Returns: False when another one has it."""
+        return await self._db.run("duty_take", name, owner, for_s) == 1
 
     async def leave(self, name: str, owner: str) -> None:
         """Free at once; nothing changes when `owner` does not have it."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from storage import ids
+from storage.postgres import translations
 from storage.postgres.errors import SessionOver
 from storage.postgres.values import clean, clean_or_none, json_bytes, read
 
@@ -224,12 +225,27 @@ class Transcriptions:
         args = (run_id, clean_or_none(before), clean_or_none(after))
         return await self._db.run("transcription_pass_host", *args) == 1
 
+    async def set_health(self, transcription_id: str, fence: int, reasons: Sequence[str], now: datetime) -> None:
+        """What is wrong now; nothing changes when that is known, or the run is not ours or stopped."""
+        await self._db.run("transcription_set_health", transcription_id, fence, [clean(r) for r in reasons], now)
+
     async def finish(
-        self, transcription_id: str, fence: int, stopped_at: datetime, reason: str, finals_complete: bool
+        self,
+        transcription_id: str,
+        fence: int,
+        stopped_at: datetime,
+        reason: str,
+        finals_complete: bool,
+        is_limited: bool = False,
     ) -> bool:
-        """The first call counts. Returns: False when the run is not ours."""
-        args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete)
-        return await self._db.run("transcription_finish", *args) == 1
+        """The first call counts. `is_limited`: a limit was reached. Returns: False when the run is not ours."""
+        args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete, is_limited)
+        async with self._db.transaction() as link:
+            if await link.run("transcription_finish", *args) == 1:
+                await link.run("transcription_reconcile", transcription_id)  # its bills may all have come before
+                return True
+            # Repeated, because an answer was lost, it finds the run stopped under this fence.
+            return await link.value("transcription_stopped", transcription_id, fence) is not None
 
     async def number_strays(self, session_id: str, now: datetime) -> Sequence[tuple[int, str, bytes]]:
         """Give the next numbers to stray finals (`Segments.keep_strays`), unless a run of the session is active.
@@ -241,6 +257,8 @@ class Transcriptions:
                 return []
             # A statement of its own: it sees a run that began while we waited for the row.
             records = await link.rows("stray_number", session_id, now)
+            await link.rows("translation_hold", [session_id])
+            await translations.number(link, [session_id])  # also those that came before their final
         return [(r["seq"], r["utterance_id"], r["data"]) for r in records]
 
     async def orphans(self, limit: int, *, thorough: bool) -> Sequence[str]:

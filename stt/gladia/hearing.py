@@ -7,6 +7,7 @@ is heard again: words that were settled before are dropped, messages of doubtful
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -26,7 +27,8 @@ from stt.gladia.events import (
 )
 from stt.gladia.names import Names
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
-from stt.gladia.seam import MOVED_S, Seam, keeping
+from stt.gladia.retold import Pass, Told
+from stt.gladia.seam import MOVED_S, Seam, chosen, keeping, keys
 from stt.gladia.session import Session
 from stt.transcript import Utterance, Word
 
@@ -60,6 +62,7 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
 
     start: float
     end: float
+    utterance: Utterance
 
 
 @dataclass(slots=True)
@@ -68,11 +71,12 @@ class _Transcript:
 
     `telling`: what its present connection says (see `seam`); `told_to`: the end of the last final of it, seconds.
     `heard_to`: end of the last final, in seconds of the session. `texts`: of its finals that were not told again yet,
-    by hash. `unread`: finals that could not be read.
+    by hash. `unread`: finals that could not be read. `first`: number of the first word that it can have told.
     """
 
     names: Names
     telling: int
+    first: int
     told_to: float = 0.0
     heard_to: float = 0.0
     texts: Counter[int] = field(default_factory=Counter)
@@ -110,6 +114,9 @@ class Hearing:
         """Texts, by hash, of finals whose place was a guess: a repeat is known by its text alone."""
         self._expected: Counter[int] = Counter()
         """Those of them whose audio may be heard again."""
+        self._told = Told()
+        self._pass = Pass(self._told, 0)
+        """What is heard again since the last seam, where no times tell."""
 
     @property
     def settled_to(self) -> int:
@@ -156,10 +163,14 @@ class Hearing:
 
     # --- what happens to a session ------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Another session begins, and may hear again what was heard before."""
+    def begin(self, again_from: int, open: Sequence[int] | None = None) -> None:
+        """Another session begins, or one is resumed, and hears the track again from this sample on.
+
+        `open`: keys of the words of utterances without a final, with which a resumed one may go on.
+        """
         self._seam_to = self._settled_to
         self._expected = self._guessed.copy()
+        self._pass = self._pass.cut(self._told.since(again_from), open)
 
     def settle_resume(self, session: Session) -> list[LinkEvent]:
         """Once it is known what the provider still has, its older utterances are done with: they are heard again."""
@@ -169,9 +180,9 @@ class Hearing:
             return []
         transcript.resumes = resume.placed
         transcript.telling, transcript.told_to = self._next_telling(), 0.0
-        self.begin()
-        session.awaits_final = False
         again_from = resume.superseded[-1].resent_from
+        self.begin(again_from, [key for one in transcript.open.values() for key in keys(one.utterance)])
+        session.awaits_final = False
         return self._retract(transcript, again_from) + self._release(session, transcript, (), None)
 
     def over(self, session: Session, again_from: int | None) -> list[LinkEvent]:
@@ -197,7 +208,9 @@ class Hearing:
     def _transcript(self, session: Session) -> _Transcript:
         transcript = self._transcripts.get(session)
         if transcript is None:
-            transcript = self._transcripts[session] = _Transcript(Names(session.id or ""), self._next_telling())
+            transcript = self._transcripts[session] = _Transcript(
+                Names(session.id or ""), self._next_telling(), self._told.since(session.feed.begin)
+            )
         return transcript
 
     def _next_telling(self) -> int:
@@ -212,17 +225,17 @@ class Hearing:
         *,
         before: int | None = None,
         late: int = 0,
+        repeated: Pass | None = None,
     ) -> list[LinkEvent]:
-        """`before`: only words that begin before this sample. `late`: the telling that it is of, if not the present."""
+        """`before`: only words that begin before this sample. `late`: the telling that it is of, if not the present.
+
+        `repeated`: the pass through what was told that it is of, likewise.
+        """
         feed = session.feed
-        spoken, sent, is_guess = message.utterance, feed.furthest / SAMPLE_RATE, False
-        if not belief.is_credible(spoken, sent):
-            after = max(transcript.heard_to, feed.resume.base / SAMPLE_RATE)  # what was before is heard again
-            spoken, is_guess = belief.corrected(spoken, after, sent)
-        if not is_guess and (heard := _samples(spoken.end)) > feed.metered.sent:
-            feed.prove(min(heard, feed.timeline.end))
+        spoken, is_guess = _believed(session, transcript, message.utterance)
         is_known = False
-        if message.is_final:
+        again = self._pass if is_guess and repeated is None else repeated if is_guess or self._guessed else None
+        if message.is_final and (again is None or is_guess):
             has_final = transcript.names.is_settled(message.id)
             is_known = self._is_known(
                 transcript, spoken.visible_text, is_guess=is_guess, late=late > 0, again=has_final
@@ -234,15 +247,12 @@ class Hearing:
             return []
         utterance = None if is_known else _on_track(session, spoken, name, before, is_final=message.is_final)
         heard_to = utterance.end if utterance is not None else 0.0
+        if utterance is not None and again is not None and message.is_final:
+            utterance = chosen(utterance, again.news(keys(utterance), feed.reach))
         if utterance is not None and not is_guess:
             utterance = self._fresh(transcript, utterance, late, is_result=message.id.startswith(_RESULT))
         if not message.is_final:
-            if utterance is None:
-                return []
-            self.counts.partials += 1
-            transcript.open[name] = _Open(utterance.start, utterance.end)
-            session.awaits_final = True
-            return [Heard(utterance)]
+            return [] if utterance is None else self._partial(session, transcript, utterance)
         transcript.names.settle(message.id, spoken.start, spoken.end, spoken.text)
         was_open = transcript.open.pop(name, None)
         session.awaits_final = bool(transcript.open)
@@ -250,13 +260,26 @@ class Hearing:
         if before is None and heard_to and not is_guess:
             session.heard(_samples(max(spoken.start, spoken.end)), _samples(heard_to))
         if utterance is not None:
-            self._settle(transcript, utterance, spoken, telling=late or transcript.telling, is_guess=is_guess)
+            self._settle(
+                transcript,
+                utterance,
+                spoken,
+                telling=late or transcript.telling,
+                is_guess=is_guess,
+                is_told=again is not None,
+            )
             if not late:
                 transcript.told(hash(spoken.visible_text), utterance.end)
         self.forget()
         if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
+        return [Heard(utterance)]
+
+    def _partial(self, session: Session, transcript: _Transcript, utterance: Utterance) -> list[LinkEvent]:
+        self.counts.partials += 1
+        transcript.open[utterance.id] = _Open(utterance.start, utterance.end, utterance)
+        session.awaits_final = True
         return [Heard(utterance)]
 
     def _settle(
@@ -267,12 +290,15 @@ class Hearing:
         *,
         telling: int,
         is_guess: bool,
+        is_told: bool,
     ) -> None:
         """The final is told, and its words are known from now on; by its text alone where its place is a guess."""
         if is_guess:
             self._guessed[hash(spoken.visible_text)] += 1
             return
-        self._seam.settle(utterance, telling)
+        words = self._seam.settle(utterance, telling)
+        if not is_told:
+            self._told.add(words, _samples(utterance.end))
         self._settled_to = max(self._settled_to, utterance.end)
         transcript.heard_to = max(transcript.heard_to, spoken.end)
 
@@ -296,9 +322,9 @@ class Hearing:
         `again`: the provider's id of it had a final already.
         """
         told = hash(text)
-        retold = late or again
-        is_known = (self._guessed if retold and not is_guess else self._expected)[told] > 0
-        is_known = is_known or (is_guess and retold and transcript.texts[told] > 0)
+        if is_guess:
+            return again and transcript.texts[told] > 0
+        is_known = (self._guessed if late or again else self._expected)[told] > 0
         for seen, counts in ((transcript.texts, late), (self._guessed, is_known), (self._expected, is_known)):
             if counts and seen[told] > 0:
                 seen[told] -= 1
@@ -315,10 +341,13 @@ class Hearing:
         finals.sort(key=lambda final: final.utterance.start)
         events: list[LinkEvent] = []
         whole = self._next_telling()
+        repeated = Pass(self._told, transcript.first, restarts=session.feed.resume.placed, patience=MAX_TEXTS)
         for final in finals:
             # Each that was held back may be of another connection.
-            telling = whole if final.id.startswith(_RESULT) else self._next_telling()
-            events += self._transcribed(session, transcript, final, before=before, late=telling)
+            if final.id.startswith(_RESULT):
+                events += self._transcribed(session, transcript, final, before=before, late=whole, repeated=repeated)
+            else:
+                events += self._transcribed(session, transcript, final, before=before, late=self._next_telling())
         for add_on in add_ons:
             events += _add_on(session, transcript, add_on)
         return events
@@ -376,6 +405,20 @@ def _placed(session: Session, result: Any) -> Any:
 def _time(at: object, latest: float) -> float | None:
     is_number = isinstance(at, int | float) and not isinstance(at, bool)
     return at if is_number and 0 <= at <= latest else None  # type: ignore[operator, return-value]
+
+
+def _believed(
+    session: Session, transcript: _Transcript, spoken: wire.SpokenUtterance
+) -> tuple[wire.SpokenUtterance, bool]:
+    """The utterance with times that can be true, and whether its place is a guess; else it proves what was received."""
+    feed, is_guess = session.feed, False
+    sent = feed.furthest / SAMPLE_RATE
+    if not belief.is_credible(spoken, sent):
+        after = max(transcript.heard_to, feed.resume.base / SAMPLE_RATE)  # what was before is heard again
+        spoken, is_guess = belief.corrected(spoken, after, sent)
+    if not is_guess and (heard := _samples(spoken.end)) > feed.metered.sent:
+        feed.prove(min(heard, feed.timeline.end))
+    return spoken, is_guess
 
 
 def _counts(session: Session, sample: int, before: int | None) -> bool:

@@ -242,7 +242,7 @@ class Link:
         self.sessions.append(session)
         self._owner = session
         self.counts.sessions += 1
-        self._hearing.begin()
+        self._hearing.begin(at)
         return session
 
     def _succeed(self, lost: Session, at: int, now: float) -> None:

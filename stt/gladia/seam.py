@@ -68,17 +68,15 @@ class Seam:
             for at in taken:
                 if at >= 0:
                     self._tellings[at] = telling
-        if all(is_fresh):
-            return utterance
-        if utterance.words:
-            return keeping(utterance, list(compress(utterance.words, is_fresh)))
-        pieces, between = _pieces(utterance.text)
-        text = between.join(compress(pieces, is_fresh))
-        return replace(utterance, text=text) if text else None
+        return chosen(utterance, is_fresh)
 
-    def settle(self, utterance: Utterance, telling: int) -> None:
-        """The words of this final are settled; those of one without words lie somewhere in its stretch."""
-        for token in _tokens(utterance):
+    def settle(self, utterance: Utterance, telling: int) -> list[int]:
+        """The words of this final are settled; those of one without words lie somewhere in its stretch.
+
+        Returns: their keys.
+        """
+        tokens = _tokens(utterance)
+        for token in tokens:
             index = bisect_right(self._starts, token.start)
             self._starts.insert(index, token.start)
             self._ends.insert(index, token.end)
@@ -90,6 +88,7 @@ class Seam:
         if len(self._starts) > _MEMORY:
             for kept in (self._starts, self._ends, self._keys, self._tellings, self._loose):
                 del kept[:-_MEMORY]
+        return [token.key for token in tokens]
 
     def _counterparts(self, tokens: list[_Token], telling: int, *, in_order: bool) -> list[int]:
         """For each word the settled one with the same letters near by, one for one; -1 for none.
@@ -199,6 +198,22 @@ def _tokens(utterance: Utterance) -> list[_Token]:
         return [_Token(word.start, max(word.end, word.start), _key(word.text)) for word in utterance.words]
     start, end = utterance.start, max(utterance.end, utterance.start)
     return [_Token(start, end, _key(piece), loose=True) for piece in _pieces(utterance.text)[0]]
+
+
+def keys(utterance: Utterance) -> list[int]:
+    """Its words as they are compared."""
+    return [token.key for token in _tokens(utterance)]
+
+
+def chosen(utterance: Utterance, is_chosen: list[bool]) -> Utterance | None:
+    """The utterance with only these of the words that `keys` has found in it; None when there are none."""
+    if all(is_chosen):
+        return utterance
+    if utterance.words:
+        return keeping(utterance, list(compress(utterance.words, is_chosen)))
+    pieces, between = _pieces(utterance.text)
+    text = between.join(compress(pieces, is_chosen))
+    return replace(utterance, text=text) if text else None
 
 
 def keeping(utterance: Utterance, words: list[Word]) -> Utterance | None:

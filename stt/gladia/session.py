@@ -318,7 +318,7 @@ class Session:
             return True
         awaiting_since = self.feed.awaiting_since
         if awaiting_since is not None and now >= awaiting_since + self._options.stall_s:
-            self._patience.stalls += 1
+            self._patience.stalled()
             self.feed.awaiting_since = None
             self._is_explained = True
             return True

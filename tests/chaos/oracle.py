@@ -90,7 +90,7 @@ class Reader:
 class Watched:
     """One session of a round, as all saw it. `transcript`: the finals that are kept, in order of `seq`.
 
-    `reads`: history reads of each replica from the fault on.
+    `reads`: history reads of each replica from the fault on, of this session.
     """
 
     source: str
@@ -137,6 +137,8 @@ def judge(outcome: Outcome) -> Verdict:
         _judge_words(outcome, session, verdict)
         _judge_watchers(session, verdict)
         verdict.reads = max(verdict.reads, *session.reads, 0)
+        if outcome.plan.kind.takes_over and verdict.reads > 1:
+            verdict.problems.append(f"{session.source}: history reads of the replicas: {list(session.reads)}")
         if struck:
             _judge_recovery(outcome, session, verdict)
     return verdict
@@ -163,11 +165,16 @@ def _judge_words(outcome: Outcome, session: Watched, verdict: Verdict) -> None:
         verdict.audio_lost_s += sum(_length(voice, word) for word, _ in lost)
         for word, at in lost:
             # On a busy machine the jitter buffer of LiveKit's SDK leaves words out by itself.
-            if session.source == "livekit" or (outcome.plan.kind.loses_audio and _in_lapse(outcome, voice, at)):
+            if session.source == "livekit" or (_may_lose(outcome, session) and _in_lapse(outcome, voice, at)):
                 verdict.excused += 1
             else:
                 when = at - outcome.fault_at
                 verdict.problems.append(f"{session.source} {voice.identity}: {word!r}, {when:+.1f} s, is lost")
+
+
+def _may_lose(outcome: Outcome, session: Watched) -> bool:
+    kind = outcome.plan.kind
+    return kind.loses_audio and not (kind.is_heard_out and session.source == "websocket")
 
 
 def _in_lapse(outcome: Outcome, voice: Voice, at: float) -> bool:
@@ -184,7 +191,7 @@ def _length(voice: Voice, word: str) -> float:
 
 def _judge_watchers(session: Watched, verdict: Verdict) -> None:
     kept = {final["seq"]: final["text"] for final in session.transcript}
-    utterances = Counter(final["text"] for final in session.transcript)
+    words = {(final["participantIdentity"], word) for final in session.transcript for word in final["text"].split()}
     if sorted(kept) != list(range(1, len(kept) + 1)):
         verdict.problems.append(f"{session.source}: the transcript's numbers are {sorted(kept)}")
     for reader in session.readers:
@@ -196,7 +203,8 @@ def _judge_watchers(session: Watched, verdict: Verdict) -> None:
             missing, other = kept.keys() - seen.keys(), {seq for seq in seen if kept.get(seq) != seen[seq]}
             verdict.problems.append(f"{who}: lacks {sorted(missing)}, has another {sorted(other)}")
         for data in reader.told.values():
-            if not utterances[data["text"]]:
+            # Two owners may have heard the parts of an utterance.
+            if not words >= {(data["participantIdentity"], word) for word in data["text"].split()}:
                 verdict.finals_lost += 1
                 verdict.problems.append(f"{who}: {data['text']!r} was shown and is not kept")
 

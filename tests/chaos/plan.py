@@ -19,44 +19,46 @@ class Kind:
     """`for_s`: how long it lasts, at least and at most; 0: a moment. `speech_s`: how long people go on speaking.
 
     `loses_audio`: what a dead owner had taken and not passed on is gone with it; so is what an encoder sent to nobody.
+    `is_heard_out`: but the owner lives on, and loses nothing of those who send again what is not acknowledged.
     `takes_over`: another replica goes on. `room`: one session is a LiveKit room.
     """
 
     name: str
     for_s: tuple[float, float] = (0.0, 0.0)
-    speech_s: float = 8.0
+    speech_s: float = 7.5
     loses_audio: bool = False
+    is_heard_out: bool = False
     takes_over: bool = False
     room: bool = False
 
 
 KINDS: Final = (
-    Kind("nothing", speech_s=6.0),
+    Kind("nothing", speech_s=5.5),
     Kind("redis killed", (1.0, 3.0)),
-    Kind("redis frozen", (1.0, 4.0), speech_s=9.0),
-    Kind("redis flushed", speech_s=6.0),
-    Kind("redis cut from the owner", (1.0, 3.5), speech_s=9.0),
-    Kind("redis frozen for a watcher's replica", (1.0, 4.0), speech_s=9.0),
+    Kind("redis frozen", (1.0, 4.0)),
+    Kind("redis flushed", speech_s=5.5),
+    Kind("redis cut from the owner", (1.0, 3.5)),
+    Kind("redis frozen for a watcher's replica", (1.0, 4.0)),
     Kind("redis slow", (3.0, 4.0)),
-    Kind("postgres reset", speech_s=6.0),
+    Kind("postgres reset", speech_s=5.5),
     Kind("postgres cut from the owner for a moment", (0.5, 2.0)),
-    Kind("postgres cut from all", (1.0, 3.0), speech_s=9.0),
-    Kind("postgres frozen for all", (1.0, 3.0), speech_s=9.0),
+    Kind("postgres cut from all", (1.0, 3.0)),
+    Kind("postgres frozen for all", (1.0, 3.0)),
     Kind("postgres slow", (3.0, 4.0)),
-    Kind("provider reset", speech_s=6.0),
-    Kind("provider cut from the owner", (0.5, 3.0), speech_s=9.0),
-    Kind("provider frozen for the owner", (0.5, 2.0), speech_s=9.0),
+    Kind("provider reset", speech_s=5.5),
+    Kind("provider cut from the owner", (0.5, 3.0)),
+    Kind("provider frozen for the owner", (0.5, 2.0)),
     Kind("provider slow", (3.0, 4.0)),
-    Kind("watchers reset", speech_s=6.0),
-    Kind("senders reset", speech_s=6.0),
+    Kind("watchers reset", speech_s=5.5),
+    Kind("senders reset", speech_s=5.5),
     Kind("peers cut", (2.0, 4.0)),
     Kind("a watcher's replica killed", (2.0, 4.0)),
-    Kind("owner killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
-    Kind("owner frozen", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
-    Kind("owner cut from postgres", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True),
-    Kind("owner restarted", (0.0, 0.0), speech_s=14.0, loses_audio=True, takes_over=True),
-    Kind("livekit cut from the owner", (1.0, 3.0), speech_s=9.0, room=True),
-    Kind("owner in a room killed", (14.0, 14.0), speech_s=19.0, loses_audio=True, takes_over=True, room=True),
+    Kind("owner killed", (12.0, 12.0), speech_s=16.0, loses_audio=True, takes_over=True),
+    Kind("owner frozen", (12.0, 12.0), speech_s=16.0, loses_audio=True, takes_over=True),
+    Kind("owner cut from postgres", (12.0, 12.0), 16.0, loses_audio=True, is_heard_out=True, takes_over=True),
+    Kind("owner restarted", (0.0, 0.0), speech_s=12.0, loses_audio=True, takes_over=True),
+    Kind("livekit cut from the owner", (1.0, 3.0), room=True),
+    Kind("owner in a room killed", (12.0, 12.0), speech_s=16.0, loses_audio=True, takes_over=True, room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
@@ -107,7 +109,7 @@ def draw(seed: int, faults: tuple[str, ...] = ()) -> Plan:
     return Plan(
         seed=seed,
         fault=kind.name,
-        at_s=round(chance.uniform(1.0, 2.5), 2),
+        at_s=round(chance.uniform(1.0, 2.0), 2),
         for_s=round(chance.uniform(*kind.for_s), 2),
         session=0 if kind.room else chance.randrange(len(sessions)),
         sessions=sessions,

@@ -32,6 +32,7 @@ class Session:
     speakers: list[Sender | Encoder | Attendee]
     watchers: list[Watcher]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    id: str = ""
     reads: list[int] = field(default_factory=list)
 
     @property
@@ -62,7 +63,7 @@ class Round:
         try:
             await asyncio.sleep(self.plan.at_s)
             owner = await self.world.owner(self.sessions[self.plan.session].slug) or self.world.replicas[0]
-            before = [replica.statements.of(HISTORY) for replica in self.world.replicas]
+            before = [self._reads(session) for session in self.sessions]
             self.fault_at = self.clock()
             undo = await _FAULTS[self.plan.fault](self, owner)
             await asyncio.sleep(self.plan.for_s)
@@ -78,8 +79,11 @@ class Round:
                 for speaker, voice in zip(session.speakers, session.voices, strict=True):
                     shift = speaker.began - self._zero
                     voice.words = [(word, at + shift) for word, at in voice.words]
-        after = [replica.statements.of(HISTORY) for replica in self.world.replicas]
-        self.sessions[self.plan.session].reads = [now - then for then, now in zip(before, after, strict=True)]
+        for session, then in zip(self.sessions, before, strict=True):
+            session.reads = [now - was for was, now in zip(then, self._reads(session), strict=True)]
+
+    def _reads(self, session: Session) -> list[int]:
+        return [replica.statements.of(HISTORY, session.id) for replica in self.world.replicas]
 
     async def finish(self) -> Outcome:
         """Stops everything. Returns what there is to judge."""
@@ -98,7 +102,7 @@ class Round:
         slug = (await world.ask("POST", "/api/sessions", {"title": self.plan.fault}))["slug"]
         first = world.replicas[one.begins_on].running
         started = await first.start(slug, source=one.source)
-        session = Session(one, slug, [], [], [])
+        session = Session(one, slug, [], [], [], id=await world.session_id(slug))
         for name, words in zip(NAMES, one.voices, strict=False):
             pcm, said = sound(words)
             voice = Voice("rtmp" if one.source == "rtmp" else name, said)

@@ -73,6 +73,7 @@ def test_a_resumed_reader_goes_on_and_another_epoch_begins_anew() -> None:
         ([final(1, "alpha bravo"), final(2, "alpha")], [(1, "alpha bravo"), (2, "alpha")], "'alpha' is there 2 times"),
         ([final(1, "alpha bravo"), final(2, "zulu")], [(1, "alpha bravo"), (2, "zulu")], "'zulu' was never said"),
         ([final(1, "alpha bravo"), final(2, "charlie")], [(1, "alpha bravo"), (3, "charlie")], "numbers are [1, 3]"),
+        ([final(1, "alpha bravo")], [(1, "alpha"), (2, "charlie")], "'alpha bravo' was shown and is not kept"),
         ([final(1, "alpha bravo"), final(1, "charlie")], KEPT, "number 1 says two things"),
         ([final(1, "alpha bravo"), final(2, "other")], KEPT, "'other' was shown and is not kept"),
     ],
@@ -154,3 +155,45 @@ async def test_statements_are_counted_by_their_text(database_url: str) -> None:
     finally:
         await proxy.close()
     assert statements.of("+ 1") == 3 and statements.of("'simple'") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "source", "is_excused"),
+    [
+        ("owner killed", "websocket", True),
+        ("owner cut from postgres", "rtmp", True),
+        ("owner cut from postgres", "websocket", False),
+    ],
+)
+def test_an_owner_that_lives_on_loses_nothing_of_who_sends_again(fault: str, source: str, is_excused: bool) -> None:
+    plan = next(draw(seed) for seed in range(100) if draw(seed).fault == fault)
+    verdict = judge(Outcome(plan, 5.0, [Watched(source, [Voice("anna", [("alpha", 5.5)])], [], [])]))
+    assert (verdict.lost, verdict.excused, len(verdict.problems)) == (1, int(is_excused), int(not is_excused))
+
+
+@pytest.mark.parametrize(("fault", "is_wrong"), [("owner killed", True), ("postgres reset", False)])
+def test_after_a_take_over_a_history_is_read_once_a_replica(fault: str, is_wrong: bool) -> None:
+    plan = next(draw(seed) for seed in range(100) if draw(seed).fault == fault)
+    for reads, problems in (((1, 1, 0), 0), ((1, 2, 0), int(is_wrong))):
+        verdict = judge(Outcome(plan, 5.0, [Watched("websocket", [], [], [], reads)]))
+        assert (verdict.reads, len(verdict.problems)) == (max(reads), problems)
+
+
+def test_statements_are_counted_by_their_first_parameter() -> None:
+    counted = Statements()
+    feed = counted.tap()
+
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+    def bind(*values: bytes | None) -> bytes:
+        params = b"".join(
+            (-1).to_bytes(4, "big", signed=True) if one is None else len(one).to_bytes(4, "big") + one for one in values
+        )
+        formats = b"\0\1" + b"\0\1"
+        return message(b"B", b"\0" + b"s\0" + formats + len(values).to_bytes(2, "big") + params + b"\0\0")
+
+    feed(message(b"", b"\0\3\0\0") + message(b"P", b"s\0SELECT $1\0\0\0"))
+    for values in ((b"one", b"x"), (b"two",), (b"one", None), (None,), ()):
+        feed(bind(*values) + message(b"E", b"\0\0\0\0\0"))
+    assert (counted.of("SELECT"), counted.of("SELECT", "one"), counted.of("SELECT", "two")) == (5, 2, 1)

@@ -150,6 +150,14 @@ class World:
             await connection.close()
         return next((replica for replica in self.replicas if replica.name == name), None)
 
+    async def session_id(self, slug: str) -> str:
+        """As the tables call it."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            return str(await connection.fetchval('SELECT id FROM "VideoSession" WHERE slug = $1', slug))
+        finally:
+            await connection.close()
+
     async def ask(self, method: str, path: str, body: Any = None, within_s: float = 30.0) -> Any:
         """Of any replica, and of the next one when it cannot: what a client with retries gets."""
         refusals: list[str] = []

@@ -69,6 +69,16 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/audit", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/api/replicas", {}, False),
+    ("POST", "/api/webhooks", {"url": "https://app.example.com"}, False),
+    ("GET", "/api/webhooks", {}, False),
+    ("GET", "/api/webhooks/NONE", {}, False),
+    ("PATCH", "/api/webhooks/NONE", {}, False),
+    ("DELETE", "/api/webhooks/NONE", {}, False),
+    ("POST", "/api/webhooks/NONE/test", {}, False),
+    ("POST", "/api/webhooks/NONE/secret", {}, False),
+    ("GET", "/api/webhooks/NONE/deliveries", {}, False),
+    ("POST", "/api/webhooks/NONE/deliveries/1/replay", {}, False),
+    ("POST", "/api/webhooks/NONE/replay", {"from": "2026-01-01T00:00:00Z"}, False),
     ("GET", "/metrics", {}, False),
     ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
     ("GET", "/healthz", {}, False),
@@ -158,13 +168,18 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
     """Pages and their files hold nothing of a session: everything that begins with /api, and what else takes part."""
     named = {("GET", path) for path in STREAMS}
     for method, path, _, _ in ROUTES:
-        path = (
-            path.partition("?")[0].partition(" ")[0].replace("SLUG", "{slug}").replace("/spaces/team", "/spaces/{id}")
-        )
+        path = path.partition("?")[0].partition(" ")[0]
+        for given, name in (
+            ("SLUG", "{slug}"),
+            ("/spaces/team", "/spaces/{id}"),
+            ("NONE", "{id}"),
+            ("/1/", "/{deliveryId}/"),
+        ):
+            path = path.replace(given, name)
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/join", "/docs", *console}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 

@@ -189,8 +189,10 @@ class Watcher:
 
 
 @asynccontextmanager
-async def gateway_process(data_dir: Path, *options: str, **env: str) -> AsyncIterator[Running]:
-    """`gateway serve OPTIONS` until the end of the block, where SIGTERM must end it with 0."""
+async def gateway_process(
+    data_dir: Path, *options: str, source: Path | None = None, **env: str
+) -> AsyncIterator[Running]:
+    """`gateway serve OPTIONS` until the end of the block, where SIGTERM must end it with 0. `source`: another tree."""
     http_port, rtmp_port = free_port(), free_port()
     settings = {
         "GATEWAY_API_TOKENS": TOKEN,
@@ -203,7 +205,7 @@ async def gateway_process(data_dir: Path, *options: str, **env: str) -> AsyncIte
         "GATEWAY_LOG_FORMAT": "text",
         **env,
     }
-    process = await Process.start(sys.executable, "-m", "gateway", "serve", *options, env=settings)
+    process = await Process.start(sys.executable, "-m", "gateway", "serve", *options, env=settings, cwd=source)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=90)) as http:
         running = Running(f"http://127.0.0.1:{http_port}", rtmp_port, process, http)
         try:

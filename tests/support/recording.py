@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
+import msgspec
 from support.fakes import BEGIN, FakeTransport, LoopClock, MemoryRecords
 from support.frames import seqs
 
 from gateway.live.hub import Hub
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.transcription import Claimed
-from gateway.transcription.usecases.journal import FinalToStore, Journal
+from gateway.transcription.usecases.journal import FinalToStore, Journal, TranslationToStore
 from gateway.transcription.usecases.record import Recorder
 
 
@@ -69,6 +70,21 @@ class Desk:
     def put(self, *numbers: int, claimed: Claimed | None = None) -> None:
         for seq in numbers:
             self.recorder.put((claimed or self.claimed).slug, self.final(seq, claimed), self.participant)
+
+    def translate(self, seq: int, language: str, text: str) -> None:
+        """Of a final."""
+        data = {"utteranceId": f"{self.life}:{seq}", "targetLanguage": language, "text": text}
+        claimed = self.claimed
+        self.recorder.translate(
+            TranslationToStore(
+                claimed.lease.transcription_id,
+                claimed.session_id,
+                claimed.slug,
+                f"{self.life}:{seq}",
+                language,
+                msgspec.json.encode(data),
+            )
+        )
 
     async def settled(self) -> None:
         await asyncio.wait_for(self.recorder.settled(self.claimed.lease.transcription_id), 1_000)

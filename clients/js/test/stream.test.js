@@ -67,6 +67,27 @@ test('every kind of message is an event of its own, with the message as its deta
   stream.close();
 });
 
+test('of one language each translation comes once, and after a cut those behind the last one', async () => {
+  const { stream, heard, next } = open({ language: 'de' });
+  const translation = (text, seq) => message('translation', { utteranceId: 'u1', targetLanguage: 'de', text, ...(seq && { seq, ofSeq: 1 }) });
+  const first = await next();
+  assert.equal(first.url.searchParams.get('lang'), 'de');
+  [hello(), final(1), translation('Eins'), translation('Eins', 1), translation('Eins', 1), translation('Zwei', 2)].forEach((one) => first.say(one));
+  assert.equal(stream.position, 'k3f9:1:2');
+  first.end(1006);
+  const second = await next();
+  assert.equal(second.url.searchParams.get('since'), 'k3f9:1:2');
+  [hello(1, true), translation('Zwei', 2), translation('Drei', 3)].forEach((one) => second.say(one));
+  const told = heard.filter(([type]) => type === 'translation').map(([, { data }]) => [data.text, data.seq]);
+  assert.deepEqual(told, [['Eins', undefined], ['Eins', 1], ['Zwei', 2], ['Drei', 3]]);
+  stream.close();
+  const later = open({ language: 'de', since: 'k3f9:1:3' });
+  const third = await later.next();
+  [hello(1, true), translation('Drei', 3), translation('Vier', 4)].forEach((one) => third.say(one));
+  assert.equal(later.stream.position, 'k3f9:1:4');
+  later.stream.close();
+});
+
 test('unknown types and beats are nobody\'s business', async () => {
   const { stream, heard, next } = open();
   const socket = await next();

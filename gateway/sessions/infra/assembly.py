@@ -76,5 +76,5 @@ def assemble(
         Transcripts(PostgresTranscripts(database, clock), participants, admission),
         transcription,
         closing,
-        Upkeep(repository, endings, closing, PostgresDuties(database, clock), clock, options, chores),
+        Upkeep(repository, endings, closing, PostgresDuties(database), clock, options, chores),
     )

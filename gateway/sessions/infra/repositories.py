@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -247,16 +247,14 @@ class PostgresEndings:
 
 
 class PostgresDuties:
-    """The port Duties, on `gateway.duty`; leases are measured by this process's clock."""
+    """The port Duties, on `gateway.duty`; leases are measured by the database's clock."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._duties = sessions.Duties(database)
-        self._clock = clock
 
     @available
     async def take(self, name: str, owner: str, for_s: float) -> bool:
-        now = self._clock.now()
-        return await self._duties.take(name, owner, now, now + timedelta(seconds=for_s))
+        return await self._duties.take(name, owner, for_s)
 
     @available
     async def leave(self, name: str, owner: str) -> None:

@@ -7,6 +7,10 @@ cut, the heir those that end later or little earlier, and of what both have, tol
 Each places words by when their audio came to it: clocks, and the jitter buffers of a busy machine, may set that apart
 by more than a word takes. What both have heard tells by how much. Where the owner has said nothing yet that the heir
 must have heard as well, the heir keeps all that can be new.
+
+Of a lost owner there is no such cut: its senders send again what it has not acknowledged, which it may have heard.
+There only what both have falls, whoever's comes second: the heir's behind finals that are stored, the lost owner's
+behind what the heir has heard meanwhile.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from gateway.transcription.domain.handover import Heard
 
 OVERLAP_MS: Final = 2_000
 """How far the heir listens back."""
+BEHIND_MS: Final = 1_000
+"""How far behind the loss of an owner words may have been heard by it."""
 APART_MS: Final = 1_000
 """By so much the two may place the same word apart, should what both have heard show it."""
 EDGE_MS: Final = 150
@@ -39,13 +45,20 @@ _MOST: Final = 60
 class Edges:
     """Of one hand-over: where speakers were interrupted, and what either side has said around there."""
 
-    def __init__(self, heard: Iterable[Heard], origin: datetime) -> None:
-        """`origin`: time zero of the session's milliseconds."""
+    def __init__(
+        self, heard: Iterable[Heard], origin: datetime, former: Iterable[Caption] = (), lost_at: datetime | None = None
+    ) -> None:
+        """`origin`: time zero of the session's milliseconds. `lost_at`: when it was taken from an owner that was lost,
+        of whom the last stored finals are `former`."""
         self._cuts = {one.identity: (one.until - origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
         # Words of finals near the cut, by identity; of the heir's those that count, too.
         self._owners: dict[str, list[Word]] = {}
         self._heirs: dict[str, list[Word]] = {}
         self._counted: dict[str, list[Word]] = {}
+        self._seam_ms = 0 if lost_at is None else (lost_at - origin) // timedelta(milliseconds=1) + BEHIND_MS
+        self._known: dict[str, list[Word]] = {}  # of finals, by identity, where an owner was lost
+        for said in former:
+            self._known.setdefault(said.speaker.identity, []).extend(said.words)
         self._utterances: set[str] = set()
 
     def before(self, said: Caption) -> Caption | None:
@@ -59,8 +72,18 @@ class Edges:
         A final that was let through passes again, to be recognised by its id.
         """
         cut_ms = self._cuts.get(said.speaker.identity)
-        if cut_ms is None or said.start_ms >= cut_ms + OVERLAP_MS or said.utterance_id in self._utterances:
+        until_ms = self._seam_ms if cut_ms is None else cut_ms + OVERLAP_MS
+        if said.start_ms >= until_ms or said.utterance_id in self._utterances:
             return said
+        if cut_ms is None:
+            kept = without(said, self._known.setdefault(said.speaker.identity, []))
+            if kept is not None and kept.is_final:
+                self._utterances.add(kept.utterance_id)
+                self._known[said.speaker.identity] += kept.words
+            return kept
+        return self._at_cut(said, cut_ms, is_late=is_late)
+
+    def _at_cut(self, said: Caption, cut_ms: int, *, is_late: bool) -> Caption | None:
         identity, near = said.speaker.identity, _near(said, cut_ms)
         owners, heirs = self._owners.setdefault(identity, []), self._heirs.setdefault(identity, [])
         if is_late:
@@ -151,6 +174,38 @@ def counterparts(
 
 def _near(caption: Caption, cut_ms: int) -> list[Word]:
     return [word for word in caption.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
+
+
+def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
+    """What is left of a caption when words are known already. None: nothing."""
+
+    def is_known(word: Word) -> bool:
+        return any(
+            _plain(word) == _plain(other) and abs(word.start_ms - other.start_ms) <= EDGE_MS + SLACK_MS
+            for other in known
+        )
+
+    return _keeping(caption, [not is_known(word) for word in caption.words]) if caption.words else caption
+
+
+def unheard(caption: Caption, others: Sequence[Caption]) -> Caption | None:
+    """What is left of a final when the words of `others`, of the same speaker, count before its own. None: nothing.
+
+    A word falls when one of theirs has its text at its time, or lies where its middle is; so does a caption without
+    words that overlaps with one of theirs.
+    """
+    spans = [span for other in others for span in other.words or (Word("", other.start_ms, other.end_ms),)]
+    if not caption.words:
+        return None if any(s.start_ms < caption.end_ms and s.end_ms > caption.start_ms for s in spans) else caption
+    rest = without(caption, spans)
+    if rest is None:
+        return None
+
+    def is_covered(word: Word) -> bool:
+        middle = (word.start_ms + word.end_ms) / 2
+        return any(span.start_ms < middle < span.end_ms for span in spans)
+
+    return _keeping(rest, [not is_covered(word) for word in rest.words])
 
 
 def _plain(word: Word) -> str:

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.infra.strays import caption_of, shown_as, unheard_of
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import NumberedFinal, StoreOutcome
 from storage.postgres.finals import FinalRow, Finals
@@ -49,8 +50,9 @@ class PostgresFinalRecords:
 
     @available
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
+        """One statement, and for each session one more or a few where words were heard twice."""
         now = self._clock.now()
-        return await self._segments.keep_strays(
+        kept = await self._segments.keep_strays(
             Stray(
                 _segment(final.session_id, final.participant_id, final.caption, now),
                 final.lease.transcription_id,
@@ -58,10 +60,28 @@ class PostgresFinalRecords:
             )
             for final in finals
         )
+        return kept - sum([await self._settle(one) for one in {final.session_id for final in finals}])
+
+    async def _settle(self, session_id: str) -> int:
+        """Take out of the session's strays what is numbered already. Returns: of how many nothing is left."""
+        now, dropped = self._clock.now(), []
+        for stray, said, kept in unheard_of(await self._segments.strays(session_id)):
+            if kept is None:
+                dropped.append(stray.utterance_id)
+            elif kept is not said:
+                segment = _segment(session_id, None, kept, now)
+                await self._segments.trim_stray(segment, shown_as(kept, stray.data))
+        return await self._segments.drop_strays(session_id, dropped) if dropped else 0
+
+    @available
+    async def last(self, session_id: str, limit: int) -> Sequence[Caption]:
+        return [said for data in await self._finals.last(session_id, limit) if (said := caption_of(data)) is not None]
 
     @available
     async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
-        """One transaction, which holds the session's row so that no transcription of it begins meanwhile."""
+        """A statement, and one transaction, which holds the session's row so that no transcription of it begins
+        meanwhile."""
+        await self._settle(session_id)
         numbered = await self._transcriptions.number_strays(session_id, self._clock.now())
         return [NumberedFinal(seq, utterance_id, data) for seq, utterance_id, data in numbered]
 

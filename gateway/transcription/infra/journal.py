@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from gateway.transcription.domain.finals import UnstoredFinal
-from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, UsageToStore
+from gateway.transcription.usecases.journal import Entry, FinalToStore, JournalTrouble, TranslationToStore, UsageToStore
 from storage.spool.errors import SpoolError
 from storage.spool.frames import Offset
 from storage.spool.spool import Spool, open_spool
@@ -28,8 +28,12 @@ class _Usage(msgspec.Struct, tag="usage/1", array_like=True):
     usage: UsageToStore
 
 
+class _Translation(msgspec.Struct, tag="translation/1", array_like=True):
+    translation: TranslationToStore
+
+
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(_Final | _Usage).decode
+_decode: Final = msgspec.msgpack.Decoder(_Final | _Usage | _Translation).decode
 
 
 @contextmanager
@@ -117,6 +121,8 @@ def _record(entry: Entry) -> bytes:
     if isinstance(entry, FinalToStore):
         # Its words are in `data` already.
         return _encode(_Final(replace(entry, caption=msgspec.structs.replace(entry.caption, words=()))))
+    if isinstance(entry, TranslationToStore):
+        return _encode(_Translation(entry))
     # What the usage rows need of the claim, and none of its secrets.
     return _encode(_Usage(replace(entry, claimed=replace(entry.claimed, options={}, stream_key=None))))
 
@@ -129,4 +135,6 @@ def _entry(record: bytes) -> Entry:
             f"the spool holds something that this version cannot read ({error}); "
             "start the version that wrote it once more, until the spool is empty"
         ) from error
-    return spooled.final if isinstance(spooled, _Final) else spooled.usage
+    if isinstance(spooled, _Final):
+        return spooled.final
+    return spooled.usage if isinstance(spooled, _Usage) else spooled.translation

@@ -11,6 +11,7 @@ from gateway.transcription.infra.transcription_records import (
     PostgresLeases,
     PostgresTranscriptionRecords,
 )
+from gateway.transcription.infra.translation_records import PostgresTranslationRecords
 from gateway.transcription.infra.usage_records import PostgresUsageRecords
 from gateway.transcription.usecases.records import Records
 from storage.postgres.pool import Database
@@ -35,6 +36,7 @@ def postgres_records(
         transcriptions=PostgresTranscriptionRecords(database),
         hosts=PostgresHostRecords(database),
         finals=PostgresFinalRecords(database, clock),
+        translations=PostgresTranslationRecords(database, clock),
         usage=PostgresUsageRecords(database, clock),
         provider_sessions=PostgresProviderSessionRecords(database, clock, account, process),
     )

@@ -69,6 +69,12 @@ class PostgresSessionRecords:
         return [_participation(row) for row in rows]
 
     @available
+    async def people(self, session_id: str) -> Sequence[Participation]:
+        """By `joinedAt`, and by id where two are equal."""
+        rows = await self._participants.by_session(session_id, active_only=False)
+        return [_participation(row) for row in rows]
+
+    @available
     async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
         """In the order of `present`."""
         found: dict[str, list[Participation]] = {}

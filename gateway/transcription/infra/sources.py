@@ -66,19 +66,19 @@ class Sources:
         rtmp_base: Callable[[], str | None],
         http_base: Callable[[], str],
         livekit: Callable[[str, int], LivekitListening] | None = None,
-        may_act: Callable[[], bool] = lambda: True,
+        may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
         """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
 
-        `livekit` listens in a room by name, under a fence; None without a LiveKit server. `may_act`: whether what runs
-        here is certainly ours.
+        `livekit` listens in a room by name, under a fence; None without a LiveKit server. `may_acknowledge`: whether
+        audio that comes now is certainly heard here to its end.
         """
         self._executor = executor
         self._clock = clock
         self._rtmp_base = rtmp_base
         self._http_base = http_base
         self._livekit = livekit
-        self._may_act = may_act
+        self._may_acknowledge = may_acknowledge
         self._by_key: dict[str, RtmpSource] = {}
         self._former_keys: dict[str, str] = {}  # to slugs; newest last
         self._by_slug: dict[str, WebsocketSource] = {}
@@ -137,7 +137,7 @@ class Sources:
     def _open_websocket(self, claimed: Claimed, speaker: Speaker, streams: Sequence[Stream]) -> WebsocketSource:
         slug, ingest = claimed.slug, self.ingest(claimed.source, claimed.slug, None)
         source = self._by_slug[slug] = WebsocketSource(
-            ingest, speaker, self._clock, streams=streams, may_act=self._may_act
+            ingest, speaker, self._clock, streams=streams, may_acknowledge=self._may_acknowledge
         )
 
         def forget() -> None:

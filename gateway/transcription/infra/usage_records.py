@@ -2,24 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from gateway.availability import available
 from gateway.clock import Clock
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.domain.usage import Usage
 from storage.postgres import usage as rows
+from storage.postgres.errors import retryable
 from storage.postgres.pool import Database
 from storage.postgres.usage import UsageRow
 
+GATHER_S: Final = 0.005
+"""All runs of a replica read their meters at the same time, give or take a few turns of the loop."""
+BATCH: Final = 200
+"""Rows of a statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """`done`: what kept it from being written; None: it is."""
+
+    readings: Sequence[UsageRow]
+    done: asyncio.Future[Exception | None]
+
+
+class Gathering:
+    """Readings that come together are written together, and so are those that come meanwhile, behind them."""
+
+    def __init__(self, write: Callable[[Sequence[UsageRow]], Awaitable[object]]) -> None:
+        self._write = write
+        self._waiting: list[_Asked] = []
+        self._turn = asyncio.Lock()
+
+    async def save(self, readings: Sequence[UsageRow]) -> None:
+        """Raises: what `write` raises of these."""
+        mine = _Asked(readings, asyncio.get_running_loop().create_future())
+        self._waiting.append(mine)
+        async with self._turn:
+            if not mine.done.done():
+                await asyncio.sleep(GATHER_S)
+                asked, self._waiting = self._waiting, []
+                try:
+                    for batch in _batches(asked):
+                        await self._write_together(batch)
+                except asyncio.CancelledError:
+                    self._waiting[:0] = [one for one in asked if one is not mine and not one.done.done()]
+                    raise
+        if (error := mine.done.result()) is not None:
+            raise error
+
+    async def _write_together(self, batch: Sequence[_Asked]) -> None:
+        error: Exception | None = None
+        try:
+            await self._write([reading for one in batch for reading in one.readings])
+        except Exception as failed:
+            if len(batch) > 1 and not retryable(failed):  # one of them is to blame, and takes no other with it
+                for one in batch:
+                    await self._write_together([one])
+                return
+            error = failed
+        for one in batch:
+            one.done.set_result(error)
+
+
+def _batches(asked: Sequence[_Asked]) -> Iterator[Sequence[_Asked]]:
+    batch: list[_Asked] = []
+    for one in asked:
+        if batch and sum(len(other.readings) for other in batch) + len(one.readings) > BATCH:
+            yield batch
+            batch = []
+        batch.append(one)
+    yield batch
+
 
 class PostgresUsageRecords:
-    """One statement a method. Counters of a row only grow."""
+    """One statement a method, and one for all readings that come together. Counters of a row only grow."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._rows = rows.Usage(database)
         self._clock = clock
+        self._gathering = Gathering(self._rows.save)
 
     def row_id(self, lease: Lease, identity: str) -> str:
         """A hash of both."""
@@ -29,7 +96,7 @@ class PostgresUsageRecords:
     async def save(self, claimed: Claimed, participant_ids: Mapping[str, str | None], usage: Sequence[Usage]) -> None:
         """Of two writers the one with the newer clock decides whether the row is open."""
         now = self._clock.now()
-        await self._rows.save([_row(claimed, participant_ids.get(one.identity), one, now) for one in usage])
+        await self._gathering.save([_row(claimed, participant_ids.get(one.identity), one, now) for one in usage])
 
     @available
     async def of_transcription(self, transcription_id: str) -> Sequence[Usage]:

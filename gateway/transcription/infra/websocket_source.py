@@ -32,13 +32,14 @@ class WebsocketSource:
         clock: Clock,
         grace_s: float = GRACE_S,
         streams: Sequence[Stream] = (),
-        may_act: Callable[[], bool] = lambda: True,
+        may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`streams`: those of the former owner, which their senders go on with here. `may_act`: whether what runs here
-        is certainly ours; audio that comes while it is not is acknowledged when it is again, else sent again elsewhere.
+        """`streams`: those of the former owner, which their senders go on with here. `may_acknowledge`: whether audio
+        that comes now is certainly heard here to its end. While it is not, it is heard all the same, and acknowledged
+        when it is again; else its sender sends it to the next owner, so that both have heard the seam.
         """
         self.ingest = ingest
-        self.may_act = may_act
+        self.may_acknowledge = may_acknowledge
         self._former = {(one.identity, one.name): one for one in streams}
         self.on_close: Callable[[], object] = lambda: None
         self._speaker = speaker
@@ -149,7 +150,7 @@ class _Feed:
 
     def skip(self, seconds: float) -> None:
         if self._sender.feed is self:
-            self._sender.track.skip(seconds)
+            self._sender.skip(seconds)
 
     async def room(self) -> None:
         if self._sender.feed is self:
@@ -177,11 +178,21 @@ class _Sender:
         self._connections = 0
         self.taken = track.taken
         """Frames that may be acknowledged."""
+        self._again = 0  # frames that the track has had, and that are sent again because they were not acknowledged
 
     def take(self, pcm: bytes) -> None:
-        self.track.feed(pcm)
-        if self._source.may_act():
+        if self._again:
+            known = pcm[: self._again * self.track.format.frame_bytes]
+            self._again -= len(known) // self.track.format.frame_bytes
+            pcm = pcm[len(known) :]
+        if pcm:
+            self.track.feed(pcm)
+        if not self._again and self._source.may_acknowledge():
             self.taken = self.track.taken
+
+    def skip(self, seconds: float) -> None:
+        if not self._again:
+            self.track.skip(seconds)
 
     def goes_on(self, stream: str | None, format: PcmFormat) -> bool:
         return not self._ended and stream is not None and stream == self._stream and format == self.track.format
@@ -191,6 +202,7 @@ class _Sender:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+        self._again = self.track.taken - self.taken
         before, self.feed = self.feed, _Feed(self, over)
         if before is not None:
             before.over("the same stream goes on over another connection", Ending.REPLACED)

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
 from gateway.outage import Outage, RecordsUnavailable, until_database_answers
+from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.usecases.context import RunContext
@@ -26,13 +28,27 @@ TAKEN: Final = 20
 """Transcriptions that one look finds, and takes, at most: a dead replica's are spread over the others."""
 HEIR_FIRST: Final = 2
 """Looks that a transcription is left to the replica that is to take it."""
+FORMER: Final = 50
+"""Finals of a lost owner that its heir does not repeat: more than are said in what a sender sends again."""
 ROOM_FIRST: Final = 10
 """Looks that it is left to replicas with room; better one too many than none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is stored of a transcription that is gone on with. `earlier`, `recovered`: as in `Run`. `spent`: in other
+    transcriptions, USD. `former`: the last finals of the session. `is_whole`: no final can be missing."""
+
+    spent: float
+    earlier: Sequence[Usage] = ()
+    recovered: Mapping[str, int] = field(default_factory=dict)
+    former: Sequence[Caption] = ()
+    is_whole: bool = True
+
+
 class Begin(Protocol):
-    def __call__(self, claimed: Claimed, earlier: Sequence[Usage], spent: float, recovered: Mapping[str, int]) -> Run:
-        """Run it here. `earlier`, `recovered`: as in `Run`. `spent`: in other transcriptions, USD."""
+    def __call__(self, claimed: Claimed, past: Past) -> Run:
+        """Run it here."""
 
 
 class Adoption:
@@ -145,7 +161,7 @@ class Adoption:
         log.log(level, why, extra={"session": claimed.slug})
         run_id = self._membership.run_id
         try:
-            earlier, spent, recovered, is_whole = await until_database_answers(partial(self.past, claimed))
+            past = await until_database_answers(partial(self.past, claimed))
             former = self._runs.get(claimed.slug)
             if former is not None and former.claimed.lease == claimed.lease:
                 return  # a hand-over has begun it
@@ -154,21 +170,21 @@ class Adoption:
                 await asyncio.sleep(0)
             if self._membership.run_id != run_id:
                 return
-            run = self._begin(claimed, earlier, spent, recovered)
-            if not is_whole:
+            run = self._begin(claimed, past)
+            if not past.is_whole:
                 run.finals_complete = False
         finally:
             self._beginning.discard(claimed.lease)
 
-    async def past(self, claimed: Claimed) -> tuple[Sequence[Usage], float, Mapping[str, int], bool]:
-        """Earlier readings, what the session has spent besides, finals by speaker, and whether all of them are known.
+    async def past(self, claimed: Claimed) -> Past:
+        """It is not whole when a track was streaming as the former owner died: what that had heard is in no record.
 
-        They are not when a track was streaming as the former owner died: what that had heard is in no record. Raises:
-        RecordsUnavailable.
+        Raises: RecordsUnavailable.
         """
         records, transcription_id = self._records, claimed.lease.transcription_id
         earlier = await records.usage.of_transcription(transcription_id)
         spent = await records.usage.spent(claimed.session_id) - sum(usage.total_cost for usage in earlier)
         recovered = await records.finals.counts(claimed)
         bills = await records.provider_sessions.bills(transcription_id)
-        return earlier, spent, recovered, all(bill.closed_at is not None for bill in bills)
+        former = await records.finals.last(claimed.session_id, FORMER)
+        return Past(spent, earlier, recovered, former, all(bill.closed_at is not None for bill in bills))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -41,6 +42,10 @@ class Bookkeeping:
         """What the run is doing; stored within a second."""
         self.is_giving_up = False
         """The lease goes, or is gone, by what is written here: that it is not held any more is no loss."""
+        self.health: tuple[str, ...] = ()
+        """What is wrong with it now; stored within a second."""
+        self.is_limited = False
+        """A limit ends it."""
         self._claimed = claimed
         self._context = context
         self._records = context.records
@@ -48,6 +53,7 @@ class Bookkeeping:
         self._said = said
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
+        self._stored_health: tuple[str, ...] | None = None  # not known of a run that was taken over
         self._owns_state = True
         self.presence = Presence(claimed, context.records.sessions, tracks)
         self._sessions: list[tuple[str, ProviderSession]] = []  # identity and report, in the order of their arrival
@@ -108,9 +114,11 @@ class Bookkeeping:
         await until_database_answers(self._store_notes)
         self._tracks.meters.end(self._context.clock.now())
         await self._close_meters()
+        lease, leases = self._claimed.lease, self._records.leases
         self.is_giving_up = True
-        lease, finish = self._claimed.lease, self._records.leases.finish
-        self.is_giving_up = await until_database_answers(lambda: finish(lease, reason, finals_complete))
+        self.is_giving_up = await until_database_answers(
+            lambda: leases.finish(lease, reason, finals_complete, is_limited=self.is_limited)
+        )
         if not self.is_giving_up:
             return False
         channel = self._context.live.channel(self._claimed.slug)
@@ -120,11 +128,15 @@ class Bookkeeping:
         return True
 
     async def _keep_meters(self) -> None:
-        """A checkpoint every CHECKPOINT_S, and within a second of a new participant's first audio."""
+        """A checkpoint every CHECKPOINT_S, and within a second of a new participant's first audio.
+
+        On full seconds of the replica's clock, all runs at once: then one statement stores the readings of all.
+        """
         clock, meters = self._context.clock, self._tracks.meters
-        due, participants = clock.monotonic() + CHECKPOINT_S, 0
+        due, participants = _next(clock.monotonic(), CHECKPOINT_S), 0
         while True:
-            await asyncio.sleep(BEAT_S)
+            now = clock.monotonic()
+            await asyncio.sleep(_next(now, BEAT_S) - now)
             if clock.monotonic() < due and len(meters) <= participants:
                 continue
             try:
@@ -132,7 +144,7 @@ class Bookkeeping:
             except RecordsUnavailable as error:
                 self._outage.noticed(error)
                 continue
-            due, participants = clock.monotonic() + CHECKPOINT_S, len(meters)
+            due, participants = _next(clock.monotonic(), CHECKPOINT_S), len(meters)
 
     async def _keep_notes(self) -> None:
         """Every second, and at once for a provider session."""
@@ -169,6 +181,10 @@ class Bookkeeping:
             state = self.state
             await self._records.leases.set_state(self._claimed.lease, state)
             self._stored_state = state
+        if self._owns_state and self._stored_health != self.health:
+            reasons = self.health
+            await self._records.leases.set_health(self._claimed.lease, reasons)
+            self._stored_health = reasons
         if self._owns_state:
             await self.presence.store()
         await self._store_sessions()
@@ -181,3 +197,8 @@ class Bookkeeping:
             identity, session = self._sessions[0]
             await self._records.provider_sessions.note(self._claimed, identity, session)
             del self._sessions[0]
+
+
+def _next(now: float, every_s: float) -> float:
+    """The next multiple, not right away: clocks and timers differ by a millisecond."""
+    return math.ceil((now + 0.01) / every_s) * every_s

@@ -74,7 +74,7 @@ class Ending(Enum):
     """Another replica goes on with the transcription: come back."""
 
 
-TurnedAway = Callable[[str, str | None, str], None]
+TurnedAway = Callable[[str, str | None, str], object]
 """Called when a sender is refused or has broken a rule: the slug that it named, its identity (None when it has not
 proved one), and why, with what to do: the session's health says so."""
 

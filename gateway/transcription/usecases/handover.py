@@ -19,6 +19,7 @@ from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.late import PATIENCE_S, LateFinals
+from gateway.transcription.usecases.records import Owned
 from gateway.transcription.usecases.run import Run
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
@@ -123,9 +124,17 @@ class Handover:
 
         Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
         """
-        owned = await self._leases.published(keys)
-        if owned is not None:
-            await self._take(owned.claimed.slug, owned.owner, owned.claimed.lease.fence, PAUSE_S)
+        before: tuple[str, Lease] | None = None
+        while (owned := await self._leases.published(keys)) is not None:
+            try:
+                await self._take(owned.claimed.slug, owned.owner, owned.claimed.lease.fence, PAUSE_S)
+                return
+            except RunsElsewhere:
+                # The owner did not answer; while it was waited for, another replica may have adopted it.
+                after = await self._leases.published(keys)
+                if before is not None or after is None or _owner(after) == _owner(owned):
+                    raise
+                before = _owner(owned)
 
     async def drain(self, within_s: float) -> None:
         """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""
@@ -203,18 +212,26 @@ class Handover:
             handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
         except NoAnswer as error:
             log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
-        claimed = await self._mine(slug, is_certain=handed is not None)
+        claimed = await self._mine(slug, owner, is_certain=handed is not None)
         if claimed is None:
             raise RunsElsewhere(slug)
         return handed, claimed
 
-    async def _mine(self, slug: str, *, is_certain: bool) -> Claimed | None:
-        """A lost answer may have been a yes, which only the database knows; an owner that has died is adopted."""
+    async def _mine(self, slug: str, owner: str, *, is_certain: bool) -> Claimed | None:
+        """A lost answer may have been a yes, which only the database knows; an owner that has died is adopted, by us or
+        another one."""
         for _ in range(1 if is_certain else _LOOKS):
+            record = await self._context.records.transcriptions.newest(slug)
             if (found := await self._held(slug)) is not None or is_certain:
                 return found
+            if record is None or record.owner not in (owner, self._others.heir().replica):
+                return None
             await asyncio.sleep(_LOOK_S)
         return None
 
     async def _held(self, slug: str) -> Claimed | None:
         return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)
+
+
+def _owner(owned: Owned) -> tuple[str, Lease]:
+    return owned.owner, owned.claimed.lease

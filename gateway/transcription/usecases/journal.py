@@ -40,7 +40,22 @@ class UsageToStore:
     usage: tuple[Usage, ...]
 
 
-Entry = FinalToStore | UsageToStore
+@dataclass(frozen=True, slots=True)
+class TranslationToStore:
+    """Of one utterance, into one language. `data`: the JSON that watchers see, an object, without its numbers.
+
+    `transcription_id`: whose provider has said it; it is stored whoever owns that now.
+    """
+
+    transcription_id: str
+    session_id: str
+    slug: str
+    utterance_id: str
+    language: str
+    data: bytes
+
+
+Entry = FinalToStore | UsageToStore | TranslationToStore
 
 
 class JournalTrouble(Exception):

@@ -18,7 +18,7 @@ class LiveChannel(Protocol):
         """Show words of an utterance before its final. Replaces its former partial; slow watchers may miss it."""
 
     def say(self, kind: str, data: bytes) -> None:
-        """Send an event that is not replayed to those who come later: health, translation, error and the like."""
+        """Send an event that is not replayed to those who come later: health, error and the like."""
 
 
 class Live(Protocol):
@@ -38,6 +38,9 @@ class Live(Protocol):
 
     def lose(self, session_slug: str) -> None:
         """Its run is another replica's from here on, perhaps from an earlier final: watchers are sent to find it."""
+
+    def translation(self, session_slug: str, data: bytes) -> None:
+        """Show a translation where the session is shown. One with a `seq` is stored; else it may come again."""
 
     def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
         """The `data` of a transcript message, as JSON. `stable_chars`: of a partial; UTF-16 units."""

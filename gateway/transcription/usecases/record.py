@@ -21,10 +21,11 @@ from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
 from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.backlog import Backlog
-from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, UsageToStore
+from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, TranslationToStore, UsageToStore
 from gateway.transcription.usecases.live import Live
 from gateway.transcription.usecases.membership import UNCERTAIN_S
-from gateway.transcription.usecases.records import FinalRecords, Records, StoreOutcome
+from gateway.transcription.usecases.records import Records, StoreOutcome
+from gateway.transcription.usecases.storing import Storing
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -75,9 +76,7 @@ class Recorder:
         may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         """`may_act`: whether what runs here is certainly ours; while it is not, finals wait."""
-        self._finals = records.finals
-        self._usage = records.usage
-        self._sessions = records.sessions
+        self._database = Storing(records, live)
         self._live = live
         self._clock = clock
         self.delays = delays or Delays()
@@ -88,13 +87,13 @@ class Recorder:
         self._may_act = may_act
         self._abandoned: dict[Lease, None] = {}  # the oldest first
         self._queue: deque[_Waiting] = deque()
+        self._translated: deque[TranslationToStore] = deque()  # for behind the finals in the queue
         self._pending: defaultdict[str, set[object]] = defaultdict(set)  # by transcription: what the database lacks
         self._arrived = asyncio.Event()
         self._fell_behind = asyncio.Event()
         self._written = asyncio.Event()  # set for a moment, to wake all who wait in `room` and `settled`
         self._attempts = Tasks(log_errors=False)
         self._late: set[asyncio.Task[StoreOutcome]] = set()  # attempts that outlasted `patience_s`
-        self._participants: dict[tuple[str, str], str | None] = {}  # (session, identity), while catching up
         self._behind_since: float | None = None
         self.on_fenced: Callable[[str], None] = lambda transcription_id: None
         """Called when the database has refused finals of a transcription: another owner has its lease."""
@@ -126,6 +125,12 @@ class Recorder:
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
 
+    def translate(self, translation: TranslationToStore) -> None:
+        """Queue a translation; never waits. It is shown once it is stored, or is on disk."""
+        self._translated.append(translation)
+        self._pending[translation.transcription_id].add(_key(translation))
+        self._arrived.set()
+
     def abandon(self, lease: Lease) -> None:
         """Another owner has it, or may have it: its finals are kept, and no longer shown."""
         self._abandoned[lease] = None
@@ -135,11 +140,11 @@ class Recorder:
     async def checkpoint(self, usage: UsageToStore) -> None:
         """Store meter readings as finals are stored. Raises: RecordsUnavailable when there is no journal."""
         if self._backlog is None:
-            await self._store([usage])
+            await self._database.store([usage])
         elif usage.usage:
             self._pending[usage.claimed.lease.transcription_id].add(_key(usage))
             try:
-                outcome = await self._store_at_once(lambda: self._store([usage]))
+                outcome = await self._store_at_once(lambda: self._database.store([usage]))
                 if outcome is None:
                     await self._set_aside([usage])
             except asyncio.CancelledError:
@@ -191,16 +196,20 @@ class Recorder:
 
     @property
     def _waiting(self) -> int:
-        return len(self._queue) + (self._backlog.held if self._backlog is not None else 0)
+        return len(self._queue) + len(self._translated) + (self._backlog.held if self._backlog is not None else 0)
 
     async def _take(self) -> None:
         while True:
             await self._arrived.wait()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self.BATCH))]
-            if not self._queue:
-                self._arrived.clear()
             if batch:
                 await self._write(batch)
+            if not self._queue:
+                translated = [self._translated.popleft() for _ in range(min(len(self._translated), self.BATCH))]
+                if not (self._queue or self._translated):
+                    self._arrived.clear()
+                if translated:
+                    await self._write_translations(translated)
 
     async def _write(self, batch: list[_Waiting]) -> None:
         while not (self._may_act() or all(item.final.lease in self._abandoned for item in batch)):
@@ -220,6 +229,16 @@ class Recorder:
                 item.measure(self.delays, durable_at, self._clock.monotonic())
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
+        self._tell_written()
+
+    async def _write_translations(self, batch: Sequence[TranslationToStore]) -> None:
+        outcome = await self._store_at_once(lambda: self._database.store(batch))
+        if outcome is None:
+            await self._set_aside(batch)
+            for one in batch:  # watchers need not wait for its number
+                self._live.translation(one.slug, one.data)
+        else:
+            self._account(batch, outcome)
         self._tell_written()
 
     async def _store_at_once(self, work: Callable[[], Coroutine[Any, Any, StoreOutcome]]) -> StoreOutcome | None:
@@ -278,16 +297,16 @@ class Recorder:
             if not len(backlog):
                 self._fell_behind.clear()
                 self._behind_since = None
-                self._participants.clear()
+                self._database.forget_participants()
                 log.warning("the database has everything again")
 
     async def _catch_up(self, backlog: Backlog) -> int:
         oldest = await backlog.oldest(self.BATCH)
-        entries = [await self._with_participant(entry) for entry in oldest.entries]
-        outcome = await self._store(entries)
+        entries = [await self._database.with_participant(entry) for entry in oldest.entries]
+        outcome = await self._database.store(entries)
         refused = [entry for entry in entries if isinstance(entry, FinalToStore) and _is_refused(entry, outcome)]
         fenced = [final for final in refused if final.session_id not in outcome.gone]
-        strays, numbered = await _keep_strays(self._finals, fenced)
+        strays, numbered = await self._database.keep_strays(fenced)
         await backlog.done(oldest)
         if refused:
             self.refused += len(refused)
@@ -302,41 +321,19 @@ class Recorder:
         self._tell_written()
         return len(entries)
 
-    async def _with_participant(self, entry: Entry) -> Entry:
-        """A final that was set aside before its speaker's row was known."""
-        if not isinstance(entry, FinalToStore) or entry.participant_id is not None:
-            return entry
-        key = entry.session_id, entry.caption.speaker.identity
-        if key not in self._participants:
-            try:
-                self._participants[key] = await self._sessions.join(entry.session_id, entry.caption.speaker)
-            except LookupError:  # the session was deleted, as `store` will say
-                self._participants[key] = None
-        return replace(entry, participant_id=self._participants[key])
-
     # --- the database -------------------------------------------------------------------------------------
 
     async def _store_waiting(self, batch: list[_Waiting]) -> StoreOutcome:
         if missing := {item.participant for item in batch if not item.participant.done()}:
             await asyncio.wait(missing)  # unlike `gather`, leaves them alone when cancelled
-        return await self._store([_placed(item) for item in batch])
-
-    async def _store(self, entries: Sequence[Entry]) -> StoreOutcome:
-        finals = [entry for entry in entries if isinstance(entry, FinalToStore)]
-        outcome = await self._finals.store(finals) if finals else StoreOutcome()
-        for entry in entries:
-            if isinstance(entry, UsageToStore):
-                await self._usage.save(entry.claimed, entry.participant_ids, entry.usage)
-        return outcome
+        return await self._database.store([_placed(item) for item in batch])
 
     def _account(self, entries: Sequence[Entry], outcome: StoreOutcome) -> None:
         """The database has stored or refused them."""
         for entry in entries:
             if isinstance(entry, FinalToStore):
                 self.stored += not _is_refused(entry, outcome)
-                transcription_id = entry.lease.transcription_id
-            else:
-                transcription_id = entry.claimed.lease.transcription_id
+            transcription_id = _transcription(entry)
             if transcription_id in self._pending:
                 self._pending[transcription_id].discard(_key(entry))
                 if not self._pending[transcription_id]:
@@ -349,13 +346,6 @@ class Recorder:
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
-
-
-async def _keep_strays(records: FinalRecords, finals: Sequence[FinalToStore]) -> tuple[int, int]:
-    """Without a number of their own. Returns: how many have words that are new, and how many are numbered already."""
-    strays = await records.store_strays(finals) if finals else 0
-    sessions = {final.session_id for final in finals}
-    return strays, sum([len(await records.number_strays(session_id)) for session_id in sessions])
 
 
 def _waiting(final: FinalToStore, slug: str, participant: asyncio.Future[str | None], clock: Clock) -> _Waiting:
@@ -375,7 +365,23 @@ def _is_refused(final: FinalToStore, outcome: StoreOutcome) -> bool:
 
 def _key(entry: Entry) -> object:
     """What tells an entry from the others of its transcription, also when it was read back from disk."""
-    return entry.seq if isinstance(entry, FinalToStore) else entry.usage
+    match entry:
+        case FinalToStore(seq=seq):
+            return seq
+        case UsageToStore(usage=usage):
+            return usage
+        case TranslationToStore(utterance_id=utterance_id, language=language):
+            return utterance_id, language
+
+
+def _transcription(entry: Entry) -> str:
+    match entry:
+        case FinalToStore(lease=lease):
+            return lease.transcription_id
+        case UsageToStore(claimed=claimed):
+            return claimed.lease.transcription_id
+        case TranslationToStore(transcription_id=transcription_id):
+            return transcription_id
 
 
 def _unforeseen(error: BaseException) -> BaseException | None:

@@ -19,7 +19,7 @@ from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
 _OVER: Final = frozenset({"ENDED", "EXPIRED"})
@@ -97,6 +97,18 @@ class StoreOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberedTranslation:
+    """`seq` counts 1, 2, 3 … in its language; `of_seq` is the number of its final. `data`: without both."""
+
+    session_id: str
+    utterance_id: str
+    language: str
+    seq: int
+    of_seq: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class NumberedFinal:
     """A final that has just been given its number and is now to be shown to watchers."""
 
@@ -130,6 +142,9 @@ class SessionRecords(Protocol):
 
     async def present(self, session_id: str) -> Sequence[Participation]:
         """Participants who have joined and not left, in the order of their joining."""
+
+    async def people(self, session_id: str) -> Sequence[Participation]:
+        """Everybody who was ever there, also those who have left."""
 
     async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
         """Of each session in which somebody is, as `present`; in one query."""
@@ -208,10 +223,14 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> bool:
+    async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
+        """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.
 
-        Returns: False when the lease is another owner's, or the session was deleted: nothing is written.
+        `is_limited`: a limit ended it. Returns: False when the lease is another owner's, or the session was deleted:
+        nothing is written.
         """
 
 
@@ -260,12 +279,13 @@ class FinalRecords(Protocol):
     async def store_strays(self, finals: Sequence[FinalToStore]) -> int:
         """Keep the words of finals that `store` has fenced, without a number. Returns: of how many.
 
-        Left out are those whose utterance is stored, and those whose speaker has other words of that time, which the
-        new owner has heard. Not fenced; may be repeated.
+        Left out are those whose utterance is stored, and words that the new owner has heard of the same speaker at the
+        same time (`overlap.unheard`). Not fenced; may be repeated.
         """
 
     async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
-        """Give the session's strays the numbers behind its last one. Returns: them, in order.
+        """Give the session's strays the numbers behind its last one, but for words that are stored with a number by
+        now. Returns: them, in order.
 
         None while a transcription of the session is active: its owner counts by itself, and calls this when it has
         stopped. May be repeated, but those of a lost answer are not returned again.
@@ -277,8 +297,31 @@ class FinalRecords(Protocol):
         Not fenced; may be repeated.
         """
 
+    async def last(self, session_id: str, limit: int) -> Sequence[Caption]:
+        """The last `limit` numbered finals, in order."""
+
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
+
+
+class TranslationRecords(Protocol):
+    """The translations of finals. Not fenced: any replica may store what its provider has said."""
+
+    async def store(self, translations: Sequence[TranslationToStore]) -> Sequence[NumberedTranslation]:
+        """Store a batch, behind its finals. May be repeated: what is stored stays as it is. Those of deleted sessions
+        are left out; one whose final is not stored waits for it.
+
+        Returns: those of the batch's sessions that have got their number now, in order.
+        """
+
+    async def since(self, session_id: str, language: str, after: int, limit: int) -> Sequence[NumberedTranslation]:
+        """At most `limit` of a language with a number above `after`, in order, without a hole."""
+
+    async def of_finals(self, session_id: str, first: int, last: int, language: str) -> Sequence[NumberedTranslation]:
+        """Those of the finals `first` to `last`, in their order."""
+
+    async def languages(self, session_id: str) -> Sequence[str]:
+        """Those that the session's transcriptions have asked for, and those that there are; sorted."""
 
 
 class UsageRecords(Protocol):
@@ -321,4 +364,5 @@ class Records:
     hosts: HostRecords
     finals: FinalRecords
     usage: UsageRecords
+    translations: TranslationRecords
     provider_sessions: ProviderSessionRecords

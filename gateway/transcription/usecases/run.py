@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.transcription.domain import health
-from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.meters import Meters
+from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.speech import SpeechOptions
@@ -152,7 +153,11 @@ class Run:
         """What the former owner knows better than the database. Before `run`."""
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.source.skip(handed.heard)
-        self._said.skip(handed.heard)
+        self._said.skip(Edges(handed.heard, self.claimed.numbering.origin))
+
+    def recall(self, former: Sequence[Caption]) -> None:
+        """The former owner was lost; `former`: its last stored finals. Before `run`."""
+        self._said.skip(Edges((), self.claimed.numbering.origin, former, self._context.clock.now()))
 
     def hear_late(self, late: Late, participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
@@ -344,11 +349,12 @@ class Run:
             self._move(TranscriptionState.WAITING if waits else TranscriptionState.RUNNING)
         reasons = health.reasons(facts)
         if reasons != self.health:
-            self.health = reasons
+            self.health = self._books.health = reasons
             self._said.say("health", {"status": "degraded" if reasons else "ok", "reasons": reasons})
         age_s = (self._context.clock.now() - self.claimed.started_at).total_seconds()
         if reason := self._budget.exhausted(self._tracks.read(), len(self._tracks.live), age_s):
             self.stop(reason)
+            self._books.is_limited = self.reason == reason
 
     def _facts(self) -> health.Facts:
         recorder, tracks = self._context.recorder, self._tracks.live

@@ -20,7 +20,7 @@ from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.stable import utf16
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import (
     Annotation,
     ProviderComplaint,
@@ -119,9 +119,9 @@ class Said:
         for said, _ in held:
             self._pass_on(said)
 
-    def skip(self, heard: Sequence[Heard]) -> None:
-        """Leave out words that the former owner has heard, of speakers whom the hand-over has interrupted."""
-        self._edges = Edges(heard, self._origin)
+    def skip(self, edges: Edges) -> None:
+        """Leave out words that the former owner has heard."""
+        self._edges = edges
 
     def late(self, captions: Sequence[Caption], participants: Mapping[str, asyncio.Future[str | None]]) -> None:
         """Finals that came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
@@ -156,8 +156,8 @@ class Said:
         """Number what a dead process had sent to the provider and not stored. `participant` is done: their row's id."""
         begins = self._origin + timedelta(milliseconds=found.begins_ms)
         for utterance in found.utterances:
-            said = caption(utterance, speaker, begins, self._origin)
-            if said.text:
+            said = self._edges.once(caption(utterance, speaker, begins, self._origin), is_late=True)
+            if said is not None and said.text:
                 self._final(said, participant)
         log.info("finals of a dead process were recovered from the provider", extra={"session": self._claimed.slug})
 
@@ -273,17 +273,28 @@ class Said:
         return True
 
     def _translation(self, live: LiveTrack, translation: Translation) -> None:
+        """It is kept whoever owns the lease by now: its final may be on the way there."""
         _answered(live, lambda kind: kind == ADD_ON)
-        self.say(
-            "translation",
-            {
-                "utteranceId": translation.utterance_id,
-                "language": translation.original_language,
-                "targetLanguage": translation.target_language,
-                "text": translation.text,
-                "participantIdentity": live.track.speaker.identity,
-                "participantName": live.track.speaker.name,
-            },
+        if self._silenced:
+            return
+        data = {
+            "utteranceId": translation.utterance_id,
+            "language": translation.original_language,
+            "targetLanguage": translation.target_language,
+            "text": translation.text,
+            "participantIdentity": live.track.speaker.identity,
+            "participantName": live.track.speaker.name,
+        }
+        claimed = self._claimed
+        self._context.recorder.translate(
+            TranslationToStore(
+                claimed.lease.transcription_id,
+                claimed.session_id,
+                claimed.slug,
+                translation.utterance_id,
+                translation.target_language,
+                msgspec.json.encode(data),
+            )
         )
 
     def _annotation(self, live: LiveTrack, found: Annotation) -> None:

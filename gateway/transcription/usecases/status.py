@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.errors import SessionNotFound
@@ -10,7 +10,7 @@ from gateway.outage import Prompt, RecordsUnavailable
 from gateway.transcription.domain.billing import Bill
 from gateway.transcription.domain.errors import NeverStarted
 from gateway.transcription.domain.usage import Figures, Usage
-from gateway.transcription.usecases.records import Records, TranscriptionRecord
+from gateway.transcription.usecases.records import Participation, Records, TranscriptionRecord
 from gateway.transcription.usecases.run import Run
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
@@ -94,6 +94,14 @@ class Status:
             if seen.run is None:
                 raise
             return None
+
+    async def people(self, record: TranscriptionRecord) -> Mapping[str, Participation]:
+        """Who was ever in its session, by identity; empty while the database, which alone knows, does not answer."""
+        try:
+            found = await self._prompt(lambda: self._records.sessions.people(record.session_id))
+        except RecordsUnavailable:
+            return {}
+        return {one.identity: one for one in found}
 
     # --- inside -------------------------------------------------------------------------------------------
 

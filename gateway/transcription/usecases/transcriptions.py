@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ from gateway.transcription.domain.handover import HandedOver
 from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
-from gateway.transcription.usecases.adoption import Adoption
+from gateway.transcription.usecases.adoption import Adoption, Past
 from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
@@ -109,11 +109,12 @@ class Transcriptions:
         """The session's run, when this replica has it, and may speak for it."""
         return self._runs.get(slug) if self._context.membership.may_act() else None
 
-    def turned_away(self, slug: str, who: str | None, why: str) -> None:
-        """As `Run.turned_away`, for those who name a session that runs here; nothing for others."""
+    def turned_away(self, slug: str, who: str | None, why: str) -> bool:
+        """As `Run.turned_away`, for those who name a session that runs here. False: it does not."""
         run = self._runs.get(slug)
         if run is not None:
             run.turned_away(who, why)
+        return run is not None
 
     # --- the control API ----------------------------------------------------------------------------------
 
@@ -198,11 +199,11 @@ class Transcriptions:
 
         Raises: RecordsUnavailable.
         """
-        earlier, spent, recovered, is_whole = await self.adoption.past(claimed)
+        past = await self.adoption.past(claimed)
         if (run := self._runs.get(claimed.slug)) is not None:
             return run
-        run = self._begin(claimed, earlier, spent, recovered, handed, source)
-        run.finals_complete = is_whole or handed is not None
+        run = self._begin(claimed, past, handed, source)
+        run.finals_complete = past.is_whole or handed is not None
         return run
 
     def session_gone(self, session_id: str) -> None:
@@ -230,7 +231,7 @@ class Transcriptions:
             return self.elsewhere(record)
         if self._context.membership.run_id != run_id:
             raise NotReady("this gateway was cut off from the database meanwhile; start it again")
-        return self._started(self._begin(claimed, (), spent), created=True)
+        return self._started(self._begin(claimed, Past(spent)), created=True)
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -271,9 +272,7 @@ class Transcriptions:
     def _begin(
         self,
         claimed: Claimed,
-        earlier: Sequence[Usage],
-        spent: float,
-        recovered: Mapping[str, int] | None = None,
+        past: Past,
         handed: HandedOver | None = None,
         source: AudioSource | None = None,
     ) -> Run:
@@ -284,13 +283,15 @@ class Transcriptions:
             SpeechOptions.read(options),
             source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
-            earlier=earlier,
-            recovered=recovered,
+            earlier=past.earlier,
+            recovered=past.recovered,
             cap_usd=options.get("costCapUsd"),
-            spent_usd=spent,
+            spent_usd=past.spent,
         )
         if handed is not None:
             run.go_on(handed)
+        else:
+            run.recall(past.former)
         self._runs[claimed.slug] = run
         self._spawn(self._run(run), f"run {claimed.slug}")
         return run

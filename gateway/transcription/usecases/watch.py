@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.errors import SessionNotFound
 from gateway.outage import until_database_answers
 from gateway.transcription.domain.transcription import Numbering
+from gateway.transcription.domain.translations import numbered
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.records import Records
 
@@ -21,6 +22,17 @@ class Watched:
     slug: str
     space_id: str
     is_over: bool
+
+
+class NoSuchLanguage(Exception):
+    """Nobody has asked for translations into it. The text says what there is."""
+
+    def __init__(self, language: str, known: Sequence[str]) -> None:
+        there = f"there are {', '.join(known)}" if known else "there are none"
+        super().__init__(
+            f"nobody has asked for translations of this session into {language[:16]!r} ({there}); "
+            "start its transcription with translateTo, or leave lang out"
+        )
 
 
 class LiveState(Protocol):
@@ -41,6 +53,7 @@ class Watching:
     def __init__(self, records: Records, finals: FinalReader) -> None:
         self._sessions = records.sessions
         self._transcriptions = records.transcriptions
+        self._translations = records.translations
         self._finals = finals
 
     async def session(self, slug: str) -> Watched:
@@ -63,6 +76,17 @@ class Watching:
         """Epoch and number of the last final so far; None before the numbering began. Raises: RecordsUnavailable."""
         numbering = await self._transcriptions.numbering(watched.session_id)
         return (numbering.epoch, numbering.last_seq) if numbering is not None else None
+
+    async def translations(self, session_id: str, language: str, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Numbers and data of a language's translations after a number, in order. Raises: RecordsUnavailable."""
+        found = await self._translations.since(session_id, language, after, limit)
+        return [(one.seq, numbered(one.data, one.seq, one.of_seq)) for one in found]
+
+    async def check_language(self, session_id: str, language: str) -> None:
+        """Raises: NoSuchLanguage when the session was transcribed and not translated into it; RecordsUnavailable."""
+        known = await self._translations.languages(session_id)
+        if language not in known and await self._transcriptions.numbering(session_id) is not None:
+            raise NoSuchLanguage(language, known)
 
     def reader(self, watched: Watched) -> Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]:
         """A function (after, limit) → numbers and data of the session's finals, which waits for the database."""

@@ -1,1 +1,2 @@
-UPDATE gateway.analysis_job SET lease_until = $3 WHERE analysis_id = $1 AND fence = $2 AND lease_until IS NOT NULL
+UPDATE gateway.analysis_job SET lease_until = clock_timestamp() + $3 * interval '1 second'
+WHERE analysis_id = $1 AND fence = $2 AND lease_until IS NOT NULL

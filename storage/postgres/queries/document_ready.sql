@@ -8,4 +8,5 @@ WITH ready AS (
 UPDATE app."VideoSession" v
 SET "rawTranscriptBlobUrl" = $4, "rawTranscriptSizeBytes" = $5, "rawTranscriptReadyAt" = $6
 FROM ready WHERE v.id = ready.session_id
-RETURNING v.id
+RETURNING v.id, gateway.webhook_tell('transcript.ready', v.id, v.slug, v."spaceId", $7::timestamptz, jsonb_build_object(
+  'documentPath', '/api/sessions/' || v.slug || '/document', 'sizeBytes', v."rawTranscriptSizeBytes"))

@@ -25,10 +25,10 @@ WITH batch AS MATERIALIZED (
   SELECT b.* FROM batch b JOIN owned o ON o.id = b.transcription_id AND o.fence = b.fence AND o.session_id = b.session_id
                           JOIN alive a ON a.id = b.session_id
 ), event AS (
-  INSERT INTO gateway.transcript_event (session_id, seq, epoch, utterance_id, transcription_id, data, created_at)
+  INSERT INTO gateway.transcript_event AS e (session_id, seq, epoch, utterance_id, transcription_id, data, created_at)
   SELECT session_id, seq, epoch, utterance_id, transcription_id, data, created_at FROM fit ORDER BY n
   ON CONFLICT DO NOTHING
-  RETURNING session_id, seq, utterance_id
+  RETURNING e.session_id, e.seq, e.utterance_id, {final_told}
 ), segment AS (
   INSERT INTO app."TranscriptSegment" AS t
     (id, "videoSessionId", "participantId", "utteranceId", text, language, "isFinal", "startedAt", "endedAt", "createdAt")

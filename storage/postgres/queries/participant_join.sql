@@ -6,9 +6,12 @@ WITH was AS (
   UPDATE app."VideoSession" v
   SET status = 'LIVE', "startedAt" = coalesce(v."startedAt", $7), "lastActivityAt" = greatest(v."lastActivityAt", $7)
   FROM was WHERE v.id = was.id
-  RETURNING v.id, was.status = 'CREATED' AS went_live
-)
+  RETURNING v.id, v.slug, v."spaceId", was.status = 'CREATED' AS went_live,
+            CASE WHEN was.status = 'CREATED' THEN {session_started} END
+), present AS (
 INSERT INTO app."Participant" AS p (id, "videoSessionId", identity, name, role, "userId", "joinedAt")
 SELECT $1, live.id, $3, $4, $5, $6, $7 FROM live
 ON CONFLICT ("videoSessionId", identity) DO UPDATE SET "leftAt" = NULL, name = coalesce(p.name, excluded.name)
-RETURNING {participant}, (SELECT went_live FROM live) AS went_live
+RETURNING p.*, CASE WHEN {participant_came} THEN {participant_joined} END
+)
+SELECT {participant}, (SELECT went_live FROM live) AS went_live FROM present p

@@ -1,2 +1,4 @@
-UPDATE app."Participant" SET "leftAt" = $2
-WHERE "videoSessionId" = $1 AND "leftAt" IS NULL
+UPDATE app."Participant" p SET "leftAt" = $2
+FROM app."VideoSession" v
+WHERE p."videoSessionId" = $1 AND p."leftAt" IS NULL AND v.id = p."videoSessionId"
+RETURNING {participant_left}

@@ -1,5 +1,5 @@
--- Finals that people have seen and whose number another owner of the session has given away. Kept as segments, unless
--- that owner has heard the same speaker at the same time: then it has their words. `stray_number` numbers them.
+-- Finals that people have seen and whose number another owner of the session has given away, kept as segments. What that
+-- owner has heard as well is taken out of them (`stray_near`, `stray_trim`); `stray_number` numbers them.
 WITH batch AS MATERIALIZED (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
                        $7::timestamp[], $8::timestamp[], $9::timestamp[], $10::text[], $11::jsonb[])
@@ -17,11 +17,6 @@ WITH batch AS MATERIALIZED (
     (id, "videoSessionId", "participantId", "utteranceId", text, language, "isFinal", "startedAt", "endedAt", "createdAt")
   SELECT b.id, b.session_id, k.id, b.utterance_id, b.text, b.language, true, b.started_at, b.ended_at, b.created_at
   FROM batch b JOIN alive a ON a.id = b.session_id LEFT JOIN known k ON k.id = b.participant_id
-  WHERE NOT EXISTS (
-    SELECT FROM app."TranscriptSegment" t
-    WHERE t."videoSessionId" = b.session_id AND t."participantId" IS NOT DISTINCT FROM k.id AND t."isFinal"
-      AND t."startedAt" < b.ended_at AND coalesce(t."endedAt", t."startedAt") > b.started_at
-  )
   ORDER BY b.session_id, b.utterance_id
   ON CONFLICT ("videoSessionId", "utteranceId") DO UPDATE SET
     text = excluded.text, language = coalesce(excluded.language, s.language), "isFinal" = true,

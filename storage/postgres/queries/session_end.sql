@@ -1,1 +1,2 @@
-UPDATE app."VideoSession" SET status = 'ENDED', "endedAt" = $2 WHERE id = $1 AND status = 'LIVE'
+UPDATE app."VideoSession" s SET status = 'ENDED', "endedAt" = $2 WHERE id = $1 AND status = 'LIVE'
+RETURNING {session_ended}

@@ -1,1 +1,2 @@
-UPDATE app."VideoSession" SET status = 'EXPIRED' WHERE id = $1 AND status = 'CREATED'
+UPDATE app."VideoSession" s SET status = 'EXPIRED' WHERE id = $1 AND status = 'CREATED'
+RETURNING {session_ended}

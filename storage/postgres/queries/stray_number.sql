@@ -17,8 +17,9 @@ WITH free AS MATERIALIZED (
     SELECT FROM gateway.transcript_event e WHERE e.session_id = f.session_id AND e.utterance_id = y.utterance_id
   )
 ), event AS (
-  INSERT INTO gateway.transcript_event (session_id, seq, epoch, utterance_id, transcription_id, data, created_at)
-  SELECT session_id, seq, epoch, utterance_id, transcription_id, data, $2 FROM numbered
+  INSERT INTO gateway.transcript_event AS e (session_id, seq, epoch, utterance_id, transcription_id, data, created_at)
+  SELECT session_id, seq, epoch, utterance_id, transcription_id, data, $2 FROM numbered ORDER BY seq
+  RETURNING {final_told}
 ), mark AS (
   UPDATE gateway.stream s SET last_seq = m.seq
   FROM (SELECT max(seq) AS seq FROM numbered) m

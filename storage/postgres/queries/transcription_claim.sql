@@ -7,3 +7,6 @@ SELECT $1, v.id, $3, $4, 'STARTING', $5, $6, $7, $8, 1,
        clock_timestamp() + $9 * interval '1 second', $10
 FROM app."VideoSession" v WHERE v.id = $2 AND v.status NOT IN ('ENDED', 'EXPIRED') FOR SHARE
 ON CONFLICT (session_id) WHERE state <> 'STOPPED' DO NOTHING
+RETURNING gateway.webhook_tell('transcription.started', session_id, session_slug,
+  (SELECT v."spaceId" FROM app."VideoSession" v WHERE v.id = session_id), started_at,
+  jsonb_build_object('transcriptionId', id, 'source', source, 'tags', coalesce(nullif(options -> 'tags', 'null'), '[]')))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from support.builds import CannotBuild, npm_packages
 from support.scripted_gateway import World, scripted_gateway
 
 
@@ -33,6 +34,15 @@ def node() -> str:
     if int(version.lstrip("v").partition(".")[0]) < 20:
         _missing(f"node is {version.strip()}, the JavaScript client needs 20")
     return found
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """`node_modules` of the client: what its tests and checks need."""
+    try:
+        return npm_packages(Path(__file__).parents[3] / "clients" / "js")
+    except CannotBuild as error:
+        _missing(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -99,23 +99,52 @@ def budgets(seed: int, cuts: int) -> Iterator[int]:
     return (chance.choice((chance.randrange(1, 300), chance.randrange(300, 3000))) for _ in range(cuts))
 
 
-def test_the_client_keeps_its_promises_alone(node: str) -> None:
+def test_the_client_keeps_its_promises_alone(node: str, packages: Path) -> None:
     """The tests of the modules themselves, on sockets that the tests hold the other end of."""
     done = subprocess.run(
-        [node, "--test", "test/stream.test.js", "test/sender.test.js"],
+        [node, "--test", *map(str, sorted(CLIENT.glob("test/*.test.js")))],
         check=False,
         cwd=CLIENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         env={"PATH": os.environ["PATH"]},
     )
     assert done.returncode == 0, done.stdout
 
 
+ATTW = (
+    "@arethetypeswrong/cli/dist/index.js --pack . --profile esm-only --exclude-entrypoints captions.css pcm-worklet.js"
+)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["typescript/bin/tsc --project test", "publint/src/cli.js --strict --pack npm", ATTW],
+    ids=["types", "publint", "attw"],
+)
+def test_the_package_is_ready_to_be_published(node: str, packages: Path, command: str) -> None:
+    program, *arguments = command.split()
+    done = subprocess.run(
+        [node, str(packages / program), *arguments],
+        check=False,
+        cwd=CLIENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_its_licence_is_the_houses() -> None:
+    assert (CLIENT / "LICENSE").read_text() == (CLIENT.parents[1] / "LICENSE").read_text()
+
+
 def test_the_package_holds_what_its_modules_and_types_import() -> None:
     packed = set(json.loads((CLIENT / "package.json").read_text())["files"])
-    for name in packed - {"README.md"}:
+    package = json.loads((CLIENT / "package.json").read_text())["exports"]
+    assert {path[2:] for entry in package.values() if isinstance(entry, dict) for path in entry.values()} <= packed
+    for name in packed - {"captions.css"}:
         imported = re.findall(r"from '\./([\w-]+)\.js'", (CLIENT / name).read_text())
         kind = "d.ts" if name.endswith(".d.ts") else "js"
         assert {f"{module}.{kind}" for module in imported} <= packed, name

@@ -15,7 +15,7 @@ from support.ports import free_port
 from stt.local.server import LocalServer
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = re.compile(r"/(docs|sessions|join)?|/[a-z_.-]+\.(js|css|svg|html|ico)")
+PAGES = re.compile(r"/(docs|sessions|webhooks|join|usage)?|/[a-z_.-]+\.(js|css|svg|html|ico)")
 
 
 async def document(gateway: InProcess) -> dict[str, Any]:

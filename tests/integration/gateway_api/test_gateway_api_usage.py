@@ -26,6 +26,14 @@ async def publish(world: World, url: str) -> None:
     assert await publisher.wait() == 0
 
 
+async def sign_in(world: World) -> None:
+    """As the app does it, in its own table."""
+    connection = await asyncpg.connect(world.gateway.database_url)
+    await connection.execute("""INSERT INTO "User" (id) VALUES ('anna-1')""")
+    await connection.execute("""UPDATE "Participant" SET "userId" = 'anna-1'""")
+    await connection.close()
+
+
 async def usage(world: World, slug: str) -> Any:
     return await world.call("GET", f"/api/transcription/{slug}/usage")
 
@@ -44,11 +52,14 @@ async def test_the_bill_adds_up_as_the_page_says(database_url: str, tmp_path: Pa
     async with LocalServer(LocalOptions(engine="scripted")) as provider:
         async with scripted_gateway(database_url, tmp_path, gladia_api_url=provider.url, cost_per_minute=0.6) as world:
             slug = await world.new_session()
-            url = await world.start(slug)
+            body = {"sessionSlug": slug, "source": "rtmp", "participantName": "Anna", "tags": ["acme"]}
+            url = (await world.call("POST", "/api/transcription/start", body))["ingest"]["rtmpUrl"]
             await publish(world, url)
+            await sign_in(world)
             await publish(world, url)  # the encoder comes back: the same row goes on
             [first] = (await usage(world, slug))["rows"]
             assert first["endedAt"] is None
+            assert (first["participantName"], first["userId"], first["tags"]) == ("Anna", "anna-1", ["acme"])
         async with scripted_gateway(database_url, tmp_path, gladia_api_url=provider.url, cost_per_minute=60.0) as world:
             await publish(world, await world.start(slug))
             await world.stop(slug)
@@ -57,6 +68,7 @@ async def test_the_bill_adds_up_as_the_page_says(database_url: str, tmp_path: Pa
     totals, receipt, billing = seen["totals"], seen["receipt"], seen["billing"]
     assert (row["startedAt"], row["costPerMinute"]) == (first["startedAt"], 0.6)  # a row has one price
     assert row["endedAt"] is not None
+    assert (row["participantName"], row["userId"], row["tags"]) == ("Anna", "anna-1", ["acme"])
     assert row["durationSeconds"] > first["durationSeconds"] > 0
     assert row["durationMinutes"] == -(-row["durationSeconds"] // 60)
     assert row["totalCost"] == round(row["durationMinutes"] * row["costPerMinute"], 6)

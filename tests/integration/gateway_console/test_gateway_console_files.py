@@ -48,6 +48,7 @@ def test_what_a_page_names_is_served(name: str) -> None:
     [
         ("index.html", ("console.js", "session.js", "replicas.js", "keys.js", *GATED, *CAPTIONS)),
         ("sessions.html", ("sessions.js", "remains.js", "keys.js", *GATED)),
+        ("webhooks.html", ("webhooks.js", "keys.js", *GATED)),
         ("join.html", ("join.js", *CAPTIONS)),
     ],
 )

@@ -90,7 +90,9 @@ async def small_endpoint(
         return check(token, secrets)
 
     options = options or LiveOptions()
-    ports = cast(Records, SimpleNamespace(sessions=records, transcriptions=records, finals=records))
+    ports = cast(
+        Records, SimpleNamespace(sessions=records, transcriptions=records, finals=records, translations=records)
+    )
     watching = Watching(ports, FinalReader(ports))
     endpoint = LiveEndpoint(hub, watching, checked, lambda: "http://own.example", options)
     app = web.Application()
@@ -101,7 +103,10 @@ async def small_endpoint(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    jobs = [asyncio.create_task(job) for job in (sweep(hub), endpoint.beat(), endpoint.end_finished())]
+    jobs = [
+        asyncio.create_task(job)
+        for job in (sweep(hub), endpoint.beat(), endpoint.end_finished(), endpoint.translated.run())
+    ]
     try:
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {SERVICE}"}) as http:
             yield Small(url, hub, endpoint, records, http)

@@ -16,6 +16,7 @@ import pytest
 from small_endpoint import SERVICE, USER_SECRET, Small, small_endpoint
 from sse_client import STREAM, listening
 
+from gateway.live import endpoint
 from gateway.live.address import parse_networks
 from gateway.live.endpoint import LiveOptions
 from gateway.live.slots import Limits
@@ -376,3 +377,12 @@ async def test_behind_a_trusted_proxy_its_clients_are_counted_apart() -> None:
             other = headers | {"X-Forwarded-For": "198.51.100.7, 198.51.100.8"}
             async with small.http.get(small.url + STREAM, params=query, headers=other) as second:
                 assert second.status == 200
+
+
+async def test_a_crowd_that_is_sent_back_comes_back_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "CROWD_MS", 1)
+    async with small_endpoint() as small, listening(small.http, small.url, "one") as events:
+        await events.until("hello")
+        await small.endpoint.close()
+        await events.rest()
+        assert events.retry_ms in (2001, 2002)

@@ -14,17 +14,19 @@ from support.fakes import HandClock, MemoryRecords
 from support.postgres import PostgresServer
 
 from gateway.errors import SessionNotFound, SessionOver
+from gateway.live.protocol import encode_caption
 from gateway.outage import RecordsUnavailable
-from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.meters import Meter, read
 from gateway.transcription.domain.transcription import Claimed, Lease, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.infra.records import postgres_records
-from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.records import Records, SessionRecord, StoreOutcome, TranscriptionRecord
 from gateway.transcription.usecases.speech import ProviderSession
 from storage.postgres.pool import connect, open_pool
+from storage.postgres.retention import Retention
 from storage.postgres.sessions import Sessions
 from storage.postgres.url import parse_database_url
 
@@ -616,6 +618,42 @@ async def test_words_that_lost_their_number_are_kept_once(shelf: Shelf) -> None:
     assert await numbers(shelf, session) == []
 
 
+async def test_what_the_heir_has_heard_as_well_is_taken_out_of_words_without_a_number(shelf: Shelf) -> None:
+    """Also when the heir stores it later; and of two lost owners the first one's counts."""
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    await shelf.wait(timedelta(minutes=1))
+    [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
+
+    def spoken(claimed: Claimed, seq: int, name: str, words: str, at_ms: int) -> FinalToStore:
+        found = tuple(Word(w, at_ms + n * 300, at_ms + n * 300 + 200) for n, w in enumerate(words.split()))
+        start, end = found[0].start_ms, found[-1].end_ms
+        times = (BEGIN + timedelta(milliseconds=start), BEGIN + timedelta(milliseconds=end), start, end)
+        said = Caption(name, words, "en", True, Speaker("anna", "Anna"), *times, 0.9, found)
+        data = encode_caption(said)
+        return FinalToStore(claimed.lease, session.id, claimed.numbering.epoch, seq, said, None, data)
+
+    await shelf.records.finals.store([spoken(heirs, 1, "new:1", "two three", 1_300)])
+    lost = [
+        spoken(former, 1, "old:1", "one two", 1_000),
+        spoken(former, 2, "old:2", "three", 1_620),
+        spoken(former, 3, "old:3", "four five", 3_000),
+        spoken(former, 4, "older:1", "five six", 3_300),
+    ]
+    assert await shelf.records.finals.store_strays(lost) == 3
+    await shelf.records.finals.store([spoken(heirs, 2, "new:2", "Four,", 3_020)])
+    await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
+    numbered = [json.loads(one.data) for one in await shelf.records.finals.number_strays(session.id)]
+    assert [(one["text"], one["startMs"], one["endMs"]) for one in numbered] == [
+        ("one", 1_000, 1_200),
+        ("five", 3_300, 3_500),
+        ("six", 3_600, 3_800),
+    ]
+    assert [len(one["words"]) for one in numbered] == [1, 1, 1]
+    assert [one.text for one in await shelf.records.finals.last(session.id, 4)] == ["Four,", "one", "five", "six"]
+    assert [one.start_ms for one in await shelf.records.finals.last(session.id, 1)] == [3_600]
+
+
 async def test_words_that_get_their_number_after_the_stop_are_counted_in_usage(shelf: Shelf) -> None:
     """Those that the former owner's last reading has counted already are not counted twice."""
     session = await shelf.session()
@@ -661,3 +699,119 @@ async def test_words_that_lost_their_number_get_the_next_when_nobody_numbers(she
     assert await shelf.records.finals.number_strays(session.id) == []
     assert (await shelf.claimed(session)).numbering.last_seq == 5
     assert await shelf.records.finals.number_strays("nowhere") == []
+
+
+# --- translations ---------------------------------------------------------------------------------------------
+
+
+def translation(claimed: Claimed, utterance: str, language: str = "de") -> TranslationToStore:
+    data = json.dumps({"utteranceId": utterance, "targetLanguage": language, "text": f"{utterance} in {language}"})
+    transcription_id = claimed.lease.transcription_id
+    return TranslationToStore(transcription_id, claimed.session_id, "abc12345", utterance, language, data.encode())
+
+
+async def translated(shelf: Shelf, session: SessionRecord, language: str = "de", after: int = 0) -> list[object]:
+    found = await shelf.records.translations.since(session.id, language, after, 100)
+    return [(one.seq, one.of_seq, json.loads(one.data)["text"]) for one in found]
+
+
+async def test_translations_are_numbered_by_language_and_kept_once(shelf: Shelf) -> None:
+    """Also when the answer to the first attempt was lost, and when the former owner of the lease stores them."""
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.finals.store([final(mine, seq) for seq in (1, 2, 3)])
+    store = shelf.records.translations.store
+    first = await store([translation(mine, "p:2"), translation(mine, "p:1"), translation(mine, "p:1", "fr")])
+    assert [(one.language, one.seq, one.of_seq, one.utterance_id) for one in first] == [
+        ("de", 1, 1, "p:1"),
+        ("de", 2, 2, "p:2"),
+        ("fr", 1, 1, "p:1"),
+    ]
+    assert await store([translation(mine, "p:2"), translation(mine, "p:1", "fr")]) == []
+    await shelf.wait(timedelta(minutes=1))
+    await shelf.records.leases.adopt("heir", 30, own=False)
+    await store([translation(mine, "p:3")])
+    assert await translated(shelf, session) == [(1, 1, "p:1 in de"), (2, 2, "p:2 in de"), (3, 3, "p:3 in de")]
+    assert await translated(shelf, session, after=2) == [(3, 3, "p:3 in de")]
+    found = await shelf.records.translations.of_finals(session.id, 2, 9, "de")
+    assert [(one.of_seq, one.utterance_id) for one in found] == [(2, "p:2"), (3, "p:3")]
+    assert await shelf.records.translations.languages(session.id) == ["de", "fr"]
+
+
+async def test_a_translation_waits_for_its_final(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    assert await shelf.records.translations.store([translation(mine, "p:1")]) == []
+    assert await translated(shelf, session) == []
+    await shelf.records.finals.store([final(mine, 1), final(mine, 2)])
+    await shelf.records.translations.store([translation(mine, "p:2")])
+    assert await translated(shelf, session) == [(1, 1, "p:1 in de"), (2, 2, "p:2 in de")]
+
+
+async def test_words_that_get_their_number_late_bring_their_translations(shelf: Shelf) -> None:
+    session = await shelf.session()
+    former = await shelf.claimed(session)
+    await shelf.wait(timedelta(minutes=1))
+    [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
+    await shelf.records.finals.store_strays([final(former, 7, "old:7")])
+    await shelf.records.translations.store([translation(former, "old:7")])
+    await shelf.records.leases.finish(heirs.lease, "stopped by request", True)
+    await shelf.records.finals.number_strays(session.id)
+    assert await translated(shelf, session) == [(1, 1, "old:7 in de")]
+
+
+async def test_translations_go_with_their_session_and_none_comes_after_it(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.finals.store([final(mine, 1)])
+    await shelf.records.translations.store([translation(mine, "p:1")])
+    await shelf.delete(session)
+    assert await shelf.records.translations.store([translation(mine, "p:1", "fr")]) == []
+    assert await translated(shelf, session) == await translated(shelf, session, "fr") == []
+    assert await shelf.records.translations.languages(session.id) == []
+
+
+async def test_many_who_store_at_once_leave_no_hole(shelf: Shelf) -> None:
+    session = await shelf.session()
+    mine = await shelf.claimed(session)
+    await shelf.records.finals.store([final(mine, seq) for seq in range(1, 41)])
+    batches = [[translation(mine, f"p:{seq}") for seq in range(first, 41, 5)] for first in (1, 2, 3, 4, 5, 1, 2)]
+    await asyncio.gather(*(shelf.records.translations.store(batch) for batch in batches))
+    stored = await translated(shelf, session)
+    assert [one[0] for one in stored] == list(range(1, 41))  # type: ignore[index]
+    assert {one[1] for one in stored} == set(range(1, 41))  # type: ignore[index]
+
+
+async def test_a_translation_that_cannot_be_stored_holds_up_no_other(database_url: str) -> None:
+    """Neither one that no JSON is, nor one that PostgreSQL alone finds out about."""
+    async with open_pool(parse_database_url(database_url), size=2) as database:
+        records = postgres_records(database, HandClock(BEGIN))
+        session = await records.sessions.create("abc12345", "Standup", None)
+        claimed, _ = await records.leases.claim(session, "rtmp", {}, None, "me", 30)
+        assert claimed is not None
+        await records.finals.store([final(claimed, seq) for seq in (1, 2, 3)])
+        deep = b'{"targetLanguage":"de","text":"x","more":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+        odd = [
+            replace(translation(claimed, "p:1"), data=b'{"text":'),
+            replace(translation(claimed, "p:2"), data=deep),
+            replace(translation(claimed, "p:3"), data=b'{"targetLanguage":"de","text":"nul \\u0000"}'),
+            replace(translation(claimed, "\ud800"), data=b'{"targetLanguage":"de","text":"x"}'),
+        ]
+        await records.translations.store(odd)
+        assert 3 in [one.of_seq for one in await records.translations.since(session.id, "de", 0, 9)]
+
+
+async def test_a_translation_whose_final_never_comes_is_dropped(database_url: str) -> None:
+    async with open_pool(parse_database_url(database_url), size=2) as database:
+        records, retention = postgres_records(database, HandClock(BEGIN)), Retention(database)
+        session = await records.sessions.create("abc12345", "Standup", None)
+        claimed, _ = await records.leases.claim(session, "rtmp", {"translateTo": ["fr"]}, None, "me", 30)
+        assert claimed is not None
+        await records.finals.store([final(claimed, 1)])
+        await records.translations.store([translation(claimed, "p:1"), translation(claimed, "never")])
+        assert await retention.drop_translations(BEGIN + timedelta(hours=1)) == 0  # it still runs
+        await records.leases.finish(claimed.lease, "stopped by request", True)
+        assert await retention.drop_translations(BEGIN) == 0
+        assert await retention.drop_translations(BEGIN + timedelta(hours=1)) == 1
+        assert [one.of_seq for one in await records.translations.since(session.id, "de", 0, 9)] == [1]
+        assert await records.translations.languages(session.id) == ["de", "fr"]

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 from support.gateway import Running, Watcher, gateway_process, publish, write_wav
 from support.redis_server import RedisServer, running_redis
@@ -92,6 +93,10 @@ async def test_a_watcher_elsewhere_hears_everything(
             assert_same(near, far)
             assert not is_degraded(far)
             last = far.finals[-1]
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await two.b.http.ws_connect(f"{two.b.url}/api/realtime/audio?session={two.slug}", protocols=("audio.v1",))
+        told = (await two.a.until(two.slug, lambda seen: bool(seen["health"]["reasons"])))["health"]["reasons"]
+        assert told[0].startswith("a sender of audio was refused: its credential is missing, wrong")
         async with two.a.watch(two.slug, since=f"{last['epoch']}:{last['seq']}") as back:
             await back.until(lambda watcher: len(watcher.finals) >= 1)
             point = f"{last['epoch']}:{back.finals[0]['seq']}"

@@ -388,3 +388,29 @@ async def test_captions_appear_under_the_speaker(livekit: LivekitServer, room_na
     assert all(facts["lk.segment_id"] == "s1" and facts["lk.transcribed_track_id"] == track.sid for _, facts, _ in seen)
     assert [facts["lk.transcription_final"] for _, facts, _ in seen] == ["false"] * (len(seen) - 1) + ["true"]
     assert 1 <= len(seen) - 1 <= 3, "partials are throttled to three a second"
+
+
+async def test_older_clients_see_captions_as_packets(livekit: LivekitServer, room_name: str) -> None:
+    """`TranscriptionReceived`, under the speaker and on the track."""
+    seen: list[tuple[str, str, str, bool, str]] = []
+
+    def received(
+        segments: list[rtc.TranscriptionSegment],
+        participant: rtc.Participant | None,
+        publication: rtc.TrackPublication | None,
+    ) -> None:
+        assert participant is not None
+        assert publication is not None
+        seen.extend((participant.identity, one.id, one.text, one.final, publication.sid) for one in segments)
+
+    async with livekit.join(room_name, "anna") as anna, livekit.join(room_name, "bob") as bob:
+        bob.room.on("transcription_received", received)
+        await anna.publish()
+        async with listening(livekit, room_name) as listener:
+            await listener.until(lambda one: playing(one, "anna"))
+            track = listener.tracks[0].track
+            track.caption("s1", "the", is_final=False)
+            await listener.until(lambda _: bool(seen))
+            track.caption("s1", "the final", is_final=True)
+            await listener.until(lambda _: len(seen) == 2)
+            assert seen == [("anna", "s1", "the", False, track.sid), ("anna", "s1", "the final", True, track.sid)]

@@ -15,8 +15,10 @@ from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.limits import places
+from gateway.transcription.domain.overlap import unheard
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
+from gateway.transcription.infra.strays import shown_as
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
     NumberedFinal,
@@ -71,6 +73,9 @@ class MemorySessionRecords(Port):
     async def present(self, session_id: str) -> Sequence[Participation]:
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
+
+    async def people(self, session_id: str) -> Sequence[Participation]:
+        return await self.present(session_id)
 
     async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
         return {one: people for one in session_ids if (people := await self.present(one))}
@@ -202,7 +207,10 @@ class MemoryLeases(Port):
             row.state = state
             self._tables.states.append(state)
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool) -> bool:
+    async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
+        await self._tables.answer()
+
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         await self._tables.answer()
         if row := self._tables.owned(lease):
             row.state, row.stopped_at = TranscriptionState.STOPPED, self._tables.clock.now()
@@ -295,13 +303,29 @@ class MemoryFinalRecords(Port):
         known |= {stray.caption.utterance_id for stray in tables.strays}
         fresh = [final for final in finals if final.caption.utterance_id not in known]
         tables.strays += fresh
-        return len(fresh)
+        return len(fresh) - sum(self._settle(one) for one in {final.session_id for final in fresh})
+
+    def _settle(self, session_id: str) -> int:
+        """Take out of strays what is numbered already. Returns: of how many nothing is left."""
+        tables, dropped = self._tables, 0
+        stored = [final.caption for final in tables.finals.get(session_id, {}).values()]
+        for stray in [one for one in tables.strays if one.session_id == session_id]:
+            said = stray.caption
+            kept = unheard(said, [one for one in stored if one.speaker.identity == said.speaker.identity])
+            tables.strays.remove(stray)
+            dropped += kept is None
+            if kept is not None:
+                stored.append(kept)
+                data = stray.data if kept is said else shown_as(kept, stray.data)
+                tables.strays.append(replace(stray, caption=kept, data=data))
+        return dropped
 
     async def number_strays(self, session_id: str) -> Sequence[NumberedFinal]:
         tables = self._tables
         await tables.answer()
         if tables.active(session_id) is not None or tables.alive(session_id) is None:
             return []
+        self._settle(session_id)
         numbered = []
         stream, stored = tables.streams[session_id], tables.finals.setdefault(session_id, {})
         for stray in [one for one in tables.strays if one.session_id == session_id]:
@@ -328,6 +352,11 @@ class MemoryFinalRecords(Port):
     async def store_partials(self, session_id: str, captions: Sequence[tuple[Caption, str | None]]) -> None:
         await self._tables.answer()
         self._tables.partials |= {said.utterance_id: (said, participant) for said, participant in captions}
+
+    async def last(self, session_id: str, limit: int) -> Sequence[Caption]:
+        await self._tables.answer()
+        stored = self._tables.finals.get(session_id, {})
+        return [stored[seq].caption for seq in sorted(stored)][-limit:]
 
     async def counts(self, claimed: Claimed) -> Mapping[str, int]:
         await self._tables.answer()

@@ -18,6 +18,7 @@ from support.fakes.ports import (
     MemoryTranscriptionRecords,
 )
 from support.fakes.tables import Tables
+from support.fakes.translations import MemoryTranslationRecords
 
 from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
@@ -47,6 +48,7 @@ class MemoryRecords(Records):
             hosts=MemoryHostRecords(tables),
             finals=finals(tables),
             usage=usage(tables),
+            translations=MemoryTranslationRecords(tables),
             provider_sessions=MemoryProviderSessionRecords(tables),
         )
         self.ledger = MemoryLedger(self)

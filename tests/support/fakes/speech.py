@@ -67,8 +67,8 @@ class FakeLink:
         loop.call_later(self._transcriber.flush_s, self._flush)
 
     def _flush(self) -> None:
-        for text in self._transcriber.last_words:
-            self.final(text)
+        for number, text in enumerate(self._transcriber.last_words, 1):
+            self.final(text, start=number, end=number + 1.0)
         self.end(complete=self._transcriber.complete)
 
     def end(self, *, complete: bool = True, refused: str | None = None) -> None:

@@ -22,9 +22,9 @@ or says what to do, and none shows a secret.
 
 Every variable marked *secret*, and the names of keys that belong to one (`LIVEKIT_API_KEY`, `AWS_ACCESS_KEY_ID`), may
 instead name a file: `NAME_FILE=/run/secrets/name`. Service tokens, `GATEWAY_JWT_SECRET`, the LiveKit keys,
-`GLADIA_API_KEY` and `WS_SERVER_TOKEN` are read again within 2 s of a change of such a file, or at once on SIGHUP,
-without a restart; the others, such as `DATABASE_URL`, at start only. What cannot be used is logged, and the former
-values stay in force.
+`GLADIA_API_KEY`, `WS_SERVER_TOKEN` and `GATEWAY_WEBHOOK_SECRET` are read again within 2 s of a change of such a file,
+or at once on SIGHUP, without a restart; the others, such as `DATABASE_URL`, at start only. What cannot be used is
+logged, and the former values stay in force.
 
 Flags take `true`, `yes`, `on`, `1` and their opposites. Variables marked *secret* are never logged.
 

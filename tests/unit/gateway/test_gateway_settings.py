@@ -145,6 +145,8 @@ def test_no_secret_is_in_what_settings_look_like() -> None:
         "BLOB_READ_WRITE_TOKEN": "vercel_blob_rw_store_hunter2",
         "AWS_ACCESS_KEY_ID": "k",
         "AWS_SECRET_ACCESS_KEY": "hunter2",
+        "GATEWAY_WEBHOOK_URL": "https://app.example.com/",
+        "GATEWAY_WEBHOOK_SECRET": "whsec_" + "hunter2" * 8,
     }
     assert set(SECRETS) <= set(env)
     settings = Settings.from_env(env)
@@ -234,3 +236,18 @@ def test_where_documents_go(given: dict[str, str], store: str) -> None:
 def test_a_url_that_names_no_blob_store_is_refused(url: str) -> None:
     [problem] = problems(**GOOD, GATEWAY_BLOB_URL=url)
     assert problem.startswith("GATEWAY_BLOB_URL must be")
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"GATEWAY_WEBHOOK_URL": "https://app.example.com/"}, "belong together"),
+        ({"GATEWAY_WEBHOOK_SECRET": "whsec_" + "A" * 32}, "belong together"),
+        ({"GATEWAY_WEBHOOK_SECRET": "whsec_short"}, "24 to 64"),
+        ({"GATEWAY_WEBHOOK_URL": "http://app/", "GATEWAY_WEBHOOK_SECRET": "whsec_" + "A" * 32}, "https"),
+        ({"GATEWAY_WEBHOOK_ALLOW": "everything"}, "http, private"),
+    ],
+)
+def test_webhooks_are_set_as_a_whole(env: dict[str, str], said: str) -> None:
+    with pytest.raises(WrongSettings, match=said):
+        Settings.from_env({**GOOD, **env})

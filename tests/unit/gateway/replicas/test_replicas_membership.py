@@ -104,7 +104,30 @@ async def test_without_the_database_the_others_say_whether_it_goes_on(
         assert not await one.beat()
     assert set(asked) == {"b"}
     assert one.may_act() is goes_on
+    assert one.may_acknowledge() is goes_on
     assert one.lapsed.is_set() is not goes_on
+
+
+async def test_nothing_is_acknowledged_from_a_beat_without_an_answer_on_while_others_may_take_over(
+    roster: MemoryRoster, clock: Hand
+) -> None:
+    """There are seconds left to hear what has been acknowledged before."""
+    one = member(roster, clock)
+
+    async def ask(replica: Replica) -> bool:
+        return True
+
+    one.ask = ask
+    roster.rows["b"] = other()
+    await one.enter()
+    assert one.may_acknowledge()
+    roster.is_away = True
+    clock.at += 2
+    assert not await one.beat()
+    assert one.may_act() and not one.may_acknowledge()
+    roster.is_away = False
+    assert await one.beat()
+    assert one.may_acknowledge()
 
 
 async def test_alone_it_goes_on_for_as_long_as_the_database_is_away(roster: MemoryRoster, clock: Hand) -> None:

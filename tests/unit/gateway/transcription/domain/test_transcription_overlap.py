@@ -6,11 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec import structs
 
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.handover import Heard
-from gateway.transcription.domain.overlap import APART_MS, OVERLAP_MS, SLACK_MS, Edges, after, before, counterparts
+from gateway.transcription.domain.overlap import (
+    APART_MS,
+    OVERLAP_MS,
+    SLACK_MS,
+    Edges,
+    after,
+    before,
+    counterparts,
+    unheard,
+)
 
 ORIGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -35,7 +44,7 @@ def test_the_half_word_is_left_to_the_heir_and_what_both_have_counts_once() -> N
     assert texts(after(heir, 1_000)) == ["Good,", "morning", "all"], "by time alone both would have it"
     edges = Edges([Heard("anna", ORIGIN + timedelta(milliseconds=1_000), is_cut=True)], ORIGIN)
     assert edges.once(kept, is_late=True) is kept
-    rest = edges.once(replace(heir, utterance_id="b"))
+    rest = edges.once(structs.replace(heir, utterance_id="b"))
     assert texts(rest) == ["morning", "all"] and rest is not None
     assert (rest.start_ms, rest.started_at) == (400, ORIGIN + timedelta(milliseconds=400))
     assert (rest.end_ms, rest.ended_at) == (1_500, ORIGIN + timedelta(milliseconds=1_500))
@@ -139,3 +148,46 @@ def test_the_same_word_said_again_at_the_cut_is_another(
         words.append((f"w{number // 2}", at + gap, at + gap + length))
         at += gap + length
     assert told(words, cut_ms, 0, owner_first=owner_first, split=split) == sorted(text for text, *_ in words)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(50, 600)), min_size=1, max_size=12),
+    st.integers(0, 6_000),
+    st.integers(0, 6_000),
+    st.integers(-40, 40),
+)
+def test_of_a_lost_owner_each_word_counts_once(
+    gaps: list[tuple[int, int]], acknowledged_ms: int, lost_ms: int, skew_ms: int
+) -> None:
+    """It has heard whole words up to its end, its heir those from what was acknowledged on, by another clock."""
+    lost_ms = max(acknowledged_ms, lost_ms)
+    words, at = [], 0
+    for number, (gap, length) in enumerate(gaps):
+        words.append((f"w{number}", at + gap, at + gap + length))
+        at += gap + length
+    former = [word for word in words if word[2] <= lost_ms]
+    heirs = [(text, start + skew_ms, end + skew_ms) for text, start, end in words if start >= acknowledged_ms]
+    heard = {text for text, _, _ in former + heirs}
+    mine = said(*heirs) if heirs else None
+    stray = unheard(said(*former), [mine] if mine else []) if former else None
+    assert sorted(texts(stray) + texts(mine)) == sorted(heard)
+    edges = Edges((), ORIGIN, [said(*former)] if former else [], ORIGIN + timedelta(milliseconds=6_000))
+    once = edges.once(mine) if mine else None
+    assert sorted([text for text, _, _ in former] + texts(once)) == sorted(heard)
+    found = edges.once(structs.replace(said(*former), utterance_id="found"), is_late=True) if former else None
+    assert texts(found) == [], "what is found of it later is known"
+
+
+def test_without_words_the_heir_counts_where_both_overlap() -> None:
+    plain, other = said(("one", 0, 500)), said(("other", 400, 900))
+    wordless = structs.replace(plain, words=())
+    assert unheard(wordless, [other]) is None
+    assert unheard(wordless, [said(("later", 500, 900))]) is wordless
+    assert unheard(plain, [structs.replace(other, words=())]) is plain, "its middle is not in there"
+    assert unheard(plain, [structs.replace(said(("other", 200, 900)), words=())]) is None
+
+
+def test_what_was_said_after_the_loss_is_left_alone() -> None:
+    edges = Edges((), ORIGIN, [said(("one", 0, 500))], ORIGIN + timedelta(milliseconds=600))
+    again = structs.replace(said(("one", 1_700, 2_000)), utterance_id="v")
+    assert edges.once(again) is again

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.tools import needs
 
 from gateway.transcription.domain.stable import HOLD_S, UNDER_WAY, StablePrefixes, utf16, words
 
-LETTERS = st.sampled_from(
-    [
-        *"ab. ,",
-        "é",
-        "e\u0301",
-        "私",
-        "は",
-        "か\u3099",
-        "สวัสดี",
-        "กำ",
-        "한국",
-        "😀",
-        "👩‍👩‍👧",
-        "👍🏽",
-        "🇩🇪",
-        "नमस्ते",
-        "क्षि",
-        "\u00a0",
-    ]
-)
-TEXTS = st.lists(LETTERS, min_size=1, max_size=12).map("".join)
+LETTERS = [
+    *"ab. ,",
+    "é",
+    "e\u0301",
+    "私",
+    "は",
+    "か\u3099",
+    "สวัสดี",
+    "กำ",
+    "한국",
+    "😀",
+    "👩‍👩‍👧",
+    "👍🏽",
+    "🇩🇪",
+    "नमस्ते",
+    "क्षि",
+    "\u00a0",
+]
+TEXTS = st.lists(st.sampled_from(LETTERS), min_size=1, max_size=12).map("".join)
 
 
 def test_a_word_is_stable_once_it_and_all_before_it_have_stood() -> None:
@@ -101,11 +100,11 @@ def test_what_is_stable_has_stood_that_long(texts: list[str], pauses: list[float
         assert bool(older) or not index
 
 
-@settings(max_examples=1)
-@given(st.lists(TEXTS, min_size=200, max_size=200))
-def test_no_letter_is_ever_cut(texts: list[str]) -> None:
+def test_no_letter_is_ever_cut() -> None:
     """By the word of another program: where JavaScript's own segmenter sees a letter end, and nowhere else."""
     needs("node")
+    rng = random.Random(7)
+    texts = ["".join(rng.choices(LETTERS, k=rng.randint(1, 12))) for _ in range(500)]
     cuts = [[text, [utf16(text[:end]) for _, end in words(text)]] for text in texts]
     script = """
       const graphemes = new Intl.Segmenter('und', { granularity: 'grapheme' });

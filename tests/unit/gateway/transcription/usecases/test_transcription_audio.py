@@ -204,7 +204,7 @@ async def test_a_second_connection_takes_over_as_a_new_track() -> None:
 async def test_audio_that_comes_while_it_is_not_certain_whose_it_is_waits_for_its_acknowledgement() -> None:
     """Who takes over gets it from the sender; so it must not be acknowledged by one who then loses it."""
     certain = [True]
-    there = WebsocketSource(Ingest(), Speaker("websocket", None), LoopClock(), may_act=lambda: certain[0])
+    there = WebsocketSource(Ingest(), Speaker("websocket", None), LoopClock(), may_acknowledge=lambda: certain[0])
     feed = there.enter(ANNA, FeedStart(16_000, 1), Connection().over)
     feed.put(bytes(3_200))
     certain[0] = False
@@ -214,6 +214,27 @@ async def test_audio_that_comes_while_it_is_not_certain_whose_it_is_waits_for_it
     feed.put(bytes(3_200))
     assert feed.taken == 4_800
     await there.close("stopped by request")
+
+
+async def test_what_was_heard_and_not_acknowledged_is_not_heard_twice_when_its_sender_comes_again() -> None:
+    certain = [True]
+    there = WebsocketSource(Ingest(), Speaker("websocket", None), LoopClock(), may_acknowledge=lambda: certain[0])
+    start = FeedStart(16_000, 1, stream="s")
+    feed = there.enter(ANNA, start, Connection().over)
+    feed.put(bytes(3_200))
+    certain[0] = False
+    feed.put(bytes(6_400))
+    again = there.enter(ANNA, start, Connection().over)
+    assert again.taken == 1_600, "from there its sender goes on"
+    certain[0] = True
+    again.put(bytes(4_000))
+    assert again.taken == 1_600
+    again.skip(0.0)
+    again.put(bytes(4_000))
+    assert again.taken == 1_600 + 4_000
+    await there.close("stopped by request")
+    [track] = [track async for track in there.tracks()]
+    assert sum([chunk.samples async for chunk in track.chunks()]) == 1_600 + 4_000
 
 
 async def test_a_stream_goes_on_where_it_was_cut() -> None:

@@ -230,7 +230,10 @@ async def test_words_of_a_former_owner_are_numbered_and_shown_when_the_run_stops
         there.link.final("Mine.")
         await until(lambda: len(there.records.stored(SLUG)) == 1)
         [mine] = there.records.stored(SLUG)
-        lost = msgspec.structs.replace(mine.caption, utterance_id="old:1", text="Theirs.")
+        ends = mine.caption.end_ms
+        lost = msgspec.structs.replace(
+            mine.caption, utterance_id="old:1", text="Theirs.", words=(), start_ms=ends, end_ms=ends + 500
+        )
         data = there.hub.encode(lost)
         assert await there.records.finals.store_strays([replace(mine, seq=1, caption=lost, data=data)]) == 1
         await asyncio.sleep(20)

@@ -226,6 +226,24 @@ async def test_an_owner_that_does_not_answer_keeps_it() -> None:
         await until(lambda: two.stored() == [(1, "one"), (2, "two")])
 
 
+async def test_an_owner_that_is_found_dead_meanwhile_is_not_the_last_word() -> None:
+    """An encoder waits while a frozen owner is asked in vain; another replica adopts, and is asked at once."""
+    async with pair() as two:
+        [row] = two.records.tables.transcriptions.values()
+
+        class Frozen:
+            async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+                row.owner = "a"
+                raise NoAnswer("frozen")
+
+        two.network.handovers["frozen"] = Frozen()  # type: ignore[assignment]
+        row.owner = "frozen"
+        began = LoopClock().monotonic()
+        await two.fetch()
+        assert two.runs_at() == "b"
+        assert LoopClock().monotonic() - began < 2, "the looks for a lost answer end when somebody else has it"
+
+
 async def test_late_words_of_an_heir_that_is_gone_are_kept_without_a_number() -> None:
     async with pair() as two:
         two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)

@@ -1,0 +1,100 @@
+// The accountant's report: a chart, a table, and everything as CSV.
+
+import { get, request, save } from './api.js';
+import { attempt, byId, count, dollars, make, onSubmit, say } from './dom.js';
+import { Gate } from './gate.js';
+
+const BARS = 62; // of two months; further rows stand in the table only
+const WIDTH = 900;
+const HEIGHT = 200;
+const KEYS = { day: 'day', month: 'month', space: 'spaceId', user: 'userId', session: 'sessionSlug' };
+const SVG = 'http://www.w3.org/2000/svg';
+
+let asked = null; // what the form said when it was last sent
+let rows = [];
+let cursor = null;
+
+const dayOf = (date) => date.toISOString().slice(0, 10);
+const nameOf = (row) => row.title || row[KEYS[asked.groupBy]] || (asked.groupBy === 'user' ? 'nobody signed in' : '–');
+const minutesOf = (seconds) => (seconds === null ? '–' : (seconds / 60).toFixed(1));
+
+/** The day of `to` is meant to be part of it; for the API the end is exclusive. */
+function read() {
+  const to = new Date(`${byId('to').value}T00:00:00Z`);
+  to.setUTCDate(to.getUTCDate() + 1);
+  const tag = byId('tag').value.trim();
+  return { from: byId('from').value, to: dayOf(to), groupBy: byId('by').value, ...(tag && { tag }) };
+}
+
+async function look() {
+  asked ??= read();
+  const page = await get(`api/usage?${new URLSearchParams(asked)}`);
+  ({ rows, nextCursor: cursor } = page);
+  const { durationMinutes, totalCost, billedSeconds, costSaved } = page.totals;
+  const billed = billedSeconds === null ? '' : `, ${minutesOf(billedSeconds)} billed by the provider`;
+  say(byId('totals'), `${count(durationMinutes, 'minute')}, ${dollars(totalCost)}${billed}, ${dollars(costSaved)} saved by silence`);
+  show();
+}
+
+function show() {
+  say(byId('key'), asked.groupBy);
+  byId('rows').hidden = rows.length === 0;
+  byId('rows').tBodies[0].replaceChildren(...rows.map((row) => make('tr', {},
+    make('th', { scope: 'row' }, make('bdi', { textContent: nameOf(row) })),
+    ...[row.durationMinutes.toLocaleString('en'), dollars(row.totalCost), minutesOf(row.billedSeconds), dollars(row.costSaved)]
+      .map((textContent) => make('td', { textContent })))));
+  byId('more').hidden = cursor === null;
+  byId('chart').replaceChildren(rows.length ? chart(rows.slice(0, BARS)) : make('p', { className: 'hint', textContent: 'Nothing was used.' }));
+}
+
+function element(tag, attributes, text) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+/** Minutes, a bar a row. The table says the same in numbers, so it is one picture to a screen reader. */
+function chart(shown) {
+  const most = Math.max(1, ...shown.map((row) => row.durationMinutes));
+  const step = WIDTH / shown.length;
+  const every = Math.ceil(shown.length / 10); // labels
+  const svg = element('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT + 40}`, role: 'img', 'aria-label': `Minutes by ${asked.groupBy}` });
+  svg.append(element('text', { x: 0, y: 12 }, `${most.toLocaleString('en')} min`));
+  shown.forEach((row, place) => {
+    const height = (row.durationMinutes / most) * (HEIGHT - 20);
+    const width = Math.min(step * 0.8, 60);
+    const x = place * step + (step - width) / 2;
+    const bar = element('rect', { x, y: HEIGHT - height, width, height, rx: 2 });
+    bar.append(element('title', {}, `${nameOf(row)}: ${count(row.durationMinutes, 'minute')}, ${dollars(row.totalCost)}`));
+    svg.append(bar);
+    if (place % every === 0) svg.append(element('text', { x: place ? x + width / 2 : 0, y: HEIGHT + 18, 'text-anchor': place ? 'middle' : 'start' }, nameOf(row).slice(0, 12)));
+  });
+  svg.append(element('line', { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }));
+  return svg;
+}
+
+async function more() {
+  const page = await get(`api/usage?${new URLSearchParams({ ...asked, cursor })}`);
+  rows.push(...page.rows);
+  cursor = page.nextCursor;
+  show();
+}
+
+const complain = (text) => say(byId('wrong'), text);
+const today = new Date();
+byId('to').value = dayOf(today);
+byId('from').value = dayOf(new Date(today.getTime() - 29 * 86_400_000));
+onSubmit(byId('ask'), byId('wrong'), async () => {
+  asked = read();
+  await look();
+});
+byId('csv').addEventListener('click', ({ target }) => attempt(target, complain, async () => {
+  const wanted = read();
+  await save(await request(`api/usage?${new URLSearchParams({ ...wanted, format: 'csv' })}`), `usage-${wanted.from}-${wanted.groupBy}.csv`);
+}));
+byId('more').addEventListener('click', ({ target }) => attempt(target, complain, more));
+
+// A report is read once; who wants it anew asks anew.
+const gate = new Gate({ everyMs: 2 ** 31 - 1, refusals: [401, 403], look, show: () => {}, admits: () => false, enter: () => {} });
+gate.enter();

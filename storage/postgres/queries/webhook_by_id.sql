@@ -1,0 +1,1 @@
+SELECT {webhook} FROM gateway.webhook w WHERE w.id = $1

@@ -1,0 +1,1 @@
+SELECT {webhook} FROM gateway.webhook w ORDER BY w.created_at, w.id
