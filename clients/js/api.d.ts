@@ -45,6 +45,14 @@ export interface Schemas {
     unbilled: number;
     providerSessions: Array<Schemas['ProviderSessionView']>;
   };
+  /** Absent: as before. `languages: []` lets the provider detect the language. `participants`: by identity, also those who are not there yet; null forgets what was asked for one. */
+  ChangeBody: {
+    language?: string | null;
+    languages?: Array<string> | null;
+    customVocabulary?: Array<string | Schemas['VocabularyWord']> | null;
+    translateTo?: string | Array<string> | null;
+    participants?: Record<string, Schemas['PersonalBody'] | null>;
+  };
   /** `kind`: service, user, guest, room. `who`: a service token's fingerprint, a user's id, an identity. */
   DeedView: {
     id: string;
@@ -139,6 +147,19 @@ export interface Schemas {
     participantIdentity: string;
     participantName: string | null;
   };
+  /** `pending`: identities of those whose provider session does not have it yet; it begins at their next pause. */
+  InForceView: {
+    transcriptionId: string;
+    sessionSlug: string;
+    state: string;
+    languages: Array<string>;
+    translateTo: Array<string>;
+    customVocabulary: Array<string | Schemas['VocabularyWord']>;
+    participants: Record<string, Schemas['PersonalView']>;
+    paused: Array<string>;
+    pending: Array<string>;
+    warnings?: Array<string>;
+  };
   /** `rtmpUrl` has the stream key at its end; encoders with two fields take `rtmp://HOST:PORT/live` and the key. */
   IngestView: {
     rtmpUrl?: string | null;
@@ -222,6 +243,33 @@ export interface Schemas {
     /** ISO 8601, UTC, milliseconds, Z */
     joinedAt: string;
     leftAt: string | null;
+  };
+  /** `state`: `paused` when nobody is heard. `paused`: identities of those who are paused by themselves. */
+  PauseAnswer: {
+    state: string;
+    paused: Array<string>;
+  };
+  /** Without `participantIdentity` everybody. */
+  PauseBody: {
+    participantIdentity?: string | null;
+  };
+  /** `everybody`: nobody is heard. `participants`: who is paused by themselves, or has opted out in the room. */
+  PausedView: {
+    everybody: boolean;
+    participants: Array<string>;
+  };
+  /** What is asked for one participant. `language` and `languages` add up. Absent: as before, at a start as for everybody; null: as for everybody. `customVocabulary` is added to everybody's. */
+  PersonalBody: {
+    language?: string | null;
+    languages?: Array<string> | null;
+    customVocabulary?: Array<string | Schemas['VocabularyWord']> | null;
+    translateTo?: string | Array<string> | null;
+  };
+  /** null: as for everybody. */
+  PersonalView: {
+    languages: Array<string> | null;
+    translateTo: Array<string> | null;
+    customVocabulary: Array<string | Schemas['VocabularyWord']>;
   };
   /** RFC 9457. `type` is `about:blank`: the title and the status say what it is. */
   Problem: {
@@ -473,6 +521,8 @@ export interface Schemas {
     codeSwitching?: boolean;
     customVocabulary?: Array<string | Schemas['VocabularyWord']>;
     translateTo?: string | Array<string> | null;
+    preset?: 'meeting' | 'subtitles' | null;
+    participantNames?: boolean;
     vocabularyIntensity?: number | null;
     customSpelling?: Record<string, Array<string>>;
     translation?: Schemas['TranslationStyle'] | null;
@@ -487,6 +537,7 @@ export interface Schemas {
     costCapUsd?: number | null;
     participantIdentity?: string | null;
     participantName?: string | null;
+    participants?: Record<string, Schemas['PersonalBody']>;
     tags?: Array<string>;
   };
   /** `finalsComplete`: every provider session confirmed its end, so that no final can be missing. */
@@ -508,6 +559,7 @@ export interface Schemas {
     quote?: string | null;
     atMs?: number | null;
   };
+  /** `languages` and `translateTo`: of the provider session that hears it; null before the first. */
   TrackView: {
     participantIdentity: string;
     participantName: string | null;
@@ -515,6 +567,9 @@ export interface Schemas {
     secondsHeard: number;
     secondsSent: number;
     backlogSeconds: number;
+    paused: boolean;
+    languages: Array<string> | null;
+    translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
   /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. */
@@ -609,6 +664,9 @@ export interface Schemas {
     database: 'ok' | 'unavailable';
     replica: string | null;
     figures: 'live' | 'stored';
+    paused: Schemas['PausedView'];
+    languages: Array<string>;
+    translateTo: Array<string>;
   };
   /** How the provider translates; what is not said is its own choice. */
   TranslationStyle: {
@@ -680,6 +738,16 @@ export interface Schemas {
     receipt: Schemas['ReceiptView'];
     billing?: Schemas['BillingView'] | null;
     figures?: 'live' | 'stored';
+  };
+  /** `words`: as `customVocabulary` of a start. `spelling`: as `customSpelling`. It replaces what was kept. */
+  VocabularyBody: {
+    words?: Array<string | Schemas['VocabularyWord']>;
+    spelling?: Record<string, Array<string>>;
+  };
+  /** Both empty where the space keeps nothing. */
+  VocabularyView: {
+    words: Array<string | Schemas['VocabularyWord']>;
+    spelling: Record<string, Array<string>>;
   };
   /** A word that the provider is to expect. `intensity`: how readily it is heard; above 0.6 also where it is not. */
   VocabularyWord: {
@@ -943,6 +1011,23 @@ export interface Operations {
     body: Schemas['SpaceLimitsBody'];
     answer: Schemas['SpaceLimitsView'];
   };
+  /** Words and spellings that a space keeps for its transcriptions */
+  'GET /api/spaces/{id}/vocabulary': {
+    path: {
+      /** the space's id */
+      id: string;
+    };
+    answer: Schemas['VocabularyView'];
+  };
+  /** Replace them; transcriptions that start from now on have them */
+  'PUT /api/spaces/{id}/vocabulary': {
+    path: {
+      /** the space's id */
+      id: string;
+    };
+    body: Schemas['VocabularyBody'];
+    answer: Schemas['VocabularyView'];
+  };
   /** Every transcription that is not stopped */
   'GET /api/transcription': {
     answer: Schemas['TranscriptionList'];
@@ -964,6 +1049,33 @@ export interface Operations {
       slug: string;
     };
     answer: Schemas['TranscriptionView'];
+  };
+  /** Change languages, translations and vocabulary while it runs, for everybody or single participants; in force from each speaker's next pause */
+  'PATCH /api/transcription/{slug}': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body: Schemas['ChangeBody'];
+    answer: Schemas['InForceView'];
+  };
+  /** Hear nothing of a participant, or of nobody at all, until resumed; idempotent */
+  'POST /api/transcription/{slug}/pause': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body?: Schemas['PauseBody'];
+    answer: Schemas['PauseAnswer'];
+  };
+  /** Hear them again; idempotent */
+  'POST /api/transcription/{slug}/resume': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body?: Schemas['PauseBody'];
+    answer: Schemas['PauseAnswer'];
   };
   /** Usage rows and totals */
   'GET /api/transcription/{slug}/usage': {
