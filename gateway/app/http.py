@@ -23,6 +23,7 @@ from gateway.api.openapi import Route
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
+from gateway.api.timeline import TimelineApi
 from gateway.api.usage import UsageApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.api.webhooks import WebhooksApi
@@ -132,6 +133,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *HostApi(transcription.hosts, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
+        *TimelineApi(transcription.status, Elsewhere(wings.others.look)).routes(),
         *ReplicasApi(wings.membership.members).routes(),
         *WebhooksApi(wings.webhooks.endpoints, wings.webhooks.sender.wake).routes(),
     )
