@@ -43,7 +43,7 @@ class LivekitTrackStats:
 class LivekitTrack:
     """The room feeds it, one consumer takes its chunks. A republished or rejoined track is a new one.
 
-    `attributes`: of the participant, when it was published. `anchor` is the UTC wall time of offset 0, known from the
+    `attributes`: of the participant, as they are now. `anchor` is the UTC wall time of offset 0, known from the
     first audio on.
     """
 

@@ -123,6 +123,7 @@ class Visit:
         room.on("track_muted", lambda participant, publication: self._muted(publication.sid, True))
         room.on("track_unmuted", lambda participant, publication: self._muted(publication.sid, False))
         room.on("track_subscription_failed", self._subscription_failed)
+        room.on("participant_attributes_changed", lambda changed, participant: self._described(participant))
         room.on("participant_connected", lambda participant: self.changed.set())
         room.on("participant_disconnected", self._left)
         room.on("connection_state_changed", self._state_changed)
@@ -137,6 +138,7 @@ class Visit:
         """
         while True:
             for publication, participant in self._publications():
+                self._described(participant)
                 if publication.track is None:
                     self._subscribe_if_wanted(publication, participant)
                 elif publication.sid not in self._hearings:
@@ -224,6 +226,12 @@ class Visit:
                 self._hear(hearing, track)
             else:
                 hearing.publication.set_subscribed(True)
+
+    def _described(self, participant: rtc.RemoteParticipant) -> None:
+        """A participant's attributes have changed, or may have without an event."""
+        for hearing in self._hearings.values():
+            if hearing.track.identity == participant.identity:
+                hearing.track.attributes = dict(participant.attributes)
 
     def _later(self, hearing: _Hearing, seconds: float, do: Callable[[_Hearing], None]) -> None:
         hearing.quieter = asyncio.get_running_loop().call_later(seconds, do, hearing)

@@ -1,6 +1,20 @@
 /** What the API takes and answers. Made from its OpenAPI document by tools/js_api.py: do not edit. */
 
 export interface Schemas {
+  AnalysisDoneData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    method: string | null;
+    reason: string | null;
+  };
+  AnalysisFailedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    method: string | null;
+    reason: string | null;
+  };
   /** `method`: `model`, or `extractive` when no language model is configured; null until it is done. `reason`: why the last attempt failed. `attempts`: since it was made, or since the last retry. */
   AnalysisView: {
     sessionSlug: string;
@@ -31,6 +45,14 @@ export interface Schemas {
     unbilled: number;
     providerSessions: Array<Schemas['ProviderSessionView']>;
   };
+  /** Absent: as before. `languages: []` lets the provider detect the language. `participants`: by identity, also those who are not there yet; null forgets what was asked for one. */
+  ChangeBody: {
+    language?: string | null;
+    languages?: Array<string> | null;
+    customVocabulary?: Array<string | Schemas['VocabularyWord']> | null;
+    translateTo?: string | Array<string> | null;
+    participants?: Record<string, Schemas['PersonalBody'] | null>;
+  };
   /** `kind`: service, user, guest, room. `who`: a service token's fingerprint, a user's id, an identity. */
   DeedView: {
     id: string;
@@ -45,6 +67,29 @@ export interface Schemas {
   };
   Deleted: {
     success?: true;
+  };
+  /** Newest first. `nextCursor` is null on the last page. */
+  DeliveryPage: {
+    deliveries: Array<Schemas['DeliveryView']>;
+    nextCursor: string | null;
+  };
+  /** `eventId` is the `webhook-id` that the receiver sees. `body`: what is sent. `error`: of the last attempt. */
+  DeliveryView: {
+    id: string;
+    eventId: string;
+    type: string;
+    sessionId: string | null;
+    /** ISO 8601, UTC, milliseconds, Z */
+    timestamp: string;
+    status: 'delivered' | 'failed' | 'pending';
+    attempts: number;
+    /** ISO 8601, UTC, milliseconds, Z */
+    createdAt: string;
+    nextAttemptAt: string | null;
+    settledAt: string | null;
+    responseStatus: number | null;
+    error: string | null;
+    body: unknown;
   };
   /** The whole; `segments` are in spoken order. */
   Document: {
@@ -102,6 +147,19 @@ export interface Schemas {
     participantIdentity: string;
     participantName: string | null;
   };
+  /** `pending`: identities of those whose provider session does not have it yet; it begins at their next pause. */
+  InForceView: {
+    transcriptionId: string;
+    sessionSlug: string;
+    state: string;
+    languages: Array<string>;
+    translateTo: Array<string>;
+    customVocabulary: Array<string | Schemas['VocabularyWord']>;
+    participants: Record<string, Schemas['PersonalView']>;
+    paused: Array<string>;
+    pending: Array<string>;
+    warnings?: Array<string>;
+  };
   /** `rtmpUrl` has the stream key at its end; encoders with two fields take `rtmp://HOST:PORT/live` and the key. */
   IngestView: {
     rtmpUrl?: string | null;
@@ -122,6 +180,14 @@ export interface Schemas {
   };
   LeaveBody: {
     identity?: string | null;
+  };
+  /** It ended the transcription; `reason` says which limit. */
+  LimitReachedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reason: string | null;
   };
   /** Minutes of audio; 0 = no limit. */
   LimitsView: {
@@ -145,6 +211,24 @@ export interface Schemas {
     joinedAt: string;
     leftAt: string | null;
   };
+  ParticipantJoinedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    participantIdentity: string;
+    participantName: string | null;
+    userId: string | null;
+    role: 'GUEST' | 'HOST';
+  };
+  ParticipantLeftData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    participantIdentity: string;
+    participantName: string | null;
+    userId: string | null;
+    role: 'GUEST' | 'HOST';
+  };
   /** Who is there, the longest present first; with `all=1` also those who have left, `leftAt` says when. */
   ParticipantList: {
     participants: Array<Schemas['ParticipantView']>;
@@ -159,6 +243,33 @@ export interface Schemas {
     /** ISO 8601, UTC, milliseconds, Z */
     joinedAt: string;
     leftAt: string | null;
+  };
+  /** `state`: `paused` when nobody is heard. `paused`: identities of those who are paused by themselves. */
+  PauseAnswer: {
+    state: string;
+    paused: Array<string>;
+  };
+  /** Without `participantIdentity` everybody. */
+  PauseBody: {
+    participantIdentity?: string | null;
+  };
+  /** `everybody`: nobody is heard. `participants`: who is paused by themselves, or has opted out in the room. */
+  PausedView: {
+    everybody: boolean;
+    participants: Array<string>;
+  };
+  /** What is asked for one participant. `language` and `languages` add up. Absent: as before, at a start as for everybody; null: as for everybody. `customVocabulary` is added to everybody's. */
+  PersonalBody: {
+    language?: string | null;
+    languages?: Array<string> | null;
+    customVocabulary?: Array<string | Schemas['VocabularyWord']> | null;
+    translateTo?: string | Array<string> | null;
+  };
+  /** null: as for everybody. */
+  PersonalView: {
+    languages: Array<string> | null;
+    translateTo: Array<string> | null;
+    customVocabulary: Array<string | Schemas['VocabularyWord']>;
   };
   /** RFC 9457. `type` is `about:blank`: the title and the status say what it is. */
   Problem: {
@@ -199,6 +310,15 @@ export interface Schemas {
     costSaved: number;
     secondsSaveable: number;
     costSaveable: number;
+  };
+  ReplayAnswer: {
+    replayed: number;
+  };
+  /** Instants (ISO 8601); `to` is exclusive, by default now. */
+  ReplayBody: {
+    from: string;
+    to?: string | null;
+    events?: Array<string> | null;
   };
   /** Those that beat, the longest running first. */
   ReplicaList: {
@@ -285,6 +405,7 @@ export interface Schemas {
     endMs: number;
     confidence: number | null;
     words: Array<Schemas['Word']>;
+    translations?: Record<string, string>;
   };
   SegmentBody: {
     utteranceId: string;
@@ -315,6 +436,22 @@ export interface Schemas {
     slug: string;
     joinToken?: string | null;
   };
+  SessionCreatedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    title: string | null;
+    createdByUserId: string | null;
+  };
+  /** EXPIRED: nobody ever joined. DELETED: it was deleted before its end. */
+  SessionEndedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    status: 'DELETED' | 'ENDED' | 'EXPIRED';
+    startedAt: string | null;
+    endedAt: string | null;
+  };
   /** Newest first, without the expired. */
   SessionList: {
     sessions: Array<Schemas['SessionView']>;
@@ -322,6 +459,12 @@ export interface Schemas {
   /** `source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. */
   SessionStartBody: {
     source?: 'livekit' | 'rtmp' | 'websocket' | null;
+  };
+  /** The first participant has joined. */
+  SessionStartedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
   };
   /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. */
   SessionView: {
@@ -378,6 +521,8 @@ export interface Schemas {
     codeSwitching?: boolean;
     customVocabulary?: Array<string | Schemas['VocabularyWord']>;
     translateTo?: string | Array<string> | null;
+    preset?: 'meeting' | 'subtitles' | null;
+    participantNames?: boolean;
     vocabularyIntensity?: number | null;
     customSpelling?: Record<string, Array<string>>;
     translation?: Schemas['TranslationStyle'] | null;
@@ -392,6 +537,7 @@ export interface Schemas {
     costCapUsd?: number | null;
     participantIdentity?: string | null;
     participantName?: string | null;
+    participants?: Record<string, Schemas['PersonalBody']>;
     tags?: Array<string>;
   };
   /** `finalsComplete`: every provider session confirmed its end, so that no final can be missing. */
@@ -413,6 +559,7 @@ export interface Schemas {
     quote?: string | null;
     atMs?: number | null;
   };
+  /** `languages` and `translateTo`: of the provider session that hears it; null before the first. */
   TrackView: {
     participantIdentity: string;
     participantName: string | null;
@@ -420,6 +567,9 @@ export interface Schemas {
     secondsHeard: number;
     secondsSent: number;
     backlogSeconds: number;
+    paused: boolean;
+    languages: Array<string> | null;
+    translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
   /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. */
@@ -428,10 +578,66 @@ export interface Schemas {
     epoch: string | null;
     finals: Array<Schemas['FinalView']>;
   };
+  /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */
+  TranscriptFinalData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    seq: number;
+    epoch: string;
+    utteranceId: string;
+    participantIdentity: string;
+    startMs: number;
+    endMs: number;
+    participantName?: string | null;
+    language?: string | null;
+  };
+  /** `documentPath`: of the document at the gateway; told again when it was written anew. */
+  TranscriptReadyData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    documentPath: string;
+    sizeBytes: number;
+  };
+  /** Something is wrong, or something else than before; `reasons` say what to do. */
+  TranscriptionDegradedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reasons: Array<string>;
+  };
   /** While `database` is unavailable, only those that run on the replica that answers. */
   TranscriptionList: {
     transcriptions: Array<Schemas['TranscriptionView']>;
     database: 'ok' | 'unavailable';
+  };
+  TranscriptionRecoveredData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reasons: Array<string>;
+  };
+  TranscriptionStartedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    source: string;
+    tags: Array<string>;
+  };
+  /** `finalsComplete`: no final can be missing. `finals` is null for a session that was deleted. */
+  TranscriptionStoppedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    reason: string | null;
+    finalsComplete: boolean;
+    finals: number | null;
   };
   /** `tracks`, `health` and `lag` are known only to `replica`, which runs it: empty while `figures` are stored. `watchers` are those on that replica. */
   TranscriptionView: {
@@ -458,6 +664,9 @@ export interface Schemas {
     database: 'ok' | 'unavailable';
     replica: string | null;
     figures: 'live' | 'stored';
+    paused: Schemas['PausedView'];
+    languages: Array<string>;
+    translateTo: Array<string>;
   };
   /** How the provider translates; what is not said is its own choice. */
   TranslationStyle: {
@@ -467,6 +676,29 @@ export interface Schemas {
     contextAdaptation?: boolean | null;
     context?: string | null;
     informal?: boolean | null;
+  };
+  /** What a transcription has used; nothing is added any more. */
+  UsageClosedData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    usageRows: number;
+    durationSeconds: number;
+    durationMinutes: number;
+    totalCost: number;
+    tags: Array<string>;
+  };
+  /** What the provider bills for it. `unbilledSessions`: of which no bill could be had. */
+  UsageReconciledData: {
+    sessionSlug: string;
+    sessionId: string;
+    spaceId: string;
+    transcriptionId: string;
+    billedSeconds: number | null;
+    sentSeconds: number;
+    providerSessions: number;
+    unbilledSessions: number;
   };
   /** `tags`: those of the start. Name and user are null where the app's `Participant` has none. */
   UsageRowView: {
@@ -507,12 +739,56 @@ export interface Schemas {
     billing?: Schemas['BillingView'] | null;
     figures?: 'live' | 'stored';
   };
+  /** `words`: as `customVocabulary` of a start. `spelling`: as `customSpelling`. It replaces what was kept. */
+  VocabularyBody: {
+    words?: Array<string | Schemas['VocabularyWord']>;
+    spelling?: Record<string, Array<string>>;
+  };
+  /** Both empty where the space keeps nothing. */
+  VocabularyView: {
+    words: Array<string | Schemas['VocabularyWord']>;
+    spelling: Record<string, Array<string>>;
+  };
   /** A word that the provider is to expect. `intensity`: how readily it is heard; above 0.6 also where it is not. */
   VocabularyWord: {
     value: string;
     intensity?: number | null;
     pronunciations?: Array<string>;
     language?: string | null;
+  };
+  /** `events`: by default all but `transcript.final`. `spaceId`: only of this space. */
+  WebhookBody: {
+    url: string;
+    events?: Array<string> | null;
+    spaceId?: string | null;
+    description?: string | null;
+  };
+  /** What is absent stays. `enabled`: true also takes one back that answered 410, and tries what waits at once. */
+  WebhookChange: {
+    url?: string;
+    events?: Array<string>;
+    spaceId?: string | null;
+    description?: string | null;
+    enabled?: boolean;
+  };
+  WebhookList: {
+    webhooks: Array<Schemas['WebhookView']>;
+  };
+  WebhookTestData: {
+    webhookId: string;
+  };
+  /** `secret` is shown once, when it is made. `id` is `setting` for the one of GATEWAY_WEBHOOK_URL. */
+  WebhookView: {
+    id: string;
+    url: string;
+    events: Array<string>;
+    spaceId: string | null;
+    description: string | null;
+    /** ISO 8601, UTC, milliseconds, Z */
+    createdAt: string;
+    enabled: boolean;
+    disabledReason: string | null;
+    secret?: string;
   };
   Word: {
     text: string;
@@ -695,6 +971,8 @@ export interface Operations {
       format?: 'json' | 'vtt' | 'srt' | 'txt';
       /** only finals after this seq (or EPOCH:SEQ) */
       since?: string;
+      /** translations into this language, in place of the text but in JSON */
+      lang?: string;
     };
     answer: Schemas['Transcript'] | string;
   };
@@ -733,6 +1011,23 @@ export interface Operations {
     body: Schemas['SpaceLimitsBody'];
     answer: Schemas['SpaceLimitsView'];
   };
+  /** Words and spellings that a space keeps for its transcriptions */
+  'GET /api/spaces/{id}/vocabulary': {
+    path: {
+      /** the space's id */
+      id: string;
+    };
+    answer: Schemas['VocabularyView'];
+  };
+  /** Replace them; transcriptions that start from now on have them */
+  'PUT /api/spaces/{id}/vocabulary': {
+    path: {
+      /** the space's id */
+      id: string;
+    };
+    body: Schemas['VocabularyBody'];
+    answer: Schemas['VocabularyView'];
+  };
   /** Every transcription that is not stopped */
   'GET /api/transcription': {
     answer: Schemas['TranscriptionList'];
@@ -754,6 +1049,33 @@ export interface Operations {
       slug: string;
     };
     answer: Schemas['TranscriptionView'];
+  };
+  /** Change languages, translations and vocabulary while it runs, for everybody or single participants; in force from each speaker's next pause */
+  'PATCH /api/transcription/{slug}': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body: Schemas['ChangeBody'];
+    answer: Schemas['InForceView'];
+  };
+  /** Hear nothing of a participant, or of nobody at all, until resumed; idempotent */
+  'POST /api/transcription/{slug}/pause': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body?: Schemas['PauseBody'];
+    answer: Schemas['PauseAnswer'];
+  };
+  /** Hear them again; idempotent */
+  'POST /api/transcription/{slug}/resume': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body?: Schemas['PauseBody'];
+    answer: Schemas['PauseAnswer'];
   };
   /** Usage rows and totals */
   'GET /api/transcription/{slug}/usage': {
@@ -784,6 +1106,89 @@ export interface Operations {
       cursor?: string;
     };
     answer: Schemas['ReportPage'] | string;
+  };
+  /** Be told what happens, over HTTP */
+  'POST /api/webhooks': {
+    body: Schemas['WebhookBody'];
+    answer: Schemas['WebhookView'];
+  };
+  /** Who is told */
+  'GET /api/webhooks': {
+    answer: Schemas['WebhookList'];
+  };
+  /** One webhook */
+  'GET /api/webhooks/{id}': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: Schemas['WebhookView'];
+  };
+  /** Another address, other events, on or off */
+  'PATCH /api/webhooks/{id}': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    body: Schemas['WebhookChange'];
+    answer: Schemas['WebhookView'];
+  };
+  /** Tell it nothing more, nor what is still waiting */
+  'DELETE /api/webhooks/{id}': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: undefined;
+  };
+  /** What it was told in 30 days, and what is waiting */
+  'GET /api/webhooks/{id}/deliveries': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    query?: {
+      /** only these */
+      status?: 'pending' | 'delivered' | 'failed';
+      /** nextCursor of the page before */
+      cursor?: string;
+    };
+    answer: Schemas['DeliveryPage'];
+  };
+  /** Send an event again, under the same id */
+  'POST /api/webhooks/{id}/deliveries/{deliveryId}/replay': {
+    path: {
+      /** the webhook's id */
+      id: string;
+      /** the id of a delivery that is not pending */
+      deliveryId: string;
+    };
+    answer: Schemas['DeliveryView'];
+  };
+  /** Send all events of a time again */
+  'POST /api/webhooks/{id}/replay': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    body: Schemas['ReplayBody'];
+    answer: Schemas['ReplayAnswer'];
+  };
+  /** A new secret; for a day the former one signs as well */
+  'POST /api/webhooks/{id}/secret': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: Schemas['WebhookView'];
+  };
+  /** Send it a webhook.test */
+  'POST /api/webhooks/{id}/test': {
+    path: {
+      /** the webhook's id */
+      id: string;
+    };
+    answer: Schemas['DeliveryView'];
   };
   /** The process answers */
   'GET /healthz': {

@@ -73,6 +73,13 @@ export type HostMessage = Envelope<
   'host.changed',
   { participantIdentity: string | null; participantName: string | null; reason: 'first' | 'left' | 'claimed' | 'kept' | (string & {}) }
 >;
+/** From here on the provider hears this participant with these; empty `languages`: it detects the language. */
+export type OptionsMessage = Envelope<
+  'session.options',
+  { participantIdentity: string; languages: string[]; translateTo: string[] }
+>;
+/** Who is not heard now: everybody, or these identities. */
+export type PauseMessage = Envelope<'session.pause', { everybody: boolean; participants: string[] }>;
 /** Finals that will not come. */
 export type GapMessage = Envelope<'gap', { fromSeq: number; toSeq: number }>;
 /** Something that somebody has to mend, such as an encoder with a codec that is not supported. */
@@ -107,6 +114,8 @@ export type Message =
   | StateMessage
   | HealthMessage
   | HostMessage
+  | OptionsMessage
+  | PauseMessage
   | GapMessage
   | TroubleMessage;
 
@@ -145,6 +154,8 @@ export interface StreamEvents {
   state: CustomEvent<StateMessage>;
   health: CustomEvent<HealthMessage>;
   host: CustomEvent<HostMessage>;
+  options: CustomEvent<OptionsMessage>;
+  pause: CustomEvent<PauseMessage>;
   gap: CustomEvent<GapMessage>;
   error: CustomEvent<StreamError>;
   open: CustomEvent<Opened>;

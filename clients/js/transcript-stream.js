@@ -16,6 +16,8 @@ const EVENTS = {
   'session.state': 'state',
   health: 'health',
   'host.changed': 'host',
+  'session.options': 'options',
+  'session.pause': 'pause',
   gap: 'gap',
   error: 'error',
 };

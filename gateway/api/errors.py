@@ -41,6 +41,7 @@ from gateway.transcription.domain.errors import (
     NotFedByBrowsers,
     NotPresent,
     NotReady,
+    NotRunning,
     ProviderRefusedKey,
     RefusedThere,
     RunsElsewhere,
@@ -68,6 +69,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     RefusedThere: HTTPStatus.BAD_GATEWAY,  # unless it brings the other replica's own
     NotFedByBrowsers: HTTPStatus.CONFLICT,
     NotPresent: HTTPStatus.CONFLICT,
+    NotRunning: HTTPStatus.CONFLICT,
     WrongRequest: HTTPStatus.BAD_REQUEST,
     NameRefused: HTTPStatus.BAD_REQUEST,
     SessionNotEnded: HTTPStatus.CONFLICT,

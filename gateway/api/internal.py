@@ -15,6 +15,7 @@ from gateway.errors import WrongRequest
 from gateway.live.audio import AudioEndpoint
 from gateway.replicas.routes import Handler, misdirected
 from gateway.transcription.domain.errors import RunsElsewhere
+from gateway.transcription.domain.preferences import Change
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.feed import TakenElsewhere
 from gateway.transcription.usecases.status import Seen, Status
@@ -44,6 +45,11 @@ class StopHere(msgspec.Struct, rename="camel"):
     reason: Annotated[str, Meta(max_length=1_000)]
 
 
+class ChangeHere(msgspec.Struct, rename="camel"):
+    session_slug: str
+    change: Change
+
+
 class Standing(msgspec.Struct):
     database: bool
 
@@ -68,6 +74,7 @@ class InternalApi:
             ("GET", "/internal/standing"): self.standing,
             ("POST", "/internal/transcription/start"): self.start,
             ("POST", "/internal/transcription/stop"): self.stop,
+            ("POST", "/internal/transcription/change"): self.change,
             ("GET", "/internal/transcription"): self.running,
             ("GET", "/internal/transcription/{slug}"): self.show,
             ("GET", "/internal/transcription/{slug}/usage"): self.usage,
@@ -98,6 +105,14 @@ class InternalApi:
         except RunsElsewhere as error:
             return misdirected(str(error), error.owner)
         return json_answer(schemas.StopAnswer("stopping"), 202)
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Change what is asked for what runs here: 200 with what is in force. 421 when it runs elsewhere."""
+        body = await read_body(request, ChangeHere)
+        try:
+            return json_answer(await self.transcriptions.change(body.session_slug, body.change))
+        except RunsElsewhere as error:
+            return misdirected(str(error), error.owner)
 
     async def running(self, request: web.Request) -> web.Response:
         """All that run here: 200."""

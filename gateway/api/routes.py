@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from gateway import names
-from gateway.api import schemas, views
+from gateway.api import preferences, schemas, views
 from gateway.api.audit import KEY_READ
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
@@ -26,7 +26,6 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.finals import StoredFinal
-from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.finals import FinalReader
@@ -41,6 +40,10 @@ from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
+NO_LANGUAGE: Final = (
+    "no language is given: the provider takes what it detects in each speaker's first words for all that follows, and "
+    "may be wrong; give language, or several languages with codeSwitching"
+)
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 REFUSAL: Final = Parameter(
@@ -110,7 +113,8 @@ class Api:
                   "server-sent events with Accept: text/event-stream",
                   credential="watch", parameters=(
                   Parameter("session", "query", "the session's slug"),
-                  Parameter("since", "query", "EPOCH:SEQ of the last final one has"),
+                  Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
+                  Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
@@ -132,15 +136,8 @@ class Api:
             Route("POST", "/api/livekit/webhook", self.livekit_webhook, "Events of the LiveKit server, signed by it: "
                   "the first join starts a transcription, the room's end stops it",
                   credential="livekit", answers={200: None, 401: problem, 413: problem, 503: problem}, tag="livekit"),
-            Route("GET", "/healthz", self.health, "The process answers", credential=None,
-                  answers={200: schemas.Health}, tag="operation"),
-            Route("GET", "/readyz", self.readiness, "Whether work can be done, with reasons", credential=None,
-                  answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
-            Route("GET", "/openapi.json", self.openapi, "This document", credential=None,
-                  answers={200: dict}, tag="operation"),
-        ] + ([Route("GET", "/metrics", self.prometheus, "Prometheus metrics", answers={200: None},
-                    files=("text/plain",), tag="operation")] if self.metrics else [])  # fmt: skip
-        return [*own, *self.more]
+        ]  # fmt: skip
+        return [*own, *_operation(self), *self.more]
 
     def register(self, app: web.Application) -> None:
         """Route every operation. Those for services are guarded here; other handlers check the credential."""
@@ -169,33 +166,19 @@ class Api:
         404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
         """
         body, warnings = await read_body_warned(request, schemas.StartBody)
-        languages = [*([body.language] if body.language else []), *body.languages]
-        targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
+        speech = preferences.speech(body)
+        if not speech.languages:
+            warnings.append(NO_LANGUAGE)
         answer = await self.steering.start(
             StartRequest(
                 session_slug=body.session_slug,
                 session_id=body.session_id,
                 source=body.source,
-                speech=SpeechOptions(
-                    languages=tuple(dict.fromkeys(languages)),
-                    translate_to=tuple(dict.fromkeys(targets)),
-                    code_switching=body.code_switching,
-                    custom_vocabulary=tuple(body.custom_vocabulary),
-                    vocabulary_intensity=body.vocabulary_intensity,
-                    custom_spelling={word: tuple(forms) for word, forms in body.custom_spelling.items()},
-                    translation=body.translation,
-                    named_entities=body.named_entities,
-                    sentiment=body.sentiment,
-                    endpointing=body.endpointing,
-                    maximum_duration_without_endpointing=body.maximum_duration_without_endpointing,
-                    speech_threshold=body.speech_threshold,
-                    audio_enhancer=body.audio_enhancer,
-                    model=body.model,
-                    region=body.region,
-                ),
+                speech=speech,
                 cost_cap_usd=body.cost_cap_usd,
                 participant_identity=names.identity(body.participant_identity, "participantIdentity"),
                 participant_name=names.name(body.participant_name, "participantName"),
+                participants=preferences.personal_of_all(body.participants),
                 tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
             )
         )
@@ -342,6 +325,19 @@ class Api:
         return json_answer(
             document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
         )
+
+
+def _operation(api: Api) -> list[Route]:
+    """What operators and their programs ask."""
+    return [
+        Route("GET", "/healthz", api.health, "The process answers", credential=None,
+              answers={200: schemas.Health}, tag="operation"),
+        Route("GET", "/readyz", api.readiness, "Whether work can be done, with reasons", credential=None,
+              answers={200: schemas.Ready, 503: schemas.Ready}, tag="operation"),
+        Route("GET", "/openapi.json", api.openapi, "This document", credential=None,
+              answers={200: dict}, tag="operation"),
+    ] + ([Route("GET", "/metrics", api.prometheus, "Prometheus metrics", answers={200: None},
+                files=("text/plain",), tag="operation")] if api.metrics else [])  # fmt: skip
 
 
 def _token(request: web.Request) -> str | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from gateway.transcription.domain import languages
+from gateway.transcription.domain.preferences import MOST_WORDS
 from gateway.transcription.domain.speech import Language, Share, TranslationStyle, VocabularyWord, Word
 from gateway.transcription.domain.timing import Timing
 
@@ -20,6 +22,24 @@ Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 """A word of the caller's own for the bill: a customer, a project."""
 
 
+Languages = Annotated[list[Language], Meta(max_length=len(languages.TARGETS))]
+Vocabulary = Annotated[list[Word | VocabularyWord], Meta(max_length=MOST_WORDS)]
+
+
+class PersonalBody(msgspec.Struct, rename="camel"):
+    """What is asked for one participant. `language` and `languages` add up. Absent: as before, at a start as for
+    everybody; null: as for everybody. `customVocabulary` is added to everybody's."""
+
+    language: Language | UnsetType | None = UNSET
+    languages: Languages | UnsetType | None = UNSET
+    custom_vocabulary: Vocabulary | UnsetType | None = UNSET
+    translate_to: Language | Languages | UnsetType | None = UNSET
+
+
+Preset = Literal["meeting", "subtitles"]
+"""The provider's advice for a use: fills what the start leaves open."""
+
+
 class StartBody(msgspec.Struct, rename="camel"):
     """`language` and `languages` add up; none at all lets the provider detect the language.
 
@@ -31,10 +51,12 @@ class StartBody(msgspec.Struct, rename="camel"):
     session_id: str | None = None
     source: Literal["livekit", "rtmp", "websocket"] = "livekit"
     language: Language | None = None
-    languages: list[Language] = []
+    languages: Languages = []
     code_switching: bool = False
-    custom_vocabulary: list[Word | VocabularyWord] = []
-    translate_to: Language | list[Language] | None = None
+    custom_vocabulary: Vocabulary = []
+    translate_to: Language | Languages | None = None
+    preset: Preset | None = None
+    participant_names: bool = True
     vocabulary_intensity: Share | None = None
     custom_spelling: dict[Word, list[Word]] = {}
     translation: TranslationStyle | None = None
@@ -49,6 +71,7 @@ class StartBody(msgspec.Struct, rename="camel"):
     cost_cap_usd: Annotated[float, Meta(gt=0)] | None = None
     participant_identity: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     participant_name: Annotated[str, Meta(max_length=256)] | None = None
+    participants: dict[str, PersonalBody] = {}
     tags: Annotated[list[Tag], Meta(max_length=20)] = []
 
 
@@ -192,12 +215,17 @@ class StopAnswer(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class TrackView(msgspec.Struct, rename="camel"):
+    """`languages` and `translateTo`: of the provider session that hears it; null before the first."""
+
     participant_identity: str
     participant_name: str | None
     provider: str
     seconds_heard: float
     seconds_sent: float
     backlog_seconds: float
+    paused: bool
+    languages: list[str] | None
+    translate_to: list[str] | None
     facts: dict[str, Any]
 
 
@@ -208,6 +236,13 @@ class HealthView(msgspec.Struct):
 
 DatabaseState = Literal["ok", "unavailable"]
 """`unavailable`: it did not answer in time, so that this is what the replica itself knows."""
+
+
+class PausedView(msgspec.Struct, rename="camel"):
+    """`everybody`: nobody is heard. `participants`: who is paused by themselves, or has opted out in the room."""
+
+    everybody: bool
+    participants: list[str]
 
 
 class TranscriptionView(msgspec.Struct, rename="camel"):
@@ -238,6 +273,9 @@ class TranscriptionView(msgspec.Struct, rename="camel"):
     database: DatabaseState
     replica: str | None
     figures: FiguresState
+    paused: PausedView
+    languages: list[str]
+    translate_to: list[str]
 
 
 class TranscriptionList(msgspec.Struct):

@@ -12,6 +12,7 @@ from gateway.api import schemas, session_schemas
 from gateway.moment import timestamp
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.transcription.domain.billing import Bill, balance
+from gateway.transcription.domain.preferences import Preferences
 from gateway.transcription.domain.receipt import receipt
 from gateway.transcription.domain.transcription import Ingest, TranscriptionState
 from gateway.transcription.domain.usage import Usage
@@ -237,6 +238,7 @@ def transcription(seen: Seen, engine: str, watchers: int, behind_s: float) -> sc
     record, run = seen.record, seen.run
     running = run is not None and not run.finished.is_set()
     reasons = list(run.health) if run is not None else []
+    asked = run.asked.preferences if run is not None else Preferences.read(record.options)
     return schemas.TranscriptionView(
         transcription_id=record.id,
         session_slug=record.slug,
@@ -263,6 +265,9 @@ def transcription(seen: Seen, engine: str, watchers: int, behind_s: float) -> sc
         database=database([seen]),
         replica=None if record.is_stopped else record.owner,
         figures="live" if running else "stored",
+        paused=schemas.PausedView(asked.is_paused, list(run.asked.paused if run is not None else asked.paused)),
+        languages=list(asked.speech.languages),
+        translate_to=list(asked.speech.translate_to),
     )
 
 
@@ -274,6 +279,9 @@ def _track(live: LiveTrack) -> schemas.TrackView:
         seconds_heard=round(live.link.listened.heard / _SAMPLE_RATE, 3),
         seconds_sent=round(live.link.sent_samples / _SAMPLE_RATE, 3),
         backlog_seconds=round(live.link.backlog_s, 3),
+        paused=live.is_silenced,
+        languages=None if live.in_force is None else list(live.in_force.languages),
+        translate_to=None if live.in_force is None else list(live.in_force.translate_to),
         facts=dict(live.track.facts()),
     )
 

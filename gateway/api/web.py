@@ -68,7 +68,7 @@ class CrossOrigin:
             if not asked or not self._permits(request):
                 return await handler(request)
             response = web.Response(status=204)
-            response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
             response.headers["Access-Control-Max-Age"] = "600"
             return response

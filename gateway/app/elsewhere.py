@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from gateway.api.elsewhere import PATH
-from gateway.api.internal import Standing, StartedHere, StartHere, StopHere
+from gateway.api.internal import ChangeHere, Standing, StartedHere, StartHere, StopHere
 from gateway.api.schemas import IngestView
 from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine
 from gateway.reading import NotJson, read_json
@@ -21,7 +21,9 @@ from gateway.replicas.peers import Answer, Misdirected, Peers, PeerSocket, Socke
 from gateway.replicas.placement import Placement
 from gateway.replicas.replica import Replica
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RefusedThere, RunsElsewhere
+from gateway.transcription.domain.preferences import Change
 from gateway.transcription.domain.transcription import Ingest, StartRequest
+from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.steering import StartedThere
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ T = TypeVar("T")
 START_S: Final = 4.0
 """The provider may be asked for the key before a transcription begins."""
 STOP_S: Final = 2.0
+CHANGE_S: Final = 2.0
 LOOK_S: Final = 1.0
 
 
@@ -96,6 +99,18 @@ class OtherReplicas:
             raise RunsElsewhere(slug, error.owner) from error
         if answer.status >= 400:
             raise NoAnswer(f"{replica} answers HTTP {answer.status}: {_problem(answer).detail}")
+
+    async def change(self, replica: str, slug: str, change: Change) -> InForce:
+        """Within CHANGE_S."""
+        try:
+            answer = await self.ask(replica, "/internal/transcription/change", ChangeHere(slug, change), CHANGE_S)
+        except Misdirected as error:
+            raise RunsElsewhere(slug, error.owner) from error
+        if answer.status >= 500:
+            raise NoAnswer(f"{replica} answers HTTP {answer.status}: {_problem(answer).detail}")
+        if answer.status >= 400:
+            raise refusal(answer)
+        return read_answer(answer, InForce)
 
     async def ask(self, replica: str, path: str, body: msgspec.Struct, timeout_s: float) -> Answer:
         """One request. Raises: NoAnswer, Misdirected."""

@@ -20,11 +20,13 @@ from gateway.api.host import HostApi
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
+from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
 from gateway.api.timeline import TimelineApi
 from gateway.api.usage import UsageApi
+from gateway.api.vocabulary import VocabularyApi
 from gateway.api.web import CrossOrigin, no_server_header
 from gateway.api.webhooks import WebhooksApi
 from gateway.app.admittance import Caps
@@ -42,6 +44,7 @@ from gateway.delays import Delays
 from gateway.live.credentials import bearer, is_service_token
 from gateway.metrics import Metrics
 from gateway.outage import RecordsUnavailable
+from gateway.replicas.peers import key_for
 from gateway.replicas.routes import InternalRoutes
 from gateway.sessions.usecases.attendees import Attendees, Seen
 from gateway.transcription.usecases.attend import WebhookRefused
@@ -131,6 +134,8 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *sessions.routes(),
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
         *HostApi(transcription.hosts, module.admission, check).routes(),
+        *PreferencesApi(transcription.steering, module.admission, check).routes(),
+        *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *TimelineApi(transcription.status, Elsewhere(wings.others.look)).routes(),
@@ -157,9 +162,11 @@ def _readiness(
     return ready
 
 
-def _admits_service(secrets: HeldSecrets) -> Callable[[str], bool]:
-    def admits(authorization: str) -> bool:
-        return is_service_token(bearer(authorization) or "", secrets.credentials().service_tokens)
+def _admits_replicas(secrets: HeldSecrets) -> Callable[[str, str], bool]:
+    def admits(authorization: str, replica: str) -> bool:
+        tokens = secrets.credentials().service_tokens
+        good = (*tokens, *(key_for(replica, token) for token in tokens))
+        return is_service_token(bearer(authorization) or "", good)
 
     return admits
 
@@ -211,7 +218,7 @@ def _application(wings: Wings, api: Api) -> web.Application:
         lambda: wings.membership.reaches_database,
     )
     routes = internal.routes() | HandoverApi(transcription.handover).routes()
-    InternalRoutes(wings.others.me, _admits_service(wings.replica.secrets)).register(app, routes)
+    InternalRoutes(wings.others.me, _admits_replicas(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app
 

@@ -120,15 +120,16 @@ class _Handler(web.RequestHandler):
         self._leave()
         super().connection_lost(exc)
 
-    def hand_over(self) -> Callable[[], None]:
+    def hand_over(self) -> tuple[Callable[[], None], bytes]:
         """See `gateway.live.lines.Counted`."""
         address, admittance = self._address, self._listener.admittance
+        early, self._message_tail = self._message_tail, b""
         if address is None:
-            return lambda: None
+            return (lambda: None), early
         self._listener.handlers.discard(self)
         admittance.asks(address, self)
         self._address = None
-        return lambda: admittance.release(address)
+        return (lambda: admittance.release(address)), early
 
     def evict(self) -> None:
         """See `Evictable`."""

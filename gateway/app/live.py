@@ -22,6 +22,7 @@ from gateway.sessions.domain.access import What
 from gateway.sessions.domain.errors import Denied
 from gateway.sessions.infra.repositories import PostgresParticipants, PostgresSessions
 from gateway.sessions.usecases.admission import Admission
+from gateway.transcription.domain.preferences import Change
 from gateway.transcription.usecases.feed import Feeding, TurnedAway
 from gateway.transcription.usecases.watch import Watching
 
@@ -54,7 +55,12 @@ async def open_live(
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
         options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
         watching = Watching(transcription.records, transcription.finals)
-        feeding = Feeding(transcription.records, transcription.sources, _turned_away(transcription, relay))
+
+        async def set_pause(slug: str, identity: str, is_paused: bool) -> None:
+            await transcription.transcriptions.change(slug, Change(pauses={identity: is_paused}))
+
+        turned_away = _turned_away(transcription, relay)
+        feeding = Feeding(transcription.records, transcription.sources, turned_away, set_pause)
         endpoint = LiveEndpoint(hub, watching, check_credential, replica.addresses.http_url, options, relay.foreign)
         audio = AudioEndpoint(feeding, endpoint.policy, AudioOptions(senders), owners)
         replica.secrets.changed.append(lambda: _revoke(replica, endpoint, audio))

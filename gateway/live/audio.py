@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
-from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Stop, WrongMessage
+from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Pause, Resume, Stop, WrongMessage
 from gateway.live.carried import OwnerGone, Owners, carry
 from gateway.live.door import Door, DoorPolicy, refused_as
 from gateway.live.lines import CLOSE_S, Metered, abort_unsent, transport_of
@@ -239,7 +239,7 @@ class AudioEndpoint:
                 return
             log.info("audio connected", extra={"session": coming.slug, "identity": speaker and speaker.identity})
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
-            await self._take(line, line.feed)
+            await self._take(line, line.feed, coming.slug)
         except NotTaken as error:
             refuse(CloseCode.DRAINING if error.come_back else CloseCode.SESSION_ENDED, error)
         except (WrongMessage, NameRefused, ValueError) as error:
@@ -317,7 +317,7 @@ class AudioEndpoint:
             return None
         raise WrongMessage('the first message must be {"type":"start","sampleRate":…,"channels":…}')
 
-    async def _take(self, line: _Line, feed: Feed) -> None:
+    async def _take(self, line: _Line, feed: Feed, slug: str) -> None:
         """Until the sender stops or the connection ends."""
         acks = asyncio.create_task(_acknowledge(line, feed), name="audio acks")
         in_a_row = 0
@@ -336,6 +336,10 @@ class AudioEndpoint:
                         raise WrongMessage("a connection is started once")
                     if isinstance(said, Gap):
                         feed.skip(said.ms / 1000)
+                    if isinstance(said, Pause | Resume):
+                        is_paused = isinstance(said, Pause)
+                        await self._feeding.pause(slug, feed, is_paused=is_paused)
+                        await line.response.send_str(audio_protocol.paused(is_paused=is_paused))
                     if isinstance(said, Stop):
                         line.is_done = True
                         line.close(CloseCode.NORMAL, "")

@@ -37,12 +37,20 @@ class Gap(msgspec.Struct, tag_field="type", tag="gap"):
     ms: Annotated[float, Meta(ge=0, le=86_400_000)]
 
 
+class Pause(msgspec.Struct, tag_field="type", tag="pause"):
+    """What the sender's microphone hears is not to be heard here until it resumes."""
+
+
+class Resume(msgspec.Struct, tag_field="type", tag="resume"):
+    """The end of a pause."""
+
+
 class _Type(msgspec.Struct):
     type: str
 
 
-Said: TypeAlias = FeedStart | Stop | Gap | None
-_Known: Final[Any] = _Start | Stop | Gap
+Said: TypeAlias = FeedStart | Stop | Gap | Pause | Resume | None
+_Known: Final[Any] = _Start | Stop | Gap | Pause | Resume
 
 
 def read(text: str) -> Said:
@@ -53,9 +61,9 @@ def read(text: str) -> Said:
     if len(text) > MAX_TEXT:
         raise WrongMessage(f"a text message of more than {MAX_TEXT} characters; see docs/audio.md")
     try:
-        if read_json(text, _Type).type not in ("start", "stop", "gap"):
+        if read_json(text, _Type).type not in ("start", "stop", "gap", "pause", "resume"):
             return None
-        said: _Start | Stop | Gap = read_json(text, _Known)
+        said: _Start | Stop | Gap | Pause | Resume = read_json(text, _Known)
     except NotJson as error:
         raise WrongMessage(f"not understood ({error}); see docs/audio.md") from None
     if not isinstance(said, _Start):
@@ -67,6 +75,11 @@ def read(text: str) -> Said:
 def ready(taken: int | None) -> str:
     """`taken`: for senders that named their stream, how much of it is here already."""
     return _text({"type": "ready"} if taken is None else {"type": "ready", "samples": taken})
+
+
+def paused(*, is_paused: bool) -> str:
+    """The answer to a pause or resume: it is in force from here on, and kept."""
+    return _text({"type": "paused" if is_paused else "resumed"})
 
 
 def ack(taken: int) -> str:

@@ -25,7 +25,11 @@ from gateway.transcription.domain.translations import told
 WATCHERS_PER_SLICE: Final = 250
 # Updates that wait while the ones before them are delivered. Superseded partials are dropped first.
 MAX_PENDING: Final = 256
-RETAINED: Final = frozenset({"health", "host.changed"})
+PIECE_BYTES: Final = 64 * 1024
+"""About so much of the history is written at once: what waits for one who does not read, and there may be thousands."""
+PATIENCE_S: Final = 2.0
+"""For so long what comes next is kept for one who does not take it; then it is read again when he does."""
+RETAINED: Final = frozenset({"health", "host.changed", "session.pause"})
 """Kinds of event whose newest one is also sent to every later watcher."""
 TRANSLATION: Final = "translation"
 _NO_FINAL: Final = 1 << 62
@@ -161,19 +165,18 @@ class Channel:
             if self.epoch != epoch:  # another replica numbers on: these are not the finals that hello spoke of
                 watcher.close(CloseCode.DRAINING)
                 return
-            messages = []
-            for seq, message in page:
-                if seq > at + 1:
-                    messages.append(self._gap(at + 1, seq - 1))
-                messages.append(message)
-                at = seq
-            if not page:  # the rest of the history is gone, and that is said
+            if page:
+                at = await _send_page(self, watcher, page, at)
+            else:  # the rest of the history is gone, and that is said
                 last = self.recent.first - 1 if self.recent else self.last_seq
-                messages.append(self._gap(at + 1, last))
+                watcher.write_history([watcher.framed(self._gap(at + 1, last))], last + 1)
                 at = last
-            watcher.write_history([watcher.framed(message) for message in messages], at + 1)
+            del page  # not held for one who does not read
             while watcher.unsent() > BEHIND_BYTES and not watcher.gone:
                 await asyncio.sleep(0.01)
+            if self.epoch != epoch:
+                watcher.close(CloseCode.DRAINING)
+                return
         now = [self._state()] if (self.state, self.reason) != said else []
         shown = now + list(self.retained.values()) + list(self.partials.values())
         watcher.go_live([watcher.framed(message) for message in shown])
@@ -304,6 +307,31 @@ class Channel:
         """Made now. `has`: the last final of a watcher who has this message."""
         payload = protocol.message(kind, self.slug, self.epoch, seq, self.now(), data)
         return Message(kind, payload, None if has is None else f"{self.epoch}:{has}")
+
+
+async def _send_page(channel: Channel, watcher: Watcher, page: list[tuple[int, Message]], at: int) -> int:
+    """Finals after the one numbered `at`, with the gaps between them: a piece whenever the last one is taken.
+
+    Returns: the number of the last one sent, which is not the page's where the watcher does not read for PATIENCE_S
+    or the numbering changes.
+    """
+    clock, epoch = asyncio.get_running_loop().time, channel.epoch
+    frames, size = [], 0
+    for seq, message in page:
+        if seq > at + 1:
+            frames.append(watcher.framed(channel._gap(at + 1, seq - 1)))
+        frames.append(watcher.framed(message))
+        size += len(message.payload)
+        at = seq
+        if size < PIECE_BYTES and seq != page[-1][0]:
+            continue
+        watcher.write_history(frames, at + 1)
+        frames, size, until = [], 0, clock() + PATIENCE_S
+        while watcher.unsent() > BEHIND_BYTES and not watcher.gone and clock() < until:
+            await asyncio.sleep(0.01)
+        if watcher.gone or clock() >= until or channel.epoch != epoch:
+            break
+    return at
 
 
 def is_good(channel: Channel, epoch: str, seq: int) -> bool:

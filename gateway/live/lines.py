@@ -45,8 +45,11 @@ class Times:
 class Counted(Protocol):
     """An HTTP connection that its listener counts until it ends."""
 
-    def hand_over(self) -> Callable[[], None]:
-        """The connection goes on without HTTP. Returns: to be called once, when it has ended."""
+    def hand_over(self) -> tuple[Callable[[], None], bytes]:
+        """The connection goes on without HTTP.
+
+        Returns: to be called once, when it has ended; and what has come behind the request, which is no HTTP any more.
+        """
 
 
 @runtime_checkable
@@ -147,12 +150,14 @@ class SocketLine(asyncio.Protocol):
         transport = transport_of(request)
         transport.write(answer)
         line = cls(transport, times, beats=request.query.get("beat") == "1")
-        former = request.protocol
+        former, early = request.protocol, b""
         if isinstance(former, Counted):
-            line._counted = former.hand_over()
+            line._counted, early = former.hand_over()
         transport.set_protocol(line)
         former.transport = None  # else it would close the connection, now that it loses it
         former.connection_lost(None)
+        if early:
+            line.data_received(early)  # frames of a client that has not waited for our answer
         transport.resume_reading()  # aiohttp pauses it when the client sends much before it has our answer
         return line
 
@@ -168,6 +173,8 @@ class SocketLine(asyncio.Protocol):
     def attach(self, watcher: Watcher) -> asyncio.Future[str]:
         """A watcher has nothing to say: text is ignored, binary is refused."""
         self._watcher = watcher
+        if self._frames is None:
+            watcher.stop()  # a close frame has gone out already
         return self._ended
 
     def tick(self, now: float) -> None:

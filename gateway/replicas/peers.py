@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import secrets
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 from urllib.parse import urlencode
 
@@ -89,8 +91,16 @@ class Answer:
         return owner if isinstance(owner, str) else ""
 
 
+def key_for(replica: str, service_token: str) -> str:
+    """With which replicas that share a service token ask the one of that id.
+
+    The token itself goes nowhere: an address that leads to somebody else teaches him nothing that is good anywhere.
+    """
+    return hmac.new(service_token.encode(errors="surrogatepass"), f"replica {replica}".encode(), sha256).hexdigest()
+
+
 class Peers:
-    """`token`: a service token that all replicas take, asked for at each request."""
+    """`token`: a service token that all replicas have, asked for at each request; see `key_for`."""
 
     def __init__(self, http: aiohttp.ClientSession, token: Callable[[], str]) -> None:
         self.asked: Counter[str] = Counter()
@@ -130,7 +140,7 @@ class Peers:
     async def socket(self, replica: Replica, path: str, query: Mapping[str, str]) -> AsyncIterator[PeerSocket]:
         """A WebSocket to a replica until the end of the block. Raises: Unreached, Misdirected."""
         url = f"{self._base(replica).replace('http', 'ws', 1)}{path}?{urlencode(query)}"
-        connecting = connect(
+        connecting = _Direct(
             url,
             additional_headers=self._headers(replica),
             compression=None,
@@ -142,7 +152,6 @@ class Peers:
         )
         try:
             line = await connecting
-            self.asked["answered"] += 1
         except InvalidStatus as error:
             response = error.response
             self._check(
@@ -152,6 +161,8 @@ class Peers:
         except (OSError, TimeoutError, WebSocketException) as error:
             raise self._unreached(replica, error) from error
         try:
+            sender = line.response.headers.get(FROM, "") if line.response is not None else ""
+            self._check(replica, Answer(101, b"", sender))
             yield PeerSocket(line)
         finally:
             await line.close()
@@ -182,7 +193,7 @@ class Peers:
 
     def _headers(self, replica: Replica) -> dict[str, str]:
         return {
-            "Authorization": f"Bearer {self._token()}",
+            "Authorization": f"Bearer {key_for(replica.id, self._token())}",
             HOP: "1",
             TO: replica.id,
             CALLER: header_text(asked_by.get()),
@@ -199,6 +210,13 @@ class Peers:
         self.asked["unreached"] += 1
         why = error if isinstance(error, str) else f"{type(error).__name__}: {error}".rstrip(": ")
         return Unreached(f"{replica.id} at {replica.url}: {why}")
+
+
+class _Direct(connect):
+    """Goes nowhere but where it is sent: audio is not for whoever an answer points to."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class PeerSocket:

@@ -22,10 +22,11 @@ _IS_REPLICA: Final = web.RequestKey("gateway.is_replica", bool)
 
 @dataclass(frozen=True, slots=True)
 class InternalRoutes:
-    """`me`: this replica's id. `admits`: whether an `Authorization` header holds a service token."""
+    """`me`: this replica's id. `admits`: whether an `Authorization` header holds a service token, or the key
+    (`peers.key_for`) of the replica whose id is the second argument."""
 
     me: str
-    admits: Callable[[str], bool]
+    admits: Callable[[str, str], bool]
 
     def register(self, app: web.Application, routes: dict[tuple[str, str], Handler]) -> None:
         """`routes`: by method and path, which begins with PREFIX. None of them may ask another replica."""
@@ -35,10 +36,11 @@ class InternalRoutes:
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            if request.headers.get(HOP) != "1" or not self.admits(request.headers.get("Authorization", "")):
+            meant = request.headers.get(TO, "")
+            if request.headers.get(HOP) != "1" or not self.admits(request.headers.get("Authorization", ""), meant):
                 raise web.HTTPNotFound  # for everybody else there is nothing here
             request[_IS_REPLICA] = True
-            if request.headers.get(TO) != self.me:
+            if meant != self.me:
                 return misdirected(f"this is replica {self.me}")
             told = {"by": CALLER, "request": REQUEST_ID}
             facts = {name: header_text(request.headers.get(header, "")) for name, header in told.items()}

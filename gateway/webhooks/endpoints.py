@@ -130,8 +130,8 @@ class Outbox(Protocol):
     async def settle(self, delivery: Delivery, status: Status, answer: int | None, trouble: str | None) -> None:
         """Nothing changes when another one has taken it meanwhile. May be repeated."""
 
-    async def again(self, delivery: Delivery, at: datetime, answer: int | None, trouble: str) -> None:
-        """As `settle`: it and what waits behind it are due then."""
+    async def again(self, delivery: Delivery, pause_s: float, answer: int | None, trouble: str) -> None:
+        """As `settle`: it and what waits behind it are due so much later."""
 
     async def let_go(self, delivery: Delivery) -> None:
         """It was taken and is not sent."""

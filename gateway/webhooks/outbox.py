@@ -79,8 +79,8 @@ class PostgresOutbox:
         await self._rows.settle(DeliveryRow(*astuple(delivery)), status, answer, trouble)
 
     @available
-    async def again(self, delivery: Delivery, at: datetime, answer: int | None, trouble: str) -> None:
-        await self._rows.again(DeliveryRow(*astuple(delivery)), at, answer, trouble)
+    async def again(self, delivery: Delivery, pause_s: float, answer: int | None, trouble: str) -> None:
+        await self._rows.again(DeliveryRow(*astuple(delivery)), pause_s, answer, trouble)
 
     @available
     async def let_go(self, delivery: Delivery) -> None:

@@ -164,7 +164,7 @@ class Sender:
             await self._outbox.settle(delivery, "failed", answer.status, trouble)
         else:
             self.outcomes["retried"] += 1
-            await self._outbox.again(delivery, at, answer.status, trouble)
+            await self._outbox.again(delivery, (at - now).total_seconds(), answer.status, trouble)
 
 
 @asynccontextmanager

@@ -207,6 +207,10 @@ class Transcriptions:
             raise ValueError("a run is stopped with finish(), which also records when and why")
         return await self._db.run("transcription_set_state", transcription_id, fence, state.value) == 1
 
+    async def set_options(self, transcription_id: str, fence: int, options: Mapping[str, Any]) -> bool:
+        """Returns: False when the run is not ours or stopped."""
+        return await self._db.run("transcription_set_options", transcription_id, fence, json_bytes(options)) == 1
+
     async def host(self, run_id: str) -> str | None:
         """Whose browser feeds it."""
         host: str | None = await self._db.value("transcription_host", run_id)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import asyncpg
+
+from storage.postgres.errors import row_is_to_blame
 from storage.postgres.values import clean, clean_json, read
 
 if TYPE_CHECKING:
@@ -35,25 +38,53 @@ class TranslationRow:
     data: bytes
 
 
+@dataclass(slots=True)
+class Added:
+    """`numbered`: those that have just got their number, in order. `refused`: why PostgreSQL will never take some."""
+
+    numbered: list[TranslationRow] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
 class Translations:
     """Any replica may store, without a lease: a translation says only what its final is in another language."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def append(self, rows: Sequence[NewTranslation], now: datetime) -> list[TranslationRow]:
+    async def append(self, rows: Sequence[NewTranslation], now: datetime) -> Added:
         """Store a batch, and number all of its sessions whose finals are there; the same batch twice changes nothing.
 
         One transaction. One of an utterance and language that is stored stays as it is; those of deleted sessions are
-        left out. Returns: those that have just got their number, in order.
+        left out. A row that cannot be stored never takes its batch with it.
         Raises: what `errors.retryable` is true for, with nothing known about what was stored.
         """
-        sessions = sorted({row.session_id for row in rows})
-        fit = [(row.session_id, clean(row.utterance_id), clean(row.language), clean_json(row.data)) for row in rows]
-        async with self._db.transaction() as link:
-            await link.rows("translation_hold", sessions)
-            await link.run("translation_store", *map(list, zip(*fit, strict=True)), now)
-            return await number(link, sessions)
+        added, fit = Added(), []
+        for row in rows:
+            try:
+                fit.append((row.session_id, clean(row.utterance_id), clean(row.language), clean_json(row.data)))
+            except (ValueError, UnicodeEncodeError, AttributeError, TypeError) as error:
+                added.refused.append(f"{type(error).__name__} before sending")
+        if fit:
+            await self._store(fit, now, added)
+        return added
+
+    async def _store(self, batch: list[tuple[str, str, str, bytes]], now: datetime, added: Added) -> None:
+        sessions = sorted({row[0] for row in batch})
+        try:
+            async with self._db.transaction() as link:
+                await link.rows("translation_hold", sessions)
+                await link.run("translation_store", *map(list, zip(*batch, strict=True)), now)
+                added.numbered += await number(link, sessions)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not row_is_to_blame(error):
+                raise
+            if len(batch) == 1:
+                added.refused.append(type(error).__name__)
+                return
+            middle = len(batch) // 2
+            await self._store(batch[:middle], now, added)
+            await self._store(batch[middle:], now, added)
 
     async def since(self, session_id: str, language: str, seq: int, limit: int) -> list[TranslationRow]:
         """Those after a number of their language, in order."""

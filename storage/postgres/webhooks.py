@@ -116,9 +116,9 @@ class Webhooks:
         args = (delivery.id, delivery.attempts, status, answer, clean_or_none(trouble))
         return await self._db.run("webhook_settle", *args) == 1
 
-    async def again(self, delivery: DeliveryRow, at: datetime, answer: int | None, trouble: str) -> None:
-        """Another attempt is due then; nothing changes when another one has taken it meanwhile."""
-        await self._db.run("webhook_again", delivery.id, delivery.attempts, at, answer, clean(trouble))
+    async def again(self, delivery: DeliveryRow, pause_s: float, answer: int | None, trouble: str) -> None:
+        """Another attempt is due so much later; nothing changes when another one has taken it meanwhile."""
+        await self._db.run("webhook_again", delivery.id, delivery.attempts, pause_s, answer, clean(trouble))
 
     async def let_go(self, delivery: DeliveryRow) -> None:
         """The caller will not make it."""

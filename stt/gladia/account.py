@@ -288,14 +288,16 @@ class Account:
     async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
         try:
             headers = {"x-gladia-key": self.key}
-            async with self.http.request(method, path, headers=headers, **request) as response:
+            async with self.http.request(method, path, headers=headers, allow_redirects=False, **request) as response:
                 body = await response.read()
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProviderUnavailable(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         if status == 429:
             raise ProviderFull(wire.error_text(body))
-        if status == 408 or status >= 500:
+        if (
+            status == 408 or status >= 500 or 300 <= status < 400
+        ):  # a redirect is not followed: the key goes nowhere else
             raise ProviderUnavailable(f"HTTP {status}: {wire.error_text(body)}")
         if status >= 400:
             raise ProviderRefused(status, wire.error_text(body))

@@ -58,6 +58,7 @@ class SessionReport:
     outcome: str  # "streaming", "closed", "incomplete" or "lost"
     seconds_resent: float = 0.0  # part of `seconds_sent`
     url: str = field(default="", repr=False)  # it alone lets one end the session: no log may show it
+    is_current: bool = True  # it was opened with the newest configuration of its link
 
 
 Listener = Callable[[LinkEvent], None]
@@ -136,6 +137,18 @@ class GladiaLink:
         renewed = self._link.renew(self._clock())
         self._go_on()
         return renewed
+
+    def configure(self, config: wire.LiveConfig, *, at_once: bool = True) -> None:
+        """Sessions that are opened from now on have this configuration. `at_once`: so has what is said after the next
+        pause, in a session that takes over there."""
+        self._config = config
+        if at_once:
+            self._link.outdate(self._clock())
+
+    def rest(self) -> None:
+        """Nobody is to be heard for now: the session is ended, and what was said so far gets its final."""
+        self._link.rest()
+        self._go_on()
 
     def finish(self, flush_s: float) -> None:
         """No more audio comes; `run` returns when all finals are here, at the latest after `flush_s`."""
@@ -269,7 +282,8 @@ class GladiaLink:
         try:
             async with self._deadline(within):
                 place = await self._place(session)
-                created = await self._provider.create(self._config, place)
+                config, session.outdated_since = self._config, None
+                created = await self._provider.create(config, place)
         except TimeoutError:
             session.not_created(ProviderUnavailable("no answer in time"), self._clock())
             return
@@ -280,7 +294,8 @@ class GladiaLink:
             session.not_created(error, self._clock())
             return
         session.created(created.id, created.url, self._clock())
-        self._report(SessionReport(created.id, over=False, seconds_sent=0.0, outcome="streaming", url=created.url))
+        is_current = config is self._config
+        self._report(SessionReport(created.id, False, 0.0, "streaming", url=created.url, is_current=is_current))
 
     async def _fetch(self, session: Session, session_id: str, within: float) -> None:
         result = None

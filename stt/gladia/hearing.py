@@ -232,12 +232,7 @@ class Hearing:
         `repeated`: the pass through what was told that it is of, likewise.
         """
         feed = session.feed
-        spoken, sent, is_guess = message.utterance, feed.furthest / SAMPLE_RATE, False
-        if not belief.is_credible(spoken, sent):
-            after = max(transcript.heard_to, feed.resume.base / SAMPLE_RATE)  # what was before is heard again
-            spoken, is_guess = belief.corrected(spoken, after, sent)
-        if not is_guess and (heard := _samples(spoken.end)) > feed.metered.sent:
-            feed.prove(min(heard, feed.timeline.end))
+        spoken, is_guess = _believed(session, transcript, message.utterance)
         is_known = False
         again = self._pass if is_guess and repeated is None else repeated if is_guess or self._guessed else None
         if message.is_final and (again is None or is_guess):
@@ -257,12 +252,7 @@ class Hearing:
         if utterance is not None and not is_guess:
             utterance = self._fresh(transcript, utterance, late, is_result=message.id.startswith(_RESULT))
         if not message.is_final:
-            if utterance is None:
-                return []
-            self.counts.partials += 1
-            transcript.open[name] = _Open(utterance.start, utterance.end, utterance)
-            session.awaits_final = True
-            return [Heard(utterance)]
+            return [] if utterance is None else self._partial(session, transcript, utterance)
         transcript.names.settle(message.id, spoken.start, spoken.end, spoken.text)
         was_open = transcript.open.pop(name, None)
         session.awaits_final = bool(transcript.open)
@@ -284,6 +274,12 @@ class Hearing:
         if utterance is None:
             return [Retracted(name)] if was_open else []
         self.counts.finals += 1
+        return [Heard(utterance)]
+
+    def _partial(self, session: Session, transcript: _Transcript, utterance: Utterance) -> list[LinkEvent]:
+        self.counts.partials += 1
+        transcript.open[utterance.id] = _Open(utterance.start, utterance.end, utterance)
+        session.awaits_final = True
         return [Heard(utterance)]
 
     def _settle(
@@ -409,6 +405,20 @@ def _placed(session: Session, result: Any) -> Any:
 def _time(at: object, latest: float) -> float | None:
     is_number = isinstance(at, int | float) and not isinstance(at, bool)
     return at if is_number and 0 <= at <= latest else None  # type: ignore[operator, return-value]
+
+
+def _believed(
+    session: Session, transcript: _Transcript, spoken: wire.SpokenUtterance
+) -> tuple[wire.SpokenUtterance, bool]:
+    """The utterance with times that can be true, and whether its place is a guess; else it proves what was received."""
+    feed, is_guess = session.feed, False
+    sent = feed.furthest / SAMPLE_RATE
+    if not belief.is_credible(spoken, sent):
+        after = max(transcript.heard_to, feed.resume.base / SAMPLE_RATE)  # what was before is heard again
+        spoken, is_guess = belief.corrected(spoken, after, sent)
+    if not is_guess and (heard := _samples(spoken.end)) > feed.metered.sent:
+        feed.prove(min(heard, feed.timeline.end))
+    return spoken, is_guess
 
 
 def _counts(session: Session, sample: int, before: int | None) -> bool:

@@ -65,6 +65,10 @@ class Link:
             self._hand_over(self._owner, now)
         elif (overdue := self._owner.age(now) - self._options.roll_over_s) >= 0:
             self._roll_over(self._owner, overdue, now)
+        elif self._owner.outdated_since is not None:
+            self._change(self._owner, self._owner.outdated_since, now)
+        elif self._owner.rests:
+            self._owner.rests = False
         return self._given_up(lost) if lost else []
 
     def leave_out(self, to: int) -> None:
@@ -82,6 +86,16 @@ class Link:
             return False
         self._hand_over(self._owner, now)
         return True
+
+    def outdate(self, now: float) -> None:
+        """Another configuration is wanted: a session that has it takes over as soon as no utterance is open."""
+        if self._owner is not None and self._owner.outdated_since is None:
+            self._owner.outdated_since = now
+
+    def rest(self) -> None:
+        """Nobody is to be heard for now: the session ends with what it has been given. The next audio opens another."""
+        if self._owner is not None:
+            self._owner.rests = True
 
     def finish(self, now: float, flush_by: float) -> None:
         """No more audio. Finals are awaited until `flush_by`; the given-up end of an idle track is tried once more."""
@@ -261,6 +275,12 @@ class Link:
     def _roll_over(self, session: Session, overdue: float, now: float) -> None:
         """Change the session before the provider's cap, if possible while no utterance is open."""
         if not session.awaits_final or overdue >= self._options.roll_over_grace_s:
+            self._hand_over(session, now)
+
+    def _change(self, session: Session, since: float, now: float) -> None:
+        """A session with another configuration takes over, as soon as no utterance is open."""
+        is_paused = not session.awaits_final or now - since >= self._options.change_grace_s
+        if is_paused and session.state is SessionState.STREAMING:
             self._hand_over(session, now)
 
     def _hand_over(self, session: Session, now: float) -> None:

@@ -32,6 +32,8 @@ class LinkOptions:
     """Age, of audio or of life, from which a new session takes over as soon as no utterance is open."""
     roll_over_grace_s: float = 300.0
     """This much later a new session takes over even within an utterance; the provider's cap is 3 h."""
+    change_grace_s: float = 20.0
+    """So much after a change of the configuration a new session takes over even within an utterance."""
     gap_silence_s: float = 0.1
     """Silence sent in place of a longer stretch that was left out, so that the words around it stay apart."""
     trailing_silence_s: float = 0.6

@@ -29,6 +29,7 @@ class Patience:
         self.down_since: float | None = None
         """Since when the session has made no progress; None while it does."""
         self._taken_at = now
+        self._has_stalled = False  # since there was progress
         self.stalls = 0
         """Connections in a row that were given up because nothing was received on them."""
         self._attempts = 0
@@ -54,7 +55,8 @@ class Patience:
         if self.down_since is None:
             return inf
         deadline_s = self._options.resume_deadline_s
-        return self.down_since + min(max(self._taken_at - self.down_since, 0.0) + deadline_s, _LONGEST * deadline_s)
+        taken_s = 0.0 if self._has_stalled else max(self._taken_at - self.down_since, 0.0)
+        return self.down_since + min(taken_s + deadline_s, _LONGEST * deadline_s)
 
     def left(self, now: float, at_most: float) -> float:
         """Seconds that a request may take."""
@@ -72,6 +74,11 @@ class Patience:
         self._attempts, self.not_before, self.down_since = 0, now, now
         self.born = now
 
+    def stalled(self) -> None:
+        """A connection was given up because nothing was received on it: that is not the line."""
+        self.stalls += 1
+        self._has_stalled = True
+
     def taken(self, now: float) -> None:
         """A second of audio was acknowledged on this connection, and there is more: no progress, but a sign of life."""
         self._taken_at = now
@@ -81,6 +88,7 @@ class Patience:
         self.down_since = None
         self._attempts = 0
         self.stalls = 0
+        self._has_stalled = False
 
     def retry_later(self, now: float, at_least: float = 0.0, *, at_once: bool = False) -> None:
         """Put the next request off, by `at_least` seconds and longer after each failure; not longer for `at_once`."""

@@ -97,7 +97,7 @@ class Pass:
             open = self._open or _doubled(keys)
             while at < min(len(keys), len(open)) and keys[at] == open[at]:
                 at += 1
-            self._open = None
+            self._open = open[at:] if 0 < at == len(keys) < len(open) else None
             self._told.add(keys[:at], by)
             self._is_over = self._is_through
         while at < len(keys) and not self._is_over and (found := self._again(keys, at)) is not None:
@@ -118,20 +118,24 @@ class Pass:
         if self._is_placed and (length := self._run(keys, at, self._at)):
             return at, self._at, length
         found = self._longest(keys, at, self._at)
-        if found is None and self._restarts and self._at > self._since:
-            found = self._longest(keys, at, self._since)
-            self._restarts -= found is not None
+        if self._restarts and self._at > self._since and (found is None or found[0] > at):
+            anew = self._longest(keys, at, self._since)
+            if anew is not None and (found is None or anew[0] < found[0]):
+                self._restarts -= 1
+                return anew
         return found
 
     def _longest(self, keys: Sequence[int], at: int, since: int) -> tuple[int, int, int] | None:
         """One word alone is a run only where the telling before must begin or end."""
         best: tuple[int, int, int] | None = None
-        for number in range(since, min(self._told.count, since + _FAR)):
-            for first in range(at, len(keys)):
+        for first in range(at, len(keys)):
+            for number in range(since, min(self._told.count, since + _FAR)):
                 length = self._run(keys, first, number)
                 is_edge = number == since or (first == at and number + length == self._told.count)
                 if (length > 1 or (length and is_edge)) and (best is None or length > best[2]):
                     best = first, number, length
+            if best is not None and self._restarts:  # which of them it is, the first word tells
+                break
         return best
 
     def _run(self, keys: Sequence[int], first: int, number: int) -> int:

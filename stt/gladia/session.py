@@ -106,6 +106,8 @@ class Session:
         # Why it is finishing, unless the track is: an idle session may be replaced as well.
         self.is_replaced = False  # another session hears the track from `feed.until` on
         self.is_idle = False  # the track fell silent, and may go on
+        self.rests = False  # nobody is to be heard for now: it ends as soon as it has sent what it has
+        self.outdated_since: float | None = None  # another configuration is wanted from then on
         self._resume = self.feed.resume
         self._is_explained = False  # it is known why this connection ends
         self._patience = Patience(options, now, random)
@@ -240,7 +242,7 @@ class Session:
     @property
     def is_steady(self) -> bool:
         """Whether audio goes out as it comes: no deadline is nearer than `soonest_s` when it comes up."""
-        return self.state is _STREAMING and self.feed.until is None and self.feed.is_free
+        return self.state is _STREAMING and self.feed.until is None and self.feed.is_free and not self.rests
 
     @property
     def soonest_s(self) -> float:
@@ -272,8 +274,12 @@ class Session:
         """Not while it is unknown what the provider has of the audio, nor twice."""
         return self.feed.until is None and not (self.state is _RESUMING and self._resume.probes)
 
+    @property
+    def _idle_from(self) -> float:
+        return self.feed.last_audio + (0.0 if self.rests else self._options.idle_s)
+
     def _take_idle_stop(self, now: float) -> str | None:
-        if not self._may_end_idle or now < self.feed.last_audio + self._options.idle_s:
+        if not self._may_end_idle or now < self._idle_from:
             return None
         self.is_idle = True
         self.finish(self.feed.cursor, now, now + self._options.resume_deadline_s)
@@ -285,7 +291,7 @@ class Session:
         feed = self.feed
         when = min(feed.last_sent + self._options.keepalive_s, self.tick_at)
         if self._may_end_idle:
-            when = min(when, feed.last_audio + self._options.idle_s)
+            when = min(when, self._idle_from)
         if self.state is _RESUMING and self._resume.probes:
             when = min(when, feed.last_sent + self._options.probe_s)
         if self.state is _STREAMING and (feed.held_back or feed.stop_waits(feed.last_sent)):
@@ -318,7 +324,7 @@ class Session:
             return True
         awaiting_since = self.feed.awaiting_since
         if awaiting_since is not None and now >= awaiting_since + self._options.stall_s:
-            self._patience.stalls += 1
+            self._patience.stalled()
             self.feed.awaiting_since = None
             self._is_explained = True
             return True

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from integration.gateway_api.in_process import TOKEN, InProcess, running, speech_server
 from security.test_security_connections import metric, pipe, rest
+from security.test_security_floods import frame, upgrade
 
 from gateway.transcription.usecases.feed import Feeding
 from stt.local.server import LocalServer
@@ -144,3 +145,20 @@ async def test_json_that_cannot_be_read_is_a_400(
     assert (await gateway.call("POST", "/api/sessions", body)).status == 400
     assert (await gateway.call("PUT", "/api/spaces/s1/limits", body)).status == 400
     no_trace(caplog)
+
+
+@pytest.mark.parametrize("early", [b"", frame(9, b"ab")[:3], frame(9, b"ab") * 2, frame(8, b""), b"\x89\x00"])
+async def test_what_comes_before_the_handshake_is_answered_keeps_its_step(gateway: InProcess, early: bytes) -> None:
+    """Frames that a client sends with its request belong to the stream as well as those after it."""
+    slug, whole = await gateway.session(), frame(9, b"ab") * 3
+    async with pipe(gateway, upgrade("transcribe", slug) + early) as (reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        if not whole.startswith(early):
+            code = b"\x88\x00" if early == frame(8, b"") else b"\x03\xea"
+            assert code in await rest(reader)
+            return
+        writer.write(whole[len(early) :])
+        seen = b""
+        async with asyncio.timeout(30):
+            while seen.count(b"\x8a\x02ab") < 3:
+                seen += await reader.readexactly(1)

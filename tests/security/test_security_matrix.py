@@ -19,7 +19,7 @@ from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, InProcess, ru
 from security.test_security_identities import ROOMS, call, speak, user
 
 from gateway.console import pages
-from gateway.replicas.peers import HOP, TO
+from gateway.replicas.peers import HOP, TO, key_for
 from gateway.replicas.routes import PREFIX
 from gateway.sessions.domain.access import What
 from gateway.sessions.usecases import admission
@@ -63,9 +63,15 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/transcription", {}, False),
     ("GET", "/api/transcription/SLUG", {}, False),
     ("GET", "/api/transcription/SLUG/usage", {}, False),
+    ("PATCH", "/api/transcription/SLUG", {}, False),
+    ("POST", "/api/transcription/SLUG/pause", {}, False),
+    ("POST", "/api/transcription/SLUG/pause ONESELF", {"participantIdentity": "gus"}, False),
+    ("POST", "/api/transcription/SLUG/resume", {}, False),
     ("POST", "/api/transcription/stop", {"sessionSlug": "SLUG"}, False),
     ("GET", "/api/spaces/team/limits", {}, False),
     ("PUT", "/api/spaces/team/limits", {"sessionMinutes": 500}, False),
+    ("GET", "/api/spaces/team/vocabulary", {}, False),
+    ("PUT", "/api/spaces/team/vocabulary", {"words": ["x"]}, False),
     ("GET", "/api/audit", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/api/replicas", {}, False),
@@ -179,7 +185,7 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/usage", "/join", "/docs", *console}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 
@@ -204,6 +210,14 @@ async def test_for_everybody_but_a_replica_there_is_nothing_under_internal(gatew
                 answer = await gateway.call(method, path.replace("{slug}", slug), {}, token=token, headers=headers)
                 expected = 421 if headers and kind == "service" else 404
                 assert answer.status == expected, (method, path, kind, headers, answer)
+        for meant, key_of, expected in (("other", "other", 421), ("other", "me", 404), ("me", "other", 404)):
+            asked = {HOP: "1", TO: meant}
+            answer = await gateway.call(
+                method, path.replace("{slug}", slug), {}, token=key_for(key_of, TOKEN), headers=asked
+            )
+            assert answer.status == expected, (method, path, meant, key_of, answer)
+    for route, token in (("/api/transcription", key_for("me", TOKEN)), ("/api/usage", key_for("", TOKEN))):
+        assert (await gateway.call("GET", route, token=token)).status == 401  # good for nothing else
 
 
 def _routes(gateway: InProcess) -> set[tuple[str, str]]:

@@ -58,6 +58,9 @@ COVERED: Final = {
     "RTMP `publish`, given up and asked again": FLOODS + "test_a_stranger_has_one_key_checked",
     "tiny or empty frames, fragments, pings, texts on the audio WebSocket": FLOODS + "test_a_sender_that_floods",
     "the same from a watcher": FLOODS + "test_a_watcher_that_floods",
+    "the history of a session, asked for and not read": FLOODS + "test_event_streams_that_are_never_read",
+    "`publish` and its end as fast as can be, with a good key, also on several connections":
+        FLOODS + "test_an_admitted_key_that_is_published",
     "anything on RTMP: tiny chunks and messages, commands, metadata, aggregates":
         FLOODS + "test_a_publisher_that_floods",
     "guesses of slugs (47 bits)": HERE + "test_guessing_slugs_and_join_tokens_is_slow",

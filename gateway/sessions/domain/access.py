@@ -83,6 +83,9 @@ class What(StrEnum):
     RENEW_JOIN_TOKEN = "renew the join token"  # noqa: S105
     APPEND = "append"  # write segments
     CHANGE_HOST = "change host"  # who feeds the transcription
+    PAUSE = "pause"  # have somebody, or everybody, not heard, and heard again
+    PAUSE_ONESELF = "pause oneself"
+    CHOOSE_WORDS = "choose the vocabulary"  # of a space
     RETRY_ANALYSIS = "retry analysis"
 
 
@@ -103,6 +106,7 @@ _OPEN: Final = (_S.CREATED, _S.LIVE)
 TABLE: Final[Mapping[What, Rule]] = {
     What.CREATE: _rule(_W.SERVICE, _W.MEMBER),
     What.LIST: _rule(_W.SERVICE, _W.MEMBER),
+    What.CHOOSE_WORDS: _rule(_W.SERVICE, _W.MEMBER),
     What.VIEW: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.PARTICIPANT, _W.IN_ROOM),
     What.TOKEN: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.INVITED, states=_OPEN),
     What.JOIN: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.IN_ROOM, _W.INVITED, states=_OPEN),
@@ -115,6 +119,8 @@ TABLE: Final[Mapping[What, Rule]] = {
     What.RENEW_JOIN_TOKEN: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
     What.APPEND: _rule(_W.SERVICE),
     What.CHANGE_HOST: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE,)),
+    What.PAUSE: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
+    What.PAUSE_ONESELF: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=_OPEN),
     What.RETRY_ANALYSIS: _rule(_W.SERVICE, _W.CREATOR, states=(_S.ENDED,)),
 }
 

@@ -146,7 +146,9 @@ class RemoteControl:
         headers = {"Authorization": f"Bearer {self._options.token()}"}
         timeout = aiohttp.ClientTimeout(total=within_s, connect=CONNECT_S)
         url = f"{self._options.url}/{path}"
-        async with self._http.request(method, url, json=body, headers=headers, timeout=timeout) as response:
+        async with self._http.request(
+            method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
+        ) as response:
             return _Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
 
 

@@ -55,6 +55,11 @@ class Admission:
         relations = await self._relations(caller, session, None)
         return decide(what, caller, relations, session.status) is Verdict.ALLOWED
 
+    async def is_oneself(self, caller: Caller, session: VideoSession, identity: str) -> bool:
+        """Whether that participant is the caller. Raises: RecordsUnavailable."""
+        rows = await self._rows(caller, session)
+        return any(one.identity == identity and is_person(caller, one) for one in rows)
+
     async def meet(self, caller: Caller) -> None:
         """A user who has shown a token is known from then on. Raises: RecordsUnavailable."""
         if caller.kind is Kind.USER and caller.id not in self._met:

@@ -13,6 +13,14 @@ class NeverStarted(SessionError):
         super().__init__(f"session {slug!r} has no transcription")
 
 
+class NotRunning(SessionError):
+    title = "Transcription is not running"
+    hint = "it has stopped; POST /api/transcription/start begins another"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"the transcription of session {slug!r} has stopped")
+
+
 class NoAnswer(Exception):
     """A replica could not be asked, or has not answered in time; whether it has done what it was asked is unknown."""
 

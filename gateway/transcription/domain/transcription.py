@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from gateway.transcription.domain.preferences import Pause, Personal, Preferences
 from gateway.transcription.domain.speech import SpeechOptions
 
 
@@ -79,11 +80,14 @@ class StartRequest:
     participant_name: str | None = None
     tags: tuple[str, ...] = ()
     """The caller's own words for the bill."""
+    participants: Mapping[str, Personal] = field(default_factory=dict)
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """Of the transcription that this one goes on with."""
 
     def stored(self) -> dict[str, Any]:
         """What a later owner needs to go on in the same way; stored with the transcription."""
         return {
-            **self.speech.stored(),
+            **Preferences(self.speech, self.participants, self.pauses).stored(),
             "costCapUsd": self.cost_cap_usd,
             "participantIdentity": self.participant_identity,
             "participantName": self.participant_name,
@@ -93,15 +97,18 @@ class StartRequest:
     @classmethod
     def read(cls, slug: str, source: str, stored: Mapping[str, Any], session_id: str | None = None) -> StartRequest:
         """From what `stored` gave, perhaps in another version. Raises: msgspec.ValidationError."""
+        preferences = Preferences.read(stored)
         return cls(
             slug,
             session_id,
             source,
-            SpeechOptions.read(stored),
+            preferences.speech,
             stored.get("costCapUsd"),
             stored.get("participantIdentity"),
             stored.get("participantName"),
             tuple(stored.get("tags") or ()),
+            preferences.participants,
+            preferences.pauses,
         )
 
 

@@ -19,6 +19,8 @@ from ingest.livekit_track import LivekitTrack
 from ingest.pcm import SAMPLE_RATE
 
 _OVERLAP: Final = timedelta(milliseconds=OVERLAP_MS)
+OPT_OUT: Final = ("transcription", "off")
+"""A participant attribute and its value: nothing of what they say is heard."""
 _SKEW: Final = timedelta(milliseconds=150)
 """By so much the clocks of two machines may differ; in a pause nothing is heard twice by it."""
 
@@ -69,6 +71,11 @@ class _RoomTrack:
         """What was spoken before has been heard by another replica."""
         self.bearer = passes.bearer(track.attributes, exact=self.speaker.identity == track.identity)
         self._track = track
+
+    @property
+    def is_opted_out(self) -> bool:
+        name, value = OPT_OUT
+        return self._track.attributes.get(name) == value
 
     @property
     def anchor(self) -> datetime | None:

@@ -13,6 +13,7 @@ from gateway.transcription.infra.transcription_records import (
 )
 from gateway.transcription.infra.translation_records import PostgresTranslationRecords
 from gateway.transcription.infra.usage_records import PostgresUsageRecords
+from gateway.transcription.infra.vocabulary_records import PostgresVocabularyRecords
 from gateway.transcription.usecases.records import Records
 from storage.postgres.pool import Database
 
@@ -39,4 +40,5 @@ def postgres_records(
         translations=PostgresTranslationRecords(database, clock),
         usage=PostgresUsageRecords(database, clock),
         provider_sessions=PostgresProviderSessionRecords(database, clock, account, process),
+        vocabularies=PostgresVocabularyRecords(database, clock),
     )

@@ -107,6 +107,7 @@ class GladiaTranscriber:
                     session.outcome,
                     session.seconds_resent,
                     session.url,
+                    session.is_current,
                 )
             )
 
@@ -119,11 +120,14 @@ class GladiaTranscriber:
 
             return self._provider.link(config, listen, note)
 
-        return self._voice.link(open_link, labels.get("identity", ""), config.endpointing_s)
+        voiced = self._voice.link(open_link, labels.get("identity", ""), config.endpointing_s)
+        voiced.configure = lambda options: self._config(options, labels)
+        return voiced
 
     def _config(self, options: SpeechOptions, labels: Mapping[str, str]) -> LiveConfig:
         """Options go to the client's fields of the same name; only what differs is told here."""
         asked = structs.asdict(options)
+        del asked["participant_names"]  # they are among the words
         endpointing_s = _first(asked.pop("endpointing"), self._endpointing_s)
         maximum_s = _first(asked.pop("maximum_duration_without_endpointing"), self._maximum_utterance_s)
         # Inside these two the provider's names are ours in another spelling.

@@ -109,6 +109,10 @@ class PostgresLeases:
         await self._transcriptions.set_state(lease.transcription_id, lease.fence, stored)
 
     @available
+    async def set_options(self, lease: Lease, options: Mapping[str, Any]) -> bool:
+        return await self._transcriptions.set_options(lease.transcription_id, lease.fence, options)
+
+    @available
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         await self._transcriptions.set_health(lease.transcription_id, lease.fence, reasons, self._clock.now())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from gateway.availability import available
@@ -10,6 +11,8 @@ from gateway.transcription.usecases.journal import TranslationToStore
 from gateway.transcription.usecases.records import NumberedTranslation
 from storage.postgres.pool import Database
 from storage.postgres.translations import NewTranslation, TranslationRow, Translations
+
+log = logging.getLogger(__name__)
 
 
 class PostgresTranslationRecords:
@@ -22,7 +25,10 @@ class PostgresTranslationRecords:
     @available
     async def store(self, translations: Sequence[TranslationToStore]) -> Sequence[NumberedTranslation]:
         fresh = [NewTranslation(one.session_id, one.utterance_id, one.language, one.data) for one in translations]
-        return _numbered(await self._rows.append(fresh, self._clock.now()))
+        added = await self._rows.append(fresh, self._clock.now())
+        for why in added.refused:
+            log.error("a translation was refused by the database: %s", why)
+        return _numbered(added.numbered)
 
     @available
     async def since(self, session_id: str, language: str, after: int, limit: int) -> Sequence[NumberedTranslation]:

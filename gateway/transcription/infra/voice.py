@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
+from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.timing import Marks
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioChunk
@@ -17,6 +18,7 @@ from ingest.gate import Detector, Gate, GateOptions
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink
 from stt.gladia.events import Heard, LinkEvent
+from stt.gladia.messages import LiveConfig
 from stt.gladia.moves import LinkState as ProviderLinkState
 
 log = logging.getLogger(__name__)
@@ -91,9 +93,10 @@ class Voice:
 
 
 class VoicedLink:
-    """One track's way through the gate to the provider. `link` is set before any audio comes."""
+    """One track's way through the gate to the provider. `link` and `configure` are set before any audio comes."""
 
     link: GladiaLink
+    configure: Callable[[SpeechOptions], LiveConfig]
 
     def __init__(self, voice: Voice, gate: Gate, identity: str) -> None:
         self._voice = voice
@@ -155,6 +158,13 @@ class VoicedLink:
         """A transcript has come: the provider is not mute."""
         if isinstance(event, Heard):
             self._unanswered.answered()
+
+    def change(self, options: SpeechOptions, *, at_once: bool = True) -> None:
+        self.link.configure(self.configure(options), at_once=at_once)
+
+    def rest(self) -> None:
+        self._gate.stall()  # the end of the session ends the utterance: no silence has to follow it
+        self.link.rest()
 
     def finish(self, flush_s: float) -> None:
         self.link.finish(flush_s)

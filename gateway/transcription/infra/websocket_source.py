@@ -138,6 +138,7 @@ class _Feed:
 
     def __init__(self, sender: _Sender, over: Over) -> None:
         self.over = over
+        self.speaker = sender.speaker
         self._sender = sender
 
     @property
@@ -240,6 +241,7 @@ class _Sender:
 
     bearer = None  # the door has asked
     left_out = 0
+    is_opted_out = False  # a sender that asks for it is paused by name
 
     @property
     def anchor(self) -> datetime | None:

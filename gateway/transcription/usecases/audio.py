@@ -45,6 +45,10 @@ class AudioTrack(Protocol):
         a door of ours has asked."""
 
     @property
+    def is_opted_out(self) -> bool:
+        """The speaker does not want to be heard now, and has said so where the audio comes from."""
+
+    @property
     def anchor(self) -> datetime | None:
         """Wall time of sample 0; known from the first chunk on."""
 

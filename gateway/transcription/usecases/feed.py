@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from gateway.errors import SessionError
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.usecases.records import Records
 
@@ -44,6 +45,10 @@ class Feed(Protocol):
     """One connection's way into a track. Once another connection has replaced it, its methods do nothing."""
 
     @property
+    def speaker(self) -> Speaker:
+        """As whom it is heard."""
+
+    @property
     def taken(self) -> int:
         """Frames of the sender's stream so far, those of its earlier connections included."""
 
@@ -78,6 +83,10 @@ TurnedAway = Callable[[str, str | None, str], object]
 """Called when a sender is refused or has broken a rule: the slug that it named, its identity (None when it has not
 proved one), and why, with what to do: the session's health says so."""
 
+SetPause = Callable[[str, str, bool], Awaitable[None]]
+"""Pause an identity of a session that is transcribed here, or resume it: slug, identity, whether it is paused. May be
+repeated. Raises: SessionError, RecordsUnavailable."""
+
 Over = Callable[[str, Ending], None]
 """Called when the gateway ends a feed: why, in words, and in which way."""
 
@@ -103,7 +112,10 @@ class IdentityRefused(Exception):
 class Feeding:
     """Admits senders of audio."""
 
-    def __init__(self, records: Records, entrance: Entrance, turned_away: TurnedAway) -> None:
+    def __init__(
+        self, records: Records, entrance: Entrance, turned_away: TurnedAway, set_pause: SetPause | None = None
+    ) -> None:
+        self._set_pause = set_pause
         self._sessions = records.sessions
         self._transcriptions = records.transcriptions
         self._entrance = entrance
@@ -153,6 +165,17 @@ class Feeding:
             if (owner := await self.owner(slug)) is not None:
                 raise TakenElsewhere(owner) from None
             raise
+
+    async def pause(self, slug: str, feed: Feed, *, is_paused: bool) -> None:
+        """The sender asks not to be heard, or to be heard again; whatever else it sends is dropped meanwhile.
+
+        Raises: NotTaken, RecordsUnavailable.
+        """
+        if self._set_pause is not None:
+            try:
+                await self._set_pause(slug, feed.speaker.identity, is_paused)
+            except SessionError as error:
+                raise NotTaken(str(error), come_back=error.passing) from error
 
     async def owner(self, slug: str) -> str | None:
         """Id of the replica that takes the session's audio, this one perhaps; None: none does.

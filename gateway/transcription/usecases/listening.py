@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.transcription.domain.speech import SpeechOptions
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.asked import Asked
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.presence import Presence, SpeakerRefused
@@ -32,7 +33,7 @@ class Parts:
     `may_send`: waits until it is certain that the run is ours; false when it is no longer."""
 
     claimed: Claimed
-    speech: SpeechOptions
+    asked: Asked
     context: RunContext
     tracks: Tracks
     said: Said
@@ -53,6 +54,7 @@ class Listening:
         self._extra = {"session": parts.claimed.slug, "identity": speaker.identity}
         meter = parts.tracks.meters.of(speaker, parts.context.clock.now())
         self._live = LiveTrack(track, self._open(track), meter, loop.create_future())
+        self._live.asked = parts.asked.of(speaker.identity)
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
         self._is_over = False  # the track has ended
         self._is_given_up = False
@@ -89,11 +91,15 @@ class Listening:
     def _open(self, track: AudioTrack) -> SpeechLink:
         parts, identity = self._parts, track.speaker.identity
         return parts.context.transcriber.open(
-            parts.speech,
+            parts.asked.of(identity),
             {"transcription": parts.claimed.lease.transcription_id, "identity": identity[:200]},
             lambda speech: parts.said.hear(self._live, speech),
-            lambda session: parts.note(identity, session),
+            self._note,
         )
+
+    def _note(self, session: ProviderSession) -> None:
+        self._parts.note(self._live.track.speaker.identity, session)
+        self._parts.asked.opened(self._live, session)
 
     # --- audio in -----------------------------------------------------------------------------------------
 
@@ -147,7 +153,7 @@ class Listening:
             self._has_failed = True
 
     def _send(self, chunk: AudioChunk) -> None:
-        if self._is_given_up:
+        if self._is_given_up or self._parts.asked.is_silenced(self._live, chunk):
             return
         try:
             self._live.link.send(chunk)
@@ -231,6 +237,8 @@ class Listening:
         else:
             parts.tracks.participants.setdefault(speaker.identity)  # another track of the same may have it
         live.participant.set_result(participant)
+        with suppress(RecordsUnavailable):  # with the next speaker it is tried again
+            await parts.asked.learn_names()
 
 
 def _given_up(live: LiveTrack) -> str:

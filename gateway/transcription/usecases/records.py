@@ -19,6 +19,7 @@ from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures, Usage
+from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
 from gateway.transcription.usecases.speech import ProviderSession
 
@@ -223,6 +224,9 @@ class Leases(Protocol):
     async def set_state(self, lease: Lease, state: TranscriptionState) -> None:
         """For those who read the row; STOPPED is set by `finish`. Fenced; may be repeated."""
 
+    async def set_options(self, lease: Lease, options: Mapping[str, Any]) -> bool:
+        """What each later owner goes on with. False: it has another owner, or has stopped. Fenced; may be repeated."""
+
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
 
@@ -303,6 +307,16 @@ class FinalRecords(Protocol):
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
 
 
+class VocabularyRecords(Protocol):
+    """The words that spaces keep."""
+
+    async def of_space(self, space_id: str) -> Vocabulary:
+        """Empty where the space keeps none."""
+
+    async def save(self, space_id: str, vocabulary: Vocabulary) -> None:
+        """Replace it. Of two at once the later one stands; may be repeated."""
+
+
 class TranslationRecords(Protocol):
     """The translations of finals. Not fenced: any replica may store what its provider has said."""
 
@@ -365,3 +379,4 @@ class Records:
     usage: UsageRecords
     translations: TranslationRecords
     provider_sessions: ProviderSessionRecords
+    vocabularies: VocabularyRecords

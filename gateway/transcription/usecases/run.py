@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from gateway.transcription.domain import health
@@ -13,12 +14,13 @@ from gateway.transcription.domain.errors import NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.overlap import Edges
+from gateway.transcription.domain.preferences import Preferences
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
-from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.timing import Timeline
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState, move
 from gateway.transcription.domain.usage import Usage
+from gateway.transcription.usecases.asked import Asked
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.bookkeeping import BEAT_S, Bookkeeping
 from gateway.transcription.usecases.context import RunContext
@@ -46,7 +48,7 @@ class Run:
     def __init__(
         self,
         claimed: Claimed,
-        speech: SpeechOptions,
+        preferences: Preferences,
         source: AudioSource,
         context: RunContext,
         *,
@@ -56,8 +58,7 @@ class Run:
         spent_usd: float = 0.0,
     ) -> None:
         """`earlier`: the last meter readings of a former owner; `recovered`: finals that are stored of it, by identity.
-        `cap_usd`: what the session may cost, of which
-        `spent_usd` are spent in other transcriptions."""
+        `cap_usd`: what the session may cost, of which `spent_usd` are spent in other transcriptions."""
         self.claimed = claimed
         self.source = source
         self.state = TranscriptionState.STARTING
@@ -69,19 +70,19 @@ class Run:
         """No final can be missing, as far as is known."""
         self.finished = asyncio.Event()
         self._context = context
-        records, lease = context.records, claimed.lease
-        self._tracks = Tracks(
-            Meters(context.options.cost_per_minute, lambda identity: records.usage.row_id(lease, identity), earlier)
-        )
+        row_id = partial(context.records.usage.row_id, claimed.lease)
+        self._tracks = Tracks(Meters(context.options.cost_per_minute, row_id, earlier))
         self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
-        self.allowance = context.limits.allowance(claimed.session_id, lease.transcription_id)
+        self.allowance = context.limits.allowance(claimed.session_id, claimed.lease.transcription_id)
         """Kept up to date by the `LimitKeeper`."""
         self._budget = Budget(self.allowance, cap_usd, spent_usd, context.options.maximum_s)
         self._books = Bookkeeping(claimed, context, self._tracks, self._said)
+        self.asked = Asked(claimed, context, self._tracks, self._said, preferences)
+        """What is asked for now, and who is paused."""
         self._parts = Parts(
             claimed,
-            speech,
+            self.asked,
             context,
             self._tracks,
             self._said,
@@ -346,6 +347,7 @@ class Run:
             return
         if self._is_unshown:
             self._show_state()
+        self.asked.tell()
         facts = self._facts()
         if self.state in (TranscriptionState.RUNNING, TranscriptionState.WAITING):
             waits = facts.waits_for_provider

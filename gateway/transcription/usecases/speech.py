@@ -87,6 +87,8 @@ class ProviderSession:
     seconds_resent: float = 0.0
     url: str = field(default="", repr=False)
     """Carries the session's credential: for the ledger only."""
+    is_current: bool = True
+    """It was opened with what its link was asked for last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,14 @@ class SpeechLink(Protocol):
 
         What the provider does not take is held, bounded; then the oldest is given up and told as SpeechLost.
         """
+
+    def change(self, options: SpeechOptions, *, at_once: bool = True) -> None:
+        """From the next provider session on these are asked for. `at_once`: one takes over at the next pause, and hears
+        again what has no final yet."""
+
+    def rest(self) -> None:
+        """Nobody is to be heard for now. What was sent gets its finals, and the provider session is ended; the next
+        chunk, which leaves a gap, opens another."""
 
     def finish(self, flush_s: float) -> None:
         """No more audio comes: `run` returns when the last finals are there, within about `flush_s`."""

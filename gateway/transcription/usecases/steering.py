@@ -10,7 +10,9 @@ from typing import Final, Protocol
 
 from gateway.errors import SessionError, SessionNotFound
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.preferences import Change
 from gateway.transcription.domain.transcription import Ingest, StartRequest, TranscriptionState
+from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.transcriptions import (
     STOP_MARGIN_S,
@@ -54,6 +56,9 @@ class Others(Protocol):
 
     async def stop(self, replica: str, slug: str, reason: str) -> None:
         """Begin to stop what runs there; returns at once. Raises: NoAnswer; RunsElsewhere with the owner it knows."""
+
+    async def change(self, replica: str, slug: str, change: Change) -> InForce:
+        """Of what runs there. Raises: NoAnswer; RunsElsewhere with the owner it knows; RefusedThere."""
 
 
 class Steering:
@@ -119,6 +124,27 @@ class Steering:
                     ends_at, told = self._clock() + self._stop_s, elsewhere.owner
             if not await self._stopped_or_moved(slug, told, ends_at):
                 raise elsewhere
+
+    async def change(self, slug: str, change: Change) -> InForce:
+        """What is asked for while it runs, wherever that is; who is paused, too. Idempotent.
+
+        Raises: SessionNotFound, NeverStarted, NotRunning, RefusedThere, NotReady, RecordsUnavailable; RunsElsewhere
+        when its owner neither answers nor loses its lease.
+        """
+        ends_at = self._clock() + self._patience_s
+        while True:
+            try:
+                return await self._here.change(slug, change)
+            except RunsElsewhere as error:
+                elsewhere = error
+            try:
+                if elsewhere.owner not in ("", self._others.me):
+                    return await self._others.change(elsewhere.owner, slug, change)
+            except (NoAnswer, RunsElsewhere) as error:
+                log.warning("not told of a change, trying again: %s", error, extra={"session": slug})
+            if self._clock() >= ends_at:
+                raise elsewhere
+            await asyncio.sleep(LOOK_S)
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 
 from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
+from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.timing import Marks, Passage, Timeline
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioTrack
@@ -40,6 +42,31 @@ class LiveTrack:
     """When its chunks came out of the source."""
     former: Reading | None = None
     """What the links before this one have counted."""
+    asked: SpeechOptions | None = None
+    """What the link was asked for last."""
+    is_pending: bool = False
+    """What is asked for this speaker was changed, and no provider session has it yet."""
+    in_force: SpeechOptions | None = None
+    """With which the provider hears the speaker; None before the first session."""
+    unheard_until: datetime | None = None
+    """What was said before it had come when a pause ended, and is not heard."""
+    _silent_from: int | None = None  # `left_out` when the speaker was paused
+    _unheard: int = 0  # left out while they were
+
+    @property
+    def is_silenced(self) -> bool:
+        """The speaker is paused: nothing of what comes is heard."""
+        return self._silent_from is not None
+
+    def silence(self, is_silenced: bool) -> None:
+        """Begin or end a pause of the speaker. What was said before it still gets its finals."""
+        left_out = self.track.left_out
+        if is_silenced and self._silent_from is None:
+            self._silent_from = left_out
+            self.link.rest()
+        elif not is_silenced and self._silent_from is not None:
+            self._unheard += left_out - self._silent_from
+            self._silent_from = None
 
     def passage(self, end_s: float, timeline: Timeline) -> Passage:
         """Of the chunk in which words ended. `end_s`: since the track's anchor."""
@@ -55,7 +82,7 @@ class LiveTrack:
     @property
     def reading(self) -> Reading:
         """What the link has counted, and the silence that the source had left out before it."""
-        left_out = self.track.left_out
+        left_out = (self.track.left_out if self._silent_from is None else self._silent_from) - self._unheard
         counted = self._counted
         listened = counted.listened + Listened(heard=left_out, silent=left_out, withheld=left_out)
         return replace(counted, listened=listened)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -14,12 +14,20 @@ from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.captions import Speaker, Utterance
-from gateway.transcription.domain.errors import CostCapReached, NeverStarted, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import (
+    CostCapReached,
+    NeverStarted,
+    NoRoom,
+    NotReady,
+    NotRunning,
+    RunsElsewhere,
+)
 from gateway.transcription.domain.handover import HandedOver
-from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.preferences import Change, Preferences
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
 from gateway.transcription.usecases.adoption import Adoption, Past
+from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
@@ -180,6 +188,27 @@ class Transcriptions:
         usage = await self._records.usage.of_transcription(record.id)
         return Stopped(record, bool(record.finals_complete), usage)
 
+    async def change(self, slug: str, change: Change) -> InForce:
+        """What is asked for while it runs here. Idempotent.
+
+        Raises: SessionNotFound, NeverStarted, NotRunning, RunsElsewhere, NotReady, RecordsUnavailable.
+        """
+        run = self._runs.get(slug)
+        if run is None or run.state.is_ending:
+            await self._session(slug)
+            record = await self._records.transcriptions.newest(slug)
+            if record is None:
+                raise NeverStarted(slug)
+            if record.is_stopped or run is not None:
+                raise NotRunning(slug)
+            await self.adoption.take(record.id)
+            run = self._runs.get(slug)
+            if run is None:
+                raise RunsElsewhere(slug, record.owner)
+        _require_certainty(self._context)
+        await run.asked.change(change)
+        return run.asked.in_force(run.state)
+
     async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
         """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
         run = _by_id(self.runs, orphan.transcription_id)
@@ -222,6 +251,8 @@ class Transcriptions:
         cap, options = request.cost_cap_usd, self._context.options
         if cap is not None and exceeds(spent + options.cost_per_minute, cap):
             raise CostCapReached(session.slug, cap)
+        kept = await self._records.vocabularies.of_space(session.space_id)
+        request = replace(request, speech=kept.into(request.speech))
         key = self.sources.new_key(request.source)
         run_id = self._context.membership.run_id
         claimed, record = await self._records.leases.claim(
@@ -264,7 +295,7 @@ class Transcriptions:
             stop_reason=None,
             finals_complete=None,
             stream_key=claimed.stream_key,
-            options=claimed.options,
+            options=run.asked.options,
             last_seq=run.last_seq,
             owner=self._context.options.owner,
         )
@@ -280,7 +311,7 @@ class Transcriptions:
         speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
         run = Run(
             claimed,
-            SpeechOptions.read(options),
+            Preferences.read(options),
             source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=past.earlier,

@@ -165,11 +165,11 @@ async def test_a_body_may_be_strange_without_being_an_error_of_ours(gateway: InP
 async def test_fields_of_a_newer_client_are_ignored_and_named(gateway: InProcess) -> None:
     """So that the app can be updated before the gateway, and a misspelt option does not stay unseen."""
     slug = await gateway.session()
-    started = await gateway.start(slug, somethingNew={"a": 1}, codeSwitchin=True)
+    started = await gateway.start(slug, language="en", somethingNew={"a": 1}, codeSwitchin=True)
     assert started["created"]
     assert [warning.split()[0] for warning in started["warnings"]] == ["somethingNew", "codeSwitchin"]
     assert started["warnings"][1].endswith("did you mean codeSwitching?")
-    assert "warnings" not in await gateway.start(slug)
+    assert "warnings" not in await gateway.start(slug, language="en")
     body = b'{"sessionSlug":"%s","source":"rtmp","x":1e999}' % slug.encode()
     assert (await gateway.call("POST", "/api/transcription/start", body)).status == 200
 

@@ -11,6 +11,10 @@ import pytest
 from integration.gateway_api.in_process import FRIEND, TOKEN, InProcess, running
 
 from gateway.transcription.usecases.journal import TranslationToStore
+from storage.postgres.documents import Documents
+from storage.postgres.pool import open_pool
+from storage.postgres.sessions import Sessions
+from storage.postgres.url import parse_database_url
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
 
@@ -110,6 +114,19 @@ async def test_files_come_in_the_language(gateway: InProcess) -> None:
         places = [text.index(said) for said in ("Guten Morgen.", "How are you?", "Gut.")]
         assert places == sorted(places)
         assert "Fine." not in text
+
+
+async def test_the_document_has_them(gateway: InProcess) -> None:
+    slug = await translated(gateway)
+    async with open_pool(parse_database_url(gateway.database_url), size=1) as database:
+        session = await Sessions(database).by_slug(slug)
+        assert session is not None
+        rows = await Documents(database).segments(session.id)
+    assert [json.loads(row.translations) if row.translations else {} for row in rows] == [
+        {"de": "Guten Morgen."},
+        {},
+        {"de": "Gut."},
+    ]
 
 
 async def test_spoken_words_are_translated_kept_and_erased(

@@ -782,6 +782,25 @@ async def test_many_who_store_at_once_leave_no_hole(shelf: Shelf) -> None:
     assert {one[1] for one in stored} == set(range(1, 41))  # type: ignore[index]
 
 
+async def test_a_translation_that_cannot_be_stored_holds_up_no_other(database_url: str) -> None:
+    """Neither one that no JSON is, nor one that PostgreSQL alone finds out about."""
+    async with open_pool(parse_database_url(database_url), size=2) as database:
+        records = postgres_records(database, HandClock(BEGIN))
+        session = await records.sessions.create("abc12345", "Standup", None)
+        claimed, _ = await records.leases.claim(session, "rtmp", {}, None, "me", 30)
+        assert claimed is not None
+        await records.finals.store([final(claimed, seq) for seq in (1, 2, 3)])
+        deep = b'{"targetLanguage":"de","text":"x","more":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+        odd = [
+            replace(translation(claimed, "p:1"), data=b'{"text":'),
+            replace(translation(claimed, "p:2"), data=deep),
+            replace(translation(claimed, "p:3"), data=b'{"targetLanguage":"de","text":"nul \\u0000"}'),
+            replace(translation(claimed, "\ud800"), data=b'{"targetLanguage":"de","text":"x"}'),
+        ]
+        await records.translations.store(odd)
+        assert 3 in [one.of_seq for one in await records.translations.since(session.id, "de", 0, 9)]
+
+
 async def test_a_translation_whose_final_never_comes_is_dropped(database_url: str) -> None:
     async with open_pool(parse_database_url(database_url), size=2) as database:
         records, retention = postgres_records(database, HandClock(BEGIN)), Retention(database)

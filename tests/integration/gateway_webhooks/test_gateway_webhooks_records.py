@@ -162,7 +162,7 @@ async def test_an_analysis_is_told_as_it_ends(world: World) -> None:
     await analyses.ensure(row.id, NOW)
     job = await analyses.take(NOW, 60)
     assert job is not None
-    assert await analyses.put_back(job, "later", NOW, NOW)
+    assert await analyses.put_back(job, "later", 0.0, NOW)
     job = await analyses.take(NOW, 60)
     assert job is not None
     assert await analyses.failed(job, "the model refuses", NOW)
@@ -192,7 +192,7 @@ async def test_the_lane_waits_with_its_oldest_and_a_late_outcome_changes_nothing
     head = taken[0][0]
     await outbox.settle(replace(head, attempts=head.attempts - 1), "delivered", 204, None)
     assert await outbox.take({}, 60, 4) == [], "the second was sent before the first was taken"
-    await outbox.again(head, datetime.now(UTC) - timedelta(seconds=1), 500, "it answered 500")
+    await outbox.again(head, -1.0, 500, "it answered 500")
     [(again, _)] = await outbox.take({}, 60, 4)
     assert (again.event_id, again.attempts) == (head.event_id, 2)
     await outbox.settle(head, "failed", None, None)  # of the first attempt, whose lease is over

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
+from livekit.api import UpdateParticipantRequest
 from support.gateway import Running, Watcher, words_in_order
 from support.livekit import LivekitServer, Person
 
@@ -152,3 +153,32 @@ async def test_a_microphone_that_goes_quiet_gets_its_final_and_no_silence_is_pai
 
 def captions(watcher: Watcher, identity: str) -> list[dict[str, Any]]:
     return [one["data"] for one in watcher.finals if one["data"]["participantIdentity"] == identity]
+
+
+async def test_who_opts_out_by_an_attribute_is_not_heard_until_it_is_gone(
+    gateway: Running, livekit: LivekitServer
+) -> None:
+    """The app sets it while Anna is in the room; the watchers are told, and nothing of the time between is metered."""
+    slug = await gateway.new_session()
+    async with livekit.join(slug, "anna") as anna:
+        await anna.publish()
+        await gateway.start(slug, source="livekit")
+        await gateway.until(slug, lambda seen: len(seen["tracks"]) == 1)
+        async with gateway.watch(slug) as watcher:
+            for value, words in (("on", "alpha bravo"), ("off", "charlie delta"), ("on", "echo foxtrot")):
+                async with livekit.api() as api:
+                    attributes = {"transcription": value}
+                    await api.room.update_participant(
+                        UpdateParticipantRequest(room=slug, identity="anna", attributes=attributes)
+                    )
+                expected = ["anna"] if value == "off" else []
+                await gateway.until(slug, lambda seen, now=expected: seen["paused"]["participants"] == now)
+                await anna.say(words, tail_s=1.0)
+                if value == "off":
+                    assert (await gateway.ok("GET", f"/api/transcription/{slug}"))["tracks"][0]["paused"]
+            await gateway.stop(slug)
+            told = [one["data"]["participants"] for one in watcher.of("session.pause")]
+        assert told == [["anna"], []]
+        said = set(heard(watcher, "anna"))
+        assert not said & {"charlie", "delta"}
+        assert said & {"alpha", "bravo"} and said & {"echo", "foxtrot"}

@@ -24,6 +24,7 @@ from support.ports import free_port
 from storage.postgres.embedded import EmbeddedPostgres
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
+from transcription_client import transcript
 
 WITHIN_S = 60.0
 
@@ -338,14 +339,10 @@ class World:
         newcomer, wanted = Viewer(viewer.slug), viewer.last
         async with (
             asyncio.timeout(WITHIN_S),
-            self.http.ws_connect(
-                f"{self.url}/api/realtime/transcribe",
-                params={"session": viewer.slug},
-                headers={"Authorization": f"Bearer {TOKEN}"},
-            ) as stream,
+            transcript(self.url, viewer.slug, TOKEN) as stream,
         ):
             async for message in stream:
-                newcomer.take(json.loads(message.data))
+                newcomer.take(dict(message))
                 if newcomer.last >= wanted:
                     break
         assert newcomer.last >= wanted

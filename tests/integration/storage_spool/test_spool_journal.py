@@ -13,11 +13,12 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.infra.journal import open_journal
-from gateway.transcription.usecases.journal import FinalToStore, JournalTrouble, UsageToStore
+from gateway.transcription.usecases.journal import FinalToStore, JournalTrouble, TranslationToStore, UsageToStore
 from storage.spool.spool import open_spool
 
 NOW = datetime(2026, 1, 5, 10, 0, 0, 123_456, UTC)
 LIMIT = 1_000_000
+TRANSLATION = TranslationToStore("t", "s", "abc", "p:1", "de", b'{"text":"Guten Morgen."}')
 
 
 def final(seq: int, session: str = "s", text: str = "Good morning.") -> FinalToStore:
@@ -47,15 +48,15 @@ async def test_entries_come_back_as_they_were_after_a_restart(tmp_path: Path) ->
     odd = final(2, text="nul \x00, emoji 🎧, " + "long " * 10_000)
     async with open_journal(tmp_path, LIMIT) as journal:
         await journal.append([final(1), odd])
-        await journal.append([reading(5)])
+        await journal.append([reading(5), TRANSLATION])
     async with open_journal(tmp_path, LIMIT) as journal:
-        assert len(journal) == 3
+        assert len(journal) == 4
         entries, mark = await journal.oldest(2)
         assert entries == [without_words(final(1)), without_words(odd)]
         await journal.forget(mark)
         entries, mark = await journal.oldest(10)
         kept = reading(5)
-        assert entries == [replace(kept, claimed=replace(kept.claimed, options={}, stream_key=None))]
+        assert entries == [replace(kept, claimed=replace(kept.claimed, options={}, stream_key=None)), TRANSLATION]
         await journal.forget(mark)
         assert (len(journal), journal.size) == (0, 0)
 

@@ -45,6 +45,7 @@ class FakeTrack:
 
     bearer: MintedFor | None = None
     left_out = 0
+    is_opted_out = False
     ends_at: datetime | None = None
 
     def speak(self, seconds: float) -> None:

@@ -18,6 +18,7 @@ from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.overlap import unheard
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Figures
+from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.infra.strays import shown_as
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
@@ -207,6 +208,12 @@ class MemoryLeases(Port):
             row.state = state
             self._tables.states.append(state)
 
+    async def set_options(self, lease: Lease, options: Mapping[str, Any]) -> bool:
+        await self._tables.answer()
+        if row := self._tables.owned(lease):
+            row.options = msgspec.json.decode(msgspec.json.encode(options))
+        return row is not None
+
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         await self._tables.answer()
 
@@ -369,3 +376,13 @@ class MemoryFinalRecords(Port):
         await self._tables.answer()
         stored = self._tables.finals.get(session_id, {})
         return [StoredFinal(seq, stored[seq].data) for seq in sorted(stored) if seq > after][:limit]
+
+
+class MemoryVocabularyRecords(Port):
+    async def of_space(self, space_id: str) -> Vocabulary:
+        await self._tables.answer()
+        return self._tables.vocabularies.get(space_id, Vocabulary())
+
+    async def save(self, space_id: str, vocabulary: Vocabulary) -> None:
+        await self._tables.answer()
+        self._tables.vocabularies[space_id] = vocabulary

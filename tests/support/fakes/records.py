@@ -16,6 +16,7 @@ from support.fakes.ports import (
     MemoryLeases,
     MemorySessionRecords,
     MemoryTranscriptionRecords,
+    MemoryVocabularyRecords,
 )
 from support.fakes.tables import Tables
 from support.fakes.translations import MemoryTranslationRecords
@@ -50,6 +51,7 @@ class MemoryRecords(Records):
             usage=usage(tables),
             translations=MemoryTranslationRecords(tables),
             provider_sessions=MemoryProviderSessionRecords(tables),
+            vocabularies=MemoryVocabularyRecords(tables),
         )
         self.ledger = MemoryLedger(self)
 

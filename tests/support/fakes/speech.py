@@ -30,6 +30,8 @@ class FakeLink:
         self.finished_with: float | None = None
         self.former: FakeLink | None = None
         self.send_fails = False
+        self.changes: list[tuple[SpeechOptions, bool]] = []
+        self.rests = 0
         self.report: Callable[[ProviderSession], None] = lambda session: None
         self._transcriber = transcriber
         self._over: asyncio.Future[LinkEnd] = asyncio.get_running_loop().create_future()
@@ -55,6 +57,12 @@ class FakeLink:
         chosen = utterance_id or f"{self.identity}:{next(self._said)}"
         self.hear(Utterance(chosen, is_final, text, "en", start, end, 0.9))
         return chosen
+
+    def change(self, options: SpeechOptions, *, at_once: bool = True) -> None:
+        self.changes.append((options, at_once))
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def fail(self, error: Exception) -> None:
         """`run` raises it."""

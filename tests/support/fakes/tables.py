@@ -14,6 +14,7 @@ from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
 from gateway.transcription.domain.usage import Usage
+from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import Participation, SessionRecord, TranscriptionRecord
 from gateway.transcription.usecases.speech import ProviderSession
@@ -75,6 +76,7 @@ class Tables:
         self.usage: dict[str, tuple[str, str, Usage]] = {}  # usage id → session, transcription, usage
         self.provider_sessions: dict[str, ProviderSession] = {}
         self.opened: dict[str, tuple[str, str, datetime]] = {}  # by the same id: transcription, identity, when
+        self.vocabularies: dict[str, Vocabulary] = {}  # by space id
         self._ids = itertools.count(1)
 
     async def answer(self) -> None:

@@ -47,6 +47,12 @@ def test_a_document_is_what_the_schema_says() -> None:
     assert document["participants"][0]["identity"] == "anna"
 
 
+def test_a_segment_has_its_translations() -> None:
+    told = replace(heard(1, "Good morning."), translations=b'{"de": "Guten Morgen."}')
+    first, second = whole(told, heard(2, "Fine."))["segments"]
+    assert (first["translations"], second["translations"]) == ({"de": "Guten Morgen."}, {})
+
+
 def test_an_empty_session_has_a_document_too() -> None:
     silent = Head("s1", "a", None, "x", None, "ENDED", BEGIN, None, None, [], None, None, 0, None)
     assert whole(head=silent)["segments"] == []

@@ -57,41 +57,49 @@ EXPECTED: dict[str, dict[What, str]] = {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _ALL, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
+        What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
     },
     "creator": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
+        What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
     },
     "member": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
+        What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "participant": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
+        What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
     },
     "stranger": {
         What.VIEW: _NO, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
+        What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "in room": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
+        What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "in room, joined": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
+        What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
     },
     "guest": {
         What.VIEW: _ASK, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _ASK, What.LEAVE: _ASK,
         What.END: _ASK, What.DELETE: _ASK, What.TRANSCRIBE: _ASK, What.APPEND: _ASK, What.CHANGE_HOST: _ASK,
         What.RETRY_ANALYSIS: _ASK, What.READ_KEY: _ASK, What.RENEW_JOIN_TOKEN: _ASK,
+        What.PAUSE: _ASK, What.PAUSE_ONESELF: _ASK,
     },
 }  # fmt: skip
 EXPECTED["creator moved"] = EXPECTED["creator"]
@@ -101,14 +109,14 @@ VERDICTS = {"o": Verdict.ALLOWED, "1": Verdict.UNKNOWN, "3": Verdict.DENIED, "9"
 
 
 def test_the_table_by_hand_is_whole() -> None:
-    of_sessions = set(What) - {What.CREATE, What.LIST}
+    of_sessions = set(What) - {What.CREATE, What.LIST, What.CHOOSE_WORDS}
     assert set(EXPECTED) == set(CALLERS)
     assert all(set(row) == of_sessions for row in EXPECTED.values())
     assert set(TABLE) == set(What)
 
 
 @pytest.mark.parametrize("status", STATES)
-@pytest.mark.parametrize("what", [what for what in What if what not in (What.CREATE, What.LIST)])
+@pytest.mark.parametrize("what", [what for what in What if what not in (What.CREATE, What.LIST, What.CHOOSE_WORDS)])
 @pytest.mark.parametrize("who", CALLERS)
 def test_the_matrix(who: str, what: What, status: str) -> None:
     caller, participates, invited = CALLERS[who]
@@ -132,7 +140,7 @@ def test_the_stream_key_is_for_hosts_whose_identity_is_proven(caller: Caller, ma
     assert (decide(What.READ_KEY, caller, relations, "LIVE") is Verdict.ALLOWED) is may
 
 
-@pytest.mark.parametrize("what", [What.CREATE, What.LIST])
+@pytest.mark.parametrize("what", [What.CREATE, What.LIST, What.CHOOSE_WORDS])
 @pytest.mark.parametrize(
     ("caller", "space", "verdict"),
     [

@@ -6,9 +6,16 @@ from datetime import timedelta
 
 import msgspec
 
+from gateway.api.preferences import speech
 from gateway.api.schemas import StartBody
 from gateway.transcription.domain.annotations import on_session
-from gateway.transcription.domain.speech import SpeechOptions, TranslationStyle, VocabularyWord
+from gateway.transcription.domain.speech import (
+    PRESETS,
+    SpeechOptions,
+    TranslationStyle,
+    VocabularyWord,
+    with_preset,
+)
 
 ALL = SpeechOptions(
     languages=("de", "en"),
@@ -26,6 +33,7 @@ ALL = SpeechOptions(
     audio_enhancer=True,
     model="solaria-1",
     region="us-west",
+    participant_names=False,
 )
 
 
@@ -56,3 +64,13 @@ def test_what_is_found_in_an_utterance_is_placed_on_the_sessions_clock() -> None
     result = {"entity_type": "DATE", "text": "monday", "start": 1.5, "end": 1.75, "channel": 0}
     shown = on_session(result, timedelta(seconds=10))
     assert shown == {"entityType": "DATE", "text": "monday", "startMs": 11_500, "endMs": 11_750}
+
+
+def test_a_preset_fills_what_a_start_leaves_open() -> None:
+    """Within what the provider takes, and where names are not heard for others."""
+    body = StartBody("abc", language="de", preset="meeting", endpointing=0.8)
+    asked = speech(body)
+    assert (asked.endpointing, asked.maximum_duration_without_endpointing, asked.vocabulary_intensity) == (0.8, 60, 0.4)
+    for preset in PRESETS.values():
+        filled = msgspec.convert({"sessionSlug": "abc", **with_preset(SpeechOptions(), preset).stored()}, StartBody)
+        assert filled.vocabulary_intensity == 0.4
