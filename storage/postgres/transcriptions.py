@@ -242,13 +242,14 @@ class Transcriptions:
         finals_complete: bool,
         is_limited: bool = False,
     ) -> bool:
-        """`is_limited`: a limit was reached. Returns: False when the run is not ours or stopped already."""
+        """The first call counts. `is_limited`: a limit was reached. Returns: False when the run is not ours."""
         args = (transcription_id, fence, stopped_at, clean_or_none(reason), finals_complete, is_limited)
         async with self._db.transaction() as link:
-            is_finished = await link.run("transcription_finish", *args) == 1
-            if is_finished:  # its bills may all have come before
-                await link.run("transcription_reconcile", transcription_id)
-        return is_finished
+            if await link.run("transcription_finish", *args) == 1:
+                await link.run("transcription_reconcile", transcription_id)  # its bills may all have come before
+                return True
+            # Repeated, because an answer was lost, it finds the run stopped under this fence.
+            return await link.value("transcription_stopped", transcription_id, fence) is not None
 
     async def number_strays(self, session_id: str, now: datetime) -> Sequence[tuple[int, str, bytes]]:
         """Give the next numbers to stray finals (`Segments.keep_strays`), unless a run of the session is active.

@@ -41,7 +41,7 @@ class Link:
         self._all_complete = True
         # Where the last idle session ended, and from where on the audio before that has no final.
         self._idle_from = self._again_from = -1
-        self._tail_given_up = False  # the audio between the two is heard only if the track goes on without a gap
+        self._tail_given_up = False  # the audio between the two is heard when the track goes on, or ends
         self._reach = Reach()
         self._blame = Blame(is_on=options.leave_out_poison)
         self._metered = Metered()  # of the sessions that are over
@@ -57,10 +57,9 @@ class Link:
             return []
         lost = self._audio.append(offset, pcm)
         if self._owner is None:
-            goes_on = offset == self._idle_from
-            self._all_complete &= goes_on or not self._tail_given_up
+            again = offset == self._idle_from or self._tail_given_up
             self._tail_given_up = False
-            self._begin(self._again_from if goes_on else offset, now)
+            self._begin(max(self._again_from, self._audio.start) if again else offset, now)
         elif self._owner.is_idle:
             self._hand_over(self._owner, now)
         elif (overdue := self._owner.age(now) - self._options.roll_over_s) >= 0:

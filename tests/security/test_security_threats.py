@@ -44,6 +44,7 @@ COVERED: Final = {
     "a guest's room token": "integration/gateway_live/test_gateway_live_audio.py::test_a_credential_that_expires",
     "a stream key": HERE + "test_a_stream_key_is_good_for_one_transcription",
     "the provider's key": ROTATED,
+    "a webhook's secret": "unit/gateway/webhooks/test_webhook_rules.py::test_every_secret_verifies",
     "`DATABASE_URL`": OUTSIDE,
     "a webhook body, a log file": HERE + "test_no_secret_reaches_the_log",
     # What a stranger can cost.
@@ -58,6 +59,8 @@ COVERED: Final = {
     "RTMP `publish`, given up and asked again": FLOODS + "test_a_stranger_has_one_key_checked",
     "tiny or empty frames, fragments, pings, texts on the audio WebSocket": FLOODS + "test_a_sender_that_floods",
     "the same from a watcher": FLOODS + "test_a_watcher_that_floods",
+    "`GET …/segments` of a long session, again and again":
+        "unit/gateway/sessions/usecases/test_sessions_usecases.py::test_only_so_many_sessions_are_read_whole",
     "the history of a session, asked for and not read": FLOODS + "test_event_streams_that_are_never_read",
     "`publish` and its end as fast as can be, with a good key, also on several connections":
         FLOODS + "test_an_admitted_key_that_is_published",

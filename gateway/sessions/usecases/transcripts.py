@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from gateway.sessions.domain.access import Caller, What
 from gateway.sessions.domain.video_session import Segment
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import ParticipantRepository, TranscriptRepository
+
+AT_ONCE: Final = 4
+"""Sessions that are read whole at the same time, whoever asks: each is in memory, and none may take all connections."""
 
 
 class Transcripts:
@@ -17,6 +23,7 @@ class Transcripts:
         self._transcripts = transcripts
         self._participants = participants
         self._admission = admission
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def append(self, caller: Caller, slug: str, segment: Segment) -> Segment:
         """appendTranscriptChunk: one row an utterance; a final is never undone. Returns: what is stored now.
@@ -33,4 +40,5 @@ class Transcripts:
     async def of(self, caller: Caller, slug: str) -> list[Segment]:
         """listSessionTranscripts: finals, in spoken order."""
         session = await self._admission.session(caller, slug, What.VIEW)
-        return await self._transcripts.of(session.id, finals_only=True)
+        async with self._turns:
+            return await self._transcripts.of(session.id, finals_only=True)

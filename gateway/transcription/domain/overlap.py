@@ -4,6 +4,10 @@ When a transcription changes hands while somebody speaks, the heir has listened 
 owner's last word may be cut in two, and the heir has it whole. So the owner keeps words that end clearly before the
 cut, the heir those that end later or little earlier, and of what both have, told by text and time, the second falls.
 
+Each places words by when their audio came to it: clocks, and the jitter buffers of a busy machine, may set that apart
+by more than a word takes. What both have heard tells by how much. Where the owner has said nothing yet that the heir
+must have heard as well, the heir keeps all that can be new.
+
 Of a lost owner there is no such cut: its senders send again what it has not acknowledged, which it may have heard.
 There only what both have falls, whoever's comes second: the heir's behind finals that are stored, the lost owner's
 behind what the heir has heard meanwhile.
@@ -13,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import compress
+from operator import and_
 from typing import Final
 
 from msgspec import structs
@@ -20,12 +26,20 @@ from msgspec import structs
 from gateway.transcription.domain.captions import Caption, Word
 from gateway.transcription.domain.handover import Heard
 
-OVERLAP_MS: Final = 1_000
+OVERLAP_MS: Final = 2_000
 """How far the heir listens back."""
+BEHIND_MS: Final = 1_000
+"""How far behind the loss of an owner words may have been heard by it."""
+APART_MS: Final = 1_000
+"""By so much the two may place the same word apart, should what both have heard show it."""
 EDGE_MS: Final = 150
 """A word that ends so shortly before the cut may not be whole."""
 SLACK_MS: Final = 350
-"""By so much the times of the same word may differ: by the clocks of two machines, and by what the provider hears."""
+"""By so much the times of the same word may differ besides: by what the provider hears."""
+
+_STEP_MS: Final = 50
+_MOST: Final = 60
+"""Words that tell how far apart the two are; more are not said within seconds."""
 
 
 class Edges:
@@ -37,10 +51,14 @@ class Edges:
         """`origin`: time zero of the session's milliseconds. `lost_at`: when it was taken from an owner that was lost,
         of whom the last stored finals are `former`."""
         self._cuts = {one.identity: (one.until - origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
-        self._seam_ms = 0 if lost_at is None else (lost_at - origin) // timedelta(milliseconds=1) + OVERLAP_MS
-        self._near: dict[str, list[Word]] = {}  # finals' words, by identity
+        # Words of finals near the cut, by identity; of the heir's those that count, too.
+        self._owners: dict[str, list[Word]] = {}
+        self._heirs: dict[str, list[Word]] = {}
+        self._counted: dict[str, list[Word]] = {}
+        self._seam_ms = 0 if lost_at is None else (lost_at - origin) // timedelta(milliseconds=1) + BEHIND_MS
+        self._known: dict[str, list[Word]] = {}  # of finals, by identity, where an owner was lost
         for said in former:
-            self._near.setdefault(said.speaker.identity, []).extend(said.words)
+            self._known.setdefault(said.speaker.identity, []).extend(said.words)
         self._utterances: set[str] = set()
 
     def before(self, said: Caption) -> Caption | None:
@@ -57,13 +75,61 @@ class Edges:
         until_ms = self._seam_ms if cut_ms is None else cut_ms + OVERLAP_MS
         if said.start_ms >= until_ms or said.utterance_id in self._utterances:
             return said
-        near = self._near.setdefault(said.speaker.identity, [])
-        mine = said if is_late or cut_ms is None else after(said, cut_ms)
-        kept = None if mine is None else without(mine, near)
+        if cut_ms is None:
+            kept = without(said, self._known.setdefault(said.speaker.identity, []))
+            if kept is not None and kept.is_final:
+                self._utterances.add(kept.utterance_id)
+                self._known[said.speaker.identity] += kept.words
+            return kept
+        return self._at_cut(said, cut_ms, is_late=is_late)
+
+    def _at_cut(self, said: Caption, cut_ms: int, *, is_late: bool) -> Caption | None:
+        identity, near = said.speaker.identity, _near(said, cut_ms)
+        owners, heirs = self._owners.setdefault(identity, []), self._heirs.setdefault(identity, [])
+        if is_late:
+            counted = self._counted.get(identity, ())
+            both = counterparts([*owners, *said.words], heirs, -(apart([*owners, *near], heirs, cut_ms) or 0))
+            fresh = [both.get(len(owners) + n) not in counted for n in range(len(said.words))]
+            kept = _keeping(said, fresh)
+        else:
+            apart_ms = apart(owners, [*heirs, *near], cut_ms)
+            both = counterparts([*heirs, *said.words], owners, apart_ms or 0)
+            fresh = [len(heirs) + n not in both for n in range(len(said.words))]
+            kept = after(said, cut_ms, apart_ms, fresh)
+        if said.is_final:
+            (owners if is_late else heirs).extend(near)
         if kept is not None and kept.is_final:
             self._utterances.add(kept.utterance_id)
-            near += [w for w in kept.words if cut_ms is None or abs(w.end_ms - cut_ms) <= 2 * OVERLAP_MS]
+            if not is_late:
+                self._counted.setdefault(identity, []).extend(_near(kept, cut_ms))
         return kept
+
+
+def apart(owners: Sequence[Word], heirs: Sequence[Word], cut_ms: int) -> int | None:
+    """By how much the heir places words later than the owner, milliseconds; None when nothing tells.
+
+    Of all that would make two words the same, that by which most words are, less those of the heir that the owner
+    would then have to have and has not.
+    """
+    since, until = cut_ms - OVERLAP_MS + APART_MS, cut_ms - EDGE_MS
+    owners, heirs = owners[-_MOST:], heirs[:_MOST]
+    offsets = {
+        round((heard.start_ms - told.start_ms) / _STEP_MS) * _STEP_MS
+        for told in owners
+        for heard in heirs
+        if _plain(told) == _plain(heard)
+    }
+    found = 0 if any(word.start_ms >= since for word in owners) else None
+    most = 0
+    for offset in sorted((one for one in offsets if abs(one) <= APART_MS), key=abs):
+        both = counterparts(heirs, owners, offset, EDGE_MS)
+        score = len(both) - sum(
+            n not in both and word.start_ms - offset >= since and word.end_ms - offset <= until
+            for n, word in enumerate(heirs)
+        )
+        if score > most:
+            found, most = offset, score
+    return found
 
 
 def before(caption: Caption, cut_ms: int) -> Caption | None:
@@ -72,15 +138,42 @@ def before(caption: Caption, cut_ms: int) -> Caption | None:
         return caption
     if not caption.words:
         return caption if caption.start_ms < cut_ms - OVERLAP_MS else None
-    return _of(caption, [word for word in caption.words if word.end_ms <= cut_ms - EDGE_MS])
+    return _keeping(caption, [word.end_ms <= cut_ms - EDGE_MS for word in caption.words])
 
 
-def after(caption: Caption, cut_ms: int) -> Caption | None:
-    """What the heir keeps. None: nothing."""
-    from_ms = cut_ms - EDGE_MS - SLACK_MS
+def after(caption: Caption, cut_ms: int, apart_ms: int | None = 0, fresh: Sequence[bool] = ()) -> Caption | None:
+    """What the heir keeps. None: nothing. `apart_ms`: as `apart` says. `fresh`: of its words, those not told yet."""
+    from_ms = cut_ms - EDGE_MS + (-APART_MS if apart_ms is None else apart_ms - SLACK_MS)
     if not caption.words:
         return caption if caption.end_ms > from_ms else None
-    return _of(caption, [word for word in caption.words if word.end_ms > from_ms])
+    late = [word.end_ms > from_ms for word in caption.words]
+    return _keeping(caption, map(and_, late, fresh or late))
+
+
+def counterparts(
+    words: Sequence[Word], others: Sequence[Word], apart_ms: int, slack_ms: int = EDGE_MS + SLACK_MS
+) -> dict[int, Word]:
+    """The same words in another telling, one for one and the nearest first, by their index in `words`.
+
+    `apart_ms`: by how much `words` lie later, give or take `slack_ms`.
+    """
+    near = sorted(
+        (distance, n, m)
+        for n, word in enumerate(words)
+        for m, other in enumerate(others)
+        if (distance := abs(word.start_ms - apart_ms - other.start_ms)) <= slack_ms and _plain(word) == _plain(other)
+    )
+    found: dict[int, Word] = {}
+    taken: set[int] = set()
+    for _, n, m in near:
+        if n not in found and m not in taken:
+            found[n] = others[m]
+            taken.add(m)
+    return found
+
+
+def _near(caption: Caption, cut_ms: int) -> list[Word]:
+    return [word for word in caption.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
 
 
 def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
@@ -92,7 +185,7 @@ def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
             for other in known
         )
 
-    return _of(caption, [word for word in caption.words if not is_known(word)]) if caption.words else caption
+    return _keeping(caption, [not is_known(word) for word in caption.words]) if caption.words else caption
 
 
 def unheard(caption: Caption, others: Sequence[Caption]) -> Caption | None:
@@ -112,18 +205,19 @@ def unheard(caption: Caption, others: Sequence[Caption]) -> Caption | None:
         middle = (word.start_ms + word.end_ms) / 2
         return any(span.start_ms < middle < span.end_ms for span in spans)
 
-    return _of(caption, [word for word in rest.words if not is_covered(word)])
+    return _keeping(rest, [not is_covered(word) for word in rest.words])
 
 
 def _plain(word: Word) -> str:
     return word.text.strip(".,;:!?…").casefold()
 
 
-def _of(caption: Caption, words: list[Word]) -> Caption | None:
-    if not words:
-        return None
+def _keeping(caption: Caption, kept: Iterable[bool]) -> Caption | None:
+    words = list(compress(caption.words, kept))
     if len(words) == len(caption.words):
         return caption
+    if not words:
+        return None
     first, last = words[0], words[-1]
     return structs.replace(
         caption,

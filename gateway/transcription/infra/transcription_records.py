@@ -117,8 +117,8 @@ class PostgresLeases:
         await self._transcriptions.set_health(lease.transcription_id, lease.fence, reasons, self._clock.now())
 
     @available
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
-        await self._transcriptions.finish(
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
+        return await self._transcriptions.finish(
             lease.transcription_id, lease.fence, self._clock.now(), reason, finals_complete, is_limited
         )
 

@@ -40,6 +40,8 @@ class Bookkeeping:
     ) -> None:
         self.state = TranscriptionState.STARTING
         """What the run is doing; stored within a second."""
+        self.is_giving_up = False
+        """The lease goes, or is gone, by what is written here: that it is not held any more is no loss."""
         self.health: tuple[str, ...] = ()
         """What is wrong with it now; stored within a second."""
         self.is_limited = False
@@ -82,6 +84,7 @@ class Bookkeeping:
         await until_database_answers(self._store_notes)
         await self._close_meters()
         lease, owner = self._claimed.lease, self._context.options.owner
+        self.is_giving_up = True
         await until_database_answers(lambda: self._records.leases.release(lease, owner))
 
     async def give_away(self, heir: Heir) -> Sequence[Counted] | None:
@@ -102,18 +105,27 @@ class Bookkeeping:
             raise NotReady(f"the books of {self._claimed.slug!r} cannot be closed now: {error}") from error
         return counted if is_given else None
 
-    async def finish(self, reason: str, finals_complete: bool) -> None:
-        """Stop the transcription, and number the strays of the session, whose turn is now."""
+    async def finish(self, reason: str, finals_complete: bool) -> bool:
+        """Stop the transcription, and number the strays of the session, whose turn is now.
+
+        Returns: False when the lease was lost before.
+        """
         self.presence.end()
         await until_database_answers(self._store_notes)
         self._tracks.meters.end(self._context.clock.now())
         await self._close_meters()
         lease, leases = self._claimed.lease, self._records.leases
-        await until_database_answers(lambda: leases.finish(lease, reason, finals_complete, is_limited=self.is_limited))
+        self.is_giving_up = True
+        self.is_giving_up = await until_database_answers(
+            lambda: leases.finish(lease, reason, finals_complete, is_limited=self.is_limited)
+        )
+        if not self.is_giving_up:
+            return False
         channel = self._context.live.channel(self._claimed.slug)
         session_id = self._claimed.session_id
         for final in await until_database_answers(lambda: self._records.finals.number_strays(session_id)):
             channel.final(final.seq, final.utterance_id, final.data)
+        return True
 
     async def _keep_meters(self) -> None:
         """A checkpoint every CHECKPOINT_S, and within a second of a new participant's first audio.

@@ -230,10 +230,11 @@ class Leases(Protocol):
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.
 
-        `is_limited`: a limit ended it.
+        `is_limited`: a limit ended it. Returns: False when the lease is another owner's, or the session was deleted:
+        nothing is written.
         """
 
 

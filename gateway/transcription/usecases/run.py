@@ -171,8 +171,11 @@ class Run:
     def abandon(self, reason: str) -> None:
         """Another replica has the lease, or the session was deleted: end, and say nothing more.
 
-        Of a lost lease, finals of what the provider has heard already are kept for behind the next owner's.
+        Of a lost lease, finals of what the provider has heard already are kept for behind the next owner's. A lease
+        that this run itself gives up is not lost: a renewal at that moment finds it gone.
         """
+        if reason == LEASE_LOST and self._books.is_giving_up:
+            return
         if not self._is_abandoned:
             self._is_abandoned = True
             self._books.disown_state()
@@ -277,8 +280,8 @@ class Run:
             await self._books.abandon()
         elif self._is_released:
             await self._books.hand_over()
-        else:
-            await self._books.finish(self.reason or "stopped", self.finals_complete)
+        elif not await self._books.finish(self.reason or "stopped", self.finals_complete):
+            self.abandon(LEASE_LOST)
         self.state = move(self.state, TranscriptionState.STOPPED)
         if not self._is_released:
             self._show_state()

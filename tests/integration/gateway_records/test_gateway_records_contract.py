@@ -352,7 +352,7 @@ async def test_a_stale_owner_changes_nothing(shelf: Shelf) -> None:
     await shelf.wait(timedelta(minutes=1))
     [heirs] = await shelf.records.leases.adopt("heir", 30, own=False)
     await shelf.records.leases.set_state(mine.lease, TranscriptionState.WAITING)
-    await shelf.records.leases.finish(mine.lease, "stale", False)
+    assert not await shelf.records.leases.finish(mine.lease, "stale", False)
     outcome = await shelf.records.finals.store([final(mine, 1)])
     assert outcome.fenced == {mine.lease.transcription_id}
     assert (await shelf.record()).state == "RUNNING"
@@ -367,7 +367,7 @@ async def test_a_stopped_transcription_is_not_adopted_renewed_or_changed(shelf: 
     assert await shelf.records.leases.adopt("me", 30, own=True) == []
     assert await shelf.records.leases.renew("me", 30) == frozenset()
     await shelf.records.leases.set_state(mine.lease, TranscriptionState.RUNNING)
-    await shelf.records.leases.finish(mine.lease, "again", False)
+    assert await shelf.records.leases.finish(mine.lease, "again", False), "its first answer may have been lost"
     record = await shelf.record()
     assert (record.state, record.stop_reason, record.finals_complete) == ("STOPPED", "stopped by request", True)
 

@@ -116,7 +116,7 @@ async def test_a_finished_run_says_when_why_and_whether_complete_and_stays_so(wo
     assert await store.set_state(run.id, run.fence, TranscriptionState.RUNNING)
     assert [r.state for r in await store.list()] == [TranscriptionState.RUNNING]
     assert await store.finish(run.id, run.fence, NOW, "room empty", False)
-    assert not await store.finish(run.id, run.fence, NOW, "again", True)
+    assert await store.finish(run.id, run.fence, NOW + timedelta(hours=1), "again", True), "it is stopped, and was ours"
     assert not await store.set_state(run.id, run.fence, TranscriptionState.RUNNING)
     assert await store.renew(run.owner, 15) == set()
     after = await store.by_session(run.session_id)

@@ -217,11 +217,13 @@ class MemoryLeases(Port):
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         await self._tables.answer()
 
-    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> None:
+    async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         await self._tables.answer()
         if row := self._tables.owned(lease):
             row.state, row.stopped_at = TranscriptionState.STOPPED, self._tables.clock.now()
             row.stop_reason, row.finals_complete = reason, finals_complete
+        last = self._tables.transcriptions.get(lease.transcription_id)
+        return last is not None and last.fence == lease.fence
 
 
 class MemoryTranscriptionRecords(Port):

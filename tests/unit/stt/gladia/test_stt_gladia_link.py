@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from stt_gladia_world import MOST_SESSIONS, World
 
 from stt.gladia import messages as wire
+from stt.gladia.moves import LinkState
 
 _CODES = [None, None, 1001, 1011, 4500]
 _CHATTER = [wire.Ignored("x"), wire.Complaint("error", "?"), wire.AudioAcknowledged(0, 3200), wire.StopAcknowledged()]
@@ -139,4 +140,22 @@ def test_a_stop_tries_until_its_deadline_however_many_sessions_were_lost_before(
     machine.refuse("full", 5.0)
     machine.chatter(wire.StopAcknowledged())
     machine.refuse("full", 0.1)
+    machine.teardown()
+
+
+def test_the_end_of_an_idle_track_that_was_given_up_is_heard_when_the_track_goes_on() -> None:
+    """Also behind a gap: the words before it are still in the window."""
+    machine = Machine()
+    machine.begin(seed=0, count=3, chunks=5, gated=True)
+    for seconds in (0.5, 0.5, 0.0):
+        machine.end_by_itself()
+        machine.nobody_speaks(seconds=seconds)
+        if seconds:
+            machine.cut(code=None, keep=False, replay=False, answers=0)
+    machine.refuse("full", 5.0)
+    machine.chatter(wire.AudioAcknowledged(0, 3200))  # not stalled, so it ends as idle
+    machine.nobody_speaks(seconds=0.5)
+    link = machine.world.link
+    assert link.state is LinkState.IDLE
+    assert not link.complete
     machine.teardown()

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from support.session_memory import BEGIN, Module
+from support.session_memory import BEGIN, MemoryTranscripts, Module
 
 from gateway.errors import SessionNotFound, SessionOver, WrongRequest
 from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
@@ -23,6 +23,7 @@ from gateway.sessions.domain.errors import (
 )
 from gateway.sessions.domain.video_session import Role, Segment, VideoSession
 from gateway.sessions.usecases.attendees import JoinRequest, Seen
+from gateway.sessions.usecases.transcripts import AT_ONCE
 from gateway.sessions.usecases.upkeep import DUTY, stop_what_is_over
 from gateway.sessions.usecases.video_sessions import VideoSessions
 from gateway.transcription.domain.errors import CostCapReached, NotReady, RunsElsewhere
@@ -532,6 +533,27 @@ async def test_a_final_is_never_undone(module: Module) -> None:
     assert await module.transcripts.of(ANNA, session.slug) == [kept]
     with pytest.raises(Denied):
         await module.transcripts.append(ANNA, session.slug, kept)
+
+
+async def test_only_so_many_sessions_are_read_whole_at_once(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whoever gives up waiting gives up its turn."""
+    session, reading, most, go_on = await live(module), 0, 0, asyncio.Event()
+
+    async def read(self: object, session_id: str, *, finals_only: bool) -> list[Segment]:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await go_on.wait()
+        reading -= 1
+        return []
+
+    monkeypatch.setattr(MemoryTranscripts, "of", read)
+    asking = [asyncio.create_task(module.transcripts.of(ANNA, session.slug)) for _ in range(20)]
+    await until(lambda: reading == AT_ONCE)
+    asking.pop().cancel()
+    go_on.set()
+    assert await asyncio.gather(*asking) == [[]] * 19
+    assert most == AT_ONCE
 
 
 # --- what is logged -----------------------------------------------------------------------------------------

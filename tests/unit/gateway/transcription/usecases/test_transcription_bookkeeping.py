@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import cast
@@ -18,8 +19,10 @@ from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.bookkeeping import CHECKPOINT_S
+from gateway.transcription.usecases.records import NumberedFinal
 from gateway.transcription.usecases.speech import ProviderSession
 
 # --- meters and notes ---------------------------------------------------------------------------------------
@@ -153,6 +156,57 @@ async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
         record = (await there.status.seen(SLUG)).record
         assert (record.state, record.stopped_at) == ("RUNNING", None)
         assert [used.ended_at for used in await there.status.usage(SLUG)] == [None]
+
+
+async def test_a_lease_that_a_stop_gives_up_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal between the stop's last two statements no longer finds it: nobody has taken over."""
+    async with replica(lease_s=3) as there:
+        await there.service.start(start())
+        closed: list[int] = []
+        screen = await watch(there, closed=closed)
+        [run] = there.service.runs
+        number = there.records.finals.number_strays
+
+        async def slowly(session_id: str) -> Sequence[NumberedFinal]:
+            await asyncio.sleep(3)
+            return await number(session_id)
+
+        monkeypatch.setattr(there.records.finals, "number_strays", slowly)
+        stopped = await there.service.stop(SLUG)
+        assert stopped is not None and stopped.record.stop_reason == run.reason == "stopped by request"
+        assert closed == []
+        assert told(screen, "session.state")[-1] == {"state": "stopped", "reason": "stopped by request"}
+
+
+async def test_a_lease_that_a_shutdown_gives_up_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with replica(lease_s=3) as there:
+        await there.service.start(start())
+        closed: list[int] = []
+        await watch(there, closed=closed)
+        [run] = there.service.runs
+        release = there.records.leases.release
+
+        async def slowly(lease: Lease, owner: str) -> None:
+            await release(lease, owner)
+            await asyncio.sleep(3)
+
+        monkeypatch.setattr(there.records.leases, "release", slowly)
+        run.release()
+        await run.finished.wait()
+        assert run.reason == "the gateway is restarting; come back"
+        assert closed == []
+
+
+async def test_a_stop_that_finds_the_lease_taken_does_not_say_stopped() -> None:
+    async with replica() as there:
+        await there.service.start(start())
+        closed: list[int] = []
+        screen = await watch(there, closed=closed)
+        there.records.steal(SLUG, "replica-2")
+        with pytest.raises(RunsElsewhere):
+            await there.service.stop(SLUG)
+        assert closed == [4000]
+        assert "stopped" not in {said["state"] for said in told(screen, "session.state")}
 
 
 async def test_a_fenced_final_is_noticed_before_the_next_renewal() -> None:
