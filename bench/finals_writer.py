@@ -31,6 +31,7 @@ from gateway.app.system_clock import SystemClock
 from gateway.live.protocol import encode_caption
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker, Word
+from gateway.transcription.domain.timing import Passage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.final_records import PostgresFinalRecords
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
@@ -155,7 +156,7 @@ class _Desk:
             None,
             encode_caption(said),
         )
-        self.recorder.put(self.claimed.slug, final, self.participant)
+        self.recorder.put(self.claimed.slug, final, self.participant, Passage())
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ class Delays:
         self._heard, self._durable, self._shown, self._end_to_end = (
             self._hop.labels(f"final_{hop}").observe for hop in ("heard", "durable", "shown", "end_to_end")
         )
+        self._source, self._socket = (self._hop.labels(hop).observe for hop in ("source_chunk", "chunk_socket"))
         self._lags: deque[float] = deque([0.0], maxlen=REMEMBERED)
 
     def final(self, heard_s: float, durable_s: float, shown_s: float) -> None:
@@ -42,6 +43,12 @@ class Delays:
         self._durable(durable_s)
         self._shown(shown_s)
         self._end_to_end(heard_s + shown_s)
+
+    def chunk(self, source_s: float, socket_s: float) -> None:
+        """The one in which the words of a final ended. `source_s`: from their end until it came out of the source.
+        `socket_s`: from there to the provider's socket."""
+        self._source(source_s)
+        self._socket(socket_s)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """`route`: as it is registered, never a path with names in it."""

@@ -38,6 +38,10 @@ class Elsewhere:
         """Of one, as a `UsageView`. None as before."""
         return await self._told(seen, "/usage")
 
+    async def timeline(self, seen: Seen) -> msgspec.Raw | None:
+        """Of one, as a `TimelineView`. None as before."""
+        return await self._told(seen, "/timeline")
+
     async def views(self, seen: Sequence[Seen]) -> Mapping[str, msgspec.Raw]:
         """Of those that run elsewhere, by slug; one question a replica, all at once."""
         owners = list({one.record.owner for one in seen if _is_elsewhere(one)})

@@ -78,6 +78,7 @@ class InternalApi:
             ("GET", "/internal/transcription"): self.running,
             ("GET", "/internal/transcription/{slug}"): self.show,
             ("GET", "/internal/transcription/{slug}/usage"): self.usage,
+            ("GET", "/internal/transcription/{slug}/timeline"): self.timeline,
             ("GET", "/internal/audio"): self.speak,
         }
 
@@ -129,6 +130,11 @@ class InternalApi:
             return misdirected("it does not run here")
         bills, people = await self.status.bills(seen), await self.status.people(seen.record)
         return json_answer(views.usage(seen.record, seen.run.usage(), people, bills, is_live=True))
+
+    async def timeline(self, request: web.Request) -> web.Response:
+        """Of one that runs here: 200, else 421."""
+        seen = self._here(request)
+        return misdirected("it does not run here") if seen is None else json_answer(views.timeline(seen))
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
         """Audio of a sender on another replica, which has let it in: 101, or 421 when it is taken elsewhere."""

@@ -120,6 +120,7 @@ class Api:
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
                             "that says resumed: true, also in the middle of the stream; so a new epoch interrupts "
                             "nobody who has seen nothing void"),
+                  Parameter("timing", "query", "1: a message of type timing behind each final: where its time went"),
                   Parameter("beat", "query", "1: a message of type beat every 15 s, for pages that cannot see pings")),
                   answers={101: None, 200: None, 204: None, 400: problem, 401: problem, 403: problem, 404: problem,
                   426: problem, 429: problem, 503: problem}, files=("text/event-stream",), tag="live"),

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gateway.transcription.domain import languages
 from gateway.transcription.domain.preferences import MOST_WORDS
 from gateway.transcription.domain.speech import Language, Share, TranslationStyle, VocabularyWord, Word
+from gateway.transcription.domain.timing import Timing
 
 Slug = Annotated[str, Meta(min_length=1, max_length=128, description="the session's slug, also its room name")]
 Moment = Annotated[str, Meta(description="ISO 8601, UTC, milliseconds, Z")]
@@ -195,6 +196,14 @@ class UsageView(msgspec.Struct, rename="camel"):
     receipt: ReceiptView
     billing: BillingView | None = None
     figures: FiguresState = "stored"
+
+
+class TimelineView(msgspec.Struct, rename="camel"):
+    """The newest 200 finals since the replica that runs it has begun; none once it has stopped."""
+
+    transcription_id: str
+    session_slug: str
+    finals: list[Timing]
 
 
 class StopAnswer(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -121,6 +121,12 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else timestamp(moment)
 
 
+def timeline(seen: Seen) -> schemas.TimelineView:
+    """Of one that runs here; without finals otherwise."""
+    finals = list(seen.run.timeline.finals()) if seen.run is not None else []
+    return schemas.TimelineView(seen.record.id, seen.record.slug, finals)
+
+
 def usage(
     record: TranscriptionRecord,
     used: Sequence[Usage],

@@ -24,6 +24,7 @@ from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
 from gateway.api.sessions import SessionsApi
+from gateway.api.timeline import TimelineApi
 from gateway.api.usage import UsageApi
 from gateway.api.vocabulary import VocabularyApi
 from gateway.api.web import CrossOrigin, no_server_header
@@ -137,6 +138,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
+        *TimelineApi(transcription.status, Elsewhere(wings.others.look)).routes(),
         *ReplicasApi(wings.membership.members).routes(),
         *WebhooksApi(wings.webhooks.endpoints, wings.webhooks.sender.wake).routes(),
     )

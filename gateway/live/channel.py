@@ -15,6 +15,7 @@ from gateway.live import protocol
 from gateway.live.audience import Audience
 from gateway.live.protocol import CloseCode, Message, ResumePoint, StreamState
 from gateway.live.recent import Recent
+from gateway.live.timed import Timed
 from gateway.live.watcher import BEHIND_BYTES, MAX_PARTIALS, Bounds, Update, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.transcription import Numbering
@@ -59,6 +60,7 @@ class Channel:
     partials: dict[str, Message] = field(default_factory=dict)  # of utterances without a final, the newest
     retained: dict[str, Message] = field(default_factory=dict)  # by kind
     forward: Forward | None = None  # while other replicas show this session, too
+    timed: Timed = field(default_factory=Timed)
     _outdated: set[Watcher] = field(default_factory=set)
     _pending: list[Update] = field(default_factory=list)  # to be delivered in the next round
     _current: list[Update] = field(default_factory=list)  # in the round under way
@@ -189,6 +191,7 @@ class Channel:
         """It is sent nothing more. May be repeated."""
         self.audience.remove(watcher)
         self.lagging.discard(watcher)
+        self.timed.watchers.discard(watcher)
         self._outdated.discard(watcher)
 
     # --- the fan-out ------------------------------------------------------------------------------------
@@ -229,6 +232,7 @@ class Channel:
         """To the next WATCHERS_PER_SLICE; a round begins where none is under way."""
         if not self._current:
             self._current, self._pending = self._pending, []
+            self.timed.begin()
             self.audience.begin(_first_seq(self._current))
         self._current = [one for one in self._current if not self._is_superseded(one)]
         if self._current:
@@ -237,6 +241,7 @@ class Channel:
                 return
         self._current = []
         self.audience.end()
+        self.lagging |= self.timed.end()
 
     def _is_superseded(self, update: Update) -> bool:
         """Whether it is a partial whose utterance has a newer one, or its final."""

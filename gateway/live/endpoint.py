@@ -172,8 +172,8 @@ class LiveEndpoint:
         except BaseException:
             slot.release()
             raise
-        crosses = request.query.get("epochs") == "1"
-        connection = self._begin(line, watched.slug, access, slot, crosses=crosses, reads=reads)
+        crosses, is_timed = request.query.get("epochs") == "1", request.query.get("timing") == "1"
+        connection = self._begin(line, watched.slug, access, slot, crosses=crosses, reads=reads, is_timed=is_timed)
         serving = self._serve(connection, watched, since)
         if isinstance(line, EventLine):
             await serving
@@ -277,11 +277,19 @@ class LiveEndpoint:
         *,
         crosses: bool,
         reads: Reading | None,
+        is_timed: bool,
     ) -> _Connection:
         loop = asyncio.get_running_loop()
         connection = _Connection(line, slug, slot, access.proof, self._end)
         watcher = self._hub.join(
-            slug, line.transport, connection.close, line.framing, line.descriptor, crosses_epochs=crosses, reads=reads
+            slug,
+            line.transport,
+            connection.close,
+            line.framing,
+            line.descriptor,
+            crosses_epochs=crosses,
+            reads=reads,
+            is_timed=is_timed,
         )
         connection.watcher = watcher
         connection.ended = line.attach(watcher)

@@ -14,6 +14,7 @@ from gateway.live.sending import SendAll, send_all
 from gateway.live.watcher import Bounds, Reading, Transport, WatchCounts, Watcher
 from gateway.live.websocket import in_frame
 from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.timing import Timing
 from gateway.transcription.domain.transcription import Lease, Numbering
 
 SWEEP_S: Final = 0.05
@@ -105,6 +106,12 @@ class Hub:
         if (found := self._channels.get(session_slug)) is not None:
             found.say(TRANSLATION, data)
 
+    def timing(self, session_slug: str, timing: Timing) -> None:
+        """Where the time of the final went that was published just now, to those who asked for it here."""
+        found = self._channels.get(session_slug)
+        if found is not None and found.timed.watchers:
+            found.timed.put(found.message("timing", protocol.encode(timing)))
+
     def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
         """The `data` of its message: what `Channel.final` and `Channel.partial` take, and the database keeps."""
         return protocol.encode_caption(caption, stable_chars)
@@ -140,14 +147,16 @@ class Hub:
         *,
         crosses_epochs: bool = False,
         reads: Reading | None = None,
+        is_timed: bool = False,
     ) -> Watcher:
         """Subscribe: from now on nothing is missed. `Channel.catch_up` and `leave` must follow.
 
         `descriptor`: of the transport's socket, where frames may be written past the transport while that buffers
         nothing. `Watcher.stop` must be called before that socket is closed, and `Watcher.leave_fast_path` before
-        anything else is written to the transport.
+        anything else is written to the transport. `is_timed`: it is told where the time of finals went.
         """
-        audience = self.channel(session_slug).audience
+        channel = self.channel(session_slug)
+        audience = channel.audience
         watcher = Watcher(
             transport,
             close,
@@ -155,11 +164,13 @@ class Hub:
             self.counts,
             audience,
             framing,
-            NO_DESCRIPTOR if reads is not None else descriptor,
+            NO_DESCRIPTOR if reads is not None or is_timed else descriptor,
             crosses_epochs=crosses_epochs,
             reads=reads,
         )
         audience.add(watcher)
+        if is_timed:
+            channel.timed.watchers.add(watcher)
         self.counts.watchers += 1
         self.counts.connected += 1
         return watcher

@@ -88,6 +88,8 @@ class GladiaLink:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.on_sent: Callable[[int, float], None] = lambda reach, at: None
+        """Told of each write of audio: the sample of the track that it reaches up to, and when, monotonic."""
         self._provider = provider
         self._config = config
         self._listener = listener
@@ -311,7 +313,7 @@ class GladiaLink:
 
     async def _converse(self, session: Session, url: str, within: float) -> None:
         """One connection: speak and listen until it is over, then tell the session why."""
-        conversation = Conversation(self._link, session, self._tell, self._clock)
+        conversation = Conversation(self._link, session, self._tell, self._clock, self.on_sent)
         self._conversations.append(conversation)
         try:
             try:

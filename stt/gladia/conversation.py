@@ -28,12 +28,20 @@ class Conversation:
     """Receives what the session's socket brings, from the moment it is open. End it with `end`."""
 
     def __init__(
-        self, link: Link, session: Session, tell: Callable[[list[LinkEvent]], None], clock: Callable[[], float]
+        self,
+        link: Link,
+        session: Session,
+        tell: Callable[[list[LinkEvent]], None],
+        clock: Callable[[], float],
+        on_sent: Callable[[int, float], None] = lambda reach, at: None,
     ) -> None:
+        """`on_sent`: as `GladiaLink.on_sent`."""
         self.session = session
         self._link = link
         self._tell = tell
         self._clock = clock
+        self._on_sent = on_sent
+        self._reach = session.feed.reach
         self._socket: Socket | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -91,6 +99,9 @@ class Conversation:
         try:
             while socket.is_writable and (message := session.take(now)) is not None:
                 socket.send(message)
+            if (reach := session.feed.reach) != self._reach:
+                self._reach = reach
+                self._on_sent(reach, now)
             if self._timer is None or not session.is_steady:
                 self._look_at(min(session.wake_at if socket.is_writable else session.tick_at, now + self._soonest), now)
         except Exception as error:

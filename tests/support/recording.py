@@ -13,6 +13,7 @@ from support.frames import seqs
 
 from gateway.live.hub import Hub
 from gateway.transcription.domain.captions import Caption, Speaker
+from gateway.transcription.domain.timing import Passage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.journal import FinalToStore, Journal, TranslationToStore
 from gateway.transcription.usecases.record import Recorder
@@ -32,6 +33,7 @@ class Desk:
         self.claimed: Claimed
         self.life = 0
         """Of several processes in a row; what one says the next does not."""
+        self.passage = Passage()
         self.participant: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ class Desk:
 
     def put(self, *numbers: int, claimed: Claimed | None = None) -> None:
         for seq in numbers:
-            self.recorder.put((claimed or self.claimed).slug, self.final(seq, claimed), self.participant)
+            self.recorder.put((claimed or self.claimed).slug, self.final(seq, claimed), self.participant, self.passage)
 
     def translate(self, seq: int, language: str, text: str) -> None:
         """Of a final."""

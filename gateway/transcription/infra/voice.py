@@ -10,6 +10,7 @@ from typing import Final
 from gateway.transcription.domain.link_state import LinkState
 from gateway.transcription.domain.mute import Unanswered
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.timing import Marks
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd
@@ -80,6 +81,7 @@ class Voice:
         hang_over_s = max(self.options.hang_over_s, (endpointing_s or 0.0) + MARGIN_S)
         voiced = VoicedLink(self, Gate(self._detector(), GateOptions(hang_over_s=hang_over_s)), identity)
         voiced.link = open_link(voiced.hear)
+        voiced.link.on_sent = voiced.sent.mark
         self._open.add(voiced)
         return voiced
 
@@ -101,6 +103,8 @@ class VoicedLink:
         self._gate = gate
         self._identity = identity
         self._end = 0  # of the last chunk
+        self.sent = Marks()
+        """When audio was written to the provider's socket."""
         self._unanswered = Unanswered(voice.options.mute_s)
 
     def send(self, chunk: AudioChunk) -> None:
@@ -192,6 +196,9 @@ class VoicedLink:
     @property
     def messages_sent(self) -> int:
         return self.link.messages_sent
+
+    def sent_at(self, sample: int) -> float | None:
+        return self.sent.at(sample)
 
     @property
     def is_speaking(self) -> bool:

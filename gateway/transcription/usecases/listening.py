@@ -129,6 +129,7 @@ class Listening:
         try:
             async for chunk in live.track.chunks():
                 failures = 0
+                live.taken.mark(chunk.end, parts.context.clock.monotonic())
                 await self._prepare()
                 if not await parts.may_send():
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.timing import Timing
 from gateway.transcription.domain.transcription import Lease, Numbering
 
 
@@ -41,6 +42,9 @@ class Live(Protocol):
 
     def translation(self, session_slug: str, data: bytes) -> None:
         """Show a translation where the session is shown. One with a `seq` is stored; else it may come again."""
+
+    def timing(self, session_slug: str, timing: Timing) -> None:
+        """Where the time of the final went that was shown just now: for those who watch here and have asked for it."""
 
     def encode(self, caption: Caption, stable_chars: int | None = None) -> bytes:
         """The `data` of a transcript message, as JSON. `stable_chars`: of a partial; UTF-16 units."""

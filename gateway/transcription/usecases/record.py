@@ -19,6 +19,7 @@ from gateway.delays import Delays
 from gateway.outage import RETRY_S, RecordsUnavailable, until_database_answers
 from gateway.tasks import Tasks
 from gateway.transcription.domain.finals import UnstoredFinal
+from gateway.transcription.domain.timing import Arrival, Passage, Timing
 from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.backlog import Backlog
 from gateway.transcription.usecases.journal import Entry, FinalToStore, Journal, TranslationToStore, UsageToStore
@@ -36,18 +37,25 @@ LEASES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A final in the queue. `participant` resolves to the speaker's row, or None. `heard_at` is monotonic."""
+    """A final in the queue. `participant` resolves to the speaker's row, or None. `passage`: of its audio."""
 
     final: FinalToStore
     slug: str
     participant: asyncio.Future[str | None]
-    heard_at: float
-    heard_after_s: float
-    """Since the end of its words."""
+    heard: Arrival
+    passage: Passage
 
-    def measure(self, delays: Delays, durable_at: float, shown_at: float) -> None:
+    def measure(self, delays: Delays, durable_at: float, shown_at: float) -> Timing:
         """It is stored, and watchers have it."""
-        delays.final(self.heard_after_s, durable_at - self.heard_at, shown_at - self.heard_at)
+        heard, said = self.heard, self.final.caption
+        delays.final(heard.after_s, durable_at - heard.at, shown_at - heard.at)
+        timing = heard.timing(
+            self.final.seq, said.utterance_id, said.speaker.identity, self.passage, durable_at, shown_at
+        )
+        if timing.source_ms is not None and timing.socket_ms is not None:
+            delays.chunk(timing.source_ms / 1000, timing.socket_ms / 1000)
+        self.passage.timeline.add(timing)
+        return timing
 
 
 class Recorder:
@@ -119,9 +127,9 @@ class Recorder:
         """Why finals are in memory only, while the database is behind; None while that is not so."""
         return self._backlog.trouble if self._backlog is not None else None
 
-    def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None]) -> None:
+    def put(self, slug: str, final: FinalToStore, participant: asyncio.Future[str | None], passage: Passage) -> None:
         """Queue a final; never waits. `participant` resolves to the speaker's row, or None: it must resolve."""
-        self._queue.append(_waiting(final, slug, participant, self._clock))
+        self._queue.append(_Waiting(final, slug, participant, _arrival(final, self._clock), passage))
         self._pending[final.lease.transcription_id].add(final.seq)
         self._arrived.set()
 
@@ -226,7 +234,7 @@ class Recorder:
             final = item.final
             if final.lease not in self._abandoned and (outcome is None or not _is_refused(final, outcome)):
                 self._live.channel(item.slug).final(final.seq, final.caption.utterance_id, final.data)
-                item.measure(self.delays, durable_at, self._clock.monotonic())
+                self._live.timing(item.slug, item.measure(self.delays, durable_at, self._clock.monotonic()))
         if outcome is not None:
             self._account([item.final for item in batch], outcome)
         self._tell_written()
@@ -348,9 +356,8 @@ class Recorder:
         self._written.clear()
 
 
-def _waiting(final: FinalToStore, slug: str, participant: asyncio.Future[str | None], clock: Clock) -> _Waiting:
-    heard_after_s = (clock.now() - final.caption.ended_at).total_seconds()
-    return _Waiting(final, slug, participant, clock.monotonic(), max(0.0, heard_after_s))
+def _arrival(final: FinalToStore, clock: Clock) -> Arrival:
+    return Arrival(clock.monotonic(), max(0.0, (clock.now() - final.caption.ended_at).total_seconds()))
 
 
 def _placed(item: _Waiting) -> FinalToStore:

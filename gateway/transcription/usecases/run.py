@@ -17,6 +17,7 @@ from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.preferences import Preferences
 from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.salvage import Salvage
+from gateway.transcription.domain.timing import Timeline
 from gateway.transcription.domain.transcription import Claimed, TranscriptionState, move
 from gateway.transcription.domain.usage import Usage
 from gateway.transcription.usecases.asked import Asked
@@ -215,6 +216,11 @@ class Run:
     def counts(self) -> SaidCounts:
         """What the provider has said so far."""
         return self._said.counts
+
+    @property
+    def timeline(self) -> Timeline:
+        """Where the time of its newest finals went, since it is run here."""
+        return self._said.timeline
 
     @property
     def last_seq(self) -> int:

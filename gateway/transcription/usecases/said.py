@@ -18,6 +18,7 @@ from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.salvage import Salvage
 from gateway.transcription.domain.stable import utf16
+from gateway.transcription.domain.timing import Passage, Timeline
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
@@ -71,6 +72,8 @@ class Said:
         self.partials: dict[str, tuple[Caption, str | None]] = {}
         """The newest partial of each utterance without a final, with its speaker's row; empty unless
         `store_partials`. The bookkeeping stores and clears them."""
+        self.timeline = Timeline()
+        """Where the time of the newest finals went."""
         self._claimed = claimed
         self._context = context
         self._meters = meters
@@ -212,7 +215,7 @@ class Said:
         if not utterance.is_final:
             if not (self._is_given_away or self._is_lost or self._numberer.is_settled(said.utterance_id)):
                 self._partial(live, said)
-        elif self._final(said, live.participant):
+        elif self._final(said, live.participant, live.passage(utterance.end, self.timeline)):
             self.partials.pop(said.utterance_id, None)
             self.under_way.forget(said.utterance_id)
             if not self._is_quiet:
@@ -230,7 +233,7 @@ class Said:
     def _is_given_away(self) -> bool:
         return self._unnumbered is not None or self._pass_on is not None
 
-    def _final(self, said: Caption, participant: asyncio.Future[str | None]) -> bool:
+    def _final(self, said: Caption, participant: asyncio.Future[str | None], passage: Passage | None = None) -> bool:
         """Number it, count it in its speaker's meter and hand it to the recorder.
 
         Returns: False when it has a number already, or is not for us to number.
@@ -251,7 +254,7 @@ class Said:
         claimed = self._claimed
         data = self._context.live.encode(said)
         final = FinalToStore(claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, None, data)
-        self._context.recorder.put(claimed.slug, final, participant)
+        self._context.recorder.put(claimed.slug, final, participant, passage or Passage(timeline=self.timeline))
         return True
 
     def _withdraw(self, live: LiveTrack, utterance_id: str) -> None:

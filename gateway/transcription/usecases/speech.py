@@ -148,6 +148,9 @@ class SpeechLink(Protocol):
     def is_speaking(self) -> bool:
         """Somebody speaks, or has just done so: not the moment to interrupt."""
 
+    def sent_at(self, sample: int) -> float | None:
+        """When that sample of the track was written to the provider's socket last, monotonic; None: not known."""
+
     @property
     def backlog_s(self) -> float:
         """Seconds of audio that wait to be sent."""

@@ -12,11 +12,13 @@ from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.timing import Marks, Passage, Timeline
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioTrack
 from gateway.transcription.usecases.speech import LinkEnd, SpeechLink
 
 LOOK_S: Final = 0.02
+SAMPLE_RATE: Final = 16_000
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class LiveTrack:
     end: LinkEnd | None = None
     complaints: dict[str, str] = field(default_factory=dict)
     unread: int = 0
+    taken: Marks = field(default_factory=Marks)
+    """When its chunks came out of the source."""
     former: Reading | None = None
     """What the links before this one have counted."""
     asked: SpeechOptions | None = None
@@ -63,6 +67,11 @@ class LiveTrack:
         elif not is_silenced and self._silent_from is not None:
             self._unheard += left_out - self._silent_from
             self._silent_from = None
+
+    def passage(self, end_s: float, timeline: Timeline) -> Passage:
+        """Of the chunk in which words ended. `end_s`: since the track's anchor."""
+        sample = round(end_s * SAMPLE_RATE)
+        return Passage(self.taken.at(sample), self.link.sent_at(sample), timeline)
 
     def replace_link(self, link: SpeechLink) -> SpeechLink:
         """Go on with another link. Returns: the one before."""

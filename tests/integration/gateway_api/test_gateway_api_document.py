@@ -88,6 +88,7 @@ async def test_answers_have_the_documented_status_and_shape(gateway: InProcess) 
         await check("GET", "/api/transcription")
         await check("GET", f"/api/transcription/{slug}", pattern=one)
         await check("GET", f"/api/transcription/{slug}/usage", pattern=used)
+        await check("GET", f"/api/transcription/{slug}/timeline", pattern=f"{one}/timeline")
     await check("POST", "/api/transcription/stop", {"sessionSlug": slug})
     await check("GET", f"/api/transcription/{slug}", pattern=one)
     async with gateway.records() as shelf:

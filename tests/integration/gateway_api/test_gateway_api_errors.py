@@ -29,6 +29,7 @@ GUARDED = [
     ("GET", "/api/transcription"),
     ("GET", "/api/transcription/abc"),
     ("GET", "/api/transcription/abc/usage"),
+    ("GET", "/api/transcription/abc/timeline"),
     ("POST", "/api/sessions"),
     ("GET", "/api/sessions/abc/transcript"),
     ("GET", "/metrics"),

@@ -23,6 +23,7 @@ from gateway.live.protocol import CloseCode, encode_caption
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.meters import Meter, read
+from gateway.transcription.domain.timing import Passage
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.final_records import PostgresFinalRecords
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
@@ -113,7 +114,7 @@ class World:
             final = FinalToStore(
                 claimed.lease, claimed.session_id, claimed.numbering.epoch, seq, said, None, encode_caption(said)
             )
-            self.recorder.put(claimed.slug, final, participant)
+            self.recorder.put(claimed.slug, final, participant, Passage())
 
     async def over(self, session: SessionRecord, claimed: Claimed, word: str = SECRET) -> None:
         """Stopped, ended, finalised, analysed."""

@@ -44,6 +44,9 @@ class FakeLink:
         self.listened += Listened(heard=chunk.samples)
         self.messages_sent += 1
 
+    def sent_at(self, sample: int) -> float | None:
+        return None
+
     def final(self, text: str, utterance_id: str | None = None, *, start: float = 0.0, end: float = 1.0) -> str:
         return self._say(text, utterance_id, start, end, is_final=True)
 

@@ -150,3 +150,6 @@ async def test_the_hops_of_a_final_add_up() -> None:
     )
     assert (heard, durable, shown) == (pytest.approx(5), pytest.approx(2), pytest.approx(2))
     assert whole == heard + shown
+    [timing] = desk.passage.timeline.finals()
+    assert (timing.provider_ms, timing.durable_ms, timing.watchers_ms) == (5_000, 2_000, 0)
+    assert (timing.source_ms, timing.socket_ms, timing.end_to_end_ms) == (None, None, 7_000)
