@@ -119,8 +119,9 @@ class Seam:
         start, end = self._starts[at], self._ends[at]
         if self._loose[at]:
             return token.start <= end + MOVED_S and token.end >= start - MOVED_S
-        if token.loose:
-            return token.start - MOVED_S <= start <= token.end + MOVED_S
+        if token.loose:  # a word without length may have gone on to where this one begins
+            before = MOVED_S if end > start else 2 * MOVED_S
+            return token.start - before <= start <= token.end + MOVED_S
         # A word without length may bear the time of its end.
         has_length = end > start and token.end > token.start
         return abs(token.start - start) <= (MOVED_S if has_length else 2 * MOVED_S)

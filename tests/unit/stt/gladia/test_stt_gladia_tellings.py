@@ -148,6 +148,18 @@ def test_what_another_session_says_again_is_no_news(
     assert Counter(track.words) == Counter(word.text for words in talk for word in words)
 
 
+@pytest.mark.parametrize("final", ["as it was", "no length", "end first", "no words"])
+@pytest.mark.parametrize("shift", [-0.29, 0.0, 0.29])
+def test_a_word_in_which_another_session_begins_is_no_news(final: str, shift: float) -> None:
+    """Told without words it lies behind that session's begin; its first telling may have no length to reach there."""
+    track = Track()
+    words = [Said("no", 1.0, 1.5), Said("yes", 1.5, 2.0), Said("one", 2.05, 2.55)]
+    track.tell(0, told(words, 0.0, final))
+    since = track.renew()
+    track.tell(0, told([word for word in words if word.end > since], shift, "no words", since))
+    assert track.words == ["no", "yes", "one"]
+
+
 @pytest.mark.parametrize("shape", ["as it was", "no length", "end first", "no words"])
 def test_the_whole_under_a_new_id_after_its_parts_is_said_once(shape: str) -> None:
     track = Track()
