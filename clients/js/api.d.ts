@@ -559,6 +559,24 @@ export interface Schemas {
     quote?: string | null;
     atMs?: number | null;
   };
+  /** The newest 200 finals since the replica that runs it has begun; none once it has stopped. */
+  TimelineView: {
+    transcriptionId: string;
+    sessionSlug: string;
+    finals: Array<Schemas['Timing']>;
+  };
+  /** Of one final, in milliseconds. The hops add up to `end_to_end_ms`. `source_ms`: end of the words → their last chunk has come out of the source. `socket_ms`: → it was written to the provider's socket. `provider_ms`: → the provider's final. `durable_ms`: → in the database, or on disk. `watchers_ms`: → given to the watchers. The first two are null where that chunk is not known; then the third begins at the end of the words. */
+  Timing: {
+    seq: number;
+    utteranceId: string;
+    participantIdentity: string;
+    sourceMs: number | null;
+    socketMs: number | null;
+    providerMs: number;
+    durableMs: number;
+    watchersMs: number;
+    endToEndMs: number;
+  };
   /** `languages` and `translateTo`: of the provider session that hears it; null before the first. */
   TrackView: {
     participantIdentity: string;
@@ -1076,6 +1094,14 @@ export interface Operations {
     };
     body?: Schemas['PauseBody'];
     answer: Schemas['PauseAnswer'];
+  };
+  /** Where the time of its newest finals went, hop by hop */
+  'GET /api/transcription/{slug}/timeline': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    answer: Schemas['TimelineView'];
   };
   /** Usage rows and totals */
   'GET /api/transcription/{slug}/usage': {
