@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -38,7 +39,7 @@ class FakeProvider:
         self, config: LiveConfig, say: Callable[[events.LinkEvent], None], note: Callable[[SessionReport], None]
     ) -> object:
         self.config, self.say, self.note = config, say, note
-        return object()
+        return SimpleNamespace()
 
 
 class Opened:
