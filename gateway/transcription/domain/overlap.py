@@ -111,7 +111,7 @@ def apart(owners: Sequence[Word], heirs: Sequence[Word], cut_ms: int) -> int | N
     Of all that would make two words the same, that by which most words are, less those of the heir that the owner
     would then have to have and has not.
     """
-    since, until = cut_ms - OVERLAP_MS + APART_MS, cut_ms - EDGE_MS
+    since, until = cut_ms - OVERLAP_MS + APART_MS + _STEP_MS, cut_ms - EDGE_MS - _STEP_MS
     owners, heirs = owners[-_MOST:], heirs[:_MOST]
     offsets = {
         round((heard.start_ms - told.start_ms) / _STEP_MS) * _STEP_MS
