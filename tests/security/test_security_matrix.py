@@ -63,6 +63,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/transcription", {}, False),
     ("GET", "/api/transcription/SLUG", {}, False),
     ("GET", "/api/transcription/SLUG/usage", {}, False),
+    ("GET", "/api/transcription/SLUG/timeline", {}, False),
     ("PATCH", "/api/transcription/SLUG", {}, False),
     ("POST", "/api/transcription/SLUG/pause", {}, False),
     ("POST", "/api/transcription/SLUG/pause ONESELF", {"participantIdentity": "gus"}, False),
