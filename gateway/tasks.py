@@ -46,9 +46,12 @@ class Tasks:
             task.cancel()
 
     async def close(self, grace_s: float) -> None:
-        """Let the tasks end by themselves within `grace_s`; then cancel those that have not."""
-        if not await self.wait(grace_s):
-            self.cancel()
+        """Let the tasks, also those that others of them start, end by themselves within `grace_s`; then cancel them."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + grace_s
+        while self._running and (left_s := deadline - clock()) > 0:
+            await self.wait(left_s)
+        self.cancel()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -325,6 +325,8 @@ class Transcriptions:
             run.recall(past.former)
         self._runs[claimed.slug] = run
         self._spawn(self._run(run), f"run {claimed.slug}")
+        if self.draining:  # it was taken over while this replica began to leave
+            run.release()
         return run
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

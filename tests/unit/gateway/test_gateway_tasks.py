@@ -62,6 +62,20 @@ async def test_closing_lets_tasks_end_and_cancels_those_that_do_not() -> None:
     assert (ended, slow.cancelled(), len(tasks)) == ([0], True, 0)
 
 
+async def test_what_begins_while_the_owner_closes_ends_as_well() -> None:
+    tasks = Tasks()
+    late: list[asyncio.Task[None]] = []
+
+    async def begin() -> None:
+        await asyncio.sleep(0.01)
+        late.append(tasks.start(asyncio.sleep(3600), "late"))
+
+    tasks.start(begin(), "begins another")
+    await tasks.close(0.05)
+    await asyncio.wait(late)
+    assert late[0].cancelled() and not len(tasks)
+
+
 async def test_without_tasks_there_is_nothing_to_wait_for() -> None:
     assert await Tasks().wait(0)
     await Tasks().close(3600)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.fakes import BEGIN, HandClock
@@ -32,6 +33,15 @@ KEY, OTHER = "k3y-of-144-random-bits", "another-of-144-bits-xx"
 ANNA = Speaker("anna", None)
 
 
+class AtOnce(Executor):
+    """Decodes where it is asked to: virtual time does not wait for a thread."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*args, **kwargs))
+        return done
+
+
 @pytest.fixture
 def clock() -> HandClock:
     return HandClock()
@@ -39,7 +49,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def sources(clock: HandClock) -> Sources:
-    return Sources(ThreadPoolExecutor(1), clock, lambda: "rtmp://host:1935", lambda: "http://host")
+    return Sources(AtOnce(), clock, lambda: "rtmp://host:1935", lambda: "http://host")
 
 
 def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
