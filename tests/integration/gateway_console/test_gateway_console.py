@@ -534,7 +534,8 @@ async def test_a_phone_on_its_side_keeps_room_for_the_words(gateway: Gateway, br
         await page.until("!document.querySelector('#key').hidden")
         await page.run(FIVE)
         await page.until("!document.querySelector('#health').hidden")  # nobody publishes
-        await page.until("pane.clientHeight >= 150")
+        await page.run("document.querySelector('#name').textContent = 'WWWWMMMMWWWW'")  # as wide as names come
+        assert await page.run("pane.clientHeight >= 150"), await page.run("pane.clientHeight")
         await page.run("key.click()")
         await page.until("ingest.open && !ingest.hidden")
         assert await page.run("pane.clientHeight >= 100"), await page.run("pane.clientHeight")
