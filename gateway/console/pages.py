@@ -59,9 +59,10 @@ def register(app: web.Application) -> None:
 
 
 def content(name: str) -> str:
-    """A file as it is served, its parts in their places."""
-    text = files(__package__).joinpath(name).read_text("utf-8")
-    return _PART.sub(lambda part: content(part[1]).rstrip(), text)
+    """A file as it is served, its parts in their places. The link of a page to itself says so."""
+    text = _PART.sub(lambda part: content(part[1]).rstrip(), files(__package__).joinpath(name).read_text("utf-8"))
+    own = "./" if name == "index.html" else name.removesuffix(".html")
+    return text.replace(f'<a href="{own}">', f'<a href="{own}" aria-current="page">')
 
 
 def _page(body: bytes, kind: str) -> Handler:
