@@ -171,13 +171,18 @@ def _tell(result: asyncio.Future[list[Reply] | None] | None, replies: list[Reply
 
 @asynccontextmanager
 async def _opened(address: Address, login: Login, database: int, tls: ssl.SSLContext | None) -> AsyncIterator[Wire]:
-    """Within CONNECT_S; dropped when the block fails. Raises: RedisAway, for ServerError, too; with what to do."""
+    """Its server has answered a ping. Within CONNECT_S, the block included; dropped when that fails.
+
+    Raises: RedisAway, also for a server that refuses us; with what to do.
+    """
     from storage.redis.wire import wire_to  # 0.1 s and 8 MB that a gateway without Redis does without
 
     wire = wire_to(address, login=login, database=database, tls=tls)
     try:
         async with asyncio.timeout(CONNECT_S):
             await wire.open()
+            if isinstance(pong := await wire.ask("PING"), ServerError):
+                raise pong
             yield wire
     except BaseException as error:
         wire.abort()
@@ -196,21 +201,18 @@ async def connect(
 ) -> Connection:
     """A connection whose server has answered. Raises: RedisAway, saying what to do where something can be done."""
     async with _opened(address, login, database, tls) as wire:
-        _raise_refusal(await wire.ask("PING"))
-    return Connection(wire)
+        return Connection(wire)
 
 
 async def ask(address: Address, *command: str, login: Login, tls: ssl.SSLContext | None = None) -> Reply:
-    """One command over a connection of its own; a refusal is a value. Raises: RedisAway."""
+    """One command over a connection of its own, as `connect` makes them; an error in answer to it is a value.
+
+    Raises: RedisAway.
+    """
     async with _opened(address, login, 0, tls) as wire:
         reply = await wire.ask(*command)
     wire.abort()
     return reply
-
-
-def _raise_refusal(reply: Reply) -> None:
-    if isinstance(reply, ServerError):
-        raise reply
 
 
 def _what_to_do(refused: ServerError) -> str:

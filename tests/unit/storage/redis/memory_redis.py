@@ -26,6 +26,7 @@ class MemoryRedis:
     def __init__(self) -> None:
         self.is_there = True
         self.is_frozen = False
+        self.is_loading = False
         self.greets = False
         """Whoever subscribes gets a message at once."""
         self.delay_s = 0.001
@@ -64,6 +65,8 @@ class MemoryRedis:
             self.pipelines.append((now, published))
         for words in commands:
             match words:
+                case _ if self.is_loading:
+                    line.say(b"-LOADING Redis is loading the dataset in memory\r\n")
                 case [b"PING"]:
                     self.pings.append(now)
                     line.say(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n" if line.channels else b"+PONG\r\n")

@@ -279,3 +279,19 @@ def test_an_error_in_the_block_leaves_as_it_is() -> None:
 
     with pytest.raises(LookupError, match="mine"):
         run_virtually(play())
+
+
+def test_what_a_server_says_of_its_cluster_while_it_loads_is_not_believed() -> None:
+    async def play() -> None:
+        with memory_redis() as server:
+            server.is_loading = True
+            directory = Directory(parse_redis_url("redis://memory"))
+            looking = asyncio.create_task(directory.run())
+            await asyncio.sleep(1)
+            assert directory.topology is None and "still reading its data from disk" in directory.why
+            server.is_loading = False
+            await asyncio.sleep(3)
+            assert directory.topology is not None and directory.why == ""
+            looking.cancel()
+
+    run_virtually(play())
