@@ -67,7 +67,10 @@ async def open_replica(
     """
     with _own_name(settings) as owner:
         size = POOL if worker is None else max(POOL // worker.of, _SMALLEST_POOL)
-        async with open_database(settings, failed, allow_gateway_ddl=settings.auto_migrate, pool=size) as database:
+        delays = Delays()
+        async with open_database(
+            settings, failed, allow_gateway_ddl=settings.auto_migrate, pool=size, delays=delays
+        ) as database:
             for warning in database.prepared.warnings:
                 log.warning("database: %s", warning)
             for label in database.prepared.applied:
@@ -87,6 +90,7 @@ async def open_replica(
                 worker=worker,
                 # Keys are rotated and the offline recogniser's port changes: neither names the account.
                 account=settings.gladia_api_url if settings.engine == "gladia" else f"{settings.engine} of {owner}",
+                delays=delays,
                 log_level=log_level,
             )
             try:
