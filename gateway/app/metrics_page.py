@@ -19,8 +19,10 @@ async def metrics_page(
     port: int,
     text: Callable[[], Awaitable[bytes]] | None,
     more: Callable[[web.Application], None] = lambda app: None,
+    setting: str = "GATEWAY_METRICS_PORT",
 ) -> AsyncIterator[int]:
-    """`text` is asked at each scrape; None: there is no /metrics. `more` adds routes. Yields the port.
+    """`text` is asked at each scrape; None: there is no /metrics. `more` adds routes. `setting`: where another port is
+    chosen. Yields the port.
 
     Raises: StartFailed.
     """
@@ -33,6 +35,6 @@ async def metrics_page(
     if text is not None:
         app.router.add_get("/metrics", scrape)
     more(app)
-    options = ListenerOptions(host, port, Caps(64, 64), setting="GATEWAY_METRICS_PORT", backlog=64)
+    options = ListenerOptions(host, port, Caps(64, 64), setting=setting, backlog=64)
     async with listening(app, Listener(options)) as [bound]:
         yield bound
