@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz sbom lock clean
+.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz sbom docs lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -74,6 +74,9 @@ fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverag
 
 sbom: $(VENV)/runtime ## Write sbom.json, the bill of materials (CycloneDX) of requirements.lock
 	@$(BIN)/python tools/supply.py sbom sbom.json && echo sbom.json
+
+docs: $(VENV)/dev ## Build the documentation as a site in build/site; ARGS=serve shows it while one writes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --strict)
 
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \
