@@ -109,6 +109,7 @@ def page() -> str:
 def sbom() -> dict[str, Any]:
     """CycloneDX 1.6: the same for the same lock file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    version = re.findall(r'VERSION: Final = "(.+)"', (ROOT / "gateway" / "version.py").read_text())[0]
     listed = packages()
     serial = uuid.uuid5(uuid.NAMESPACE_URL, "\n".join(f"{each.name}=={each.version}" for each in listed))
     return {
@@ -121,7 +122,7 @@ def sbom() -> dict[str, Any]:
                 "type": "application",
                 "bom-ref": project["name"],
                 "name": project["name"],
-                "version": project["version"],
+                "version": version,
                 "licenses": [{"license": {"id": project["license"]}}],
             }
         },
