@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz sbom lock clean
+.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz release sbom lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -74,6 +74,9 @@ fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverag
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
 
+release: $(VENV)/runtime ## Make wheels, sources, npm package, chart, bill of materials, checksums in dist/, and the image
+	@$(BIN)/python tools/release.py dist
+
 sbom: $(VENV)/runtime ## Write sbom.json, the bill of materials (CycloneDX) of requirements.lock
 	@$(BIN)/python tools/supply.py sbom sbom.json && echo sbom.json
 
@@ -82,4 +85,4 @@ lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
-	rm -rf sbom.json tests/fuzz/found tests/fuzz/grown $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so
+	rm -rf dist sbom.json tests/fuzz/found tests/fuzz/grown $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so

@@ -106,10 +106,14 @@ def page() -> str:
     return _HEAD + "".join(rows) + _TAIL
 
 
+def version() -> str:
+    """Of the gateway; read without importing it, which may find another one."""
+    return re.findall(r'VERSION: Final = "(.+)"', (ROOT / "gateway" / "version.py").read_text())[0]
+
+
 def sbom() -> dict[str, Any]:
     """CycloneDX 1.6: the same for the same lock file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    version = re.findall(r'VERSION: Final = "(.+)"', (ROOT / "gateway" / "version.py").read_text())[0]
     listed = packages()
     serial = uuid.uuid5(uuid.NAMESPACE_URL, "\n".join(f"{each.name}=={each.version}" for each in listed))
     return {
@@ -122,7 +126,7 @@ def sbom() -> dict[str, Any]:
                 "type": "application",
                 "bom-ref": project["name"],
                 "name": project["name"],
-                "version": version,
+                "version": version(),
                 "licenses": [{"license": {"id": project["license"]}}],
             }
         },
