@@ -6,7 +6,6 @@ One function a subject: it registers readers, and a scrape calls them. A new par
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector
@@ -15,6 +14,7 @@ from gateway.analysis.rules import AnalysisStatus
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.rate_limits import RedisLimiter
 from gateway.transcription.domain.transcription import TranscriptionState
+from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     metrics = Metrics()
     settings = wings.replica.settings
     engine = settings.engine
-    build = {"version": metadata.version("transcription-gateway"), "commit": settings.commit or ""}
+    build = {"version": VERSION, "commit": settings.commit or ""}
     metrics.gauge(
         "info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]), over="max"
     )

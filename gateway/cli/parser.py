@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
+
+from gateway.version import VERSION
 
 _ABOUT = """\
 A real-time transcription gateway: live audio in, one deduplicated, numbered and metered transcript out.
@@ -13,19 +14,6 @@ Settings come from the environment (docs/settings.md lists them all).
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
 
 MOST_WORKERS: Final = 256
-
-
-class _Version(argparse.Action):
-    """Looked up only when it is asked for."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **more)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib import metadata
-
-        print(metadata.version("transcription-gateway"))
-        parser.exit()
 
 
 def _workers(text: str) -> int:
@@ -39,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="gateway", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    top.add_argument("--version", action=_Version, help="show the version and exit")
+    top.add_argument("--version", action="version", version=VERSION, help="show the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     serve = commands.add_parser("serve", help="run the gateway until SIGTERM or Ctrl-C")
