@@ -59,6 +59,12 @@ def gateway_metrics(wings: Wings) -> Metrics:
     metrics.include(delays.registry)
     metrics.include(ProcessCollector(registry=None))
     metrics.gauge("loop_lag_seconds", "Longest delay of the event loop, 15 s", plain(lambda: delays.loop_lag_s), "max")
+    database = wings.replica.database
+    metrics.gauge(
+        "database_connections",
+        "Connections to the database, by state",
+        by("state", database.connections),
+    )
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
