@@ -77,9 +77,9 @@ sbom: $(VENV)/runtime ## Write sbom.json, the bill of materials (CycloneDX) of r
 
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \
-		--extra embedded --extra build -o requirements.lock pyproject.toml
+		--extra embedded --extra otel --extra build -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile -q --strip-extras --allow-unsafe --generate-hashes --no-emit-options --no-header \
-		--extra embedded --extra build --extra dev -o requirements-dev.lock pyproject.toml
+		--extra embedded --extra otel --extra build --extra dev -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the virtual environment and caches
 	rm -rf sbom.json tests/fuzz/found tests/fuzz/grown $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so

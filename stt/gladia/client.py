@@ -294,6 +294,7 @@ class GladiaLink:
             session.not_created(error, self._clock())
             return
         session.created(created.id, created.url, self._clock())
+        log.info("provider session %s opened", created.id)
         is_current = config is self._config
         self._report(SessionReport(created.id, False, 0.0, "streaming", url=created.url, is_current=is_current))
 
@@ -360,6 +361,7 @@ class GladiaLink:
         is_complete = session.provider_end is ProviderEnd.COMPLETE
         outcome = "lost" if session.state is SessionState.LOST else "closed" if is_complete else "incomplete"
         sent, resent = session.feed.metered.sent / SAMPLE_RATE, session.feed.metered.resent / SAMPLE_RATE
+        log.info("provider session %s is over: %s", session.id, outcome, extra={"secondsSent": round(sent, 1)})
         self._report(SessionReport(session.id, over=True, seconds_sent=sent, outcome=outcome, seconds_resent=resent))
 
     def _count(self, event: LinkEvent) -> None:

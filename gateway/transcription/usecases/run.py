@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from gateway.correlation import bound
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NotReady, RunsElsewhere
@@ -235,10 +236,14 @@ class Run:
 
     async def run(self) -> None:
         """Transcribe until stopped, then drain, close the books and end. Raises nothing but CancelledError."""
-        slug = self.claimed.slug
+        claimed = self.claimed
+        with bound(session=claimed.slug, transcription=claimed.lease.transcription_id):
+            await self._live(claimed.slug)
+
+    async def _live(self, slug: str) -> None:
         self._context.live.begin(slug, self.claimed.numbering, self.claimed.lease)
         self._show_state()
-        log.info("transcription started", extra={"session": slug, "transcription": self.claimed.lease.transcription_id})
+        log.info("transcription started", extra={"session": slug})
         try:
             async with asyncio.TaskGroup() as beside:
                 books = beside.create_task(self._books.keep(), name=f"books {slug}")
