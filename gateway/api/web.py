@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway import correlation
+from gateway import correlation, tracing
 from gateway.api.correlated import id_of
 from gateway.api.warnings import warnings
 from gateway.errors import WrongRequest
@@ -19,7 +19,7 @@ from gateway.reading import NotJson, read_json
 log = logging.getLogger("gateway.access")
 T = TypeVar("T")
 
-ALLOWED: Final = f"Authorization, Content-Type, Last-Event-ID, {correlation.HEADER}"
+ALLOWED: Final = f"Authorization, Content-Type, Last-Event-ID, {correlation.HEADER}, {tracing.HEADER}"
 """Headers that pages of other origins may send."""
 
 

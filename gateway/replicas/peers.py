@@ -18,7 +18,7 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from gateway import correlation
+from gateway import correlation, tracing
 from gateway.reading import NotJson, read_json
 from gateway.replicas.replica import Replica
 
@@ -194,7 +194,9 @@ class Peers:
             HOP: "1",
             TO: replica.id,
             CALLER: header_text(asked_by.get()),
-        } | correlation.headers()
+            **correlation.headers(),
+            **tracing.headers(),
+        }
 
     def _base(self, replica: Replica) -> str:
         """Raises: Unreached."""
