@@ -1,4 +1,4 @@
-"""A sentence is spoken through a whole gateway at debug level, with every secret set; all that it lets out is kept."""
+"""A sentence is spoken through two gateways at debug level, with every secret set; all that they let out is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.waiting import until
 from stt.local.scripted import speak
 from stt.local.server import LocalOptions, LocalServer
 
-MARKED: Final = ("glacier", "meadow", "castle", "harbor")
+MARKED: Final = ("glacier", "meadow", "castle", "harbor", "lemon")
 REFUSED: Final = "canyon"
 """A word that the database is made to refuse."""
 BROKEN: Final = "lighthouse"
@@ -40,6 +40,7 @@ SECRETS: Final = {
     "GATEWAY_ANALYSIS_KEY": "analysis-key-of-the-marked-sentence",
     "GATEWAY_WEBHOOK_SECRET": "whsec_bWFya2VkLXNlbnRlbmNlLXdlYmhvb2stc2VjcmV0",
 }
+DATABASE_PASSWORD: Final = "database-password-of-the-marked-sentence"
 REDIS_PASSWORD: Final = "redis-password-of-the-marked-sentence"
 OTLP_HEADER: Final = "otlp-credential-of-the-marked-sentence"
 
@@ -138,7 +139,7 @@ class Followed:
         return [line for line in self.log if wanted.items() <= line.items()]
 
 
-async def follow(folder: Path) -> Followed:
+async def follow(folder: Path, database_url: str) -> Followed:
     """All of it, once."""
     async with AsyncExitStack() as stack:
         there = await stack.enter_async_context(outside())
@@ -151,6 +152,7 @@ async def follow(folder: Path) -> Followed:
         stack.push_async_callback(line.close)
         env = {
             **SECRETS,
+            "DATABASE_URL": database_url.replace("postgres@", f"postgres:{DATABASE_PASSWORD}@", 1),
             "GLADIA_API_URL": f"http://127.0.0.1:{line.port}",
             "LIVEKIT_API_KEY": "name",
             "REDIS_URL": f"redis://:{REDIS_PASSWORD}@127.0.0.1:{free_port()}",
@@ -164,12 +166,13 @@ async def follow(folder: Path) -> Followed:
             "OTEL_EXPORTER_OTLP_ENDPOINT": there.url,
             "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={OTLP_HEADER}",
         }
-        async with gateway_process(folder / "data", **env) as gateway:
-            await _life(gateway, followed, line)
+        async with AsyncExitStack() as gateways:
+            starting = (gateways.enter_async_context(gateway_process(folder / name, **env)) for name in "ab")
+            a, b = await asyncio.gather(*starting)
+            await _life(a, b, followed, line, database_url)
         followed.provider_heard = bytes(heard)
-        followed.log = [json.loads(text) for text in gateway.process.lines if text.startswith("{")]
-        plain = [text for text in gateway.process.lines if not text.startswith("{")]
-        followed.log += [{"message": text} for text in plain]
+        for text in (*a.process.lines, *b.process.lines):
+            followed.log.append(json.loads(text) if text.startswith("{") else {"message": text})
         tokens = [session.token for session in provider.sessions.values()]
         followed.secrets |= {f"provider token {n}": token for n, token in enumerate(tokens)}
         return followed
@@ -180,8 +183,14 @@ def _faults() -> dict[str, Any]:
     return {"every": {"inject": [{"kind": "raw", "at_byte": 6_400, "text": broken}]}}
 
 
-async def _life(gateway: Running, followed: Followed, line: Proxy) -> None:
-    """Created, started, spoken in over a cut connection, refused by the database, stopped, ended, asked about."""
+async def _life(a: Running, b: Running, followed: Followed, line: Proxy, database_url: str) -> None:
+    """Created, started, spoken in through the other gateway and over a cut connection, refused by the database, handed
+    over to the other one, which stops and ends it; and asked about."""
+    gateway = a
+    for one in (a, b):
+        async with asyncio.timeout(60):
+            while len(await _addresses(one)) < 2:
+                await asyncio.sleep(0.1)
 
     async def ask(
         name: str,
@@ -207,22 +216,32 @@ async def _life(gateway: Running, followed: Followed, line: Proxy) -> None:
     ]
     body = {"sessionSlug": slug, "source": "websocket", "language": "en"}
     await ask("start", "POST", "/api/transcription/start", body, X_Request_Id="start-1", traceparent=CALLER)
+    first, second = (a, b) if (await _owner_url(a, slug)) == a.url else (b, a)  # any may have been given it
+    gateway = first
     join = await ask("join token", "POST", f"/api/sessions/{slug}/join-token", {}, is_wordless=False)
     followed.secrets["join token"] = str(join)
-    async with gateway.watch(slug) as watcher, _speaking(gateway, slug) as say:
+    async with gateway.watch(slug) as watcher, _speaking(second, slug) as say:
         await say(MARKED[0], MARKED[1])
         await watcher.until(lambda it: MARKED[1] in it.words)
         line.reset()
         await say(MARKED[2])
         await watcher.until(lambda it: MARKED[2] in it.words)
-        await _refuse(gateway, REFUSED)
+        await _refuse(database_url, REFUSED)
         await say(REFUSED)
         await watcher.until(lambda it: REFUSED in it.words)
         await until(lambda: any("refused by the database" in one for one in gateway.process.lines), "a refused final")
         await say(MARKED[3])
         await watcher.until(lambda it: MARKED[3] in it.words)
         followed.shown = watcher.words
+        await ask("metrics of the first", "GET", "/metrics")
+        await ask("timeline of the first", "GET", f"/api/transcription/{slug}/timeline")
         await _errors(ask, slug)
+    await first.process.end()
+    gateway = second
+    async with gateway.watch(slug) as watcher, _speaking(second, slug) as say:
+        await say(MARKED[4])
+        await watcher.until(lambda it: MARKED[4] in it.words)
+        followed.shown += watcher.words
         stop = {"sessionSlug": slug}
         await ask("stop", "POST", "/api/transcription/stop", stop, X_Request_Id="two words", traceparent=STOPPER)
     for name, path in {
@@ -245,6 +264,17 @@ async def _life(gateway: Running, followed: Followed, line: Proxy) -> None:
     await ask("metrics afterwards", "GET", "/metrics")
 
 
+async def _owner_url(gateway: Running, slug: str) -> str:
+    owner = (await gateway.status(slug))["replica"]
+    return next(url for name, url in (await _addresses(gateway)).items() if name == owner)
+
+
+async def _addresses(gateway: Running) -> dict[str, str]:
+    """Of the replicas that it knows."""
+    replicas = (await gateway.ok("GET", "/api/replicas"))["replicas"]
+    return {one["id"]: one["url"] for one in replicas if one["url"]}
+
+
 async def _errors(ask: Any, slug: str) -> None:
     await ask("no such path", "GET", "/nowhere")
     await ask("no token", "GET", "/api/transcription", token="wrong")
@@ -255,12 +285,9 @@ async def _errors(ask: Any, slug: str) -> None:
     await ask("credential in the query", "GET", f"/api/realtime/transcribe?session=none&token={TOKEN}")
 
 
-async def _refuse(gateway: Running, word: str) -> None:
+async def _refuse(database_url: str, word: str) -> None:
     """From now on the database takes no segment with that word in it."""
-    url = next(
-        json.loads(one)["url"] for one in gateway.process.lines if '"url"' in one and "embedded PostgreSQL runs" in one
-    )
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(database_url)
     try:
         table = await connection.fetchval(
             "SELECT oid::regclass::text FROM pg_class WHERE relname = 'TranscriptSegment'"
