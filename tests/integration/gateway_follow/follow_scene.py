@@ -21,6 +21,7 @@ from support.ports import free_port
 from support.proxy import Proxy
 from support.waiting import until
 
+from gateway.replicas.peers import key_for
 from stt.local.scripted import speak
 from stt.local.server import LocalOptions, LocalServer
 
@@ -216,6 +217,7 @@ async def _life(a: Running, b: Running, followed: Followed, line: Proxy, databas
     ]
     body = {"sessionSlug": slug, "source": "websocket", "language": "en"}
     await ask("start", "POST", "/api/transcription/start", body, X_Request_Id="start-1", traceparent=CALLER)
+    followed.secrets |= {f"key of {name}": key_for(name, TOKEN) for name in await _addresses(a)}
     first, second = (a, b) if (await _owner_url(a, slug)) == a.url else (b, a)  # any may have been given it
     gateway = first
     join = await ask("join token", "POST", f"/api/sessions/{slug}/join-token", {}, is_wordless=False)
