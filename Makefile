@@ -12,7 +12,7 @@ ARGS ?=
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
 COUNTED = awk '/^Collecting /{printf "\r  %3d packages, now %-40.40s", ++n, $$2; fflush()} /^Installing collected/{printf "\r  %3d packages found, now unpacking them %-20s\n", n, ""; fflush()} /^(ERROR|error)/{print; fflush()}' >&2
 # One lock file for every Python from 3.11 on and every system: markers say who needs what.
-LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra embedded --extra build
+LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra embedded --extra otel --extra build
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'

@@ -83,6 +83,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     webhook_gauges(metrics, wings.webhooks.sender)
     sessions_gauges(metrics, sessions.module, wings.limits)
     listener_gauges(metrics, wings.listener, transcription.rtmp)
+    metrics.counter("spans", "Spans for OTEL_EXPORTER_OTLP_ENDPOINT, by fate", by("fate", wings.spans.items))
     held = wings.replica.secrets
     metrics.counter(
         "secret_rotations", "Times that secrets were read again and differed", plain(lambda: held.rotations)

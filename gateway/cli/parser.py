@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from math import nan
-from typing import Any, Final
+from typing import Final
 
 from gateway.version import VERSION
 
