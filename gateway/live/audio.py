@@ -267,7 +267,8 @@ class AudioEndpoint:
 
         Raises: as `Feeding.enter` and `_carry`.
         """
-        until = time.monotonic() + SUCCESSION_S
+        at = time.monotonic()
+        until = at + SUCCESSION_S
         while line.ending is None:
             try:
                 return await self._feeding.enter(coming.slug, speaker, start, line.over)
@@ -282,6 +283,8 @@ class AudioEndpoint:
                 if time.monotonic() >= until:
                     raise
             await asyncio.sleep(_LOOK_S)
+            before, at = at, time.monotonic()
+            start, first = audio_protocol.aged(start, first, at - before)
         return None
 
     async def _speaker(self, request: web.Request, watched: Watched, access: credentials.Access) -> Speaker | None:

@@ -178,9 +178,9 @@ class Membership:
         await self._roster.forget()
 
     def is_heir(self, key: str) -> bool:
-        """Whether this process is to take over what has lost its owner. Others wait a while for it to do so."""
-        me = self.me()
-        return heir([me if one.id == me.id else one for one in self.seen.all], key) == me.id
+        """Whether this process is to take over what has lost its owner. Others wait a while for it to do so: each goes
+        by what all have been told, also of itself."""
+        return heir(self.seen.all, key) == self._identity.id
 
     @property
     def room(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,9 +107,12 @@ class Adoption:
                 outage.over()
 
     def _pause_s(self) -> float:
-        """A look falls on the end of the next lease."""
+        """A look falls on the end of the next lease, and on the end of a wait for an heir."""
         spread = random.uniform(0.7, 1.3)  # noqa: S311 - only spreads the looks
-        return min(LOOK_S * spread, max(self._membership.lapses_in_s, 0.0) + OVERDUE_LOOK_S * spread)
+        soon = HEIR_FIRST_S - self._clock.monotonic()
+        waits = [wait_s for found_at in self._found_at.values() if (wait_s := found_at + soon) > 0]
+        due_s = min(max(self._membership.lapses_in_s, 0.0), *waits, math.inf)
+        return min(LOOK_S * spread, due_s + OVERDUE_LOOK_S * spread)
 
     @property
     def _keep_s(self) -> float:
