@@ -134,6 +134,8 @@ class Handover:
 
         Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
         """
+        if not self._context.membership.may_act():
+            raise NotReady("this gateway is cut off from its database; publish to another one, or again in a while")
         before: tuple[str, Lease] | None = None
         while (owned := await self._leases.published(keys)) is not None:
             try:

@@ -288,6 +288,16 @@ async def test_a_publisher_is_refused_when_its_owner_lives_or_nobody_takes_over(
             assert least_s <= LoopClock().monotonic() - now < most_s
 
 
+async def test_whoever_is_cut_off_from_the_database_refuses_a_publisher_at_once() -> None:
+    async with pair() as two:
+        two.records.tables.hangs = True
+        two.b.membership.is_certain = False
+        with pytest.raises(NotReady, match="cut off"):
+            async with asyncio.timeout(0.1):
+                await two.fetch()
+        two.records.tables.hangs = False
+
+
 async def test_late_words_of_an_heir_that_is_gone_are_kept_without_a_number() -> None:
     async with pair() as two:
         two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
