@@ -196,7 +196,7 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
 
 def membership_gauges(metrics: Metrics, membership: Membership, transcriptions: Transcriptions) -> None:
     """This process among the replicas."""
-    metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: membership.count))
+    metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: len(membership.seen.all)))
     metrics.gauge("replica_may_act", "1 while what runs here is certainly its own", plain(membership.may_act))
     metrics.counter("replica_losses", "Times that this one was lost to the others", plain(lambda: membership.losses))
     metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adoption.taken))
