@@ -88,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     for name, about in (
         ("start", "start transcribing a session"),
         ("stop", "drain and stop"),
+        ("pause", "hear nothing of a participant, or of anybody, until it is resumed"),
+        ("resume", "hear them again"),
         ("status", "state of one transcription, or of all"),
         ("tail", "follow the live stream"),
         ("export", "write the transcript to standard output"),
@@ -102,8 +104,11 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--create", action="store_true", help="SLUG is a title: create a session first")
         if name == "stop":
             command.add_argument("--no-wait", action="store_true", help="do not wait for the last finals")
+        if name in {"pause", "resume"}:
+            command.add_argument("identity", nargs="?", default=None, help="the participant (default: everybody)")
         if name == "tail":
             command.add_argument("--since", default=None, help="EPOCH:SEQ of the last final you have")
+            command.add_argument("--lang", default=None, help="translations into this language, below their finals")
             command.add_argument("--json", action="store_true", help="messages as they come, one a line")
             command.add_argument("--partials", action="store_true", help="into a pipe, too: words under way")
         if name == "export":

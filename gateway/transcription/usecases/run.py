@@ -31,6 +31,7 @@ from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.said import Said, SaidCounts
+from gateway.transcription.usecases.speech import Translation
 from gateway.transcription.usecases.track import LiveTrack, Tracks
 
 log = logging.getLogger(__name__)
@@ -199,6 +200,11 @@ class Run:
             participant.set_result(participant_id)
             self._said.salvage(speaker, participant, found)
             self._books.presence.ended(speaker.identity)  # the row says that they are there
+
+    def translate(self, speaker: Speaker, translation: Translation) -> None:
+        """Keep a translation of a final that a process had left; too late once this run has been abandoned."""
+        if not self._is_abandoned:
+            self._said.translate(speaker, translation)
 
     def turned_away(self, who: str | None, why: str) -> None:
         """A sender of audio was refused or thrown out: health says so for some minutes.
