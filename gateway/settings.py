@@ -239,6 +239,9 @@ VARIABLES: Final = (
              "image sets it."),
     Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
              "logged. SIGUSR1 switches to debug for a quarter of an hour, and back."),
+    Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint", _url("http", "https"), "", "Where traces go, over "
+             "OTLP/HTTP: `http://collector:4318`; none are made without it (docs/logs.md#traces). The other variables "
+             "of OpenTelemetry's SDK hold, too."),
 )  # fmt: skip
 
 
@@ -345,6 +348,7 @@ class Settings:
     log_format: str = "json"
     log_level: str = "info"
     commit: str | None = None
+    otlp_endpoint: str | None = None
 
     @property
     def engine(self) -> str:

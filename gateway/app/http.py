@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.api import correlated
 from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
 from gateway.api.debug import DebugApi
@@ -226,6 +227,7 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
 
 def _application(wings: Wings, api: Api, debug: DebugApi) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
+    correlated.register(app)
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
     app.middlewares.append(_timing(wings.replica.delays))
     app.middlewares.append(problems)

@@ -24,6 +24,7 @@ from gateway.app.replica import open_replica
 from gateway.app.running import stages
 from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
+from gateway.app.traces import open_traces
 from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.webhooks import open_webhooks
 from gateway.app.wings import Wings
@@ -104,6 +105,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
     replica = await enter(open_replica(settings, held, failed, worker))
+    spans = await enter(open_traces(replica))
     membership = await enter(open_membership(replica))
     peers = await enter(open_peers(lambda: next(iter(held.credentials().service_tokens), "")))
     others = OtherReplicas(membership, peers)
@@ -134,6 +136,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
         limits,
         webhooks,
         Listener(listener_options(settings, replica.files, is_shared=worker is not None)),
+        spans,
     )
     for stage in stages(wings):
         await enter(stage)

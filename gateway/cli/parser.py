@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from math import nan
-from typing import Any, Final
+from typing import Final
+
+from gateway.version import VERSION
 
 _ABOUT = """\
 A real-time transcription gateway: live audio in, one deduplicated, numbered and metered transcript out.
@@ -14,19 +15,6 @@ Settings come from the environment (docs/settings.md lists them all).
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
 
 MOST_WORKERS: Final = 256
-
-
-class _Version(argparse.Action):
-    """Looked up only when it is asked for."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **more)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib import metadata
-
-        print(metadata.version("transcription-gateway"))
-        parser.exit()
 
 
 def _workers(text: str) -> int:
@@ -59,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="gateway", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    top.add_argument("--version", action=_Version, help="show the version and exit")
+    top.add_argument("--version", action="version", version=VERSION, help="show the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     serve = commands.add_parser("serve", help="run the gateway until SIGTERM or Ctrl-C")
@@ -100,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     for name, about in (
         ("start", "start transcribing a session"),
         ("stop", "drain and stop"),
+        ("pause", "hear nothing of a participant, or of anybody, until it is resumed"),
+        ("resume", "hear them again"),
         ("status", "state of one transcription, or of all"),
         ("tail", "follow the live stream"),
         ("export", "write the transcript to standard output"),
@@ -114,8 +104,11 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--create", action="store_true", help="SLUG is a title: create a session first")
         if name == "stop":
             command.add_argument("--no-wait", action="store_true", help="do not wait for the last finals")
+        if name in {"pause", "resume"}:
+            command.add_argument("identity", nargs="?", default=None, help="the participant (default: everybody)")
         if name == "tail":
             command.add_argument("--since", default=None, help="EPOCH:SEQ of the last final you have")
+            command.add_argument("--lang", default=None, help="translations into this language, below their finals")
             command.add_argument("--json", action="store_true", help="messages as they come, one a line")
             command.add_argument("--partials", action="store_true", help="into a pipe, too: words under way")
         if name == "export":

@@ -37,6 +37,22 @@ async def stop(args: argparse.Namespace) -> int:
     return DONE
 
 
+async def pause(args: argparse.Namespace) -> int:
+    """Nothing is heard of one participant, or of anybody. Prints who is paused. Raises: ApiRefused."""
+    return _steer(args, "pause")
+
+
+async def resume(args: argparse.Namespace) -> int:
+    """The end of a pause. Prints who is paused still. Raises: ApiRefused."""
+    return _steer(args, "resume")
+
+
+def _steer(args: argparse.Namespace, what: str) -> int:
+    body = {} if args.identity is None else {"participantIdentity": args.identity}
+    _show(call(*where(args), "POST", f"/api/transcription/{quoted(args.slug)}/{what}", body))
+    return DONE
+
+
 async def status(args: argparse.Namespace) -> int:
     """Prints one transcription, or all that are not stopped."""
     one = "" if args.slug is None else f"/{quoted(args.slug)}"
@@ -57,8 +73,8 @@ async def tail(args: argparse.Namespace) -> int:
     from gateway.cli.client import Client  # both load libraries that no other command needs
     from gateway.cli.screen import Screen
 
-    with Screen(sys.stdout, partials=args.partials) as screen:
-        async for message in Client(*where(args)).follow(args.slug, args.since):
+    with Screen(sys.stdout, partials=args.partials, translations=args.lang is not None) as screen:
+        async for message in Client(*where(args)).follow(args.slug, args.since, args.lang):
             if args.json:
                 print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
             else:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.ports import free_port
 
 from gateway.cli.canary_figures import CanaryFigures
+from gateway.version import VERSION
 from stt.local.server import LocalServer
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -30,6 +31,7 @@ async def document(gateway: InProcess) -> dict[str, Any]:
 async def test_the_document_is_valid_openapi(gateway: InProcess) -> None:
     told = await document(gateway)
     assert told["openapi"].startswith("3.1.")
+    assert told["info"]["version"] == VERSION
     validate(told)
 
 
@@ -221,6 +223,7 @@ async def test_the_metrics_follow_what_happens(gateway: InProcess) -> None:
         text = (await gateway.call("GET", "/metrics")).body.decode()
         assert 'gateway_transcriptions{state="starting"} 1.0' in text
         assert 'gateway_info{engine="gladia"} 1.0' in text
+        assert f'gateway_build_info{{commit="",version="{VERSION}"}} 1.0' in text
         assert "gateway_watchers 1.0" in text
     answer = await gateway.call(
         "GET", "/api/realtime/transcribe?session=x", token=None, headers={"Upgrade": "websocket"}
