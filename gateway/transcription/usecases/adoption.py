@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
+from gateway import tracing
 from gateway.outage import Outage, RecordsUnavailable, until_database_answers
 from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.transcription import Claimed, Lease
@@ -170,6 +171,10 @@ class Adoption:
         why: str = "taking over a transcription whose owner is gone",
         level: int = logging.WARNING,
     ) -> None:
+        with tracing.span("transcription take over", {"session": claimed.slug}, parent=claimed.traceparent):
+            await self._go_on_traced(claimed, why, level)
+
+    async def _go_on_traced(self, claimed: Claimed, why: str, level: int) -> None:
         log.log(level, why, extra={"session": claimed.slug})
         run_id = self._membership.run_id
         try:

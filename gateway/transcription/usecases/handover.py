@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from gateway import tracing
 from gateway.errors import SessionError
 from gateway.tasks import Tasks
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
@@ -171,7 +172,8 @@ class Handover:
         slug = run.claimed.slug
         late = LateFinals(run.claimed, heir, self._context, self._others.tell_late)
         try:
-            handed = await run.hand_over(heir, pause_s, late)
+            with tracing.span("transcription hand over", _facts(slug, heir.replica), links=[run.claimed.traceparent]):
+                handed = await run.hand_over(heir, pause_s, late)
         except SessionError as error:
             return error
         self._here.let_go(run)
@@ -193,6 +195,10 @@ class Handover:
 
     async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
         """Raises: NotReady, NoRoom, SourceUnavailable, RunsElsewhere, RecordsUnavailable."""
+        with tracing.span("transcription take over", _facts(slug, owner)) as span:
+            await self._take_traced(slug, owner, fence, pause_s, span)
+
+    async def _take_traced(self, slug: str, owner: str, fence: int, pause_s: float, span: tracing.Span) -> None:
         async with self._here.lock(slug):
             if self._here.run_of(slug) is not None:
                 return
@@ -211,6 +217,7 @@ class Handover:
                 if source is not None:
                     await source.close("it stays where it was")
                 raise
+            span.link(claimed.traceparent)
             adopted = self._here.run_of(slug)
             run = adopted or await self._here.go_on(claimed, handed, source)
             if source is not None and run.source is not source:
@@ -259,6 +266,10 @@ class Handover:
 
     async def _held(self, slug: str) -> Claimed | None:
         return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)
+
+
+def _facts(slug: str, other: str) -> dict[str, str]:
+    return {"session": slug, "other_replica": other}
 
 
 def _owner(owned: Owned) -> tuple[str, Lease]:
