@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Final, Literal
 
 import msgspec
@@ -34,6 +33,7 @@ from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.steering import Steering
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from gateway.transcription.usecases.watch import NoSuchLanguage
+from gateway.version import VERSION
 from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
@@ -303,9 +303,7 @@ class Api:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """`GET /openapi.json`, for all: 200."""
-        return json_answer(
-            document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
-        )
+        return json_answer(document(self.routes(), VERSION, self.public_url(), EVENTS))
 
 
 def _operation(api: Api) -> list[Route]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from gateway import tracing
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import until_database_answers
 from gateway.tasks import Tasks
@@ -149,7 +150,8 @@ class Transcriptions:
                 raise NoRoom(f"this gateway carries {self.tracks} tracks, as many as GATEWAY_MAX_TRACKS allows")
             self._beginning += 1
             try:
-                return await self._claim(session, request)
+                with tracing.span("transcription start", {"session": session.slug}):
+                    return await self._claim(session, request)
             finally:
                 self._beginning -= 1
 
@@ -261,7 +263,7 @@ class Transcriptions:
         key = self.sources.new_key(request.source)
         run_id = self._context.membership.run_id
         claimed, record = await self._records.leases.claim(
-            session, request.source, request.stored(), key, options.owner, options.lease_s
+            session, request.source, request.stored() | tracing.headers(), key, options.owner, options.lease_s
         )
         if claimed is None:
             return self.elsewhere(record)
@@ -329,7 +331,8 @@ class Transcriptions:
         else:
             run.recall(past.former)
         self._runs[claimed.slug] = run
-        self._spawn(self._run(run), f"run {claimed.slug}")
+        with tracing.within(claimed.traceparent):
+            self._spawn(self._run(run), f"run {claimed.slug}")
         if self.draining:  # it was taken over while this replica began to leave
             run.release()
         return run
