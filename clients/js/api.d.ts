@@ -181,12 +181,12 @@ export interface Schemas {
   LeaveBody: {
     identity?: string | null;
   };
-  /** It ended the transcription; `reason` says which limit. */
+  /** It ended the transcription, or refused a start: then `transcriptionId` is null. `reason` says which limit. */
   LimitReachedData: {
     sessionSlug: string;
     sessionId: string;
     spaceId: string;
-    transcriptionId: string;
+    transcriptionId: string | null;
     reason: string | null;
   };
   /** Minutes of audio; 0 = no limit. */
