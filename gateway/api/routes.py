@@ -258,7 +258,7 @@ class Api:
         newest = await self.finals.newest(session.id)
         asked = await window(request.query, self.finals, session.id, newest)
         numbering = await self.records.transcriptions.numbering(session.id)
-        head = {
+        head: dict[str, object] = {
             "sessionSlug": session.slug,
             "epoch": numbering.epoch if numbering else None,
             "lastSeq": newest,
