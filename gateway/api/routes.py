@@ -255,6 +255,7 @@ class Api:
                 "Cache-Control": "no-store",
             }
         )
+        response.enable_compression()  # where it is asked for: a long meeting is a tenth then
         newest = await self.finals.newest(session.id)
         asked = await window(request.query, self.finals, session.id, newest)
         numbering = await self.records.transcriptions.numbering(session.id)

@@ -3,12 +3,14 @@
 import { get } from './api.js';
 import { byId, clock, count, dollars, make } from './dom.js';
 
+const SOURCES = { rtmp: 'an encoder, over RTMP', websocket: 'browsers', livekit: 'a LiveKit room' };
+
 const when = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 
 /** What the page knows: its session's `view` is null until it has come. `live`: a Live. */
 export async function showFacts({ slug, view, transcript, live: { delayMs, reasons } }) {
   const facts = [
-    ['Name in addresses', slug],
+    ['Short name', slug],
     ['Began', view?.startedAt && when(view.startedAt)],
     ['Ended', view?.endedAt && when(view.endedAt)],
     ['Lines', transcript.last.toLocaleString('en')],
@@ -22,11 +24,11 @@ export async function showFacts({ slug, view, transcript, live: { delayMs, reaso
   if (!found) return;
   const [run, usage] = found;
   facts.push(
-    ['Audio from', run.source],
+    ['Audio from', SOURCES[run.source] ?? run.source],
     ['Speech provider', run.engine],
     ['Audio', clock(usage.totals.durationSeconds * 1000)],
     ['Cost', dollars(usage.totals.totalCost)],
-    ['Reading', count(run.watchers, 'person', 'people')],
+    ['Reading now', count(run.watchers, 'person', 'people')],
     ['Being heard', run.tracks.map((track) => track.participantName || track.participantIdentity).join(', ')],
   );
   if (run.health.reasons.length) facts.push(['Health', run.health.reasons.join('; ')]);

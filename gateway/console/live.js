@@ -5,7 +5,7 @@ import { nameOf } from './speakers.js';
 import { TranscriptStream } from './transcript-stream.js';
 import { blockOf } from './transcript.js';
 
-const NEWEST = 200; // finals that it begins with; the history reads the others
+const NEWEST = 60; // finals that it begins with, more than fit a window; the history reads the others
 const CROWDED = 4029, MALFORMED = 4500, ENDED = 4510;
 
 export class Live {

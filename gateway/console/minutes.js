@@ -3,7 +3,7 @@
 import { addressOf } from './address.js';
 import { get, request, save } from './api.js';
 import { attempt, clock, count, make } from './dom.js';
-import { hueOf, nameOf } from './speakers.js';
+import { colour, nameOf } from './speakers.js';
 
 const AGAIN_MS = 3_000;
 const LONGEST_MS = 60_000;
@@ -12,6 +12,11 @@ const METHODS = {
   model: 'Written by a language model from the transcript.',
   extractive: 'Sentences of the transcript, chosen by word statistics.',
 };
+
+/** A day, or a time as it was said. */
+function due(date) {
+  return /^\d{4}-\d\d-\d\d$/.test(date) ? `by ${new Date(`${date}T12:00`).toLocaleDateString([], { dateStyle: 'medium' })}` : date;
+}
 
 export class Minutes {
   #root; #page;
@@ -50,17 +55,19 @@ export class Minutes {
     const held = startedAt && new Date(startedAt).toLocaleString([], { dateStyle: 'full', timeStyle: 'short' });
     const lasted = startedAt && endedAt && `${Math.max(1, Math.round((Date.parse(endedAt) - Date.parse(startedAt)) / 60_000))} min`;
     return make('header', {}, make('h2', { id: 'minutes-title', textContent: 'Minutes' }),
-      make('p', { className: 'hint', textContent: [held, lasted, count(this.#page.transcript.last, 'line')].filter(Boolean).join(' · ') }));
+      make('p', { className: 'hint', textContent: [held, lasted, count(this.#page.transcript.last, 'line')].filter(Boolean).join(' · ') }),
+      make('a', { href: addressOf(this.#page.slug, 0), textContent: 'Read it from the beginning' }));
   }
 
   #summary() {
     const { status, summary, tasks = [], risks = [], method } = this.#analysis ?? {};
     if (status !== 'DONE') return [this.#analysis && make('p', { className: 'hint', textContent: status === 'FAILED'
       ? 'There is no summary: writing it has failed.' : 'The summary is being written …' })];
-    const paragraphs = summary.split('\n').filter(Boolean).map((textContent) => make('p', { textContent, dir: 'auto' }));
+    // How it was made stands below, in this page's own words.
+    const lines = summary.split('\n').filter((line) => line && !/^\[.*\]$/.test(line));
     return [
-      make('div', {}, ...paragraphs),
-      this.#findings('Tasks', tasks, ({ assignee, dueDate }) => [assignee, dueDate && `by ${dueDate}`]),
+      make('div', {}, ...lines.map((line) => make('p', { textContent: line.replace(/^[–-] /, ''), dir: 'auto' }))),
+      this.#findings('Tasks', tasks, ({ assignee, dueDate }) => [assignee, dueDate && due(dueDate)]),
       this.#findings('Risks', risks, ({ severity, mitigation }) => [severity && `${severity} severity`, mitigation]),
       make('p', { className: 'hint', textContent: METHODS[method] ?? '' }),
     ];
@@ -89,8 +96,7 @@ export class Minutes {
     const all = [...spoken.values()].reduce((sum, { ms }) => sum + ms, 0) || 1;
     const rows = [...spoken].sort(([, one], [, other]) => other.ms - one.ms).map(([identity, { ms, name }]) => {
       const share = Math.round((100 * ms) / all);
-      const bar = make('span', { className: 'share voiced', ariaHidden: 'true' });
-      bar.style.setProperty('--hue', hueOf(identity));
+      const bar = colour(make('span', { className: 'share', ariaHidden: 'true' }), identity);
       bar.style.setProperty('--share', `${share}%`);
       return make('li', {}, make('bdi', { textContent: name }), bar, make('span', { className: 'hint', textContent: `${share} % · ${clock(ms)}` }));
     });

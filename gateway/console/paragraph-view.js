@@ -3,7 +3,7 @@
 import { addressOf } from './address.js';
 import { clock, make } from './dom.js';
 import { directionOf, gapBehind, paragraphsOf, piecesOf } from './paragraphs.js';
-import { hueOf, initialsOf, nameOf } from './speakers.js';
+import { colour, initialsOf, nameOf } from './speakers.js';
 
 /** How a page shows lines: `{slug, language, instead, translated(line), isNews}`; it may be changed at any time. */
 export class BlockView {
@@ -58,13 +58,12 @@ export class BlockView {
   }
 
   #newParagraph(identity) {
-    const element = make('div', { className: 'said voiced' },
+    const element = make('div', { className: 'said' },
       make('span', { className: 'face', ariaHidden: 'true' }),
       make('p', { className: 'head' }, make('bdi', { className: 'who' }), make('a', { className: 'when' })),
       make('p', { className: 'text' }),
       make('p', { className: 'translation', dir: 'auto', hidden: true }));
-    element.style.setProperty('--hue', hueOf(identity));
-    return element;
+    return colour(element, identity);
   }
 
   #line(line) {

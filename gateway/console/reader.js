@@ -124,11 +124,13 @@ function came(blocks) {
 
 /** Where one reads: for the timeline, and for a search to begin. */
 function look() {
-  const { top, bottom } = pane.getBoundingClientRect();
-  const first = list.atTop();
+  const { bottom } = pane.getBoundingClientRect();
+  const isShown = (element) => element && element.getBoundingClientRect().top < bottom;
+  let first = list.atTop();
+  if (!isShown(first)) first = null;
   let last = first;
-  for (let next = first; next && next.getBoundingClientRect().top < bottom && top < bottom; next = next.nextElementSibling) last = next;
-  if (first) timeline.showing(Number(first.dataset.ms), Number(last.dataset.ms));
+  while (isShown(last?.nextElementSibling)) last = last.nextElementSibling;
+  timeline.showing(Number(first?.dataset.ms ?? 0), Number(last?.dataset.ms ?? 0)); // above are the minutes
 }
 
 /** Everything about how it stands, in words. */

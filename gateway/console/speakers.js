@@ -1,11 +1,25 @@
 // Who speaks, as a colour and initials that come of the identity and the name alone: the same on every page, whoever came first.
 
-/** Degrees of the colour wheel, 0 to 359, of an identity: FNV-1a, spread. */
-export function hueOf(identity) {
+const HUES = 12;
+
+/** Of an identity: `hue`, degrees of the colour wheel, and `isPale`, of two tones. FNV-1a, and the end of MurmurHash3 to spread it. */
+export function colourOf(identity) {
   let hash = 2166136261;
   for (const letter of identity) hash = Math.imul(hash ^ letter.codePointAt(0), 16777619);
-  hash = Math.imul(hash ^ (hash >>> 15), 2246822507);
-  return ((hash ^ (hash >>> 13)) >>> 0) % 360;
+  hash = Math.imul(hash ^ (hash >>> 16), 2246822507);
+  hash = Math.imul(hash ^ (hash >>> 13), 3266489909);
+  hash = (hash ^ (hash >>> 16)) >>> 0;
+  const isPale = hash % 2 === 1;
+  return { hue: ((Math.floor(hash / 2) % HUES) + (isPale ? 0.5 : 0)) * (360 / HUES), isPale };
+}
+
+/** Let an element have somebody's colour, as `--voice` of theme.css. Returns the element. */
+export function colour(element, identity) {
+  const { hue, isPale } = colourOf(identity);
+  element.classList.add('voiced');
+  element.classList.toggle('pale', isPale);
+  element.style.setProperty('--hue', hue);
+  return element;
 }
 
 const graphemes = globalThis.Intl?.Segmenter && new Intl.Segmenter(undefined, { granularity: 'grapheme' });

@@ -1,17 +1,18 @@
 // Who spoke when, as a strip to move along: a lane for each speaker, the part on screen, the places that were found.
 
 import { clock } from './dom.js';
-import { hueOf, nameOf } from './speakers.js';
+import { colourOf, nameOf } from './speakers.js';
 
+const TONES = { true: { true: '88% .06', false: '78% .13' }, false: { true: '62% .06', false: '50% .14' } };
 const LANES = 6; // further speakers share the last one
 const STEP_MS = 15_000;
 const PAGE_MS = 300_000;
-const GAP_PX = 1;
 
 export class Timeline {
   #strip; #canvas; #tip; #transcript; #go;
   #end = 0; #shown = [0, 0]; #hits = [];
-  #isDue = false;
+  #lanes = document.createElement('canvas'); // not in the page
+  #isDue = false; #isStale = true;
 
   /** `strip`: an element of the role slider with a canvas and a tip in it. `go(ms)`: the reader wants to be there. */
   constructor(strip, transcript, go) {
@@ -38,65 +39,74 @@ export class Timeline {
     this.#shown = [from, to];
     this.#strip.ariaValueNow = String(Math.round(from / 1000));
     this.#strip.ariaValueText = clock(from);
-    this.draw();
+    this.#paint();
   }
 
   /** Numbers of finals that a search has found. */
   mark(hits) {
     this.#hits = hits;
-    this.draw();
+    this.#paint();
   }
 
-  /** With the next frame. */
+  /** More was said, or colours are others. */
   draw() {
+    this.#isStale = true;
+    this.#paint();
+  }
+
+  /** With the next frame: the lanes are drawn once, what moves is drawn over them. */
+  #paint() {
     if (this.#isDue) return;
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      this.#paint();
+      if (this.#isStale) this.#paintLanes();
+      this.#isStale = false;
+      const { width, height } = this.#lanes;
+      if (!width) return;
+      const pen = this.#canvas.getContext('2d');
+      const style = getComputedStyle(this.#canvas); // what is drawn takes its colours from there
+      Object.assign(this.#canvas, { width, height });
+      const [from, to] = this.#shown.map((ms) => this.#place(ms, width));
+      pen.fillStyle = style.columnRuleColor;
+      pen.fillRect(from, 0, Math.max(3, to - from), height);
+      pen.drawImage(this.#lanes, 0, 0);
+      pen.fillStyle = style.color;
+      pen.fillRect(from, 0, 2 * devicePixelRatio, height);
+      pen.fillStyle = style.caretColor;
+      for (const seq of this.#hits) {
+        const hit = this.#transcript.ofNumber(seq);
+        if (hit) pen.fillRect(this.#place(hit.startMs, width) - 1, 0, 2 * devicePixelRatio, height);
+      }
     });
   }
 
-  #paint() {
-    const lanes = new Map();
+  #paintLanes() {
+    const speakers = new Map(); // identity → its lines
     this.#end = 0;
     for (const one of this.#transcript.all()) {
-      if (!lanes.has(one.participantIdentity)) lanes.set(one.participantIdentity, Math.min(lanes.size, LANES - 1));
-      this.#end = Math.max(this.#end, one.endMs ?? one.startMs);
+      const lines = speakers.get(one.participantIdentity);
+      if (lines) lines.push(one);
+      else speakers.set(one.participantIdentity, [one]);
+      this.#end = Math.max(this.#end, one.endMs);
     }
     this.#strip.hidden = !this.#end;
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
-    if (!width) return;
     this.#strip.ariaValueMax = String(Math.ceil(this.#end / 1000));
-    const scale = devicePixelRatio || 1;
-    this.#canvas.width = width * scale;
-    this.#canvas.height = height * scale;
-    const pen = this.#canvas.getContext('2d');
-    pen.scale(scale, scale);
-    const style = getComputedStyle(this.#canvas); // what is drawn takes its colours from there
-    this.#paintWindow(pen, style, width, height);
-    const isDark = style.colorScheme.startsWith('dark') || (style.colorScheme !== 'light' && matchMedia('(prefers-color-scheme: dark)').matches);
-    const each = height / Math.max(1, Math.min(lanes.size, LANES));
-    for (const one of this.#transcript.all()) {
-      const hue = hueOf(one.participantIdentity);
-      pen.fillStyle = isDark ? `oklch(80% .11 ${hue})` : `oklch(52% .12 ${hue})`;
-      const from = this.#place(one.startMs, width);
-      const long = Math.max(1, this.#place(one.endMs ?? one.startMs, width) - from);
-      pen.fillRect(from, lanes.get(one.participantIdentity) * each + GAP_PX, long, Math.max(2, each - 2 * GAP_PX));
-    }
-    pen.fillStyle = style.caretColor;
-    for (const seq of this.#hits) {
-      const hit = this.#transcript.ofNumber(seq);
-      if (hit) pen.fillRect(this.#place(hit.startMs, width) - 1, 0, 2, height);
-    }
-  }
-
-  #paintWindow(pen, style, width, height) {
-    const [from, to] = this.#shown.map((ms) => this.#place(ms, width));
-    pen.fillStyle = style.columnRuleColor;
-    pen.fillRect(from, 0, Math.max(3, to - from), height);
-    pen.fillStyle = style.color;
-    pen.fillRect(from, 0, 2, height);
+    const width = this.#canvas.clientWidth * devicePixelRatio;
+    const height = this.#canvas.clientHeight * devicePixelRatio;
+    Object.assign(this.#lanes, { width, height });
+    if (!width) return;
+    const pen = this.#lanes.getContext('2d');
+    const each = height / Math.max(1, Math.min(speakers.size, LANES));
+    [...speakers].forEach(([identity, lines], lane) => {
+      const { hue, isPale } = colourOf(identity);
+      pen.fillStyle = `oklch(${TONES[isDark(this.#strip)][isPale]} ${hue})`;
+      const top = Math.min(lane, LANES - 1) * each + devicePixelRatio;
+      for (const { startMs, endMs } of lines) {
+        const from = this.#place(startMs, width);
+        pen.fillRect(from, top, Math.max(1, this.#place(endMs, width) - from), Math.max(2, each - 2 * devicePixelRatio));
+      }
+    });
   }
 
   #place(ms, width) {
@@ -126,4 +136,9 @@ export class Timeline {
     event.preventDefault();
     this.#go(Math.min(this.#end, Math.max(0, to)));
   }
+}
+
+function isDark(element) {
+  const { colorScheme } = getComputedStyle(element);
+  return colorScheme === 'dark' || (colorScheme !== 'light' && matchMedia('(prefers-color-scheme: dark)').matches);
 }

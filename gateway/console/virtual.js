@@ -7,7 +7,7 @@ export class VirtualList {
   #pane; #list; #draw; #clear; #follow;
   #near = new Set(); // numbers of sections that are drawn
   #heights = []; // by number, as last seen
-  #average = FIRST_GUESS_PX;
+  #average = 0; // of those, the first that were seen
   #observer;
 
   /**
@@ -62,12 +62,14 @@ export class VirtualList {
   /** All heights are others: letters have another size, or the window has. */
   resized() {
     this.#heights = [];
+    this.#average = 0;
     this.keep(() => this.#adjust());
   }
 
-  /** Do something to the page; then what stood at the top of the pane stands there again, or its end at the bottom. */
+  /** Do something to the page; then what stood at the top of the pane stands there again, or its end at the bottom. Who is at the
+   * very beginning stays there. */
   keep(change) {
-    const anchor = this.#follow.isOn ? null : this.atTop();
+    const anchor = this.#follow.isOn || this.#pane.scrollTop <= 0 ? null : this.atTop();
     const top = anchor?.getBoundingClientRect().top;
     change();
     if (anchor?.isConnected) this.#pane.scrollTop += anchor.getBoundingClientRect().top - top;
@@ -117,15 +119,17 @@ export class VirtualList {
       const section = this.#list.children[number];
       if (section && !section.classList.contains('awaited')) this.#heights[number] = section.offsetHeight;
     }
-    const whole = this.#heights.slice(0, -1).filter((height) => height !== undefined);
-    if (whole.length) this.#average = Math.round(whole.reduce((sum, height) => sum + height, 0) / whole.length);
-    [...this.#list.children].forEach((section, number) => {
-      if (!this.#near.has(number)) section.style.minHeight = `${this.#guess(number)}px`;
-    });
+    if (!this.#average) { // once: else the list would grow and shrink while one scrolls
+      const whole = this.#heights.slice(0, -1).filter((height) => height !== undefined);
+      if (whole.length) this.#average = Math.round(whole.reduce((sum, height) => sum + height, 0) / whole.length);
+    }
+    for (let number = 0; number < this.#list.childElementCount; number++) {
+      if (!this.#near.has(number)) this.#list.children[number].style.minHeight = `${this.#guess(number)}px`;
+    }
   }
 
   /** Sections are of like length, but the last one, of which there may be nothing yet. */
   #guess(number) {
-    return this.#heights[number] ?? (number === this.#list.childElementCount - 1 ? 0 : this.#average);
+    return this.#heights[number] ?? (number === this.#list.childElementCount - 1 ? 0 : this.#average || FIRST_GUESS_PX);
   }
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.browser import TOKEN, OpenPage, Page
-from support.console import api, press, publishing
+from support.console import api, press, publishing, saved
 from support.meetings import Said, held, meeting
 
 from gateway.app.root import Gateway
@@ -75,7 +75,7 @@ async def test_a_long_meeting_is_read_and_searched_as_a_whole(gateway: Gateway, 
         await page.open(f"{gateway.http_url}/s/{slug}#token={TOKEN}")
         await page.until(f"{SHOWN}.includes('{line(5_000)}')")
         assert await page.run(AT_END)
-        assert "newest=200" in page.sockets[0] and "since=" not in page.sockets[0]
+        assert "newest=60" in page.sockets[0] and "since=" not in page.sockets[0]
         await page.run("search.value = 'NUMBER 77 of', search.dispatchEvent(new Event('input'))")
         await page.until("found.textContent === '1 line'")
         await page.run("document.querySelector('#find-next').click()")
@@ -250,8 +250,11 @@ async def test_every_colour_of_the_page_is_legible(gateway: Gateway, browse: Ope
         check('var(--on-found-now)', 'var(--found-now)', 4.5);
         for (let hue = 0; hue < 360; hue += 5) {
           probe.style.setProperty('--hue', hue);
-          check('var(--voice)', 'var(--ground)', 4.5);
-          check('var(--on-voice)', 'var(--voice)', 4.5);
+          for (const tone of ['voiced', 'voiced pale']) {
+            probe.className = tone;
+            check('var(--voice)', 'var(--ground)', 4.5);
+            check('var(--on-voice)', 'var(--voice)', 4.5);
+          }
         }
       }
       return bad;
@@ -262,7 +265,7 @@ async def test_every_colour_of_the_page_is_legible(gateway: Gateway, browse: Ope
         assert await page.run(script) == []
         hues = await page.run(
             """import(document.querySelector('script[type=module]').src.replace('reader.js', 'speakers.js'))
-              .then(({ hueOf, initialsOf }) => [hueOf('anna'), hueOf('anna'),
+              .then(({ colourOf, initialsOf }) => [colourOf('anna'), colourOf('anna'),
                 ['Anna Berg', 'ben', '山田 雪', '👩🏽‍💻 Zoë', ''].map(initialsOf)])"""
         )
     assert hues[0] == hues[1]
@@ -282,3 +285,34 @@ async def test_nothing_at_an_address_and_a_token_that_is_refused_are_said_in_wor
         await page.until("refused.textContent.startsWith('Your link has expired')")
         assert await page.run("Boolean(token.offsetParent) && document.activeElement.id === 'token'")
         assert await page.run("!/\\\\d{4}|refused|credential/.test(document.body.innerText)")
+
+
+async def test_after_the_end_the_page_is_the_minutes(gateway: Gateway, browse: OpenPage, tmp_path: Path) -> None:
+    slug = (await api(gateway, "POST", "/api/sessions", {"title": "Review"}))["slug"]
+    await api(gateway, "POST", f"/api/sessions/{slug}/participants/join", {"identity": "anna"})
+    lines = [
+        Said("anna", "Anna", "The release is ready.", 0, 3_000),
+        Said("ben", "Ben", "I will write the notes by Friday.", 4_000, 5_000),
+    ]
+    await held(gateway.database_url, slug, lines)
+    async with browse() as reader, browse() as page:
+        await reader.open(f"{gateway.http_url}/s/{slug}#token={TOKEN}")
+        await reader.until(f"{SHOWN}.length === 2")
+        await api(gateway, "POST", f"/api/sessions/{slug}/end")
+        await page.open(f"{gateway.http_url}/s/{slug}#token={TOKEN}")
+        await page.until("document.querySelector('.findings')")
+        assert await page.run("pane.scrollTop") == 0
+        assert await page.run("chip.textContent") == "Ended"
+        assert "I will write the notes by Friday." in await page.run("document.querySelector('.findings').textContent")
+        shares = "[...document.querySelectorAll('.shares li')].map((one) => one.textContent)"
+        await page.until(f"{shares}.length === 2")
+        assert await page.run(shares) == ["Anna75 % · 0:03", "Ben25 % · 0:01"]
+        await page.save_downloads(tmp_path)
+        await page.run(
+            "[...document.querySelectorAll('.files button')].find((one) => one.textContent === 'Text').click()"
+        )
+        assert "The release is ready." in await saved(tmp_path, f"{slug}.txt")
+        await page.run("document.querySelector('.minutes .when').click()")
+        await page.until(f"{CHOSEN}")
+        await reader.until("chip.textContent === 'Ended' && !minutes.hidden")  # who was there sees it come
+        assert page.complaints == reader.complaints == []
