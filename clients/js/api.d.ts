@@ -638,11 +638,12 @@ export interface Schemas {
     translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
-  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. */
+  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody has asked translations into. */
   Transcript: {
     sessionSlug: string;
     epoch: string | null;
     lastSeq: number;
+    translatedTo: Array<string>;
     finals: Array<Schemas['FinalView']>;
   };
   /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */

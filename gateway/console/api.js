@@ -1,5 +1,7 @@
 // The control API: requests with the token, errors as what the gateway says of them.
 
+import { answerOtherTabs } from './tabs.js';
+
 const TOKEN = 'gateway.token';
 const SESSION = 'gateway.session';
 const NAME = 'gateway.name';
@@ -22,6 +24,8 @@ export const memory = {
   get name() { return sessionStorage.getItem(NAME) ?? ''; },
   set name(value) { keep(NAME, value); },
 };
+
+answerOtherTabs(() => memory.token);
 
 function keep(name, value) {
   if (value) sessionStorage.setItem(name, value);
