@@ -1,4 +1,4 @@
-"""The pages people see: live at `/`, `/sessions`, `/webhooks`, `/usage`, `/join` for guests, `/docs`. Static.
+"""The pages people see, static: live at `/`, `/join` for guests; `/sessions`, `/operator`, `/docs` and what they lead to.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 """
@@ -19,6 +19,8 @@ FILES: Final = {
     "/join": ("join.html", "text/html"),
     "/usage": ("usage.html", "text/html"),
     "/docs": ("docs.html", "text/html"),
+    "/operator": ("operator.html", "text/html"),
+    "/audit": ("audit.html", "text/html"),
     "/console.css": ("console.css", "text/css"),
     "/console.js": ("console.js", "text/javascript"),
     "/sessions.js": ("sessions.js", "text/javascript"),
@@ -32,6 +34,17 @@ FILES: Final = {
     "/keys.js": ("keys.js", "text/javascript"),
     "/gate.js": ("gate.js", "text/javascript"),
     "/items.js": ("items.js", "text/javascript"),
+    "/operator.js": ("operator.js", "text/javascript"),
+    "/audit.js": ("audit.js", "text/javascript"),
+    "/try.js": ("try.js", "text/javascript"),
+    "/inherit.js": ("inherit.js", "text/javascript"),
+    "/titles.js": ("titles.js", "text/javascript"),
+    "/words.js": ("words.js", "text/javascript"),
+    "/people.js": ("people.js", "text/javascript"),
+    "/invite.js": ("invite.js", "text/javascript"),
+    "/ingest.js": ("ingest.js", "text/javascript"),
+    "/figures.js": ("figures.js", "text/javascript"),
+    "/confirm.js": ("confirm.js", "text/javascript"),
     # The JavaScript client of clients/js, by symbolic links: the console is its first user.
     "/transcript-stream.js": ("transcript-stream.js", "text/javascript"),
     "/line.js": ("line.js", "text/javascript"),
