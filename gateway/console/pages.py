@@ -1,4 +1,4 @@
-"""The pages people see, static: live at `/`, `/join` for guests; `/sessions`, `/operator`, `/docs` and what they lead to.
+"""The pages people see, static: live at `/`, `/join` for guests; `/sessions`, `/operator`, `/docs` and more.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 """
