@@ -590,10 +590,11 @@ export interface Schemas {
     translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
-  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. */
+  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. */
   Transcript: {
     sessionSlug: string;
     epoch: string | null;
+    lastSeq: number;
     finals: Array<Schemas['FinalView']>;
   };
   /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */
@@ -989,6 +990,14 @@ export interface Operations {
       format?: 'json' | 'vtt' | 'srt' | 'txt';
       /** only finals after this seq (or EPOCH:SEQ) */
       since?: string;
+      /** the last ones before this seq */
+      before?: string;
+      /** a window with this seq in its middle */
+      around?: string;
+      /** the same with the final that is being said at this moment: milliseconds, as startMs */
+      at?: string;
+      /** how many at most; 100 unless it is said, with since all */
+      limit?: number;
       /** translations into this language, in place of the text but in JSON */
       lang?: string;
     };
