@@ -8,7 +8,7 @@ import { Items } from './items.js';
 import { listen } from './keys.js';
 import { captions, refresh, show, shownSlug, speakNow, voice } from './session.js';
 import { learnTitles, titleOf } from './titles.js';
-import { stateFor, troubleIn } from './words.js';
+import { healthFor, isSilent, sourceOf, stateFor } from './words.js';
 
 const OFFLINE = ['pocketsphinx', 'sherpa-onnx'];
 const TITLES_MS = 300; // what a session is called may come later than that it runs
@@ -51,8 +51,8 @@ function list(transcriptions) {
     name: titleOf(one.sessionSlug),
     state: one.paused.everybody ? 'paused' : one.state,
     told: stateFor('operator', one.state, one.paused.everybody),
-    facts: [one.source, one.engine, count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
-    trouble: troubleIn(one.health),
+    facts: [sourceOf(one.source), isSilent(one.health) ? 'nobody speaks yet' : count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
+    trouble: healthFor('operator', one.health.reasons),
   })), shownSlug());
 }
 

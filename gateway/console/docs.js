@@ -42,7 +42,7 @@ function showOperation(api, method, path, operation) {
       [code(one.name), `${one.in}, ${typeOf(one.schema)}`, ...marked(one.description)])));
   }
   if (body) details.append(heading('h3', 'Body'), ...showSchema(body));
-  details.append(heading('h3', 'Example'), make('pre', {}, code(example(api, method, path, operation, body))));
+  details.append(heading('h3', 'Example'), make('pre', { tabIndex: 0 }, code(example(api, method, path, operation, body))));
   const sampled = body ? Object.fromEntries(requiredOf(body)) : null;
   const form = tryIt(method, path, operation, sampled);
   if (form) details.append(heading('h3', 'Try it'), form);

@@ -1,6 +1,7 @@
 // What a session costs and how it runs, behind its "Details".
 
 import { byId, clock, count, dollars, make, say } from './dom.js';
+import { sourceOf } from './words.js';
 
 const DELAYS = 9;
 let delays = []; // of the newest finals, ms
@@ -20,8 +21,9 @@ export function showDelay(ms) {
 
 /** Of `GET /api/transcription/{slug}` and its usage. */
 export function showFigures(view, usage) {
-  for (const id of ['figures', 'tracks']) byId(id).hidden = false;
-  say(byId('about'), `${view.source} · ${view.engine}`);
+  byId('figures').hidden = false;
+  byId('tracks').hidden = usage.rows.length === 0;
+  say(byId('about'), `${sourceOf(view.source)} · ${view.engine}`);
   say(byId('audio'), clock(usage.totals.durationSeconds * 1000));
   say(byId('cost'), dollars(usage.totals.totalCost));
   say(byId('count'), String(view.lastSeq));

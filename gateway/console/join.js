@@ -8,12 +8,11 @@ import { People } from './people.js';
 import { Voice } from './speak.js';
 import { pathOf } from './titles.js';
 import { TranscriptStream } from './transcript-stream.js';
-import { cutFor, emptyFor, healthFor, isActive, overFor, refusalFor, stateFor, stoppedFor } from './words.js';
+import { cutFor, emptyFor, healthFor, isActive, overFor, refusalFor, sourceOf, stateFor, stoppedFor } from './words.js';
 import './inherit.js'; // what this tab knows is there for the tabs that its links open
 
 const IDENTITY = 'gateway.guest';
 const NAME = 'gateway.guest-name';
-const ELSEWHERE = { livekit: 'its LiveKit room', rtmp: 'an encoder' };
 const PEOPLE_MS = 5000;
 const SESSION_ENDED = 4510;
 
@@ -27,6 +26,7 @@ let reasons = []; // why words are late
 let host = '';
 let pause = { everybody: false, participants: [] };
 let countdown = 0;
+let claims = false; // to be host, by the button
 
 const captions = new Captions();
 const voice = new Voice();
@@ -161,7 +161,8 @@ function showState() {
 
 function changeHost({ participantIdentity, participantName }) {
   const isMine = participantIdentity === identity();
-  if (isMine && host && host !== participantIdentity) captions.note('You are the host now: your browser speaks for all.');
+  if (isMine && host && host !== participantIdentity && !claims) captions.note('You are the host now: your browser speaks for all.');
+  claims = false;
   host = participantIdentity ?? '';
   say(byId('host'), host && `Host: ${isMine ? 'you' : participantName || host}`);
   say(byId('hand'), host && (isMine ? 'Hand over' : 'Be host'));
@@ -193,7 +194,7 @@ async function speak() {
   if (voice.isOn) return voice.stop();
   const { source } = await post(`${path}/transcription/start`, { source: 'websocket' }, pass);
   if (source !== 'websocket') {
-    throw new Error(`This session listens to ${ELSEWHERE[source] ?? source}: a browser page cannot speak into it, only read along.`);
+    throw new Error(`This session listens to ${sourceOf(source)}: a browser page cannot speak into it, only read along.`);
   }
   await voice.start(slug, pass.token, '', sessionStorage.getItem(NAME) ?? '');
 }
@@ -223,8 +224,10 @@ function into(name) {
 if (joinToken) memory.keepJoinToken(slug, joinToken);
 onSubmit(byId('enter'), byId('refused'), () => join(byId('who').value.trim()));
 byId('speak').addEventListener('click', () => attempt(byId('speak'), into('failed'), speak));
-byId('hand').addEventListener('click', () => attempt(byId('hand'), into('failed'), () =>
-  post(`${path}/transcription/host`, host === identity() ? {} : { identity: identity() }, pass)));
+byId('hand').addEventListener('click', () => attempt(byId('hand'), into('failed'), () => {
+  claims = host !== identity();
+  return post(`${path}/transcription/host`, claims ? { identity: identity() } : {}, pass);
+}));
 byId('leave').addEventListener('click', () => attempt(byId('leave'), into('refused'), leave));
 byId('people-box').addEventListener('toggle', () => showPeople().catch(() => {}));
 setInterval(() => document.hidden || showPeople().catch(() => {}), PEOPLE_MS);

@@ -5,7 +5,7 @@ import { byId, count, dollars, make, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
 import { showReplicas } from './replicas.js';
 import { learnTitles, titleOf } from './titles.js';
-import { stateFor, troubleIn } from './words.js';
+import { healthFor, isSilent, sourceOf, stateFor } from './words.js';
 
 const rows = new Map(); // slug → its row
 
@@ -30,7 +30,8 @@ async function sessions() {
 }
 
 function show(transcriptions) {
-  const troubled = transcriptions.filter(({ health }) => health.status !== 'ok').length;
+  const troubleOf = ({ health }) => healthFor('operator', health.reasons);
+  const troubled = transcriptions.filter(troubleOf).length;
   say(byId('running'), String(transcriptions.length));
   say(byId('speakers'), [count(transcriptions.reduce((sum, { tracks }) => sum + tracks.length, 0), 'speaker'),
     troubled ? `${troubled} in trouble` : ''].filter(Boolean).join(', '));
@@ -50,12 +51,13 @@ function show(transcriptions) {
     const [name, state, source, speakers, watchers, cost, health] = row.children;
     say(name.firstChild.firstChild, titleOf(one.sessionSlug));
     sayState(state.firstChild, stateFor('operator', one.state, one.paused.everybody), one.paused.everybody ? 'paused' : one.state);
-    source.textContent = one.source;
+    source.textContent = sourceOf(one.source);
     speakers.textContent = String(one.tracks.length);
     watchers.textContent = String(one.watchers);
     cost.textContent = dollars(one.cost);
-    health.textContent = troubleIn(one.health) || 'well';
-    health.className = one.health.status === 'ok' ? 'good' : troubleIn(one.health).includes('nobody speaks') ? 'hint' : 'bad';
+    const silent = isSilent(one.health);
+    health.textContent = troubleOf(one) || (silent ? 'nobody speaks yet' : 'well');
+    health.className = troubleOf(one) ? 'bad' : silent ? 'hint' : 'good';
   });
 }
 
@@ -63,7 +65,11 @@ function add(slug) {
   const link = make('a', { href: `./#session=${encodeURIComponent(slug)}`, title: slug }, make('bdi'));
   const reading = make('a', { href: readerOf(slug), textContent: 'read', className: 'hint', ariaLabel: `Read ${slug}` });
   const row = make('tr', {}, make('th', { scope: 'row' }, link, ' ', reading), make('td', {}, make('span', { className: 'state' })),
-    ...Array.from({ length: 5 }, () => make('td')));
+    ...['', 'speakers', 'readers', '', ''].map((label) => {
+      const cell = make('td');
+      if (label) cell.dataset.label = label; // where the table is too narrow for its head
+      return cell;
+    }));
   rows.set(slug, row);
   return row;
 }

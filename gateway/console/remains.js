@@ -69,7 +69,7 @@ export function showAnalysis(found) {
   const isTrouble = found?.reason && status !== 'DONE';
   say(byId('reason'), isTrouble ? (status === 'FAILED' ? found.reason : `The last attempt failed: ${found.reason}`) : '');
   byId('retry').hidden = status !== 'FAILED';
-  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter(Boolean).map((textContent) => make('p', { textContent, dir: 'auto' })));
+  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter((line) => line && !line.startsWith('[extractive')).map((textContent) => make('p', { textContent, dir: 'auto' })));
   list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && `by ${dueDate}`]);
   list('risks', found?.risks ?? [], ({ severity, mitigation }) => [severity && `${severity} severity`, mitigation]);
 }

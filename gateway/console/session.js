@@ -183,7 +183,7 @@ function changeState(state) {
 function showState() {
   const { state, view, pause } = shown;
   sayState(byId('state'), stateFor(whom(), state, pause.everybody), pause.everybody && isActive(state) ? 'paused' : state);
-  captions.whenEmpty(emptyFor(whom(), { state, source: view?.source, isPaused: pause.everybody }));
+  captions.whenEmpty(emptyFor(whom(), { state, source: view?.source, isPaused: pause.everybody, isToldWhere: isKnown(shown.slug) }));
 }
 
 function showHealth(reasons) {
@@ -211,6 +211,7 @@ function showButtons() {
 async function start() {
   remember(await post('api/transcription/start', { sessionSlug: shown.slug, source: 'rtmp' }));
   byId('ingest').open = true;
+  showState();
   showButtons();
 }
 
@@ -238,7 +239,15 @@ async function stop() {
   if (!finalsComplete) captions.note('Some of the last words may be missing: the speech provider did not confirm its end', 'bad');
 }
 
-const pause = () => post(`api/transcription/${encodeURIComponent(shown.slug)}/${shown.pause.everybody ? 'resume' : 'pause'}`, {});
+/** Everybody, or let them be heard again. */
+async function pause() {
+  const now = shown;
+  const { state, paused } = await post(`api/transcription/${encodeURIComponent(now.slug)}/${now.pause.everybody ? 'resume' : 'pause'}`, {});
+  now.pause = { everybody: state === 'paused', participants: paused };
+  if (now !== shown) return;
+  showState();
+  showButtons();
+}
 
 /** What goes wrong stands in the transcript. */
 function complain(text) {

@@ -87,7 +87,7 @@ export class Voice {
 
   #changed() {
     this.#button.ariaPressed = String(this.isOn);
-    this.#button.textContent = this.isOn ? 'Stop speaking' : 'Use this microphone';
+    this.#button.textContent = this.isOn ? 'Stop speaking' : 'Speak';
     this.#whenChanged();
   }
 

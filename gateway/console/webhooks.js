@@ -110,6 +110,7 @@ function newRow(one) {
   }));
   const cells = [one.type, moment(one.timestamp), make('span', { className: 'state' }), '', '', again];
   const row = make('tr', { title: `${one.eventId}\n${JSON.stringify(one.body.data, null, 1)}` }, ...cells.map((cell) => make('td', {}, cell)));
+  row.children[3].dataset.label = 'attempts';
   row.dataset.id = one.id;
   return row;
 }

@@ -10,8 +10,8 @@ const STATES = {
 };
 const NOBODY = 'nobody publishes yet'; // how a reason begins that is no trouble: no audio has come yet
 const NEXT = {
-  websocket: 'Press “Use this microphone”, or invite somebody who speaks.',
-  rtmp: 'Send a stream to where “Stream key” says.',
+  websocket: 'Press “Speak”, or invite somebody who speaks.',
+  rtmp: 'Send a stream: “Stream key” says where.',
   livekit: 'Let somebody join the room and switch a microphone on.',
 };
 
@@ -41,7 +41,7 @@ export function overFor(whom, code, slug) {
     case 1000: return '';
     case 4500: return 'This page and the gateway do not understand each other. Reload the page.';
     case 4501: return isOperator
-      ? 'This token may not read this session, or has expired. Forget it and enter another one.'
+      ? 'This token may not read this session, or has expired. Sign out and enter another one.'
       : 'You may not read this session any more. Ask whoever invited you for a new link.';
     case 4504: return isOperator ? `There is no session “${slug}”. It may have been deleted.` : 'This session does not exist any more.';
     case 4510: return 'The session has ended.';
@@ -57,16 +57,16 @@ export function healthFor(whom, reasons, state) {
 }
 
 /** In place of words, while there are none: what to do next. */
-export function emptyFor(whom, { state, source, isPaused = false }) {
+export function emptyFor(whom, { state, source, isPaused = false, isToldWhere = false }) {
   if (state === 'stopped') return 'Nothing was said.';
   if (isPaused && isActive(state)) return whom === 'operator' ? 'Paused: nobody is heard. Press “Resume”.' : 'Paused: nobody is heard at the moment.';
   if (whom === 'operator') {
-    if (state === 'idle') return 'It has not begun. Press “Use this microphone” to speak, or “Start RTMP” to send a stream.';
-    return state ? `Nobody has spoken yet. ${NEXT[source] ?? ''}` : 'Connecting …';
+    if (state === 'idle') return 'It has not begun. Press “Speak” to speak, or “Start RTMP” to send a stream.';
+    return state ? `Nobody has spoken yet. ${isToldWhere ? 'Send a stream to the address above.' : NEXT[source] ?? ''}` : 'Connecting …';
   }
   if (!state) return 'Connecting …';
   const speaks = whom === 'guest' && ['idle', 'starting', 'running'].includes(state) && source !== 'rtmp';
-  return `Nobody has spoken yet. Words appear here as they are said${speaks ? '; press “Use this microphone” to speak' : ''}.`;
+  return `Nobody has spoken yet. Words appear here as they are said${speaks ? '; press “Speak” to speak' : ''}.`;
 }
 
 /** A line in the transcript when it is over. */
@@ -89,5 +89,8 @@ export function refusalFor({ status, detail }) {
   }
 }
 
-/** Of the list of running ones. */
-export const troubleIn = ({ reasons }) => healthFor('operator', reasons) || (reasons.length ? 'nobody speaks yet' : '');
+/** Where the words come from. */
+export const sourceOf = (source) => ({ websocket: 'browsers', rtmp: 'an encoder', livekit: 'a LiveKit room' }[source] ?? source);
+
+/** That nobody speaks yet is no trouble. */
+export const isSilent = ({ reasons }) => reasons.some((reason) => reason.startsWith(NOBODY));

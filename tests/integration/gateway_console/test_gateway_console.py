@@ -341,7 +341,7 @@ async def test_a_browser_without_a_microphone_says_so(gateway: Gateway, browse: 
         await page.until("!document.querySelector('#speak').hidden")
         await page.run("document.querySelector('#speak').click()")
         await page.until("document.querySelector('#voice-state').textContent.includes('microphone')")
-        await page.until("document.querySelector('#speak').textContent === 'Use this microphone'")
+        await page.until("document.querySelector('#speak').textContent === 'Speak'")
 
 
 async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
