@@ -32,7 +32,7 @@ export interface Utterance {
 
 /** An utterance under way. */
 export interface UtteranceUnderWay extends Utterance {
-  /** `text.slice(0, stableChars)` has held still for 300 ms and will probably stay; what follows may still change. */
+  /** `text.slice(0, stableChars)` has held still over several partials and will probably stay; what follows may still change. */
   stableChars: number;
 }
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
 
-from gateway import names
-from gateway.api import preferences, schemas, views
+from gateway.api import schemas, views, wishes
 from gateway.api.audit import KEY_READ
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
@@ -27,7 +25,6 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.finals import StoredFinal
-from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
@@ -37,14 +34,11 @@ from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.steering import Steering
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from gateway.transcription.usecases.watch import NoSuchLanguage
+from gateway.version import VERSION
 from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
-NO_LANGUAGE: Final = (
-    "no language is given: the provider takes what it detects in each speaker's first words for all that follows, and "
-    "may be wrong; give language, or several languages with codeSwitching"
-)
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 REFUSAL: Final = Parameter(
@@ -169,22 +163,9 @@ class Api:
         404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
         """
         body, warnings = await read_body_warned(request, schemas.StartBody)
-        speech = preferences.speech(body)
-        if not speech.languages:
-            warnings.append(NO_LANGUAGE)
-        answer = await self.steering.start(
-            StartRequest(
-                session_slug=body.session_slug,
-                session_id=body.session_id,
-                source=body.source,
-                speech=speech,
-                cost_cap_usd=body.cost_cap_usd,
-                participant_identity=names.identity(body.participant_identity, "participantIdentity"),
-                participant_name=names.name(body.participant_name, "participantName"),
-                participants=preferences.personal_of_all(body.participants),
-                tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
-            )
-        )
+        asked = wishes.start_request(body, body.session_slug, body.source, body.session_id)
+        warnings += wishes.warnings(asked)
+        answer = await self.steering.start(asked)
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
@@ -331,9 +312,7 @@ class Api:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """`GET /openapi.json`, for all: 200."""
-        return json_answer(
-            document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
-        )
+        return json_answer(document(self.routes(), VERSION, self.public_url(), EVENTS))
 
 
 def _operation(api: Api) -> list[Route]:

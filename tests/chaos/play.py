@@ -66,7 +66,7 @@ class Round:
             before = [self._reads(session) for session in self.sessions]
             self.fault_at = self.clock()
             undo = await _FAULTS[self.plan.fault](self, owner)
-            await asyncio.sleep(self.plan.for_s)
+            await asyncio.sleep(max(self.fault_at + self.plan.for_s - self.clock(), 0.0))
             if undo is not None:
                 await undo()
             async with asyncio.timeout(self.plan.kind.speech_s + 60):

@@ -87,6 +87,11 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/api/webhooks/NONE/deliveries/1/replay", {}, False),
     ("POST", "/api/webhooks/NONE/replay", {"from": "2026-01-01T00:00:00Z"}, False),
     ("GET", "/metrics", {}, False),
+    ("GET", "/debug/tasks", {}, False),
+    ("GET", "/debug/profile?seconds=0.1", {}, False),
+    ("GET", "/debug/sessions/SLUG", {}, False),
+    ("GET", "/debug/log", {}, False),
+    ("PUT", "/debug/log", {"level": "info"}, False),
     ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
     ("GET", "/healthz", {}, False),
     ("GET", "/readyz", {}, False),
@@ -231,7 +236,7 @@ def _routes(gateway: InProcess) -> set[tuple[str, str]]:
 
 def _is_whole(path: str) -> bool:
     """Else it continues that of the session."""
-    return path.startswith(("/api/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
+    return path.startswith(("/api/", "/debug/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
 
 
 async def _lines(stage: Stage) -> list[str]:
