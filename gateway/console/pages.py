@@ -1,4 +1,4 @@
-"""The pages people see: live at `/`, a session at `/s/SLUG`, `/sessions`, `/webhooks`, `/usage`, `/join`, `/docs`.
+"""The pages people see, static: live at `/`, a session at `/s/SLUG`, `/join` for guests; `/sessions`, `/operator`, `/docs`.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 Pages name their scripts and sheets under an address that holds a hash of all of them, so browsers keep those for good;
@@ -26,6 +26,8 @@ PAGES: Final = {
     "/join": "join.html",
     "/usage": "usage.html",
     "/docs": "docs.html",
+    "/operator": "operator.html",
+    "/audit": "audit.html",
 }
 _KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Those of clients/js are symbolic links: the pages are that client's first user.

@@ -193,7 +193,7 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/usage", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {*pages.PAGES, *console, "/assets/{version}/{name}"}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 
