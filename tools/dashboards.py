@@ -350,6 +350,8 @@ DASHBOARDS: Final[dict[str, tuple[str, list[tuple[str, list[Panel]]]]]] = {
                     ),
                     ("Endings that failed", "ops", [(rate("session_endings_failed", by="job"), "failed")]),
                     ("Sessions cleared", "ops", [(rate("sessions_cleared", by="job"), "cleared")]),
+                    ("Attempts at webhooks", "ops", [(rate("webhook_attempts", by="outcome"), "{{outcome}}")]),
+                    ("Oldest event that waits", "s", [(f"max(gateway_webhook_oldest_seconds{{{HERE}}})", "age")]),
                     ("Audit rows in the log alone", "ops", [(rate("audit_lost", by="job"), "lost")]),
                 ],
             ),
