@@ -64,6 +64,8 @@ class Gateway:
     """Ends, with the reason as exception, when a part that cannot be restarted has died."""
     read_secrets: Callable[[], None]
     """Take what the files of secrets hold now."""
+    flip_log_level: Callable[[], None]
+    """Log at level debug for a while, or no longer."""
 
     def check_alive(self) -> None:
         """For after the shutdown: inside, a task group would wrap it. Raises: PartDied when that was its reason."""
@@ -140,7 +142,8 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
         await enter(stage)
     http_url, rtmp_url = replica.addresses.http_url(), replica.addresses.rtmp_base()
     log.info("gateway ready", extra={"http": http_url, "rtmp": rtmp_url, "engine": settings.engine})
-    return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed, held.read_again)
+    flip = replica.log_level.flip
+    return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed, held.read_again, flip)
 
 
 def _transcribing(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Transcribing:

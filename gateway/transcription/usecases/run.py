@@ -31,6 +31,7 @@ from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.said import Said, SaidCounts
+from gateway.transcription.usecases.speech import Translation
 from gateway.transcription.usecases.track import LiveTrack, Tracks
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,6 @@ class Run:
         )
         self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
-        self._stopped_by: str | None = None  # the span in which it was stopped
         self._stopping = tracing.NO_SPAN
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
@@ -116,7 +116,10 @@ class Run:
         """Finish what is held, then end. Only the first call counts."""
         if not self._stop_asked.is_set():
             self.reason = reason
-            self._stopped_by = tracing.here()
+            facts = {"session": self.claimed.slug, "transcription": self.claimed.lease.transcription_id}
+            self._stopping = tracing.begin(
+                "transcription stop", facts, parent=self.claimed.traceparent, links=[tracing.here()]
+            )
             self._stop_asked.set()
 
     def release(self) -> None:
@@ -200,6 +203,11 @@ class Run:
             self._said.salvage(speaker, participant, found)
             self._books.presence.ended(speaker.identity)  # the row says that they are there
 
+    def translate(self, speaker: Speaker, translation: Translation) -> None:
+        """Keep a translation of a final that a process had left; too late once this run has been abandoned."""
+        if not self._is_abandoned:
+            self._said.translate(speaker, translation)
+
     def turned_away(self, who: str | None, why: str) -> None:
         """A sender of audio was refused or thrown out: health says so for some minutes.
 
@@ -273,7 +281,6 @@ class Run:
 
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
-        self._stopping = tracing.begin("transcription stop", {}, links=[self._stopped_by])
         self._move(TranscriptionState.STOPPING)
         if self._is_lost:
             await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner

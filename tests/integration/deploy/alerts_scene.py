@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import asyncpg
 import jwt
+from aiohttp import web
 from integration.ingest.ingest_rtmp_client import Client
 from support.gateway import TOKEN, Running, gateway_process
 from support.ports import free_port
@@ -62,6 +63,8 @@ scrape_configs:
   - job_name: transcription-gateway
     authorization: {{credentials: {TOKEN}}}
     static_configs: [{{targets: {list(targets)}}}]
+  - job_name: canary
+    static_configs: [{{targets: ["127.0.0.1:{free_port()}"]}}]
 """)
     places = [f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("wb") as log:
@@ -79,7 +82,7 @@ async def prometheus(folder: Path, targets: Sequence[str], http: aiohttp.ClientS
         async def is_ready() -> bool:
             assert process.poll() is None, (folder / "log").read_text()
             with suppress(aiohttp.ClientError):
-                return len(await made.ask("count_over_time(up[1m]) > 2")) == len(targets)
+                return len(await made.ask("count_over_time(up[1m]) > 2")) == len(targets) + 1
             return False
 
         await until(is_ready, "three scrapes of every target", every_s=0.2)
@@ -141,6 +144,25 @@ async def _speak(gateway: Running, slug: str, count: int, pause_s: float) -> Non
 
 
 @asynccontextmanager
+async def _gone() -> AsyncIterator[str]:
+    """Where webhooks go that nobody wants any more."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=410)
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -172,6 +194,9 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
                 "GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS": "60",
                 "GATEWAY_BLOB_URL": f"file://{no_folder}/documents",
                 "GATEWAY_JWT_SECRET": JWT_SECRET,
+                "GATEWAY_WEBHOOK_URL": await enter(_gone()),
+                "GATEWAY_WEBHOOK_SECRET": "whsec_YS1zZWNyZXQtb2YtdGhpcnR5LXR3by1ieXRlcy1vci1tb3Jl",
+                "GATEWAY_WEBHOOK_ALLOW": "http,private",
             },
             "b": {"DATABASE_URL": through, "GLADIA_API_URL": providers[1].url, "GATEWAY_MAX_TRACKS": "1"},
             "c": {
