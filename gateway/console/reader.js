@@ -31,6 +31,7 @@ const views = new WeakMap(); // section → its BlockView
 const changed = new Set(); // blocks to be drawn with the next frame
 let view = null; // of the session, once it is known
 let minutes = null;
+let goal = null; // where the reader drags the timeline to
 let wasMoved = false; // to the moment of the address, once
 
 const translation = new TranslationChoice(byId('translation'), byId('translation-label'), () => {
@@ -53,7 +54,7 @@ const find = new Find(byId('search'), byId('found'), transcript, {
   show, translated: page.translated, done: closeFind, found: (hits) => timeline.mark(hits),
   sections: () => list.near.map((number) => byId('blocks').children[number]),
 });
-const timeline = new Timeline(byId('strip'), transcript, (ms) => go(ms, false));
+const timeline = new Timeline(byId('strip'), transcript, drag);
 const entrance = new Entrance([byId('bar'), pane], enter);
 const live = new Live(slug, transcript, {
   stands, began, said,
@@ -156,6 +157,17 @@ function tellFollowing() {
 async function go(ms, chooses = true) {
   const final = await history.at(ms).catch(() => transcript.at(ms));
   if (final) show(final, chooses);
+}
+
+/** Along the timeline: of many moments in a row the last one counts. */
+async function drag(ms) {
+  const isUnderWay = goal !== null;
+  goal = ms;
+  while (!isUnderWay && goal !== null) {
+    const now = goal;
+    await go(now, false);
+    if (goal === now) goal = null;
+  }
 }
 
 function show(final, chooses = true) {
