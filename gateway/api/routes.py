@@ -113,9 +113,9 @@ class Api:
                   credential="watch", parameters=(
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
-                  Parameter("lang", "query", "only translations into this language, each once, also after a cut"), NEWEST,
+                  Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
-                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL, NEWEST,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
                             "that says resumed: true, also in the middle of the stream; so a new epoch interrupts "
                             "nobody who has seen nothing void"),

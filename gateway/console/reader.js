@@ -164,9 +164,9 @@ async function drag(ms) {
   const isUnderWay = goal !== null;
   goal = ms;
   while (!isUnderWay && goal !== null) {
-    const now = goal;
-    await go(now, false);
-    if (goal === now) goal = null;
+    const to = goal;
+    await go(to, false);
+    if (goal === to) goal = null;
   }
 }
 
