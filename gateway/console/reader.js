@@ -105,20 +105,22 @@ function change(blocks) {
 function redrawChanged() {
   const blocks = [...changed];
   changed.clear();
+  now.hasWords = transcript.last > 0 || transcript.partials.size > 0;
+  tell();
   list.setCount(live.tail + 1);
   list.changed(blocks);
   if (following.isOn) list.show(live.tail);
   page.isNews = false;
-  now.hasWords = transcript.last > 0 || transcript.partials.size > 0;
   timeline.draw();
-  tell();
   find.paint();
   look();
 }
 
 /** Of the past, read by the history. */
 function came(blocks) {
-  change(blocks);
+  const shown = blocks.filter((block) => list.near.includes(block));
+  if (shown.length) change(shown);
+  timeline.draw();
   find.again();
   minutes?.grown();
 }
@@ -139,8 +141,12 @@ function tell() {
   const { chip, kind, sentence } = standing(now);
   say(byId('chip'), chip);
   byId('chip').dataset.kind = kind;
-  say(byId('now'), sentence);
-  byId('now').classList.toggle('empty', !now.hasWords);
+  if (byId('now').textContent !== sentence || byId('now').classList.contains('empty') === now.hasWords) {
+    list.keep(() => {
+      say(byId('now'), sentence);
+      byId('now').classList.toggle('empty', !now.hasWords);
+    });
+  }
   byId('follow').hidden = now.isOver;
 }
 
