@@ -107,6 +107,9 @@ const JSON_BODY = { 'Content-Type': 'application/json' };
 export const post = async (path, body, options) =>
   (await request(path, { ...options, method: 'POST', headers: JSON_BODY, body: JSON.stringify(body) })).json();
 
+export const patch = async (path, body) =>
+  (await request(path, { method: 'PATCH', headers: JSON_BODY, body: JSON.stringify(body) })).json();
+
 /** Which recogniser answers and what is not ready; 503 carries the same body as 200. */
 export async function readiness() {
   const response = await fetch('readyz', { cache: 'no-store' });

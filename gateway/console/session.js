@@ -83,7 +83,7 @@ async function refreshPeople(view) {
   showName();
   const isOver = ['ENDED', 'EXPIRED'].includes(session.status);
   byId('people-box').hidden = false;
-  byId('invite-box').hidden = isOver;
+  byId('invite-box').hidden = false;
   invite.show(session);
   const isRunning = isActive(shown.state);
   people.show(slug, participants, {

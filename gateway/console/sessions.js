@@ -169,10 +169,9 @@ function showView(view) {
   byId('live').hidden = !isOpen;
   byId('live').href = `./#session=${encodeURIComponent(view.slug)}`;
   byId('end').hidden = view.status !== 'LIVE';
-  byId('invite').hidden = !isOpen;
   byId('analysis').hidden = view.status !== 'ENDED';
   byId('document').hidden = !view.rawTranscriptReadyAt;
-  if (isOpen) invite.show(view);
+  invite.show(view);
 }
 
 // --- what buttons do ------------------------------------------------------------------------------------------

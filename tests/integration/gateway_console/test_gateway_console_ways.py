@@ -143,6 +143,11 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         assert await guest.run("document.querySelector('#line').dataset.phase") == "ended"
         await guest.run("location.reload()")
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
+        await host.run("document.querySelector('#invite-box').open = true")
+        await host.run("minutes.click()")
+        await host.until("!minutes.disabled && !minutes.checked")
+        await guest.run("location.reload()")
+        await guest.until("document.querySelector('#refused')?.textContent === 'The session has ended.'")
         assert host.complaints == []
 
 
