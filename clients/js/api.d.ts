@@ -139,6 +139,20 @@ export interface Schemas {
     status: 'degraded' | 'ok';
     reasons: Array<string>;
   };
+  /** A final. `/s/{sessionSlug}#t=MINUTES:SECONDS` of `startMs` is its moment on the session's page. */
+  HitView: {
+    sessionSlug: string;
+    title: string | null;
+    seq: number;
+    participantIdentity: string;
+    participantName: string | null;
+    language: string | null;
+    startedAt: string | null;
+    startMs: number;
+    endMs: number;
+    text: string;
+    marks: Array<Schemas['MarkView']>;
+  };
   /** Without `identity` the next in line: role HOST first, then the longest present, never the one who is host now. */
   HostBody: {
     identity?: string | null;
@@ -181,12 +195,12 @@ export interface Schemas {
   LeaveBody: {
     identity?: string | null;
   };
-  /** It ended the transcription; `reason` says which limit. */
+  /** It ended the transcription, or refused a start: then `transcriptionId` is null. `reason` says which limit. */
   LimitReachedData: {
     sessionSlug: string;
     sessionId: string;
     spaceId: string;
-    transcriptionId: string;
+    transcriptionId: string | null;
     reason: string | null;
   };
   /** Minutes of audio; 0 = no limit. */
@@ -195,6 +209,11 @@ export interface Schemas {
     sessionMinutes: number;
     userMinutesPerDay: number;
     spaceMinutesPerDay: number;
+  };
+  /** `text.slice(start, end)` in JavaScript: positions are UTF-16 units. */
+  MarkView: {
+    start: number;
+    end: number;
   };
   /** Without `spaceId` in the user's active space. With `requireJoinToken` guests need more than the slug. */
   NewSession: {
@@ -389,6 +408,12 @@ export interface Schemas {
     token: string;
     url: string;
     room: string;
+  };
+  /** Newest first. `nextCursor` is null on the last page. `complete` is false for a while after the update that brought the search, while earlier finals are made ready for it. */
+  SearchPage: {
+    hits: Array<Schemas['HitView']>;
+    nextCursor: string | null;
+    complete: boolean;
   };
   /** One final. `words` is empty where the provider gave none, or where the text was changed since. */
   Segment: {
@@ -613,11 +638,12 @@ export interface Schemas {
     translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
-  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. */
+  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody has asked translations into. */
   Transcript: {
     sessionSlug: string;
     epoch: string | null;
     lastSeq: number;
+    translatedTo: Array<string>;
     finals: Array<Schemas['FinalView']>;
   };
   /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */
@@ -863,6 +889,26 @@ export interface Operations {
   /** The gateway processes on this database: load, sessions, versions */
   'GET /api/replicas': {
     answer: Schemas['ReplicaList'];
+  };
+  /** Find what was said, in all sessions that one may see, newest first */
+  'GET /api/search': {
+    query?: {
+      /** words, a "phrase", the beginning of a word with *, -without, one OR another */
+      q?: string;
+      /** only in the session with this slug */
+      session?: string;
+      /** only in sessions of this space */
+      spaceId?: string;
+      /** a day or an instant (ISO 8601; UTC unless it says otherwise) */
+      from?: string;
+      /** the same, exclusive */
+      to?: string;
+      /** how many, at most 100 */
+      limit?: number;
+      /** nextCursor of the page before */
+      cursor?: string;
+    };
+    answer: Schemas['SearchPage'];
   };
   /** Create a session */
   'POST /api/sessions': {

@@ -236,9 +236,16 @@ class Api:
                 "Cache-Control": "no-store",
             }
         )
+        response.enable_compression()  # where it is asked for: a long meeting is a tenth then
         newest = await self.finals.newest(session.id)
         asked = await window(request.query, self.finals, session.id, newest)
         numbering = await self.records.transcriptions.numbering(session.id)
+        head: dict[str, object] = {
+            "sessionSlug": session.slug,
+            "epoch": numbering.epoch if numbering else None,
+            "lastSeq": newest,
+            "translatedTo": await self.records.translations.languages(session.id),
+        }
         # An error must come before the first byte.
         first = await self.finals.since(session.id, asked.after, min(asked.limit, _PAGE))
         await response.prepare(request)
@@ -246,7 +253,7 @@ class Api:
         if language is not None:
             pages = _in_language(self.records.translations, session.id, language, pages, beside=kind == "json")
         if kind == "json":
-            await _write_json(response, session.slug, numbering.epoch if numbering else None, newest, pages)
+            await _write_json(response, head, pages)
         else:
             writer = export.writer(kind)  # type: ignore[arg-type]
             await response.write(writer.head.encode())
@@ -370,14 +377,9 @@ def _translated(data: bytes, language: str, text: str, *, beside: bool) -> bytes
 
 
 async def _write_json(
-    response: web.StreamResponse,
-    slug: str,
-    epoch: str | None,
-    newest: int,
-    pages: AsyncIterator[list[tuple[int, bytes]]],
+    response: web.StreamResponse, head: dict[str, object], pages: AsyncIterator[list[tuple[int, bytes]]]
 ) -> None:
-    head = msgspec.json.encode({"sessionSlug": slug, "epoch": epoch, "lastSeq": newest})[:-1]
-    await response.write(head + b',"finals":[')
+    await response.write(msgspec.json.encode(head)[:-1] + b',"finals":[')
     comma = b""
     async for page in pages:
         parts = []

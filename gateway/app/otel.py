@@ -74,6 +74,8 @@ async def open_otlp(endpoint: str, replica: str, fates: Counter[str]) -> AsyncIt
         ending = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
         ending.start()
         await asyncio.to_thread(ending.join, LAST_S)
+        if ending.is_alive():
+            exporter.shutdown()  # ends the pause between its attempts, and so the thread
 
 
 class OtelTracer:

@@ -1,5 +1,7 @@
 // The control API: requests with the token, errors as what the gateway says of them.
 
+import { answerOtherTabs } from './tabs.js';
+
 const TOKEN = 'gateway.token';
 const SESSION = 'gateway.session';
 const NAME = 'gateway.name';
@@ -30,6 +32,8 @@ export const memory = {
   joinToken: (slug) => kept(JOIN + slug),
   keepJoinToken: (slug, token) => keep(JOIN + slug, token),
 };
+
+answerOtherTabs(() => memory.token);
 
 const kept = (name) => sessionStorage.getItem(name) ?? '';
 

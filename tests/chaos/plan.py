@@ -59,6 +59,9 @@ KINDS: Final = (
     Kind("owner restarted", (0.0, 0.0), speech_s=9.0, loses_audio=True, takes_over=True),
     Kind("livekit cut from the owner", (1.0, 3.0), room=True),
     Kind("owner in a room killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True, room=True),
+    Kind("peers frozen", (2.0, 4.0)),
+    Kind("peers slow", (3.0, 4.0)),
+    Kind("livekit frozen for the owner", (1.0, 3.0), room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 

@@ -75,6 +75,8 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/spaces/team/vocabulary", {}, False),
     ("PUT", "/api/spaces/team/vocabulary", {"words": ["x"]}, False),
     ("GET", "/api/audit", {}, False),
+    ("GET", "/api/search?q=x&session=SLUG", {}, False),
+    ("GET", "/api/search?q=x", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/api/replicas", {}, False),
     ("POST", "/api/webhooks", {"url": "https://app.example.com"}, False),
@@ -103,7 +105,7 @@ STREAMS = ("/api/realtime/transcribe", "/api/realtime/audio")
 
 @pytest.fixture
 async def gateway(database_url: str, provider: LocalServer, tmp_path: Path) -> AsyncIterator[InProcess]:
-    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0}
+    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0, "search_per_minute": 0}
     async with running(database_url, provider, tmp_path, join_starts="nothing", **limits, **ROOMS) as found:
         yield found
 

@@ -194,6 +194,38 @@ def to_session(
     return frozenset(known)
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Sessions with which a caller may do something, all at once: those for which the table says so.
+
+    `everything`; those of `spaces`; those that the user `creator` has created; those in which the user `participant`
+    takes part, as `is_person` has it.
+    """
+
+    everything: bool = False
+    spaces: frozenset[str] = frozenset()
+    creator: str | None = None
+    participant: str | None = None
+
+
+def reach(caller: Caller, what: What) -> Reach:
+    """Of services and users, whatever the sessions' state. A room's token is for one room, and a guest is invited to
+    one session: about those `decide` is asked.
+    """
+    who = TABLE[what].who
+    match caller.kind:
+        case Kind.SERVICE:
+            return Reach(everything=Who.SERVICE in who)
+        case Kind.USER:
+            return Reach(
+                spaces=caller.spaces if Who.MEMBER in who else frozenset(),
+                creator=caller.id if Who.CREATOR in who else None,
+                participant=caller.id if Who.PARTICIPANT in who else None,
+            )
+        case _:
+            return Reach()
+
+
 def is_person(caller: Caller, participant: Participant) -> bool:
     """Whether that participant is the caller.
 

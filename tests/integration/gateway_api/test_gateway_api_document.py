@@ -14,11 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.ports import free_port
 
 from gateway.cli.canary_figures import CanaryFigures
+from gateway.console.pages import ASSETS, PAGES
 from gateway.version import VERSION
 from stt.local.server import LocalServer
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = re.compile(r"/(docs|sessions|webhooks|join|usage)?|/[a-z_.-]+\.(js|css|svg|html|ico)")
+OF_PAGES = {*PAGES, *(f"/{name}" for name in ASSETS), "/assets/{version}/{name}"}
 
 
 async def document(gateway: InProcess) -> dict[str, Any]:
@@ -41,7 +42,7 @@ async def test_every_route_is_in_the_document_and_the_other_way_round(gateway: I
     served = {
         (route.method, route.resource.canonical)
         for route in gateway.app.router.routes()
-        if route.resource is not None and route.method != "HEAD" and not PAGES.fullmatch(route.resource.canonical)
+        if route.resource is not None and route.method != "HEAD" and route.resource.canonical not in OF_PAGES
         if not route.resource.canonical.startswith(("/internal/", "/debug/"))
     }
     written = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}

@@ -17,6 +17,7 @@ from gateway.sessions.domain.access import (
     Who,
     decide,
     is_person,
+    reach,
     to_session,
     to_space,
 )
@@ -200,3 +201,25 @@ def test_a_session_that_nobody_is_said_to_have_created_has_no_creator() -> None:
 )
 def test_a_participant_is_known_again(caller: Caller, user_id: str | None, identity: str, same: bool) -> None:
     assert is_person(caller, Participant("p", "s", user_id, identity, None, "GUEST", NOW)) is same
+
+
+@pytest.mark.parametrize("what", What)
+@pytest.mark.parametrize("name", ["service", "creator", "creator moved", "member", "participant", "stranger"])
+def test_sessions_within_reach_are_those_for_which_the_table_says_so(name: str, what: What) -> None:
+    """Whatever their state, and unless an invitation is enough."""
+    caller, participates, _ = CALLERS[name]
+    there, within = session(), reach(caller, what)
+    reached = (
+        within.everything
+        or there.space_id in within.spaces
+        or within.creator == there.created_by_user_id
+        or (participates and within.participant == caller.id)
+    )
+    relations = to_session(caller, there, participates=participates, invited=False)
+    assert reached == bool(relations & TABLE[what].who)
+
+
+def test_a_room_and_a_guest_reach_nothing_by_themselves() -> None:
+    for caller in (GUEST, Caller(Kind.ROOM, "carl", room="abc12345")):
+        within = reach(caller, What.VIEW)
+        assert not (within.everything or within.spaces or within.creator or within.participant)
