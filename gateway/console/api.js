@@ -74,9 +74,6 @@ export function showAddress(name, value, { replace = false } = {}) {
 
 const putAddress = (fragment, how) => history[how](null, '', location.pathname + location.search + (fragment && `#${fragment}`));
 
-/** Where a session is read, by whoever may: to be shared, and relative to where the pages lie. */
-export const readerOf = (slug) => `s/${encodeURIComponent(slug)}`;
-
 function unescaped(text) {
   try {
     return decodeURIComponent(text);
