@@ -1,4 +1,4 @@
-"""The pages people see, static: live at `/`, a session at `/s/SLUG`, `/join` for guests; `/sessions`, `/operator`, `/docs`.
+"""The pages people see: live at `/`, a session at `/s/SLUG`, `/join` for guests, `/sessions`, `/operator`, `/docs`.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 Pages name their scripts and sheets under an address that holds a hash of all of them, so browsers keep those for good;
