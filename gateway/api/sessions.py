@@ -66,16 +66,15 @@ class SessionsApi:
                   answers={200: schemas.SessionList, 400: problem, 403: problem, 429: problem, 503: problem}, tag=tag),
             Route("GET", "/api/sessions/{slug}", self.show, "One session", credential="user", parameters=(SLUG,),
                   answers={200: schemas.SessionView, **base}, tag=tag),
-            Route("PATCH", "/api/sessions/{slug}", self.change, "Say whether guests who were in it may read it once it "
-                  "is over", credential="user", parameters=(SLUG,), body=schemas.SessionChange,
+            Route("PATCH", "/api/sessions/{slug}", self.change, "Let guests read it once it is over, or not",
+                  credential="user", parameters=(SLUG,), body=schemas.SessionChange,
                   answers={200: schemas.SessionView, **written}, tag=tag, audit="session"),
             Route("DELETE", "/api/sessions/{slug}", self.delete, "Delete a session and all that belongs to it; billing "
                   "records are kept elsewhere", credential="user", parameters=(SLUG,),
                   answers={200: schemas.Deleted, **base}, tag=tag, audit="delete"),
             Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
-                  "stopped, its transcript written as a document, its analysis scheduled; idempotent",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag,
-                  audit="end"),
+                  "stopped, its transcript written as a document, its analysis scheduled; idempotent", tag=tag,
+                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, audit="end"),
             Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
                   credential="guest", parameters=(SLUG,
                   Parameter("identity", "query", "name in the room; needed unless the credential says it", _WORD),
