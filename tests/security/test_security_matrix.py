@@ -56,6 +56,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ),
     ("POST", "/analysis/retry", {}, False),
     ("POST", "/join-token", {}, True),
+    ("PATCH", "", {"guestMinutes": True}, False),
     ("POST", "/end", {}, True),
     ("DELETE", "", {}, True),
     ("GET", "/api/sessions?spaceId=team", {}, False),
