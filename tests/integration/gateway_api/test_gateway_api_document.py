@@ -172,6 +172,20 @@ async def families(text: str) -> dict[str, Any]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
+async def test_what_alerts_count_is_there_before_its_first_event(gateway: InProcess) -> None:
+    """A counter that appears with its first event has not increased, says Prometheus, and the alert stays silent."""
+    rules = (DOCS.parent / "deploy" / "prometheus" / "rules.yaml").read_text()
+    counted = {
+        (name, *sorted(re.findall(r'(\w+)="([^"]+)"', labels)))
+        for name, labels in re.findall(r"(?:increase|rate|delta)\((gateway_\w+)(\{[^}]*\})?\[", rules)
+    }
+    exposed = await families((await gateway.call("GET", "/metrics")).body.decode())
+    samples = [sample for family in exposed.values() for sample in family.samples]
+    for name, *labels in counted:
+        assert any(sample.name == name and {*labels} <= {*sample.labels.items()} for sample in samples), (name, labels)
+    assert len(counted) > 15
+
+
 async def test_every_metric_is_documented_and_the_other_way_round(gateway: InProcess) -> None:
     """docs/metrics.md has a row for each name, with its type; it names nothing that is gone."""
     answer = await gateway.call("GET", "/metrics")
