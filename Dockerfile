@@ -1,5 +1,5 @@
 # The gateway as a small image that runs without privileges; a read-only root is enough for it.
-#   docker build --build-arg COMMIT=$(git rev-parse --short HEAD) -t transcription-gateway .
+#   make release, or docker build --build-arg COMMIT=$(git rev-parse --short HEAD) -t transcription-gateway .
 #   docker run -e DATABASE_URL=… -e GLADIA_API_KEY=… -e GATEWAY_API_TOKENS=… -p 8080:8080 -p 1935:1935 transcription-gateway
 FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /build
@@ -19,10 +19,12 @@ RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11.11-slim-bookworm AS gateway
 ARG COMMIT=
+ARG VERSION=
 LABEL org.opencontainers.image.title="transcription-gateway" \
       org.opencontainers.image.description="Live audio in, one numbered and metered transcript out" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.revision="$COMMIT"
+      org.opencontainers.image.revision="$COMMIT" \
+      org.opencontainers.image.version="$VERSION"
 RUN groupadd --system --gid 10001 gateway \
     && useradd --system --uid 10001 --gid 10001 --home-dir /data --shell /usr/sbin/nologin gateway \
     && install --directory --owner gateway --group gateway --mode 0700 /data

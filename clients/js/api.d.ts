@@ -195,12 +195,12 @@ export interface Schemas {
   LeaveBody: {
     identity?: string | null;
   };
-  /** It ended the transcription; `reason` says which limit. */
+  /** It ended the transcription, or refused a start: then `transcriptionId` is null. `reason` says which limit. */
   LimitReachedData: {
     sessionSlug: string;
     sessionId: string;
     spaceId: string;
-    transcriptionId: string;
+    transcriptionId: string | null;
     reason: string | null;
   };
   /** Minutes of audio; 0 = no limit. */
@@ -481,8 +481,31 @@ export interface Schemas {
   SessionList: {
     sessions: Array<Schemas['SessionView']>;
   };
-  /** `source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. */
+  /** `source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. Without any option those of the session's last transcription from the same source hold; with one, the others are the defaults. */
   SessionStartBody: {
+    language?: string | null;
+    languages?: Array<string>;
+    codeSwitching?: boolean;
+    customVocabulary?: Array<string | Schemas['VocabularyWord']>;
+    translateTo?: string | Array<string> | null;
+    preset?: 'meeting' | 'subtitles' | null;
+    participantNames?: boolean;
+    vocabularyIntensity?: number | null;
+    customSpelling?: Record<string, Array<string>>;
+    translation?: Schemas['TranslationStyle'] | null;
+    namedEntities?: boolean;
+    sentiment?: boolean;
+    endpointing?: number | null;
+    maximumDurationWithoutEndpointing?: number | null;
+    speechThreshold?: number | null;
+    audioEnhancer?: boolean | null;
+    model?: string | null;
+    region?: 'eu-west' | 'us-west' | null;
+    costCapUsd?: number | null;
+    participantIdentity?: string | null;
+    participantName?: string | null;
+    participants?: Record<string, Schemas['PersonalBody']>;
+    tags?: Array<string>;
     source?: 'livekit' | 'rtmp' | 'websocket' | null;
   };
   /** The first participant has joined. */
@@ -535,12 +558,8 @@ export interface Schemas {
     ingest?: Schemas['IngestView'] | null;
     warnings?: Array<string>;
   };
-  /** `language` and `languages` add up; none at all lets the provider detect the language. From `vocabularyIntensity` to `region` they are the provider's own options under its own names; times in seconds. Every final has the times of its words, whatever is asked for. */
+  /** The options of `StartOptions`, of a session named by its slug. */
   StartBody: {
-    /** the session's slug, also its room name */
-    sessionSlug: string;
-    sessionId?: string | null;
-    source?: 'livekit' | 'rtmp' | 'websocket';
     language?: string | null;
     languages?: Array<string>;
     codeSwitching?: boolean;
@@ -564,6 +583,10 @@ export interface Schemas {
     participantName?: string | null;
     participants?: Record<string, Schemas['PersonalBody']>;
     tags?: Array<string>;
+    /** the session's slug, also its room name */
+    sessionSlug: string;
+    sessionId?: string | null;
+    source?: 'livekit' | 'rtmp' | 'websocket';
   };
   /** `finalsComplete`: every provider session confirmed its end, so that no final can be missing. */
   StopAnswer: {
@@ -615,11 +638,12 @@ export interface Schemas {
     translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
-  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. */
+  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody has asked translations into. */
   Transcript: {
     sessionSlug: string;
     epoch: string | null;
     lastSeq: number;
+    translatedTo: Array<string>;
     finals: Array<Schemas['FinalView']>;
   };
   /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */

@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
 from gateway.archive.errors import DeletingRefused, NoDocument, SearchTooSlow
 from gateway.archive.finalise import BlobsUnavailable
+from gateway.cpu_profile import ProfileRefused
 from gateway.errors import SessionError, SessionFull, SessionNotFound, SessionOver, WrongRequest
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.protocol import CloseCode
@@ -92,6 +93,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     NoSuchDelivery: HTTPStatus.NOT_FOUND,
     WebhookFixed: HTTPStatus.CONFLICT,
     TooManyWebhooks: HTTPStatus.CONFLICT,
+    ProfileRefused: HTTPStatus.CONFLICT,
 }
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
 
-from gateway import names
-from gateway.api import preferences, schemas, views
+from gateway.api import schemas, views, wishes
 from gateway.api.audit import KEY_READ
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
@@ -27,7 +25,6 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.finals import StoredFinal
-from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
@@ -37,14 +34,11 @@ from gateway.transcription.usecases.status import Seen, Status
 from gateway.transcription.usecases.steering import Steering
 from gateway.transcription.usecases.transcriptions import Transcriptions
 from gateway.transcription.usecases.watch import NoSuchLanguage
+from gateway.version import VERSION
 from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
-NO_LANGUAGE: Final = (
-    "no language is given: the provider takes what it detects in each speaker's first words for all that follows, and "
-    "may be wrong; give language, or several languages with codeSwitching"
-)
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 REFUSAL: Final = Parameter(
@@ -116,6 +110,8 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
                   Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
+                  Parameter("newest", "query", "without a good since only so many of the last finals; hello says with "
+                            "from where they begin", {"type": "integer", "minimum": 0, "maximum": 999_999_999}),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
@@ -167,22 +163,9 @@ class Api:
         404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
         """
         body, warnings = await read_body_warned(request, schemas.StartBody)
-        speech = preferences.speech(body)
-        if not speech.languages:
-            warnings.append(NO_LANGUAGE)
-        answer = await self.steering.start(
-            StartRequest(
-                session_slug=body.session_slug,
-                session_id=body.session_id,
-                source=body.source,
-                speech=speech,
-                cost_cap_usd=body.cost_cap_usd,
-                participant_identity=names.identity(body.participant_identity, "participantIdentity"),
-                participant_name=names.name(body.participant_name, "participantName"),
-                participants=preferences.personal_of_all(body.participants),
-                tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
-            )
-        )
+        asked = wishes.start_request(body, body.session_slug, body.source, body.session_id)
+        warnings += wishes.warnings(asked)
+        answer = await self.steering.start(asked)
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
@@ -253,9 +236,16 @@ class Api:
                 "Cache-Control": "no-store",
             }
         )
+        response.enable_compression()  # where it is asked for: a long meeting is a tenth then
         newest = await self.finals.newest(session.id)
         asked = await window(request.query, self.finals, session.id, newest)
         numbering = await self.records.transcriptions.numbering(session.id)
+        head: dict[str, object] = {
+            "sessionSlug": session.slug,
+            "epoch": numbering.epoch if numbering else None,
+            "lastSeq": newest,
+            "translatedTo": await self.records.translations.languages(session.id),
+        }
         # An error must come before the first byte.
         first = await self.finals.since(session.id, asked.after, min(asked.limit, _PAGE))
         await response.prepare(request)
@@ -263,7 +253,7 @@ class Api:
         if language is not None:
             pages = _in_language(self.records.translations, session.id, language, pages, beside=kind == "json")
         if kind == "json":
-            await _write_json(response, session.slug, numbering.epoch if numbering else None, newest, pages)
+            await _write_json(response, head, pages)
         else:
             writer = export.writer(kind)  # type: ignore[arg-type]
             await response.write(writer.head.encode())
@@ -329,9 +319,7 @@ class Api:
 
     async def openapi(self, request: web.Request) -> web.Response:
         """`GET /openapi.json`, for all: 200."""
-        return json_answer(
-            document(self.routes(), metadata.version("transcription-gateway"), self.public_url(), EVENTS)
-        )
+        return json_answer(document(self.routes(), VERSION, self.public_url(), EVENTS))
 
 
 def _operation(api: Api) -> list[Route]:
@@ -389,14 +377,9 @@ def _translated(data: bytes, language: str, text: str, *, beside: bool) -> bytes
 
 
 async def _write_json(
-    response: web.StreamResponse,
-    slug: str,
-    epoch: str | None,
-    newest: int,
-    pages: AsyncIterator[list[tuple[int, bytes]]],
+    response: web.StreamResponse, head: dict[str, object], pages: AsyncIterator[list[tuple[int, bytes]]]
 ) -> None:
-    head = msgspec.json.encode({"sessionSlug": slug, "epoch": epoch, "lastSeq": newest})[:-1]
-    await response.write(head + b',"finals":[')
+    await response.write(msgspec.json.encode(head)[:-1] + b',"finals":[')
     comma = b""
     async for page in pages:
         parts = []

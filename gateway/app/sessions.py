@@ -10,6 +10,7 @@ from datetime import timedelta
 from gateway.analysis.analyse import Analyses
 from gateway.app.replica import Replica
 from gateway.app.secrets import HeldSecrets
+from gateway.app.traces import trace_of
 from gateway.archive.audit import Audit
 from gateway.archive.audits import PostgresTrail
 from gateway.archive.deletions import PostgresDeletions
@@ -73,7 +74,9 @@ async def open_sessions(
         open_blobs(_blob_options(settings)) as blobs,
         _open_control(replica, transcribing.control) as control,
     ):
-        finaliser = Finaliser(PostgresDocuments(database), blobs, clock, replica.addresses.document_url)
+        finaliser = Finaliser(
+            PostgresDocuments(database), blobs, clock, replica.addresses.document_url, trace_of(database)
+        )
         deletions = PostgresDeletions(database, clock)
         module = assemble(
             database,

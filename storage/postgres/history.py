@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from storage.postgres.ownership import Ownership
+
+BREAKING: Final = "breaking_"
+"""How the name of a migration begins behind which an older build must not start. All others only add, so older builds
+go on beside them while replicas are replaced, and may be started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +43,31 @@ class Applied:
     name: str
     checksum: str
 
+    @property
+    def label(self) -> str:
+        """As a migration's."""
+        return f"{self.set}/{self.version:04}_{self.name}"
+
 
 def unfit_history(history: Sequence[Applied], build: Sequence[Migration]) -> list[str]:
-    """Why this build must not touch a database with that history: it is from a newer build, or files were changed."""
-    known = {(m.set, m.version): m for m in build}
-    problems = []
-    for row in history:
-        migration = known.get((row.set, row.version))
-        label = f"{row.set}/{row.version:04}_{row.name}"
-        if migration is None:
-            problems.append(f"migration {label} was applied by a newer gateway; run that version or a newer one")
-        elif migration.checksum != row.checksum:
-            problems.append(
-                f"migration {label} was changed after it had been applied; restore the file it was applied from"
-            )
-    return problems
+    """Why this build must not touch a database with that history: a newer one broke with it, or files were changed."""
+    checksums = {(m.set, m.version): m.checksum for m in build}
+    problems = [
+        f"migration {row.label} was applied by a newer gateway; run that version or a newer one"
+        for row in newer(history, build)
+        if row.name.startswith(BREAKING)
+    ]
+    return problems + [
+        f"migration {row.label} was changed after it had been applied; restore the file it was applied from"
+        for row in history
+        if checksums.get((row.set, row.version), row.checksum) != row.checksum
+    ]
+
+
+def newer(history: Sequence[Applied], build: Sequence[Migration]) -> list[Applied]:
+    """What a newer build has applied."""
+    known = {(m.set, m.version) for m in build}
+    return [row for row in history if (row.set, row.version) not in known]
 
 
 def next_pending(history: Sequence[Applied], build: Sequence[Migration], ownership: Ownership) -> Migration | None:

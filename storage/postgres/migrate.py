@@ -1,7 +1,8 @@
 """Brings a database to what this build needs, or says completely why that cannot be.
 
 Two sets of files `migrations/<set>/NNNN_name.sql`, forward only: `app` makes the app's tables where Prisma does not,
-`gateway` makes what is ours. Each file runs in one transaction with its row in `gateway.migration`, under an advisory
+`gateway` makes what is ours. They only add, so an older build may be started behind newer ones; a name says where that
+is not so (`history.BREAKING`). Each file runs in one transaction with its row in `gateway.migration`, under an advisory
 lock of that transaction: any number of processes may start at once, also through a transaction pooler.
 """
 
@@ -17,7 +18,7 @@ import asyncpg
 
 from storage.postgres.catalogue import read_facts
 from storage.postgres.errors import SchemaMismatch
-from storage.postgres.history import Applied, Migration, next_pending, unfit_history
+from storage.postgres.history import Applied, Migration, newer, next_pending, unfit_history
 from storage.postgres.ownership import Facts, Mode, Ownership, Refusal, check, decide
 from storage.postgres.pool import connect
 from storage.postgres.sql import Queries, quoted
@@ -69,7 +70,8 @@ async def prepare(
         applied: list[str] = []
         while True:
             async with connection.transaction():
-                ownership, facts, step = await _next_step(connection, options, sql, mode, build)
+                history = await _locked_history(connection, options, sql)
+                ownership, facts, step = await _next_step(connection, options, sql, mode, build, history)
                 complete = step is None or ownership is Ownership.EXTERNAL  # else the tables are still being made
                 problems, warnings = check(facts) if complete else ([], [])
                 if step is not None and not allow_gateway_ddl:
@@ -77,6 +79,10 @@ async def prepare(
                 if problems:
                     raise SchemaMismatch(options.place, problems)
                 if step is None:
+                    warnings += [
+                        f"migration {row.label} is a newer gateway's; this version goes on beside it"
+                        for row in newer(history, build)
+                    ]
                     return Prepared(ownership, applied, warnings)
                 await _apply(connection, options, sql, step)
             applied.append(step.label)
@@ -90,12 +96,9 @@ async def _next_step(
     sql: Queries,
     mode: Mode,
     build: Sequence[Migration],
+    history: Sequence[Applied],
 ) -> tuple[Ownership, Facts, Migration | None]:
-    """Under the lock, which the surrounding transaction keeps: whose the tables are, and what is to be applied next."""
-    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
-    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-    await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_WAIT}'")
-    history = await _history(connection, options, sql)
+    """Whose the tables are, and what is to be applied next."""
     if problems := unfit_history(history, build):
         raise SchemaMismatch(options.place, problems)
     made = any(row.set == "app" for row in history)
@@ -106,7 +109,11 @@ async def _next_step(
     return decision, facts, next_pending(history, build, decision)
 
 
-async def _history(connection: asyncpg.Connection, options: ConnectOptions, sql: Queries) -> list[Applied]:
+async def _locked_history(connection: asyncpg.Connection, options: ConnectOptions, sql: Queries) -> list[Applied]:
+    """Under the lock, which the surrounding transaction keeps."""
+    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+    await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_WAIT}'")
     if not await connection.fetchval(sql["catalogue_table_exists"], "gateway", "migration"):
         return []
     if closed := await _closed_tables(connection, options, sql):

@@ -3,6 +3,7 @@
 make chaos MINUTES=10
 PYTHONPATH=tests:. python tests/chaos/run.py --seed 17                          one round again
 PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner killed' --rounds 5 --keep FOLDER
+PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner frozen' --lasts 60 --rounds 2     thawed a minute later
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import statistics
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,10 @@ class Played:
 
     bills: Bills
     verdicts: dict[int, tuple[str, Verdict]] = field(default_factory=dict)
+    loads: list[float] = field(default_factory=list)
+    """Of the machine, at the end of each."""
+    took_s: float = 0.0
+    """All rounds, without the start before and the bills after them."""
 
     @property
     def wrong(self) -> list[int]:
@@ -53,18 +59,19 @@ async def _finish(one: Round, played: Played) -> None:
         traceback.print_exc()
     played.verdicts[plan.seed] = (plan.fault, verdict)
     recovered = "–" if verdict.recover_s is None else f"{verdict.recover_s:.1f} s"
-    print(f"seed {plan.seed}, {plan.fault}: recovered {recovered}, {len(verdict.problems)} wrong", flush=True)
+    played.loads.append(os.getloadavg()[0])
+    print(f"seed {plan.seed}, {plan.fault}: {one.clock():.0f} s, recovered {recovered}, {len(verdict.problems)} wrong")
+    sys.stdout.flush()
     if verdict.problems:
         print(f"  {plan}", *verdict.problems[:12], sep="\n  ", flush=True)
 
 
-async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, world: World) -> Played:
-    played = Played(Bills(world))
+async def _play(plans: Iterable[Plan], until: float, world: World) -> Played:
+    played, began = Played(Bills(world)), time.monotonic()
     finishing: set[asyncio.Task[None]] = set()
-    for seed in seeds:
+    for plan in plans:
         if time.monotonic() > until:
             break
-        plan: Plan = draw(seed, faults)
         one = Round(plan, world)
         try:
             await world.ready()
@@ -72,13 +79,14 @@ async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, wor
         except Exception as error:
             one.close()
             traceback.print_exc()
-            played.verdicts[seed] = (plan.fault, Verdict(problems=[f"{type(error).__name__}: {error}"]))
-            print(f"seed {seed}, {plan.fault}: {type(error).__name__}: {error}", flush=True)
+            played.verdicts[plan.seed] = (plan.fault, Verdict(problems=[f"{type(error).__name__}: {error}"]))
+            print(f"seed {plan.seed}, {plan.fault}: {type(error).__name__}: {error}", flush=True)
             continue
         task = asyncio.create_task(_finish(one, played))
         finishing.add(task)
         task.add_done_callback(finishing.discard)
     await asyncio.gather(*finishing)
+    played.took_s = time.monotonic() - began
     await world.ready()
     for seed, problem in await played.bills.check():
         played.verdicts.setdefault(seed, ("nothing", Verdict()))[1].problems.append(problem)
@@ -113,7 +121,8 @@ async def _all(
     seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
     async with open_world(url, redis, to, livekit=livekit) as world:
         try:
-            return await _play(seeds, faults, time.monotonic() + asked.minutes * 60, world)
+            plans = (draw(seed, faults, asked.lasts) for seed in seeds)
+            return await _play(plans, time.monotonic() + asked.minutes * 60, world)
         finally:
             for replica in world.replicas:
                 (to / f"replica-{replica.number}.log").write_text("\n".join(replica.written))
@@ -126,6 +135,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, nargs="*", help="only these")
     parser.add_argument("--faults", nargs="*", default=[], help="to choose from")
+    parser.add_argument("--lasts", type=float, help="how long each fault lasts, seconds, if not as drawn")
     parser.add_argument("--keep", help="a folder for the gateways' logs")
     asked = parser.parse_args()
     if unknown := [name for name in asked.faults if name not in BY_NAME]:
@@ -138,7 +148,11 @@ def main() -> int:
         redis = stack.enter_context(running_redis(folder))
         livekit = stack.enter_context(_livekit(folder))
         played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
-    print(f"\n{len(played.verdicts)} rounds in {time.monotonic() - began:.0f} s\n")
+    load = f"{statistics.median(played.loads):.0f}, at most {max(played.loads):.0f}" if played.loads else "?"
+    all_s = time.monotonic() - began
+    print(
+        f"\n{len(played.verdicts)} rounds in {played.took_s:.0f} s ({all_s:.0f} s with start and bills), load {load}\n"
+    )
     print(table(played.verdicts[seed] for seed in sorted(played.verdicts)))
     if played.wrong:
         print(f"\nwrong: seeds {played.wrong}")

@@ -1,14 +1,14 @@
-"""`gateway demo`: what somebody tries first."""
+"""`gateway demo`: what somebody tries first. From a wheel, in an empty environment, away from the checkout."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from support.installed import Installed, pure_wheel
 from support.livekit import needed_server, no_proxy
 from support.ports import free_port
 
@@ -19,10 +19,11 @@ pytestmark = pytest.mark.timeout(900)  # the first one may have to build the ser
 
 async def test_once_and_json_is_one_object_with_both_legs(tmp_path: Path) -> None:
     """The sample over RTMP, and two people in a room of a real livekit-server, each with finals of their own."""
-    needed_server()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "livekit-server").symlink_to(needed_server())
+    installed = Installed(tmp_path / "venv", pure_wheel(tmp_path))
     env = {
-        "PATH": str(tmp_path),
-        "PYTHONPATH": ":".join(sys.path),
+        "PATH": str(tmp_path / "bin"),
         "TMPDIR": tempfile.gettempdir(),
         "GATEWAY_DATA_DIR": str(tmp_path / "data"),
         "GATEWAY_HTTP_PORT": str(free_port()),
@@ -30,8 +31,9 @@ async def test_once_and_json_is_one_object_with_both_legs(tmp_path: Path) -> Non
     }
     with no_proxy():
         demo = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "demo", "--once", "--json"),
+            *(installed.gateway, "demo", "--once", "--json"),
             env=env,
+            cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -44,3 +46,4 @@ async def test_once_and_json_is_one_object_with_both_legs(tmp_path: Path) -> Non
     spoke = {row["participantIdentity"] for row in report["livekit"]["usage"]["rows"]}
     assert spoke == {part.identity for part in CAST}
     assert {final["participantIdentity"] for final in report["livekit"]["finals"]} == spoke
+    assert installed.opened == [], "it needs files that are not in the wheel"

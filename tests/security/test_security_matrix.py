@@ -46,6 +46,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/participants/join HOST", {"role": "HOST"}, True),
     ("POST", "/participants/leave", {}, True),
     ("POST", "/transcription/start", {"source": "rtmp"}, False),
+    ("POST", "/transcription/start COST", {"source": "rtmp", "tags": ["x"]}, False),
     ("POST", "/transcription/host", {}, False),
     (
         "POST",
@@ -89,6 +90,11 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/api/webhooks/NONE/deliveries/1/replay", {}, False),
     ("POST", "/api/webhooks/NONE/replay", {"from": "2026-01-01T00:00:00Z"}, False),
     ("GET", "/metrics", {}, False),
+    ("GET", "/debug/tasks", {}, False),
+    ("GET", "/debug/profile?seconds=0.1", {}, False),
+    ("GET", "/debug/sessions/SLUG", {}, False),
+    ("GET", "/debug/log", {}, False),
+    ("PUT", "/debug/log", {"level": "info"}, False),
     ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
     ("GET", "/healthz", {}, False),
     ("GET", "/readyz", {}, False),
@@ -188,7 +194,7 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/usage", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {*pages.PAGES, *console, "/assets/{version}/{name}"}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 
@@ -233,7 +239,7 @@ def _routes(gateway: InProcess) -> set[tuple[str, str]]:
 
 def _is_whole(path: str) -> bool:
     """Else it continues that of the session."""
-    return path.startswith(("/api/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
+    return path.startswith(("/api/", "/debug/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
 
 
 async def _lines(stage: Stage) -> list[str]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
+from functools import cache
+from importlib import metadata
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("supply", ROOT / "tools" / "supply.py")
@@ -28,3 +35,77 @@ def test_every_locked_package_is_on_the_page_and_in_the_bill_of_materials() -> N
     assert supply.sbom() == bill
     for name, version in locked():
         assert f"| {name} | {version} |" in supply.PAGE.read_text()
+
+
+WHERE = [
+    {"python_version": python.rpartition(".")[0], "python_full_version": python, "sys_platform": system,
+     "platform_system": {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}[system],
+     "os_name": "nt" if system == "win32" else "posix", "implementation_name": "cpython",
+     "platform_python_implementation": "CPython", "platform_machine": "x86_64"}
+    for python in ("3.11.0", "3.11.3", "3.12.0", "3.13.0", "3.14.0", "3.15.0")
+    for system in ("linux", "darwin", "win32")
+]  # fmt: skip
+
+
+def pinned(file: str) -> list[tuple[Requirement, int]]:
+    """What a lock file names, each with the number of its hashes."""
+    blocks = re.findall(r"^(\S.*?)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$", (ROOT / file).read_text(), re.M)
+    return [(Requirement(line), found.count("--hash")) for line, found in blocks if not line.startswith("#")]
+
+
+@cache
+def requires(name: str) -> list[Requirement]:
+    try:
+        return [Requirement(line) for line in metadata.requires(name) or []]
+    except metadata.PackageNotFoundError:  # needed on another Python or system only
+        return []
+
+
+def needed(extras: set[str], where: dict[str, str]) -> dict[str, list[Requirement]]:
+    """All that the project needs there, by what the installed packages say of themselves."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    waiting = [(Requirement(line), "") for line in project["dependencies"]]
+    waiting += [(Requirement(line), "") for extra in extras for line in project["optional-dependencies"][extra]]
+    found: dict[str, list[Requirement]] = {}
+    known = set()
+    while waiting:
+        one, extra = waiting.pop()
+        if one.marker is not None and not one.marker.evaluate({**where, "extra": extra}):
+            continue
+        name = canonicalize_name(one.name)
+        found.setdefault(name, []).append(one)
+        for asked in {"", *one.extras} - {each for package, each in known if package == name}:
+            known.add((name, asked))
+            waiting += [(further, asked) for further in requires(name)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "extras"),
+    [
+        ("requirements.lock", {"embedded", "build"}),
+        ("requirements-dev.lock", {"embedded", "build", "dev"}),
+    ],
+)
+def test_a_lock_file_holds_on_every_python_and_system(file: str, extras: set[str]) -> None:
+    lines = pinned(file)
+    assert len(lines) > 40 and all(hashes for _, hashes in lines)
+    for where in WHERE:
+        there = {
+            canonicalize_name(one.name): str(one.specifier).removeprefix("==")
+            for one, _ in lines
+            if one.marker is None or one.marker.evaluate(where)
+        }
+        for name, wanted in needed(extras, where).items():
+            assert name in there, f"{name} is missing with Python {where['python_full_version']} on {where['os_name']}"
+            assert all(one.specifier.contains(there[name], prereleases=True) for one in wanted), (wanted, there[name])
+
+
+def test_the_lock_files_name_no_machine_and_no_index_and_agree() -> None:
+    for file in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / file).read_text()
+        assert not re.search(r"://|file:|--(extra-)?index|--find-links|(^|\s)/\w", text), file
+    product, everything = (
+        {str(one) for one, _ in pinned(file)} for file in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert product <= everything

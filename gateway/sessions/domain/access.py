@@ -79,6 +79,7 @@ class What(StrEnum):
     END = "end"
     DELETE = "delete"
     TRANSCRIBE = "transcribe"  # start a transcription
+    CHOOSE_COST = "choose tags or a cost cap"  # of a transcription to be started
     READ_KEY = "read the stream key"  # with which an encoder publishes
     RENEW_JOIN_TOKEN = "renew the join token"  # noqa: S105
     APPEND = "append"  # write segments
@@ -115,6 +116,7 @@ TABLE: Final[Mapping[What, Rule]] = {
     What.END: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE, _S.ENDED)),
     What.DELETE: _rule(_W.SERVICE, _W.CREATOR),
     What.TRANSCRIBE: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.PARTICIPANT, states=(_S.LIVE,)),
+    What.CHOOSE_COST: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, states=(_S.LIVE,)),
     What.READ_KEY: _rule(_W.SERVICE, _W.CREATOR, _W.HOST),
     What.RENEW_JOIN_TOKEN: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
     What.APPEND: _rule(_W.SERVICE),

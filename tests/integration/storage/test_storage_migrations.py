@@ -113,12 +113,23 @@ async def test_a_migration_that_fails_leaves_nothing(database_url: str) -> None:
     assert (await prepare(options)).applied == []
 
 
-async def test_a_later_migration_is_applied_and_an_older_build_then_refuses(database_url: str) -> None:
+async def test_a_later_migration_is_applied_and_an_older_build_goes_on_beside_it(database_url: str) -> None:
     options = parse_database_url(database_url)
     later = Migration("gateway", 99, "later", "CREATE TABLE later (id int)")
     assert (await prepare(options, migrations=[*bundled(), later])).applied == ["gateway/0099_later"]
     assert await value(options, "SELECT to_regclass('gateway.later') IS NOT NULL")
-    with pytest.raises(SchemaMismatch, match="newer gateway"):
+    for ddl in (True, False):
+        prepared = await prepare(options, allow_gateway_ddl=ddl)
+        assert prepared.applied == []
+        [warning] = prepared.warnings
+        assert "gateway/0099_later is a newer gateway's" in warning
+
+
+async def test_an_older_build_refuses_a_later_migration_that_breaks_with_it(database_url: str) -> None:
+    options = parse_database_url(database_url)
+    later = Migration("gateway", 99, "breaking_later", "ALTER TABLE gateway.replica DROP COLUMN capacity")
+    await prepare(options, migrations=[*bundled(), later])
+    with pytest.raises(SchemaMismatch, match="gateway/0099_breaking_later was applied by a newer gateway"):
         await prepare(options)
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from storage.postgres.history import Applied, Migration, next_pending, unfit_history
+from storage.postgres.history import BREAKING, Applied, Migration, newer, next_pending, unfit_history
 from storage.postgres.migrate import bundled
 from storage.postgres.ownership import TABLES, Column, Facts, Mode, Ownership, Refusal, check, decide
 
@@ -207,11 +208,26 @@ def test_the_apps_tables_come_first_and_only_where_they_are_ours(
     assert (step.label if step else None) == label
 
 
-def test_a_newer_history_and_a_changed_file_are_both_refused() -> None:
-    history = [_applied(_migration("gateway", 1, "something else")), _applied(_migration("gateway", 3))]
-    changed, newer = unfit_history(history, BUILD)
+def test_a_newer_history_that_breaks_and_a_changed_file_are_both_refused() -> None:
+    breaking = Applied("gateway", 3, "breaking_x", "")
+    history = [_applied(_migration("gateway", 1, "something else")), breaking, _applied(_migration("gateway", 4))]
+    broken, changed = unfit_history(history, BUILD)
     assert "gateway/0001_x was changed" in changed
-    assert "gateway/0003_x was applied by a newer gateway" in newer
+    assert "gateway/0003_breaking_x was applied by a newer gateway" in broken
+    assert [row.label for row in newer(history, BUILD)] == ["gateway/0003_breaking_x", "gateway/0004_x"]
+
+
+@pytest.mark.parametrize(
+    "migration",
+    [m for m in bundled() if m.version > 1 and not m.name.startswith(BREAKING)],
+    ids=lambda m: m.label,
+)
+def test_a_migration_that_does_not_say_that_it_breaks_only_adds(migration: Migration) -> None:
+    """What the version before writes and reads is as it was, so it may be started again."""
+    text = re.sub(r"--.*", "", migration.text)
+    assert not re.search(r"\b(DROP|RENAME|TRUNCATE|ALTER\s+COLUMN|ADD\s+CONSTRAINT|SET\s+NOT\s+NULL)\b", text, re.I)
+    for column in re.findall(r"ADD COLUMN[^,;]*", text, re.I):
+        assert "NOT NULL" not in column or "DEFAULT" in column, column
 
 
 def test_the_bundled_files_are_numbered_from_one_without_a_hole() -> None:
