@@ -65,7 +65,9 @@ chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds
 
 faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
 	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
-		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py $(ARGS)
+		WEBHOOK_FAULT_ROUNDS=$(or $(ROUNDS),50) \
+		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py \
+		tests/integration/storage_faults/test_storage_webhooks.py $(ARGS)
 
 generated: $(VENV)/dev ## Play the generated tests with ten times as many examples as make test
 	@HYPOTHESIS_PROFILE=thorough PHASES=unit tools/test.sh -m hypothesis $(ARGS)

@@ -280,7 +280,7 @@ class Api:
         session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
-        await self.endpoint.policy.admit(access, session.slug, session.space_id)
+        await self.endpoint.policy.admit(access, session.slug, session.space_id, is_over=session.is_over)
         return session
 
     async def _pages(

@@ -74,10 +74,10 @@ export async function attempt(button, complain, action) {
   }
 }
 
-/** The same for the button that a form is sent with; what went wrong stands in the element `where`. */
+/** The same for the button that a form is sent with, which `action` gets; what went wrong stands in the element `where`. */
 export function onSubmit(form, where, action) {
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    attempt(event.submitter, (text) => say(where, text), action);
+    attempt(event.submitter, (text) => say(where, text), () => action(event.submitter));
   });
 }

@@ -1,4 +1,4 @@
-"""The pages people see: live at `/`, a session at `/s/SLUG`, `/sessions`, `/webhooks`, `/usage`, `/join`, `/docs`.
+"""The pages people see: live at `/`, a session at `/s/SLUG`, `/join` for guests, `/sessions`, `/operator`, `/docs`.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 Pages name their scripts and sheets under an address that holds a hash of all of them, so browsers keep those for good;
@@ -28,6 +28,8 @@ PAGES: Final = {
     "/join": "join.html",
     "/usage": "usage.html",
     "/docs": "docs.html",
+    "/operator": "operator.html",
+    "/audit": "audit.html",
 }
 WHOLE: Final = {"reader.js": "reader.whole.js"}
 """Scripts that come as one file with all they import. A first visit asks for 25 files less, each six a round trip."""

@@ -32,6 +32,7 @@ from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.limits import cap_reached
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
 from gateway.transcription.usecases.run import LEASE_LOST, Run
 from gateway.transcription.usecases.salvage import salvage_into
@@ -255,6 +256,7 @@ class Transcriptions:
         spent = await self._records.usage.spent(session.id)
         cap, options = request.cost_cap_usd, self._context.options
         if cap is not None and exceeds(spent + options.cost_per_minute, cap):
+            await self._context.limits.refused(session.id, cap_reached(cap))
             raise CostCapReached(session.slug, cap)
         kept = await self._records.vocabularies.of_space(session.space_id)
         request = replace(request, speech=kept.into(request.speech))

@@ -16,8 +16,9 @@ from gateway.console.pages import ASSETS, PAGES, content
 from gateway.console.whole import NotBundled, whole
 
 NAMES = sorted({*PAGES.values(), *ASSETS})
-CAPTIONS = ("captions.js", "speak.js")
-GATED = ("gate.js", "items.js")
+CAPTIONS = ("captions.js", "speak.js", "people.js")
+GATED = ("gate.js",)
+LISTED = (*GATED, "items.js", "confirm.js")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,9 +54,15 @@ def test_what_a_page_names_is_served(name: str) -> None:
 @pytest.mark.parametrize(
     ("page", "scripts"),
     [
-        ("index.html", ("console.js", "session.js", "replicas.js", "keys.js", *GATED, *CAPTIONS)),
-        ("sessions.html", ("sessions.js", "remains.js", "keys.js", *GATED)),
-        ("webhooks.html", ("webhooks.js", "keys.js", *GATED)),
+        (
+            "index.html",
+            ("console.js", "session.js", "ingest.js", "figures.js", "invite.js", "keys.js", *LISTED, *CAPTIONS),
+        ),
+        ("sessions.html", ("sessions.js", "remains.js", "people.js", "invite.js", "keys.js", *LISTED)),
+        ("operator.html", ("operator.js", "replicas.js", *GATED)),
+        ("usage.html", ("usage.js", *GATED)),
+        ("audit.html", ("audit.js", *GATED)),
+        ("webhooks.html", ("webhooks.js", "keys.js", *LISTED)),
         ("join.html", ("join.js", *CAPTIONS)),
     ],
 )
