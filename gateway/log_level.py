@@ -1,10 +1,12 @@
-"""How much is logged: as the settings say, or otherwise for a while."""
+"""How much is logged: as the settings say, or otherwise for a while. Libraries never say more than `info`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from typing import Final
+
+from gateway import logs
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,7 @@ class LogLevel:
     @property
     def now(self) -> str:
         """debug, info, warning or error."""
-        return logging.getLevelName(logging.getLogger().level).lower()
+        return logs.level()
 
     @property
     def left_s(self) -> float | None:
@@ -36,7 +38,7 @@ class LogLevel:
             self._back = None
         if level != self.configured:
             self._back = asyncio.get_running_loop().call_later(for_s, self.change, self.configured)
-        logging.getLogger().setLevel(level.upper())
+        logs.set_level(level)
         log.warning("the log level is %s", level, extra={"seconds": for_s} if self._back is not None else {})
 
     def restore(self) -> None:

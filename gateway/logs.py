@@ -71,10 +71,20 @@ def configure(shape: str, level: str, **facts: object) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(lambda record: vars(record).update(facts) or True)
     handler.setFormatter(JsonFormatter() if shape == "json" else TextFormatter())
-    root, number = logging.getLogger(), logging.getLevelNamesMapping()[level.upper()]
-    root.handlers[:] = [handler]
-    root.setLevel(max(number, logging.INFO))
-    for name in OWN:
-        logging.getLogger(name).setLevel(number)
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
     # The pool tells each failed attempt to reach a database that is away, with a trace; the recorder says it once.
     logging.getLogger("asyncpg.pool").setLevel(logging.CRITICAL)
+
+
+def set_level(level: str) -> None:
+    """Of OWN; of libraries `info` at the finest. `level`: debug, info, warning or error."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(max(number, logging.INFO))
+    for name in OWN:
+        logging.getLogger(name).setLevel(number)
+
+
+def level() -> str:
+    """That of OWN."""
+    return logging.getLevelName(logging.getLogger(OWN[0]).getEffectiveLevel()).lower()

@@ -162,6 +162,8 @@ VARIABLES: Final = (
              "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
+    Variable("GATEWAY_SEARCH_PER_MINUTE", "search_per_minute", _whole(0, 1_000_000), "120", "How often one user may "
+             "search what was said a minute; 0 = no limit."),
     Variable("GATEWAY_WEBHOOK_URL", "webhook_url", _text, "", "Is told what happens (docs/webhooks.md). The same "
              "for all replicas."),
     Variable("GATEWAY_WEBHOOK_SECRET", "webhook_secrets", _webhook_secrets, "", "Signs what it is told: `whsec_` and "
@@ -309,6 +311,7 @@ class Settings:
     join_per_minute: int = 60
     max_participants: int = 5_000
     audit_days: int = 365
+    search_per_minute: int = 120
     webhook_url: str | None = None
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     webhook_allow: Allowed = field(default_factory=Allowed)

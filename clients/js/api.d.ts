@@ -139,6 +139,20 @@ export interface Schemas {
     status: 'degraded' | 'ok';
     reasons: Array<string>;
   };
+  /** A final. `/s/{sessionSlug}#t=MINUTES:SECONDS` of `startMs` is its moment on the session's page. */
+  HitView: {
+    sessionSlug: string;
+    title: string | null;
+    seq: number;
+    participantIdentity: string;
+    participantName: string | null;
+    language: string | null;
+    startedAt: string | null;
+    startMs: number;
+    endMs: number;
+    text: string;
+    marks: Array<Schemas['MarkView']>;
+  };
   /** Without `identity` the next in line: role HOST first, then the longest present, never the one who is host now. */
   HostBody: {
     identity?: string | null;
@@ -195,6 +209,11 @@ export interface Schemas {
     sessionMinutes: number;
     userMinutesPerDay: number;
     spaceMinutesPerDay: number;
+  };
+  /** `text.slice(start, end)` in JavaScript: positions are UTF-16 units. */
+  MarkView: {
+    start: number;
+    end: number;
   };
   /** Without `spaceId` in the user's active space. With `requireJoinToken` guests need more than the slug. */
   NewSession: {
@@ -390,6 +409,12 @@ export interface Schemas {
     url: string;
     room: string;
   };
+  /** Newest first. `nextCursor` is null on the last page. `complete` is false for a while after the update that brought the search, while earlier finals are made ready for it. */
+  SearchPage: {
+    hits: Array<Schemas['HitView']>;
+    nextCursor: string | null;
+    complete: boolean;
+  };
   /** One final. `words` is empty where the provider gave none, or where the text was changed since. */
   Segment: {
     seq: number | null;
@@ -430,6 +455,10 @@ export interface Schemas {
     endedAt: string | null;
     participantIdentity: string | null;
     participantName: string | null;
+  };
+  /** `guestMinutes`: whether guests who were in it may read it once it is over; they may unless it is said. */
+  SessionChange: {
+    guestMinutes: boolean;
   };
   /** `joinToken` is there if it was asked for, and told this once. */
   SessionCreated: {
@@ -489,7 +518,7 @@ export interface Schemas {
     sessionId: string;
     spaceId: string;
   };
-  /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. */
+  /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. `guestMinutes`: guests who were in it may read it once it is over. */
   SessionView: {
     id: string;
     slug: string;
@@ -506,6 +535,7 @@ export interface Schemas {
     rawTranscriptSizeBytes: number | null;
     rawTranscriptReadyAt: string | null;
     requireJoinToken: boolean;
+    guestMinutes: boolean;
   };
   /** A space's own limits, minutes of audio; 0 = no limit, null or absent = as the gateway's settings say. */
   SpaceLimitsBody: {
@@ -613,10 +643,12 @@ export interface Schemas {
     translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
-  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. */
+  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody has asked translations into. */
   Transcript: {
     sessionSlug: string;
     epoch: string | null;
+    lastSeq: number;
+    translatedTo: Array<string>;
     finals: Array<Schemas['FinalView']>;
   };
   /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */
@@ -863,6 +895,26 @@ export interface Operations {
   'GET /api/replicas': {
     answer: Schemas['ReplicaList'];
   };
+  /** Find what was said, in all sessions that one may see, newest first */
+  'GET /api/search': {
+    query?: {
+      /** words, a "phrase", the beginning of a word with *, -without, one OR another */
+      q?: string;
+      /** only in the session with this slug */
+      session?: string;
+      /** only in sessions of this space */
+      spaceId?: string;
+      /** a day or an instant (ISO 8601; UTC unless it says otherwise) */
+      from?: string;
+      /** the same, exclusive */
+      to?: string;
+      /** how many, at most 100 */
+      limit?: number;
+      /** nextCursor of the page before */
+      cursor?: string;
+    };
+    answer: Schemas['SearchPage'];
+  };
   /** Create a session */
   'POST /api/sessions': {
     body: Schemas['NewSession'];
@@ -886,6 +938,15 @@ export interface Operations {
       /** the session's slug */
       slug: string;
     };
+    answer: Schemas['SessionView'];
+  };
+  /** Let guests read it once it is over, or not */
+  'PATCH /api/sessions/{slug}': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body: Schemas['SessionChange'];
     answer: Schemas['SessionView'];
   };
   /** Delete a session and all that belongs to it; billing records are kept elsewhere */
@@ -1012,6 +1073,14 @@ export interface Operations {
       format?: 'json' | 'vtt' | 'srt' | 'txt';
       /** only finals after this seq (or EPOCH:SEQ) */
       since?: string;
+      /** the last ones before this seq */
+      before?: string;
+      /** a window with this seq in its middle */
+      around?: string;
+      /** the same with the final that is being said at this moment: milliseconds, as startMs */
+      at?: string;
+      /** how many at most; 100 unless it is said, with since all */
+      limit?: number;
       /** translations into this language, in place of the text but in JSON */
       lang?: string;
     };

@@ -106,7 +106,7 @@ class AuditApi:
 
     async def _note(self, request: web.Request, what: str, who: tuple[str, str]) -> None:
         address = client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), self.trusted_proxies)
-        slug = request.match_info.get("slug") or await _named(request)
+        slug = request.match_info.get("slug") or request.query.get("session") or await _named(request)
         await self.audit.note(*who, what, slug, request.match_info.get("id"), address)
 
     async def _who(self, request: web.Request) -> tuple[str, str]:

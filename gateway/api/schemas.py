@@ -325,10 +325,14 @@ class FinalView(msgspec.Struct, rename="camel"):
 
 
 class Transcript(msgspec.Struct, rename="camel"):
-    """`epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on."""
+    """`epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`:
+    the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody
+    has asked translations into."""
 
     session_slug: str
     epoch: str | None
+    last_seq: int
+    translated_to: list[str]
     finals: list[FinalView]
 
 

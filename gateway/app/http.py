@@ -27,6 +27,7 @@ from gateway.api.openapi import Route
 from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
+from gateway.api.search import SearchApi
 from gateway.api.sessions import SessionsApi
 from gateway.api.timeline import TimelineApi
 from gateway.api.usage import UsageApi
@@ -160,6 +161,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *PreferencesApi(transcription.steering, module.admission, check).routes(),
         *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
+        *SearchApi(wings.sessions.search, wings.limits.rates, check, proxies).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *TimelineApi(transcription.status, Elsewhere(wings.others.look)).routes(),
         *ReplicasApi(wings.membership.members).routes(),

@@ -20,6 +20,8 @@ from gateway.archive.finalise import Finaliser
 from gateway.archive.report import Reports
 from gateway.archive.reports import PostgresLedger
 from gateway.archive.retention import Retention
+from gateway.archive.search import Search
+from gateway.archive.searches import PostgresIndex
 from gateway.live.hub import Hub
 from gateway.sessions.infra.assembly import SessionsModule, assemble
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
@@ -56,6 +58,7 @@ class SessionsWing:
     retention: Retention
     audit: Audit
     reports: Reports
+    search: Search
 
 
 @asynccontextmanager
@@ -91,7 +94,8 @@ async def open_sessions(
         )
         retention = Retention(deletions, finaliser, clock, settings.retention_days)
         audit = Audit(PostgresTrail(database), clock, settings.audit_days)
-        yield SessionsWing(module, finaliser, retention, audit, Reports(PostgresLedger(database)))
+        search = Search(PostgresIndex(database), module.admission)
+        yield SessionsWing(module, finaliser, retention, audit, Reports(PostgresLedger(database)), search)
 
 
 @asynccontextmanager
@@ -118,7 +122,9 @@ class RateLimits:
 async def open_rates(replica: Replica) -> AsyncIterator[RateLimits]:
     """Counted over all replicas where REDIS_URL is set, else in this process."""
     settings = replica.settings
-    options = RateOptions(settings.create_per_minute, settings.list_per_minute, settings.join_per_minute)
+    options = RateOptions(
+        settings.create_per_minute, settings.list_per_minute, settings.join_per_minute, settings.search_per_minute
+    )
     if not settings.redis_url:
         memory = MemoryLimiter(replica.clock)
         yield RateLimits(Rates(memory, options), memory)

@@ -1,12 +1,13 @@
 // The webhooks page: who is told what happens, what was delivered, sending it again.
 
-import { get, post, request } from './api.js';
+import { get, patch, post, request, showAddress, takeFragment } from './api.js';
+import { confirmed } from './confirm.js';
 import { attempt, byId, copy, make, onSubmit, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
 import { Items } from './items.js';
 import { listen } from './keys.js';
 
-const items = new Items(show);
+const items = new Items(pick, (id) => `webhooks#webhook=${encodeURIComponent(id)}`);
 const secrets = new Map(); // id → its secret, which only the answers of create and rotate tell
 let webhooks = [];
 let shown = ''; // id
@@ -17,7 +18,6 @@ const nameOf = ({ description, url }) => description || new URL(url).host;
 const stateOf = ({ enabled }) => (enabled ? 'on' : 'off');
 const moment = (text) => new Date(text).toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' });
 const complain = (text) => say(byId('failed'), text);
-const json = { 'Content-Type': 'application/json' };
 
 const gate = new Gate({
   everyMs: 2000,
@@ -25,7 +25,7 @@ const gate = new Gate({
   look,
   show,
   admits: () => false,
-  enter: () => {},
+  enter: () => show(takeFragment().webhook ?? ''),
 });
 
 async function look() {
@@ -40,8 +40,15 @@ async function look() {
   await refresh();
 }
 
+/** As a person chooses: Back undoes it. */
+function pick(id) {
+  showAddress('webhook', id);
+  return show(id);
+}
+
 /** Show a webhook; an empty id shows none. */
 async function show(id) {
+  if (id && id === shown) return;
   shown = id;
   pages = 1;
   byId('console').dataset.view = id ? 'session' : 'list';
@@ -102,6 +109,7 @@ function newRow(one) {
   }));
   const cells = [one.type, moment(one.timestamp), make('span', { className: 'state' }), '', '', again];
   const row = make('tr', { title: `${one.eventId}\n${JSON.stringify(one.body.data, null, 1)}` }, ...cells.map((cell) => make('td', {}, cell)));
+  row.children[3].dataset.label = 'attempts';
   row.dataset.id = one.id;
   return row;
 }
@@ -113,14 +121,12 @@ onSubmit(byId('create'), byId('create-refused'), async () => {
     spaceId: byId('space').value.trim() || null,
   });
   secrets.set(made.id, made.secret);
-  if (byId('finals').checked) await patch(made.id, { events: [...made.events, 'transcript.final'] });
+  if (byId('finals').checked) await patch(pathOf(made.id), { events: [...made.events, 'transcript.final'] });
   byId('create').reset();
   byId('new').open = false;
   await look();
-  await show(made.id);
+  await pick(made.id);
 });
-
-const patch = (id, body) => request(pathOf(id), { method: 'PATCH', headers: json, body: JSON.stringify(body) });
 
 const onClick = (id, action) =>
   byId(id).addEventListener('click', () => attempt(byId(id), complain, async () => {
@@ -129,20 +135,16 @@ const onClick = (id, action) =>
   }));
 
 onClick('test', () => post(`${pathOf(shown)}/test`, {}));
-onClick('switch', () => patch(shown, { enabled: !webhooks.find(({ id }) => id === shown).enabled }));
+onClick('switch', () => patch(pathOf(shown), { enabled: !webhooks.find(({ id }) => id === shown).enabled }));
 onClick('rotate', async () => secrets.set(shown, (await post(`${pathOf(shown)}/secret`, {})).secret));
 onClick('older', async () => { pages += 1; });
-byId('delete').addEventListener('click', () => {
-  byId('confirm').returnValue = '';
-  byId('confirm').showModal();
-});
-byId('confirm').addEventListener('close', () => attempt(byId('delete'), complain, async () => {
-  if (byId('confirm').returnValue !== 'yes') return;
+onClick('delete', async () => {
+  const isSure = await confirmed('Delete this webhook?', 'It is told nothing more, and what still waits for it is not sent.', 'Delete');
+  if (!isSure) return;
   await request(pathOf(shown), { method: 'DELETE' });
-  await show('');
-  await look();
-}));
-byId('back').addEventListener('click', () => show(''));
+  await pick('');
+});
+byId('back').addEventListener('click', () => pick(''));
 byId('copy').addEventListener('click', () => copy(byId('secret'), byId('copy')));
 listen({ j: () => items.step(1), k: () => items.step(-1) });
 

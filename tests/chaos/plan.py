@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from stt.local.scripted import VOCABULARY
@@ -59,6 +59,9 @@ KINDS: Final = (
     Kind("owner restarted", (0.0, 0.0), speech_s=9.0, loses_audio=True, takes_over=True),
     Kind("livekit cut from the owner", (1.0, 3.0), room=True),
     Kind("owner in a room killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True, room=True),
+    Kind("peers frozen", (2.0, 4.0)),
+    Kind("peers slow", (3.0, 4.0)),
+    Kind("livekit frozen for the owner", (1.0, 3.0), room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
@@ -96,14 +99,17 @@ class Plan:
         return json.dumps(shown)
 
 
-def draw(seed: int, faults: tuple[str, ...] = ()) -> Plan:
-    """The same for the same arguments. `faults`: to choose from; none: all. Every fault has its turn.
+def draw(seed: int, faults: tuple[str, ...] = (), lasts_s: float | None = None) -> Plan:
+    """The same for the same arguments. `faults`: to choose from; none: all. Every fault has its turn. `lasts_s`: so
+    long, and people speak through it, 25 s at most.
 
     Raises: KeyError for a fault that does not exist.
     """
     chance = random.Random(seed)
     names = faults or tuple(BY_NAME)
     kind = BY_NAME[names[seed % len(names)]]
+    if lasts_s is not None:
+        kind = replace(kind, for_s=(lasts_s, lasts_s), speech_s=max(kind.speech_s, min(lasts_s + 5.0, 25.0)))
     sources = ("livekit", "websocket") if kind.room else ("websocket", "rtmp")
     sessions = tuple(_session(chance, kind, source) for source in sources)
     return Plan(

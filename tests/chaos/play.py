@@ -285,4 +285,7 @@ _FAULTS: Final[dict[str, Callable[[Round, Replica], Awaitable[Undo | None]]]] = 
     "owner restarted": _owner_restarted,
     "livekit cut from the owner": _line("livekit", "cut", "owner"),
     "owner in a room killed": _owner_killed,
+    "peers frozen": _line("peers", "freeze", "all"),
+    "peers slow": _line("peers", "slow", "all"),
+    "livekit frozen for the owner": _line("livekit", "freeze", "owner"),
 }

@@ -37,6 +37,8 @@ ELSEWHERE: Final = (
     ("README.md", "gateway check ", "tests/e2e/test_e2e_bad_input.py"),
     ("docs/tutorial.md", "make demo", "tests/e2e/test_e2e_demo.py"),
     ("docs/deploy.md", "deploy/compose/up.sh", "tests/integration/deploy/test_deploy_files.py"),
+    ("docs/runbook.md", "ask tasks", "tests/integration/gateway_api/test_gateway_api_debug.py"),
+    ("docs/canary.md", "gateway canary --once", "tests/integration/gateway_app/test_gateway_app_canary.py"),
     ("docs/deploy.md", "helm install", "tests/integration/deploy/test_deploy_files.py"),
     ("docs/livekit.md", "LIVEKIT_URL=", "tests/e2e/test_e2e_livekit.py"),
     ("docs/local-stt.md", "gateway stt", "tests/integration/gateway_app/test_gateway_app_dies.py"),

@@ -56,6 +56,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ),
     ("POST", "/analysis/retry", {}, False),
     ("POST", "/join-token", {}, True),
+    ("PATCH", "", {"guestMinutes": True}, False),
     ("POST", "/end", {}, True),
     ("DELETE", "", {}, True),
     ("GET", "/api/sessions?spaceId=team", {}, False),
@@ -75,6 +76,8 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/spaces/team/vocabulary", {}, False),
     ("PUT", "/api/spaces/team/vocabulary", {"words": ["x"]}, False),
     ("GET", "/api/audit", {}, False),
+    ("GET", "/api/search?q=x&session=SLUG", {}, False),
+    ("GET", "/api/search?q=x", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/api/replicas", {}, False),
     ("POST", "/api/webhooks", {"url": "https://app.example.com"}, False),
@@ -103,7 +106,7 @@ STREAMS = ("/api/realtime/transcribe", "/api/realtime/audio")
 
 @pytest.fixture
 async def gateway(database_url: str, provider: LocalServer, tmp_path: Path) -> AsyncIterator[InProcess]:
-    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0}
+    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0, "search_per_minute": 0}
     async with running(database_url, provider, tmp_path, join_starts="nothing", **limits, **ROOMS) as found:
         yield found
 
@@ -192,7 +195,7 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/usage", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {*pages.PAGES, *console, "/assets/{version}/{name}"}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 

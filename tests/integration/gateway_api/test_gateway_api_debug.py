@@ -12,6 +12,8 @@ import pytest
 from support.ports import free_port
 from support.scripted_gateway import TOKEN, World, scripted_gateway
 
+from gateway import logs
+
 ROUTES = (("GET", "/tasks"), ("GET", "/profile"), ("GET", "/log"), ("PUT", "/log"), ("GET", "/sessions/SLUG"))
 
 
@@ -24,7 +26,7 @@ async def text(world: World, path: str, status: int = 200) -> str:
 async def test_an_operator_sees_all_but_words_and_secrets(
     database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    level = logging.getLogger().level
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("", *logs.OWN)}
     async with scripted_gateway(database_url, tmp_path) as world:
         changed = {"level": "debug", "minutes": 5}
         async with world.http.put(f"{world.url}/debug/log", json=changed) as answer:
@@ -53,8 +55,9 @@ async def test_an_operator_sees_all_but_words_and_secrets(
         await world.stop(slug)
         over = await world.call("GET", f"/debug/sessions/{slug}")
         assert over["tracks"] == [] and over["queues"] is None and over["lease"]["fence"] is None
-    assert logging.getLogger().level != logging.DEBUG
-    logging.getLogger().setLevel(level)
+    assert logs.level() == "info"  # a gateway that has ended leaves no other one
+    for logger, level in loggers.items():
+        logger.setLevel(level)
     seen.append(caplog.text + str([vars(record) for record in caplog.records]))
     key = urlsplit(ingest).path.rpartition("/")[2]
     secrets = {TOKEN, key, "any-provider-key", *said, *(word for words in said for word in words.split())}

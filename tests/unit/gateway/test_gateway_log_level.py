@@ -8,16 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway import logs
 from gateway.log_level import LogLevel
 
 
 @pytest.fixture(autouse=True)
-def root() -> Iterator[logging.Logger]:
-    found = logging.getLogger()
-    before = found.level
-    found.setLevel(logging.INFO)
-    yield found
-    found.setLevel(before)
+def _as_before() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("", *logs.OWN)]
+    before = [one.level for one in loggers]
+    logs.set_level("info")
+    yield
+    for one, level in zip(loggers, before, strict=True):
+        one.setLevel(level)
 
 
 async def test_a_change_ends_by_itself() -> None:
@@ -38,6 +40,17 @@ async def test_the_last_change_counts_and_restoring_ends_it() -> None:
     assert level.now == "error"
     level.restore()
     assert level.now == "info" and level.left_s is None
+
+
+async def test_libraries_stay_at_info() -> None:
+    """At `debug` some of them print every message that they carry."""
+    level = LogLevel("info")
+    level.change("debug", 60)
+    assert logging.getLogger("gateway.x").isEnabledFor(logging.DEBUG)
+    assert not logging.getLogger("websockets").isEnabledFor(logging.DEBUG)
+    level.change("error", 60)
+    assert not logging.getLogger("websockets").isEnabledFor(logging.INFO)
+    level.restore()
 
 
 async def test_a_signal_goes_to_and_fro() -> None:
