@@ -171,6 +171,7 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
 
 EVERYWHERE = [
     "documents",
+    "gateway.search_line",
     "gateway.transcript_event",
     "gateway.transcription",
     'public."SessionAnalysis"',
