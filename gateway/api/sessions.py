@@ -73,9 +73,8 @@ class SessionsApi:
                   "records are kept elsewhere", credential="user", parameters=(SLUG,),
                   answers={200: schemas.Deleted, **base}, tag=tag, audit="delete"),
             Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
-                  "stopped, its transcript written as a document, its analysis scheduled; idempotent", tag=tag,
-                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem},
-                  audit="end"),
+                  "stopped, its document written, its analysis scheduled; idempotent", tag=tag, audit="end",
+                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}),
             Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
                   credential="guest", parameters=(SLUG,
                   Parameter("identity", "query", "name in the room; needed unless the credential says it", _WORD),

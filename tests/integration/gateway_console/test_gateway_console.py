@@ -317,6 +317,11 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
         await page.until(f"document.querySelector('#name').textContent !== '{slug}'")
         await page.until("document.querySelector('#finals .who')?.textContent === 'Anna'")
+        await press(page, "m")
+        await page.until("document.querySelector('#voice').dataset.state === 'muted'")
+        await page.run("device.selectedIndex = 1, device.dispatchEvent(new Event('change'))")
+        await page.until("!device.hidden && device.value === sessionStorage.getItem('gateway.microphone')")
+        assert await page.run("[device.selectedIndex, voice.dataset.state]") == [1, "muted"], "another, as mute"
         assert page.complaints == []
 
 
