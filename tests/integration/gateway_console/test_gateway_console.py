@@ -164,7 +164,7 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         await page.until("document.querySelector('#line').dataset.phase === 'over'")
         await page.run(
             """(async () => {
-              window.captions = (await import(document.querySelector('[type=module]').src.replace('console.js', 'session.js'))).captions;
+              window.captions = (await import(document.scripts[1].src.replace('console', 'session'))).captions;
               window.say = (seq) => captions.final(seq, {
                 utteranceId: `u${seq}`, participantIdentity: 'anna', text: `line ${seq}`, startMs: seq * 1000,
                 startedAt: '2026-01-05T10:00:00.000Z' });
@@ -387,7 +387,7 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
 # --- reading ------------------------------------------------------------------------------------------------
 
 FIVE = """(async () => {
-  window.captions = (await import(document.querySelector('[type=module]').src.replace('console.js', 'session.js'))).captions;
+  window.captions = (await import(document.scripts[1].src.replace('console', 'session'))).captions;
   const lines = [['anna', 'Good morning.'], ['ben', 'The budget, please.'], ['anna', 'The BUDGET is fine.'],
     ['carl', 'Good.'], ['budgie', 'Cheep.']];
   const startedAt = '2026-01-05T10:00:00.000Z';
@@ -452,7 +452,7 @@ async def test_speakers_of_one_session_have_colours_far_apart(gateway: Gateway, 
     async with browse() as page:
         await page.open(f"{gateway.http_url}/")
         hues = await page.run(
-            """import(document.querySelector('[type=module]').src.replace('console.js', 'captions.js')).then(({ Voices }) => {
+            """import(document.scripts[1].src.replace('console', 'captions')).then(({ Voices }) => {
               const voices = new Voices();
               const names = Array.from({ length: 10 }, (_, n) => `person-${n}`);
               return [names.map((name) => voices.hueOf(name)), names.map((name) => voices.hueOf(name))];
