@@ -981,7 +981,7 @@ export interface Operations {
     };
     answer: Schemas['Document'];
   };
-  /** End a session: its transcription is drained and stopped, its transcript written as a document, its analysis scheduled; idempotent */
+  /** End a session: its transcription is drained and stopped, its document written, its analysis scheduled; idempotent */
   'POST /api/sessions/{slug}/end': {
     path: {
       /** the session's slug */

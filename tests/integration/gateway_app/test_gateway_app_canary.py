@@ -68,6 +68,7 @@ async def test_the_command_tells_each_step_or_shows_metrics(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.cli.canary.known_sentence", lambda: sentence(*WORDS))
+    monkeypatch.setattr("gateway.logs.configure", lambda *_: None)  # the log of these tests stays where it is
     async with scripted_gateway(database_url, tmp_path) as world:
         known = ["canary", "--url", world.url, "--token", TOKEN]
         assert await canary(parser().parse_args([*known, "--once"])) == 0
@@ -100,6 +101,7 @@ async def test_rounds_go_on_after_a_failure_and_a_good_one_is_told_by_its_time()
         assert found is not None, name
         return found
 
+    assert figures.registry.get_sample_value("gateway_canary_words_share") is None  # 0 would be an alarm
     began = value("last_success_timestamp_seconds")
     absent = Client("http://127.0.0.1:1", TOKEN)
     rounds = asyncio.create_task(repeat(absent, sentence(*WORDS), 0.5, 0.01, figures))
