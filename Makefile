@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz release sbom lock clean
+.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz release sbom docs lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
 COUNTED = awk '/^Collecting /{printf "\r  %3d packages, now %-40.40s", ++n, $$2; fflush()} /^Installing collected/{printf "\r  %3d packages found, now unpacking them %-20s\n", n, ""; fflush()} /^(ERROR|error)/{print; fflush()}' >&2
 # One lock file for every Python from 3.11 on and every system: markers say who needs what.
-LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra embedded --extra build
+LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra embedded --extra otel --extra build
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -65,7 +65,9 @@ chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds
 
 faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
 	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
-		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py $(ARGS)
+		WEBHOOK_FAULT_ROUNDS=$(or $(ROUNDS),50) \
+		$(BIN)/python -m pytest -q -s tests/integration/storage_faults/test_storage_faults.py \
+		tests/integration/storage_faults/test_storage_webhooks.py $(ARGS)
 
 generated: $(VENV)/dev ## Play the generated tests with ten times as many examples as make test
 	@HYPOTHESIS_PROFILE=thorough PHASES=unit tools/test.sh -m hypothesis $(ARGS)
@@ -79,6 +81,9 @@ release: $(VENV)/runtime ## Make wheels, sources, npm package, chart, bill of ma
 
 sbom: $(VENV)/runtime ## Write sbom.json, the bill of materials (CycloneDX) of requirements.lock
 	@$(BIN)/python tools/supply.py sbom sbom.json && echo sbom.json
+
+docs: $(VENV)/dev ## Build the documentation as a site in build/site; ARGS=serve shows it while one writes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --strict)
 
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(LOCK) -o requirements.lock pyproject.toml

@@ -2,11 +2,12 @@
 
     PYTHONPATH=tests:bench:. python bench/replicas.py [--sessions 20] [--seconds 8] [--rounds 1]
     PYTHONPATH=tests:bench:. python bench/replicas.py --workers 1 2 4
+    PYTHONPATH=tests:bench:. python bench/replicas.py --carried      audio that comes in on another replica
 
 Real gateways (an owner and three others), PostgreSQL, Redis and the local speech server with a scripted recogniser;
 speakers over WebSockets, two words a second. One watcher a session on the owner, one more on 0, 1 and 3 of the others.
 CPU is that of all gateway processes together, what each takes without sessions included; statements and bytes are
-counted on their lines, by proxies in between.
+counted on their lines, by proxies in between. Every run ends with the machine's load.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from pathlib import Path
 
 import asyncpg
 from chaos.oracle import Reader, Voice
-from chaos.people import Sender, Watcher, sound
+from chaos.people import BLOCK, Sender, Watcher, sound
 from chaos.world import World, open_world
 from support.postgres import running_postgres
 from support.redis_server import RedisServer, running_redis
 
-from stt.local.scripted import VOCABULARY
+from stt.local.scripted import RATE, VOCABULARY
 
 LISTENING = (0, 1, 3)
 TICK = os.sysconf("SC_CLK_TCK")
@@ -91,8 +92,9 @@ class Bench:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     postmaster: int = 0
 
-    async def begin(self, count: int, minutes: float) -> None:
-        world = self.world
+    async def begin(self, count: int, minutes: float, carried: int = 0) -> list[Sender]:
+        """`carried`: senders come to so many replicas behind the owner."""
+        world, senders = self.world, []
         places = [replica.place for replica in world.replicas]
         words = VOCABULARY * (int(minutes * 60 / 38) + 1)
         pcm, said = sound(words[: len(words) // 2 * 2])
@@ -103,10 +105,23 @@ class Bench:
             at = owner.number if owner is not None else 0  # a worker: all are at one port
             self.sessions.append(slug)
             self.owners[slug] = at
-            sender = Sender(slug, Voice("anna", said), pcm, lambda at=at: at, places, world.http)
+            to = (at + carried) % len(places)
+            sender = Sender(slug, Voice("anna", said), pcm, lambda to=to: to, places, world.http)
+            senders.append(sender)
             self.tasks.append(asyncio.create_task(sender.run()))
             self.near[slug] = self.watch(slug, at)
             await asyncio.sleep(1 / count)  # not all of them speak in step
+        return senders
+
+    async def end(self) -> None:
+        """Nobody speaks or watches any more."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.tasks.clear()
+        for slug in self.sessions:
+            await self.world.ask("POST", "/api/transcription/stop", {"sessionSlug": slug}, 60)
+        self.sessions.clear()
 
     def watch(self, slug: str, replica: int) -> TimedReader:
         reader = TimedReader(replica)
@@ -243,6 +258,38 @@ async def measure_workers(bench: Bench, asked: argparse.Namespace, workers: int)
     print(f"  {finals:.0f} finals and {partials:.0f} partials at each watcher", flush=True)
 
 
+async def measure_carried(bench: Bench, asked: argparse.Namespace) -> None:
+    """The same speech, sent to the owner and sent to another replica, which carries it there."""
+    chunks: list[float] = []
+
+    def tap(data: bytes) -> None:
+        if len(data) > BLOCK:  # a chunk of audio on its way to the provider
+            chunks.append(time.monotonic())
+
+    for replica in bench.world.replicas:
+        replica.provider.tap = lambda: tap
+    for what, carried in (("sent to the owner", 0), ("sent to another replica", 1)):
+        await bench.begin(asked.sessions, 1, carried)
+        await asyncio.sleep(3)
+        before, at = await bench.read(), time.monotonic()
+        await asyncio.sleep(asked.seconds)
+        units = asked.sessions * (time.monotonic() - at)
+        print(row(what, await bench.read() - before, units), flush=True)
+        await bench.end()
+        [sender] = await bench.begin(1, 1, carried)
+        await asyncio.sleep(2)
+        chunks.clear()
+        await asyncio.sleep(asked.seconds)
+        block_s = BLOCK / RATE
+        lags = sorted((at - sender.began) % block_s * 1000 for at in chunks)
+        print(
+            f"  {what}: {len(lags)} chunks of one sender left for the provider {statistics.median(lags):.1f} ms (p50), "
+            f"{lags[int(len(lags) * 0.9)]:.1f} ms (p90) after they were spoken",
+            flush=True,
+        )
+        await bench.end()
+
+
 async def run(asked: argparse.Namespace, url: str, redis: RedisServer, folder: Path) -> None:
     print(
         "| a session-second | gateways' CPU, ms | statements | bytes to and from PostgreSQL | its CPU, ms "
@@ -259,6 +306,10 @@ async def run(asked: argparse.Namespace, url: str, redis: RedisServer, folder: P
                 benched(world, redis) as bench,
             ):
                 await measure_workers(bench, asked, workers)
+        return
+    if asked.carried:
+        async with open_world(url, redis, folder, 2, None, **limits) as world, benched(world, redis) as bench:
+            await measure_carried(bench, asked)
         return
     async with open_world(url, redis, folder, 4, None, **limits) as world, benched(world, redis) as bench:
         await measure(bench, asked)
@@ -280,6 +331,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--carried", action="store_true", help="instead: audio that comes in on another replica")
     parser.add_argument("--workers", type=int, nargs="*", help="instead: one machine's `serve --workers` of so many")
     asked = parser.parse_args()
     with ExitStack() as stack:
@@ -287,6 +339,7 @@ def main() -> None:
         postgres = stack.enter_context(running_postgres())
         redis = stack.enter_context(running_redis(folder))
         asyncio.run(run(asked, stack.enter_context(postgres.database()), redis, folder))
+    print(f"load {os.getloadavg()[0]:.0f}")
 
 
 if __name__ == "__main__":

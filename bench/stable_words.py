@@ -3,22 +3,28 @@
     python bench/stable_words.py                     # the offline recogniser, on sentences spoken by flite
     python bench/stable_words.py --scripted          # a recogniser that never takes a word back
     python bench/stable_words.py --file partials.json  # recorded: [[utterance, seconds, text, is_final], …] in order
+    python bench/stable_words.py --curve             # also for other lengths of the hold
+    python bench/stable_words.py --every 300         # partials at random times, 300 ms apart, a quarter more or less
 
 Time is the audio's: nothing waits. `all words`: partials shown as they come. `stable`: what `stableChars` leaves, with
-the repeats that the gateway sends. A shown word counts as changed when a later text of the utterance, aligned word by
-word, has it no more; `until the final` leaves out what the final itself changes.
+the repeats that the gateway sends. Of the words that a partial has shown, one has changed when a later text of the
+utterance, aligned word by word, has it no more. A word's delay runs from the partial that said it first, with all
+before it, until it is shown, as stable or by the final.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
+import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from gateway.transcription.domain import stable as rule
 from gateway.transcription.domain.stable import StablePrefixes
 
 SENTENCES = (
@@ -37,17 +43,19 @@ VOICES = ("slt", "rms")
 Partial = tuple[str, float, str, bool]
 CHUNK = 3_200
 TICK_S = 0.01
+WAY_S = 0.02  # from the recogniser to the gateway, at most: no two partials are a multiple of 100 ms apart
+CURVE_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
 def offline() -> Iterator[Partial]:
-    """What the offline recogniser says of spoken sentences, at the audio's time."""
+    """What the offline recogniser says of spoken sentences, at the audio's time and a little later."""
     from pocketsphinx import Vad
 
     from stt.local.sphinx_listener import Listener
     from stt.local.sphinx_wire import Open, Text
     from stt.local.sphinx_worker import LoadedDecoders
 
-    decoders = LoadedDecoders()
+    decoders, rng = LoadedDecoders(), random.Random(1)
     for voice in VOICES:
         for number, sentence in enumerate(SENTENCES):
             pcm = bytes(16_000) + _spoken(voice, sentence) + bytes(32_000)
@@ -56,7 +64,8 @@ def offline() -> Iterator[Partial]:
                 for event in listener.push(pcm[end - CHUNK : end], partials=True):
                     if isinstance(event, Text):
                         text = " ".join(word[0] for word in event.words)
-                        yield f"{voice}{number}:{event.utterance}", end / 32_000, text, event.is_final
+                        at = end / 32_000 + rng.uniform(0, WAY_S)
+                        yield f"{voice}{number}:{event.utterance}", at, text, event.is_final
             listener.close()
 
 
@@ -88,70 +97,94 @@ def _spoken(voice: str, sentence: str) -> bytes:
 
 
 class Screen:
-    """Counts words that come and words that go."""
+    """Counts the words that partials show, and what becomes of them."""
 
     def __init__(self) -> None:
-        self.shown = self.changed = 0
+        self.shown = self.changed = self.changed_by_final = 0
+        self.delays: list[float] = []
+        """Of words that partials have shown, in seconds."""
+        self.all_delays: list[float] = []
         self._words: list[str] = []
 
-    def show(self, words: list[str]) -> None:
+    def show(self, words: list[str], *, is_final: bool = False) -> None:
         same = sum(
             block.size for block in SequenceMatcher(None, self._words, words, autojunk=False).get_matching_blocks()
         )
-        self.shown += len(words) - same
-        self.changed += len(self._words) - same
-        self._words = words
+        gone = len(self._words) - same
+        if is_final:
+            self.changed_by_final += gone
+        else:
+            self.shown += len(words) - same
+            self.changed += gone
+        self._words = [] if is_final else words
 
-    def clear(self) -> None:
-        self._words = []
+    def delayed(self, delays: list[float], *, is_final: bool) -> None:
+        self.all_delays += delays
+        if not is_final:
+            self.delays += delays
 
     def __str__(self) -> str:
-        kept = 1 - self.changed / max(self.shown, 1)
-        return f"{self.shown:5} words shown, {self.changed:4} changed later: {kept:6.1%} stayed"
-
-
-def measure(partials: list[Partial]) -> None:
-    """Print both ways of showing them."""
-    for with_final in (True, False):
-        everything, stable = Screen(), Screen()
-        delays: list[float] = []
-        for utterance in dict.fromkeys(one[0] for one in partials):
-            texts = [(at, text, is_final) for name, at, text, is_final in partials if name == utterance]
-            _replay(texts, everything, stable, delays, with_final=with_final)
-        print("with the final" if with_final else "until the final")
-        print(f"  all words  {everything}")
-        print(
-            f"  stable     {stable}; {sum(delays) / len(delays) * 1000:.0f} ms later, at most {max(delays) * 1000:.0f}"
+        until, with_final = (
+            1 - gone / max(self.shown, 1) for gone in (self.changed, self.changed + self.changed_by_final)
+        )
+        return (
+            f"{self.shown:5} words shown, {until:6.1%} stayed until the final, {with_final:6.1%} in it, too; "
+            f"delay {_ms(self.delays)}; with those that the final shows {_ms(self.all_delays)}"
         )
 
 
-def _replay(
-    texts: list[tuple[float, str, bool]], everything: Screen, stable: Screen, delays: list[float], *, with_final: bool
-) -> None:
+def _ms(delays: list[float]) -> str:
+    if not delays:
+        return "none"
+    mean, median, most = statistics.mean(delays), statistics.median(delays), max(delays)
+    return f"mean {mean * 1000:.0f}, median {median * 1000:.0f}, at most {most * 1000:.0f} ms"
+
+
+def measure(partials: list[Partial]) -> tuple[Screen, Screen]:
+    """Returns: all words, stable ones."""
+    everything, stable = Screen(), Screen()
+    for utterance in dict.fromkeys(one[0] for one in partials):
+        texts = [(at, text, is_final) for name, at, text, is_final in partials if name == utterance]
+        _replay(texts, everything, stable)
+    return everything, stable
+
+
+def _replay(texts: list[tuple[float, str, bool]], everything: Screen, stable: Screen) -> None:
     prefixes = StablePrefixes()
     since: list[float] = []  # when each word has come, with all before it
     before: list[str] = []
     on_screen = 0
     for (at, text, is_final), until in zip(texts, [one[0] for one in texts[1:]] + [texts[-1][0]], strict=True):
-        if is_final and not with_final:
-            break
         words = text.split()
         differs = [index for index, (a, b) in enumerate(zip(before, words, strict=False)) if a != b]
         same = differs[0] if differs else min(len(before), len(words))
         since, before, on_screen = since[:same] + [at] * (len(words) - same), words, min(on_screen, same)
-        everything.show(words)
+        everything.show(words, is_final=is_final)
         index = len(text) if is_final else prefixes.hear("u", text, at)
         while True:
             shown = text[:index].split()
-            delays += [at - begun for begun in since[on_screen : len(shown)]]
+            stable.delayed([at - begun for begun in since[on_screen : len(shown)]], is_final=is_final)
             on_screen = max(on_screen, len(shown))
-            stable.show(shown)
+            stable.show(shown, is_final=is_final)
             at += TICK_S
             if at >= until or is_final:
                 break
             index = prefixes.stable("u", at + 1e-9)
-    everything.clear()
-    stable.clear()
+    for screen in (everything, stable):
+        screen.show([])  # of one whose final never came nothing stays
+
+
+def spread(partials: list[Partial], every_s: float) -> Iterator[Partial]:
+    """As a recogniser would tell them that speaks at random times: each time the newest text, also an unchanged one."""
+    rng = random.Random(1)
+    for utterance in dict.fromkeys(one[0] for one in partials):
+        texts = [one for one in partials if one[0] == utterance]
+        at = texts[0][1] + rng.uniform(0, every_s)
+        while at < texts[-1][1]:
+            yield utterance, at, [text for _, when, text, _ in texts if when <= at][-1], False
+            at += every_s * rng.uniform(0.75, 1.25)
+        if texts[-1][3]:
+            yield texts[-1]
 
 
 def main() -> None:
@@ -159,6 +192,8 @@ def main() -> None:
     parser.add_argument("--scripted", action="store_true")
     parser.add_argument("--file", type=Path)
     parser.add_argument("--record", type=Path, help="keep the partials")
+    parser.add_argument("--curve", action="store_true")
+    parser.add_argument("--every", type=int, metavar="MS")
     chosen = parser.parse_args()
     if chosen.file is not None:
         partials = [tuple(one) for one in json.loads(chosen.file.read_text())]
@@ -166,7 +201,13 @@ def main() -> None:
         partials = list(scripted() if chosen.scripted else offline())
     if chosen.record is not None:
         chosen.record.write_text(json.dumps(partials))
-    measure(partials)
+    if chosen.every is not None:
+        partials = list(spread(partials, chosen.every / 1000))
+    everything, stable = measure(partials)
+    print(f"all words  {everything}\nstable     {stable}")
+    for hold in CURVE_S if chosen.curve else ():
+        rule.HOLD_S = (hold,)  # type: ignore[misc]
+        print(f"{hold * 1000:4.0f} ms    {measure(partials)[1]}")
 
 
 if __name__ == "__main__":

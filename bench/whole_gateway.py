@@ -2,6 +2,8 @@
 
     PYTHONPATH=tests:. python bench/whole_gateway.py [--sessions 100] [--watchers 10] [--seconds 8] [--runs 3]
     PYTHONPATH=tests:. python bench/whole_gateway.py --profile --runs 1     … and where it goes, by py-spy
+    PYTHONPATH=tests:. python bench/whole_gateway.py --timing --sessions 40 --seconds 20 --runs 2
+                                       … and what of it tells where the time of finals goes
 
 The same load on one layer after another, interleaved, so that the differences say what each layer costs:
 
@@ -45,6 +47,7 @@ from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
 from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
 
 from gateway.app.system_clock import SystemClock
+from gateway.delays import Delays
 from gateway.live.credentials import Access, Secrets, check
 from gateway.live.endpoint import LiveEndpoint, LiveOptions, sweep
 from gateway.live.hub import Hub
@@ -53,13 +56,16 @@ from gateway.live.slots import Limits
 from gateway.live.watcher import BEHIND_BYTES
 from gateway.live.websocket import text_frame
 from gateway.transcription.domain.limits import Limits as NoLimits
+from gateway.transcription.domain.timing import Marks, Passage, Timeline
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import Voice, VoiceOptions
+from gateway.transcription.usecases import record
 from gateway.transcription.usecases.context import RunContext, RunOptions
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.limits import LimitKeeper
 from gateway.transcription.usecases.record import Recorder
+from gateway.transcription.usecases.track import LiveTrack
 from gateway.transcription.usecases.transcriptions import StartRequest, Transcriptions
 from gateway.transcription.usecases.watch import Watching
 from stt.gladia.client import Provider, ProviderOptions
@@ -318,7 +324,7 @@ async def whole(
         hub.runs = wire.owned = Owned(hub, wire, lambda slug: None)  # type: ignore[arg-type]
     recorder = Recorder(records, hub, clock)
     provider = await rooms.enter_async_context(Provider(ProviderOptions("bench", asked.speech)))
-    voice = Voice(VoiceOptions(gate))
+    voice = asked.voice = Voice(VoiceOptions(gate))
     transcriber = GladiaTranscriber(
         provider, "gladia", voice, process="bench", endpointing_s=None, maximum_utterance_s=None
     )
@@ -371,7 +377,8 @@ async def serve(asked: argparse.Namespace) -> None:
         await asyncio.sleep(3)
         print("measuring", flush=True)
         cpu, began, chunks, events = cpu_s(), time.monotonic(), pacer.chunks, heard()
-        await asyncio.sleep(asked.seconds)
+        timing = Timing(asked.voice) if asked.timing else None
+        await (timing.measure(asked.seconds, pacer) if timing else asyncio.sleep(asked.seconds))
         session_s = (pacer.chunks - chunks) / PER_S
         result = {
             "ms": (cpu_s() - cpu) / session_s * 1000,
@@ -379,10 +386,73 @@ async def serve(asked: argparse.Namespace) -> None:
             "events": (heard() - events) / session_s,
             "kept_up": session_s / asked.sessions / asked.seconds,
             "resident_mb": resident_bytes() / 1e6,
+            "timed": timing.ms[True] if timing else [],
+            "untimed": timing.ms[False] if timing else [],
         }
         print(json.dumps(result), flush=True)
         assert not pacing.done()
         os._exit(0)
+
+
+class Timing:
+    """What it costs to tell where the time of finals goes: marks of chunks in and out, histograms, timeline.
+
+    In a gateway that works on it is switched off, and done TIMES times over, by turns of TURN_S (off, on, on, off …):
+    in the same process, so that what else runs on the machine falls on both, and often enough to stand out from it.
+    """
+
+    TURN_S = 0.5
+    TIMES = 20
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        nothing, spare = Passage(), Marks()
+        mark, passage, measure, tell = Marks.mark, LiveTrack.passage, record._Waiting.measure, Hub.timing
+        again = range(self.TIMES - 1)
+
+        def marks(self: Marks, end: int, at: float) -> None:
+            for _ in again:
+                mark(spare, end, at)
+            mark(self, end, at)
+
+        def passages(self: LiveTrack, end_s: float, timeline: Timeline) -> Passage:
+            for _ in again:
+                passage(self, end_s, timeline)
+            return passage(self, end_s, timeline)
+
+        def measures(self: Any, delays: Delays, durable_at: float, shown_at: float) -> Any:
+            for _ in again:
+                delays.statement("final_append", 0.001)  # the records are in memory: one for each final
+                measure(self, delays, durable_at, shown_at)
+            delays.statement("final_append", 0.001)
+            return measure(self, delays, durable_at, shown_at)
+
+        def tells(self: Hub, slug: str, timing: Any) -> None:
+            for _ in again:
+                tell(self, slug, timing)
+            tell(self, slug, timing)
+
+        self._parts: list[tuple[Any, str, Any, Any]] = [
+            (Marks, "mark", marks, lambda self, end, at: None),
+            (LiveTrack, "passage", passages, lambda self, end_s, timeline: nothing),
+            (record._Waiting, "measure", measures, lambda self, delays, durable_at, shown_at: None),
+            (Hub, "timing", tells, lambda self, slug, timing: None),
+        ]
+        self.ms: dict[bool, list[float]] = {True: [], False: []}
+
+    def _switch(self, *, is_on: bool) -> None:
+        for owner, name, often, never in self._parts:
+            setattr(owner, name, often if is_on else never)
+        for voiced in self._voice._open:
+            voiced.link.on_sent = voiced.sent.mark if is_on else lambda reach, at: None
+
+    async def measure(self, seconds: float, pacer: Pacer) -> None:
+        for turn in range(max(4, int(seconds / self.TURN_S) // 4 * 4)):
+            is_on = turn % 4 in (1, 2)
+            self._switch(is_on=is_on)
+            cpu, chunks = cpu_s(), pacer.chunks
+            await asyncio.sleep(self.TURN_S)
+            self.ms[is_on].append((cpu_s() - cpu) / (pacer.chunks - chunks) * PER_S * 1000)
 
 
 class Profile:
@@ -466,7 +536,7 @@ def measure(
         assert service.stdout is not None and service.stdout.readline() == "ready\n"
         command = [*here, "--stack", stack, "--port", str(port), "--control", str(control)]
         command += ["--speech", f"https://localhost:{provider}", "--sessions", str(asked.sessions)]
-        command += ["--seconds", str(asked.seconds)]
+        command += ["--seconds", str(asked.seconds), *(["--timing"] if asked.timing else [])]
         with running(command, machine.server_core, SSL_CERT_FILE=str(certificate)) as server:
             assert server.stdout is not None
             if server.stdout.readline() != "ready\n":
@@ -482,6 +552,15 @@ def measure(
     return result
 
 
+def show_timing(runs: list[dict[str, Any]]) -> None:
+    """Turns come as off, on, on, off: neighbours are one comparison."""
+    often, never = ([ms for run in runs for ms in run[name]] for name in ("timed", "untimed"))
+    costs = [(on - off) / Timing.TIMES for on, off in zip(often, never, strict=True)]
+    cost, error, whole = statistics.fmean(costs), statistics.stdev(costs) / len(costs) ** 0.5, statistics.fmean(never)
+    print("| ms CPU a session-second without timing | of timing | ± standard error | share | turns |")
+    print(f"| {whole:.3f} | {cost:.4f} | {error:.4f} | {cost / whole:.2%} ± {error / whole:.2%} | {len(costs)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=100)
@@ -490,6 +569,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--stacks", default=",".join(STACKS))
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--timing", action="store_true", help="of the last stack alone: with and without timing")
     for inner in ("--stack", "--port", "--control", "--speech", "--speak", "--certificate"):
         parser.add_argument(inner, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -499,7 +579,7 @@ def main() -> None:
         asked.port, asked.control = int(asked.port), int(asked.control)
         uvloop.run(serve(asked))
     raise_file_limit()
-    stacks = asked.stacks.split(",")
+    stacks = STACKS[-1:] if asked.timing else asked.stacks.split(",")
     seen: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -512,6 +592,9 @@ def main() -> None:
                 run = measure(machine, folder, certificate, stack, asked, profile)
                 seen[stack].append(run)
                 print(f"  {stack}: {run}", file=sys.stderr, flush=True)
+    if asked.timing:
+        show_timing(seen[stacks[0]])
+        return
     print("| stack | ms CPU a session-second | over the first | sessions a core | events/s | p50 / p99 ms | MB |")
     for stack in stacks:
         ms = statistics.median(run["ms"] for run in seen[stack])

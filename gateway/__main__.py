@@ -27,6 +27,7 @@ _HERE: Final = {
     "doctor": "gateway.cli.commands",
 }
 _REMOTE: Final = "gateway.cli.remote"
+_CANARY: Final = "gateway.cli.canary"
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
 def _module(args: argparse.Namespace) -> str:
     if args.command == "serve" and args.workers > 1 and args.worker is None:
         return "gateway.cli.workers"
-    return _HERE.get(args.command, _REMOTE)
+    return _CANARY if args.command == "canary" else _HERE.get(args.command, _REMOTE)
 
 
 def _loop_factory(command: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

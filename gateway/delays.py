@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics
@@ -30,6 +31,14 @@ class Delays:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._statement = Histogram(
+            "gateway_database_statement_seconds",
+            "Statements by name, with the wait for a connection",
+            ["statement"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
+        self._statements: dict[str, Callable[[float], None]] = {}
         self._heard, self._durable, self._shown, self._end_to_end = (
             self._hop.labels(f"final_{hop}").observe for hop in ("heard", "durable", "shown", "end_to_end")
         )
@@ -53,6 +62,13 @@ class Delays:
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """`route`: as it is registered, never a path with names in it."""
         self._http.labels(route, method, str(status)).observe(seconds)
+
+    def statement(self, name: str, seconds: float) -> None:
+        """`name`: of the file that holds it, so that there are as many as files."""
+        observe = self._statements.get(name)
+        if observe is None:
+            observe = self._statements[name] = self._statement.labels(name).observe
+        observe(seconds)
 
     @property
     def loop_lag_s(self) -> float:

@@ -92,7 +92,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_HTTP_HOST", "http_host", _text, "0.0.0.0", "Address of the HTTP API and the streams."),
     Variable("GATEWAY_HTTP_PORT", "http_port", _whole(0, 65535), "8080", "Its port; 0 takes a free one."),
     Variable("GATEWAY_METRICS_PORT", "metrics_port", _whole(1, 65535), "", "Serve /metrics on a port of its own, "
-             "without a token, instead of on the API's."),
+             "without a token, instead of on the API's; /debug/ as well, which needs a service token on either "
+             "(docs/runbook.md)."),
     Variable("GATEWAY_RTMP_HOST", "rtmp_host", _text, "0.0.0.0", "Address of the RTMP server."),
     Variable("GATEWAY_RTMP_PORT", "rtmp_port", _whole(-1, 65535), "1935", "Its port; 0 = off, -1 takes a free one."),
     Variable("GATEWAY_PUBLIC_URL", "public_url", _url("http", "https"), "", "How browsers and encoders reach this "
@@ -161,6 +162,8 @@ VARIABLES: Final = (
              "tenth, at most 100, is not for guests."),
     Variable("GATEWAY_AUDIT_DAYS", "audit_days", _whole(0, 36_500), "365", "How long the audit log is kept, days; 0 = "
              "for ever."),
+    Variable("GATEWAY_SEARCH_PER_MINUTE", "search_per_minute", _whole(0, 1_000_000), "120", "How often one user may "
+             "search what was said a minute; 0 = no limit."),
     Variable("GATEWAY_WEBHOOK_URL", "webhook_url", _text, "", "Is told what happens (docs/webhooks.md). The same "
              "for all replicas."),
     Variable("GATEWAY_WEBHOOK_SECRET", "webhook_secrets", _webhook_secrets, "", "Signs what it is told: `whsec_` and "
@@ -237,7 +240,10 @@ VARIABLES: Final = (
     Variable("GATEWAY_COMMIT", "commit", _text, "", "Commit of this build, for the metric gateway_build_info; the "
              "image sets it."),
     Variable("GATEWAY_LOG_LEVEL", "log_level", _choice("debug", "info", "warning", "error"), "info", "How much is "
-             "logged."),
+             "logged. SIGUSR1 switches to debug for a quarter of an hour, and back."),
+    Variable("OTEL_EXPORTER_OTLP_ENDPOINT", "otlp_endpoint", _url("http", "https"), "", "Where traces go, over "
+             "OTLP/HTTP: `http://collector:4318`; none are made without it (docs/logs.md#traces). The other variables "
+             "of OpenTelemetry's SDK hold, too."),
 )  # fmt: skip
 
 
@@ -305,6 +311,7 @@ class Settings:
     join_per_minute: int = 60
     max_participants: int = 5_000
     audit_days: int = 365
+    search_per_minute: int = 120
     webhook_url: str | None = None
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     webhook_allow: Allowed = field(default_factory=Allowed)
@@ -344,6 +351,7 @@ class Settings:
     log_format: str = "json"
     log_level: str = "info"
     commit: str | None = None
+    otlp_endpoint: str | None = None
 
     @property
     def engine(self) -> str:

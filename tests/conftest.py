@@ -16,15 +16,16 @@ from typing import Any, Final
 
 import jwt
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from support.postgres import PostgresServer, running_postgres  # pytest puts this file's folder on the path
 
 from storage.postgres.placement import EmbeddedFailed, bundled_binaries
 
 # A busy machine makes no example wrong. HYPOTHESIS_PROFILE=thorough looks ten times as far (`make generated`), so
 # that a test does not state a number of examples itself.
-settings.register_profile("quick", deadline=None, max_examples=40)
-settings.register_profile("thorough", deadline=None, max_examples=400)
+BUSY: Final = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=40, **BUSY)
+settings.register_profile("thorough", max_examples=400, **BUSY)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 TESTS: Final = Path(__file__).parent

@@ -28,16 +28,31 @@ def now(metric: str, how: str = "sum", by: str = "instance") -> str:
     return f"{how} by ({by}) (gateway_{metric}{{{HERE}}})"
 
 
-def quantile(share: float, hop: str) -> str:
-    """Of a hop of finals, over all instances."""
-    buckets = f'sum by (le) (rate(gateway_hop_seconds_bucket{{{HERE},hop="{hop}"}}[$__rate_interval]))'
-    return f"histogram_quantile({share}, {buckets})"
+def quantile(share: float, metric: str, by: str = "le", chosen: str = HERE) -> str:
+    """Of a histogram, over all instances that are chosen."""
+    return f"histogram_quantile({share}, sum by ({by}) (rate({metric}_bucket{{{chosen}}}[$__rate_interval])))"
 
 
-def hops(share: float) -> list[tuple[str, str]]:
-    """Where a final's time goes."""
-    names = ("final_heard", "final_durable", "final_shown", "final_end_to_end")
-    return [(quantile(share, name), name.removeprefix("final_")) for name in names]
+def hops(share: float, *parts: str) -> list[tuple[str, str]]:
+    """Where a final's time goes. `parts`: of `heard`, to be shown as well."""
+    names = (*parts, "final_heard", "final_durable", "final_shown", "final_end_to_end")
+    return [
+        (quantile(share, "gateway_hop_seconds", chosen=f'{HERE},hop="{name}"'), name.removeprefix("final_"))
+        for name in names
+    ]
+
+
+NOTES: Final = {
+    "session": """\
+No metric carries the name of a session: there would be as many series as meetings. What is here is of the replica that
+runs it, to be chosen above. The session itself is asked, with a service token:
+
+- `gateway status $slug`: which replica that is (`replica`), its health in words, tracks and lag
+- `GET /api/transcription/$slug/timeline`: where the time of its newest finals went, hop by hop
+- `GET /debug/sessions/$slug`, on the port of the metrics: lease, links and queues as well
+"""
+}
+"""What stands on top of a dashboard, with `$slug` as it is typed there."""
 
 
 DASHBOARDS: Final[dict[str, tuple[str, list[tuple[str, list[Panel]]]]]] = {
@@ -125,6 +140,88 @@ DASHBOARDS: Final[dict[str, tuple[str, list[tuple[str, list[Panel]]]]]] = {
                     ("Memory", "bytes", [(f"process_resident_memory_bytes{{{HERE}}}", "{{instance}}")]),
                     ("Open files", "none", [(f"process_open_fds{{{HERE}}}", "{{instance}}")]),
                     ("Delay of the event loop", "s", [(now("loop_lag_seconds", "max"), "{{instance}}")]),
+                ],
+            ),
+        ],
+    ),
+    "session": (
+        "One session",
+        [
+            (
+                "Where a final's time goes, on the session's replica",
+                [
+                    ("p50", "s", hops(0.5, "source_chunk", "chunk_socket")),
+                    ("p95", "s", hops(0.95, "source_chunk", "chunk_socket")),
+                    ("Delay of the event loop", "s", [(now("loop_lag_seconds", "max"), "{{instance}}")]),
+                    (
+                        "CPU, cores",
+                        "none",
+                        [(f"rate(process_cpu_seconds_total{{{HERE}}}[$__rate_interval])", "{{instance}}")],
+                    ),
+                ],
+            ),
+            (
+                "The way to the provider, worst track of the replica",
+                [
+                    ("Audio that waits to be sent", "s", [(now("provider_backlog_seconds", "max"), "{{instance}}")]),
+                    ("Speech without text", "s", [(now("unanswered_speech_seconds", "max"), "{{instance}}")]),
+                    (
+                        "Complaints, sessions renewed",
+                        "ops",
+                        [(rate("provider_complaints", by="kind"), "{{kind}}"), (rate("provider_renewals"), "renewed")],
+                    ),
+                    (
+                        "Audio given up, seconds a second",
+                        "none",
+                        [(rate("provider_audio_given_up_seconds", by="kind"), "{{kind}}")],
+                    ),
+                ],
+            ),
+            (
+                "The way to the database",
+                [
+                    (
+                        "Slowest statements, p95",
+                        "s",
+                        [
+                            (
+                                f"topk(5, {quantile(0.95, 'gateway_database_statement_seconds', 'le, statement')})",
+                                "{{statement}}",
+                            )
+                        ],
+                    ),
+                    ("Connections", "none", [(now("database_connections", by="state"), "{{state}}")]),
+                    ("Finals not in the database yet", "none", [(now("finals_pending"), "{{instance}}")]),
+                    ("Database behind", "s", [(now("database_behind_seconds", "max"), "{{instance}}")]),
+                ],
+            ),
+            (
+                "The way to the watchers",
+                [
+                    ("Messages written", "ops", [(rate("messages_delivered"), "{{instance}}")]),
+                    ("Partials skipped for slow readers", "ops", [(rate("partials_coalesced"), "{{instance}}")]),
+                    ("Streams ended", "ops", [(rate("watchers_closed", by="reason"), "{{reason}}")]),
+                    ("Followed without partials or finals", "none", [(now("relay_degraded"), "{{instance}}")]),
+                ],
+            ),
+            (
+                "A known sentence, from outside (the canary)",
+                [
+                    ("Words that come back", "percentunit", [("gateway_canary_words_share", "{{instance}}")]),
+                    (
+                        "First text, last final: p95",
+                        "s",
+                        [
+                            (quantile(0.95, f"gateway_canary_{name}_seconds", chosen=""), name)
+                            for name in ("first_partial", "final")
+                        ],
+                    ),
+                    (
+                        "Rounds that failed, an hour",
+                        "none",
+                        [("sum by (step) (increase(gateway_canary_failures_total[1h]))", "{{step}}")],
+                    ),
+                    ("Time of each step", "s", [("max by (step) (gateway_canary_step_seconds)", "{{step}}")]),
                 ],
             ),
         ],
@@ -253,6 +350,8 @@ DASHBOARDS: Final[dict[str, tuple[str, list[tuple[str, list[Panel]]]]]] = {
                     ),
                     ("Endings that failed", "ops", [(rate("session_endings_failed", by="job"), "failed")]),
                     ("Sessions cleared", "ops", [(rate("sessions_cleared", by="job"), "cleared")]),
+                    ("Attempts at webhooks", "ops", [(rate("webhook_attempts", by="outcome"), "{{outcome}}")]),
+                    ("Oldest event that waits", "s", [(f"max(gateway_webhook_oldest_seconds{{{HERE}}})", "age")]),
                     ("Audit rows in the log alone", "ops", [(rate("audit_lost", by="job"), "lost")]),
                 ],
             ),
@@ -267,6 +366,10 @@ def dashboard(uid: str) -> dict[str, Any]:
     source = {"type": "prometheus", "uid": "${source}"}
     panels: list[dict[str, Any]] = []
     y = 0
+    if note := NOTES.get(uid):
+        text = {"mode": "markdown", "content": note}
+        panels.append({"type": "text", "gridPos": {"x": 0, "y": 0, "w": 24, "h": 6}, "options": text})
+        y = 6
     for name, content in rows:
         panels.append({"type": "row", "title": name, "gridPos": {"x": 0, "y": y, "w": 24, "h": 1}})
         y += 1
@@ -303,6 +406,8 @@ def dashboard(uid: str) -> dict[str, Any]:
             "refresh": 2,
         },
     ]
+    if note:
+        variables.append({"name": "slug", "label": "Session", "type": "textbox", "query": "SLUG"})
     return {
         "uid": f"gateway-{uid}",
         "title": title,

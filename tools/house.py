@@ -222,9 +222,7 @@ def rules(house: dict[str, Module]) -> Iterator[Rule]:
     ]
     yield Rule(f"methods of ports without a word on what they promise: {len(ports)} (none)", not ports, ports)
 
-    texts = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
-        (ROOT / "docs").glob("*")
-    )
+    texts = [*ROOT.glob("*.md"), *(path for path in sorted((ROOT / "docs").rglob("*")) if path.is_file())]
     merged = [
         path.name for path in texts if re.search(r"^(<{7}|>{7}) ", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]

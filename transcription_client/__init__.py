@@ -6,7 +6,7 @@
 """
 
 from transcription_client.errors import Refused, TranscriptError, Unavailable
-from transcription_client.messages import Final, Message, Partial, Utterance
+from transcription_client.messages import Final, Message, Partial, Translation, Utterance
 from transcription_client.stream import Transcript, transcript
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Refused",
     "Transcript",
     "TranscriptError",
+    "Translation",
     "Unavailable",
     "Utterance",
     "transcript",

@@ -30,7 +30,8 @@ _WORTH_ANOTHER_TRY: Final = frozenset({408, 425, 429})
 class Following:
     """Tell it everything that happens, with the time (seconds of any clock that only grows).
 
-    `since`: EPOCH:SEQ of the last final that is there already. `until`: go on until the session has ended, or until its
+    `since`: EPOCH:SEQ of the last final that is there already. `lang`: only translations into this language, each once;
+    the third part of `since` is the last one's number. `until`: go on until the session has ended, or until its
     transcription has stopped. `first_patience_s`, `patience_s`: how long a gateway that does not answer is waited
     for, before it has answered for the first time and afterwards. Raises: ValueError, with the argument's name.
     """
@@ -41,6 +42,7 @@ class Following:
         session: str,
         *,
         since: str | None = None,
+        lang: str | None = None,
         until: Until = "ended",
         first_patience_s: float = inf,
         patience_s: float = inf,
@@ -53,7 +55,10 @@ class Following:
             raise ValueError(f"until: ended or stopped, not {until!r}")
         self._session = session
         self._until = until
-        self._epoch, self._seq = _point(since) if since else ("", 0)
+        if lang is not None and not lang:
+            raise ValueError("lang: a language is needed, such as de, or None")
+        self._lang = lang
+        self._epoch, self._seq, self._translation = _point(since, lang is not None) if since else ("", 0, 0)
         self._patience_s, self._waits_s = patience_s, first_patience_s
         self._absent_since: float | None = None
         self._greeted_at: float | None = None
@@ -63,13 +68,17 @@ class Following:
 
     @property
     def position(self) -> str:
-        """`EPOCH:SEQ` of the last final delivered; empty before the first."""
-        return f"{self._epoch}:{self._seq}" if self._seq else ""
+        """`EPOCH:SEQ` of the last final delivered, with `lang` also the last translation's number; empty before the
+        first final."""
+        translation = f":{self._translation}" if self._lang is not None else ""
+        return f"{self._epoch}:{self._seq}{translation}" if self._seq else ""
 
     def address(self) -> str:
         """Where to connect next."""
         # epochs: a hello may say that the numbers go on under another epoch.
         asked = {"session": self._session, "epochs": "1"} | ({"since": self.position} if self._seq else {})
+        if self._lang is not None:
+            asked["lang"] = self._lang
         return f"{self._base}{PATH}?{urlencode(asked)}"
 
     # --- messages ---------------------------------------------------------------------------------------------
@@ -83,6 +92,8 @@ class Following:
                     found = [self._greeted(told, now)]
                 case "transcript.final":
                     found = self._final(told)
+                case "translation":
+                    found = self._translated(told)
                 case "gap":
                     found = self._gap(told, told["data"]["fromSeq"], told["data"]["toSeq"])
                 case "session.state":
@@ -111,7 +122,7 @@ class Following:
         return told | {"data": data | {"restarted": had > 0 and self._seq == 0}}
 
     def _restart(self, epoch: str) -> None:
-        self._epoch, self._seq = epoch, 0
+        self._epoch, self._seq, self._translation = epoch, 0, 0
 
     def _final(self, told: dict[str, Any]) -> list[dict[str, Any]]:
         seq, found = told["seq"], []
@@ -123,6 +134,14 @@ class Following:
             found = self._gap(told, self._seq + 1, seq - 1)
         self._seq = seq
         return [*found, told]
+
+    def _translated(self, told: dict[str, Any]) -> list[dict[str, Any]]:
+        """In one language each number once; one without a number is not stored yet, and comes again with it."""
+        if self._lang is not None and (number := told["data"].get("seq")) is not None:
+            if number <= self._translation:
+                return []
+            self._translation = number
+        return [told]
 
     def _gap(self, told: dict[str, Any], from_seq: int, to_seq: int) -> list[dict[str, Any]]:
         if told["epoch"] != self._epoch:
@@ -193,11 +212,12 @@ def _websocket_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
 
 
-def _point(since: str) -> tuple[str, int]:
-    epoch, colon, seq = since.rpartition(":")
-    if not colon or not re.fullmatch(r"[0-9]{1,15}", seq):
+def _point(since: str, with_translation: bool) -> tuple[str, int, int]:
+    third = r"(?::([0-9]{1,15}))?" if with_translation else "()"
+    found = re.fullmatch(rf"(.*?):([0-9]{{1,15}}){third}", since)
+    if not found:
         raise ValueError(f"since: it has to be EPOCH:SEQ as `position` gives it, not {since!r}")
-    return epoch, int(seq)
+    return found[1], int(found[2]), int(found[3] or 0)
 
 
 def _problem(status: int, body: str) -> str:

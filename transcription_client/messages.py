@@ -122,11 +122,32 @@ class Health(_Envelope):
     data: HealthData
 
 
-class Other(_Envelope):
-    """Translations, annotations, hosts, errors: docs/stream.md says what their `data` is."""
+class TranslationData(TypedDict):
+    """Of the final `ofSeq`; `seq` counts 1, 2, 3 … in its target language. Without both it is not stored yet, and comes
+    once more with them."""
 
-    type: Literal["translation", "annotation", "host.changed", "error"]
+    utteranceId: str
+    language: str | None
+    targetLanguage: str
+    text: str
+    participantIdentity: str
+    participantName: str | None
+    seq: NotRequired[int]
+    ofSeq: NotRequired[int]
+
+
+class Translation(_Envelope):
+    """A final in another language."""
+
+    type: Literal["translation"]
+    data: TranslationData
+
+
+class Other(_Envelope):
+    """Annotations, hosts, options, pauses, errors: docs/stream.md says what their `data` is."""
+
+    type: Literal["annotation", "host.changed", "session.options", "session.pause", "error"]
     data: dict[str, Any]
 
 
-Message = Hello | Final | Partial | Gap | State | Health | Other
+Message = Hello | Final | Partial | Translation | Gap | State | Health | Other

@@ -29,6 +29,7 @@ def transcript(
     token: Token,
     *,
     since: str | None = None,
+    lang: str | None = None,
     until: Until = "ended",
     first_patience_s: float = inf,
     patience_s: float = inf,
@@ -39,7 +40,13 @@ def transcript(
     The rest is explained at `Following`. Raises: ValueError, with the argument's name.
     """
     following = Following(
-        url, session, since=since, until=until, first_patience_s=first_patience_s, patience_s=patience_s
+        url,
+        session,
+        since=since,
+        lang=lang,
+        until=until,
+        first_patience_s=first_patience_s,
+        patience_s=patience_s,
     )
     return Transcript(following, token)
 

@@ -27,13 +27,20 @@ def transcript(
     token: Token,
     *,
     since: str | None = None,
+    lang: str | None = None,
     until: Until = "ended",
     first_patience_s: float = inf,
     patience_s: float = inf,
 ) -> Transcript:
     """As `transcription_client.transcript`; `token` may be a plain function. Raises: ValueError."""
     following = Following(
-        url, session, since=since, until=until, first_patience_s=first_patience_s, patience_s=patience_s
+        url,
+        session,
+        since=since,
+        lang=lang,
+        until=until,
+        first_patience_s=first_patience_s,
+        patience_s=patience_s,
     )
     return Transcript(following, token)
 

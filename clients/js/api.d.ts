@@ -139,6 +139,20 @@ export interface Schemas {
     status: 'degraded' | 'ok';
     reasons: Array<string>;
   };
+  /** A final. `/s/{sessionSlug}#t=MINUTES:SECONDS` of `startMs` is its moment on the session's page. */
+  HitView: {
+    sessionSlug: string;
+    title: string | null;
+    seq: number;
+    participantIdentity: string;
+    participantName: string | null;
+    language: string | null;
+    startedAt: string | null;
+    startMs: number;
+    endMs: number;
+    text: string;
+    marks: Array<Schemas['MarkView']>;
+  };
   /** Without `identity` the next in line: role HOST first, then the longest present, never the one who is host now. */
   HostBody: {
     identity?: string | null;
@@ -181,12 +195,12 @@ export interface Schemas {
   LeaveBody: {
     identity?: string | null;
   };
-  /** It ended the transcription; `reason` says which limit. */
+  /** It ended the transcription, or refused a start: then `transcriptionId` is null. `reason` says which limit. */
   LimitReachedData: {
     sessionSlug: string;
     sessionId: string;
     spaceId: string;
-    transcriptionId: string;
+    transcriptionId: string | null;
     reason: string | null;
   };
   /** Minutes of audio; 0 = no limit. */
@@ -195,6 +209,11 @@ export interface Schemas {
     sessionMinutes: number;
     userMinutesPerDay: number;
     spaceMinutesPerDay: number;
+  };
+  /** `text.slice(start, end)` in JavaScript: positions are UTF-16 units. */
+  MarkView: {
+    start: number;
+    end: number;
   };
   /** Without `spaceId` in the user's active space. With `requireJoinToken` guests need more than the slug. */
   NewSession: {
@@ -390,6 +409,12 @@ export interface Schemas {
     url: string;
     room: string;
   };
+  /** Newest first. `nextCursor` is null on the last page. `complete` is false for a while after the update that brought the search, while earlier finals are made ready for it. */
+  SearchPage: {
+    hits: Array<Schemas['HitView']>;
+    nextCursor: string | null;
+    complete: boolean;
+  };
   /** One final. `words` is empty where the provider gave none, or where the text was changed since. */
   Segment: {
     seq: number | null;
@@ -456,8 +481,31 @@ export interface Schemas {
   SessionList: {
     sessions: Array<Schemas['SessionView']>;
   };
-  /** `source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. */
+  /** `source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. Without any option those of the session's last transcription from the same source hold; with one, the others are the defaults. */
   SessionStartBody: {
+    language?: string | null;
+    languages?: Array<string>;
+    codeSwitching?: boolean;
+    customVocabulary?: Array<string | Schemas['VocabularyWord']>;
+    translateTo?: string | Array<string> | null;
+    preset?: 'meeting' | 'subtitles' | null;
+    participantNames?: boolean;
+    vocabularyIntensity?: number | null;
+    customSpelling?: Record<string, Array<string>>;
+    translation?: Schemas['TranslationStyle'] | null;
+    namedEntities?: boolean;
+    sentiment?: boolean;
+    endpointing?: number | null;
+    maximumDurationWithoutEndpointing?: number | null;
+    speechThreshold?: number | null;
+    audioEnhancer?: boolean | null;
+    model?: string | null;
+    region?: 'eu-west' | 'us-west' | null;
+    costCapUsd?: number | null;
+    participantIdentity?: string | null;
+    participantName?: string | null;
+    participants?: Record<string, Schemas['PersonalBody']>;
+    tags?: Array<string>;
     source?: 'livekit' | 'rtmp' | 'websocket' | null;
   };
   /** The first participant has joined. */
@@ -510,12 +558,8 @@ export interface Schemas {
     ingest?: Schemas['IngestView'] | null;
     warnings?: Array<string>;
   };
-  /** `language` and `languages` add up; none at all lets the provider detect the language. From `vocabularyIntensity` to `region` they are the provider's own options under its own names; times in seconds. Every final has the times of its words, whatever is asked for. */
+  /** The options of `StartOptions`, of a session named by its slug. */
   StartBody: {
-    /** the session's slug, also its room name */
-    sessionSlug: string;
-    sessionId?: string | null;
-    source?: 'livekit' | 'rtmp' | 'websocket';
     language?: string | null;
     languages?: Array<string>;
     codeSwitching?: boolean;
@@ -539,6 +583,10 @@ export interface Schemas {
     participantName?: string | null;
     participants?: Record<string, Schemas['PersonalBody']>;
     tags?: Array<string>;
+    /** the session's slug, also its room name */
+    sessionSlug: string;
+    sessionId?: string | null;
+    source?: 'livekit' | 'rtmp' | 'websocket';
   };
   /** `finalsComplete`: every provider session confirmed its end, so that no final can be missing. */
   StopAnswer: {
@@ -590,10 +638,12 @@ export interface Schemas {
     translateTo: Array<string> | null;
     facts: Record<string, unknown>;
   };
-  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. */
+  /** `epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`: the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody has asked translations into. */
   Transcript: {
     sessionSlug: string;
     epoch: string | null;
+    lastSeq: number;
+    translatedTo: Array<string>;
     finals: Array<Schemas['FinalView']>;
   };
   /** Where a final is, not what was said: read it at `/api/sessions/{slug}/transcript?since=`. */
@@ -840,6 +890,26 @@ export interface Operations {
   'GET /api/replicas': {
     answer: Schemas['ReplicaList'];
   };
+  /** Find what was said, in all sessions that one may see, newest first */
+  'GET /api/search': {
+    query?: {
+      /** words, a "phrase", the beginning of a word with *, -without, one OR another */
+      q?: string;
+      /** only in the session with this slug */
+      session?: string;
+      /** only in sessions of this space */
+      spaceId?: string;
+      /** a day or an instant (ISO 8601; UTC unless it says otherwise) */
+      from?: string;
+      /** the same, exclusive */
+      to?: string;
+      /** how many, at most 100 */
+      limit?: number;
+      /** nextCursor of the page before */
+      cursor?: string;
+    };
+    answer: Schemas['SearchPage'];
+  };
   /** Create a session */
   'POST /api/sessions': {
     body: Schemas['NewSession'];
@@ -989,6 +1059,14 @@ export interface Operations {
       format?: 'json' | 'vtt' | 'srt' | 'txt';
       /** only finals after this seq (or EPOCH:SEQ) */
       since?: string;
+      /** the last ones before this seq */
+      before?: string;
+      /** a window with this seq in its middle */
+      around?: string;
+      /** the same with the final that is being said at this moment: milliseconds, as startMs */
+      at?: string;
+      /** how many at most; 100 unless it is said, with since all */
+      limit?: number;
       /** translations into this language, in place of the text but in JSON */
       lang?: string;
     };

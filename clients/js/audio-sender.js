@@ -3,7 +3,7 @@
 import { CUT, Line, NORMAL, tell } from './line.js';
 
 const KEPT_S = 30;
-const QUIET_MS = 10_000; // the gateway acknowledges once a second
+const QUIET_MS = 5_000; // the gateway acknowledges once a second, so one that is frozen has lost its lease soon
 const GOODBYE_MS = 5_000;
 const IN_FLIGHT_BYTES = 512 * 1024; // more than this in the socket's own buffer would only wait there
 

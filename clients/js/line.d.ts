@@ -35,7 +35,7 @@ export interface LineOptions<Socket extends WebSocketLike = WebSocketLike> {
   /** First and longest delay between tries, milliseconds; doubling, half by chance. Default 500 and 15000. */
   firstMs?: number;
   longestMs?: number;
-  /** Silence after which a connection counts as dead, milliseconds. Default 40000 for a stream, 10000 for a sender. */
+  /** Silence after which a connection counts as dead, milliseconds. Default 40000 for a stream, 5000 for a sender. */
   quietMs?: number;
   /** How long the gateway may take to answer the handshake, milliseconds. Default 10000. */
   handshakeMs?: number;

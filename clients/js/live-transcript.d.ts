@@ -4,6 +4,8 @@ import type { HealthMessage, StreamError, StreamOptions, TranscriptionState, Utt
 
 export interface NumberedUtterance extends Utterance {
   seq: number;
+  /** By language, as they come: with the option `language` in that one, each also after a cut. */
+  translations?: Readonly<Record<string, string>>;
 }
 
 export interface Transcript {

@@ -3,6 +3,7 @@
 import { TranscriptStream } from './transcript-stream.js';
 
 const KEEP = 5_000;
+const EARLY = 256; // translations that wait for their final
 const SETTLE_MS = 16; // changes within a frame are told together
 const CREDENTIAL = 4501;
 
@@ -31,6 +32,7 @@ export class LiveTranscript {
   #snapshot = NOTHING;
   #finals = [];
   #partials = new Map();
+  #early = new Map(); // translations that came before their final, by utterance
   #now = { ...NOTHING };
 
   constructor(session, options) {
@@ -83,6 +85,7 @@ export class LiveTranscript {
     });
     on('final', (message) => this.#final(message));
     on('partial', ({ data }) => this.#partial(data));
+    on('translation', ({ data }) => this.#translation(data));
     on('gap', ({ data }) => this.#set({ missing: this.#now.missing + data.toSeq - data.fromSeq + 1 }));
     on('state', ({ data }) => {
       if (data.state === 'stopped') this.#partials.clear();
@@ -108,14 +111,28 @@ export class LiveTranscript {
 
   #forget() {
     this.#finals = [];
+    this.#early.clear();
     this.#set({ missing: 0 });
   }
 
   #final({ seq, data }) {
     this.#partials.delete(data.utteranceId);
-    this.#finals.push({ ...data, seq });
+    const translations = this.#early.get(data.utteranceId);
+    this.#early.delete(data.utteranceId);
+    this.#finals.push({ ...data, seq, ...(translations && { translations }) });
     const { keep = KEEP } = this.#options;
     if (this.#finals.length > keep) this.#finals = this.#finals.slice(-keep);
+  }
+
+  #translation({ utteranceId, targetLanguage, text }) {
+    const at = this.#finals.findLastIndex((final) => final.utteranceId === utteranceId);
+    if (at >= 0) {
+      const final = this.#finals[at];
+      this.#finals[at] = { ...final, translations: { ...final.translations, [targetLanguage]: text } };
+      return;
+    }
+    this.#early.set(utteranceId, { ...this.#early.get(utteranceId), [targetLanguage]: text });
+    if (this.#early.size > EARLY) this.#early.delete(this.#early.keys().next().value);
   }
 
   #partial(data) {

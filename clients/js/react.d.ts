@@ -18,6 +18,11 @@ export function useTranscript(session: string | null | undefined, options: Trans
 
 export interface CaptionsProps extends LineRules {
   transcript: Pick<Transcript, 'finals' | 'partials'>;
+  /**
+   * Finals in this language: give it to `useTranscript` as well. What has no translation, and words under way, stand as
+   * they were said.
+   */
+  language?: string;
   /** Name of the region. Default "Captions". */
   label?: string;
   /** The box is empty after so much silence, milliseconds. Default 8000. */

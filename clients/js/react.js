@@ -15,31 +15,40 @@ const nothing = () => NOTHING;
 
 /** Follow a session: a Transcript (live-transcript.d.ts). Without a session or a token nothing is followed. */
 export function useTranscript(session, options) {
-  const { url, token } = options;
+  const { url, token, language } = options;
   const isReady = Boolean(session && token);
-  const live = useMemo(() => new LiveTranscript(isReady ? session : null, options), [session, String(url), isReady]);
+  const live = useMemo(() => new LiveTranscript(isReady ? session : null, options), [session, String(url), language, isReady]);
   useEffect(() => live.use(options));
   return useSyncExternalStore(live.subscribe, live.snapshot, nothing);
 }
 
-/** The newest words, in a box of two lines. Styles: captions.css. */
-export function Captions({ transcript, lines, columns, speakers, label = 'Captions', clearAfterMs = CLEAR_AFTER_MS, className = '', style }) {
+/** The newest words, in a box of two lines, with `language` in that one where they are translated. Styles: captions.css. */
+export function Captions({ transcript, language, lines, columns, speakers, label = 'Captions', clearAfterMs = CLEAR_AFTER_MS, className = '', style }) {
   const { finals, partials } = transcript;
-  const said = [...finals.slice(-SHOWN), ...partials].sort((one, other) => one.startMs - other.startMs).slice(-SHOWN);
+  const said = [...finals.slice(-SHOWN).map((final) => inLanguage(final, language)), ...partials].sort((one, other) => one.startMs - other.startMs).slice(-SHOWN);
   const newest = said.map(({ utteranceId, text }) => `${utteranceId} ${text}`).join('\n');
   const isQuiet = useQuiet(newest, clearAfterMs);
   const shown = isQuiet ? [] : captionLines(said, { lines, columns, speakers });
+  // What is translated in a moment is not read twice; what is not translated, once something later is.
+  const settled = finals.findLastIndex((final) => !language || final.language === language || final.translations?.[language]) + 1;
+  const read = finals.slice(Math.max(0, settled - READ), settled).map((final) => inLanguage(final, language));
   return createElement('section', { className: `captions ${className}`.trim(), style, 'aria-label': label },
     // Words under way would be read again and again: only finals are.
     createElement('div', { role: 'log', 'aria-live': 'polite', className: 'captions-read', style: UNSEEN },
-      finals.slice(-READ).map(({ utteranceId, participantName, participantIdentity, text, language }) =>
-        createElement('p', { key: utteranceId, lang: language ?? undefined, dir: 'auto' }, `${participantName ?? participantIdentity}: ${text}`))),
+      read.map(({ utteranceId, participantName, participantIdentity, text, language: spoken }) =>
+        createElement('p', { key: utteranceId, lang: spoken ?? undefined, dir: 'auto' }, `${participantName ?? participantIdentity}: ${text}`))),
     createElement('div', { className: 'captions-box', 'aria-hidden': true, hidden: shown.length === 0 },
-      shown.map(({ key, speaker, language, stable, unsure }) =>
-        createElement('p', { key, className: 'captions-line', lang: language ?? undefined, dir: 'auto' },
+      shown.map(({ key, speaker, language: spoken, stable, unsure }) =>
+        createElement('p', { key, className: 'captions-line', lang: spoken ?? undefined, dir: 'auto' },
           speaker && createElement('b', { className: 'captions-speaker' }, createElement('bdi', null, speaker), ': '),
           stable && createElement('span', { className: 'captions-words' }, stable),
           unsure && createElement('span', { className: 'captions-unsure' }, unsure)))));
+}
+
+/** As it was said where there is no translation. */
+function inLanguage(final, language) {
+  const text = language && final.translations?.[language];
+  return text ? { ...final, text, language } : final;
 }
 
 /** Whether nothing has changed for so long. What is there at first counts as new. */

@@ -32,7 +32,7 @@ export interface Utterance {
 
 /** An utterance under way. */
 export interface UtteranceUnderWay extends Utterance {
-  /** `text.slice(0, stableChars)` has held still for 300 ms and will probably stay; what follows may still change. */
+  /** `text.slice(0, stableChars)` has held still over several partials and will probably stay; what follows may still change. */
   stableChars: number;
 }
 
@@ -124,7 +124,9 @@ export interface Opened {
   epoch: string;
   /** The number of the last final there is. */
   seq: number;
-  /** Only finals after `position` follow; otherwise all. */
+  /** The first final that follows. Those before it are there, or were not asked for (`newest`). */
+  from: number;
+  /** Only finals after `position` follow; otherwise all, or the `newest`. */
   resumed: boolean;
   /** The numbering has begun anew: throw away what you have, all finals follow. */
   restarted: boolean;
@@ -169,6 +171,8 @@ export interface StreamOptions extends LineOptions {
   queueLimit?: number;
   /** Only translations into this language, each once, also after a cut; the session's transcription has to be asked for it. */
   language?: string;
+  /** Begin with so many of the last finals; what came before can be read with `GET /api/sessions/{slug}/transcript?before=`. */
+  newest?: number;
 }
 
 export interface TranscriptStream extends TargetOf<StreamEvents> {}

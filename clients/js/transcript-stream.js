@@ -46,6 +46,7 @@ export class TranscriptStream extends EventTarget {
   #epoch = '';
   #seq = 0;
   #language;
+  #newest;
   #translation = 0; // of that language, the last one
   #readers = new Set();
   #queueLimit;
@@ -70,6 +71,7 @@ export class TranscriptStream extends EventTarget {
     });
     this.#queueLimit = options.queueLimit ?? QUEUE_LIMIT;
     this.#language = options.language;
+    this.#newest = options.newest;
     if (options.since) [this.#epoch, this.#seq, this.#translation] = pointOf(options.since);
     globalThis.addEventListener?.('offline', this.#offline);
     this.#line.begin();
@@ -92,7 +94,8 @@ export class TranscriptStream extends EventTarget {
   }
 
   get #wanted() {
-    return this.#language ? { since: this.position, lang: this.#language } : { since: this.position };
+    const newest = this.#newest === undefined ? '' : String(this.#newest);
+    return { since: this.position, lang: this.#language, newest };
   }
 
   /** End it. Loops over the stream end quietly. */
@@ -151,8 +154,10 @@ export class TranscriptStream extends EventTarget {
     const had = this.#seq;
     if (data.resumed) this.#epoch = epoch; // a new one may go on with the numbers of the old
     else if (epoch !== this.#epoch || data.seq < this.#seq) this.#restart(epoch);
+    const restarted = had > 0 && this.#seq === 0;
+    if (this.#seq === 0 && data.from > 1) this.#seq = data.from - 1; // those before were not asked for
     this.#line.greeted();
-    tell(this, 'open', { state: data.state, epoch, seq: data.seq, resumed: data.resumed, restarted: had > 0 && this.#seq === 0 });
+    tell(this, 'open', { state: data.state, epoch, seq: data.seq, from: this.#seq + 1, resumed: data.resumed, restarted });
   }
 
   /** Another numbering: what came before says nothing about it. */

@@ -21,7 +21,7 @@ from gateway.live import credentials
 from gateway.live.address import Network, client_address
 from gateway.moment import timestamp
 from gateway.reading import NotJson, read_json
-from gateway.replicas.peers import REQUEST_ID, asked_by, header_text, request_id
+from gateway.replicas.peers import asked_by
 
 KEY_READ: Final = web.RequestKey("gateway.key_read", bool)
 """Set by a handler whose answer holds a stream key."""
@@ -91,7 +91,6 @@ class AuditApi:
         async def noting(request: web.Request) -> web.StreamResponse:
             who = await self._who(request)
             asked_by.set(" ".join(who))
-            request_id.set(header_text(request.headers.get(REQUEST_ID, "")))
             try:
                 response = await handler(request)
             except ConnectionError:  # the client has gone in the middle of what it was sent
@@ -107,7 +106,7 @@ class AuditApi:
 
     async def _note(self, request: web.Request, what: str, who: tuple[str, str]) -> None:
         address = client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), self.trusted_proxies)
-        slug = request.match_info.get("slug") or await _named(request)
+        slug = request.match_info.get("slug") or request.query.get("session") or await _named(request)
         await self.audit.note(*who, what, slug, request.match_info.get("id"), address)
 
     async def _who(self, request: web.Request) -> tuple[str, str]:

@@ -42,6 +42,10 @@ class Elsewhere:
         """Of one, as a `TimelineView`. None as before."""
         return await self._told(seen, "/timeline")
 
+    async def inside(self, seen: Seen) -> msgspec.Raw | None:
+        """Of one, as an `Inside`. None as before."""
+        return await self._told(seen, "/inside")
+
     async def views(self, seen: Sequence[Seen]) -> Mapping[str, msgspec.Raw]:
         """Of those that run elsewhere, by slug; one question a replica, all at once."""
         owners = list({one.record.owner for one in seen if _is_elsewhere(one)})

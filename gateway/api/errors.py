@@ -12,8 +12,9 @@ import msgspec
 from aiohttp import web
 
 from gateway.analysis.errors import AnalysisNotFailed, NoAnalysis
-from gateway.archive.errors import DeletingRefused, NoDocument
+from gateway.archive.errors import DeletingRefused, NoDocument, SearchTooSlow
 from gateway.archive.finalise import BlobsUnavailable
+from gateway.cpu_profile import ProfileRefused
 from gateway.errors import SessionError, SessionFull, SessionNotFound, SessionOver, WrongRequest
 from gateway.live.credentials import CredentialRefused, Forbidden
 from gateway.live.protocol import CloseCode
@@ -57,6 +58,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     SessionNotFound: HTTPStatus.NOT_FOUND,
     NeverStarted: HTTPStatus.NOT_FOUND,
     NoDocument: HTTPStatus.NOT_FOUND,
+    SearchTooSlow: HTTPStatus.SERVICE_UNAVAILABLE,
     SessionOver: HTTPStatus.CONFLICT,
     CostCapReached: HTTPStatus.PAYMENT_REQUIRED,
     TranscriptionOff: HTTPStatus.CONFLICT,
@@ -91,6 +93,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     NoSuchDelivery: HTTPStatus.NOT_FOUND,
     WebhookFixed: HTTPStatus.CONFLICT,
     TooManyWebhooks: HTTPStatus.CONFLICT,
+    ProfileRefused: HTTPStatus.CONFLICT,
 }
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.api import schemas, views
+from gateway.api.inside import Insight
 from gateway.api.web import json_answer, read_body
 from gateway.errors import WrongRequest
 from gateway.live.audio import AudioEndpoint
@@ -67,6 +68,7 @@ class InternalApi:
     audio: AudioEndpoint
     view: Callable[[Seen], schemas.TranscriptionView]
     reaches_database: Callable[[], bool]
+    insight: Callable[[], Insight]
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """For `InternalRoutes`."""
@@ -79,6 +81,7 @@ class InternalApi:
             ("GET", "/internal/transcription/{slug}"): self.show,
             ("GET", "/internal/transcription/{slug}/usage"): self.usage,
             ("GET", "/internal/transcription/{slug}/timeline"): self.timeline,
+            ("GET", "/internal/transcription/{slug}/inside"): self.inside,
             ("GET", "/internal/audio"): self.speak,
         }
 
@@ -135,6 +138,11 @@ class InternalApi:
         """Of one that runs here: 200, else 421."""
         seen = self._here(request)
         return misdirected("it does not run here") if seen is None else json_answer(views.timeline(seen))
+
+    async def inside(self, request: web.Request) -> web.Response:
+        """For an operator, of one that runs here: 200, else 421."""
+        seen = self._here(request)
+        return misdirected("it does not run here") if seen is None else json_answer(self.insight().of(seen))
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
         """Audio of a sender on another replica, which has let it in: 101, or 421 when it is taken elsewhere."""

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from gateway import names
+from gateway.api import wishes
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
-from gateway.api.schemas import Languages, PersonalBody, StartBody, Vocabulary
+from gateway.api.schemas import Languages, PersonalBody, Vocabulary
 from gateway.api.sessions import caller_of
 from gateway.api.web import json_answer, read_body, read_body_warned
-from gateway.errors import WrongRequest
 from gateway.live import credentials
 from gateway.live.credentials import Access
 from gateway.sessions.domain.access import What
 from gateway.sessions.domain.errors import Denied
 from gateway.sessions.usecases.admission import Admission
-from gateway.transcription.domain import languages
 from gateway.transcription.domain.preferences import (
     EVERYBODY,
-    MOST_PARTICIPANTS,
     Change,
     Personal,
-    PersonalChange,
 )
-from gateway.transcription.domain.speech import PRESETS, Language, SpeechOptions, VocabularyWord, with_preset
+from gateway.transcription.domain.speech import Language, VocabularyWord
 from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.steering import Steering
 
@@ -118,12 +115,12 @@ class PreferencesApi:
         """`PATCH /api/transcription/{slug}`, for services: 200 with what is in force; 409 when it has stopped."""
         body, warnings = await read_body_warned(request, ChangeBody)
         # For everybody null is nothing: no languages, no translation, no words.
-        told = {name: () if value is None else value for name, value in _fields(body).items()}
+        told = {name: () if value is None else value for name, value in wishes.fields(body).items()}
         change = Change(
             languages=told["languages"],
             translate_to=told["translate_to"],
             custom_vocabulary=told["custom_vocabulary"],
-            participants=by_identity(body.participants, personal_change),
+            participants=wishes.by_identity(body.participants, wishes.personal_change),
         )
         answer = view(await self.steering.change(request.match_info["slug"], change))
         answer.warnings = warnings or UNSET
@@ -176,100 +173,3 @@ def personal_view(mine: Personal) -> PersonalView:
         None if mine.translate_to is None else list(mine.translate_to),
         list(mine.custom_vocabulary),
     )
-
-
-def personal_change(body: PersonalBody) -> PersonalChange:
-    """Raises: WrongRequest for languages that the provider does not know."""
-    told = _fields(body)
-    words = told["custom_vocabulary"]
-    return PersonalChange(told["languages"], told["translate_to"], () if words is None else words)
-
-
-def personal(body: PersonalBody) -> Personal:
-    """Of a start. Raises: WrongRequest as before."""
-    told = {name: None if value is UNSET else value for name, value in _fields(body).items()}
-    return Personal(told["languages"], told["translate_to"], told["custom_vocabulary"] or ())
-
-
-def speech(body: StartBody) -> SpeechOptions:
-    """Of a start. Raises: WrongRequest for languages that the provider does not know."""
-    spoken = [*([body.language] if body.language else []), *body.languages]
-    targets = [body.translate_to] if isinstance(body.translate_to, str) else body.translate_to or []
-    asked = SpeechOptions(
-        languages=checked_languages(spoken),
-        translate_to=checked_targets(targets),
-        code_switching=body.code_switching,
-        custom_vocabulary=tuple(body.custom_vocabulary),
-        vocabulary_intensity=body.vocabulary_intensity,
-        custom_spelling={word: tuple(forms) for word, forms in body.custom_spelling.items()},
-        translation=body.translation,
-        named_entities=body.named_entities,
-        sentiment=body.sentiment,
-        endpointing=body.endpointing,
-        maximum_duration_without_endpointing=body.maximum_duration_without_endpointing,
-        speech_threshold=body.speech_threshold,
-        audio_enhancer=body.audio_enhancer,
-        model=body.model,
-        region=body.region,
-        participant_names=body.participant_names,
-    )
-    return asked if body.preset is None else with_preset(asked, PRESETS[body.preset])
-
-
-def personal_of_all(bodies: Mapping[str, PersonalBody]) -> dict[str, Personal]:
-    """Of a start, by identity. Raises: as `by_identity`."""
-    found = by_identity(bodies, personal)
-    return {identity: mine for identity, mine in found.items() if mine is not None and mine != Personal()}
-
-
-def by_identity(
-    bodies: Mapping[str, PersonalBody] | Mapping[str, PersonalBody | None], read: Callable[[PersonalBody], P]
-) -> dict[str, P | None]:
-    """Raises: WrongRequest with the participant it is about; NameRefused."""
-    if len(bodies) > MOST_PARTICIPANTS:
-        raise WrongRequest(f"participants may be at most {MOST_PARTICIPANTS}")
-    found: dict[str, P | None] = {}
-    for name, body in bodies.items():
-        identity = names.identity(name, "participants")
-        if not identity:
-            raise WrongRequest("participants: an identity is not empty")
-        try:
-            found[identity] = None if body is None else read(body)
-        except WrongRequest as error:
-            raise WrongRequest(f"participants.{identity[:64]}: {error}") from None
-    return found
-
-
-def checked_languages(codes: Iterable[str]) -> tuple[str, ...]:
-    """In their order, each once. Raises: WrongRequest."""
-    return _known(codes, languages.SPOKEN, "languages")
-
-
-def checked_targets(codes: Iterable[str]) -> tuple[str, ...]:
-    """In their order, each once. Raises: WrongRequest."""
-    return _known(codes, languages.TARGETS, "translateTo")
-
-
-def _known(codes: Iterable[str], known: frozenset[str], name: str) -> tuple[str, ...]:
-    once = tuple(dict.fromkeys(codes))
-    if (wrong := languages.unknown(once, known)) is not None:
-        raise WrongRequest(f"{name}: {wrong}")
-    return once
-
-
-def _fields(body: PersonalBody | ChangeBody) -> dict[str, Any]:
-    """`languages`, `translate_to` and `custom_vocabulary`: UNSET, None or a tuple."""
-    spoken: Any = UNSET
-    if body.language is not UNSET or body.languages is not UNSET:
-        told = [*([body.language] if body.language else []), *(body.languages or ())]
-        is_nothing = not told and None in (body.language, body.languages)
-        spoken = None if is_nothing else checked_languages(told)
-    targets: Any = body.translate_to
-    if isinstance(targets, str):
-        targets = [targets]
-    words: Any = body.custom_vocabulary
-    return {
-        "languages": spoken,
-        "translate_to": checked_targets(targets) if isinstance(targets, list) else targets,
-        "custom_vocabulary": tuple(words) if isinstance(words, list) else words,
-    }

@@ -9,13 +9,13 @@ from typing import Any, Final, Literal
 import msgspec
 from aiohttp import web
 
-from gateway import names
-from gateway.api import preferences, schemas, views
+from gateway.api import schemas, views, wishes
 from gateway.api.audit import KEY_READ
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
 from gateway.api.openapi import Handler, Parameter, Route, document
 from gateway.api.web import json_answer, read_body, read_body_warned
+from gateway.api.window import PARAMETERS, window
 from gateway.archive import export
 from gateway.archive.document import Document
 from gateway.archive.errors import NoDocument
@@ -25,7 +25,6 @@ from gateway.live.audio import AudioEndpoint
 from gateway.live.endpoint import LiveEndpoint
 from gateway.live.hub import Hub
 from gateway.transcription.domain.finals import StoredFinal
-from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.domain.translations import told
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.record import Recorder
@@ -40,10 +39,6 @@ from gateway.webhooks.events import EVENTS
 
 BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
-NO_LANGUAGE: Final = (
-    "no language is given: the provider takes what it detects in each speaker's first words for all that follows, and "
-    "may be wrong; give language, or several languages with codeSwitching"
-)
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
 REFUSAL: Final = Parameter(
@@ -99,7 +94,7 @@ class Api:
                   credential="watch", parameters=(SLUG,
                   Parameter("format", "query", "json (default), vtt, srt or txt",
                             {"type": "string", "enum": list(export.CONTENT_TYPES), "default": "json"}),
-                  Parameter("since", "query", "only finals after this seq (or EPOCH:SEQ)"),
+                  *PARAMETERS,
                   Parameter("lang", "query", "translations into this language, in place of the text but in JSON")),
                   answers={200: schemas.Transcript, 400: problem, 403: problem, 404: problem, 406: problem,
                            503: problem}, files=("text/vtt", "application/x-subrip", "text/plain"), tag="sessions",
@@ -115,6 +110,8 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
                   Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
+                  Parameter("newest", "query", "without a good since only so many of the last finals; hello says with "
+                            "from where they begin", {"type": "integer", "minimum": 0, "maximum": 999_999_999}),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
                   Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
@@ -166,22 +163,9 @@ class Api:
         404 when there is no such session; 402, 409 and 429 say which limit or state forbids it; 503 what is not ready.
         """
         body, warnings = await read_body_warned(request, schemas.StartBody)
-        speech = preferences.speech(body)
-        if not speech.languages:
-            warnings.append(NO_LANGUAGE)
-        answer = await self.steering.start(
-            StartRequest(
-                session_slug=body.session_slug,
-                session_id=body.session_id,
-                source=body.source,
-                speech=speech,
-                cost_cap_usd=body.cost_cap_usd,
-                participant_identity=names.identity(body.participant_identity, "participantIdentity"),
-                participant_name=names.name(body.participant_name, "participantName"),
-                participants=preferences.personal_of_all(body.participants),
-                tags=tuple(dict.fromkeys(tag for each in body.tags if (tag := names.name(each, "tags")) is not None)),
-            )
-        )
+        asked = wishes.start_request(body, body.session_slug, body.source, body.session_id)
+        warnings += wishes.warnings(asked)
+        answer = await self.steering.start(asked)
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 
@@ -233,13 +217,12 @@ class Api:
     async def transcript(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/sessions/{slug}/transcript`, for any credential of the session: 200, streamed page by page.
 
-        406 for an unknown `format`, 400 for a `since` that is no number or a `lang` that nobody has asked for.
+        406 for an unknown `format`, 400 for a part that is no such thing or a `lang` that nobody has asked for.
         """
         kind = request.query.get("format", "json")
         if kind not in export.CONTENT_TYPES:
             raise web.HTTPNotAcceptable(text=f"format must be one of {', '.join(export.CONTENT_TYPES)}")
         session = await self._readable_session(request)
-        after = _after(request.query.get("since", "0"))
         language = request.query.get("lang")
         if language is not None:
             try:
@@ -253,14 +236,24 @@ class Api:
                 "Cache-Control": "no-store",
             }
         )
-        first = await self.finals.since(session.id, after, _PAGE)  # an error must come before the first byte
+        response.enable_compression()  # where it is asked for: a long meeting is a tenth then
+        newest = await self.finals.newest(session.id)
+        asked = await window(request.query, self.finals, session.id, newest)
         numbering = await self.records.transcriptions.numbering(session.id)
+        head: dict[str, object] = {
+            "sessionSlug": session.slug,
+            "epoch": numbering.epoch if numbering else None,
+            "lastSeq": newest,
+            "translatedTo": await self.records.translations.languages(session.id),
+        }
+        # An error must come before the first byte.
+        first = await self.finals.since(session.id, asked.after, min(asked.limit, _PAGE))
         await response.prepare(request)
-        pages = self._pages(session.id, first)
+        pages = self._pages(session.id, first, asked.limit)
         if language is not None:
             pages = _in_language(self.records.translations, session.id, language, pages, beside=kind == "json")
         if kind == "json":
-            await _write_json(response, session.slug, numbering.epoch if numbering else None, pages)
+            await _write_json(response, head, pages)
         else:
             writer = export.writer(kind)  # type: ignore[arg-type]
             await response.write(writer.head.encode())
@@ -288,11 +281,15 @@ class Api:
         await self.endpoint.policy.admit(access, session.slug, session.space_id)
         return session
 
-    async def _pages(self, session_id: str, first: Sequence[StoredFinal]) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def _pages(
+        self, session_id: str, first: Sequence[StoredFinal], limit: int
+    ) -> AsyncIterator[list[tuple[int, bytes]]]:
         page = first
         while page:
             yield [(final.seq, final.data) for final in page]
-            page = await self.finals.since(session_id, page[-1].seq, _PAGE) if len(page) == _PAGE else []
+            limit -= len(page)
+            goes_on = limit > 0 and len(page) == _PAGE
+            page = await self.finals.since(session_id, page[-1].seq, min(limit, _PAGE)) if goes_on else []
 
     # --- LiveKit ------------------------------------------------------------------------------------------
 
@@ -343,13 +340,6 @@ def _token(request: web.Request) -> str | None:
     return token if token is not None else request.query.get("token")
 
 
-def _after(text: str) -> int:
-    seq = text.rpartition(":")[2]
-    if not (seq.isascii() and seq.isdecimal() and len(seq) <= 15):
-        raise WrongRequest("since must be a seq, or EPOCH:SEQ")
-    return int(seq)
-
-
 def _file_name(slug: str) -> str:
     return "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in slug)
 
@@ -387,10 +377,9 @@ def _translated(data: bytes, language: str, text: str, *, beside: bool) -> bytes
 
 
 async def _write_json(
-    response: web.StreamResponse, slug: str, epoch: str | None, pages: AsyncIterator[list[tuple[int, bytes]]]
+    response: web.StreamResponse, head: dict[str, object], pages: AsyncIterator[list[tuple[int, bytes]]]
 ) -> None:
-    head = msgspec.json.encode({"sessionSlug": slug, "epoch": epoch})[:-1]
-    await response.write(head + b',"finals":[')
+    await response.write(msgspec.json.encode(head)[:-1] + b',"finals":[')
     comma = b""
     async for page in pages:
         parts = []

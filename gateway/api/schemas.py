@@ -40,16 +40,13 @@ Preset = Literal["meeting", "subtitles"]
 """The provider's advice for a use: fills what the start leaves open."""
 
 
-class StartBody(msgspec.Struct, rename="camel"):
+class StartOptions(msgspec.Struct, rename="camel"):
     """`language` and `languages` add up; none at all lets the provider detect the language.
 
     From `vocabularyIntensity` to `region` they are the provider's own options under its own names; times in seconds.
     Every final has the times of its words, whatever is asked for.
     """
 
-    session_slug: Slug
-    session_id: str | None = None
-    source: Literal["livekit", "rtmp", "websocket"] = "livekit"
     language: Language | None = None
     languages: Languages = []
     code_switching: bool = False
@@ -73,6 +70,14 @@ class StartBody(msgspec.Struct, rename="camel"):
     participant_name: Annotated[str, Meta(max_length=256)] | None = None
     participants: dict[str, PersonalBody] = {}
     tags: Annotated[list[Tag], Meta(max_length=20)] = []
+
+
+class StartBody(StartOptions, kw_only=True):
+    """The options of `StartOptions`, of a session named by its slug."""
+
+    session_slug: Slug
+    session_id: str | None = None
+    source: Literal["livekit", "rtmp", "websocket"] = "livekit"
 
 
 class IngestView(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -320,10 +325,14 @@ class FinalView(msgspec.Struct, rename="camel"):
 
 
 class Transcript(msgspec.Struct, rename="camel"):
-    """`epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on."""
+    """`epoch` names the numbering, null before the first transcription; EPOCH:SEQ is where a stream goes on. `lastSeq`:
+    the newest number, which is how many there are, whatever part is asked for. `translatedTo`: languages that somebody
+    has asked translations into."""
 
     session_slug: str
     epoch: str | None
+    last_seq: int
+    translated_to: list[str]
     finals: list[FinalView]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.api.schemas import Moment
+from gateway.api.schemas import Moment, StartOptions
 from gateway.transcription.domain.speech import Language
 
 Identity = Annotated[str, Meta(min_length=1, max_length=256, description="name in the room, unique in the session")]
@@ -109,8 +109,9 @@ class ParticipantList(msgspec.Struct):
     participants: list[ParticipantView]
 
 
-class SessionStartBody(msgspec.Struct):
-    """`source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit."""
+class SessionStartBody(StartOptions, kw_only=True):
+    """`source`: by default what a join begins with (GATEWAY_JOIN_STARTS), else livekit. Without any option those of
+    the session's last transcription from the same source hold; with one, the others are the defaults."""
 
     source: Literal["livekit", "rtmp", "websocket"] | None = None
 

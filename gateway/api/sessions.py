@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from gateway import names
 from gateway.api import session_schemas as schemas
-from gateway.api import views
+from gateway.api import views, wishes
 from gateway.api.audit import KEY_READ
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
@@ -21,6 +23,7 @@ from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
 from gateway.sessions.domain.errors import CredentialNeeded
 from gateway.sessions.domain.video_session import Role, Segment
 from gateway.sessions.usecases.attendees import Attendees, JoinRequest
+from gateway.sessions.usecases.ports import Wanted
 from gateway.sessions.usecases.rates import Rates
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.video_sessions import LISTED, VideoSessions
@@ -191,11 +194,17 @@ class SessionsApi:
     async def transcribe(self, request: web.Request) -> web.Response:
         """`POST …/transcription/start`, for members, participants and services: 201 when it is new, 200 when it runs.
 
-        409 unless the session is live; 402 and 429 say which limit forbids it.
+        Takes the options of `POST /api/transcription/start`. 409 unless the session is live; 402 and 429 say which
+        limit forbids it; 403 for tags and a cost cap by those who belong to the room alone.
         """
         caller = await self._known(request)
         body, warnings = await read_body_warned(request, schemas.SessionStartBody, default=b"{}")
-        begun = await self.sessions.transcribe(caller, _slug(request), body.source)
+        slug, wanted = _slug(request), None
+        if body != schemas.SessionStartBody(source=body.source):
+            told = {name: value for name, value in msgspec.to_builtins(body).items() if name != "source"}
+            wanted = Wanted(wishes.start_request(body, slug, body.source or ""), told)
+            warnings += wishes.warnings(wanted.request)
+        begun = await self.sessions.transcribe(caller, slug, body.source, wanted)
         request[KEY_READ] = begun.ingest is not None and begun.ingest.stream_key is not None
         return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
 

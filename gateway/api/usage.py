@@ -132,7 +132,7 @@ class UsageApi:
     async def _table(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Goes out as it comes; the first lines are read before the answer begins, so that it may be 503."""
         pages = self.reports.everything(asked)
-        first = await anext(pages, ())
+        first = await anext(pages, None) or []  # not `()`: Python 3.11 takes that for no value at all
         name = f"usage-{asked.since:%Y-%m-%d}-{asked.until:%Y-%m-%d}.csv"
         answer = web.StreamResponse(headers={"Content-Disposition": f'attachment; filename="{name}"'})
         answer.content_type, answer.charset = "text/csv", "utf-8"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway import correlation, tracing
+from gateway.api.correlated import id_of
 from gateway.api.warnings import warnings
 from gateway.errors import WrongRequest
 from gateway.reading import NotJson, read_json
 
 log = logging.getLogger("gateway.access")
 T = TypeVar("T")
+
+ALLOWED: Final = f"Authorization, Content-Type, Last-Event-ID, {correlation.HEADER}, {tracing.HEADER}"
+"""Headers that pages of other origins may send."""
 
 
 async def read_body(request: web.Request, kind: type[T], *, default: bytes = b"null") -> T:
@@ -69,7 +74,7 @@ class CrossOrigin:
                 return await handler(request)
             response = web.Response(status=204)
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
-            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
+            response.headers["Access-Control-Allow-Headers"] = ALLOWED
             response.headers["Access-Control-Max-Age"] = "600"
             return response
 
@@ -78,6 +83,7 @@ class CrossOrigin:
     async def _permit(self, request: web.Request, response: web.StreamResponse) -> None:
         if self._permits(request):
             response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+            response.headers["Access-Control-Expose-Headers"] = correlation.HEADER
             response.headers["Vary"] = "Origin"
 
 
@@ -95,7 +101,12 @@ class _AccessLog(AbstractAccessLogger):
             "%s %s",
             request.method,
             request.rel_url.raw_path,  # undecoded: no line break gets in
-            extra={"status": response.status, "ms": round(time * 1000, 1), "peer": request.remote},
+            extra={
+                "status": response.status,
+                "ms": round(time * 1000, 1),
+                "peer": request.remote,
+                "request": id_of(request),
+            },
         )
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.delays import Delays
 from gateway.settings import Settings
 from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.migrate import Prepared, prepare
@@ -33,11 +34,17 @@ class OpenDatabase:
 
 @asynccontextmanager
 async def open_database(
-    settings: Settings, failed: asyncio.Future[None], *, allow_gateway_ddl: bool, pool: int = POOL
+    settings: Settings,
+    failed: asyncio.Future[None],
+    *,
+    allow_gateway_ddl: bool,
+    pool: int = POOL,
+    delays: Delays | None = None,
 ) -> AsyncIterator[OpenDatabase]:
     """The database, checked and with every migration applied. `failed`: as for `database_url`.
 
-    Without `allow_gateway_ddl` nothing is created or changed, and a pending migration is an error.
+    `delays`: told how long statements take. Without `allow_gateway_ddl` nothing is created or changed, and a pending
+    migration is an error.
     Raises: BadDatabaseUrl, StorageError.
     """
     async with database_url(settings, failed) as url:
@@ -48,7 +55,8 @@ async def open_database(
             allow_gateway_ddl=allow_gateway_ddl,
             connect_timeout_s=CONNECT_S,
         )
-        async with open_pool(options, size=pool, connect_timeout_s=CONNECT_S) as database:
+        measured = (delays or Delays()).statement
+        async with open_pool(options, size=pool, connect_timeout_s=CONNECT_S, measured=measured) as database:
             yield OpenDatabase(url, database, prepared)
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
-import av
 
 from gateway.app.checks import Finding, check_parts
 from gateway.app.database import CONNECT_S
 from gateway.settings import Settings
+from gateway.sound import read_sound
 from ingest.pcm import CHUNK_SAMPLES, SAMPLE_RATE
 from storage.postgres.errors import StorageError
 from storage.postgres.pool import connect
@@ -44,7 +44,10 @@ async def examine(settings: Settings, sample: Path) -> AsyncIterator[tuple[str, 
     yield "disk", *_disk(settings.data_dir, settings.spool_mb)
     for whose, skew in await _clocks(settings):
         yield f"clock against {whose}", *judge_skew(skew)
-    yield "a spoken sentence", *await _sentence(settings, await asyncio.to_thread(_read, sample))
+    yield (
+        "a spoken sentence",
+        *await _sentence(settings, await asyncio.to_thread(read_sound, sample, SAMPLE_RATE, 0.0, SPOKEN_S)),
+    )
 
 
 def judge_skew(skew_s: float) -> Finding:
@@ -96,15 +99,6 @@ async def _date(url: str) -> datetime | None:
     except (aiohttp.ClientError, TimeoutError, KeyError, ValueError):
         return None
     return date if date.tzinfo else None
-
-
-def _read(sample: Path) -> bytes:
-    """The first SPOKEN_S as 16 kHz mono s16le, and a second of silence, so that the end is heard as one."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    with av.open(str(sample)) as source:
-        frames = [out for frame in source.decode(audio=0) for out in resampler.resample(frame)]
-    pcm = b"".join(bytes(frame.planes[0])[: 2 * frame.samples] for frame in frames)
-    return pcm[: 2 * int(SPOKEN_S * SAMPLE_RATE)] + bytes(2 * SAMPLE_RATE)
 
 
 async def _sentence(settings: Settings, pcm: bytes) -> Finding:

@@ -14,9 +14,9 @@ import msgspec
 from gateway.api.elsewhere import PATH
 from gateway.api.internal import ChangeHere, Standing, StartedHere, StartHere, StopHere
 from gateway.api.schemas import IngestView
-from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine
+from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine, OwnerSilent
 from gateway.reading import NotJson, read_json
-from gateway.replicas.membership import Membership
+from gateway.replicas.membership import OVERDUE_S, Membership
 from gateway.replicas.peers import Answer, Misdirected, Peers, PeerSocket, SocketOver, Unreached
 from gateway.replicas.placement import Placement
 from gateway.replicas.replica import Replica
@@ -129,6 +129,8 @@ class OtherReplicas:
     @asynccontextmanager
     async def speak(self, owner: str, query: Mapping[str, str]) -> AsyncIterator[OwnerLine]:
         """Who owns it no more names the one who does, and that one is tried."""
+        if self._membership.silent_s(owner) > OVERDUE_S:
+            raise OwnerSilent("the replica that transcribes shows no sign of life; come back")
         try:
             async with self._socket(owner, query) as socket:
                 yield _OwnerSocket(socket)
@@ -137,7 +139,8 @@ class OtherReplicas:
             moved_to = error.owner
         except (Unreached, NoAnswer) as error:
             log.warning("a sender of audio cannot be brought to the owner: %s", error)
-            raise OwnerGone("the replica that transcribes does not answer; come back") from error
+            kind = OwnerSilent if self._membership.silent_s(owner) > OVERDUE_S else OwnerGone
+            raise kind("the replica that transcribes does not answer; come back") from error
         try:
             async with self._socket(moved_to, query) as socket:
                 yield _OwnerSocket(socket)

@@ -59,6 +59,12 @@ def gateway_metrics(wings: Wings) -> Metrics:
     metrics.include(delays.registry)
     metrics.include(ProcessCollector(registry=None))
     metrics.gauge("loop_lag_seconds", "Longest delay of the event loop, 15 s", plain(lambda: delays.loop_lag_s), "max")
+    database = wings.replica.database
+    metrics.gauge(
+        "database_connections",
+        "Connections to the database, by state",
+        by("state", database.connections),
+    )
     transcription_gauges(metrics, transcription.transcriptions)
     recorder_gauges(metrics, transcription.recorder, transcription.journal)
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
@@ -77,6 +83,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     webhook_gauges(metrics, wings.webhooks.sender)
     sessions_gauges(metrics, sessions.module, wings.limits)
     listener_gauges(metrics, wings.listener, transcription.rtmp)
+    metrics.counter("spans", "Spans for OTEL_EXPORTER_OTLP_ENDPOINT, by fate", by("fate", wings.spans.items))
     held = wings.replica.secrets
     metrics.counter(
         "secret_rotations", "Times that secrets were read again and differed", plain(lambda: held.rotations)
@@ -189,7 +196,7 @@ def relay_gauges(metrics: Metrics, relay: Relay) -> None:
 
 def membership_gauges(metrics: Metrics, membership: Membership, transcriptions: Transcriptions) -> None:
     """This process among the replicas."""
-    metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: membership.count))
+    metrics.gauge("replicas", "Replicas that beat, as this one has last seen", plain(lambda: len(membership.seen.all)))
     metrics.gauge("replica_may_act", "1 while what runs here is certainly its own", plain(membership.may_act))
     metrics.counter("replica_losses", "Times that this one was lost to the others", plain(lambda: membership.losses))
     metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adoption.taken))

@@ -53,6 +53,10 @@ class Heirs:
         except SessionError as error:
             raise NoAnswer(str(error)) from error
 
+    def silent_s(self, replica: str) -> float:
+        """As of this replica's last beat."""
+        return self._membership.silent_s(replica)
+
     async def _ask(self, replica: str, slug: str, what: str, body: msgspec.Struct, timeout_s: float) -> Answer:
         path = f"/internal/transcription/{quote(slug, safe='')}/{what}"
         try:

@@ -6,23 +6,28 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.api import correlated
 from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
+from gateway.api.debug import DebugApi
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import problems
 from gateway.api.handover import HandoverApi
 from gateway.api.host import HostApi
+from gateway.api.inside import Insight
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
 from gateway.api.openapi import Route
 from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
 from gateway.api.routes import BODY_LIMIT, Api
+from gateway.api.search import SearchApi
 from gateway.api.sessions import SessionsApi
 from gateway.api.timeline import TimelineApi
 from gateway.api.usage import UsageApi
@@ -65,21 +70,25 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
     replica, live = wings.replica, wings.live
     metrics = gateway_metrics(wings)
     async with AsyncExitStack() as listeners:
-        app = _application(wings, _api(wings, metrics))
+        debug = _debug(wings)
+        app = _application(wings, _api(wings, metrics), debug)
+        settings = replica.settings
         if replica.worker is None:
             [port] = await listeners.enter_async_context(listening(app, wings.listener))
-            if replica.settings.metrics_port:
-                await listeners.enter_async_context(
-                    metrics_page(
-                        replica.settings.http_host, replica.settings.metrics_port, _exposition(replica, metrics)
-                    )
+            if settings.metrics_port:
+                page = metrics_page(
+                    settings.http_host, settings.metrics_port, _exposition(replica, metrics), debug.register
                 )
+                await listeners.enter_async_context(page)
         else:
             # The public port reaches any worker.
             private = Listener(ListenerOptions("127.0.0.1", 0, Caps(_PRIVATE, _PRIVATE)))
             port, private_port = await listeners.enter_async_context(listening(app, wings.listener, private))
             replica.addresses.private_bound(private_port)
             replica.worker.figures = metrics.families
+            # What the supervisor's page passes on: which worker a question reaches there is for who asks to say.
+            page = metrics_page("127.0.0.1", 0, None, debug.register)
+            replica.worker.debug_port = await listeners.enter_async_context(page)
         replica.addresses.http_bound(port)
         await _advertise(wings, port)
         listeners.push_async_callback(live.endpoint.close)
@@ -114,6 +123,21 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
     )
 
 
+def _insight(wings: Wings) -> Insight:
+    return Insight(wings.hub, wings.transcription.recorder, wings.membership.may_act())
+
+
+def _debug(wings: Wings) -> DebugApi:
+    replica = wings.replica
+    return DebugApi(
+        replica.secrets.credentials,
+        wings.transcription.status,
+        Elsewhere(wings.others.look),
+        partial(_insight, wings),
+        replica.log_level,
+    )
+
+
 def _exposition(replica: Replica, metrics: Metrics) -> Callable[[], Awaitable[bytes]]:
     """Of all workers, where this is one of several."""
     if replica.worker is not None:
@@ -137,6 +161,7 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
         *PreferencesApi(transcription.steering, module.admission, check).routes(),
         *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
+        *SearchApi(wings.sessions.search, wings.limits.rates, check, proxies).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *TimelineApi(transcription.status, Elsewhere(wings.others.look)).routes(),
         *ReplicasApi(wings.membership.members).routes(),
@@ -202,13 +227,16 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
     return webhook
 
 
-def _application(wings: Wings, api: Api) -> web.Application:
+def _application(wings: Wings, api: Api, debug: DebugApi) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
+    correlated.register(app)
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
     app.middlewares.append(_timing(wings.replica.delays))
     app.middlewares.append(problems)
     app.on_response_prepare.append(no_server_header)
     api.register(app)
+    if not wings.replica.settings.metrics_port:
+        debug.register(app)
     transcription = wings.transcription
     internal = InternalApi(
         transcription.transcriptions,
@@ -216,6 +244,7 @@ def _application(wings: Wings, api: Api) -> web.Application:
         wings.live.audio,
         api.view,
         lambda: wings.membership.reaches_database,
+        partial(_insight, wings),
     )
     routes = internal.routes() | HandoverApi(transcription.handover).routes()
     InternalRoutes(wings.others.me, _admits_replicas(wings.replica.secrets)).register(app, routes)

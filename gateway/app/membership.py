@@ -17,7 +17,7 @@ from storage.postgres.single import SingleConnection
 @asynccontextmanager
 async def open_membership(replica: Replica) -> AsyncIterator[Membership]:
     """A member until the end of the block; its load is to be set."""
-    connection = SingleConnection(replica.database.options, ANSWER_S)
+    connection = SingleConnection(replica.database.options, ANSWER_S, replica.delays.statement)
     identity = Identity(replica.owner, replica.process, VERSION)
     membership = Membership(PostgresRoster(connection), identity, replica.settings.lease_s)
     try:

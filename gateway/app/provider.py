@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from gateway import correlation
 from gateway.app.replica import Replica
 from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.infra.transcriber import GladiaTranscriber
@@ -79,7 +80,8 @@ async def _engine(replica: Replica) -> AsyncIterator[ProviderOptions]:
     link = LinkOptions(idle_s=settings.stt_idle_s, trailing_silence_s=settings.stt_endpointing_s + MARGIN_S)
     if settings.engine == "gladia":
         key_now = replica.secrets.provider_key
-        yield ProviderOptions(key_now(), settings.gladia_api_url, link=link, key_now=key_now)
+        url = settings.gladia_api_url
+        yield ProviderOptions(key_now(), url, link=link, key_now=key_now, headers=correlation.headers)
         return
     key = secrets.token_urlsafe(16)
     async with LocalServer(LocalOptions(api_key=key, engine=settings.engine)) as local:
@@ -88,4 +90,4 @@ async def _engine(replica: Replica) -> AsyncIterator[ProviderOptions]:
             "set GLADIA_API_KEY for the real service",
             settings.engine,
         )
-        yield ProviderOptions(key, local.url, link=link)
+        yield ProviderOptions(key, local.url, link=link, headers=correlation.headers)

@@ -94,7 +94,7 @@ async def open_relay(replica: Replica, membership: Membership, hub: Hub) -> Asyn
         ends.foreign = Foreign(hub, standings, bus, replica.owner)
         ends.owned = hub.runs = Owned(hub, bus, ends.foreign.release, membership.may_act)
         bus.subscribe(owner_channel(replica.owner))
-        yield Relay(ends.foreign, ends.owned, bus, others=membership.others)
+        yield Relay(ends.foreign, ends.owned, bus, others=lambda: [one.id for one in membership.seen.others])
         await bus.flush()
 
 

@@ -17,6 +17,7 @@ from gateway.app.secrets import HeldSecrets
 from gateway.app.system_clock import SystemClock
 from gateway.delays import Delays
 from gateway.errors import StartFailed
+from gateway.log_level import LogLevel
 from gateway.settings import Settings
 from gateway.transcription.infra.instance import FolderInUse, own_instance
 from gateway.workers.worker import Worker
@@ -52,6 +53,7 @@ class Replica:
     account: str = ""
     """Names the account at the speech provider, whose sessions all its replicas count together."""
     delays: Delays = field(default_factory=Delays)
+    log_level: LogLevel = field(default_factory=LogLevel)
 
 
 @asynccontextmanager
@@ -65,12 +67,16 @@ async def open_replica(
     """
     with _own_name(settings) as owner:
         size = POOL if worker is None else max(POOL // worker.of, _SMALLEST_POOL)
-        async with open_database(settings, failed, allow_gateway_ddl=settings.auto_migrate, pool=size) as database:
+        delays = Delays()
+        async with open_database(
+            settings, failed, allow_gateway_ddl=settings.auto_migrate, pool=size, delays=delays
+        ) as database:
             for warning in database.prepared.warnings:
                 log.warning("database: %s", warning)
             for label in database.prepared.applied:
                 log.info("database: applied migration %s", label)
-            yield Replica(
+            log_level = LogLevel(settings.log_level)
+            replica = Replica(
                 settings,
                 divide(settings, open_files()),
                 held,
@@ -84,7 +90,13 @@ async def open_replica(
                 worker=worker,
                 # Keys are rotated and the offline recogniser's port changes: neither names the account.
                 account=settings.gladia_api_url if settings.engine == "gladia" else f"{settings.engine} of {owner}",
+                delays=delays,
+                log_level=log_level,
             )
+            try:
+                yield replica
+            finally:
+                log_level.restore()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from gateway.app.replica import open_replica
 from gateway.app.running import stages
 from gateway.app.secrets import HeldSecrets
 from gateway.app.sessions import Transcribing, open_rates, open_sessions
+from gateway.app.traces import open_traces
 from gateway.app.transcription import TranscriptionWing, open_transcription
 from gateway.app.webhooks import open_webhooks
 from gateway.app.wings import Wings
@@ -63,6 +64,8 @@ class Gateway:
     """Ends, with the reason as exception, when a part that cannot be restarted has died."""
     read_secrets: Callable[[], None]
     """Take what the files of secrets hold now."""
+    flip_log_level: Callable[[], None]
+    """Log at level debug for a while, or no longer."""
 
     def check_alive(self) -> None:
         """For after the shutdown: inside, a task group would wrap it. Raises: PartDied when that was its reason."""
@@ -102,6 +105,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
     replica = await enter(open_replica(settings, held, failed, worker))
+    spans = await enter(open_traces(replica))
     membership = await enter(open_membership(replica))
     peers = await enter(open_peers(lambda: next(iter(held.credentials().service_tokens), "")))
     others = OtherReplicas(membership, peers)
@@ -132,12 +136,14 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
         limits,
         webhooks,
         Listener(listener_options(settings, replica.files, is_shared=worker is not None)),
+        spans,
     )
     for stage in stages(wings):
         await enter(stage)
     http_url, rtmp_url = replica.addresses.http_url(), replica.addresses.rtmp_base()
     log.info("gateway ready", extra={"http": http_url, "rtmp": rtmp_url, "engine": settings.engine})
-    return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed, held.read_again)
+    flip = replica.log_level.flip
+    return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed, held.read_again, flip)
 
 
 def _transcribing(settings: Settings, wing: TranscriptionWing, hub: Hub) -> Transcribing:

@@ -42,6 +42,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         analyses=wings.analyses.work(),
         retention=sessions.retention.run(),
         audit=sessions.audit.run(),
+        search=sessions.search.catch_up(),
         webhooks=wings.webhooks.sender.run(),
         hosts=transcription.hosts.look_for_ever(),
         limits=transcription.keeper.read_for_ever(lambda: [run.allowance for run in transcriptions.runs]),

@@ -10,6 +10,7 @@ from datetime import timedelta
 from gateway.analysis.analyse import Analyses
 from gateway.app.replica import Replica
 from gateway.app.secrets import HeldSecrets
+from gateway.app.traces import trace_of
 from gateway.archive.audit import Audit
 from gateway.archive.audits import PostgresTrail
 from gateway.archive.deletions import PostgresDeletions
@@ -19,6 +20,8 @@ from gateway.archive.finalise import Finaliser
 from gateway.archive.report import Reports
 from gateway.archive.reports import PostgresLedger
 from gateway.archive.retention import Retention
+from gateway.archive.search import Search
+from gateway.archive.searches import PostgresIndex
 from gateway.live.hub import Hub
 from gateway.sessions.infra.assembly import SessionsModule, assemble
 from gateway.sessions.infra.rate_limits import MemoryLimiter, RedisLimiter
@@ -55,6 +58,7 @@ class SessionsWing:
     retention: Retention
     audit: Audit
     reports: Reports
+    search: Search
 
 
 @asynccontextmanager
@@ -70,7 +74,9 @@ async def open_sessions(
         open_blobs(_blob_options(settings)) as blobs,
         _open_control(replica, transcribing.control) as control,
     ):
-        finaliser = Finaliser(PostgresDocuments(database), blobs, clock, replica.addresses.document_url)
+        finaliser = Finaliser(
+            PostgresDocuments(database), blobs, clock, replica.addresses.document_url, trace_of(database)
+        )
         deletions = PostgresDeletions(database, clock)
         module = assemble(
             database,
@@ -88,7 +94,8 @@ async def open_sessions(
         )
         retention = Retention(deletions, finaliser, clock, settings.retention_days)
         audit = Audit(PostgresTrail(database), clock, settings.audit_days)
-        yield SessionsWing(module, finaliser, retention, audit, Reports(PostgresLedger(database)))
+        search = Search(PostgresIndex(database), module.admission)
+        yield SessionsWing(module, finaliser, retention, audit, Reports(PostgresLedger(database)), search)
 
 
 @asynccontextmanager
@@ -115,7 +122,9 @@ class RateLimits:
 async def open_rates(replica: Replica) -> AsyncIterator[RateLimits]:
     """Counted over all replicas where REDIS_URL is set, else in this process."""
     settings = replica.settings
-    options = RateOptions(settings.create_per_minute, settings.list_per_minute, settings.join_per_minute)
+    options = RateOptions(
+        settings.create_per_minute, settings.list_per_minute, settings.join_per_minute, settings.search_per_minute
+    )
     if not settings.redis_url:
         memory = MemoryLimiter(replica.clock)
         yield RateLimits(Rates(memory, options), memory)

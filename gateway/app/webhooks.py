@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.app.replica import Replica
+from gateway.app.traces import trace_of
 from gateway.webhooks.endpoints import SETTING, UNSET, Endpoints
 from gateway.webhooks.outbox import PostgresOutbox
 from gateway.webhooks.sender import Sender, open_post
@@ -30,5 +31,5 @@ async def open_webhooks(replica: Replica) -> AsyncIterator[WebhooksWing]:
     else:
         await outbox.disable(SETTING, clock.now(), UNSET)
     async with open_post(settings.webhook_allow, clock.now) as post:
-        sender = Sender(outbox, post, clock, replica.secrets.webhook_secrets)
+        sender = Sender(outbox, post, clock, replica.secrets.webhook_secrets, trace_of(replica.database))
         yield WebhooksWing(Endpoints(outbox, clock, settings.webhook_allow), sender)

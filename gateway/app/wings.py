@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from gateway.analysis.analyse import Analyses
     from gateway.app.elsewhere import OtherReplicas
     from gateway.app.listener import Listener
@@ -37,3 +39,5 @@ class Wings:
     limits: RateLimits
     webhooks: WebhooksWing
     listener: Listener
+    spans: Counter[str]
+    """What became of them: sent, failed, dropped."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.app.database import CONNECT_S, database_url
+from gateway.app.debug_relay import DebugRelay
 from gateway.app.failures import binding, start_failures
 from gateway.app.metrics_page import metrics_page
 from gateway.errors import PartDied
@@ -73,9 +74,9 @@ async def open_workers(settings: Settings, env: Mapping[str, str], number: int) 
             patience = Patience(max(settings.lease_s, _FEWEST_SILENT_S), 2 * settings.drain_s + _END_MARGIN_S)
             supervisor = Supervisor(number, launch, patience)
             if settings.metrics_port:
-                await parts.enter_async_context(
-                    metrics_page(settings.http_host, settings.metrics_port, supervisor.metrics)
-                )
+                debug = DebugRelay(supervisor.debug_port)
+                page = metrics_page(settings.http_host, settings.metrics_port, supervisor.metrics, debug.register)
+                await parts.enter_async_context(page)
         _warn(settings, number)
         yield Workers(supervisor, failed)
 

@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 WAITING: Final = 1_000
 NOTE_S: Final = 2.0
 LOOK_EVERY_S: Final = 30.0
-EXPORT: Final = "export"
+READS: Final = frozenset({"export", "search"})
 ONCE_IN: Final = timedelta(minutes=10)
-"""Exports of a session by the same one from the same address are one deed within this time: pages read on and on."""
+"""Such deeds in a session by the same one from the same address are one within this time: pages read on and on."""
 _PRUNED: Final = 1_000
 _REMEMBERED: Final = 10_000
 
@@ -75,12 +75,12 @@ class Audit:
         self._clock = clock
         self._days = days
         self._waiting: deque[Deed] = deque()
-        self._exports: OrderedDict[tuple[str, str | None, str], datetime] = OrderedDict()  # the oldest first
+        self._reads: OrderedDict[tuple[str, str | None, str], datetime] = OrderedDict()  # the oldest first
 
     async def note(self, kind: str, who: str, what: str, slug: str | None, subject: str | None, address: str) -> None:
         """Keep a deed that was done just now. Waits at most NOTE_S for the database, and never raises for it."""
         deed = Deed(self._clock.now(), kind, who, what, slug, subject, address)
-        if what == EXPORT and self._is_repeated(deed):
+        if what in READS and self._is_repeated(deed):
             return
         if len(self._waiting) >= WAITING:
             self.lost += 1
@@ -94,14 +94,14 @@ class Audit:
             log.warning("database: %s; %d audit rows wait", error, len(self._waiting))
 
     def _is_repeated(self, deed: Deed) -> bool:
-        key = f"{deed.kind} {deed.who}", deed.session_slug, deed.address
-        before = self._exports.get(key)
+        key = f"{deed.what} {deed.kind} {deed.who}", deed.session_slug, deed.address
+        before = self._reads.get(key)
         if before is not None and deed.at - before < ONCE_IN:
             return True
-        self._exports.pop(key, None)
-        self._exports[key] = deed.at
-        if len(self._exports) > _REMEMBERED:
-            self._exports.popitem(last=False)
+        self._reads.pop(key, None)
+        self._reads[key] = deed.at
+        if len(self._reads) > _REMEMBERED:
+            self._reads.popitem(last=False)
         return False
 
     async def listed(

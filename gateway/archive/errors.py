@@ -13,6 +13,16 @@ class NoDocument(SessionError):
         super().__init__(f"session {slug!r} has no transcript document")
 
 
+class SearchTooSlow(SessionError):
+    title = "The search takes too long"
+    hint = "look in fewer sessions or a shorter time (session, spaceId, from, to), or for rarer words"
+    passing = True
+    retry_after_s = 5.0
+
+    def __init__(self, deadline_s: float) -> None:
+        super().__init__(f"nothing was found within {deadline_s:g} s")
+
+
 class DeletingRefused(SessionError):
     """The tables are the app's, and its database does not let us delete from them."""
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from gateway import tracing
 from gateway.archive.document import CLOSING, Head, StoredFinal, key, opening, segment
 from gateway.clock import Clock
 from gateway.errors import SessionNotFound
 from gateway.outage import RecordsUnavailable
+from gateway.tracing import TraceOf, no_trace
 
 log = logging.getLogger(__name__)
 
@@ -112,13 +114,24 @@ class FinaliseCounts:
 
 
 class Finaliser:
-    """`link`: slug → URL under which the gateway itself hands the document out, for stores that have none."""
+    """`link`: slug → URL under which the gateway itself hands the document out, for stores that have none.
 
-    def __init__(self, documents: Documents, blobs: Blobs, clock: Clock, link: Callable[[str], str]) -> None:
+    `trace_of`: see there.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        blobs: Blobs,
+        clock: Clock,
+        link: Callable[[str], str],
+        trace_of: TraceOf = no_trace,
+    ) -> None:
         self._documents = documents
         self._blobs = blobs
         self._clock = clock
         self._link = link
+        self._trace_of = trace_of
         self.counts = FinaliseCounts()
 
     async def finalise(self, session_id: str) -> bool:
@@ -192,6 +205,11 @@ class Finaliser:
         if head is None:
             await self._erase_blob(due)
             return
+        links = [await self._trace_of(due.session_id)]
+        with tracing.span("document write", {"session": head.slug}, links=links):
+            await self._write(due, head, began)
+
+    async def _write(self, due: Due, head: Head, began: datetime) -> None:
         parts = [opening(head, began)]
         comma = b""
         async for page in self._documents.segments(due.session_id):

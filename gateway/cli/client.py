@@ -25,15 +25,24 @@ class Client:
         """JSON in, JSON out. Raises: ApiRefused."""
         return await asyncio.to_thread(request.call, self.url, self.token, method, path, body)
 
-    async def follow(self, slug: str, since: str | None = None) -> AsyncIterator[Message]:
+    async def follow(self, slug: str, since: str | None = None, lang: str | None = None) -> AsyncIterator[Message]:
         """The live stream until the transcription has stopped, across cuts and restarts of the gateway.
+
+        `lang`: of translations only those into this language, each once.
 
         Raises: ApiRefused when it is refused, when nobody is there, or when no gateway has answered for RECONNECT_S.
         """
         has_answered = False
         try:
             async with transcript(
-                self.url, slug, self.token, since=since, until="stopped", first_patience_s=0, patience_s=RECONNECT_S
+                self.url,
+                slug,
+                self.token,
+                since=since,
+                lang=lang,
+                until="stopped",
+                first_patience_s=0,
+                patience_s=RECONNECT_S,
             ) as stream:
                 async for message in stream:
                     has_answered = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -47,7 +48,10 @@ async def serve(args: argparse.Namespace) -> int:
         if worker is not None:
             worker.ready()
         if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, gateway.read_secrets)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, gateway.read_secrets)
+            loop.add_signal_handler(signal.SIGUSR1, gateway.flip_log_level)
+            faulthandler.register(signal.SIGUSR2)  # also of a process whose event loop answers nobody
         stopping = asyncio.create_task(stop.wait(), name="signals")
         gateway.failed.add_done_callback(lambda _: stop.set())
         await stopping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import nan
 from typing import Final
 
 from gateway.version import VERSION
@@ -20,6 +21,25 @@ def _workers(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= MOST_WORKERS):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_WORKERS}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not (seconds := _number(text)) >= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 on")
+    return seconds
+
+
+def _share(text: str) -> float:
+    if not 0.0 <= (share := _number(text)) <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return share
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return nan
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     for name, about in (
         ("start", "start transcribing a session"),
         ("stop", "drain and stop"),
+        ("pause", "hear nothing of a participant, or of anybody, until it is resumed"),
+        ("resume", "hear them again"),
         ("status", "state of one transcription, or of all"),
         ("tail", "follow the live stream"),
         ("export", "write the transcript to standard output"),
@@ -82,8 +104,11 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--create", action="store_true", help="SLUG is a title: create a session first")
         if name == "stop":
             command.add_argument("--no-wait", action="store_true", help="do not wait for the last finals")
+        if name in {"pause", "resume"}:
+            command.add_argument("identity", nargs="?", default=None, help="the participant (default: everybody)")
         if name == "tail":
             command.add_argument("--since", default=None, help="EPOCH:SEQ of the last final you have")
+            command.add_argument("--lang", default=None, help="translations into this language, below their finals")
             command.add_argument("--json", action="store_true", help="messages as they come, one a line")
             command.add_argument("--partials", action="store_true", help="into a pipe, too: words under way")
         if name == "export":
@@ -100,6 +125,15 @@ def parser() -> argparse.ArgumentParser:
     usage.add_argument("--format", choices=("table", "csv", "json"), default="table")
     usage.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
     usage.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+
+    canary = commands.add_parser("canary", help="speak a sentence through a running gateway each minute, with metrics")
+    canary.add_argument("--once", action="store_true", help="one round, a line for each step; exit code 1 if one fails")
+    canary.add_argument("--every", type=_seconds, default=60.0, metavar="S", help="from round to round (default: 60)")
+    canary.add_argument("--words", type=_share, default=0.5, metavar="SHARE", help="that must come back (default: 0.5)")
+    canary.add_argument("--host", default="127.0.0.1", help="address of its metrics (default: 127.0.0.1)")
+    canary.add_argument("--port", type=int, default=9465, help="port of its metrics, at /metrics (default: 9465)")
+    canary.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
+    canary.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
 
     commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
     commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")

@@ -14,8 +14,8 @@ from gateway.cli.plain import plain, plain_json
 from gateway.cli.request import call, quoted, text
 
 
-def _where(args: argparse.Namespace) -> tuple[str, str]:
-    """URL and token."""
+def where(args: argparse.Namespace) -> tuple[str, str]:
+    """URL and token of the gateway that is asked."""
     url = args.url or os.environ.get("GATEWAY_URL") or "http://localhost:8080"
     return url, args.token or os.environ.get("GATEWAY_API_TOKENS", "").split(",")[0].strip()
 
@@ -24,30 +24,46 @@ async def start(args: argparse.Namespace) -> int:
     """Prints the start's answer. With `--create` SLUG is the title of a new session. Raises: ApiRefused."""
     slug = args.slug
     if args.create:
-        slug = call(*_where(args), "POST", "/api/sessions", {"title": args.slug})["slug"]
+        slug = call(*where(args), "POST", "/api/sessions", {"title": args.slug})["slug"]
     body = {"sessionSlug": slug, "source": args.source, "languages": args.language}
-    _show(call(*_where(args), "POST", "/api/transcription/start", body))
+    _show(call(*where(args), "POST", "/api/transcription/start", body))
     return DONE
 
 
 async def stop(args: argparse.Namespace) -> int:
     """Prints the stop's answer."""
     body = {"sessionSlug": args.slug, "wait": not args.no_wait}
-    _show(call(*_where(args), "POST", "/api/transcription/stop", body))
+    _show(call(*where(args), "POST", "/api/transcription/stop", body))
+    return DONE
+
+
+async def pause(args: argparse.Namespace) -> int:
+    """Nothing is heard of one participant, or of anybody. Prints who is paused. Raises: ApiRefused."""
+    return _steer(args, "pause")
+
+
+async def resume(args: argparse.Namespace) -> int:
+    """The end of a pause. Prints who is paused still. Raises: ApiRefused."""
+    return _steer(args, "resume")
+
+
+def _steer(args: argparse.Namespace, what: str) -> int:
+    body = {} if args.identity is None else {"participantIdentity": args.identity}
+    _show(call(*where(args), "POST", f"/api/transcription/{quoted(args.slug)}/{what}", body))
     return DONE
 
 
 async def status(args: argparse.Namespace) -> int:
     """Prints one transcription, or all that are not stopped."""
     one = "" if args.slug is None else f"/{quoted(args.slug)}"
-    _show(call(*_where(args), "GET", f"/api/transcription{one}"))
+    _show(call(*where(args), "GET", f"/api/transcription{one}"))
     return DONE
 
 
 async def export(args: argparse.Namespace) -> int:
     """Writes the transcript to standard output: into a file as it came, to a terminal without control characters."""
     language = f"&lang={quoted(args.lang)}" if args.lang is not None else ""
-    told = text(*_where(args), "GET", f"/api/sessions/{quoted(args.slug)}/transcript?format={args.format}{language}")
+    told = text(*where(args), "GET", f"/api/sessions/{quoted(args.slug)}/transcript?format={args.format}{language}")
     sys.stdout.write("\n".join(map(plain, told.split("\n"))) if sys.stdout.isatty() else told)
     return DONE
 
@@ -57,8 +73,8 @@ async def tail(args: argparse.Namespace) -> int:
     from gateway.cli.client import Client  # both load libraries that no other command needs
     from gateway.cli.screen import Screen
 
-    with Screen(sys.stdout, partials=args.partials) as screen:
-        async for message in Client(*_where(args)).follow(args.slug, args.since):
+    with Screen(sys.stdout, partials=args.partials, translations=args.lang is not None) as screen:
+        async for message in Client(*where(args)).follow(args.slug, args.since, args.lang):
             if args.json:
                 print(plain_json(json.dumps(message, ensure_ascii=False)), flush=True)
             else:
@@ -72,12 +88,12 @@ async def usage(args: argparse.Namespace) -> int:
     asked |= {"tag": args.tag, "format": "csv" if args.format == "csv" else "json"}
     query = {name: value for name, value in asked.items() if value is not None}
     if args.format == "csv":
-        sys.stdout.write(text(*_where(args), "GET", f"/api/usage?{urlencode(query)}"))
+        sys.stdout.write(text(*where(args), "GET", f"/api/usage?{urlencode(query)}"))
         return DONE
-    page = call(*_where(args), "GET", f"/api/usage?{urlencode(query)}")
+    page = call(*where(args), "GET", f"/api/usage?{urlencode(query)}")
     rows, totals = page["rows"], page["totals"]
     while page["nextCursor"] is not None:
-        page = call(*_where(args), "GET", f"/api/usage?{urlencode({**query, 'cursor': page['nextCursor']})}")
+        page = call(*where(args), "GET", f"/api/usage?{urlencode({**query, 'cursor': page['nextCursor']})}")
         rows += page["rows"]
     if args.format == "json":
         _show({"rows": rows, "totals": totals})

@@ -20,14 +20,16 @@ _LIVE_LINES: Final = 8
 
 
 class Screen:
-    """Finals, one below the other. On a terminal the words under way stand below them, one line a speaker, and leave
-    nothing behind. A pipe gets no colours, and words under way only with `partials`. Use as a context manager.
+    """Finals, one below the other, with `translations` their numbered translations below them. On a terminal the words
+    under way stand below all, one line a speaker, and leave nothing behind. A pipe gets no colours, and words under way
+    only with `partials`. Use as a context manager.
     """
 
-    def __init__(self, out: Any, *, partials: bool = False) -> None:
+    def __init__(self, out: Any, *, partials: bool = False, translations: bool = False) -> None:
         self._console = Console(file=out, markup=False, emoji=False, highlight=False)
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._partials = partials
+        self._translations = translations
         self._under_way: dict[str, Text] = {}  # by identity
         self._live: Live | None = None
 
@@ -48,6 +50,8 @@ class Screen:
                 self._final(message["seq"], data)
             case "transcript.partial":
                 self._partial(data)
+            case "translation" if self._translations and "ofSeq" in data:  # the others come once more
+                self._note(f"{data['ofSeq']:4} {plain(data['targetLanguage'])}: {data['text']}", "italic")
             case "session.state":
                 self._note(f"— {data['state']}" + (f": {data['reason']}" if data.get("reason") else ""), "dim")
             case "health" if data["status"] != "ok":

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Final
 
-import av
 from livekit import rtc
+
+from gateway.sound import read_sound
 
 _RATE: Final = 48_000
 _FRAME: Final = _RATE // 50  # 20 ms
-_TAIL_S: Final = 1.0  # so that the end of the last word is heard as one
 
 
 def _frames(file: str, from_s: float, to_s: float) -> list[rtc.AudioFrame]:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=_RATE)
-    with av.open(file) as source:
-        frames = [out for frame in source.decode(audio=0) for out in resampler.resample(frame)]
-    pcm = b"".join(bytes(frame.planes[0])[: 2 * frame.samples] for frame in frames)
-    pcm = pcm[2 * int(from_s * _RATE) : 2 * int(to_s * _RATE)] + bytes(2 * int(_TAIL_S * _RATE))
+    pcm = read_sound(Path(file), _RATE, from_s, to_s)
     size = 2 * _FRAME
     return [rtc.AudioFrame(pcm[at : at + size], _RATE, 1, _FRAME) for at in range(0, len(pcm) - size + 1, size)]
 

@@ -20,7 +20,8 @@ async def serve(args: argparse.Namespace) -> int:
     logs.configure(settings.log_format, settings.log_level)
     async with stop_signals() as stop, open_workers(settings, os.environ, args.workers) as workers:
         supervisor = workers.supervisor
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.hang_up)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            asyncio.get_running_loop().add_signal_handler(number, supervisor.pass_on, number)
         workers.failed.add_done_callback(lambda _: stop.set())
         stopping = asyncio.create_task(stop.wait(), name="signals")
         stopping.add_done_callback(lambda _: supervisor.stop())

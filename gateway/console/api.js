@@ -1,8 +1,12 @@
 // The control API: requests with the token, errors as what the gateway says of them.
 
+import { answerOtherTabs } from './tabs.js';
+
 const TOKEN = 'gateway.token';
 const SESSION = 'gateway.session';
 const NAME = 'gateway.name';
+const PASS = 'gateway.pass.';
+const JOIN = 'gateway.join.';
 
 /** A request that was not answered with what was asked for. `status` 0: the gateway did not answer at all. */
 export class Problem extends Error {
@@ -15,13 +19,23 @@ export class Problem extends Error {
 
 /** What this tab remembers; gone when the tab is closed. */
 export const memory = {
-  get token() { return sessionStorage.getItem(TOKEN) ?? ''; },
+  get token() { return kept(TOKEN); },
   set token(value) { keep(TOKEN, value); },
-  get session() { return sessionStorage.getItem(SESSION) ?? ''; },
+  get session() { return kept(SESSION); },
   set session(value) { keep(SESSION, value); },
-  get name() { return sessionStorage.getItem(NAME) ?? ''; },
+  get name() { return kept(NAME); },
   set name(value) { keep(NAME, value); },
+  /** A guest's own token for one session. */
+  pass: (slug) => kept(PASS + slug),
+  keepPass: (slug, token) => keep(PASS + slug, token),
+  /** With which guests enter; told once, by the answers of create and renew, or brought by the link. */
+  joinToken: (slug) => kept(JOIN + slug),
+  keepJoinToken: (slug, token) => keep(JOIN + slug, token),
 };
+
+answerOtherTabs(() => memory.token);
+
+const kept = (name) => sessionStorage.getItem(name) ?? '';
 
 function keep(name, value) {
   if (value) sessionStorage.setItem(name, value);
@@ -29,23 +43,39 @@ function keep(name, value) {
 }
 
 /**
- * Take `#token=…&session=…` over and out of the address bar, before anybody sees or shares it. Returns: a token that has not
- * been taken, because this tab has another one: whoever sends a link must not choose in whose name its reader acts.
+ * Take `#token=…` over and out of the address bar, before anybody sees or shares it; `session=…` stays, it is the address
+ * of what is shown. Returns: a token that has not been taken, because this tab has another one: whoever sends a link must
+ * not choose in whose name its reader acts.
  */
 export function readFragment() {
-  if (location.hash.length < 2) return '';
-  let offered = '';
-  for (const part of location.hash.slice(1).split('&')) {
-    const [name, ...rest] = part.split('=');
-    const value = unescaped(rest.join('='));
-    if (name === 'token') offered = value;
-    if (name === 'session') memory.session = value;
-  }
-  history.replaceState(null, '', location.pathname + location.search);
+  const { token: offered = '', session } = takeFragment('token');
+  if (session) memory.session = session;
   if (memory.token && offered !== memory.token) return offered;
   if (offered) memory.token = offered;
   return '';
 }
+
+/** What stands behind the `#`, by name; `secrets` leave the address bar. */
+export function takeFragment(...secrets) {
+  const parts = location.hash.slice(1).split('&').filter(Boolean).map((part) => {
+    const [name, ...rest] = part.split('=');
+    return { name, value: unescaped(rest.join('=')), part };
+  });
+  const open = parts.filter(({ name }) => !secrets.includes(name));
+  if (open.length < parts.length) putAddress(open.map(({ part }) => part).join('&'), 'replaceState');
+  return Object.fromEntries(parts.map(({ name, value }) => [name, value]));
+}
+
+/** The address of what is chosen on this page: Back goes to what was chosen before. An empty value: of the page itself. */
+export function showAddress(name, value, { replace = false } = {}) {
+  const fragment = value ? `${name}=${encodeURIComponent(value)}` : '';
+  if (location.hash.slice(1) !== fragment) putAddress(fragment, replace ? 'replaceState' : 'pushState');
+}
+
+const putAddress = (fragment, how) => history[how](null, '', location.pathname + location.search + (fragment && `#${fragment}`));
+
+/** Where a session is read, by whoever may: to be shared, and relative to where the pages lie. */
+export const readerOf = (slug) => `s/${encodeURIComponent(slug)}`;
 
 function unescaped(text) {
   try {

@@ -86,6 +86,11 @@ export class Captions {
     if (!this.#wanted) this.#follow();
   }
 
+  /** What stands in place of the words while there are none. */
+  whenEmpty(text) {
+    if (this.#quiet.textContent !== text) this.#quiet.textContent = text;
+  }
+
   clear() {
     this.#rows.clear();
     this.#early.clear();

@@ -1,15 +1,18 @@
-// The console: the list of running transcriptions, the form that starts one.
+// The console: the list of running transcriptions, and what begins one.
 
-import { Problem, get, memory, post, readiness } from './api.js';
+import { Problem, get, memory, post, readerOf, readiness, showAddress } from './api.js';
 import { byId, count, dollars, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
+import { remember } from './ingest.js';
 import { Items } from './items.js';
 import { listen } from './keys.js';
-import { showReplicas } from './replicas.js';
-import { captions, refresh, remember, show, shownSlug, speakNow, voice } from './session.js';
+import { captions, refresh, show, shownSlug, speakNow, voice } from './session.js';
+import { learnTitles, titleOf } from './titles.js';
+import { healthFor, isSilent, sourceOf, stateFor } from './words.js';
 
 const OFFLINE = ['pocketsphinx', 'sherpa-onnx'];
-const items = new Items(choose);
+const TITLES_MS = 300; // what a session is called may come later than that it runs
+const items = new Items(pick, readerOf);
 let steers = false;
 
 const gate = new Gate({
@@ -21,30 +24,36 @@ const gate = new Gate({
   enter(isRefused) {
     steers = !isRefused;
     if (isRefused) readiness().then(showEngine).catch((error) => say(byId('trouble'), error.message));
-    byId('running').hidden = byId('new').hidden = !steers;
-    if (!steers) byId('replicas').hidden = true;
+    byId('running').hidden = byId('new').hidden = byId('begin').hidden = !steers;
+    byId('choose').hidden = steers;
+    showAddress('session', memory.session, { replace: true });
     choose(memory.session);
   },
 });
 
 async function look() {
-  const none = () => ({ replicas: [] }); // a replica of an older version, while one is deployed
-  const [{ transcriptions, database }, { replicas }] = await Promise.all(
-    [get('api/transcription'), get('api/replicas').catch(none)]);
-  showReplicas(replicas);
-  items.show(transcriptions.map((one) => ({
-    slug: one.sessionSlug,
-    name: one.sessionSlug,
-    state: one.state,
-    facts: [one.source, one.engine, count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
-    trouble: one.health.reasons.join('; '),
-  })), shownSlug());
+  const { transcriptions, database } = await get('api/transcription');
+  const slugs = transcriptions.map(({ sessionSlug }) => sessionSlug);
+  const learnt = learnTitles(slugs).then(() => list(transcriptions));
+  await Promise.race([learnt, new Promise((later) => setTimeout(later, TITLES_MS))]);
+  list(transcriptions);
   if (database === 'unavailable') {
-    await refresh();
+    await refresh().catch(() => {}); // of people and links the database alone knows
     throw new Problem(503, 'The database does not answer: shown is what runs on this gateway.');
   }
   showEngine(await readiness());
   await refresh();
+}
+
+function list(transcriptions) {
+  items.show(transcriptions.map((one) => ({
+    slug: one.sessionSlug,
+    name: titleOf(one.sessionSlug),
+    state: one.paused.everybody ? 'paused' : one.state,
+    told: stateFor('operator', one.state, one.paused.everybody),
+    facts: [sourceOf(one.source), isSilent(one.health) ? 'nobody speaks yet' : count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
+    trouble: healthFor('operator', one.health.reasons),
+  })), shownSlug());
 }
 
 function showEngine({ engine, reasons }) {
@@ -61,37 +70,66 @@ function choose(slug) {
   items.mark(slug);
 }
 
-// --- forms ----------------------------------------------------------------------------------------------------
+/** As a person chooses: Back undoes it. */
+function pick(slug) {
+  showAddress('session', slug);
+  choose(slug);
+}
+
+// --- what begins one ------------------------------------------------------------------------------------------
+
+/** Create a session, start its transcription, and show it. Returns the source. */
+async function begin({ title, requireJoinToken, ...options }) {
+  const { slug, joinToken } = await post('api/sessions', { title, requireJoinToken });
+  memory.keepJoinToken(slug, joinToken);
+  const started = await post('api/transcription/start', { sessionSlug: slug, ...options });
+  remember(started);
+  byId('ingest').open = true;
+  pick(slug);
+  return started.source;
+}
 
 async function create() {
   const text = (id) => byId(id).value.trim() || undefined;
-  const { slug } = await post('api/sessions', { title: text('title') });
-  const started = await post('api/transcription/start', {
-    sessionSlug: slug,
+  const name = text('speaker');
+  const source = await begin({
+    title: text('title'),
     source: byId('create').elements.source.value,
     language: text('language'),
     translateTo: text('translate'),
     costCapUsd: byId('cap').value ? Number(byId('cap').value) : undefined,
-    participantName: text('speaker'),
+    participantName: name,
   });
-  memory.name = text('speaker');
-  remember(started);
+  memory.name = name;
   byId('create').reset();
   byId('new').open = false;
-  byId('ingest').open = true;
-  choose(slug);
-  if (started.source === 'websocket') await speakNow();
+  if (source === 'websocket') await speakNow();
 }
 
+/** One press each: how a session begins that nobody has prepared. */
+const WAYS = {
+  async speak(title) {
+    await begin({ title, source: 'websocket' });
+    await speakNow();
+  },
+  rtmp: (title) => begin({ title, source: 'rtmp' }),
+  async invite(title) {
+    await begin({ title, source: 'websocket', requireJoinToken: true });
+    byId('invite-box').open = true;
+  },
+};
+
+onSubmit(byId('begin'), byId('begin-refused'), ({ value }) =>
+  WAYS[value](`Meeting, ${new Date().toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })}`));
+onSubmit(byId('create'), byId('create-refused'), create);
 byId('open').addEventListener('submit', (event) => {
   event.preventDefault();
-  choose(byId('slug').value.trim());
+  pick(byId('slug').value.trim());
   byId('slug').value = '';
 });
-onSubmit(byId('create'), byId('create-refused'), create);
 byId('back').addEventListener('click', () => {
   const item = items.get(shownSlug());
-  choose('');
+  pick('');
   (item ?? byId('slug')).focus();
 });
 listen({

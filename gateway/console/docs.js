@@ -1,6 +1,9 @@
 // /openapi.json as a page for people: operations by tag, what goes in, what comes out.
 
+import { readFragment } from './api.js';
 import { byId, make, say } from './dom.js';
+import { inherit } from './inherit.js';
+import { tryIt } from './try.js';
 
 let schemas = {};
 
@@ -14,9 +17,10 @@ function render(api) {
       byTag.get(tag).push(showOperation(api, method.toUpperCase(), path, operation));
     }
   }
-  byId('document').append(
+  byId('document').replaceChildren(
     make('h1', { textContent: `${api.info.title} ${api.info.version}` }),
     make('p', {}, ...marked(api.info.description)),
+    make('p', {}, 'The document itself: ', make('a', { href: 'openapi.json', textContent: 'openapi.json' }), '.'),
     heading('h2', 'credentials'),
     showTable(Object.entries(api.components.securitySchemes).map(([name, scheme]) =>
       [code(name), [scheme.type, scheme.scheme ?? scheme.name].join(' '), ...marked(scheme.description)])),
@@ -38,7 +42,10 @@ function showOperation(api, method, path, operation) {
       [code(one.name), `${one.in}, ${typeOf(one.schema)}`, ...marked(one.description)])));
   }
   if (body) details.append(heading('h3', 'Body'), ...showSchema(body));
-  details.append(heading('h3', 'Example'), make('pre', {}, code(example(api, method, path, operation, body))));
+  details.append(heading('h3', 'Example'), make('pre', { tabIndex: 0 }, code(example(api, method, path, operation, body))));
+  const sampled = body ? Object.fromEntries(requiredOf(body)) : null;
+  const form = tryIt(method, path, operation, sampled);
+  if (form) details.append(heading('h3', 'Try it'), form);
   details.append(heading('h3', 'Answers'), ...Object.entries(operation.responses).map(showAnswer));
   return details;
 }
@@ -107,12 +114,14 @@ function example(api, method, path, operation, body) {
   }
   const parts = ['curl', method === 'GET' ? '' : `-X ${method}`, operation.security?.length ? '-H "Authorization: Bearer $TOKEN"' : ''];
   if (body) {
-    const wanted = resolve(body).required ?? [];
-    const value = Object.fromEntries(wanted.map((name) => [name, name === 'sessionSlug' ? '$SLUG' : sample(resolve(body).properties[name])]));
+    const value = Object.fromEntries(requiredOf(body).map(([name, given]) => [name, name === 'sessionSlug' ? '$SLUG' : given]));
     parts.push(`--json "${JSON.stringify(value).replaceAll('"', '\\"')}"`);
   }
   return [...parts, `"${url}"`].filter(Boolean).join(body ? ' \\\n  ' : ' ');
 }
+
+/** The fields that a body must have, each with a value. */
+const requiredOf = (body) => (resolve(body).required ?? []).map((name) => [name, sample(resolve(body).properties[name])]);
 
 const sample = (schema) => schema.default ?? schema.enum?.[0] ?? (schema.type === 'string' ? '…' : schema.type === 'boolean' ? true : 1);
 
@@ -129,6 +138,8 @@ const showTable = (rows) => make('div', { className: 'wide' }, make('table', {},
   ...rows.map(([name, type, ...meaning]) => make('tr', {},
     make('td', {}, name), make('td', { className: 'type mono', textContent: type }), make('td', {}, ...meaning))))));
 
+readFragment(); // a token that a link brings to a tab without one
+await inherit();
 try {
   const response = await fetch('openapi.json');
   if (!response.ok) throw new Error(`HTTP ${response.status}`);

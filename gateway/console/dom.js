@@ -45,6 +45,22 @@ export async function copy(field, button) {
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 }
 
+/** The same with any text; the button says what it said before a moment later. */
+export async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = make('textarea', { value: text, className: 'unseen' });
+    button.after(field);
+    field.select();
+    document.execCommand('copy');
+    field.remove();
+  }
+  const said = button.dataset.says ??= button.textContent;
+  button.textContent = 'Copied';
+  setTimeout(() => { button.textContent = said; }, 1500);
+}
+
 /** Run what a button does; while it runs the button is off. `complain` gets what went wrong, and an empty text before. */
 export async function attempt(button, complain, action) {
   button.disabled = true;
@@ -58,10 +74,10 @@ export async function attempt(button, complain, action) {
   }
 }
 
-/** The same for the button that a form is sent with; what went wrong stands in the element `where`. */
+/** The same for the button that a form is sent with, which `action` gets; what went wrong stands in the element `where`. */
 export function onSubmit(form, where, action) {
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    attempt(event.submitter, (text) => say(where, text), action);
+    attempt(event.submitter, (text) => say(where, text), () => action(event.submitter));
   });
 }

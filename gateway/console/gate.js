@@ -2,6 +2,9 @@
 
 import { Problem, memory, readFragment } from './api.js';
 import { byId, say } from './dom.js';
+import { inherit } from './inherit.js';
+
+const PATIENCE_MS = 400; // an answer that comes sooner needs no announcement
 
 export class Gate {
   #page;
@@ -13,7 +16,8 @@ export class Gate {
   /**
    * What a page says of itself: `look()` shows how things are, every `everyMs` while the page is visible; `refusals` are the
    * statuses that mean the token, not the moment; `admits()`: whether a token that was refused comes in all the same, to a
-   * page that then does not look; `enter(isRefused)`: the page is on screen; `show(slug)`: one session, or none.
+   * page that then does not look; `enter(isRefused)`: the page is on screen, and the address may have changed;
+   * `show(slug)`: one session, or none.
    */
   constructor(page) {
     this.#page = page;
@@ -32,7 +36,12 @@ export class Gate {
       memory.session = '';
       this.#ask('');
     });
-    addEventListener('hashchange', () => this.enter());
+    const here = document.querySelector('nav [aria-current]');
+    if (here) here.parentNode.scrollLeft = here.offsetLeft - here.parentNode.offsetLeft - 48; // on a phone the links scroll
+    addEventListener('hashchange', () => { // Back, Forward, or another link
+      memory.session = '';
+      this.enter();
+    });
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.#looks) this.#again();
     });
@@ -44,16 +53,21 @@ export class Gate {
     byId('offer').hidden = !this.#offered;
     byId('enter').hidden = Boolean(this.#offered);
     if (this.#offered) return this.#wait();
+    if (!memory.token) await inherit();
     if (!memory.token) return this.#ask('');
+    byId('gate').hidden = true; // the page stands before the first answer
+    byId('console').hidden = byId('leave').hidden = false;
+    const patience = setTimeout(() => say(byId('waiting'), 'Waiting for the gateway’s first answer …'), PATIENCE_MS);
     try {
       await this.look();
       this.#looks = true;
     } catch (problem) {
       if (!this.#page.admits()) return this.#refuse(problem);
       this.#looks = false;
+    } finally {
+      clearTimeout(patience);
+      say(byId('waiting'), '');
     }
-    byId('gate').hidden = true;
-    byId('console').hidden = byId('leave').hidden = false;
     await this.#page.enter(!this.#looks);
   }
 

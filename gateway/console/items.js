@@ -1,31 +1,34 @@
-// The list of sessions beside the one on screen: a button each.
+// The list beside what is on screen: a link each, which opens as any link does, and here when it is simply pressed.
 
 import { byId, make, say, sayState } from './dom.js';
 
 export class Items {
-  #buttons = new Map(); // slug → its button
+  #links = new Map(); // slug → its link
   #choose;
+  #addressOf;
 
-  constructor(choose) {
+  /** `choose(slug)` shows one here; `addressOf(slug)` is where another tab shows it. */
+  constructor(choose, addressOf) {
     this.#choose = choose;
+    this.#addressOf = addressOf;
   }
 
   get(slug) {
-    return this.#buttons.get(slug);
+    return this.#links.get(slug);
   }
 
-  /** These and no others, in this order: `{slug, name, state, facts, trouble}`, empty facts left out. */
+  /** These and no others, in this order: `{slug, name, state, told, facts, trouble}`, empty facts left out; `told`: the state in words. */
   show(ones, shown) {
     const slugs = new Set(ones.map(({ slug }) => slug));
-    for (const slug of this.#buttons.keys()) if (!slugs.has(slug)) this.drop(slug);
-    ones.forEach(({ slug, name, state, facts, trouble = '' }, place) => {
-      const button = this.get(slug) ?? this.#add(slug);
+    for (const slug of this.#links.keys()) if (!slugs.has(slug)) this.drop(slug);
+    ones.forEach(({ slug, name, state, told = state.toLowerCase(), facts, trouble = '' }, place) => {
+      const link = this.get(slug) ?? this.#add(slug);
       const there = byId('list').children[place];
-      if (there !== button.parentNode) byId('list').insertBefore(button.parentNode, there);
-      const [title, badge, told, bad] = button.children;
+      if (there !== link.parentNode) byId('list').insertBefore(link.parentNode, there);
+      const [title, badge, more, bad] = link.children;
       say(title, name);
-      sayState(badge, state.toLowerCase(), state);
-      say(told, facts.filter(Boolean).map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '));
+      sayState(badge, told, state);
+      say(more, facts.filter(Boolean).map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '));
       say(bad, trouble);
     });
     this.mark(shown);
@@ -33,30 +36,34 @@ export class Items {
   }
 
   mark(shown) {
-    for (const [slug, button] of this.#buttons) button.ariaCurrent = String(slug === shown);
+    for (const [slug, link] of this.#links) link.ariaCurrent = String(slug === shown);
   }
 
   drop(slug) {
     this.get(slug)?.parentNode.remove();
-    this.#buttons.delete(slug);
+    this.#links.delete(slug);
   }
 
   /** Choose the next (1) or the previous one (-1), round the ends. */
   step(by) {
-    const buttons = [...byId('list').querySelectorAll('button')];
-    if (!buttons.length) return;
-    const place = buttons.findIndex((button) => button.ariaCurrent === 'true');
-    const next = buttons[place < 0 ? 0 : (place + by + buttons.length) % buttons.length];
+    const links = [...byId('list').querySelectorAll('a')];
+    if (!links.length) return;
+    const place = links.findIndex((link) => link.ariaCurrent === 'true');
+    const next = links[place < 0 ? 0 : (place + by + links.length) % links.length];
     next.focus();
     next.click();
   }
 
   #add(slug) {
-    const button = make('button', { type: 'button' }, make('b'),
+    const link = make('a', { href: this.#addressOf(slug) }, make('bdi'),
       ...['state', 'facts', 'bad'].map((className) => make('span', { className })));
-    button.addEventListener('click', () => this.#choose(slug));
-    byId('list').append(make('li', {}, button));
-    this.#buttons.set(slug, button);
-    return button;
+    link.addEventListener('click', (event) => {
+      if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+      event.preventDefault();
+      this.#choose(slug);
+    });
+    byId('list').append(make('li', {}, link));
+    this.#links.set(slug, link);
+    return link;
   }
 }

@@ -1,26 +1,36 @@
 // The page behind a join link: a guest gives a name, reads along, and speaks where the session listens to browsers.
 // It knows no token but the guest's own, and shows nothing that a guest may not see.
 
-import { get, post, request } from './api.js';
+import { get, memory, post, readerOf, request, takeFragment } from './api.js';
 import { Captions } from './captions.js';
 import { attempt, byId, onSubmit, say, sayState } from './dom.js';
+import { People } from './people.js';
 import { Voice } from './speak.js';
+import { pathOf } from './titles.js';
 import { TranscriptStream } from './transcript-stream.js';
+import { cutFor, emptyFor, healthFor, isActive, overFor, refusalFor, sourceOf, stateFor, stoppedFor } from './words.js';
+import './inherit.js'; // what this tab knows is there for the tabs that its links open
 
 const IDENTITY = 'gateway.guest';
 const NAME = 'gateway.guest-name';
-const ELSEWHERE = { livekit: 'its LiveKit room', rtmp: 'an encoder, over RTMP' };
+const PEOPLE_MS = 5000;
+const SESSION_ENDED = 4510;
 
-const invitation = new URLSearchParams(location.hash.slice(1)); // session, joinToken
-const slug = invitation.get('session') ?? '';
-const path = `api/sessions/${encodeURIComponent(slug)}`;
+const { session: slug = '', joinToken } = takeFragment('joinToken');
+const path = pathOf(slug);
+let title = '';
 let pass = null; // {token}: of this guest for this session; null while outside
 let stream = null;
 let state = '';
 let reasons = []; // why words are late
+let host = '';
+let pause = { everybody: false, participants: [] };
+let countdown = 0;
+let claims = false; // to be host, by the button
 
 const captions = new Captions();
 const voice = new Voice();
+const people = new People(into('failed'), () => pass?.token);
 
 /** The same in this tab after a reload, unguessable for others. */
 function identity() {
@@ -31,20 +41,61 @@ function identity() {
   return `guest-${random}`;
 }
 
-/** Get a token for captions and audio of this gateway, which needs no LiveKit server, say that one is in it, and follow its captions. */
+/** A token for captions and audio of this gateway, which needs no LiveKit server. */
+async function ticket(name) {
+  const query = new URLSearchParams({ identity: identity(), ...(name && { name }), for: 'audio' });
+  if (memory.joinToken(slug)) query.set('joinToken', memory.joinToken(slug));
+  return (await get(`${path}/token?${query}`, { token: '' })).token;
+}
+
+// --- before -----------------------------------------------------------------------------------------------------
+
+/** What the session is called, and whether this link lets in, before a name is asked for. */
+async function greet() {
+  try {
+    title = (await get(path, { token: await ticket('') })).title ?? '';
+    if (title) say(byId('greeting'), `Join “${title}”`);
+  } catch (problem) {
+    if (problem.status === 409 && await showEnded()) return;
+    say(byId('refused'), refusalFor(problem));
+  }
+}
+
+/** Once it is over, whoever was in may read it where that is allowed. Returns whether it is. */
+async function showEnded() {
+  const token = memory.pass(slug);
+  const view = token && await get(path, { token }).catch(() => null);
+  if (!view) return false;
+  say(byId('ended-title'), view.title || 'Thank you');
+  byId('minutes').href = readerOf(slug);
+  byId('ended').hidden = false;
+  byId('enter').hidden = true;
+  return true;
+}
+
+/** Say that one is in it, and follow its captions. */
 async function join(name) {
-  const query = new URLSearchParams({ identity: identity(), name, for: 'audio' });
-  if (invitation.get('joinToken')) query.set('joinToken', invitation.get('joinToken'));
-  const { token } = await get(`${path}/token?${query}`, { token: '' });
-  await post(`${path}/participants/join`, { identity: identity(), name }, { token });
-  pass = { token };
+  try {
+    const token = await ticket(name);
+    await post(`${path}/participants/join`, { identity: identity(), name }, { token });
+    pass = { token };
+    if (!title) title = (await get(path, { token }).catch(() => ({}))).title ?? '';
+  } catch (problem) {
+    throw new Error(refusalFor(problem));
+  }
+  memory.keepPass(slug, pass.token);
   sessionStorage.setItem(NAME, name);
   byId('gate').hidden = true;
   byId('call').hidden = byId('leave').hidden = false;
+  say(byId('name'), title || 'Live captions');
+  document.title = `${title || 'Live captions'} · Transcription gateway`;
   byId('pane').focus();
   captions.clear();
-  stream = follow(token);
+  people.clear();
+  stream = follow(pass.token);
 }
+
+// --- inside -----------------------------------------------------------------------------------------------------
 
 function follow(token) {
   const opened = new TranscriptStream({ url: '.', session: slug, token, maxAttempts: Infinity });
@@ -60,44 +111,90 @@ function follow(token) {
   on('translation', ({ data }) => captions.translation(data));
   on('state', ({ data }) => {
     changeState(data.state);
-    if (data.state === 'stopped') captions.note(data.reason || 'The transcription has stopped');
+    if (data.state === 'stopped') captions.note(stoppedFor('guest', data.reason));
   });
   on('health', ({ data }) => {
     reasons = data.reasons;
-    showHealth();
+    showState();
+  });
+  on('host', ({ data }) => changeHost(data));
+  on('pause', ({ data }) => {
+    pause = data;
+    showState();
+    showPeople().catch(() => {});
   });
   on('gap', () => captions.note('Some lines are missing: they are not available any more', 'bad'));
-  on('close', ({ code, reason, willReconnect }) => {
-    const why = reason || (code === 1006 ? 'the connection was cut' : `close code ${code}`);
-    tell(willReconnect ? 'waiting' : 'over', willReconnect ? `Coming back: ${why}` : `Not live: ${why}`);
+  on('close', ({ code, willReconnect, delayMs }) => {
+    if (willReconnect) comeBack(delayMs, code);
+    else tell(code === SESSION_ENDED ? 'ended' : 'over', overFor('guest', code, slug));
+    if (code === SESSION_ENDED) offerMinutes();
   });
   tell('connecting', 'Connecting …');
   return opened;
 }
 
 function tell(phase, text) {
+  clearInterval(countdown);
   byId('line').dataset.phase = phase;
   say(byId('line'), text);
 }
 
+function comeBack(delayMs, code) {
+  const due = performance.now() + delayMs;
+  const left = () => cutFor('guest', code, Math.max(1, Math.ceil((due - performance.now()) / 1000)));
+  tell('waiting', left());
+  countdown = setInterval(() => say(byId('line'), left()), 1000);
+}
+
 function changeState(now) {
   state = now;
-  sayState(byId('state'), state === 'idle' ? 'nothing is transcribed yet' : state);
-  showHealth();
+  if (state === 'stopped') changeHost({});
+  showState();
 }
 
 /** That no audio comes yet is nothing a guest could mend: the state says it. */
-function showHealth() {
-  const isSpeaking = ['running', 'waiting'].includes(state);
-  say(byId('health'), isSpeaking && reasons.length ? `Words may be late: ${reasons.join('; ')}` : '');
+function showState() {
+  sayState(byId('state'), stateFor('guest', state, pause.everybody), pause.everybody && isActive(state) ? 'paused' : state);
+  captions.whenEmpty(emptyFor('guest', { state, isPaused: pause.everybody }));
+  say(byId('health'), healthFor('guest', reasons, state));
 }
+
+function changeHost({ participantIdentity, participantName }) {
+  const isMine = participantIdentity === identity();
+  if (isMine && host && host !== participantIdentity && !claims) captions.note('You are the host now: your browser speaks for all.');
+  claims = false;
+  host = participantIdentity ?? '';
+  say(byId('host'), host && `Host: ${isMine ? 'you' : participantName || host}`);
+  say(byId('hand'), host && (isMine ? 'Hand over' : 'Be host'));
+  byId('hand').title = isMine ? 'Make the next person the host, whose browser speaks for all' : 'Your browser speaks for all';
+  showPeople().catch(() => {});
+}
+
+async function showPeople() {
+  if (!pass || !byId('people-box').open) return;
+  const { participants } = await get(`${path}/participants?all=1`, pass);
+  const isMe = (one) => one === identity();
+  people.show(slug, participants, { host, paused: pause.participants, mayPause: (one) => isMe(one) && isActive(state) });
+}
+
+/** The link to what was said, below its last line. */
+async function offerMinutes() {
+  voice.stop();
+  byId('speak').hidden = byId('leave').hidden = true;
+  const isReadable = await get(path, pass).then(() => true, () => false);
+  if (!isReadable) return;
+  const link = Object.assign(document.createElement('a'), { href: readerOf(slug), textContent: 'Read what was said' });
+  byId('line').append(' ', link);
+}
+
+// --- what buttons do ----------------------------------------------------------------------------------------------
 
 /** A transcription that does not run is started for browsers; one that listens to something else is left alone. */
 async function speak() {
   if (voice.isOn) return voice.stop();
   const { source } = await post(`${path}/transcription/start`, { source: 'websocket' }, pass);
   if (source !== 'websocket') {
-    throw new Error(`This session listens to ${ELSEWHERE[source] ?? source}: a browser page cannot speak into it, only read along.`);
+    throw new Error(`This session listens to ${sourceOf(source)}: a browser page cannot speak into it, only read along.`);
   }
   await voice.start(slug, pass.token, '', sessionStorage.getItem(NAME) ?? '');
 }
@@ -113,23 +210,35 @@ function goOut(why) {
   voice.stop();
   stream?.close();
   stream = null;
+  clearInterval(countdown);
   byId('gate').hidden = false;
   byId('call').hidden = byId('leave').hidden = true;
   say(byId('refused'), why);
 }
 
 /** What goes wrong stands in the element of that name. */
-const into = (name) => (text) => say(byId(name), text);
+function into(name) {
+  return (text) => say(byId(name), text);
+}
 
+if (joinToken) memory.keepJoinToken(slug, joinToken);
 onSubmit(byId('enter'), byId('refused'), () => join(byId('who').value.trim()));
 byId('speak').addEventListener('click', () => attempt(byId('speak'), into('failed'), speak));
+byId('hand').addEventListener('click', () => attempt(byId('hand'), into('failed'), () => {
+  claims = host !== identity();
+  return post(`${path}/transcription/host`, claims ? { identity: identity() } : {}, pass);
+}));
 byId('leave').addEventListener('click', () => attempt(byId('leave'), into('refused'), leave));
+byId('people-box').addEventListener('toggle', () => showPeople().catch(() => {}));
+setInterval(() => document.hidden || showPeople().catch(() => {}), PEOPLE_MS);
 addEventListener('pagehide', () => {
   if (pass) request(`${path}/participants/leave`, { method: 'POST', keepalive: true, token: pass.token }).catch(() => {});
 });
 addEventListener('hashchange', () => location.reload()); // another invitation
 byId('who').value = sessionStorage.getItem(NAME) ?? '';
-if (!slug) {
+if (slug) {
+  greet();
+} else {
   say(byId('refused'), 'This link names no session. Ask for a complete one.');
   byId('enter').querySelector('button').disabled = true;
 }

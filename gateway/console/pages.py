@@ -1,78 +1,141 @@
-"""The pages people see: live at `/`, `/sessions`, `/webhooks`, `/usage`, `/join` for guests, `/docs`. Static.
+"""The pages people see, static: live at `/`, a session at `/s/SLUG`, `/join` for guests; `/sessions`, `/operator`, `/docs`.
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
+Pages name their scripts and sheets under an address that holds a hash of all of them, so browsers keep those for good;
+a page itself is asked for again each time, and answered with 304 while it is the same. Everything is packed once.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import re
+from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-FILES: Final = {
-    "/": ("index.html", "text/html"),
-    "/sessions": ("sessions.html", "text/html"),
-    "/webhooks": ("webhooks.html", "text/html"),
-    "/join": ("join.html", "text/html"),
-    "/usage": ("usage.html", "text/html"),
-    "/docs": ("docs.html", "text/html"),
-    "/console.css": ("console.css", "text/css"),
-    "/console.js": ("console.js", "text/javascript"),
-    "/sessions.js": ("sessions.js", "text/javascript"),
-    "/webhooks.js": ("webhooks.js", "text/javascript"),
-    "/usage.js": ("usage.js", "text/javascript"),
-    "/remains.js": ("remains.js", "text/javascript"),
-    "/join.js": ("join.js", "text/javascript"),
-    "/session.js": ("session.js", "text/javascript"),
-    "/speak.js": ("speak.js", "text/javascript"),
-    "/replicas.js": ("replicas.js", "text/javascript"),
-    "/keys.js": ("keys.js", "text/javascript"),
-    "/gate.js": ("gate.js", "text/javascript"),
-    "/items.js": ("items.js", "text/javascript"),
-    # The JavaScript client of clients/js, by symbolic links: the console is its first user.
-    "/transcript-stream.js": ("transcript-stream.js", "text/javascript"),
-    "/line.js": ("line.js", "text/javascript"),
-    "/microphone.js": ("microphone.js", "text/javascript"),
-    "/audio-sender.js": ("audio-sender.js", "text/javascript"),
-    "/pcm-worklet.js": ("pcm-worklet.js", "text/javascript"),
-    "/captions.js": ("captions.js", "text/javascript"),
-    "/api.js": ("api.js", "text/javascript"),
-    "/dom.js": ("dom.js", "text/javascript"),
-    "/docs.js": ("docs.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+PAGES: Final = {
+    "/": "index.html",
+    "/s/{slug}": "reader.html",
+    "/sessions": "sessions.html",
+    "/webhooks": "webhooks.html",
+    "/join": "join.html",
+    "/usage": "usage.html",
+    "/docs": "docs.html",
+    "/operator": "operator.html",
+    "/audit": "audit.html",
 }
+_KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# Those of clients/js are symbolic links: the pages are that client's first user.
+ASSETS: Final = sorted(
+    file.name for file in files(__package__).iterdir() if file.name.endswith((".css", ".js", ".svg"))
+)
 _PART: Final = re.compile(r"<!-- (_\w+\.html) -->")
+_NAMED: Final = re.compile(r'(?<=(?:src|ref)=")([\w-]+\.(?:css|js|svg))(?=")')
+_SCRIPT: Final = re.compile(r'( *)<script type="module" src="([\w-]+\.js)"></script>')
+_IMPORT: Final = re.compile(r"^(?:import|export) [^;]*?from '\./([\w.-]+)'", re.MULTILINE)
 # Pages load nothing from elsewhere and are shown in no frame.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept-Encoding",
+}
+_ASK_AGAIN: Final = "no-cache"
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file as it goes out: plain, and packed with gzip."""
+
+    plain: bytes
+    packed: bytes
+    kind: str
+    tag: str
+
+    @classmethod
+    def of(cls, name: str, plain: bytes) -> Content:
+        packed = gzip.compress(plain, 9, mtime=0)
+        return cls(plain, packed, _KINDS[PurePath(name).suffix], hashlib.sha256(plain).hexdigest()[:16])
+
+    def answer(self, request: web.Request, keep: str) -> web.Response:
+        """200, or 304 for a browser that has this very content."""
+        headers = {**_HEADERS, "Cache-Control": keep, "ETag": f'W/"{self.tag}"'}
+        if any(known.value in (self.tag, "*") for known in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return web.Response(body=self.packed, content_type=self.kind, charset="utf-8", headers=headers)
+        return web.Response(body=self.plain, content_type=self.kind, charset="utf-8", headers=headers)
 
 
 def register(app: web.Application) -> None:
     """Route every page and file. They are read once, here."""
-    for path, (name, kind) in FILES.items():
-        app.router.add_get(path, _page(content(name).encode(), kind))
+    assets = {name: Content.of(name, content(name).encode()) for name in ASSETS}
+    version = version_of(assets)
+    for path, name in PAGES.items():
+        app.router.add_get(path, _shown(Content.of(name, page(name, version).encode())))
+    for name, asset in assets.items():
+        app.router.add_get(f"/{name}", _shown(asset))  # as it was called before, and by other programs
+    app.router.add_get("/assets/{version}/{name}", _kept(assets, version))
+
+
+def version_of(assets: dict[str, Content]) -> str:
+    """Another one as soon as a byte of any is. Modules name each other without it: they lie in one folder."""
+    return hashlib.sha256("".join(f"{name} {assets[name].tag}\n" for name in sorted(assets)).encode()).hexdigest()[:12]
+
+
+def page(name: str, version: str) -> str:
+    """A page as it is served: what it loads by the address that browsers keep, modules of modules told ahead."""
+
+    def with_modules(script: re.Match[str]) -> str:
+        ahead = (f'{script[1]}<link rel="modulepreload" href="{one}">' for one in sorted(modules(script[2])))
+        return "\n".join((*ahead, script[0]))
+
+    text = _SCRIPT.sub(with_modules, content(name))
+    return _NAMED.sub(rf"assets/{version}/\1", text)
+
+
+def modules(name: str) -> set[str]:
+    """What a script imports from the beginning, and these in turn."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = set(_IMPORT.findall(content(waiting.pop()))) - found
+        found |= new
+        waiting += new
+    return found - {name}
 
 
 def content(name: str) -> str:
-    """A file as it is served, its parts in their places. The link of a page to itself says so."""
+    """A file with its parts in their places. The link of a page to itself says so."""
     text = _PART.sub(lambda part: content(part[1]).rstrip(), files(__package__).joinpath(name).read_text("utf-8"))
     own = "./" if name == "index.html" else name.removesuffix(".html")
     return text.replace(f'<a href="{own}">', f'<a href="{own}" aria-current="page">')
 
 
-def _page(body: bytes, kind: str) -> Handler:
+def _shown(what: Content) -> Handler:
     async def show(request: web.Request) -> web.Response:
-        headers = {
-            "Content-Security-Policy": _POLICY,
-            "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-cache",
-        }
-        return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+        return what.answer(request, _ASK_AGAIN)
+
+    return show
+
+
+def _kept(assets: dict[str, Content], version: str) -> Handler:
+    async def show(request: web.Request) -> web.Response:
+        asset = assets.get(request.match_info["name"])
+        if asset is None:
+            raise web.HTTPNotFound(text="there is no such file")
+        # While gateways of two versions serve one address, a page of one may ask the other: it gets what there is.
+        return asset.answer(request, _FOR_GOOD if request.match_info["version"] == version else _ASK_AGAIN)
 
     return show

@@ -12,27 +12,6 @@ const STAGES = {
   PENDING: 'waits for its turn', RUNNING: 'being written', DONE: 'done', FAILED: 'failed', NONE: 'none yet',
 };
 
-const at = (moment) => new Date(moment).toLocaleTimeString([], { timeStyle: 'short' });
-
-/** `isOver`: then no participant is present, whatever was noted. */
-export function showPeople(people, isOver) {
-  byId('nobody').hidden = people.length > 0;
-  const present = people.filter((one) => !one.leftAt && !isOver);
-  say(byId('people-title'), people.length && !isOver ? `People · ${present.length} present` : 'People');
-  const ordered = [...present, ...people.filter((one) => !present.includes(one))];
-  byId('people').replaceChildren(...ordered.map((one) => {
-    const isHere = present.includes(one);
-    const since = isHere ? `since ${at(one.joinedAt)}` : `from ${at(one.joinedAt)}${one.leftAt ? ` to ${at(one.leftAt)}` : ''}`;
-    const row = make('li', {},
-      make('b', { textContent: one.name || one.identity, title: one.identity }),
-      make('span', { className: 'state', textContent: isHere ? 'present' : 'was there' }),
-      one.role === 'HOST' ? make('span', { className: 'badge', textContent: 'host' }) : null,
-      make('span', { className: 'hint', textContent: since }));
-    row.children[1].dataset.state = isHere ? 'LIVE' : '';
-    return row;
-  }));
-}
-
 /** The finals so far, in order; a few thousand lines at most. */
 export class Said {
   #list; #voices = new Voices();
@@ -90,7 +69,7 @@ export function showAnalysis(found) {
   const isTrouble = found?.reason && status !== 'DONE';
   say(byId('reason'), isTrouble ? (status === 'FAILED' ? found.reason : `The last attempt failed: ${found.reason}`) : '');
   byId('retry').hidden = status !== 'FAILED';
-  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter(Boolean).map((textContent) => make('p', { textContent, dir: 'auto' })));
+  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter((line) => line && !line.startsWith('[extractive')).map((textContent) => make('p', { textContent, dir: 'auto' })));
   list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && `by ${dueDate}`]);
   list('risks', found?.risks ?? [], ({ severity, mitigation }) => [severity && `${severity} severity`, mitigation]);
 }

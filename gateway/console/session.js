@@ -1,24 +1,32 @@
-// One session on screen: its stream, its figures, and the buttons that steer it.
+// One session on screen: its stream, who is in it, and the buttons that steer it.
 
-import { get, memory, post, saveTranscript } from './api.js';
+import { get, memory, post, readerOf, saveTranscript } from './api.js';
 import { Captions } from './captions.js';
-import { attempt, byId, clock, copy, count, dollars, make, say, sayState } from './dom.js';
+import { confirmed } from './confirm.js';
+import { attempt, byId, copy, say, sayState } from './dom.js';
+import { clearFigures, showDelay, showFigures } from './figures.js';
+import { forget, isKnown, remember, showIngest } from './ingest.js';
+import { Invite } from './invite.js';
+import { People } from './people.js';
 import { Voice } from './speak.js';
+import { learnTitles, noteTitle, pathOf, titleOf } from './titles.js';
 import { TranscriptStream } from './transcript-stream.js';
-
-const DELAYS = 9;
+import { cutFor, emptyFor, healthFor, isActive, overFor, stateFor, stoppedFor } from './words.js';
 
 export const captions = new Captions();
 export const voice = new Voice(showButtons);
-const ingests = new Map(); // slug → {rtmpUrl, streamKey}, as far as this page has been told
-let shown = null; // {slug, stream, state, view, hasAudio, delays, from}
+const people = new People(complain);
+const invite = new Invite();
+let shown = null; // see `show`
 let steers = false; // only service tokens start, stop and see the bill
 let countdown = 0;
 
 export const shownSlug = () => shown?.slug ?? '';
+const whom = () => (steers ? 'operator' : 'reader');
 
 /** Show a session and follow it; an empty slug shows none. */
 export function show(slug, maySteer) {
+  if (slug && slug === shown?.slug && steers === maySteer) return;
   shown?.stream.close();
   voice.stop();
   clearInterval(countdown);
@@ -27,35 +35,76 @@ export function show(slug, maySteer) {
   byId('session').hidden = !slug;
   byId('nothing').hidden = Boolean(slug);
   byId('console').dataset.view = slug ? 'session' : 'list';
-  document.title = slug ? `${slug} · Transcription gateway` : 'Transcription gateway';
+  document.title = 'Transcription gateway';
   shown = null;
   if (!slug) return;
   captions.clear();
-  say(byId('name'), slug);
+  people.clear();
+  clearFigures();
   for (const id of ['about', 'health', 'state', 'host']) say(byId(id), '');
   byId('search').value = '';
   captions.search('');
-  byId('delay').textContent = '–';
-  for (const id of ['figures', 'tracks']) byId(id).hidden = true;
-  shown = { slug, state: '', view: null, stream: null, hasAudio: false, delays: [], from: 0 };
+  for (const id of ['people-box', 'invite-box']) byId(id).hidden = true;
+  // `view`: as the control API told it last; `from`: finals after this one are news; `pause`: who is not heard.
+  shown = { slug, state: '', view: null, stream: null, hasAudio: false, from: 0, host: '', reasons: [], pause: { everybody: false, participants: [] }, isStopper: false };
   shown.stream = follow(slug);
+  byId('slug-told').textContent = slug;
+  byId('read').href = readerOf(slug);
+  showName();
+  learnTitles([slug]).then(showName);
   showButtons();
   if (byId('back').offsetParent) byId('back').focus(); // on a narrow screen the list has gone
 }
 
-/** New figures from the control API; without a transcription there are none. */
-export async function refresh() {
-  if (!shown || !steers || !shown.state || shown.state === 'idle') return;
-  const { slug } = shown;
-  const path = `api/transcription/${encodeURIComponent(slug)}`;
-  const [view, usage] = await Promise.all([get(path), get(`${path}/usage`)]);
-  if (shown?.slug !== slug) return;
-  showFigures(view, usage);
+function showName() {
+  if (!shown) return;
+  say(byId('name'), titleOf(shown.slug));
+  document.title = `${titleOf(shown.slug)} · Transcription gateway`;
 }
 
-/** What the answer of start says about where audio goes; kept for as long as the page lives. */
-export function remember({ sessionSlug, ingest }) {
-  if (ingest?.rtmpUrl) ingests.set(sessionSlug, ingest);
+/** New figures from the control API; without a transcription there are none. */
+export async function refresh() {
+  if (!shown || !steers || !shown.state) return;
+  const { slug } = shown;
+  const path = `api/transcription/${encodeURIComponent(slug)}`;
+  const isIdle = shown.state === 'idle';
+  const [view, usage] = isIdle ? [] : await Promise.all([get(path), get(`${path}/usage`)]);
+  if (shown?.slug !== slug) return;
+  if (view) showView(view, usage);
+  await refreshPeople(view);
+}
+
+/** Who is there, and how to get in; this the database alone knows. */
+async function refreshPeople(view) {
+  const { slug } = shown;
+  const [session, { participants }] = await Promise.all([get(pathOf(slug)), get(`${pathOf(slug)}/participants?all=1`)]);
+  if (shown?.slug !== slug) return;
+  noteTitle(session);
+  showName();
+  const isOver = ['ENDED', 'EXPIRED'].includes(session.status);
+  byId('people-box').hidden = false;
+  byId('invite-box').hidden = isOver;
+  invite.show(session);
+  const isRunning = isActive(shown.state);
+  people.show(slug, participants, {
+    isOver,
+    speakers: (view?.tracks ?? []).map(({ participantIdentity, participantName }) => ({ identity: participantIdentity, name: participantName })),
+    host: shown.host,
+    paused: shown.pause.participants,
+    mayPause: () => isRunning,
+    mayAppoint: () => isRunning && view?.source === 'websocket',
+  });
+}
+
+function showView(view, usage) {
+  shown.view = view;
+  shown.pause = view.paused;
+  showFigures(view, usage);
+  if (view.state !== 'stopped') showHealth(view.health.reasons);
+  if (view.tracks.length && !shown.hasAudio) byId('ingest').open = false; // it has served its purpose
+  shown.hasAudio = view.tracks.length > 0;
+  showState();
+  showButtons();
 }
 
 // --- the stream -----------------------------------------------------------------------------------------------
@@ -65,7 +114,7 @@ function follow(slug) {
   const on = (type, hear) => stream.addEventListener(type, ({ detail }) => shown?.stream === stream && hear(detail));
   on('open', ({ state, seq, restarted }) => {
     tell('live', 'Connected');
-    shown.from = seq; // finals after this one are news
+    shown.from = seq;
     captions.begin(seq, restarted);
     changeState(state);
   });
@@ -77,18 +126,23 @@ function follow(slug) {
   on('translation', ({ data }) => captions.translation(data));
   on('state', ({ data }) => {
     changeState(data.state);
-    if (data.state === 'stopped') captions.note(data.reason || data.state);
+    if (data.state === 'stopped') captions.note(stoppedFor(whom(), data.reason, shown.isStopper));
   });
-  on('health', ({ data }) => showHealth(data));
+  on('health', ({ data }) => showHealth(data.reasons));
   on('host', ({ data }) => showHost(data));
+  on('pause', ({ data }) => {
+    shown.pause = data;
+    showState();
+    showButtons();
+    refresh().catch(() => {});
+  });
   on('gap', ({ data: { fromSeq, toSeq } }) => captions.note(fromSeq === toSeq
     ? `Line ${fromSeq} is missing: it is not available any more`
     : `Lines ${fromSeq} to ${toSeq} are missing: they are not available any more`, 'bad'));
   on('error', (error) => error.kind === 'reported' && captions.note(error.message, 'bad'));
-  on('close', ({ code, reason, willReconnect, delayMs }) => {
-    const why = reason || (code === 1006 ? 'the connection was cut' : `close code ${code}`);
-    if (willReconnect) comeBack(delayMs, why);
-    else tell('over', `Not live: ${why}`);
+  on('close', ({ code, willReconnect, delayMs }) => {
+    if (willReconnect) comeBack(delayMs, code);
+    else tell(code === 4510 ? 'ended' : 'over', overFor(whom(), code, slug));
   });
   tell('connecting', 'Connecting …');
   return stream;
@@ -100,96 +154,64 @@ function tell(phase, text) {
   say(byId('line'), text);
 }
 
-function comeBack(delayMs, why) {
+function comeBack(delayMs, code) {
   const due = performance.now() + delayMs;
-  const left = () => `Coming back in ${Math.max(1, Math.ceil((due - performance.now()) / 1000))} s: ${why}`;
+  const left = () => cutFor(whom(), code, Math.max(1, Math.ceil((due - performance.now()) / 1000)));
   tell('waiting', left());
   countdown = setInterval(() => say(byId('line'), left()), 1000);
 }
 
-/** How long after the end of an utterance its final was there: the middle of the last few. */
-function showDelay(ms) {
-  shown.delays = [...shown.delays, Math.max(0, ms)].slice(-DELAYS);
-  const sorted = shown.delays.toSorted((a, b) => a - b);
-  byId('delay').textContent = `${(sorted[sorted.length >> 1] / 1000).toFixed(1)} s`;
-}
-
 function showHost({ participantIdentity, participantName }) {
+  shown.host = participantIdentity ?? '';
   const name = participantName || participantIdentity;
   say(byId('host'), name ? `Host: ${name}` : '');
 }
 
 function changeState(state) {
   if (!shown) return;
+  if (state !== 'stopped' && isActive(state) !== isActive(shown.state)) shown.isStopper = false;
   shown.state = state;
-  sayState(byId('state'), state === 'idle' ? 'not started' : state);
   if (state === 'stopped') {
-    showHealth({ status: 'ok', reasons: [] });
+    showHealth([]);
     say(byId('host'), '');
   }
+  showState();
   showButtons();
   refresh().catch(() => {}); // the next round says what is wrong
 }
 
-function showHealth({ status, reasons }) {
-  say(byId('health'), status === 'ok' ? '' : reasons.join('; '));
+function showState() {
+  const { state, view, pause } = shown;
+  sayState(byId('state'), stateFor(whom(), state, pause.everybody), pause.everybody && isActive(state) ? 'paused' : state);
+  captions.whenEmpty(emptyFor(whom(), { state, source: view?.source, isPaused: pause.everybody, isToldWhere: isKnown(shown.slug) }));
 }
 
-// --- figures and buttons --------------------------------------------------------------------------------------
-
-function showFigures(view, usage) {
-  shown.view = view;
-  byId('figures').hidden = byId('tracks').hidden = false;
-  say(byId('about'), `${view.source} · ${view.engine}`);
-  say(byId('audio'), clock(usage.totals.durationSeconds * 1000));
-  say(byId('cost'), dollars(usage.totals.totalCost));
-  say(byId('count'), String(view.lastSeq));
-  say(byId('watchers'), String(view.watchers));
-  if (view.state !== 'stopped') showHealth(view.health);
-  if (view.tracks.length && !shown.hasAudio) byId('ingest').open = false; // it has served its purpose
-  shown.hasAudio = view.tracks.length > 0;
-  const tracks = new Map(view.tracks.map((track) => [track.participantIdentity, track]));
-  byId('rows').replaceChildren(...usage.rows.map((row) => {
-    const track = tracks.get(row.participantIdentity);
-    const cells = [
-      track?.participantName || row.participantIdentity,
-      track?.provider ?? '–',
-      track ? clock(track.secondsHeard * 1000) : '–',
-      clock(row.durationSeconds * 1000),
-      count(row.durationMinutes, 'min', 'min'),
-      dollars(row.totalCost),
-    ];
-    return make('tr', {}, ...cells.map((textContent) => make('td', { textContent })));
-  }));
-  showButtons();
+function showHealth(reasons) {
+  shown.reasons = reasons;
+  say(byId('health'), healthFor(whom(), reasons, shown.state));
 }
+
+// --- buttons --------------------------------------------------------------------------------------------------
 
 function showButtons() {
   if (!shown) return;
-  const active = ['starting', 'running', 'waiting', 'stopping'].includes(shown.state);
+  const active = isActive(shown.state);
   const source = shown.view?.source ?? '';
   const overRtmp = (source || 'rtmp') === 'rtmp';
   byId('speak').hidden = !voice.isOn && !(active ? !source || source === 'websocket' : steers && shown.state);
-  byId('stop').hidden = !steers || !active;
+  say(byId('pause'), shown.pause.everybody ? 'Resume' : 'Pause');
+  byId('stop').hidden = byId('pause').hidden = !steers || !active;
   byId('start').hidden = !steers || !shown.state || active;
-  byId('key').hidden = !steers || !active || !overRtmp || ingests.has(shown.slug);
-  if (shown.state === 'stopped') ingests.delete(shown.slug);
-  showIngest();
-}
-
-function showIngest() {
-  const ingest = ingests.get(shown.slug);
-  byId('ingest').hidden = !ingest;
-  if (!ingest) return;
-  byId('rtmp-url').value = ingest.rtmpUrl;
-  byId('stream-key').value = ingest.streamKey;
-  byId('ffmpeg').value = `ffmpeg -re -i talk.mp4 -vn -c:a aac -ar 44100 -ac 1 -f flv '${ingest.rtmpUrl}'`;
+  byId('key').hidden = !steers || !active || !overRtmp || isKnown(shown.slug);
+  if (shown.state === 'stopped') forget(shown.slug);
+  showIngest(shown.slug);
 }
 
 /** Start over RTMP; when it runs already, this only says the stream key again. */
 async function start() {
   remember(await post('api/transcription/start', { sessionSlug: shown.slug, source: 'rtmp' }));
   byId('ingest').open = true;
+  showState();
   showButtons();
 }
 
@@ -208,19 +230,37 @@ async function speak() {
 }
 
 async function stop() {
-  const { finalsComplete } = await post('api/transcription/stop', { sessionSlug: shown.slug });
-  if (!finalsComplete) captions.note('Some final lines may be missing: the provider did not confirm its end', 'bad');
+  const now = shown;
+  const isSure = await confirmed(`Stop writing down “${titleOf(now.slug)}”?`,
+    'Nobody’s words are written down any more, for everybody who reads along. What was said stays.', 'Stop for everybody');
+  if (!isSure) return;
+  now.isStopper = true;
+  const { finalsComplete } = await post('api/transcription/stop', { sessionSlug: now.slug });
+  if (!finalsComplete) captions.note('Some of the last words may be missing: the speech provider did not confirm its end', 'bad');
 }
 
-/** Run an action of a button; what goes wrong stands in the transcript. */
-function onClick(button, action) {
-  button.addEventListener('click', () => attempt(button, (text) => text && captions.note(text, 'bad'), action));
+/** Everybody, or let them be heard again. */
+async function pause() {
+  const now = shown;
+  const { state, paused } = await post(`api/transcription/${encodeURIComponent(now.slug)}/${now.pause.everybody ? 'resume' : 'pause'}`, {});
+  now.pause = { everybody: state === 'paused', participants: paused };
+  if (now !== shown) return;
+  showState();
+  showButtons();
 }
+
+/** What goes wrong stands in the transcript. */
+function complain(text) {
+  if (text) captions.note(text, 'bad');
+}
+
+const onClick = (button, action) => button.addEventListener('click', () => attempt(button, complain, action));
 
 onClick(byId('start'), start);
 onClick(byId('speak'), speak);
 onClick(byId('key'), start);
 onClick(byId('stop'), stop);
+onClick(byId('pause'), pause);
 for (const button of document.querySelectorAll('[data-format]')) {
   onClick(button, () => saveTranscript(shown.slug, button.dataset.format));
 }

@@ -1,24 +1,29 @@
 // The sessions page: create one, invite people, end it, read what remains of it, delete it.
 
-import { get, memory, post, request, save, saveTranscript } from './api.js';
-import { attempt, byId, clock, copy, count, onSubmit, say, sayState } from './dom.js';
+import { Problem, get, memory, post, readerOf, request, save, saveTranscript, showAddress } from './api.js';
+import { confirmed } from './confirm.js';
+import { attempt, byId, clock, count, onSubmit, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
+import { Invite } from './invite.js';
 import { Items } from './items.js';
 import { listen } from './keys.js';
-import { Said, showAnalysis, showPeople } from './remains.js';
+import { People } from './people.js';
+import { Said, showAnalysis } from './remains.js';
+import { pathOf, titleOf } from './titles.js';
+import { stateFor } from './words.js';
 
 const PAGE = 50;
 const MOST = 1000; // the API lists no more
 const COUNTED = 20; // live sessions whose people are counted in the list
 const OPEN = ['CREATED', 'LIVE'];
 
-const items = new Items(show);
-const invitations = new Map(); // slug → its join token, which only the answers of create and renew tell
+const items = new Items(pick, readerOf);
+const people = new People((text) => say(byId('failed'), text));
+const invite = new Invite();
 const said = new Said(byId('finals'));
 let shown = null; // {slug, view, analysis}
 let listed = PAGE;
 
-const pathOf = (slug) => `api/sessions/${encodeURIComponent(slug)}`;
 const date = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 /** Shorter, for the list: the year only where it is another one. */
 function when(moment) {
@@ -40,13 +45,16 @@ const gate = new Gate({
   look,
   show,
   admits: () => false,
-  enter: () => memory.session && show(memory.session),
+  enter() {
+    showAddress('session', memory.session, { replace: true });
+    return show(memory.session);
+  },
 });
 
 // --- the list -------------------------------------------------------------------------------------------------
 
 async function look() {
-  const { sessions } = await get(`api/sessions?limit=${listed}`);
+  const { sessions } = await get(`api/sessions?limit=${listed}`).catch(showRunning);
   const live = sessions.filter(({ status }) => status === 'LIVE').slice(0, COUNTED);
   const counts = new Map(await Promise.all(live.map(async ({ slug }) => [slug, await present(slug)])));
   items.show(sessions.map((one) => ({
@@ -63,6 +71,18 @@ async function look() {
   await refresh();
 }
 
+/** Without the database: what runs on this gateway is still known, to services. */
+async function showRunning(problem) {
+  if (problem.status !== 503) throw problem;
+  const { transcriptions } = await get('api/transcription').catch(() => ({ transcriptions: [] }));
+  items.show(transcriptions.map(({ sessionSlug, state }) => ({
+    slug: sessionSlug, name: titleOf(sessionSlug), state, told: stateFor('operator', state), facts: ['live now'],
+  })), shown?.slug);
+  throw new Problem(503, transcriptions.length
+    ? 'The database does not answer: shown is what runs on this gateway. The others come back with it.'
+    : 'The database does not answer: sessions cannot be shown until it does. What is spoken meanwhile is kept.');
+}
+
 /** How many people are there; null when the session has gone meanwhile. */
 async function present(slug) {
   const { participants } = await get(`${pathOf(slug)}/participants`).catch(() => ({}));
@@ -71,8 +91,15 @@ async function present(slug) {
 
 // --- one session ----------------------------------------------------------------------------------------------
 
+/** As a person chooses: Back undoes it. */
+function pick(slug) {
+  showAddress('session', slug);
+  return show(slug);
+}
+
 /** Show a session; an empty slug shows none. */
 async function show(slug) {
+  if (slug && slug === shown?.slug) return;
   memory.session = slug;
   byId('console').dataset.view = slug ? 'session' : 'list';
   byId('nothing').hidden = Boolean(slug);
@@ -80,6 +107,7 @@ async function show(slug) {
   items.mark(slug);
   say(byId('failed'), '');
   said.clear();
+  people.clear();
   document.title = 'Sessions · Transcription gateway';
   shown = slug ? { slug, view: null, analysis: undefined } : null;
   await refresh().catch((error) => say(byId('trouble'), error.message));
@@ -90,10 +118,10 @@ async function refresh() {
   const now = shown;
   if (!now) return;
   const path = pathOf(now.slug);
-  let view, people, lines;
+  let view, participants, lines;
   try {
     view = await get(path);
-    [{ participants: people }, lines] = await Promise.all([
+    [{ participants }, lines] = await Promise.all([
       get(`${path}/participants?all=1`),
       get(`${path}/transcript?since=${said.seq}`),
     ]);
@@ -105,14 +133,14 @@ async function refresh() {
   if (shown !== now) return;
   now.view = view;
   showView(view);
-  showPeople(people, !OPEN.includes(view.status));
+  people.show(now.slug, participants, { isOver: !OPEN.includes(view.status) });
   said.add(lines);
   byId('session').hidden = false;
   if (view.status === 'ENDED' && now.analysis?.status !== 'DONE') await readAnalysis(now);
 }
 
 function gone(slug, why) {
-  show('');
+  pick('');
   items.drop(slug);
   say(byId('nothing').firstElementChild, why);
 }
@@ -137,40 +165,17 @@ function showView(view) {
   say(byId('since'), date(view.startedAt ?? view.createdAt));
   say(byId('duration'), lasted(view));
   say(byId('in-space'), view.spaceId);
+  byId('read').href = readerOf(view.slug);
   byId('live').hidden = !isOpen;
   byId('live').href = `./#session=${encodeURIComponent(view.slug)}`;
   byId('end').hidden = view.status !== 'LIVE';
   byId('invite').hidden = !isOpen;
   byId('analysis').hidden = view.status !== 'ENDED';
   byId('document').hidden = !view.rawTranscriptReadyAt;
-  const key = invitations.get(view.slug);
-  const link = new URL('join', location.href);
-  link.hash = `session=${encodeURIComponent(view.slug)}${key ? `&joinToken=${encodeURIComponent(key)}` : ''}`;
-  if (byId('link').value !== link.href) byId('link').value = link.href;
-  const isWhole = key || !view.requireJoinToken;
-  byId('link-row').hidden = !isWhole; // never a link that lets nobody in
-  byId('renew').hidden = !view.requireJoinToken;
-  say(byId('link-hint'), !isWhole
-    ? 'Guests need the link from when the session was created. It was told once; a new one makes it invalid.'
-    : key
-      ? 'It holds the join token, which is told this once: copy it before you leave this page.'
-      : 'Whoever has it gives a name and is in.');
+  if (isOpen) invite.show(view);
 }
 
 // --- what buttons do ------------------------------------------------------------------------------------------
-
-/** Ask in a dialog. Returns whether the answer was yes; Esc is no. */
-function confirmed(title, text, yes) {
-  const dialog = byId('confirm');
-  say(byId('confirm-title'), title);
-  say(byId('confirm-text'), text);
-  say(byId('confirm-yes'), yes);
-  dialog.returnValue = '';
-  dialog.showModal();
-  return new Promise((answer) => {
-    dialog.addEventListener('close', () => answer(dialog.returnValue === 'yes'), { once: true });
-  });
-}
 
 async function end({ slug, view }) {
   const isSure = await confirmed(`End “${nameOf(view)}”?`,
@@ -186,14 +191,6 @@ async function remove({ slug, view }) {
   if (shown?.slug === slug) gone(slug, 'The session is deleted.');
 }
 
-async function renew({ slug, view }) {
-  const isSure = await confirmed(`A new join link for “${nameOf(view)}”?`,
-    'Whoever has the one before cannot join with it any more.', 'Make a new link');
-  if (!isSure) return;
-  const { joinToken } = await post(`${pathOf(slug)}/join-token`);
-  invitations.set(slug, joinToken);
-}
-
 async function retry({ slug }) {
   await post(`${pathOf(slug)}/analysis/retry`);
 }
@@ -207,10 +204,10 @@ async function create() {
   const text = (id) => byId(id).value.trim() || undefined;
   const requireJoinToken = byId('closed').checked;
   const { slug, joinToken } = await post('api/sessions', { title: text('title'), spaceId: text('space'), requireJoinToken });
-  if (joinToken) invitations.set(slug, joinToken);
+  memory.keepJoinToken(slug, joinToken);
   byId('create').reset();
   byId('new').open = false;
-  await show(slug);
+  await pick(slug);
   await gate.look();
 }
 
@@ -228,10 +225,8 @@ function onClick(button, action) {
 
 onClick(byId('end'), end);
 onClick(byId('delete'), remove);
-onClick(byId('renew'), renew);
 onClick(byId('retry'), retry);
 onClick(byId('document'), saveDocument);
-onClick(byId('copy'), () => copy(byId('link'), byId('copy')));
 onClick(byId('older'), () => {
   listed = Math.min(MOST, listed + PAGE);
   return gate.look();
@@ -242,7 +237,7 @@ for (const button of document.querySelectorAll('[data-format]')) {
 onSubmit(byId('create'), byId('create-refused'), create);
 byId('back').addEventListener('click', () => {
   const item = items.get(shown?.slug);
-  show('');
+  pick('');
   (item ?? byId('new').firstElementChild).focus();
 });
 listen({ j: () => items.step(1), k: () => items.step(-1) });

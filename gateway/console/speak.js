@@ -1,6 +1,6 @@
 // This browser as a speaker of the session on screen.
 
-import { byId, say } from './dom.js';
+import { byId, make, say } from './dom.js';
 import { Microphone } from './microphone.js';
 
 const TOLD = {
@@ -11,16 +11,21 @@ const TOLD = {
   stopping: 'Sending the rest …',
 };
 
+const DEVICE = 'gateway.microphone'; // which one was chosen
+
 /** Of a page that has `_voice.html` in it, and a button `speak`. */
 export class Voice {
-  #section = byId('voice'); #meter = byId('level'); #told = byId('voice-state'); #mute = byId('mute'); #button = byId('speak');
+  #section = byId('voice'); #device = byId('device'); #meter = byId('level'); #told = byId('voice-state'); #mute = byId('mute'); #button = byId('speak');
   #whenChanged;
   #microphone = null;
+  #as = null; // how it was started, to do the same with another device
 
   /** `whenChanged()` is called when it goes on or off. */
   constructor(whenChanged = () => {}) {
     this.#whenChanged = whenChanged;
     this.#mute.addEventListener('click', () => this.toggleMute());
+    this.#device.addEventListener('change', () => this.#change());
+    navigator.mediaDevices?.addEventListener?.('devicechange', () => this.#listDevices());
   }
 
   get isOn() {
@@ -28,10 +33,13 @@ export class Voice {
   }
 
   /** What goes wrong is told where the microphone is shown. */
-  async start(session, token, identity, name = '') {
+  async start(session, token, identity, name = '', muted = false) {
     if (this.isOn) return;
-    const microphone = new Microphone({ url: '.', session, token, identity, name, maxAttempts: Infinity });
+    const deviceId = sessionStorage.getItem(DEVICE) ?? undefined;
+    const microphone = new Microphone({ url: '.', session, token, identity, name, deviceId, maxAttempts: Infinity });
+    microphone.muted = muted;
     this.#microphone = microphone;
+    this.#as = [session, token, identity, name];
     let trouble = '';
     microphone.addEventListener('error', ({ detail }) => (trouble = detail.message));
     microphone.closed.then(() => {
@@ -45,9 +53,29 @@ export class Voice {
     this.#draw(microphone);
     try {
       await microphone.start();
+      await this.#listDevices(); // browsers name them once one was allowed
     } catch (error) {
+      sessionStorage.removeItem(DEVICE); // perhaps it is that one which is gone
       this.#tell(error.message);
     }
+  }
+
+  async #listDevices() {
+    if (!this.isOn) return;
+    const all = await navigator.mediaDevices.enumerateDevices();
+    const microphones = all.filter(({ kind, deviceId }) => kind === 'audioinput' && deviceId);
+    this.#device.replaceChildren(...microphones.map(({ deviceId, label }, place) =>
+      make('option', { value: deviceId, textContent: label || `Microphone ${place + 1}` })));
+    const chosen = sessionStorage.getItem(DEVICE);
+    if (chosen) this.#device.value = chosen;
+    this.#device.hidden = microphones.length < 2;
+  }
+
+  async #change() {
+    sessionStorage.setItem(DEVICE, this.#device.value);
+    const muted = this.#microphone?.muted ?? false;
+    this.stop();
+    await this.start(...this.#as, muted);
   }
 
   stop() {
@@ -59,7 +87,7 @@ export class Voice {
 
   #changed() {
     this.#button.ariaPressed = String(this.isOn);
-    this.#button.textContent = this.isOn ? 'Stop speaking' : 'Use this microphone';
+    this.#button.textContent = this.isOn ? 'Stop speaking' : 'Speak';
     this.#whenChanged();
   }
 
@@ -93,6 +121,7 @@ export class Voice {
     this.#section.hidden = text === '' && !this.#microphone;
     say(this.#told, text);
     this.#mute.hidden = !this.#microphone;
+    if (!this.#microphone) this.#device.hidden = true;
     this.#meter.hidden = !this.#microphone;
   }
 }

@@ -5,7 +5,6 @@ import { attempt, byId, count, dollars, make, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
 
 const BARS = 62; // of two months; further rows stand in the table only
-const WIDTH = 900;
 const HEIGHT = 200;
 const KEYS = { day: 'day', month: 'month', space: 'spaceId', user: 'userId', session: 'sessionSlug' };
 const SVG = 'http://www.w3.org/2000/svg';
@@ -57,20 +56,21 @@ function element(tag, attributes, text) {
 /** Minutes, a bar a row. The table says the same in numbers, so it is one picture to a screen reader. */
 function chart(shown) {
   const most = Math.max(1, ...shown.map((row) => row.durationMinutes));
-  const step = WIDTH / shown.length;
-  const every = Math.ceil(shown.length / 10); // labels
-  const svg = element('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT + 40}`, role: 'img', 'aria-label': `Minutes by ${asked.groupBy}` });
+  const width = Math.max(280, byId('chart').clientWidth);
+  const step = width / shown.length;
+  const every = Math.ceil((shown.length * 90) / width); // labels
+  const svg = element('svg', { viewBox: `0 0 ${width} ${HEIGHT + 40}`, role: 'img', 'aria-label': `Minutes by ${asked.groupBy}` });
   svg.append(element('text', { x: 0, y: 12 }, `${most.toLocaleString('en')} min`));
   shown.forEach((row, place) => {
     const height = (row.durationMinutes / most) * (HEIGHT - 20);
-    const width = Math.min(step * 0.8, 60);
-    const x = place * step + (step - width) / 2;
-    const bar = element('rect', { x, y: HEIGHT - height, width, height, rx: 2 });
+    const thick = Math.min(step * 0.8, 60);
+    const x = place * step + (step - thick) / 2;
+    const bar = element('rect', { x, y: HEIGHT - height, width: thick, height, rx: 2 });
     bar.append(element('title', {}, `${nameOf(row)}: ${count(row.durationMinutes, 'minute')}, ${dollars(row.totalCost)}`));
     svg.append(bar);
-    if (place % every === 0) svg.append(element('text', { x: place ? x + width / 2 : 0, y: HEIGHT + 18, 'text-anchor': place ? 'middle' : 'start' }, nameOf(row).slice(0, 12)));
+    if (place % every === 0) svg.append(element('text', { x: place ? x + thick / 2 : 0, y: HEIGHT + 18, 'text-anchor': place ? 'middle' : 'start' }, nameOf(row).slice(0, 12)));
   });
-  svg.append(element('line', { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }));
+  svg.append(element('line', { x1: 0, x2: width, y1: HEIGHT, y2: HEIGHT }));
   return svg;
 }
 

@@ -1,12 +1,13 @@
 // The webhooks page: who is told what happens, what was delivered, sending it again.
 
-import { get, post, request } from './api.js';
+import { get, post, request, showAddress, takeFragment } from './api.js';
+import { confirmed } from './confirm.js';
 import { attempt, byId, copy, make, onSubmit, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
 import { Items } from './items.js';
 import { listen } from './keys.js';
 
-const items = new Items(show);
+const items = new Items(pick, (id) => `webhooks#webhook=${encodeURIComponent(id)}`);
 const secrets = new Map(); // id → its secret, which only the answers of create and rotate tell
 let webhooks = [];
 let shown = ''; // id
@@ -25,7 +26,7 @@ const gate = new Gate({
   look,
   show,
   admits: () => false,
-  enter: () => {},
+  enter: () => show(takeFragment().webhook ?? ''),
 });
 
 async function look() {
@@ -40,8 +41,15 @@ async function look() {
   await refresh();
 }
 
+/** As a person chooses: Back undoes it. */
+function pick(id) {
+  showAddress('webhook', id);
+  return show(id);
+}
+
 /** Show a webhook; an empty id shows none. */
 async function show(id) {
+  if (id && id === shown) return;
   shown = id;
   pages = 1;
   byId('console').dataset.view = id ? 'session' : 'list';
@@ -102,6 +110,7 @@ function newRow(one) {
   }));
   const cells = [one.type, moment(one.timestamp), make('span', { className: 'state' }), '', '', again];
   const row = make('tr', { title: `${one.eventId}\n${JSON.stringify(one.body.data, null, 1)}` }, ...cells.map((cell) => make('td', {}, cell)));
+  row.children[3].dataset.label = 'attempts';
   row.dataset.id = one.id;
   return row;
 }
@@ -117,7 +126,7 @@ onSubmit(byId('create'), byId('create-refused'), async () => {
   byId('create').reset();
   byId('new').open = false;
   await look();
-  await show(made.id);
+  await pick(made.id);
 });
 
 const patch = (id, body) => request(pathOf(id), { method: 'PATCH', headers: json, body: JSON.stringify(body) });
@@ -132,17 +141,13 @@ onClick('test', () => post(`${pathOf(shown)}/test`, {}));
 onClick('switch', () => patch(shown, { enabled: !webhooks.find(({ id }) => id === shown).enabled }));
 onClick('rotate', async () => secrets.set(shown, (await post(`${pathOf(shown)}/secret`, {})).secret));
 onClick('older', async () => { pages += 1; });
-byId('delete').addEventListener('click', () => {
-  byId('confirm').returnValue = '';
-  byId('confirm').showModal();
-});
-byId('confirm').addEventListener('close', () => attempt(byId('delete'), complain, async () => {
-  if (byId('confirm').returnValue !== 'yes') return;
+onClick('delete', async () => {
+  const isSure = await confirmed('Delete this webhook?', 'It is told nothing more, and what still waits for it is not sent.', 'Delete');
+  if (!isSure) return;
   await request(pathOf(shown), { method: 'DELETE' });
-  await show('');
-  await look();
-}));
-byId('back').addEventListener('click', () => show(''));
+  await pick('');
+});
+byId('back').addEventListener('click', () => pick(''));
 byId('copy').addEventListener('click', () => copy(byId('secret'), byId('copy')));
 listen({ j: () => items.step(1), k: () => items.step(-1) });
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway import names
 from gateway.live import audio_protocol, credentials, websocket
 from gateway.live.audio_protocol import SUBPROTOCOL, Gap, Pause, Resume, Stop, WrongMessage
-from gateway.live.carried import OwnerGone, Owners, carry
+from gateway.live.carried import OwnerGone, Owners, OwnerSilent, carry
 from gateway.live.door import Door, DoorPolicy, refused_as
 from gateway.live.lines import CLOSE_S, Metered, abort_unsent, transport_of
 from gateway.live.protocol import CloseCode
@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+# Senders wait 5 s for an answer; whoever is overdue has lost its lease in less, and is followed in a moment.
+SUCCESSION_S: Final = 4.0
+_LOOK_S: Final = 0.25
 # Messages of one sender that are taken without a look at anybody else; a queue of tiny ones holds a thousand.
 _IN_A_ROW: Final = 64
 _ENDED: Final = {
@@ -230,12 +233,8 @@ class AudioEndpoint:
             if first is None:
                 return
             start, text = first
-            try:
-                line.feed = await self._feeding.enter(coming.slug, speaker, start, line.over)
-            except TakenElsewhere as error:
-                if coming.owners is None:
-                    raise
-                await self._carry(line, coming.owners, error.owner, coming.slug, speaker, text)
+            line.feed = await self._enter(line, coming, speaker, start, text)
+            if line.feed is None:
                 return
             log.info("audio connected", extra={"session": coming.slug, "identity": speaker and speaker.identity})
             await line.response.send_str(audio_protocol.ready(line.feed.taken if start.stream else None))
@@ -260,6 +259,33 @@ class AudioEndpoint:
                 expiry.cancel()
             if line.feed is not None:
                 line.feed.leave(for_good=line.is_done)
+
+    async def _enter(
+        self, line: _Line, coming: _Coming, speaker: Speaker | None, start: FeedStart, first: str
+    ) -> Feed | None:
+        """The way in here; None when all was carried to the owner. The next owner of one that is dying is waited for.
+
+        Raises: as `Feeding.enter` and `_carry`.
+        """
+        at = time.monotonic()
+        until = at + SUCCESSION_S
+        while line.ending is None:
+            try:
+                return await self._feeding.enter(coming.slug, speaker, start, line.over)
+            except TakenElsewhere as error:
+                if coming.owners is None:
+                    raise
+                owner = error.owner
+            try:
+                await self._carry(line, coming.owners, owner, coming.slug, speaker, first)
+                return None
+            except OwnerSilent:
+                if time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(_LOOK_S)
+            before, at = at, time.monotonic()
+            start, first = audio_protocol.aged(start, first, at - before)
+        return None
 
     async def _speaker(self, request: web.Request, watched: Watched, access: credentials.Access) -> Speaker | None:
         """Raises: Forbidden, IdentityRefused, NameRefused, RecordsUnavailable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
@@ -12,6 +13,7 @@ from gateway.reading import NotJson, read_json
 from gateway.transcription.usecases.feed import FeedStart
 
 SUBPROTOCOL: Final = "audio.v1"
+_MAX_AGE_MS: Final = 60_000.0
 MAX_TEXT: Final = 4096
 """Characters; nothing that a sender has to say is longer."""
 
@@ -24,7 +26,7 @@ class _Start(msgspec.Struct, tag_field="type", tag="start", rename="camel"):
     sample_rate: int
     channels: int = 1
     stream: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    age_ms: Annotated[float, Meta(ge=0, le=60_000)] | None = None
+    age_ms: Annotated[float, Meta(ge=0, le=_MAX_AGE_MS)] | None = None
 
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop"):
@@ -70,6 +72,16 @@ def read(text: str) -> Said:
         return said
     age_s = None if said.age_ms is None else said.age_ms / 1000
     return FeedStart(said.sample_rate, said.channels, said.stream, age_s)
+
+
+def aged(start: FeedStart, text: str, by_s: float) -> tuple[FeedStart, str]:
+    """The first message of a sender that has waited so long for its answer, read and as it came: its first sample was
+    spoken so much earlier."""
+    if start.age_s is None:
+        return start, text
+    age_ms = min(start.age_s * 1000 + by_s * 1000, _MAX_AGE_MS)
+    told = read_json(text, dict[str, Any]) | {"ageMs": age_ms}
+    return replace(start, age_s=age_ms / 1000), encode(told).decode()
 
 
 def ready(taken: int | None) -> str:

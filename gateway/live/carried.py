@@ -15,6 +15,10 @@ class OwnerGone(Exception):
     """The owner takes no audio from here: it does not answer, or owns it no more. The text says which."""
 
 
+class OwnerSilent(OwnerGone):
+    """It has not shown a sign of life when it should have: either it does in a moment, or another one takes over."""
+
+
 class OwnerClosed(Exception):
     """The owner has ended the connection. `code`: to be passed on to the sender."""
 
@@ -40,7 +44,7 @@ class Owners(Protocol):
     def speak(self, owner: str, query: Mapping[str, str]) -> AbstractAsyncContextManager[OwnerLine]:
         """A connection to that replica until the end of the block. `query`: session; identity and name of the speaker.
 
-        Raises: OwnerGone.
+        Raises: OwnerGone; OwnerSilent, without asking one of which that is known.
         """
 
 

@@ -140,8 +140,12 @@ class Channel:
 
     # --- watching ---------------------------------------------------------------------------------------
 
-    async def catch_up(self, watcher: Watcher, since: ResumePoint | None, read_past: ReadPast) -> None:
+    async def catch_up(
+        self, watcher: Watcher, since: ResumePoint | None, read_past: ReadPast, newest: int | None = None
+    ) -> None:
         """Send hello, then the finals after `since`, then let it go live. The watcher is subscribed already.
+
+        `newest`: without a good `since` only so many of the last ones; hello then says where they begin.
 
         What is published meanwhile waits in the watcher; the overlap is dropped by number.
         Raises: what `read_past` raises.
@@ -150,7 +154,7 @@ class Channel:
         resumed = (
             since is not None and is_known and is_good(self, since.epoch, since.seq) and since.seq <= self.last_seq
         )
-        at = since.seq if since is not None and resumed else 0
+        at = since.seq if since is not None and resumed else 0 if newest is None else max(0, self.last_seq - newest)
         if watcher.reads is not None and not resumed:
             watcher.reads.has = 0  # all finals follow, and so do all translations
         said, epoch = (self.state, self.reason), self.epoch
@@ -158,7 +162,7 @@ class Channel:
         async def read(after: int, limit: int) -> list[tuple[int, Message]]:
             return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
 
-        greeting = self._hello(resumed=resumed, has=at)
+        greeting = self._hello(resumed=resumed, has=at, says_where=newest is not None)
         watcher.write_history([watcher.framed(greeting)], at + 1)
         while at < self.last_seq and not watcher.gone:
             page = await self.recent.page(at, lambda: self.last_seq, read)
@@ -287,8 +291,10 @@ class Channel:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def _hello(self, *, resumed: bool, has: int) -> Message:
+    def _hello(self, *, resumed: bool, has: int, says_where: bool = False) -> Message:
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
+        if says_where:
+            hello["from"] = has + 1
         return self.message("hello", protocol.encode(hello), self.last_seq, has=has)
 
     def _final(self, seq: int, data: bytes) -> Message:

@@ -153,7 +153,7 @@ class LiveEndpoint:
         try:
             self._door.check_origin(request)
             self._door.check_offer(request, SUBPROTOCOL)
-            since = _since(request)
+            since, newest = _since(request), _newest(request)
             access, watched = await self._door.identify(request)
             reads = await self._reads(request, watched, since)
             if not is_socket and since is not None and await self._is_done(watched, since, reads):
@@ -174,7 +174,7 @@ class LiveEndpoint:
             raise
         crosses, is_timed = request.query.get("epochs") == "1", request.query.get("timing") == "1"
         connection = self._begin(line, watched.slug, access, slot, crosses=crosses, reads=reads, is_timed=is_timed)
-        serving = self._serve(connection, watched, since)
+        serving = self._serve(connection, watched, since, newest)
         if isinstance(line, EventLine):
             await serving
             return line.response
@@ -299,12 +299,14 @@ class LiveEndpoint:
         self._connections.add(connection)
         return connection
 
-    async def _serve(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
+    async def _serve(
+        self, connection: _Connection, watched: Watched, since: ResumePoint | None, newest: int | None
+    ) -> None:
         why = BY_WATCHER
         session_id = watched.session_id
         self.translated.add(connection.slug, session_id, connection.watcher)
         try:
-            await self._catch_up(connection, watched, since)
+            await self._catch_up(connection, watched, since, newest)
             del watched, since  # a watcher stays for hours, so what it no longer needs goes
             why = await connection.ended
         except ConnectionError:
@@ -316,11 +318,13 @@ class LiveEndpoint:
             self.translated.remove(connection.slug, session_id, connection.watcher)
             self._leave(connection, why)
 
-    async def _catch_up(self, connection: _Connection, watched: Watched, since: ResumePoint | None) -> None:
+    async def _catch_up(
+        self, connection: _Connection, watched: Watched, since: ResumePoint | None, newest: int | None
+    ) -> None:
         watcher = connection.watcher
         try:
             await self._refresh(watched, since)
-            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched))
+            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched), newest)
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
@@ -401,3 +405,13 @@ def _since(request: web.Request) -> ResumePoint | None:
         return parse_since(given, translated="lang" in request.query)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def _newest(request: web.Request) -> int | None:
+    """Of how many finals of the past a reader wants to hear. Raises: HTTPBadRequest."""
+    given = request.query.get("newest")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdecimal() and len(given) <= 9):
+        raise web.HTTPBadRequest(text="newest must be a whole number: of how many finals of the past to begin with")
+    return int(given)

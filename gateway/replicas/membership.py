@@ -10,14 +10,17 @@ import asyncio
 import logging
 import math
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 from gateway.outage import RETRY_S, Outage, RecordsUnavailable
+from gateway.replicas.members import Members
 from gateway.replicas.replica import Load, Replica
 from gateway.replicas.standing import Verdict, verdict
 from gateway.replicas.succession import heir
@@ -27,10 +30,16 @@ log = logging.getLogger(__name__)
 BEAT_S: Final = 2.0
 MARGIN_S: Final = 1.0
 """How long before the end of its lease a replica stops acting."""
+OVERDUE_S: Final = 2 * BEAT_S + 0.5
+"""A longer silence cannot be explained by when the other one and this one have beaten last: a beat was missed."""
 AGAIN_S: Final = 0.25
 """Pause after a beat without an answer."""
 ASK_S: Final = 1.0
 _NEVER: Final = datetime.fromtimestamp(0, UTC)
+_CLOCK: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic
+)
+"""Goes on while the machine is suspended, which Linux's monotonic one does not."""
 
 Ask = Callable[[Replica], Awaitable[bool | None]]
 """Asks another replica whether it reaches the database; None: it does not say. Cancelled after ASK_S."""
@@ -75,7 +84,7 @@ class Membership:
         identity: Identity,
         lease_s: float,
         ask: Ask | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _CLOCK,
     ) -> None:
         """`ask` None: no replica can be asked, and a database that does not answer is taken for an outage of all."""
         self.load: Callable[[], Load] = Load
@@ -92,8 +101,8 @@ class Membership:
         self._run = ""
         self._good_until = -math.inf
         self._steady_since = -math.inf
-        self._started_at = self._seen_at = _NEVER
-        self._members: Sequence[Replica] = ()
+        self.seen = Members(identity.id)
+        """All that beat, as of the last beat."""
         self.losses = 0
         """How often everything was lost, since the process began."""
         self._is_draining = False
@@ -123,29 +132,23 @@ class Membership:
         return self.may_act() and self._clock() - self._steady_since >= self._lease_s
 
     @property
-    def count(self) -> int:
-        """How many replicas beat, this one included."""
-        return len(self._members)
-
-    @property
     def run_id(self) -> str:
         """The run under which this process owns what it takes now."""
         return self._run
 
     def me(self) -> Replica:
         """This process, now."""
-        who = self._identity
-        return Replica(
-            who.id, self._run, who.version, who.url, self._started_at, self._seen_at, self._is_draining, self.load()
-        )
+        who, row = self._identity, self.seen.mine
+        started_at, seen_at = (row.started_at, row.seen_at) if row is not None else (_NEVER, _NEVER)
+        return Replica(who.id, self._run, who.version, who.url, started_at, seen_at, self._is_draining, self.load())
 
     async def members(self) -> Sequence[Replica]:
         """All that beat, this one included; as of the last beat, so it does not wait."""
-        return [self.me() if one.id == self._identity.id else one for one in self._members]
+        return [self.me() if one.id == self._identity.id else one for one in self.seen.all]
 
-    def others(self) -> Sequence[str]:
-        """Ids of the others that beat, as of the last beat."""
-        return [one.id for one in self._members if one.id != self._identity.id]
+    def silent_s(self, replica: str) -> float:
+        """As in `Members`, now."""
+        return self.seen.silent_s(replica, self._clock())
 
     def advertise(self, url: str | None) -> None:
         """Tell the others where they reach this process; to be called once it answers there."""
@@ -164,14 +167,20 @@ class Membership:
         if self.may_judge and (found := await self._roster.find_lapsed()):
             log.warning("replicas have not shown a sign of life for their lease: %d", found)
 
+    @property
+    def lapses_in_s(self) -> float:
+        """Until a lease of another one may have ended, unless that one beats meanwhile; negative when it has been found
+        by nobody since; infinite while nobody may be judged."""
+        return self._lease_s - self.seen.longest_silence_s(self._clock()) if self.may_judge else math.inf
+
     async def forget(self) -> None:
         """Drop what is left of replicas that are long lost. Raises: RecordsUnavailable."""
         await self._roster.forget()
 
     def is_heir(self, key: str) -> bool:
-        """Whether this process is to take over what has lost its owner. Others wait a while for it to do so."""
-        me = self.me()
-        return heir([me if one.id == me.id else one for one in self._members], key) == me.id
+        """Whether this process is to take over what has lost its owner. Others wait a while for it to do so: each goes
+        by what all have been told, also of itself."""
+        return heir(self.seen.all, key) == self._identity.id
 
     @property
     def room(self) -> int:
@@ -189,7 +198,6 @@ class Membership:
         members = await self._roster.enter(me, self._identity.process, self._lease_s, lost)
         self._run = me.run
         self._renewed(sent, members)
-        self._started_at = next((one.started_at for one in members if one.id == me.id), _NEVER)
         self.lapsed.clear()
 
     async def run(self) -> None:
@@ -230,8 +238,7 @@ class Membership:
             self._steady_since = self._clock()  # an outage, or this process stood still, as the others may have
         self._good_until = sent + self._lease_s - MARGIN_S
         self._is_doubted = False
-        self._members = members
-        self._seen_at = next((one.seen_at for one in members if one.id == self._identity.id), self._seen_at)
+        self.seen = Members(self._identity.id, members, self._clock())
         self._outage.over()
 
     async def _unanswered(self, error: RecordsUnavailable) -> None:
@@ -248,7 +255,7 @@ class Membership:
 
     async def _answers(self) -> Sequence[bool | None]:
         ask = self.ask
-        others = [one for one in self._members if one.id != self._identity.id and one.url is not None]
+        others = [one for one in self.seen.others if one.url is not None]
         if ask is None or not others:
             return ()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from gateway import correlation, tracing
 from gateway.reading import NotJson, read_json
 from gateway.replicas.replica import Replica
 
@@ -32,7 +32,6 @@ FROM: Final = "Gateway-From"
 """Id of the replica that answers; what has none is no answer of a replica."""
 CALLER: Final = "Gateway-Caller"
 """On whose behalf; for the log. Their credential stays where it was shown."""
-REQUEST_ID: Final = "X-Request-Id"
 
 CONNECT_S: Final = 1.0
 SILENCE_S: Final = 5.0
@@ -41,8 +40,6 @@ _PAGE_BYTES: Final = 64 * 1024
 
 asked_by: ContextVar[str] = ContextVar("asked_by", default="gateway")
 """Who has asked this replica, as the audit log names them."""
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the request that is being answered, as its sender named it."""
 
 
 def header_text(text: str) -> str:
@@ -197,7 +194,8 @@ class Peers:
             HOP: "1",
             TO: replica.id,
             CALLER: header_text(asked_by.get()),
-            REQUEST_ID: request_id.get() or secrets.token_hex(8),
+            **correlation.headers(),
+            **tracing.headers(),
         }
 
     def _base(self, replica: Replica) -> str:

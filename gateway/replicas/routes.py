@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from gateway.replicas.peers import CALLER, FROM, HOP, REQUEST_ID, TO, header_text
+from gateway.replicas.peers import CALLER, FROM, HOP, TO, header_text
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,9 @@ class InternalRoutes:
             request[_IS_REPLICA] = True
             if meant != self.me:
                 return misdirected(f"this is replica {self.me}")
-            told = {"by": CALLER, "request": REQUEST_ID}
-            facts = {name: header_text(request.headers.get(header, "")) for name, header in told.items()}
-            log.log(
-                _LEVELS[request.method], "%s for another replica", request.method, extra=facts | {"path": request.path}
-            )
+            by = header_text(request.headers.get(CALLER, ""))
+            extra = {"by": by, "path": request.path}
+            log.log(_LEVELS[request.method], "%s for another replica", request.method, extra=extra)
             return await handler(request)
 
         return guarded

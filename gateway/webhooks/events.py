@@ -122,9 +122,10 @@ class AnalysisFailedData(AnalysisDoneData, kw_only=True):
     pass
 
 
-class LimitReachedData(_OfTranscription, kw_only=True):
-    """It ended the transcription; `reason` says which limit."""
+class LimitReachedData(_OfSession, kw_only=True):
+    """It ended the transcription, or refused a start: then `transcriptionId` is null. `reason` says which limit."""
 
+    transcription_id: str | None
     reason: str | None
 
 

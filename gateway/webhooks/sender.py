@@ -15,9 +15,11 @@ from typing import Any, Final
 
 import aiohttp
 
+from gateway import tracing
 from gateway.clock import Clock
 from gateway.outage import Outage, RecordsUnavailable
 from gateway.tasks import Tasks
+from gateway.tracing import TraceOf, no_trace
 from gateway.webhooks.addresses import AddressRefused, Allowed, check_address, check_url
 from gateway.webhooks.endpoints import GONE, KEPT, SETTING, UNSET, Delivery, Endpoint, Outbox
 from gateway.webhooks.events import body
@@ -56,9 +58,16 @@ Post = Callable[[str, bytes, dict[str, str]], Awaitable[Answer]]
 
 
 class Sender:
-    """`secrets`: of the endpoint SETTING, read at each use."""
+    """`secrets`: of the endpoint SETTING, read at each use. `trace_of`: see there."""
 
-    def __init__(self, outbox: Outbox, post: Post, clock: Clock, secrets: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        post: Post,
+        clock: Clock,
+        secrets: Callable[[], tuple[str, ...]],
+        trace_of: TraceOf = no_trace,
+    ) -> None:
         self.outcomes: Counter[str] = Counter()
         """delivered, retried, failed, gone: of attempts."""
         self.pending, self.oldest_s = 0, 0.0
@@ -67,6 +76,7 @@ class Sender:
         self._post = post
         self._clock = clock
         self._secrets = secrets
+        self._trace_of = trace_of
         self._busy: Counter[str] = Counter()
         self._tasks = Tasks()
         self._look = asyncio.Event()
@@ -128,7 +138,11 @@ class Sender:
                 return
             content = body(delivery.type, delivery.at, delivery.data)
             signed = headers(delivery.event_id, now, content, signing)
-            answer = await self._post(endpoint.url, content, signed)
+            links = [await self._trace_of(delivery.lane)]
+            facts = {"event": delivery.type, "event_id": delivery.event_id}
+            with tracing.span("webhook send", facts, kind="client", links=links) as span:
+                answer = await self._post(endpoint.url, content, signed | tracing.headers())
+                span.note({"http.response.status_code": answer.status or 0, "attempt": delivery.attempts})
             await self._note(delivery, endpoint, answer)
         except RecordsUnavailable as error:  # its lease lapses, and it is sent again
             self._outage.noticed(error)

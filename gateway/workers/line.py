@@ -16,7 +16,8 @@ _LIMIT: Final = 4 * 2**20
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """`beat`, `ready`: of a worker. `figures`: the supervisor asks for a worker's metrics, and is answered with
-    `families`. `metrics`: a worker asks for those of all, and is answered with `text`. `number`: of the question."""
+    `families`. `metrics`: a worker asks for those of all, and is answered with `text`. `number`: of the question, or of
+    a port with `ready`."""
 
     kind: Literal["beat", "ready", "figures", "metrics"]
     number: int = 0

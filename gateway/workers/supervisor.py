@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from signal import SIGHUP, SIGTERM, Signals
+from signal import SIGTERM, Signals
 from typing import Final
 
 from gateway.errors import StartFailed
@@ -55,6 +55,7 @@ class _Worker:
     """Time in which we looked and heard nothing: while this process itself stands still, nothing is counted."""
     has_beaten: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    debug_port: int = 0
     asked: dict[int, asyncio.Future[None]] = field(default_factory=dict)
 
 
@@ -82,9 +83,14 @@ class Supervisor:
             self._stopping.set()
             self._tell(SIGTERM, self._workers.values())
 
-    def hang_up(self) -> None:
-        """SIGHUP to every worker."""
-        self._tell(SIGHUP, self._ready)  # one that is not has no handler yet, and would end
+    def pass_on(self, number: Signals) -> None:
+        """SIGHUP or SIGUSR1, to every worker."""
+        self._tell(number, self._ready)  # one that is not has no handler yet, and would end
+
+    def debug_port(self, worker: int | None) -> int | None:
+        """Where on the loopback interface a worker that is ready is asked how it is; None: any of them."""
+        found = [one.debug_port for one in self._ready if worker in (None, one.number)]
+        return found[0] if found else None
 
     async def metrics(self) -> bytes:
         """The exposition of all workers. One that does not answer is shown as it was last seen."""
@@ -205,6 +211,7 @@ class Supervisor:
         async for message in worker.line.messages():
             worker.silent_s, worker.has_beaten = 0.0, True
             if message.kind == "ready":
+                worker.debug_port = message.number
                 worker.ready.set()
             elif message.kind == "figures" and (asked := worker.asked.pop(message.number, None)) is not None:
                 self._figures.say(worker.number, message.families)

@@ -26,13 +26,15 @@ class Worker:
         """The supervisor is no more, however it ended."""
         self.figures: Callable[[], Sequence[Family]] = list
         """Reads the metrics of this process."""
+        self.debug_port = 0
+        """Of the loopback interface, where this very process is asked how it is."""
         self._line = line
         self._questions = count(1)
         self._asked: dict[int, asyncio.Future[str]] = {}
 
     def ready(self) -> None:
         """Requests are answered from now on."""
-        self._line.send(Message("ready"))
+        self._line.send(Message("ready", self.debug_port))
 
     async def metrics(self) -> bytes:
         """The exposition of all workers; of this one alone when the supervisor does not answer."""

@@ -15,6 +15,7 @@ from ingest.rtmp.publisher import Publisher, PublishHandler
 
 logger = logging.getLogger(__name__)
 _HANG_UP_S = 1.0
+_NOT_NOW = "the stream key cannot be checked now, try again"
 
 
 class RtmpServer:
@@ -172,11 +173,14 @@ class RtmpServer:
             logger.warning("rtmp publish from %s refused: %s", publisher.peer, error)
             connection.refuse(publisher, "NetStream.Publish.Failed", str(error))
             return False
-        except Exception as error:
-            if not isinstance(error, TimeoutError):
-                self.counters.handler_failures += 1
+        except TimeoutError:
+            logger.warning("the stream key of an rtmp publish from %s was not checked in time", publisher.peer)
+            connection.refuse(publisher, "NetStream.Failed", _NOT_NOW)
+            return False
+        except Exception:
+            self.counters.handler_failures += 1
             logger.exception("the stream key of an rtmp publish from %s could not be checked", publisher.peer)
-            connection.refuse(publisher, "NetStream.Failed", "the stream key cannot be checked now, try again")
+            connection.refuse(publisher, "NetStream.Failed", _NOT_NOW)
             return False
         if not allowed:
             self.counters.refused_key += 1

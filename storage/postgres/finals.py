@@ -140,6 +140,15 @@ class Finals:
         """`data` of the last finals, in order."""
         return [record["data"] for record in reversed(await self._db.rows("final_last", session_id, limit))]
 
+    async def newest(self, session_id: str) -> int:
+        """The highest number; 0 when there is none."""
+        return int(await self._db.value("final_newest", session_id))
+
+    async def at(self, session_id: str, moment_ms: int) -> int | None:
+        """The first number whose final ends after a moment of the session's clock; None when none does."""
+        seq: int | None = await self._db.value("final_at", session_id, moment_ms)
+        return seq
+
     async def since_each(self, after: Mapping[str, int], limit: int = 50) -> Sequence[EventRow]:
         """Of each session (by id) the finals after a number of its own, in order, at most `limit`; one statement."""
         rows = await self._db.rows("final_since_each", list(after), list(after.values()), limit)

@@ -42,7 +42,7 @@ class StandingRow:
 
 
 class Limits:
-    """Each method is one statement."""
+    """Each method is one statement, or one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -70,6 +70,12 @@ class Limits:
         sessions, transcriptions = [one for one, _ in asked], [one for _, one in asked]
         args = (sessions, transcriptions, day, now - timedelta(seconds=live_s))
         return [_standing(dict(record)) for record in await self._db.rows("limits_standing", *args)]
+
+    async def refused(self, session_id: str, reason: str, now: datetime, quiet: timedelta) -> None:
+        """A start was refused: webhooks are told, unless they were told the same of this session within `quiet`."""
+        async with self._db.transaction() as link:
+            await link.rows("limits_hold", session_id)
+            await link.rows("limits_refused", session_id, clean(reason), now, now - quiet)
 
     async def prune(self, now: datetime) -> int:
         """Returns: how many rows of former days were removed."""

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeAlias
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 
@@ -16,6 +17,10 @@ from storage.postgres.sql import Queries
 from storage.postgres.url import ConnectOptions
 
 Record: TypeAlias = Mapping[str, Any]
+Measured: TypeAlias = Callable[[str, float], None]
+"""Told of each statement, also one that failed: its name, and how long it took with the wait for a connection, s."""
+TRANSACTION: Final = "transaction"
+"""The name of a whole one, from the wait for a connection to its commit."""
 
 
 class Link:
@@ -24,38 +29,53 @@ class Link:
     A repository that takes a Link works on either, so several can share a transaction.
     """
 
-    def __init__(self, executor: Any, sql: Queries) -> None:
+    def __init__(self, executor: Any, sql: Queries, measured: Measured) -> None:
         self._executor = executor
         self.sql = sql
+        self._measured = measured
 
     async def rows(self, query: str, *args: object) -> list[Record]:
         """All rows of the named query. Raises: what asyncpg raises; `errors.retryable` sorts it."""
-        async with self._renewing():
-            return list(await self._executor.fetch(self.sql[query], *args))
+        return list(await self._do("fetch", query, args))
 
     async def row(self, query: str, *args: object) -> Record | None:
         """The first row; None when there is none. Raises: as `rows`."""
-        async with self._renewing():
-            record: Record | None = await self._executor.fetchrow(self.sql[query], *args)
+        record: Record | None = await self._do("fetchrow", query, args)
         return record
 
     async def value(self, query: str, *args: object) -> Any:
         """The first column of the first row; None when there is none. Raises: as `rows`."""
-        async with self._renewing():
-            return await self._executor.fetchval(self.sql[query], *args)
+        return await self._do("fetchval", query, args)
 
     async def run(self, query: str, *args: object) -> int:
         """Returns how many rows were touched."""
-        async with self._renewing():
-            status: str = await self._executor.execute(self.sql[query], *args)
+        status: str = await self._do("execute", query, args)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
     async def stream(self, query: str, step: int, *args: object) -> AsyncIterator[list[Record]]:
         """All rows, `step` at a time, in constant memory. Only inside a transaction. Raises: as `rows`."""
         cursor = await self._executor.cursor(self.sql[query], *args)
-        while records := await cursor.fetch(step):
+        while True:
+            with self._measuring(query):
+                records = await cursor.fetch(step)
+            if not records:
+                return
             yield list(records)
+
+    async def _do(self, how: str, query: str, args: tuple[object, ...]) -> Any:
+        text = self.sql[query]
+        with self._measuring(query):
+            async with self._renewing():
+                return await getattr(self._executor, how)(text, *args)
+
+    @contextlib.contextmanager
+    def _measuring(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._measured(name, time.perf_counter() - began)
 
     def _renewing(self) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
@@ -64,16 +84,22 @@ class Link:
 class Database(Link):
     """An open pool. Every repository is made from one."""
 
-    def __init__(self, pool: asyncpg.Pool, options: ConnectOptions) -> None:
-        super().__init__(pool, Queries(options.schema))
+    def __init__(self, pool: asyncpg.Pool, options: ConnectOptions, measured: Measured) -> None:
+        super().__init__(pool, Queries(options.schema), measured)
         self.pool = pool
         self.options = options
+
+    def connections(self) -> list[tuple[str, int]]:
+        """How many are `busy` and `idle`. While none is idle and no other may be opened, statements wait."""
+        size, idle = self.pool.get_size(), self.pool.get_idle_size()
+        return [("busy", size - idle), ("idle", idle)]
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Link]:
         """READ COMMITTED: each statement sees what was committed before it began."""
-        async with self._renewing(), self.pool.acquire() as connection, connection.transaction():
-            yield Link(connection, self.sql)
+        with self._measuring(TRANSACTION):
+            async with self._renewing(), self.pool.acquire() as connection, connection.transaction():
+                yield Link(connection, self.sql, self._measured)
 
     @contextlib.asynccontextmanager
     async def _renewing(self) -> AsyncIterator[None]:
@@ -93,6 +119,7 @@ async def open_pool(
     connect_timeout_s: float = 8.0,
     command_timeout_s: float = 30.0,
     close_timeout_s: float = 5.0,
+    measured: Measured = lambda name, seconds: None,
 ) -> AsyncIterator[Database]:
     """A pool of at most `size` connections, opened one by one as they are needed.
 
@@ -112,7 +139,7 @@ async def open_pool(
         **_arguments(options),
     )
     try:
-        yield Database(pool, options)
+        yield Database(pool, options, measured)
     finally:
         try:
             async with asyncio.timeout(close_timeout_s):

@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from storage.postgres.errors import StorageRefused, StorageUnavailable
-from storage.postgres.pool import Link, connect
+from storage.postgres.pool import Link, Measured, connect
 from storage.postgres.sql import Queries
 from storage.postgres.url import ConnectOptions
 
@@ -20,8 +20,11 @@ _FAREWELL_S: Final = 1.0
 class SingleConnection:
     """Opened when it is used, dropped after any error. One user at a time; the others wait within their deadline."""
 
-    def __init__(self, options: ConnectOptions, timeout_s: float) -> None:
+    def __init__(
+        self, options: ConnectOptions, timeout_s: float, measured: Measured = lambda name, seconds: None
+    ) -> None:
         self._options = options
+        self._measured = measured
         self._sql = Queries(options.schema)
         self._timeout_s = timeout_s
         self._connection: asyncpg.Connection | None = None
@@ -34,7 +37,7 @@ class SingleConnection:
             try:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self._connect()
-                yield Link(self._connection, self._sql)
+                yield Link(self._connection, self._sql, self._measured)
             except BaseException:
                 if self._connection is not None:
                     self._connection.terminate()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -51,6 +51,8 @@ class ProviderOptions:
     link: LinkOptions = field(default_factory=LinkOptions)
     key_now: Callable[[], str] | None = field(default=None, repr=False)
     """Where keys are rotated: the one in force, asked for at each request."""
+    headers: Callable[[], Mapping[str, str]] = dict
+    """Further headers of a request, asked for where it is made: by these its sender finds it again."""
 
 
 class _Ending:
@@ -287,7 +289,7 @@ class Account:
 
     async def _call(self, method: str, path: str, read: Callable[[bytes], T], **request: Any) -> T:
         try:
-            headers = {"x-gladia-key": self.key}
+            headers = {**self.options.headers(), "x-gladia-key": self.key}
             async with self.http.request(method, path, headers=headers, allow_redirects=False, **request) as response:
                 body = await response.read()
                 status = response.status

@@ -90,6 +90,8 @@ class GladiaLink:
     ) -> None:
         self.on_sent: Callable[[int, float], None] = lambda reach, at: None
         """Told of each write of audio: the sample of the track that it reaches up to, and when, monotonic."""
+        self.on_line: Callable[[str, str | None], None] = lambda session_id, why: None
+        """Told when a session's connection is lost, by its id and why; and with None when it has one."""
         self._provider = provider
         self._config = config
         self._listener = listener
@@ -294,6 +296,7 @@ class GladiaLink:
             session.not_created(error, self._clock())
             return
         session.created(created.id, created.url, self._clock())
+        log.info("provider session %s opened", created.id)
         is_current = config is self._config
         self._report(SessionReport(created.id, False, 0.0, "streaming", url=created.url, is_current=is_current))
 
@@ -330,6 +333,7 @@ class GladiaLink:
                 session.dropped(None, self._clock())
                 return
             try:
+                self.on_line(session.id or "", None)
                 code = await socket.over()
             finally:
                 conversation.end()
@@ -341,7 +345,9 @@ class GladiaLink:
             if code is not None and code != _OK and (socket.reason or code >= _PRIVATE or code in _TELLING):
                 told = f"closed the connection with code {code}" + (f": {socket.reason}" if socket.reason else "")
                 self._tell(self._link.complained("close", told, str(code)))
-            log.info("provider session %s: connection lost (%s)", session.id, socket.problem or f"code {code}")
+            why = socket.problem or f"code {code}"
+            log.info("provider session %s: connection lost (%s)", session.id, why)
+            self.on_line(session.id or "", why)
         session.dropped(code, self._clock())
 
     async def _sleep(self, session: Session, until: float) -> None:
@@ -360,6 +366,7 @@ class GladiaLink:
         is_complete = session.provider_end is ProviderEnd.COMPLETE
         outcome = "lost" if session.state is SessionState.LOST else "closed" if is_complete else "incomplete"
         sent, resent = session.feed.metered.sent / SAMPLE_RATE, session.feed.metered.resent / SAMPLE_RATE
+        log.info("provider session %s is over: %s", session.id, outcome, extra={"secondsSent": round(sent, 1)})
         self._report(SessionReport(session.id, over=True, seconds_sent=sent, outcome=outcome, seconds_resent=resent))
 
     def _count(self, event: LinkEvent) -> None:

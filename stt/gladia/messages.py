@@ -193,6 +193,7 @@ class Result(msgspec.Struct, frozen=True):
 
     metadata: _Metadata | None = None
     transcription: _Transcription | None = None
+    translation: Any = None
 
     @property
     def utterances(self) -> tuple[SpokenUtterance, ...]:

@@ -22,7 +22,7 @@ from stt.local.scripted import RATE, speak
 Route = Callable[[], int]
 """The load balancer: the number of a replica that takes connections."""
 
-QUIET_S: Final = 10.0  # as the JavaScript sender
+QUIET_S: Final = 5.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0

@@ -25,7 +25,7 @@ class Kind:
 
     name: str
     for_s: tuple[float, float] = (0.0, 0.0)
-    speech_s: float = 7.5
+    speech_s: float = 7.0
     loses_audio: bool = False
     is_heard_out: bool = False
     takes_over: bool = False
@@ -53,12 +53,15 @@ KINDS: Final = (
     Kind("senders reset", speech_s=5.5),
     Kind("peers cut", (2.0, 4.0)),
     Kind("a watcher's replica killed", (2.0, 4.0)),
-    Kind("owner killed", (12.0, 12.0), speech_s=16.0, loses_audio=True, takes_over=True),
-    Kind("owner frozen", (12.0, 12.0), speech_s=16.0, loses_audio=True, takes_over=True),
-    Kind("owner cut from postgres", (12.0, 12.0), 16.0, loses_audio=True, is_heard_out=True, takes_over=True),
-    Kind("owner restarted", (0.0, 0.0), speech_s=12.0, loses_audio=True, takes_over=True),
+    Kind("owner killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True),
+    Kind("owner frozen", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True),
+    Kind("owner cut from postgres", (10.0, 10.0), 12.5, loses_audio=True, is_heard_out=True, takes_over=True),
+    Kind("owner restarted", (0.0, 0.0), speech_s=9.0, loses_audio=True, takes_over=True),
     Kind("livekit cut from the owner", (1.0, 3.0), room=True),
-    Kind("owner in a room killed", (12.0, 12.0), speech_s=16.0, loses_audio=True, takes_over=True, room=True),
+    Kind("owner in a room killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True, room=True),
+    Kind("peers frozen", (2.0, 4.0)),
+    Kind("peers slow", (3.0, 4.0)),
+    Kind("livekit frozen for the owner", (1.0, 3.0), room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 

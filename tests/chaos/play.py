@@ -66,7 +66,7 @@ class Round:
             before = [self._reads(session) for session in self.sessions]
             self.fault_at = self.clock()
             undo = await _FAULTS[self.plan.fault](self, owner)
-            await asyncio.sleep(self.plan.for_s)
+            await asyncio.sleep(max(self.fault_at + self.plan.for_s - self.clock(), 0.0))
             if undo is not None:
                 await undo()
             async with asyncio.timeout(self.plan.kind.speech_s + 60):
@@ -285,4 +285,7 @@ _FAULTS: Final[dict[str, Callable[[Round, Replica], Awaitable[Undo | None]]]] = 
     "owner restarted": _owner_restarted,
     "livekit cut from the owner": _line("livekit", "cut", "owner"),
     "owner in a room killed": _owner_killed,
+    "peers frozen": _line("peers", "freeze", "all"),
+    "peers slow": _line("peers", "slow", "all"),
+    "livekit frozen for the owner": _line("livekit", "freeze", "owner"),
 }

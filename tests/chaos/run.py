@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -36,6 +37,10 @@ class Played:
 
     bills: Bills
     verdicts: dict[int, tuple[str, Verdict]] = field(default_factory=dict)
+    loads: list[float] = field(default_factory=list)
+    """Of the machine, at the end of each."""
+    took_s: float = 0.0
+    """All rounds, without the start before and the bills after them."""
 
     @property
     def wrong(self) -> list[int]:
@@ -53,13 +58,15 @@ async def _finish(one: Round, played: Played) -> None:
         traceback.print_exc()
     played.verdicts[plan.seed] = (plan.fault, verdict)
     recovered = "–" if verdict.recover_s is None else f"{verdict.recover_s:.1f} s"
-    print(f"seed {plan.seed}, {plan.fault}: recovered {recovered}, {len(verdict.problems)} wrong", flush=True)
+    played.loads.append(os.getloadavg()[0])
+    print(f"seed {plan.seed}, {plan.fault}: {one.clock():.0f} s, recovered {recovered}, {len(verdict.problems)} wrong")
+    sys.stdout.flush()
     if verdict.problems:
         print(f"  {plan}", *verdict.problems[:12], sep="\n  ", flush=True)
 
 
 async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, world: World) -> Played:
-    played = Played(Bills(world))
+    played, began = Played(Bills(world)), time.monotonic()
     finishing: set[asyncio.Task[None]] = set()
     for seed in seeds:
         if time.monotonic() > until:
@@ -79,6 +86,7 @@ async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, wor
         finishing.add(task)
         task.add_done_callback(finishing.discard)
     await asyncio.gather(*finishing)
+    played.took_s = time.monotonic() - began
     await world.ready()
     for seed, problem in await played.bills.check():
         played.verdicts.setdefault(seed, ("nothing", Verdict()))[1].problems.append(problem)
@@ -138,7 +146,11 @@ def main() -> int:
         redis = stack.enter_context(running_redis(folder))
         livekit = stack.enter_context(_livekit(folder))
         played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
-    print(f"\n{len(played.verdicts)} rounds in {time.monotonic() - began:.0f} s\n")
+    load = f"{statistics.median(played.loads):.0f}, at most {max(played.loads):.0f}" if played.loads else "?"
+    all_s = time.monotonic() - began
+    print(
+        f"\n{len(played.verdicts)} rounds in {played.took_s:.0f} s ({all_s:.0f} s with start and bills), load {load}\n"
+    )
     print(table(played.verdicts[seed] for seed in sorted(played.verdicts)))
     if played.wrong:
         print(f"\nwrong: seeds {played.wrong}")

@@ -3,6 +3,7 @@
     python tests/fuzz/run.py --minutes 10            in all
     python tests/fuzz/run.py --inputs 10000000       of each parser
     python tests/fuzz/run.py --minutes 1 --only rtmp --only amf
+    python tests/fuzz/run.py --inputs 10000000 --unguided      by chance, several times as many a second
 
 Prints a row for each parser. An input that breaks one is written to `tests/fuzz/found` and the parser goes on until
 it is done, or has broken MOST times; then the exit status is 1. Inputs that reach new code are kept in
@@ -12,11 +13,14 @@ it is done, or has broken MOST times; then the exit status is 1. Inputs that rea
 from __future__ import annotations
 
 import argparse
+import os
+import random
 import re
 import resource
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,6 +29,24 @@ sys.path.insert(0, str(HERE.parents[1]))  # this checkout, whatever is installed
 LONGEST: Final = 4_096  # bytes of an input; most parsers here are several times as fast with a tenth of it
 SLOW_S: Final = 30  # for one input, also where others use the machine
 MOST: Final = 20  # findings of one parser
+
+
+WORDS: Final = (
+    b"",
+    b"\0",
+    b"\xff",
+    b"\xff\xfe",
+    b"\x7f\xff\xff\xff",
+    b'"',
+    b"{",
+    b"[",
+    b"]",
+    b"}",
+    b",",
+    b"-1",
+    b"1e999",
+    b"null",
+)
 
 
 class Share(NamedTuple):
@@ -59,6 +81,52 @@ def one(name: str, share: Share) -> None:
         limits.append(f"-max_total_time={share.seconds}")
     atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={found}/{name}-", str(grown), str(corpus)], TARGETS[name])
     atheris.Fuzz()
+
+
+def unguided(name: str, share: Share) -> Row:
+    """What was kept, changed by chance and without a look at what the code covers: for numbers of inputs."""
+    from targets import TARGETS
+
+    kept = [path.read_bytes() for folder in ("corpus", "grown") for path in (HERE / folder / name).glob("*")]
+    seed = int.from_bytes(os.urandom(4))
+    chance, target = random.Random(seed), TARGETS[name]
+    (HERE / "found").mkdir(exist_ok=True)
+    began, cpu_s, inputs, findings = time.monotonic(), time.process_time(), 0, 0
+    while (share.inputs is None or inputs < share.inputs) and findings < MOST:
+        if share.seconds is not None and time.monotonic() - began > share.seconds:
+            break
+        data = changed(kept, chance)[: share.longest]
+        inputs += 1
+        try:
+            target(data)
+        except Exception:
+            findings += 1
+            (HERE / "found" / f"{name}-{seed}-{inputs}").write_bytes(data)
+            traceback.print_exc()
+    return Row(inputs, time.monotonic() - began, time.process_time() - cpu_s, findings)
+
+
+def changed(kept: list[bytes], chance: random.Random) -> bytes:
+    """One of them with one to eight changes: bytes, words and pieces put in, left out, doubled, taken from another."""
+    data = bytearray(chance.choice(kept))
+    for _ in range(1 << chance.randrange(4)):
+        at, end = sorted((chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)))
+        match chance.randrange(6):
+            case 0 if data:
+                data[at - 1] = chance.randrange(256)
+            case 1 if data:
+                data[at - 1] ^= 1 << chance.randrange(8)
+            case 2:
+                data[at:at] = chance.choice(WORDS)
+            case 3:
+                del data[at : min(end, at + 32)]
+            case 4:
+                data[at:at] = data[at : min(end, at + 32)]
+            case 5:
+                other = chance.choice(kept)
+                start = chance.randrange(len(other) + 1)
+                data[at : at + chance.randrange(32)] = other[start : start + 32]
+    return bytes(data)
 
 
 def feed(name: str, share: Share) -> Row:
@@ -103,13 +171,15 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=None, help="for each parser, however long it takes")
     parser.add_argument("--longest", type=int, default=LONGEST, help="bytes of an input")
     parser.add_argument("--only", action="append", default=[], metavar="PARSER")
+    parser.add_argument("--unguided", action="store_true", help="by chance alone, without atheris")
     parser.add_argument("--one", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=int, default=None, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         one(args.one, Share(args.inputs, args.seconds, args.longest))
     try:
-        import atheris  # noqa: F401
+        if not args.unguided:
+            import atheris  # noqa: F401
     except ImportError:
         print("atheris is not here; it has wheels for Linux: pip install atheris", file=sys.stderr)
         return 2
@@ -121,7 +191,7 @@ def main() -> int:
     print(f"{'parser':16} {'inputs':>12} {'seconds':>8} {'of CPU':>8} {'a CPU second':>12} {'findings':>8}", flush=True)
     broken = False
     for name in names:
-        row = feed(name, share)
+        row = (unguided if args.unguided else feed)(name, share)
         broken = broken or row.findings > 0 or not row.inputs
         rate = row.inputs / max(row.cpu_s, 1)
         times = f"{row.seconds:8.0f} {row.cpu_s:8.0f} {rate:12,.0f}"

@@ -68,6 +68,7 @@ _CODECS: Final = (
 )
 _NOW: Final = datetime(2026, 1, 5, tzinfo=UTC)
 _LOOP: Final = asyncio.new_event_loop()
+_URL: Final = URL("ws://provider/v2/live")
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -205,7 +206,7 @@ class _Listener:
 
 
 async def _provider_frames(data: bytes) -> None:
-    link, peer = socket.Socket(URL("ws://provider/v2/live"), _Listener(), takes_garbled=True), _Peer()
+    link, peer = socket.Socket(_URL, _Listener(), takes_garbled=True), _Peer()
     link.connection_made(peer)
     if data[:1] != b"H":  # else the answer to the upgrade is in the input, too
         [key] = [line[19:] for line in peer.request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")]
@@ -221,12 +222,22 @@ async def _provider_frames(data: bytes) -> None:
         link.data_received(piece)
     link.abort()
     link.connection_lost(None)
-    assert await link.over() is None or isinstance(await link.over(), int)
+    code = await link.over()
+    assert code is None or isinstance(code, int)
 
 
 def provider_frames(data: bytes) -> None:
     """The provider's side of its WebSocket: the answer to the upgrade, then frames."""
-    _LOOP.run_until_complete(_provider_frames(data))
+    played = _provider_frames(data)
+    asyncio._set_running_loop(_LOOP)  # it waits for nothing, so that no turn of the loop is needed
+    try:
+        played.send(None)
+    except StopIteration:
+        return
+    finally:
+        asyncio._set_running_loop(None)
+        played.close()
+    raise AssertionError("a socket that has lost its connection is over")
 
 
 def replicas(data: bytes) -> None:

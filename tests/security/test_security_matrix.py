@@ -74,6 +74,8 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/spaces/team/vocabulary", {}, False),
     ("PUT", "/api/spaces/team/vocabulary", {"words": ["x"]}, False),
     ("GET", "/api/audit", {}, False),
+    ("GET", "/api/search?q=x&session=SLUG", {}, False),
+    ("GET", "/api/search?q=x", {}, False),
     ("GET", "/api/usage?from=2026-01-01&to=2026-01-02", {}, False),
     ("GET", "/api/replicas", {}, False),
     ("POST", "/api/webhooks", {"url": "https://app.example.com"}, False),
@@ -87,6 +89,11 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/api/webhooks/NONE/deliveries/1/replay", {}, False),
     ("POST", "/api/webhooks/NONE/replay", {"from": "2026-01-01T00:00:00Z"}, False),
     ("GET", "/metrics", {}, False),
+    ("GET", "/debug/tasks", {}, False),
+    ("GET", "/debug/profile?seconds=0.1", {}, False),
+    ("GET", "/debug/sessions/SLUG", {}, False),
+    ("GET", "/debug/log", {}, False),
+    ("PUT", "/debug/log", {"level": "info"}, False),
     ("POST", "/api/livekit/webhook", {"event": "room_started"}, False),
     ("GET", "/healthz", {}, False),
     ("GET", "/readyz", {}, False),
@@ -97,7 +104,7 @@ STREAMS = ("/api/realtime/transcribe", "/api/realtime/audio")
 
 @pytest.fixture
 async def gateway(database_url: str, provider: LocalServer, tmp_path: Path) -> AsyncIterator[InProcess]:
-    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0}
+    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0, "search_per_minute": 0}
     async with running(database_url, provider, tmp_path, join_starts="nothing", **limits, **ROOMS) as found:
         yield found
 
@@ -186,7 +193,7 @@ async def test_every_route_that_exists_is_in_the_matrix(gateway: InProcess) -> N
         named.add((method, path if _is_whole(path) else "/api/sessions/{slug}" + path))
     there = {(method, path) for method, path in _routes(gateway) if not path.startswith(PREFIX + "/")}
     console = {"/" + file.name for file in Path(pages.__file__).parent.iterdir()}
-    known = {("GET", path) for path in {"/", "/sessions", "/webhooks", "/usage", "/join", "/docs", *console}}
+    known = {("GET", path) for path in {*pages.PAGES, *console, "/assets/{version}/{name}"}}
     assert there - named <= known, "a route that the matrix does not name"
     assert not named - there, "the matrix names what is not there"
 
@@ -231,7 +238,7 @@ def _routes(gateway: InProcess) -> set[tuple[str, str]]:
 
 def _is_whole(path: str) -> bool:
     """Else it continues that of the session."""
-    return path.startswith(("/api/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
+    return path.startswith(("/api/", "/debug/", "/metrics", "/healthz", "/readyz", "/openapi.json"))
 
 
 async def _lines(stage: Stage) -> list[str]:

@@ -145,14 +145,16 @@ class Page:
 
 @asynccontextmanager
 async def open_page(
-    devtools: str, *, scheme: str = "light", width: int = 1200, height: int = 760
+    devtools: str, *, scheme: str = "light", width: int = 1200, height: int = 760, beside: Page | None = None
 ) -> AsyncIterator[Page]:
-    """A fresh tab that shares nothing with others; closed at the end."""
+    """A fresh tab that shares nothing with others, but with the one it is opened `beside`; closed at the end."""
     async with aiohttp.ClientSession() as http, http.ws_connect(devtools, max_msg_size=0) as socket:
         page = Page(socket)
         listening = asyncio.create_task(page.listen(), name="devtools")
         try:
-            page.context = (await page.call("Target.createBrowserContext"))["browserContextId"]
+            page.context = (
+                beside.context if beside else (await page.call("Target.createBrowserContext"))["browserContextId"]
+            )
             target = await page.call("Target.createTarget", url="about:blank", browserContextId=page.context)
             attached = await page.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
             page.session = attached["sessionId"]
@@ -168,7 +170,10 @@ async def open_page(
             await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
             yield page
             page.session = None
-            await page.call("Target.disposeBrowserContext", browserContextId=page.context)
+            if beside:
+                await page.call("Target.closeTarget", targetId=target["targetId"])
+            else:
+                await page.call("Target.disposeBrowserContext", browserContextId=page.context)
         finally:
             listening.cancel()
 
@@ -177,5 +182,5 @@ class OpenPage(Protocol):
     """`open_page` of the browser that runs."""
 
     def __call__(
-        self, *, scheme: str = "light", width: int = 1200, height: int = 760
+        self, *, scheme: str = "light", width: int = 1200, height: int = 760, beside: Page | None = None
     ) -> AbstractAsyncContextManager[Page]: ...

@@ -26,7 +26,7 @@ class Proxy:
         self.connections = 0
         self.sent = self.received = 0
         """Bytes of all clients, and of the server."""
-        self._tap = tap
+        self.tap = tap
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,7 +95,7 @@ class Proxy:
         down = asyncio.create_task(self._carry(above, writer))
         try:
             if not self._refusing:
-                await self._carry(reader, upward, self._tap() if self._tap else _ignore, upward=True)
+                await self._carry(reader, upward, self.tap() if self.tap else _ignore, upward=True)
                 await down  # the client has said all; the server may not have
         finally:
             down.cancel()

@@ -97,7 +97,7 @@ async def scripted_gateway(database_url: str, folder: Path, **settings: Any) -> 
             "database_url": database_url,
             "data_dir": folder,
             "api_tokens": (TOKEN,),
-            "gladia_api_key": "any",
+            "gladia_api_key": "any-provider-key",
             "gladia_api_url": provider.url,
             "http_host": "127.0.0.1",
             "http_port": 0,

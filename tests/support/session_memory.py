@@ -15,7 +15,7 @@ from gateway.sessions.domain.video_session import Participant, Role, Segment, Se
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.attendees import Attendees
 from gateway.sessions.usecases.closing import Closing
-from gateway.sessions.usecases.ports import Begun, Ending, Joined, Joining, NewSession, SlugTaken, Visit
+from gateway.sessions.usecases.ports import Begun, Ending, Joined, Joining, NewSession, SlugTaken, Visit, Wanted
 from gateway.sessions.usecases.server_transcription import ServerTranscription
 from gateway.sessions.usecases.transcripts import Transcripts
 from gateway.sessions.usecases.upkeep import Upkeep, UpkeepOptions
@@ -328,6 +328,7 @@ class FakeControl:
 
     def __init__(self, sessions: MemorySessions, clock: HandClock) -> None:
         self.started: list[tuple[str, str]] = []
+        self.wanted: list[Wanted | None] = []
         self.stopped: list[str] = []
         self.running: set[str] = set()
         self.troubles: list[Exception] = []
@@ -337,7 +338,7 @@ class FakeControl:
         self._sessions = sessions
         self._clock = clock
 
-    async def start(self, slug: str, source: str) -> Begun:
+    async def start(self, slug: str, source: str, wanted: Wanted | None = None) -> Begun:
         await asyncio.sleep(0)
         if self.troubles:
             raise self.troubles.pop(0)
@@ -348,6 +349,7 @@ class FakeControl:
         created = slug not in self.running
         self.running.add(slug)
         self.started.append((slug, source))
+        self.wanted.append(wanted)
         return Begun("t-1", slug, source, "starting", created, self._clock.now(), None)
 
     async def stop(self, slug: str, reason: str) -> bool:

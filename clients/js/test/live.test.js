@@ -38,6 +38,32 @@ test('finals, partials and states become one value, which stays the same until s
   end();
 });
 
+test('translations stand beside their finals, whichever comes first', async () => {
+  const { live, next } = follow({ language: 'de' });
+  live.subscribe(() => {});
+  let socket = await next();
+  const german = (ofSeq, numbers) => message('translation', { utteranceId: `u${ofSeq}`, targetLanguage: 'de', text: `Text ${ofSeq}`, ...numbers });
+  socket.say(hello());
+  socket.say(final(1));
+  socket.say(german(1, { seq: 1, ofSeq: 1 }));
+  socket.say(german(2));
+  socket.say(final(2));
+  socket.say(final(3));
+  await settled();
+  const before = live.snapshot().finals;
+  assert.deepEqual(before.map(({ translations }) => translations?.de), ['Text 1', 'Text 2', undefined]);
+  socket.end(4000);
+  socket = await next();
+  assert.deepEqual(['lang', 'since'].map((name) => socket.url.searchParams.get(name)), ['de', 'k3f9:3:1']);
+  socket.say(hello(3, true));
+  socket.say(german(2, { seq: 2, ofSeq: 2 }));
+  socket.say(german(3, { seq: 3, ofSeq: 3 }));
+  await settled();
+  assert.deepEqual(live.snapshot().finals.map(({ translations }) => translations.de), ['Text 1', 'Text 2', 'Text 3']);
+  assert.equal(before[2].translations, undefined, 'a value that was handed out stays as it was');
+  socket.end(4510);
+});
+
 test('who stops listening and comes back goes on after the last final', async () => {
   const { live, next, opened } = follow();
   live.subscribe(() => {})();

@@ -11,7 +11,9 @@ export function Page({ slug, token }: { slug: string; token?: string }) {
   // @ts-expect-error: a value, not to be changed
   transcript.finals.push();
   void [last, start, state, error?.kind, () => setMuted(!muted)];
-  return <Captions transcript={transcript} lines={3} columns={32} className="large" style={{ color: 'red' }} />;
+  const german: string | undefined = useTranscript(slug, { url: '/', token, language: 'de' }).finals[0]?.translations?.de;
+  void german;
+  return <Captions transcript={transcript} language="de" lines={3} columns={32} className="large" style={{ color: 'red' }} />;
 }
 
 const gateway = new Gateway({ url: new URL('https://captions.example.org'), token: () => 'token' });

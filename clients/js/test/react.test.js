@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
 import { JSDOM } from 'jsdom';
 
-import { fakeSockets, final, hello, partial } from './fake-socket.js';
+import { fakeSockets, final, hello, message, partial } from './fake-socket.js';
 
 const { window } = new JSDOM('<div id="root"></div>', { url: 'https://app.example.org', pretendToBeVisual: true });
 const { createElement, StrictMode } = await import('react');
@@ -16,7 +16,7 @@ function Page({ session = 'abc12345', clearAfterMs, ...more }) {
   const transcript = useTranscript(session, { ...options, ...more });
   return createElement('main', null,
     createElement('output', null, `${transcript.connection} ${transcript.finals.length}`),
-    createElement(Captions, { transcript, clearAfterMs, className: 'mine' }));
+    createElement(Captions, { transcript, clearAfterMs, language: more.language, className: 'mine' }));
 }
 
 const html = renderToString(createElement(Page)); // before there is a document
@@ -74,6 +74,23 @@ test('another session is another connection, and shows nothing of the former one
   await until(() => text('output') === 'connecting 0');
   show(createElement(Page, { session: 'other123', token: null }));
   await until(() => text('output') === 'idle 0' && socket.closedWith === 1000);
+});
+
+test('in a language of their own viewers see and hear translations', async () => {
+  show(createElement(Page, { language: 'de' }));
+  const socket = await sockets.next();
+  assert.equal(socket.url.searchParams.get('lang'), 'de');
+  socket.say(hello());
+  socket.say(final(1));
+  await until(() => text('.captions-words') === 'text 1');
+  assert.equal(text('[role=log]'), '', 'what is translated in a moment is not read twice');
+  socket.say(message('translation', { utteranceId: 'u1', targetLanguage: 'de', text: 'Guten Morgen', seq: 1, ofSeq: 1 }));
+  await until(() => text('.captions-words') === 'Guten Morgen' && text('[role=log]').includes('Guten Morgen'));
+  assert.equal(window.document.querySelector('.captions-line').lang, 'de');
+  show(createElement(Page, { language: 'fr' }));
+  const other = await sockets.next();
+  assert.equal(other.url.searchParams.get('lang'), 'fr');
+  await until(() => socket.closedWith === 1000);
 });
 
 test('the box is empty after a silence', async () => {

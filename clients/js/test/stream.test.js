@@ -31,6 +31,27 @@ test('the credential goes into a subprotocol and the session into the query', as
   stream.close();
 });
 
+test('who asks for the newest is not told that what came before is missing', async () => {
+  const { of, seqs, stream, next } = open({ newest: 2 });
+  let socket = await next();
+  assert.equal(socket.url.searchParams.get('newest'), '2');
+  const greeting = hello(9);
+  socket.say({ ...greeting, data: { ...greeting.data, from: 8 } });
+  assert.equal(stream.position, 'k3f9:7');
+  socket.say(final(8));
+  socket.say(final(9));
+  assert.deepEqual(seqs(), [8, 9]);
+  assert.deepEqual(of('gap'), []);
+  assert.equal(of('open')[0].from, 8);
+  socket.end(1006);
+  socket = await next();
+  const anew = hello(40, false, 'a new one');
+  socket.say({ ...anew, data: { ...anew.data, from: 39 } });
+  assert.equal(of('open')[1].restarted, true);
+  assert.equal(of('open')[1].from, 39);
+  stream.close();
+});
+
 test('a credential that is no HTTP token goes into the query', async () => {
   const { stream, next } = open({ token: 'a/b=' });
   const socket = await next();
@@ -608,6 +629,6 @@ test('a stream that nobody stops listening to is told by events alone', async ()
   const greeted = once(stream, 'open');
   (await next()).say(hello(3));
   const [{ detail }] = await greeted;
-  assert.deepEqual(detail, { state: 'running', epoch: 'k3f9', seq: 3, resumed: false, restarted: false });
+  assert.deepEqual(detail, { state: 'running', epoch: 'k3f9', seq: 3, from: 1, resumed: false, restarted: false });
   stream.close();
 });

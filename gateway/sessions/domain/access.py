@@ -79,6 +79,7 @@ class What(StrEnum):
     END = "end"
     DELETE = "delete"
     TRANSCRIBE = "transcribe"  # start a transcription
+    CHOOSE_COST = "choose tags or a cost cap"  # of a transcription to be started
     READ_KEY = "read the stream key"  # with which an encoder publishes
     RENEW_JOIN_TOKEN = "renew the join token"  # noqa: S105
     APPEND = "append"  # write segments
@@ -115,6 +116,7 @@ TABLE: Final[Mapping[What, Rule]] = {
     What.END: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE, _S.ENDED)),
     What.DELETE: _rule(_W.SERVICE, _W.CREATOR),
     What.TRANSCRIBE: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, _W.PARTICIPANT, states=(_S.LIVE,)),
+    What.CHOOSE_COST: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, states=(_S.LIVE,)),
     What.READ_KEY: _rule(_W.SERVICE, _W.CREATOR, _W.HOST),
     What.RENEW_JOIN_TOKEN: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
     What.APPEND: _rule(_W.SERVICE),
@@ -181,6 +183,38 @@ def to_session(
         if hosts and (caller.kind is Kind.USER or caller.is_vouched):
             known.add(Who.HOST)
     return frozenset(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Sessions with which a caller may do something, all at once: those for which the table says so.
+
+    `everything`; those of `spaces`; those that the user `creator` has created; those in which the user `participant`
+    takes part, as `is_person` has it.
+    """
+
+    everything: bool = False
+    spaces: frozenset[str] = frozenset()
+    creator: str | None = None
+    participant: str | None = None
+
+
+def reach(caller: Caller, what: What) -> Reach:
+    """Of services and users, whatever the sessions' state. A room's token is for one room, and a guest is invited to
+    one session: about those `decide` is asked.
+    """
+    who = TABLE[what].who
+    match caller.kind:
+        case Kind.SERVICE:
+            return Reach(everything=Who.SERVICE in who)
+        case Kind.USER:
+            return Reach(
+                spaces=caller.spaces if Who.MEMBER in who else frozenset(),
+                creator=caller.id if Who.CREATOR in who else None,
+                participant=caller.id if Who.PARTICIPANT in who else None,
+            )
+        case _:
+            return Reach()
 
 
 def is_person(caller: Caller, participant: Participant) -> bool:

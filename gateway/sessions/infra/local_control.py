@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
-from gateway.sessions.usecases.ports import Begun
+from gateway.sessions.usecases.ports import Begun, Wanted
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.records import Records
@@ -25,10 +26,13 @@ class LocalControl:
         self._records = records
         self._patience_s = patience_s
 
-    async def start(self, slug: str, source: str) -> Begun:
-        """With the options of the session's last one, if that had the same source."""
-        last = await self._records.transcriptions.newest(slug)
-        request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
+    async def start(self, slug: str, source: str, wanted: Wanted | None = None) -> Begun:
+        """By default with the options of the session's last one, if that had the same source."""
+        if wanted is not None:
+            request = replace(wanted.request, source=source)
+        else:
+            last = await self._records.transcriptions.newest(slug)
+            request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
         started = await self._steering.start(request)
         record = started.record
         return Begun(
@@ -59,7 +63,7 @@ class NoControl:
         self._records = records
         self._patience_s = patience_s
 
-    async def start(self, slug: str, source: str) -> Begun:
+    async def start(self, slug: str, source: str, wanted: Wanted | None = None) -> Begun:
         """Raises: NotReady, always."""
         raise NotReady("this process does not transcribe")
 

@@ -16,7 +16,7 @@ import msgspec
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.reading import NotJson, read_json
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
-from gateway.sessions.usecases.ports import Begun
+from gateway.sessions.usecases.ports import Begun, Wanted
 from gateway.transcription.domain.errors import LimitReached
 from gateway.transcription.domain.transcription import Ingest
 
@@ -85,9 +85,10 @@ class RemoteControl:
         self._options = options
         self._http = http
 
-    async def start(self, slug: str, source: str) -> Begun:
+    async def start(self, slug: str, source: str, wanted: Wanted | None = None) -> Begun:
         """Raises: SessionNotFound, SessionOver, LimitReached, ControlRefused, ControlUnavailable."""
-        answer = await self._call("start", {"sessionSlug": slug, "source": source}, START_S)
+        told = {} if wanted is None else wanted.told
+        answer = await self._call("start", {**told, "sessionSlug": slug, "source": source}, START_S)
         match answer.status:
             case HTTPStatus.CREATED | HTTPStatus.OK:
                 return _begun(answer.body)
@@ -121,7 +122,7 @@ class RemoteControl:
                     f"{self._options.url}/{path} answers {answer.words}", "WS_SERVER_URL must name a gateway"
                 )
 
-    async def _call(self, what: str, body: dict[str, str], within_s: float) -> _Answer:
+    async def _call(self, what: str, body: dict[str, Any], within_s: float) -> _Answer:
         """Raises: ControlUnavailable when nothing but 503 was answered to several attempts."""
         why = "no answer in time"
         try:
@@ -141,7 +142,7 @@ class RemoteControl:
             pass
         raise ControlUnavailable(f"the gateway at {self._options.url} did not {what} the transcription: {why}")
 
-    async def _ask(self, method: str, path: str, within_s: float, body: dict[str, str] | None = None) -> _Answer:
+    async def _ask(self, method: str, path: str, within_s: float, body: dict[str, Any] | None = None) -> _Answer:
         """Raises: aiohttp.ClientError, TimeoutError."""
         headers = {"Authorization": f"Bearer {self._options.token()}"}
         timeout = aiohttp.ClientTimeout(total=within_s, connect=CONNECT_S)

@@ -5,14 +5,14 @@ Repositories only read and write; what must be atomic is one transaction. Every 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.sessions.domain.video_session import Participant, Segment, VideoSession
 from gateway.transcription.domain.passes import MintedFor
-from gateway.transcription.domain.transcription import Ingest
+from gateway.transcription.domain.transcription import Ingest, StartRequest
 
 
 class SlugTaken(Exception):
@@ -235,11 +235,27 @@ class Begun:
     ingest: Ingest | None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The options that a start asks for: `request` as this gateway reads them, `told` as the HTTP API takes them."""
+
+    request: StartRequest
+    told: Mapping[str, Any]
+
+    @property
+    def is_about_money(self) -> bool:
+        """Whether the bill depends on them."""
+        return bool(self.request.tags) or self.request.cost_cap_usd is not None
+
+
 class TranscriptionControl(Protocol):
     """Start and stop transcribing: in this process, or on another gateway. Both calls may be repeated."""
 
-    async def start(self, slug: str, source: str) -> Begun:
-        """Start, or find what runs already (`created` tells). Raises: SessionError; it may pass (`passing`)."""
+    async def start(self, slug: str, source: str, wanted: Wanted | None = None) -> Begun:
+        """Start, or find what runs already (`created` tells). Raises: SessionError; it may pass (`passing`).
+
+        `wanted`: None goes on with the options of the session's last one, if that had the same source.
+        """
 
     async def stop(self, slug: str, reason: str) -> bool:
         """Stop, and wait until the last finals are stored. Returns: whether no transcription of it is left anywhere.

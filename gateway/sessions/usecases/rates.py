@@ -17,6 +17,7 @@ class RateOptions:
     create: int = 10
     list: int = 60
     join: int = 60
+    search: int = 120
 
 
 class Rates:
@@ -38,6 +39,10 @@ class Rates:
     async def join(self, caller: Caller, address: str) -> None:
         """Also for a room's token, so that guessing join tokens is slow. Raises: TooManyRequests."""
         await self._take("join", self._options.join, caller, address)
+
+    async def search(self, caller: Caller, address: str) -> None:
+        """Raises: TooManyRequests."""
+        await self._take("search", self._options.search, caller, address)
 
     async def _take(self, name: str, per_minute: int, caller: Caller, address: str) -> None:
         if not per_minute or caller.kind is Kind.SERVICE:

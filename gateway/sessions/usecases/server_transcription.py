@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
-from gateway.sessions.usecases.ports import Begun, TranscriptionControl
+from gateway.sessions.usecases.ports import Begun, TranscriptionControl, Wanted
 from gateway.transcription.domain.transcription import begins_by_itself
 from gateway.transcription.usecases.records import TranscriptionRecord
 
@@ -80,9 +80,9 @@ class ServerTranscription:
         task = self._tasks.create_task(self._begin(slug, self._source, given_up), name=f"begin {slug}")
         task.add_done_callback(lambda _: self._beginning.pop(slug, None))
 
-    async def start(self, slug: str, source: str | None) -> Begun:
+    async def start(self, slug: str, source: str | None, wanted: Wanted | None = None) -> Begun:
         """As a caller asks for it; idempotent. Raises: SessionError, RecordsUnavailable."""
-        return await self._control.start(slug, source or self._source or "livekit")
+        return await self._control.start(slug, source or self._source or "livekit", wanted)
 
     async def stop(self, slug: str, reason: str) -> bool:
         """Drained. Returns: whether nothing transcribes the session any more.

@@ -15,7 +15,7 @@ from gateway.sessions.domain.access import Caller, Kind, What
 from gateway.sessions.domain.errors import NoRooms, NoSuchSpace
 from gateway.sessions.domain.video_session import VideoSession, new_slug
 from gateway.sessions.usecases.admission import Admission
-from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken
+from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken, Wanted
 from gateway.transcription.domain.passes import MintedFor
 
 if TYPE_CHECKING:
@@ -148,13 +148,14 @@ class VideoSessions:
         """Ids of those that guests join with a join token only. Raises: RecordsUnavailable."""
         return await self._sessions.join_required([one.id for one in sessions])
 
-    async def transcribe(self, caller: Caller, slug: str, source: str | None) -> Begun:
+    async def transcribe(self, caller: Caller, slug: str, source: str | None, wanted: Wanted | None = None) -> Begun:
         """startServerTranscription, as a caller asks for it; idempotent. The session must be LIVE.
 
         Raises: SessionError, RecordsUnavailable.
         """
-        session = await self._admission.session(caller, slug, What.TRANSCRIBE)
-        begun = await self._transcription.start(session.slug, source)
+        what = What.CHOOSE_COST if wanted is not None and wanted.is_about_money else What.TRANSCRIBE
+        session = await self._admission.session(caller, slug, what)
+        begun = await self._transcription.start(session.slug, source, wanted)
         if begun.ingest is None or begun.ingest.stream_key is None:
             return begun
         if await self._admission.allows(caller, session, What.READ_KEY):

@@ -34,3 +34,28 @@ def merged(
     found = {final.seq: StoredFinal(final.seq, final.data) for final in unstored if final.epoch == epoch}
     found |= {final.seq: final for final in stored}
     return [found[seq] for seq in sorted(found)[:limit]]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Finals with a number above `after`, at most `limit`. Numbers have no hole, so that it is known how many come."""
+
+    after: int
+    limit: int
+
+
+def after(seq: int, limit: int) -> Window:
+    """What follows a number."""
+    return Window(seq, limit)
+
+
+def before(seq: int, limit: int, newest: int) -> Window:
+    """The last `limit` ahead of a number."""
+    last = max(0, min(seq - 1, newest))
+    first = max(0, last - limit)
+    return Window(first, last - first)
+
+
+def around(seq: int, limit: int, newest: int) -> Window:
+    """`limit` with that number in their middle; near the beginning or the end further ones on the other side."""
+    return Window(max(0, min(seq - 1 - limit // 2, newest - limit)), limit)

@@ -1,18 +1,20 @@
 """Which of the words under way will probably stay: the prefix of an utterance that has held still for a while.
 
 A recogniser rewrites its newest words while it hears more. A word is stable once it and every word before it have
-stood unchanged for HOLD_S, in however many partials. Case and punctuation may still change.
+stood unchanged for long enough: the less time, the more partials have said them. Case and punctuation may still change.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from icu4py.breakers import WordBreaker
 
-HOLD_S: Final = 0.3
+HOLD_S: Final = (0.8, 0.4, 0.3)
+"""How long a word has to stand that one partial has said, two, three and more. Measured: docs/stream.md."""
 UNDER_WAY: Final = 256
 """Utterances that are remembered; the oldest is forgotten."""
 # From here on there are scripts without spaces between words, beginning with Thai. ICU knows their words.
@@ -37,10 +39,12 @@ def words(text: str) -> list[tuple[str, int]]:
 
 @dataclass(slots=True)
 class _UnderWay:
-    """`words` with their ends, and `since` when each has stood there, with all before it."""
+    """`words` with their ends; for each `since` when it has stood there with all before it, and `seen` in how many
+    partials."""
 
     words: list[tuple[str, int]] = field(default_factory=list)
     since: list[float] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
 
     def hear(self, text: str, now: float) -> None:
         heard = words(text)
@@ -49,14 +53,24 @@ class _UnderWay:
             if word != former and _plain(word) != _plain(former):
                 break
             same += 1
-        self.since = self.since[:same] + [now] * (len(heard) - same)
+        new = len(heard) - same
+        self.since = self.since[:same] + [now] * new
+        self.seen = [count + 1 for count in self.seen[:same]] + [1] * new
         self.words = heard
 
     def stable(self, now: float) -> int:
         """Index in the text."""
-        # `since` never falls from one word to the next.
-        held = sum(1 for since in self.since if since + HOLD_S <= now)
+        held = sum(1 for due in self._due() if due <= now)
         return self.words[held - 1][1] if held else 0
+
+    def next(self, now: float) -> float | None:
+        """When the next word will be stable; None when all are."""
+        return next((due for due in self._due() if due > now), None)
+
+    def _due(self) -> Iterator[float]:
+        """Never falls from one word to the next: `since` does not, and `seen` does not rise."""
+        for since, seen in zip(self.since, self.seen, strict=True):
+            yield since + HOLD_S[min(seen, len(HOLD_S)) - 1]
 
 
 class StablePrefixes:
@@ -78,13 +92,15 @@ class StablePrefixes:
         one = self._under_way.get(utterance_id)
         return one.stable(now) if one is not None else 0
 
+    def next(self, utterance_id: str, now: float) -> float | None:
+        """When the next word of an utterance will be stable; None when all are, or it is not known."""
+        one = self._under_way.get(utterance_id)
+        return one.next(now) if one is not None else None
+
     def due(self, now: float) -> dict[str, float]:
         """The utterances with words that are not stable yet, each with the time at which the next one will be."""
-        return {
-            utterance_id: min(waiting) + HOLD_S
-            for utterance_id, one in self._under_way.items()
-            if (waiting := [since for since in one.since if since + HOLD_S > now])
-        }
+        found = ((utterance_id, one.next(now)) for utterance_id, one in self._under_way.items())
+        return {utterance_id: due for utterance_id, due in found if due is not None}
 
     def forget(self, utterance_id: str) -> None:
         """It has a final, or was withdrawn. May be repeated."""

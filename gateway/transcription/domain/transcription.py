@@ -154,3 +154,9 @@ class Claimed:
     stream_key: str | None
     started_at: datetime
     numbering: Numbering
+
+    @property
+    def traceparent(self) -> str | None:
+        """The span of its start, of which all of its life is a part, whoever runs it; None: it was not traced."""
+        told = self.options.get("traceparent")
+        return told if isinstance(told, str) else None

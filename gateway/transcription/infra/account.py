@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from gateway.transcription.usecases.speech import Translation
 from gateway.transcription.usecases.sweep import (
     AccountUnavailable,
     ListedSession,
@@ -12,6 +13,7 @@ from gateway.transcription.usecases.sweep import (
 from stt.errors import ProviderRefused, SttError
 from stt.gladia.client import Provider
 from stt.gladia.messages import SpokenUtterance
+from stt.gladia.retranslated import translations as translations_of
 from stt.transcript import Utterance, Word
 
 
@@ -60,7 +62,15 @@ class GladiaAccount:
         is_over = found.status in ("done", "error")
         utterances = found.result.utterances if found.result is not None and is_over else ()
         ordered = sorted(utterances, key=lambda one: one.start)
-        return ProviderReport(is_over, billed, tuple(_utterance(session_id, i, one) for i, one in enumerate(ordered)))
+        heard = tuple(_utterance(session_id, i, one) for i, one in enumerate(ordered))
+        told = translations_of(found.result) if found.result is not None and is_over else ()
+        places = {(one.channel, one.start): one_heard for one, one_heard in zip(ordered, heard, strict=True)}
+        translations = tuple(
+            Translation(said.id, said.language, target, one.visible_text)
+            for target, one in told
+            if (said := places.get((one.channel, one.start))) is not None and target != said.language
+        )
+        return ProviderReport(is_over, billed, heard, translations)
 
 
 def _utterance(session_id: str, index: int, spoken: SpokenUtterance) -> Utterance:

@@ -97,6 +97,14 @@ class PostgresFinalRecords:
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
         return [StoredFinal(row.seq, row.data) for row in await self._finals.since(session_id, after, limit)]
 
+    @available
+    async def newest(self, session_id: str) -> int:
+        return await self._finals.newest(session_id)
+
+    @available
+    async def at(self, session_id: str, moment_ms: int) -> int | None:
+        return await self._finals.at(session_id, moment_ms)
+
 
 def _row(final: FinalToStore, now: datetime) -> FinalRow:
     said = final.caption

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, timedelta
 
 from gateway.availability import available
 from gateway.clock import Clock
@@ -43,6 +43,10 @@ class PostgresUsageLedger:
     @available
     async def spent_today(self, space_id: str) -> int:
         return await self._limits.spent_by_space(space_id, self._clock.now().astimezone(UTC).date())
+
+    @available
+    async def refused(self, session_id: str, reason: str, quiet_s: float) -> None:
+        await self._limits.refused(session_id, reason, self._clock.now(), timedelta(seconds=quiet_s))
 
 
 def _standing(row: StandingRow) -> Standing:

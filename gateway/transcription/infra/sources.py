@@ -165,8 +165,10 @@ class Sources:
         if self._published_to(app, key) is None and (keys := _keys(app, key)):
             try:
                 await self.fetch(keys)
-            except (SessionError, RecordsUnavailable) as error:
+            except SessionError as error:
                 raise PublishRefused(str(error)) from error
+            except RecordsUnavailable as error:  # its text names addresses
+                raise PublishRefused("the database does not answer; publish again, or to another gateway") from error
         if self._published_to(app, key) is not None:
             return True
         path = f"{app}/{key}"

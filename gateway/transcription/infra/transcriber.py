@@ -13,6 +13,7 @@ from msgspec import structs
 
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.infra.traced import SessionSpans
 from gateway.transcription.infra.voice import Voice, VoicedLink
 from gateway.transcription.usecases.speech import (
     Annotation,
@@ -98,7 +99,10 @@ class GladiaTranscriber:
         """The link has the voice gate before it; `hear` is called after the gate has noticed the event."""
         config = self._config(options, labels)
 
+        spans = SessionSpans()
+
         def note(session: SessionReport) -> None:
+            spans.report(session)
             report(
                 ProviderSession(
                     session.id,
@@ -118,7 +122,9 @@ class GladiaTranscriber:
                 if speech is not None:
                     hear(speech)
 
-            return self._provider.link(config, listen, note)
+            link = self._provider.link(config, listen, note)
+            link.on_line = spans.line
+            return link
 
         voiced = self._voice.link(open_link, labels.get("identity", ""), config.endpointing_s)
         voiced.configure = lambda options: self._config(options, labels)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
+from gateway import tracing
 from gateway.outage import Outage, RecordsUnavailable, until_database_answers
 from gateway.transcription.domain.captions import Caption
 from gateway.transcription.domain.transcription import Claimed, Lease
@@ -21,17 +23,19 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 """Between two looks for transcriptions without an owner, give or take 30 %, so that replicas look in turn."""
+OVERDUE_LOOK_S: Final = 0.2
+"""The same, give or take 30 %, from the end of a replica's lease on, until somebody has found it lapsed."""
 KEEP_S: Final = 10.0
 """Between two renewals, which also tell what is no longer ours, and what is ours and does not run."""
 SEEN: Final = 200
 TAKEN: Final = 20
 """Transcriptions that one look finds, and takes, at most: a dead replica's are spread over the others."""
-HEIR_FIRST: Final = 2
-"""Looks that a transcription is left to the replica that is to take it."""
+HEIR_FIRST_S: Final = 1.5
+"""For which a transcription is left to the replica that is to take it: longer than its longest pause between looks."""
 FORMER: Final = 50
 """Finals of a lost owner that its heir does not repeat: more than are said in what a sender sends again."""
-ROOM_FIRST: Final = 10
-"""Looks that it is left to replicas with room; better one too many than none."""
+ROOM_FIRST_S: Final = 10.0
+"""For which it is left to replicas with room; better one too many than none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Adoption:
         self._spawn = spawn
         self.taken = 0
         """Transcriptions that were taken over from others, since the process began."""
-        self._waited: dict[str, int] = {}  # looks, by id of an orphan
+        self._found_at: dict[str, float] = {}  # by id of an orphan
         self._beginning: set[Lease] = set()
         self._idle: frozenset[Lease] = frozenset()  # held at the last renewal, without a run
         context.membership.on_lost.append(self._lose_all)
@@ -91,7 +95,7 @@ class Adoption:
         """Look and keep until cancelled."""
         outage, keep_at = Outage("work of dead replicas waits"), self._clock.monotonic() + self._keep_s
         while True:
-            await asyncio.sleep(LOOK_S * random.uniform(0.7, 1.3))  # noqa: S311 - only spreads the looks
+            await asyncio.sleep(self._pause_s())
             is_due = self._clock.monotonic() >= keep_at
             try:
                 if is_due:
@@ -102,6 +106,14 @@ class Adoption:
                 outage.noticed(error)
             else:
                 outage.over()
+
+    def _pause_s(self) -> float:
+        """A look falls on the end of the next lease, and on the end of a wait for an heir."""
+        spread = random.uniform(0.7, 1.3)  # noqa: S311 - only spreads the looks
+        soon = HEIR_FIRST_S - self._clock.monotonic()
+        waits = [wait_s for found_at in self._found_at.values() if (wait_s := found_at + soon) > 0]
+        due_s = min(max(self._membership.lapses_in_s, 0.0), *waits, math.inf)
+        return min(LOOK_S * spread, due_s + OVERDUE_LOOK_S * spread)
 
     @property
     def _keep_s(self) -> float:
@@ -116,19 +128,20 @@ class Adoption:
         if not self._membership.may_act():
             return
         found = await self._records.leases.orphans(SEEN, thorough=thorough)
-        self._waited = {one: self._waited.get(one, -1) + 1 for one in found}
-        if chosen := [one for one in found if self._is_ours(one, self._waited[one])][:TAKEN]:
+        now = self._clock.monotonic()
+        self._found_at = {one: self._found_at.get(one, now) for one in found}
+        if chosen := [one for one in found if self._is_ours(one, now - self._found_at[one])][:TAKEN]:
             for claimed in await self._adopt(only=chosen):
                 self.taken += 1
                 name = f"adopt {claimed.slug}"
                 self._spawn(self._go_on(claimed), name)
 
-    def _is_ours(self, orphan: str, looks: int) -> bool:
+    def _is_ours(self, orphan: str, since_s: float) -> bool:
         has_room = self._membership.room > 0
         return (
-            (has_room and looks >= HEIR_FIRST)
+            (has_room and since_s >= HEIR_FIRST_S)
             or (has_room and self._membership.is_heir(orphan))
-            or (looks >= ROOM_FIRST)
+            or (since_s >= ROOM_FIRST_S)
         )
 
     async def _keep(self) -> None:
@@ -158,6 +171,10 @@ class Adoption:
         why: str = "taking over a transcription whose owner is gone",
         level: int = logging.WARNING,
     ) -> None:
+        with tracing.span("transcription take over", {"session": claimed.slug}, parent=claimed.traceparent):
+            await self._go_on_traced(claimed, why, level)
+
+    async def _go_on_traced(self, claimed: Claimed, why: str, level: int) -> None:
         log.log(level, why, extra={"session": claimed.slug})
         run_id = self._membership.run_id
         try:

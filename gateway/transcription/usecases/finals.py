@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from gateway.transcription.domain.finals import StoredFinal, UnstoredFinal, merged
 from gateway.transcription.usecases.records import Records
 
+_PAGE: Final = 1_000
 Unstored = Callable[[str, int, int], Awaitable[Sequence[UnstoredFinal]]]
 """Finals that watchers have seen and the database has not got: (session id, after, limit), by number."""
 
@@ -30,5 +32,23 @@ class FinalReader:
         stored = await self._finals.since(session_id, after, limit)
         if not unstored:
             return stored
+        return merged(stored, unstored, await self._epoch(session_id), limit)
+
+    async def newest(self, session_id: str) -> int:
+        """The highest number, which is also how many there are; 0 when there is none. Raises: RecordsUnavailable."""
+        newest = await self._finals.newest(session_id)
+        if await self._unstored(session_id, newest, 1):
+            while behind := await self.since(session_id, newest, _PAGE):
+                newest = behind[-1].seq
+        return newest
+
+    async def at(self, session_id: str, moment_ms: int) -> int | None:
+        """The number of the first final that is stored and ends after a moment, counted as `startMs`.
+
+        None: none does, or it is one that the database has not got yet. Raises: RecordsUnavailable.
+        """
+        return await self._finals.at(session_id, moment_ms)
+
+    async def _epoch(self, session_id: str) -> str | None:
         numbering = await self._transcriptions.numbering(session_id)
-        return merged(stored, unstored, numbering.epoch if numbering is not None else None, limit)
+        return numbering.epoch if numbering is not None else None

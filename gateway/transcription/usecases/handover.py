@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from gateway import tracing
 from gateway.errors import SessionError
 from gateway.tasks import Tasks
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
@@ -31,7 +33,13 @@ PARTING_PAUSE_S: Final = 5.0
 """The same when the owner goes."""
 AT_ONCE: Final = 20
 """Hand-overs of a replica that goes."""
-_LOOKS: Final = 15
+_ANSWER_S: Final = 0.5
+"""Beyond a pause that was waited for; then the database is looked at beside the wait."""
+_LOST_ANSWER_S: Final = 3.0
+"""So long the database is looked at whether a lost answer was a yes, also of an owner that lives."""
+_DYING_S: Final = 7.0
+"""Beyond the pause, for an owner that does not beat either: its lease ends and somebody adopts, this replica perhaps. A
+publisher waits for all of it, and an RTMP server gives its key 10 s to be checked."""
 _LOOK_S: Final = 0.2
 _REMEMBERED: Final = 1_000
 
@@ -54,6 +62,9 @@ class Neighbours(Protocol):
 
     async def tell_late(self, replica: str, slug: str, late: Late) -> None:
         """Raises: NoAnswer, also when it does not have the transcription."""
+
+    def silent_s(self, replica: str) -> float:
+        """Since that one's last beat that is known here; infinite when it does not beat any more."""
 
 
 class Handover:
@@ -124,6 +135,8 @@ class Handover:
 
         Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
         """
+        if not self._context.membership.may_act():
+            raise NotReady("this gateway is cut off from its database; publish to another one, or again in a while")
         before: tuple[str, Lease] | None = None
         while (owned := await self._leases.published(keys)) is not None:
             try:
@@ -159,7 +172,8 @@ class Handover:
         slug = run.claimed.slug
         late = LateFinals(run.claimed, heir, self._context, self._others.tell_late)
         try:
-            handed = await run.hand_over(heir, pause_s, late)
+            with tracing.span("transcription hand over", _facts(slug, heir.replica), links=[run.claimed.traceparent]):
+                handed = await run.hand_over(heir, pause_s, late)
         except SessionError as error:
             return error
         self._here.let_go(run)
@@ -181,6 +195,10 @@ class Handover:
 
     async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
         """Raises: NotReady, NoRoom, SourceUnavailable, RunsElsewhere, RecordsUnavailable."""
+        with tracing.span("transcription take over", _facts(slug, owner)) as span:
+            await self._take_traced(slug, owner, fence, pause_s, span)
+
+    async def _take_traced(self, slug: str, owner: str, fence: int, pause_s: float, span: tracing.Span) -> None:
         async with self._here.lock(slug):
             if self._here.run_of(slug) is not None:
                 return
@@ -199,38 +217,59 @@ class Handover:
                 if source is not None:
                     await source.close("it stays where it was")
                 raise
-            run = await self._here.go_on(claimed, handed, source)
-            if source is not None and run.source is not source:  # it had been adopted meanwhile
+            span.link(claimed.traceparent)
+            adopted = self._here.run_of(slug)
+            run = adopted or await self._here.go_on(claimed, handed, source)
+            if source is not None and run.source is not source:
                 await source.close("it is heard already")
-            self.taken += 1
-            log.info("taken over from a living replica", extra={"session": slug, "from": owner})
+            if adopted is None:
+                self.taken += 1
+                log.info("taken over from a living replica", extra={"session": slug, "from": owner})
 
     async def _ask(self, slug: str, owner: str, fence: int, pause_s: float) -> tuple[HandedOver | None, Claimed]:
-        """What the owner says, if its answer was heard, and what is ours now. Raises: as `_take`."""
-        handed: HandedOver | None = None
+        """What the owner says, if its answer was heard, and what is ours now. Raises: as `_take`.
+
+        A lost answer may have been a yes, which only the database knows; and an owner that says nothing may be dying,
+        frozen for example: it is waited for until it shows that it lives, or the database that another one has it.
+        """
+        now, me = self._context.clock.monotonic, self._others.heir().replica
+        asking = asyncio.create_task(self._question(slug, owner, fence, pause_s), name=f"ask for {slug}")
+        began, lost_at = now(), math.inf
         try:
-            handed = await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
+            await asyncio.wait({asking}, timeout=pause_s + _ANSWER_S)
+            while True:
+                if (run := self._here.run_of(slug)) is not None:
+                    return None, run.claimed  # adopted
+                handed = asking.result() if asking.done() else None
+                record = await self._context.records.transcriptions.newest(slug)
+                if (found := await self._held(slug)) is not None:
+                    await asyncio.wait({asking}, timeout=_ANSWER_S)  # the answer is on its way, if it is no adoption
+                    return asking.result() if asking.done() else None, found
+                if asking.done():
+                    lost_at = min(lost_at, now())
+                lives = now() - lost_at >= _LOST_ANSWER_S and self._others.silent_s(owner) < now() - began
+                has_moved = record is None or record.owner not in (owner, me)
+                if handed is not None or has_moved or lives or now() - began >= pause_s + _DYING_S:
+                    raise RunsElsewhere(slug)
+                await asyncio.sleep(_LOOK_S)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _question(self, slug: str, owner: str, fence: int, pause_s: float) -> HandedOver | None:
+        """None: no answer was heard. Raises: NotReady, RunsElsewhere, as it has refused."""
+        try:
+            return await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
         except NoAnswer as error:
             log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
-        claimed = await self._mine(slug, owner, is_certain=handed is not None)
-        if claimed is None:
-            raise RunsElsewhere(slug)
-        return handed, claimed
-
-    async def _mine(self, slug: str, owner: str, *, is_certain: bool) -> Claimed | None:
-        """A lost answer may have been a yes, which only the database knows; an owner that has died is adopted, by us or
-        another one."""
-        for _ in range(1 if is_certain else _LOOKS):
-            record = await self._context.records.transcriptions.newest(slug)
-            if (found := await self._held(slug)) is not None or is_certain:
-                return found
-            if record is None or record.owner not in (owner, self._others.heir().replica):
-                return None
-            await asyncio.sleep(_LOOK_S)
-        return None
+            return None
 
     async def _held(self, slug: str) -> Claimed | None:
         return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)
+
+
+def _facts(slug: str, other: str) -> dict[str, str]:
+    return {"session": slug, "other_replica": other}
 
 
 def _owner(owned: Owned) -> tuple[str, Lease]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol
 
 from gateway.clock import Clock
@@ -43,6 +45,11 @@ _OTHERS_AHEAD_S: Final = 12.0
 _LIVE_S: Final = 15.0
 
 
+TOLD_EVERY_S: Final = 3600.0
+"""How often at most it is told that a session's starts are refused for the same reason."""
+_TOLD: Final = 1024  # of them are remembered here
+
+
 class UsageLedger(Protocol):
     """What was used, and what spaces may use. Every method may raise RecordsUnavailable and may be repeated."""
 
@@ -62,6 +69,9 @@ class UsageLedger(Protocol):
 
     async def spent_today(self, space_id: str) -> int:
         """Seconds of audio of the whole space since midnight UTC."""
+
+    async def refused(self, session_id: str, reason: str, quiet_s: float) -> None:
+        """A limit has refused a start: tell it, unless the same was told of this session within so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,11 @@ class Allowance:
         return reached(self._everywhere, self.standing or Standing(), 0, _WORTH_A_START_S, _OTHERS_AHEAD_S)
 
 
+def cap_reached(cap_usd: float) -> str:
+    """The reason of an end, or of a start that is refused."""
+    return f"cost cap of {cap_usd:.2f} USD reached"
+
+
 class Budget:
     """When one transcription has to end by itself: cost cap, limits of session, user and space, maximum length."""
 
@@ -109,7 +124,7 @@ class Budget:
         `meters`: read just now. `tracks`: how many send audio. `age_s`: seconds since it was started.
         """
         if self._cap_usd is not None and exceeds(self._spent_usd + meters.cost_after(_CAP_AHEAD_S), self._cap_usd):
-            return f"cost cap of {self._cap_usd:.2f} USD reached"
+            return cap_reached(self._cap_usd)
         if found := self._allowance.reached(meters.seconds_sent, tracks):
             return found.reason
         if self._maximum_s and age_s >= self._maximum_s:
@@ -124,6 +139,7 @@ class LimitKeeper:
         self._everywhere = everywhere
         self._ledger = ledger
         self._clock = clock
+        self._told: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def allowance(self, session_id: str, transcription_id: str) -> Allowance:
         """Of one transcription; nothing has been read for it yet."""
@@ -162,7 +178,24 @@ class LimitKeeper:
             return
         if found.off:
             raise TranscriptionOff(found.reason)
+        await self.refused(session_id, found.reason)
         raise LimitReached(found.reason, until_tomorrow_s(self._clock.now()) if found.daily else None)
+
+    async def refused(self, session_id: str, reason: str) -> None:
+        """A start is refused by a limit, for this reason: whoever asked for it is told once, however often it is
+        tried. Not when the database does not answer now."""
+        now, one = self._clock.monotonic(), (session_id, reason)
+        if self._told.get(one, -inf) > now - TOLD_EVERY_S:
+            return
+        try:
+            await self._ledger.refused(session_id, reason, TOLD_EVERY_S)
+        except RecordsUnavailable as error:
+            log.warning("not told that a limit is reached: %s", error)
+            return
+        self._told[one] = now
+        self._told.move_to_end(one)
+        if len(self._told) > _TOLD:
+            self._told.popitem(last=False)
 
     async def space(self, space_id: str) -> SpaceView:
         """Limits and use of one space. Raises: RecordsUnavailable."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.correlation import bound
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.asked import Asked
@@ -69,6 +70,10 @@ class Listening:
 
         Returns: whether no final can be missing.
         """
+        with bound(identity=self._live.track.speaker.identity):
+            return await self._run()
+
+    async def _run(self) -> bool:
         live, tracks = self._live, self._parts.tracks
         tracks.live.append(live)
         log.info("track began", extra=self._extra)
@@ -83,6 +88,7 @@ class Listening:
             self._is_whole = False
         finally:
             tracks.close(live)
+            log.info("track ended", extra=self._extra)
             self._parts.presence.ended(live.track.speaker.identity)
             if not live.participant.done():
                 live.participant.set_result(None)  # the recorder, which writes for all sessions, waits for it

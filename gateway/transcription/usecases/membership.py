@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -23,6 +24,10 @@ class Membership(Protocol):
     def room(self) -> int:
         """Tracks that can be taken besides those that are here."""
 
+    @property
+    def lapses_in_s(self) -> float:
+        """Until the lease of another replica may have ended; negative while that one is overdue. Infinite: of none."""
+
     def may_act(self) -> bool:
         """Whether nobody else can have taken over what runs here. Cheap; to be asked before anything goes out."""
 
@@ -41,6 +46,7 @@ class Alone:
 
     run_id = ""
     room = 1_000_000
+    lapses_in_s = math.inf
 
     def __init__(self) -> None:
         self.on_lost: list[Callable[[], None]] = []

@@ -117,6 +117,10 @@ class Recorder:
         """Finals and meter readings that the database has not got yet."""
         return sum(map(len, self._pending.values()))
 
+    def pending_of(self, transcription_id: str) -> int:
+        """Those of one transcription, its translations among them."""
+        return len(self._pending.get(transcription_id, ()))
+
     @property
     def behind_s(self) -> float:
         """Seconds since the database last took what it was given; 0 when it is not behind."""

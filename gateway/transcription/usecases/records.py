@@ -307,6 +307,12 @@ class FinalRecords(Protocol):
     async def since(self, session_id: str, after: int, limit: int) -> Sequence[StoredFinal]:
         """At most `limit` finals with a number above `after`, in order. See `FinalReader` for those not stored yet."""
 
+    async def newest(self, session_id: str) -> int:
+        """The highest number stored, which is also how many there are; 0 when there is none."""
+
+    async def at(self, session_id: str, moment_ms: int) -> int | None:
+        """The first number whose final ends after a moment, counted as `startMs`; None when none stored does."""
+
 
 class VocabularyRecords(Protocol):
     """The words that spaces keep."""

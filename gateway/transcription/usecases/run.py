@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from gateway import tracing
+from gateway.correlation import bound
 from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NotReady, RunsElsewhere
@@ -29,11 +31,13 @@ from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.said import Said, SaidCounts
+from gateway.transcription.usecases.speech import Translation
 from gateway.transcription.usecases.track import LiveTrack, Tracks
 
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
+FAILED: Final = "internal error"
 LEASE_LOST: Final = "another replica took over"
 MOVED: Final = "another gateway goes on with it; come back"
 
@@ -94,6 +98,8 @@ class Run:
         )
         self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
+        self._stopped_by: str | None = None  # the span in which it was stopped
+        self._stopping = tracing.NO_SPAN
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
         self._is_released = False
@@ -111,6 +117,7 @@ class Run:
         """Finish what is held, then end. Only the first call counts."""
         if not self._stop_asked.is_set():
             self.reason = reason
+            self._stopped_by = tracing.here()
             self._stop_asked.set()
 
     def release(self) -> None:
@@ -194,6 +201,11 @@ class Run:
             self._said.salvage(speaker, participant, found)
             self._books.presence.ended(speaker.identity)  # the row says that they are there
 
+    def translate(self, speaker: Speaker, translation: Translation) -> None:
+        """Keep a translation of a final that a process had left; too late once this run has been abandoned."""
+        if not self._is_abandoned:
+            self._said.translate(speaker, translation)
+
     def turned_away(self, who: str | None, why: str) -> None:
         """A sender of audio was refused or thrown out: health says so for some minutes.
 
@@ -235,10 +247,14 @@ class Run:
 
     async def run(self) -> None:
         """Transcribe until stopped, then drain, close the books and end. Raises nothing but CancelledError."""
-        slug = self.claimed.slug
+        claimed = self.claimed
+        with bound(session=claimed.slug, transcription=claimed.lease.transcription_id):
+            await self._live(claimed.slug)
+
+    async def _live(self, slug: str) -> None:
         self._context.live.begin(slug, self.claimed.numbering, self.claimed.lease)
         self._show_state()
-        log.info("transcription started", extra={"session": slug, "transcription": self.claimed.lease.transcription_id})
+        log.info("transcription started", extra={"session": slug})
         try:
             async with asyncio.TaskGroup() as beside:
                 books = beside.create_task(self._books.keep(), name=f"books {slug}")
@@ -255,17 +271,24 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("transcription failed", extra={"session": slug})
-            self.reason = "internal error"
+            self.reason = FAILED
             await self._settle_after_a_bug()
         finally:
+            self._end_stopping()
             self.finished.set()
 
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
+        self._stopping = tracing.begin("transcription stop", {}, links=[self._stopped_by])
         self._move(TranscriptionState.STOPPING)
         if self._is_lost:
             await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner
         await self.source.close(self.reason or "stopped")
+
+    def _end_stopping(self) -> None:
+        counts = {"finals": self.counts.finals, "finals_complete": self.finals_complete}
+        self._stopping.note(counts | {"reason": self.reason or ""})
+        self._stopping.end("failed" if self.reason == FAILED else None)
 
     async def _settle(self) -> None:
         """Everything said is in the database; then the books are closed."""
@@ -294,7 +317,7 @@ class Run:
     async def _settle_after_a_bug(self) -> None:
         """It must not take the other transcriptions of this process with it."""
         try:
-            await self.source.close("internal error")
+            await self.source.close(FAILED)
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})

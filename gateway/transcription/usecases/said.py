@@ -140,7 +140,8 @@ class Said:
             case Withdrawn(utterance_id):
                 self._withdraw(live, utterance_id)
             case Translation():
-                self._translation(live, speech)
+                _answered(live, lambda kind: kind == ADD_ON)
+                self.translate(live.track.speaker, speech)
             case Annotation():
                 self._annotation(live, speech)
             case SpeechLost(start, end, kind):
@@ -275,9 +276,8 @@ class Said:
         self._context.live.channel(self._claimed.slug).partial(said.utterance_id, data)
         return True
 
-    def _translation(self, live: LiveTrack, translation: Translation) -> None:
+    def translate(self, speaker: Speaker, translation: Translation) -> None:
         """It is kept whoever owns the lease by now: its final may be on the way there."""
-        _answered(live, lambda kind: kind == ADD_ON)
         if self._silenced:
             return
         data = {
@@ -285,8 +285,8 @@ class Said:
             "language": translation.original_language,
             "targetLanguage": translation.target_language,
             "text": translation.text,
-            "participantIdentity": live.track.speaker.identity,
-            "participantName": live.track.speaker.name,
+            "participantIdentity": speaker.identity,
+            "participantName": speaker.name,
         }
         claimed = self._claimed
         self._context.recorder.translate(

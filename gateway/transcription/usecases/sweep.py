@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.billing import ORPHANED, cause, differs
 from gateway.transcription.domain.captions import Utterance
+from gateway.transcription.usecases.speech import Translation
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +67,13 @@ class ListedSession:
 
 @dataclass(frozen=True, slots=True)
 class ProviderReport:
-    """The provider's own record of a session. `heard`: in order, times in seconds on the session's own clock."""
+    """The provider's own record of a session. `heard`: in order, times in seconds on the session's own clock;
+    `translations`: of those, by their ids."""
 
     is_over: bool
     billing_seconds: float | None
     heard: tuple[Utterance, ...] = ()
+    translations: tuple[Translation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class TranscriptionOwner:
     owner: str | None
 
 
-Salvage = Callable[[UnreconciledSession, Sequence[Utterance]], Awaitable[object]]
+Salvage = Callable[[UnreconciledSession, ProviderReport], Awaitable[object]]
 """Store what an ended session had heard and its dead process had not stored. May raise RecordsUnavailable."""
 
 
@@ -263,7 +266,7 @@ class Sweeper:
             if is_ended and not is_over and self._waits_for(orphan.id):
                 return  # what it heard is told a while after its end
             if told is not None and told.heard and self._salvage is not None:
-                await self._salvage(orphan, told.heard)
+                await self._salvage(orphan, told)
             is_ended = is_ended or is_over
         except AccountUnavailable:
             is_ended = False

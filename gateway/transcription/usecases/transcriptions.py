@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from gateway import tracing
 from gateway.errors import SessionNotFound, SessionOver
 from gateway.outage import until_database_answers
 from gateway.tasks import Tasks
-from gateway.transcription.domain.captions import Speaker, Utterance
+from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import (
     CostCapReached,
     NeverStarted,
@@ -31,10 +32,11 @@ from gateway.transcription.usecases.asked import InForce
 from gateway.transcription.usecases.audio import AudioSource, AudioSources
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
+from gateway.transcription.usecases.limits import cap_reached
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
 from gateway.transcription.usecases.run import LEASE_LOST, Run
 from gateway.transcription.usecases.salvage import salvage_into
-from gateway.transcription.usecases.sweep import UnreconciledSession
+from gateway.transcription.usecases.sweep import ProviderReport, UnreconciledSession
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +150,8 @@ class Transcriptions:
                 raise NoRoom(f"this gateway carries {self.tracks} tracks, as many as GATEWAY_MAX_TRACKS allows")
             self._beginning += 1
             try:
-                return await self._claim(session, request)
+                with tracing.span("transcription start", {"session": session.slug}):
+                    return await self._claim(session, request)
             finally:
                 self._beginning -= 1
 
@@ -209,11 +212,14 @@ class Transcriptions:
         await run.asked.change(change)
         return run.asked.in_force(run.state)
 
-    async def salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
-        """Go on with what the provider heard from a dead process, if the run is here. Raises: RecordsUnavailable."""
+    async def salvage(self, orphan: UnreconciledSession, told: ProviderReport) -> None:
+        """Go on with what the provider tells of a dead process's session, if the run is here.
+
+        Raises: RecordsUnavailable.
+        """
         run = _by_id(self.runs, orphan.transcription_id)
         if run is not None and not run.finished.is_set():
-            await salvage_into(run, orphan, heard, self._records.sessions, self._finals)
+            await salvage_into(run, orphan, told, self._records.sessions, self._finals)
 
     # --- changing hands -----------------------------------------------------------------------------------
 
@@ -250,13 +256,14 @@ class Transcriptions:
         spent = await self._records.usage.spent(session.id)
         cap, options = request.cost_cap_usd, self._context.options
         if cap is not None and exceeds(spent + options.cost_per_minute, cap):
+            await self._context.limits.refused(session.id, cap_reached(cap))
             raise CostCapReached(session.slug, cap)
         kept = await self._records.vocabularies.of_space(session.space_id)
         request = replace(request, speech=kept.into(request.speech))
         key = self.sources.new_key(request.source)
         run_id = self._context.membership.run_id
         claimed, record = await self._records.leases.claim(
-            session, request.source, request.stored(), key, options.owner, options.lease_s
+            session, request.source, request.stored() | tracing.headers(), key, options.owner, options.lease_s
         )
         if claimed is None:
             return self.elsewhere(record)
@@ -324,7 +331,8 @@ class Transcriptions:
         else:
             run.recall(past.former)
         self._runs[claimed.slug] = run
-        self._spawn(self._run(run), f"run {claimed.slug}")
+        with tracing.within(claimed.traceparent):
+            self._spawn(self._run(run), f"run {claimed.slug}")
         if self.draining:  # it was taken over while this replica began to leave
             run.release()
         return run

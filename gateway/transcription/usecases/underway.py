@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class UnderWay:
         self._show = show
         self._prefixes = StablePrefixes()
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
-        self._was_heard = asyncio.Event()
+        self._waits_until = math.inf
+        self._is_earlier = asyncio.Event()
 
     def hear(self, live: LiveTrack, said: Caption) -> None:
         """A partial with words."""
@@ -49,7 +51,9 @@ class UnderWay:
         if len(self._shown) > UNDER_WAY:
             self._shown.popitem(last=False)
         self._present(one)
-        self._was_heard.set()
+        due = self._prefixes.next(said.utterance_id, self._clock.monotonic())
+        if due is not None and due < self._waits_until:
+            self._is_earlier.set()
 
     def forget(self, utterance_id: str) -> None:
         """It has a final, or was withdrawn. May be repeated."""
@@ -59,13 +63,16 @@ class UnderWay:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self._was_heard.wait()
-            self._was_heard.clear()
-            # Words that come meanwhile are due later than those that are waited for.
-            while due := self._prefixes.due(self._clock.monotonic()):
-                utterance_id = min(due, key=due.__getitem__)
-                await asyncio.sleep(due[utterance_id] - self._clock.monotonic() + _ROUNDING_S)
-                if (one := self._shown.get(utterance_id)) is not None:
+            now = self._clock.monotonic()
+            due = self._prefixes.due(now)
+            utterance_id = min(due, key=due.__getitem__, default=None)
+            self._waits_until = due[utterance_id] if utterance_id is not None else math.inf
+            self._is_earlier.clear()
+            try:
+                async with asyncio.timeout(self._waits_until - now + _ROUNDING_S if due else None):
+                    await self._is_earlier.wait()
+            except TimeoutError:
+                if utterance_id is not None and (one := self._shown.get(utterance_id)) is not None:
                     self._show_again(one)
 
     def _show_again(self, one: _Shown) -> None:

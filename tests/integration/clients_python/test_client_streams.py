@@ -40,11 +40,13 @@ class Server:
     def __init__(self, *script: tuple[list[str | bytes], int | None]) -> None:
         self.script = list(script)
         self.asked: list[tuple[str | None, str | None]] = []  # since, Authorization
+        self.languages: list[str | None] = []
         self.open = 0
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.query.get("since"), request.headers.get("Authorization")))
+        self.languages.append(request.query.get("lang"))
         if not self.script:
             return web.Response(status=503, text="later")
         messages, code = self.script.pop(0)
@@ -93,6 +95,16 @@ async def test_a_cut_is_followed_by_a_resume_behind_the_last_final(twin: Twin) -
         messages = await read(twin, server.url, lambda: next(tokens))
     assert [message["seq"] for message in messages if message["type"] == "transcript.final"] == [1, 2]
     assert server.asked == [(None, "Bearer one"), ("k3f9:1", "Bearer two"), ("k3f9:1", "Bearer three")]
+
+
+@BOTH
+async def test_translations_into_one_language_are_resumed_too(twin: Twin) -> None:
+    german = told("translation", {"utteranceId": "u1", "targetLanguage": "de", "text": "…", "seq": 1, "ofSeq": 1})
+    script = Server(([hello(), final(1), german], 4000), ([hello(True), german], 4510))
+    async with serving(script) as server:
+        messages = await read(twin, server.url, lang="de")
+    assert [message["type"] for message in messages].count("translation") == 1
+    assert ([since for since, _ in server.asked], server.languages) == ([None, "k3f9:1:1"], ["de", "de"])
 
 
 @BOTH

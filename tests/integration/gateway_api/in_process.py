@@ -256,8 +256,8 @@ async def running(
 
 
 @asynccontextmanager
-async def speech_server() -> AsyncIterator[LocalServer]:
-    async with LocalServer(LocalOptions(engine="scripted", api_key="k")) as server:
+async def speech_server(**faults: Any) -> AsyncIterator[LocalServer]:
+    async with LocalServer(LocalOptions(engine="scripted", api_key="k", faults=faults)) as server:
         yield server
     assert not [session for session in server.sessions.values() if session.open], "a provider session was left open"
 

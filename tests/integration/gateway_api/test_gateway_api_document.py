@@ -9,14 +9,17 @@ from typing import Any
 from integration.gateway_api.in_process import FRIEND, TOKEN, Answer, InProcess, running
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from support.ports import free_port
 
+from gateway.cli.canary_figures import CanaryFigures
+from gateway.console.pages import ASSETS, PAGES
 from gateway.version import VERSION
 from stt.local.server import LocalServer
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = re.compile(r"/(docs|sessions|webhooks|join|usage)?|/[a-z_.-]+\.(js|css|svg|html|ico)")
+OF_PAGES = {*PAGES, *(f"/{name}" for name in ASSETS), "/assets/{version}/{name}"}
 
 
 async def document(gateway: InProcess) -> dict[str, Any]:
@@ -34,13 +37,13 @@ async def test_the_document_is_valid_openapi(gateway: InProcess) -> None:
 
 
 async def test_every_route_is_in_the_document_and_the_other_way_round(gateway: InProcess) -> None:
-    """Pages and their files aside, and what only replicas ask each other."""
+    """Pages and their files aside, what only replicas ask each other, and what operators ask at night."""
     told = await document(gateway)
     served = {
         (route.method, route.resource.canonical)
         for route in gateway.app.router.routes()
-        if route.resource is not None and route.method != "HEAD" and not PAGES.fullmatch(route.resource.canonical)
-        if not route.resource.canonical.startswith("/internal/")
+        if route.resource is not None and route.method != "HEAD" and route.resource.canonical not in OF_PAGES
+        if not route.resource.canonical.startswith(("/internal/", "/debug/"))
     }
     written = {(method.upper(), path) for path, methods in told["paths"].items() for method in methods}
     assert served == written
@@ -184,6 +187,19 @@ async def test_every_metric_is_documented_and_the_other_way_round(gateway: InPro
     assert all(family.documentation for family in found.values())
 
 
+def names(family: Metric) -> set[str]:
+    return {family.name} | {sample.name for sample in family.samples}
+
+
+def test_the_canary_s_metrics_are_documented() -> None:
+    exposed = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in CanaryFigures().registry.collect()
+    }
+    rows = re.findall(r"^\| `(gateway_\w+)` \| (\w+) \|", (DOCS / "canary.md").read_text(), re.MULTILINE)
+    assert dict(rows) == exposed
+
+
 async def test_rules_and_dashboards_ask_for_metrics_that_exist(gateway: InProcess) -> None:
     """Names and labels' values may come later; a name that is not exposed never will."""
     await gateway.call("GET", "/healthz", token=None)  # a request, for the histogram of requests
@@ -192,6 +208,7 @@ async def test_rules_and_dashboards_ask_for_metrics_that_exist(gateway: InProces
     for name, family in found.items():
         exposed |= {f"{name}_total"} if family.type == "counter" else set()
         exposed |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if family.type == "histogram" else set()
+    exposed |= {sample for family in CanaryFigures().registry.collect() for sample in names(family)}
     deploy = DOCS.parent / "deploy"
     texts = [path.read_text() for path in (deploy / "prometheus" / "rules.yaml", *(deploy / "grafana").glob("*.json"))]
     asked = {name for text in texts for name in re.findall(r"\b(?:gateway|process)_[a-z0-9_]+\b", text)}

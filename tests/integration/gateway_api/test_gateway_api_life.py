@@ -173,6 +173,33 @@ async def test_a_transcript_begins_after_a_number(gateway: InProcess) -> None:
     assert (answer.status, answer.kind) == (406, "application/problem+json")
 
 
+async def test_a_transcript_is_read_page_by_page_both_ways(gateway: InProcess) -> None:
+    """Number n is said from 2n s to 2n + 1.5 s."""
+    slug = await told(gateway, [f"Number {number}." for number in range(1, 31)])
+
+    async def seqs(query: str) -> list[int]:
+        part = await gateway.ok("GET", f"/api/sessions/{slug}/transcript?{query}")
+        assert part["lastSeq"] == 30
+        return [one["seq"] for one in part["finals"]]
+
+    assert await seqs("before=31&limit=4") == await seqs("before=9999&limit=4") == [27, 28, 29, 30]
+    assert await seqs("before=27&limit=4") == [23, 24, 25, 26]
+    assert await seqs("before=3&limit=4") == [1, 2]
+    assert await seqs("before=1") == await seqs("before=0") == []
+    assert await seqs("since=4&limit=3") == [5, 6, 7]
+    assert await seqs("around=10&limit=5") == [8, 9, 10, 11, 12]
+    assert await seqs("around=30&limit=5") == [26, 27, 28, 29, 30]
+    assert await seqs("at=21000&limit=3") == [9, 10, 11]  # 10 is being said
+    assert await seqs("at=21700&limit=3") == [10, 11, 12]  # 11 comes next
+    assert await seqs("at=9999999&limit=2") == [29, 30]
+    assert len(await seqs("around=15")) == 30
+    text = await gateway.call("GET", f"/api/sessions/{slug}/transcript?format=txt&before=31&limit=1")
+    assert text.body.decode().count("Number") == 1
+    for query in ("since=1&before=3", "limit=0", "limit=1001", "limit=x", "before=-1", "around=", "at=1.5"):
+        answer = await gateway.call("GET", f"/api/sessions/{slug}/transcript?{query}")
+        assert (answer.status, answer.kind) == (400, "application/problem+json"), query
+
+
 async def test_a_session_that_said_nothing_has_an_empty_transcript(gateway: InProcess) -> None:
     slug = await gateway.session()
     assert (await gateway.ok("GET", f"/api/sessions/{slug}/transcript"))["finals"] == []

@@ -156,6 +156,13 @@ async def test_csv_is_everything_and_no_formula(gateway: InProcess) -> None:
     assert all(row["title"].startswith("'=Meeting") for row in read)
 
 
+async def test_a_table_of_a_time_without_any_has_its_head(gateway: InProcess) -> None:
+    for group in ("", "&groupBy=day", "&groupBy=user"):
+        answer = await gateway.call("GET", f"/api/usage?from=2020-01-01&to=2020-02-01&format=csv{group}")
+        assert answer.status == 200
+        assert list(csv.DictReader(io.StringIO(answer.body.decode()))) == [] and "totalCost" in answer.body.decode()
+
+
 async def test_tags_of_a_start_are_kept(gateway: InProcess) -> None:
     slug = await gateway.session()
     await gateway.start(slug, tags=["acme", "  acme ", "project-7"])

@@ -1,24 +1,39 @@
-"""The types of the JavaScript client's `./server` are those of the gateway that serves it."""
+"""What is made from the OpenAPI document is fresh: the types of the JavaScript client, and the page on HTTP."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 from integration.gateway_api.in_process import InProcess
 
 ROOT = Path(__file__).parents[3]
-TYPES = ROOT / "clients" / "js" / "api.d.ts"
-_spec = importlib.util.spec_from_file_location("js_api", ROOT / "tools" / "js_api.py")
-assert _spec is not None and _spec.loader is not None
-js_api = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(js_api)
 
 
-async def test_the_types_are_fresh(gateway: InProcess) -> None:
+def maker(tool: str, function: str) -> Callable[[dict[str, Any]], str]:
+    """A function of a program in tools/, which is no package."""
+    spec = importlib.util.spec_from_file_location(tool, ROOT / "tools" / f"{tool}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made: Callable[[dict[str, Any]], str] = getattr(module, function)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("file", "make"),
+    [("clients/js/api.d.ts", maker("js_api", "declarations")), ("docs/http.md", maker("http_page", "page"))],
+    ids=["types", "page"],
+)
+async def test_what_is_made_from_the_document_is_fresh(
+    gateway: InProcess, file: str, make: Callable[[dict[str, Any]], str]
+) -> None:
     """`UPDATE=1 python -m pytest` with this file writes them anew."""
-    made = js_api.declarations((await gateway.call("GET", "/openapi.json", token=None)).json)
+    made = make((await gateway.call("GET", "/openapi.json", token=None)).json)
     if os.environ.get("UPDATE"):
-        TYPES.write_text(made)
-    assert TYPES.read_text() == made, f"the API has changed: UPDATE=1 python -m pytest {__file__} writes api.d.ts anew"
+        (ROOT / file).write_text(made)
+    assert (ROOT / file).read_text() == made, f"the API has changed: UPDATE=1 python -m pytest {__file__} makes it anew"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ from integration.gateway_api.in_process import (
 from support.fakes import LoopClock, MemoryRecords
 from support.waiting import until
 
+from gateway.live import audio
 from gateway.live.audio import MESSAGE_BYTES, AudioEndpoint, AudioOptions
+from gateway.live.carried import OwnerLine, Owners, OwnerSilent
 from gateway.live.credentials import Access
 from gateway.live.door import DoorPolicy
-from gateway.transcription.usecases.feed import Feeding, FeedStart
+from gateway.transcription.usecases.feed import Feeding, FeedStart, TakenElsewhere
 from gateway.transcription.usecases.watch import Watched
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -530,6 +532,9 @@ class Open:
 
     def __init__(self) -> None:
         self.feed = Taking()
+        self.owner = ""
+        """Another replica that has the transcription."""
+        self.age_s: float | None = None
 
     async def session(self, slug: str) -> Watched:
         return Watched("id", slug, "space", False)
@@ -538,6 +543,9 @@ class Open:
         return Access("service")
 
     def enter(self, slug: str, speaker: object, start: FeedStart, over: object) -> Taking:
+        if self.owner:
+            raise TakenElsewhere(self.owner)
+        self.age_s = start.age_s
         return self.feed
 
     def turned_away(self, slug: str, who: str | None, why: str) -> None:
@@ -545,11 +553,13 @@ class Open:
 
 
 @asynccontextmanager
-async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
+async def endpoint(
+    options: AudioOptions, owners: Owners | None = None
+) -> AsyncIterator[tuple[AudioEndpoint, Open, str]]:
     """The endpoint alone, with times that a test can wait for."""
     door: Any = Open()
     feeding = Feeding(MemoryRecords(LoopClock()), door, door.turned_away)
-    made = AudioEndpoint(feeding, DoorPolicy(door, door.check, lambda: "http://own.example"), options)
+    made = AudioEndpoint(feeding, DoorPolicy(door, door.check, lambda: "http://own.example"), options, owners)
     app = web.Application()
     app.router.add_get("/audio", made.speak)
     runner = web.AppRunner(app)
@@ -560,6 +570,47 @@ async def endpoint(options: AudioOptions) -> AsyncIterator[tuple[AudioEndpoint, 
     finally:
         await made.close()
         await runner.cleanup()
+
+
+class Silent:
+    """An owner that shows no sign of life."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @asynccontextmanager
+    async def speak(self, owner: str, query: Mapping[str, str]) -> AsyncIterator[OwnerLine]:
+        self.asked += 1
+        raise OwnerSilent(f"{owner} shows no sign of life; come back")
+        yield
+
+
+async def test_a_sender_waits_for_the_next_owner_and_its_words_keep_their_times() -> None:
+    owners = Silent()
+    async with (
+        endpoint(AudioOptions(), owners) as (_, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url) as socket,
+    ):
+        door.owner = "a"
+        sender, began = Sender(socket), time.monotonic()
+        await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1, "ageMs": 200})
+        await until(lambda: owners.asked >= 2)
+        door.owner = ""
+        assert await sender.answer() == {"type": "ready"}
+        assert door.age_s is not None and 0.4 < door.age_s < 0.25 + time.monotonic() - began
+
+
+async def test_a_sender_whose_owner_is_followed_by_nobody_is_sent_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "SUCCESSION_S", 0.1)
+    async with (
+        endpoint(AudioOptions(), Silent()) as (_, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url) as socket,
+    ):
+        door.owner = "a"
+        await socket.send_json({"type": "start", "sampleRate": 16_000, "channels": 1})
+        assert await Sender(socket).closed() == (4000, "a shows no sign of life; come back")
 
 
 async def test_a_sender_that_says_nothing_at_first_is_let_go() -> None:

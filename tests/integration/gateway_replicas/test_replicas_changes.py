@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,51 @@ async def test_a_pause_goes_with_the_transcription_to_its_next_owner(database_ur
             await say(sender, "golf hotel")
             await sender.stop()
         assert await words(b, slug) == ["alpha", "bravo", "golf", "hotel"]
+
+
+async def test_translations_on_their_way_outlive_new_targets_and_a_take_over(database_url: str, tmp_path: Path) -> None:
+    """Finals and translations come late, so that some are under way at each change. Each is kept once, in its order."""
+    async with AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(speech_server(every={"finals": {"delay_s": 0.5}}))
+        b = await stack.enter_async_context(running(database_url, provider, tmp_path / "b", lease_s=2))
+        async with AsyncExitStack() as first:
+            a = await first.enter_async_context(running(database_url, provider, tmp_path / "a", lease_s=2))
+            slug = await a.session()
+            await a.start(slug, source="websocket", language="en", translateTo=["fr", "es"])
+            async with a.watch(slug) as watcher, speaking(a, slug, identity="ben") as sender:
+                await sender.start()
+                await sender.send(voice("alpha bravo"))
+                await until(lambda: _has_session(a, slug))
+                await b.ok("PATCH", f"/api/transcription/{slug}", {"translateTo": ["de", "es"]})
+                await sender.send(voice("charlie delta"))
+                await watcher.until("session.options")
+                await sender.send(voice("echo foxtrot"))
+                await sender.stop()
+            await first.aclose()
+        async with speaking(b, slug, identity="ben") as sender:
+            await sender.start()
+            await sender.send(voice("golf hotel"))
+            await sender.stop()
+        assert await words(b, slug) == ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"]
+        finals = (await b.ok("GET", f"/api/sessions/{slug}/transcript?lang=es"))["finals"]
+        texts = [one["text"] for one in finals]
+        assert [one["translations"]["es"] for one in finals] == [text.upper() for text in texts]
+        kept = {language: await _translations(b, slug, language) for language in ("fr", "de", "es")}
+        for told in kept.values():
+            assert [seq for seq, _, _ in told] == list(range(1, len(told) + 1))
+            assert [of for _, of, _ in told] == sorted({of for _, of, _ in told})
+            assert all(text == texts[of - 1].upper() for _, of, text in told)
+        assert kept["fr"][0][1] == 1
+        assert kept["de"][-1][1] == len(texts)
+        assert {of for language in ("fr", "de") for _, of, _ in kept[language]} == set(range(1, len(texts) + 1))
+
+
+async def _translations(gateway: InProcess, slug: str, language: str) -> list[tuple[int, int, str]]:
+    async with gateway.records() as shelf:
+        session = await shelf.records.sessions.by_slug(slug)
+        assert session is not None
+        kept = await shelf.records.translations.since(session.id, language, 0, 100)
+    return [(one.seq, one.of_seq, json.loads(one.data)["text"]) for one in kept]
 
 
 async def say(sender: Sender, text: str) -> None:

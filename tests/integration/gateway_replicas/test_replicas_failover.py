@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
-from support.gateway import gateway_process, publish, write_wav
+from support.gateway import ffmpeg, gateway_process, publish, write_wav
 
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
@@ -110,6 +110,10 @@ async def test_an_owner_that_is_cut_off_from_the_database_falls_silent_and_comes
                 line.is_cut = True
                 await near.until(lambda watcher: watcher.stream.closed)
                 assert near.stream.close_code == 4000
+                refused = await ffmpeg(ingest["rtmpUrl"], "-re", "-i", str(speech))
+                assert await refused.wait() != 0
+                why = "this gateway is cut off from its database; publish to another one"
+                assert why in refused.output and why in a.process.output
                 seen = [(final["seq"], final["data"]["text"]) for final in near.finals]
                 async with asyncio.timeout(60):
                     while await owner_of(database_url, slug) == before:

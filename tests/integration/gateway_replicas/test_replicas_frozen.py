@@ -1,4 +1,4 @@
-"""Three requests to the replica beside one that stands still: nobody waits longer than the lease."""
+"""Requests to the replica beside one that stands still: nobody waits longer than the lease."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ async def test_a_frozen_owner_keeps_nobody_waiting(database_url: str, tmp_path: 
             slug = await b.new_session()
             started = await a.start(slug, source="websocket")
             assert started["created"]
+            second = await b.new_session()
+            assert (await a.start(second, source="websocket"))["created"]
+            start = {"type": "start", "sampleRate": 16_000, "channels": 1, "stream": "s"}
             url = f"{b.url}/api/realtime/audio?session={slug}&token={TOKEN}&identity=ben"
             async with b.http.ws_connect(url) as sender:
-                await sender.send_json({"type": "start", "sampleRate": 16_000, "channels": 1, "stream": "s"})
+                await sender.send_json(start)
                 assert await sender.receive_json() == {"type": "ready", "samples": 0}
                 await sender.send_bytes(speak("alpha bravo", lead_s=0.2)[0])
                 assert (await sender.receive_json())["type"] == "ack"
@@ -47,7 +50,15 @@ async def test_a_frozen_owner_keeps_nobody_waiting(database_url: str, tmp_path: 
                     while not sender.closed:
                         await sender.receive()
                     assert sender.close_code == 4000
-                    assert (await b.stop(slug))["state"] == "stopped"
+
+                    async def comes_back() -> None:
+                        """Before the lease has ended: the next owner is waited for on this connection."""
+                        async with b.http.ws_connect(url.replace(slug, second)) as sender:
+                            await sender.send_json(start)
+                            assert await sender.receive_json(timeout=60) == {"type": "ready", "samples": 0}
+
+                    stopped, _ = await asyncio.gather(b.stop(slug), comes_back())
+                    assert stopped["state"] == "stopped"
                     assert (await b.status(slug))["replica"] is None
                 finally:
                     os.kill(a.process.process.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -19,8 +20,9 @@ from gateway.errors import SessionNotFound, SessionOver
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.sessions.infra.local_control import LocalControl, NoControl
 from gateway.sessions.infra.remote_control import RemoteOptions, open_remote_control
-from gateway.sessions.usecases.ports import NewSession, TranscriptionControl
+from gateway.sessions.usecases.ports import NewSession, TranscriptionControl, Wanted
 from gateway.transcription.domain.errors import LimitReached
+from gateway.transcription.domain.transcription import StartRequest
 
 SLUG = "abc12345"
 
@@ -108,13 +110,13 @@ STARTED = {
 
 
 @asynccontextmanager
-async def other_side(*answers: web.Response | float) -> AsyncIterator[tuple[str, list[str]]]:
+async def other_side(*answers: web.Response | float) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
     """Gives these answers one after the other, the last one for ever; a number is a silence, seconds."""
-    asked: list[str] = []
+    asked: list[dict[str, Any]] = []
     left = list(answers)
 
     async def answer(request: web.Request) -> web.Response:
-        asked.append((await request.json())["sessionSlug"])
+        asked.append(await request.json())
         chosen = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(chosen, float):
             await asyncio.sleep(chosen)
@@ -143,6 +145,18 @@ async def test_a_passing_trouble_is_asked_about_again() -> None:
         begun = await control.start(SLUG, "rtmp")
     assert (begun.transcription_id, begun.created, len(asked)) == ("t-1", True, 3)
     assert begun.ingest is not None and begun.ingest.stream_key == "key"
+
+
+async def test_what_is_wanted_goes_to_the_other_side() -> None:
+    told = {"language": "de", "tags": ["acme"]}
+    wanted = Wanted(StartRequest(SLUG, tags=("acme",)), told)
+    async with (
+        other_side(said(201, STARTED)) as (url, asked),
+        open_remote_control(RemoteOptions(url, lambda: "token")) as control,
+    ):
+        await control.start(SLUG, "rtmp", wanted)
+        await control.start(SLUG, "rtmp")
+    assert asked == [{**told, "sessionSlug": SLUG, "source": "rtmp"}, {"sessionSlug": SLUG, "source": "rtmp"}]
 
 
 @pytest.mark.parametrize(

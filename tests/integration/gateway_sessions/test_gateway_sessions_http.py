@@ -169,6 +169,45 @@ async def test_what_is_asked_of_the_wrong_state_is_refused_and_changes_nothing(g
     assert [await show(gateway, created), await show(gateway, over)] == before
 
 
+async def test_a_start_takes_the_options_of_a_transcription(gateway: InProcess) -> None:
+    """They hold for the next start, too, that has none; who belongs to the room alone chooses nothing for the bill."""
+    slug = await live(gateway)
+    path = f"/api/sessions/{slug}"
+    await good(gateway, "POST", f"{path}/participants/join", None, identity="carl")
+    carl = (await good(gateway, "GET", f"{path}/token?identity=carl", None))["token"]
+    await until(lambda: transcribed(gateway, slug))
+
+    async def start(token: Token = ANNA, **body: object) -> Answer:
+        await good(gateway, "POST", "/api/transcription/stop", TOKEN, sessionSlug=slug)
+        return await call(gateway, "POST", f"{path}/transcription/start", token, **body)
+
+    async def in_force() -> dict[str, Any]:
+        found: dict[str, Any] = await good(gateway, "PATCH", f"/api/transcription/{slug}", TOKEN, participants={})
+        return {name: found[name] for name in ("languages", "translateTo", "customVocabulary", "participants")}
+
+    ben = {"ben": {"language": "fr"}}
+    wanted = {"language": "de", "translateTo": "en", "customVocabulary": ["Zugspitze"], "participants": ben}
+    answer = await start(preset="meeting", tags=["acme"], costCapUsd=5, **wanted)
+    assert (answer.status, "warnings" in answer.json) == (201, False), answer
+    assert await in_force() == {
+        "languages": ["de"],
+        "translateTo": ["en"],
+        "customVocabulary": ["Zugspitze"],
+        "participants": {"ben": {"languages": ["fr"], "translateTo": None, "customVocabulary": []}},
+    }
+    usage = await good(gateway, "GET", f"/api/transcription/{slug}/usage", TOKEN)
+    assert usage["transcriptionId"] == answer.json["transcriptionId"]
+    assert (await start()).status == 201
+    assert (await in_force())["languages"] == ["de"]
+    for refused in ({"tags": ["acme"]}, {"costCapUsd": 1}):
+        assert (await start(carl, **refused)).status == 403
+    assert (await start(carl, language="xx")).status == 400
+    assert (await start(carl, language="fr")).status == 201
+    assert (await in_force())["languages"] == ["fr"]
+    [other] = await rows(gateway, "SELECT count(*) FROM gateway.transcription WHERE options->'tags' ? 'acme'")
+    assert other == (2,)
+
+
 # Rows: service, creator, member, stranger, a joined LiveKit token, another room's, a guest, a wrong token.
 MATRIX = {
     ("GET", ""): (200, 200, 200, 403, 200, 403, 401, 401),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,12 @@ from integration.gateway_api.in_process import InProcess, running, speech_server
 from integration.gateway_webhooks.receiver import Receiver, receiving
 from standardwebhooks.webhooks import Webhook
 
+from gateway.app.system_clock import SystemClock
+from gateway.transcription.infra.ledger import PostgresUsageLedger
 from gateway.webhooks.addresses import Allowed
 from gateway.webhooks.signature import new_secret
+from storage.postgres.pool import open_pool
+from storage.postgres.url import parse_database_url
 
 SECRET, FORMER = new_secret(), new_secret()
 
@@ -224,3 +229,32 @@ async def test_a_name_that_leads_inside_is_not_connected_to(database_url: str, t
         while not (one := (await gateway.ok("GET", path + "/deliveries"))["deliveries"][0])["error"]:
             pass
         assert "no public address" in one["error"] and not mine.seen
+
+
+async def test_refused_starts_are_told_once_for_each_reason(gateway: InProcess, receiver: Receiver) -> None:
+    """However often they are tried, also at once: a flood of tries is no flood of events."""
+    slug = await gateway.session()
+
+    async def refused(**options: Any) -> int:
+        body = {"sessionSlug": slug, "source": "rtmp", **options}
+        return (await gateway.call("POST", "/api/transcription/start", body)).status
+
+    assert set(await asyncio.gather(*(refused(costCapUsd=0.001) for _ in range(8)))) == {402}
+    space = (await gateway.ok("GET", f"/api/sessions/{slug}"))["spaceId"]
+    await gateway.ok("PUT", f"/api/spaces/{space}/limits", {"sessionMinutes": 0.1})
+    assert [await refused() for _ in range(3)] == [429] * 3
+    await gateway.ok("PUT", f"/api/spaces/{space}/limits", {"transcription": False})
+    assert await refused() in (403, 409), "switched off is no limit"
+    await receiver.until(lambda: receiver.types.count("limit.reached") == 2)
+    told = [told["data"] for _, told, _ in receiver.taken if told["type"] == "limit.reached"]
+    assert {(one["transcriptionId"], one["sessionSlug"]) for one in told} == {(None, slug)}
+    assert told[0]["reason"] == "cost cap of 0.00 USD reached"
+    document = await gateway.ok("GET", "/openapi.json")
+    asked = document["webhooks"]["limit.reached"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    [one, *_] = [told for _, told, _ in receiver.taken if told["type"] == "limit.reached"]
+    jsonschema.validate(one, {**asked, "components": document["components"]})
+    async with open_pool(parse_database_url(gateway.database_url), size=1) as database:
+        other = PostgresUsageLedger(database, SystemClock())  # another replica
+        await other.refused(told[0]["sessionId"], told[0]["reason"], 3600)
+    deliveries = await gateway.ok("GET", "/api/webhooks/setting/deliveries")
+    assert sum(one["type"] == "limit.reached" for one in deliveries["deliveries"]) == 2

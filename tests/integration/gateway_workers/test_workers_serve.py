@@ -8,11 +8,13 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 from prometheus_client.parser import text_string_to_metric_families
-from support.gateway import TOKEN, Process, gateway_process, publish, write_wav
+from support.gateway import TOKEN, Process, Running, gateway_process, publish, write_wav
+from support.ports import free_port
 from support.redis_server import running_redis
 from support.waiting import until
 
@@ -78,7 +80,7 @@ async def test_with_redis_it_does_not_matter_which_worker_one_reaches(database_u
         redis = stack.enter_context(running_redis(tmp_path))
         provider = await stack.enter_async_context(LocalServer(LocalOptions(engine="scripted", api_key="k")))
         env = {"DATABASE_URL": database_url, "REDIS_URL": redis.url, "GLADIA_API_KEY": "k"}
-        env |= {"GLADIA_API_URL": provider.url, "GATEWAY_DRAIN_S": "5"}
+        env |= {"GLADIA_API_URL": provider.url, "GATEWAY_DRAIN_S": "5", "GATEWAY_METRICS_PORT": str(free_port())}
         running = await stack.enter_async_context(gateway_process(tmp_path / "data", "--workers", "2", **env))
         await until(lambda: running.process.output.count("gateway ready") == 2)
         assert "notes" not in await running.ok("GET", "/readyz")
@@ -88,12 +90,31 @@ async def test_with_redis_it_does_not_matter_which_worker_one_reaches(database_u
         watchers = [await stack.enter_async_context(running.watch(slug)) for _ in range(8)]
         encoder = await publish(write_wav(tmp_path / "speech.wav", pcm), started["ingest"]["rtmpUrl"])
         assert await encoder.wait() == 0, encoder.output
+        await asked_how_they_are(replace(running, url=f"http://127.0.0.1:{env['GATEWAY_METRICS_PORT']}"), slug)
         assert (await running.stop(slug))["finalsComplete"] is True
         for watcher in watchers:
             await watcher.until(lambda one: one.words == words)
             assert watcher.of("transcript.partial")
         replicas = (await running.ok("GET", "/api/replicas"))["replicas"]
         assert len({replica["url"] for replica in replicas}) == 2
+
+
+async def asked_how_they_are(page: Running, slug: str) -> None:
+    """Each worker by its number, on the page of all; of the session any."""
+    for query in ("", "?worker=1", "?worker=2"):
+        assert (await page.ok("GET", f"/debug/sessions/{slug}{query}"))["lease"]["fence"] > 0
+    processes = [await page.ok("GET", f"/debug/tasks?worker={number}") for number in (1, 2)]
+    assert [("Run.run" in tasks) for tasks in processes].count(True) == 1  # one of them has the session
+    for path in ("/debug/tasks", "/debug/tasks?worker=1"):
+        assert (await page.call("GET", path, token="wrong"))[0] == 401
+    for wrong in ("0", "3", "-1", "x"):
+        assert (await page.call("GET", f"/debug/tasks?worker={wrong}"))[0] == 404
+    assert (await page.ok("PUT", "/debug/log?worker=2", {"level": "error"}))["level"] == "error"
+    os.kill(page.process.process.pid, signal.SIGUSR1)
+    for number in (1, 2):
+        async with asyncio.timeout(20):
+            while (await page.ok("GET", f"/debug/log?worker={number}"))["level"] != "debug":
+                await asyncio.sleep(0.05)
 
 
 async def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ async def test_a_frozen_worker_does_not_hold_up_the_end(tmp_path: Path) -> None:
 
 async def test_hanging_up_reaches_every_worker(tmp_path: Path) -> None:
     async with supervised(tmp_path) as supervisor:
-        supervisor.hang_up()
+        supervisor.pass_on(signal.SIGHUP)
         await until(lambda: all((tmp_path / f"hup-{pid(tmp_path, number)}").exists() for number in (1, 2)))
 
 

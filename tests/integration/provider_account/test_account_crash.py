@@ -44,14 +44,14 @@ def gateway(folder: Path, server: LocalServer, database_url: str) -> Any:
 
 
 async def speaking(
-    running: Running, server: LocalServer, sound: Path, stack: AsyncExitStack, count: int = 1
+    running: Running, server: LocalServer, sound: Path, stack: AsyncExitStack, count: int = 1, **options: Any
 ) -> list[str]:
     """So many sessions in which somebody speaks, and the provider has begun to hear it."""
     before = set(server.sessions)
     slugs = []
     for _ in range(count):
         slugs.append(await running.new_session())
-        started = await running.start(slugs[-1])
+        started = await running.start(slugs[-1], **options)
         publisher: Process = await publish(sound, started["ingest"]["rtmpUrl"])
         stack.push_async_callback(publisher.end)
     await until(
@@ -110,7 +110,8 @@ async def test_a_restart_ends_and_bills_what_the_killed_process_left_running(
 async def test_words_that_the_killed_process_had_sent_and_not_kept_come_from_the_provider(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Finals are withheld until the end, all but the first: only the record has them. Each word once, at its place."""
+    """Finals are withheld until the end, all but the first: only the record has them. Each word once, at its
+    place, and its translations with it."""
     said = [VOCABULARY[i] for i in range(30)]
     pcm, places = speak(said, lead_s=0.2, pauses=[0.4] * len(said))
     sound = write_wav(tmp_path / "speech.wav", pcm)
@@ -120,7 +121,7 @@ async def test_words_that_the_killed_process_had_sent_and_not_kept_come_from_the
         AsyncExitStack() as stack,
     ):
         async with gateway(tmp_path / "data", server, database_url) as running:
-            [slug] = await speaking(running, server, sound, stack)
+            [slug] = await speaking(running, server, sound, stack, language="en", translateTo=["fr", "de"])
             [dead] = server.sessions.values()
             await until(lambda: len(dead.finals) >= 5, "the provider has heard five words")
             await running.until(slug, lambda seen: seen["finals"] == 1)
@@ -138,6 +139,10 @@ async def test_words_that_the_killed_process_had_sent_and_not_kept_come_from_the
                 assert final["data"]["startMs"] - first == pytest.approx(start * 1000, abs=100)
                 assert final["data"]["endMs"] - first == pytest.approx(end * 1000, abs=100)
             stopped = await again.stop(slug)
+            for language in ("fr", "de"):
+                kept = await again.ok("GET", f"/api/sessions/{slug}/transcript?lang={language}")
+                told = [final["translations"][language] for final in kept["finals"]]
+                assert told == [word.upper() for word in watcher.words]
             [row] = stopped["usage"]["rows"]
             # The meter forgets what came after the last checkpoint: here the one final that was not withheld.
             assert row["finalTranscripts"] in (len(watcher.words) - 1, len(watcher.words))

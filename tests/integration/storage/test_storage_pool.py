@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from support.postgres import PostgresServer
 
 from storage.postgres.errors import StorageRefused, StorageUnavailable, retryable
-from storage.postgres.pool import connect, open_pool
+from storage.postgres.pool import TRANSACTION, connect, open_pool
 from storage.postgres.single import SingleConnection
 from storage.postgres.url import parse_database_url
 
@@ -158,6 +159,41 @@ async def test_a_failed_transaction_leaves_nothing(database_url: str) -> None:
                 await link.run("space_ensure", "lost")
                 raise ZeroDivisionError
         assert await db.pool.fetchval('SELECT count(*) FROM "Space"') == 0
+
+
+async def test_every_statement_is_measured_by_its_name(database_url: str) -> None:
+    """Also one that fails, those in transactions, and pages of a cursor; nothing else is a name."""
+    seen: list[tuple[str, float]] = []
+
+    def names() -> list[str]:
+        found = [name for name, _ in seen]
+        seen.clear()
+        return found
+
+    options = parse_database_url(database_url)
+    async with open_pool(options, size=2, measured=lambda *told: seen.append(told)) as db:
+        assert await db.value("final_count", "nobody") == 0
+        assert all(0 < seconds < 60 for _, seconds in seen)
+        names()
+        with pytest.raises(asyncpg.DataError):
+            await db.row("final_count", 5)
+        assert names() == ["final_count"]
+        with pytest.raises(KeyError):
+            await db.run("no_such_statement")
+        assert names() == []
+        async with db.transaction() as link:
+            await link.run("space_ensure", "team")
+            pages = [page async for page in link.stream("usage_by_session", 10, "nobody")]
+            assert pages == []
+        assert names() == ["space_ensure", "usage_by_session", TRANSACTION]
+        assert dict(db.connections())["busy"] == 0
+        async with db.pool.acquire():
+            assert dict(db.connections())["busy"] == 1
+    single = SingleConnection(options, 20, lambda *told: seen.append(told))
+    async with single.link() as link:
+        assert await link.value("final_count", "nobody") == 0
+    await single.close()
+    assert names() == ["final_count"]
 
 
 async def test_a_query_that_hangs_does_not_hang_the_stop(server: PostgresServer, database_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.limits import Overrides, Standing
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ class MemoryLedger:
 
     def __init__(self, records: MemoryRecords) -> None:
         self._records = records
+        self.told: list[tuple[str, str]] = []
         self._overrides: dict[str, Overrides] = {}
 
     async def standings(self, asked: Sequence[tuple[str, str]], live_s: float) -> Mapping[str, Standing]:
@@ -40,6 +42,11 @@ class MemoryLedger:
 
     async def override(self, space_id: str, overrides: Overrides) -> None:
         self._overrides[space_id] = overrides
+
+    async def refused(self, session_id: str, reason: str, quiet_s: float) -> None:
+        if self._records.down:
+            raise RecordsUnavailable("down")
+        self.told.append((session_id, reason))
 
     async def spent_today(self, space_id: str) -> int:
         return sum(used.duration_seconds for _, _, used in self._records.metered())

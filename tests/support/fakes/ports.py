@@ -379,6 +379,15 @@ class MemoryFinalRecords(Port):
         stored = self._tables.finals.get(session_id, {})
         return [StoredFinal(seq, stored[seq].data) for seq in sorted(stored) if seq > after][:limit]
 
+    async def newest(self, session_id: str) -> int:
+        await self._tables.answer()
+        return max(self._tables.finals.get(session_id, {}), default=0)
+
+    async def at(self, session_id: str, moment_ms: int) -> int | None:
+        await self._tables.answer()
+        stored = self._tables.finals.get(session_id, {})
+        return next((seq for seq in sorted(stored) if stored[seq].caption.end_ms > moment_ms), None)
+
 
 class MemoryVocabularyRecords(Port):
     async def of_space(self, space_id: str) -> Vocabulary:

@@ -24,11 +24,14 @@ def sums(delays: Delays) -> dict[frozenset[str], float]:
 def test_hops_and_requests_are_told_apart() -> None:
     delays = Delays()
     delays.final(0.5, 0.125, 0.25)
+    delays.statement("final_append", 0.25)
+    delays.statement("final_append", 0.5)
     delays.request("/api/sessions/{slug}", "GET", 200, 0.125)
     delays.request("/api/sessions/{slug}", "GET", 404, 0.125)
     found = sums(delays)
     assert found[frozenset({"final_heard"})] == 0.5
     assert found[frozenset({"final_shown"})] == 0.25
+    assert found[frozenset({"final_append"})] == 0.75
     for status in ("200", "404"):
         assert found[frozenset({"/api/sessions/{slug}", "GET", status})] == 0.125
 

@@ -80,12 +80,13 @@ def test_nobody_can_forge_a_text_line() -> None:
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
-    """The root logger, put back as it was."""
+    """The root logger, put back as it was, and all that `configure` touches with it."""
     logger = logging.getLogger()
-    handlers, level = list(logger.handlers), logger.level
+    handlers, levels = list(logger.handlers), {name: logging.getLogger(name).level for name in ("", *logs.OWN)}
     yield logger
     logger.handlers[:] = handlers
-    logger.setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.mark.parametrize("shape", ["json", "text"])
@@ -102,3 +103,12 @@ def test_logs_go_to_standard_error_at_their_level(
     assert len(err.splitlines()) == 1
     assert "loud" in err
     assert (err[0] == "{") is (shape == "json")
+
+
+def test_libraries_do_not_print_what_they_carry(root: logging.Logger) -> None:
+    """At debug, websockets logs every frame and every header."""
+    logs.configure("json", "debug")
+    assert not logging.getLogger("websockets.client").isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("stt.gladia.client").isEnabledFor(logging.DEBUG)
+    logs.configure("json", "error")
+    assert not logging.getLogger("websockets.client").isEnabledFor(logging.WARNING)

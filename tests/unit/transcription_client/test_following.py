@@ -60,6 +60,8 @@ def test_the_address_is_that_of_the_stream_below_the_gateways_own_path() -> None
         ({"session": ""}, "session"),
         ({"since": "42"}, "since"),
         ({"since": "e:-1"}, "since"),
+        ({"since": "e:1:x", "lang": "de"}, "since"),
+        ({"lang": ""}, "lang"),
         ({"until": "later"}, "until"),
     ],
 )
@@ -113,6 +115,37 @@ def test_a_hole_is_told_and_not_waited_for() -> None:
     assert one.heard(told("gap", {"fromSeq": 2, "toSeq": 4}), 0) == []
     assert one.heard(told("gap", {"fromSeq": 3, "toSeq": 6}), 0)[0]["data"] == {"fromSeq": 5, "toSeq": 6}
     assert one.position == f"{EPOCH}:6"
+
+
+def translation(number: int | None, of: int = 1, language: str = "de") -> str:
+    numbers = {} if number is None else {"seq": number, "ofSeq": of}
+    return told("translation", {"utteranceId": f"u{of}", "targetLanguage": language, "text": "…", **numbers})
+
+
+def numbers(one: Following, *texts: str) -> list[int | None]:
+    heard = [message for text in texts for message in one.heard(text, 0)]
+    return [message["data"].get("seq") for message in heard if message["type"] == "translation"]
+
+
+def test_translations_into_one_language_come_once_and_are_gone_on_with() -> None:
+    one = following(lang="de", since="k3f9:2:1")
+    assert asked(one)["lang"] == ["de"]
+    assert asked(one)["since"] == ["k3f9:2:1"]
+    one.heard(hello(2, resumed=True), 0)
+    assert numbers(one, translation(1), translation(None, 2), translation(2, 2), translation(2, 2)) == [None, 2]
+    assert one.position == "k3f9:2:2"
+    one.heard(hello(1, epoch="new"), 0)
+    assert one.position == ""
+    assert numbers(one, final(1, "new"), translation(1)) == [1]
+    assert one.position == "new:1:1"
+    assert following(lang="de", since="k3f9:2").position == "k3f9:2:0"
+
+
+def test_without_a_language_all_translations_come_as_they_are_said() -> None:
+    one = following()
+    one.heard(hello(), 0)
+    assert numbers(one, translation(1), translation(1, language="fr"), translation(1)) == [1, 1, 1]
+    assert "lang" not in asked(one)
 
 
 def test_types_that_are_not_known_come_as_they_are() -> None:

@@ -126,6 +126,15 @@ def test_a_pipe_gets_one_line_a_final() -> None:
     assert shown(io.StringIO(), MESSAGES, partials=True).splitlines() == ["      … anna: good", *LINES]
 
 
+def test_translations_stand_below_their_finals_where_they_are_asked_for() -> None:
+    translation = {"ofSeq": 1, "targetLanguage": "de", "text": "Guten Morgen.", **ANNA}
+    messages = [MESSAGES[3], {"type": "translation", "data": {**translation, "seq": 1}}]
+    unnumbered = {"type": "translation", "data": {"targetLanguage": "de", "text": "Guten Morgen.", **ANNA}}
+    assert shown(io.StringIO(), messages).splitlines() == LINES[:1]
+    told = shown(io.StringIO(), [*messages, unnumbered], translations=True)
+    assert told.splitlines() == [LINES[0], "         1 de: Guten Morgen."]
+
+
 def emulated(text: str, columns: int) -> list[str]:
     """What is left on a terminal so wide: as much of one as the library writes."""
     lines, row, column = [""], 0, 0
@@ -233,6 +242,35 @@ async def test_a_slug_is_one_part_of_the_path(slug: str, capsys: pytest.CaptureF
             assert json.loads(capsys.readouterr().out)["sessionSlug"] == slug
     finally:
         await runner.cleanup()
+
+
+async def test_one_or_all_are_paused_and_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.path, await request.json()))
+        return web.json_response({"state": "running", "paused": ["anna"]})
+
+    app = web.Application()
+    app.router.add_post("/api/transcription/{slug}/{what}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        for words in (["pause", "abc", "anna"], ["resume", "abc", "anna"], ["pause", "abc"]):
+            args = parser().parse_args([*words, "--url", url])
+            run = getattr(remote, args.command)
+            assert await asyncio.to_thread(lambda run=run, args=args: asyncio.run(run(args))) == 0
+            assert json.loads(capsys.readouterr().out)["paused"] == ["anna"]
+    finally:
+        await runner.cleanup()
+    anna = {"participantIdentity": "anna"}
+    assert asked == [
+        ("/api/transcription/abc/pause", anna),
+        ("/api/transcription/abc/resume", anna),
+        ("/api/transcription/abc/pause", {}),
+    ]
 
 
 @pytest.mark.parametrize(

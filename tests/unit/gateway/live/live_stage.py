@@ -85,10 +85,12 @@ class Stage:
         self.reads.append((after, limit))
         return [(seq, self.database[seq]) for seq in sorted(self.database) if seq > after][:limit]
 
-    async def watch(self, since: ResumePoint | None = None, *, stuck: bool = False) -> tuple[Watcher, FakeTransport]:
+    async def watch(
+        self, since: ResumePoint | None = None, *, newest: int | None = None, stuck: bool = False
+    ) -> tuple[Watcher, FakeTransport]:
         transport = FakeTransport()
         watcher = self.join(transport)
-        await self.channel.catch_up(watcher, since, self.read)
+        await self.channel.catch_up(watcher, since, self.read, newest)
         transport.stuck = stuck
         return watcher, transport
 

@@ -49,6 +49,27 @@ async def test_a_known_resume_point_gets_what_follows_it_and_an_unknown_one_ever
     assert messages(bytes(transport.arrived))[0]["data"]["resumed"] is resumed
 
 
+@pytest.mark.parametrize(
+    ("newest", "since", "begins", "expected"),
+    [
+        (2, None, 2, [2, 3]),
+        (0, None, 4, []),
+        (9, None, 1, [1, 2, 3]),
+        (1, ResumePoint("e1", 1), 2, [2, 3]),  # what was asked for is resumed
+        (1, ResumePoint("e0", 1), 3, [3]),
+    ],
+)
+async def test_who_wants_the_newest_gets_these_and_is_told_where_they_begin(
+    newest: int, since: ResumePoint | None, begins: int, expected: list[int]
+) -> None:
+    stage = Stage(last_seq=3)
+    _, transport = await stage.watch(since, newest=newest)
+    assert seqs(bytes(transport.arrived)) == expected
+    hello, *rest = messages(bytes(transport.arrived))
+    assert hello["data"]["from"] == begins
+    assert all(one["type"] != "gap" for one in rest), "nothing is missing: it was not asked for"
+
+
 async def test_history_comes_from_memory_where_memory_has_it() -> None:
     stage = Stage()
     stage.say(10)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.fakes.roster import MemoryRoster
 
-from gateway.replicas.membership import Identity, Membership
+from gateway.replicas.membership import OVERDUE_S, Identity, Membership
 from gateway.replicas.replica import Load, Replica
 
 LEASE_S = 6.0
@@ -175,6 +178,38 @@ async def test_whoever_stood_still_takes_nobody_for_dead_at_once(roster: MemoryR
         clock.at += 2
         await one.beat()
     assert one.may_judge
+
+
+async def test_when_the_next_lease_ends_is_known_ahead(roster: MemoryRoster, clock: Hand) -> None:
+    """By the database's clock, whatever the machines' clocks say; not while nobody may be judged."""
+    one = member(roster, clock)
+    await one.enter()
+    assert one.lapses_in_s == LEASE_S, "there is nobody else"
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    roster.rows["a"] = replace(roster.rows["a"], seen_at=at)
+    roster.rows["b"] = replace(other(), seen_at=at - timedelta(seconds=1.5))
+    roster.beat = beats_at(roster, at)  # type: ignore[method-assign]
+    await one.beat()
+    assert (one.silent_s("b"), one.lapses_in_s) == (1.5, LEASE_S - 1.5)
+    assert one.silent_s("nobody") == math.inf
+    clock.at += 1
+    assert one.silent_s("b") == 2.5
+    clock.at += 3
+    assert one.silent_s("b") > OVERDUE_S
+    assert one.lapses_in_s == 0.5
+    roster.is_away = True
+    await one.beat()
+    assert one.lapses_in_s == math.inf
+
+
+def beats_at(roster: MemoryRoster, at: datetime) -> Callable[[Replica], Awaitable[Sequence[Replica] | None]]:
+    """The database puts its own time into the row."""
+    beat = roster.beat
+
+    async def beats(me: Replica) -> Sequence[Replica] | None:
+        return await beat(replace(me, seen_at=at))
+
+    return beats
 
 
 async def test_it_reports_its_load_and_that_it_drains(roster: MemoryRoster, clock: Hand) -> None:

@@ -17,6 +17,7 @@ from gateway.sessions.domain.access import (
     Who,
     decide,
     is_person,
+    reach,
     to_session,
     to_space,
 )
@@ -57,49 +58,49 @@ EXPECTED: dict[str, dict[What, str]] = {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _ALL, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
-        What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
+        What.CHOOSE_COST: _LIVE, What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
     },
     "creator": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
-        What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
+        What.CHOOSE_COST: _LIVE, What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
     },
     "member": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
+        What.CHOOSE_COST: _LIVE, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "participant": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
+        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
     },
     "stranger": {
         What.VIEW: _NO, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
+        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "in room": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
+        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "in room, joined": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
+        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
     },
     "guest": {
         What.VIEW: _ASK, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _ASK, What.LEAVE: _ASK,
         What.END: _ASK, What.DELETE: _ASK, What.TRANSCRIBE: _ASK, What.APPEND: _ASK, What.CHANGE_HOST: _ASK,
         What.RETRY_ANALYSIS: _ASK, What.READ_KEY: _ASK, What.RENEW_JOIN_TOKEN: _ASK,
-        What.PAUSE: _ASK, What.PAUSE_ONESELF: _ASK,
+        What.CHOOSE_COST: _ASK, What.PAUSE: _ASK, What.PAUSE_ONESELF: _ASK,
     },
 }  # fmt: skip
 EXPECTED["creator moved"] = EXPECTED["creator"]
@@ -190,3 +191,25 @@ def test_a_session_that_nobody_is_said_to_have_created_has_no_creator() -> None:
 )
 def test_a_participant_is_known_again(caller: Caller, user_id: str | None, identity: str, same: bool) -> None:
     assert is_person(caller, Participant("p", "s", user_id, identity, None, "GUEST", NOW)) is same
+
+
+@pytest.mark.parametrize("what", What)
+@pytest.mark.parametrize("name", ["service", "creator", "creator moved", "member", "participant", "stranger"])
+def test_sessions_within_reach_are_those_for_which_the_table_says_so(name: str, what: What) -> None:
+    """Whatever their state, and unless an invitation is enough."""
+    caller, participates, _ = CALLERS[name]
+    there, within = session(), reach(caller, what)
+    reached = (
+        within.everything
+        or there.space_id in within.spaces
+        or within.creator == there.created_by_user_id
+        or (participates and within.participant == caller.id)
+    )
+    relations = to_session(caller, there, participates=participates, invited=False)
+    assert reached == bool(relations & TABLE[what].who)
+
+
+def test_a_room_and_a_guest_reach_nothing_by_themselves() -> None:
+    for caller in (GUEST, Caller(Kind.ROOM, "carl", room="abc12345")):
+        within = reach(caller, What.VIEW)
+        assert not (within.everything or within.spaces or within.creator or within.participant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.transcription.domain.finals import StoredFinal, UnstoredFinal, merged
+from gateway.transcription.domain.finals import StoredFinal, UnstoredFinal, Window, around, before, merged
 
 
 def stored(*seqs: int) -> list[StoredFinal]:
@@ -42,3 +42,29 @@ def test_numbers_of_another_epoch_are_none() -> None:
 def test_every_number_stands_once_and_in_order(one: set[int], two: set[int], limit: int) -> None:
     found = [final.seq for final in merged(stored(*sorted(one)), unstored(*sorted(two)), "now", limit)]
     assert found == sorted(one | two)[:limit]
+
+
+numbers = st.integers(0, 60)
+
+
+def read(newest: int, part: Window) -> list[int]:
+    """A window of a transcript whose numbers have no hole."""
+    return list(range(1, newest + 1))[part.after :][: part.limit]
+
+
+@given(numbers, numbers, st.integers(1, 20))
+def test_going_backwards_page_by_page_finds_everything_once(newest: int, seq: int, limit: int) -> None:
+    found: list[int] = []
+    reached = seq
+    while page := read(newest, before(reached, limit, newest)):
+        assert len(page) <= limit
+        found = page + found
+        reached = page[0]
+    assert found == [one for one in range(1, newest + 1) if one < seq]
+
+
+@given(numbers, numbers, st.integers(1, 20))
+def test_a_window_holds_its_number_and_is_full_where_there_is_so_much(newest: int, seq: int, limit: int) -> None:
+    page = read(newest, around(seq, limit, newest))
+    assert len(page) == min(limit, newest)
+    assert seq in page or not 1 <= seq <= newest

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import msgspec
 
-from gateway.api.preferences import speech
 from gateway.api.schemas import StartBody
+from gateway.api.wishes import speech
 from gateway.transcription.domain.annotations import on_session
 from gateway.transcription.domain.speech import (
     PRESETS,
@@ -68,7 +68,7 @@ def test_what_is_found_in_an_utterance_is_placed_on_the_sessions_clock() -> None
 
 def test_a_preset_fills_what_a_start_leaves_open() -> None:
     """Within what the provider takes, and where names are not heard for others."""
-    body = StartBody("abc", language="de", preset="meeting", endpointing=0.8)
+    body = StartBody(session_slug="abc", language="de", preset="meeting", endpointing=0.8)
     asked = speech(body)
     assert (asked.endpointing, asked.maximum_duration_without_endpointing, asked.vocabulary_intensity) == (0.8, 60, 0.4)
     for preset in PRESETS.values():

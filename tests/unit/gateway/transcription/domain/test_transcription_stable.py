@@ -37,22 +37,30 @@ def test_a_word_is_stable_once_it_and_all_before_it_have_stood() -> None:
     prefixes = StablePrefixes()
     assert prefixes.hear("a", "we have", 0.0) == 0
     assert prefixes.hear("a", "we had to go", 0.2) == 0
-    assert prefixes.stable("a", HOLD_S) == len("we")
-    assert prefixes.hear("a", "we had to be", 0.5) == len("we had to")
-    assert prefixes.stable("a", 0.5 + HOLD_S) == len("we had to be")
+    assert prefixes.stable("a", HOLD_S[1]) == len("we")
+    assert prefixes.hear("a", "we had to be", 0.2 + HOLD_S[1]) == len("we had to")
+    assert prefixes.stable("a", 0.2 + HOLD_S[1] + HOLD_S[0]) == len("we had to be")
+
+
+def test_the_more_partials_say_a_word_the_sooner_it_is_stable() -> None:
+    for partials, hold in enumerate((*HOLD_S, HOLD_S[-1]), start=1):
+        prefixes = StablePrefixes()
+        for number in range(partials):
+            prefixes.hear("a", "we", number / 100)
+        assert (prefixes.stable("a", hold - 0.01), prefixes.stable("a", hold)) == (0, 2)
 
 
 def test_a_word_that_changes_takes_those_behind_it_along() -> None:
     prefixes = StablePrefixes()
     prefixes.hear("a", "he was here", 0.0)
     assert prefixes.hear("a", "she was here", 1.0) == 0
-    assert prefixes.stable("a", 1.0 + HOLD_S) == len("she was here")
+    assert prefixes.stable("a", 1.0 + HOLD_S[0]) == len("she was here")
 
 
 def test_case_and_punctuation_may_change() -> None:
     prefixes = StablePrefixes()
     prefixes.hear("a", "good morning", 0.0)
-    assert prefixes.hear("a", "Good morning, all", HOLD_S) == len("Good morning,")
+    assert prefixes.hear("a", "Good morning, all", HOLD_S[1]) == len("Good morning,")
 
 
 def test_the_next_moment_at_which_there_is_more_is_known() -> None:
@@ -60,11 +68,14 @@ def test_the_next_moment_at_which_there_is_more_is_known() -> None:
     prefixes.hear("a", "one", 1.0)
     prefixes.hear("b", "one", 1.1)
     prefixes.hear("a", "one two", 1.2)
-    assert prefixes.due(1.2) == {"a": 1.0 + HOLD_S, "b": 1.1 + HOLD_S}
-    assert prefixes.due(1.35) == {"a": 1.2 + HOLD_S, "b": 1.1 + HOLD_S}
+    once, twice = HOLD_S[:2]
+    assert prefixes.due(1.2) == {"a": 1.0 + twice, "b": 1.1 + once}
+    assert prefixes.due(1.0 + twice) == {"a": 1.2 + once, "b": 1.1 + once}
+    assert prefixes.next("a", 1.2) == 1.0 + twice
     prefixes.forget("b")
     assert prefixes.due(1.35).keys() == {"a"}
     assert prefixes.due(9.0) == {}
+    assert (prefixes.next("a", 9.0), prefixes.next("b", 1.2)) == (None, None)
 
 
 def test_only_so_many_utterances_are_remembered() -> None:
@@ -84,20 +95,24 @@ def test_languages_without_spaces_have_words_as_well() -> None:
     assert [word for word, _ in words("สวัสดีครับ")] == ["สวัสดี", "ครับ"]
 
 
-@given(st.lists(TEXTS, min_size=1, max_size=6), st.lists(st.floats(0, 0.4), min_size=6, max_size=6))
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.lists(st.floats(0, 0.9), min_size=6, max_size=6))
 def test_what_is_stable_has_stood_that_long(texts: list[str], pauses: list[float]) -> None:
-    """Whatever is said: every stable word was the same, letters and digits, in all texts of the last 300 ms."""
+    """Whatever is said: every stable word was the same, letters and digits, in all texts for as long
+    as one has to stand that so many of them say."""
     prefixes, now, history = StablePrefixes(), 0.0, []
     for text, pause in zip(texts, pauses, strict=False):
         now += pause
         history.append((now, text))
         index = prefixes.hear("a", text, now)
         stable = [letter for letter in text[:index].casefold() if letter.isalnum()]
-        recent = [said for at, said in history if at > now - HOLD_S]
-        older = [said for at, said in history if at <= now - HOLD_S][-1:]
-        for said in older + recent:
-            assert [letter for letter in said.casefold() if letter.isalnum()][: len(stable)] == stable
-        assert bool(older) or not index
+        if not stable:
+            continue
+        since, seen = now, 0
+        for at, said in reversed(history):
+            if [letter for letter in said.casefold() if letter.isalnum()][: len(stable)] != stable:
+                break
+            since, seen = at, seen + 1
+        assert now - since >= HOLD_S[min(seen, 3) - 1] - 1e-9
 
 
 def test_no_letter_is_ever_cut() -> None:

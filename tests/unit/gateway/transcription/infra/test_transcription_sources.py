@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.fakes import BEGIN, HandClock
 
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
@@ -26,6 +27,7 @@ from gateway.transcription.infra.sources import (
 from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
+from ingest.errors import PublishRefused
 from ingest.rtmp.publisher import Publisher
 from ingest.track_assembler import TrackAssembler
 
@@ -324,3 +326,13 @@ def test_who_makes_trouble_again_and_again_hides_no_others() -> None:
     for n in range(10):
         recent.note(f"anna {n}", n, about="anna")
     assert recent.told(11) == "anna 9; ben"
+
+
+async def test_a_publisher_is_not_told_where_the_database_is(sources: Sources) -> None:
+    async def fetch(keys: object) -> None:
+        raise RecordsUnavailable("ConnectionRefusedError: connect call failed ('10.0.0.7', 5432)")
+
+    sources.fetch = fetch
+    with pytest.raises(PublishRefused, match="the database does not answer") as refused:
+        await sources.authorise("live", "k" * 24, "", "192.0.2.1:5000")
+    assert "10.0.0.7" not in str(refused.value)

@@ -11,6 +11,7 @@ from support.waiting import until
 
 from gateway.transcription.domain.errors import CostCapReached, LimitReached, TranscriptionOff
 from gateway.transcription.domain.limits import Limits, Overrides
+from gateway.transcription.usecases.limits import TOLD_EVERY_S
 
 
 @pytest.mark.parametrize(
@@ -163,3 +164,19 @@ async def test_a_maximum_length_ends_it() -> None:
         assert not run.finished.is_set()
         await until(run.finished.is_set, 5)
         assert run.reason == "maximum length of 60 s reached"
+
+
+async def test_a_refused_start_is_told_once_an_hour_whatever_the_flood() -> None:
+    """The database is not even asked again; when it does not answer, the next try tells it."""
+    async with replica() as there:
+        keeper, ledger = there.keeper, there.records.ledger
+        for reason in ("cost cap", "cost cap", "minutes", "cost cap"):
+            await keeper.refused("s-1", reason)
+        await keeper.refused("s-2", "cost cap")
+        assert ledger.told == [("s-1", "cost cap"), ("s-1", "minutes"), ("s-2", "cost cap")]
+        await asyncio.sleep(TOLD_EVERY_S + 1)
+        there.records.down = True
+        await keeper.refused("s-1", "cost cap")
+        there.records.down = False
+        await keeper.refused("s-1", "cost cap")
+        assert ledger.told[3:] == [("s-1", "cost cap")]

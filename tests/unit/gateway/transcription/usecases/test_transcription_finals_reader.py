@@ -44,9 +44,11 @@ async def test_what_only_this_process_has_follows_what_is_stored() -> None:
     held += [UnstoredFinal(2, b"held", mine.numbering.epoch), UnstoredFinal(3, b"held", mine.numbering.epoch)]
     assert [(one.seq, one.data) for one in await reader.since(mine.session_id, 0, 2)] == [(1, b"stored"), (2, b"held")]
     assert [one.seq for one in await reader.since(mine.session_id, 2, 9)] == [3]
+    assert await reader.newest(mine.session_id) == 3
     await asyncio.sleep(31)
     await records.leases.adopt("heir", 30, own=False)
     assert [one.seq for one in await reader.since(mine.session_id, 0, 9)] == [1]
+    assert await reader.newest(mine.session_id) == 1
 
 
 async def test_what_is_stored_between_the_two_questions_is_read_once() -> None:

@@ -28,6 +28,8 @@ class Network:
     lost: set[str] = field(default_factory=set)
     cut: set[str] = field(default_factory=set)
     told: list[Late] = field(default_factory=list)
+    last_beat: dict[str, float] = field(default_factory=dict)
+    """When each has beaten last; who is not in it has just now."""
 
     async def call(self, name: str, work: Callable[[], Awaitable[object]]) -> object:
         await asyncio.sleep(0.01)
@@ -68,6 +70,10 @@ class End:
     async def offer(self, replica: str, slug: str, owner: str, fence: int, pause_s: float) -> None:
         accept = self.network.handovers[replica].accept
         await self.network.call("offer", lambda: accept(slug, owner, fence, pause_s))
+
+    def silent_s(self, replica: str) -> float:
+        now = LoopClock().monotonic()
+        return now - self.network.last_beat.get(replica, now)
 
     async def tell_late(self, replica: str, slug: str, late: Late) -> None:
         self.network.told.append(late)
@@ -242,6 +248,54 @@ async def test_an_owner_that_is_found_dead_meanwhile_is_not_the_last_word() -> N
         await two.fetch()
         assert two.runs_at() == "b"
         assert LoopClock().monotonic() - began < 2, "the looks for a lost answer end when somebody else has it"
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_publisher_waits_for_the_end_of_a_dying_owners_lease(hangs: bool) -> None:
+    """Frozen or killed: it does not beat either, and whoever adopts it takes the publisher at once; here, we do."""
+    async with pair() as two:
+        [row] = two.records.tables.transcriptions.values()
+        row.owner, now = "dead", LoopClock().monotonic()
+        two.network.last_beat["dead"] = now - 1
+
+        class Dead:
+            async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
+                await asyncio.sleep(60 * hangs)
+                raise NoAnswer("dead")
+
+        two.network.handovers["dead"] = Dead()  # type: ignore[assignment]
+        fetching = asyncio.create_task(two.fetch())
+        await asyncio.sleep(6)
+        assert not fetching.done()
+        two.a.membership.inherits = two.a.membership.room = 0  # so b is the heir
+        two.records.tables.lease(row, -1)
+        await until(lambda: two.b.service.run_of(SLUG) is not None)
+        adopted_at = LoopClock().monotonic()
+        await fetching
+        assert LoopClock().monotonic() - adopted_at < 0.3
+        assert two.network.handovers["b"].taken == 0, "it was adopted"
+
+
+async def test_a_publisher_is_refused_when_its_owner_lives_or_nobody_takes_over() -> None:
+    for last_beat, least_s, most_s in ((None, 3.0, 3.5), (-1.0, 8.0, 8.5)):
+        async with pair() as two:
+            two.network.cut.add("ask_for")
+            now = LoopClock().monotonic()
+            if last_beat is not None:
+                two.network.last_beat["a"] = now + last_beat
+            with pytest.raises(RunsElsewhere):
+                await two.fetch()
+            assert least_s <= LoopClock().monotonic() - now < most_s
+
+
+async def test_whoever_is_cut_off_from_the_database_refuses_a_publisher_at_once() -> None:
+    async with pair() as two:
+        two.records.tables.hangs = True
+        two.b.membership.is_certain = False
+        with pytest.raises(NotReady, match="cut off"):
+            async with asyncio.timeout(0.1):
+                await two.fetch()
+        two.records.tables.hangs = False
 
 
 async def test_late_words_of_an_heir_that_is_gone_are_kept_without_a_number() -> None:

@@ -10,7 +10,7 @@ from support.transcribing import OPTIONS, SLUG, replica, start, told, watch
 from support.waiting import until
 
 from gateway.transcription.domain.errors import NotReady
-from gateway.transcription.usecases.adoption import HEIR_FIRST, KEEP_S, LOOK_S, ROOM_FIRST
+from gateway.transcription.usecases.adoption import HEIR_FIRST_S, KEEP_S, LOOK_S, OVERDUE_LOOK_S, ROOM_FIRST_S
 from gateway.transcription.usecases.said import LOST_FLUSH_S
 
 LOOKS_S = LOOK_S * 1.3
@@ -91,18 +91,43 @@ async def orphaned(records: MemoryRecords, count: int = 1) -> None:
         await records.leases.claim(session, "rtmp", {}, f"key-{number}", "dead", -1)
 
 
-@pytest.mark.parametrize(("inherits", "room", "looks"), [(True, 10, 0), (False, 10, HEIR_FIRST), (True, 0, ROOM_FIRST)])
+@pytest.mark.parametrize(
+    ("inherits", "room", "after_s"), [(True, 10, 0.0), (False, 10, HEIR_FIRST_S), (True, 0, ROOM_FIRST_S)]
+)
 async def test_an_orphan_goes_to_its_heir_then_to_any_with_room_then_to_anybody(
-    inherits: bool, room: int, looks: int
+    inherits: bool, room: int, after_s: float
 ) -> None:
     records = MemoryRecords(LoopClock())
     membership = FakeMembership()
     membership.inherits, membership.room = inherits, room
     async with replica(records, membership=membership) as there:
         await orphaned(records)
-        await asyncio.sleep(looks * LOOK_S * 0.7)
+        await asyncio.sleep(after_s)
         assert there.service.runs == []
-        await until(lambda: bool(there.service.runs), within_s=(looks + 1) * LOOKS_S + 0.2)
+        await until(lambda: bool(there.service.runs), within_s=2 * LOOKS_S + 0.2)
+
+
+async def test_a_look_falls_on_the_end_of_a_lease_and_more_follow_until_it_is_found() -> None:
+    """Whichever survivor finds it: the heir must look once more soon."""
+    records = MemoryRecords(LoopClock())
+    membership = FakeMembership()
+    membership.lapses_in_s = 0.3
+    async with replica(records, membership=membership) as there:
+        looked = records.leases.orphans
+        looks: list[float] = []
+
+        async def look(limit: int, *, thorough: bool) -> object:
+            looks.append(there.clock.monotonic())
+            membership.lapses_in_s = -1.0
+            return await looked(limit, thorough=thorough)
+
+        records.leases.orphans = look  # type: ignore[method-assign, assignment]
+        began = there.clock.monotonic()
+        await until(lambda: len(looks) == 4)
+        assert looks[0] - began < 0.3 + OVERDUE_LOOK_S * 1.3 + 0.01
+        assert looks[3] - looks[0] < 3 * (OVERDUE_LOOK_S * 1.3 + 0.01)
+        await orphaned(records)
+        await until(lambda: bool(there.service.runs), within_s=OVERDUE_LOOK_S * 1.3 + 0.1)
 
 
 async def test_one_look_takes_so_many_at_most() -> None:

@@ -8,6 +8,7 @@ from support.frames import seqs
 from support.transcribing import SLUG, replica, start, told, watch
 from support.waiting import until
 
+from gateway.transcription.domain.stable import HOLD_S
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.transcription.usecases.speech import ProviderComplaint, SpeechLost, Translation, Unread, Withdrawn
 
@@ -78,6 +79,22 @@ async def test_a_partial_is_shown_again_when_more_of_it_holds_still() -> None:
         assert all("stableChars" not in said for said in told(screen, "transcript.final"))
         assert [text for _, text, _ in track.captions] == ["we have", "we had to", "We had to go.", ""]
         assert there.service.runs[0].counts.partials == 3
+
+
+async def test_a_newer_partial_makes_words_stable_sooner() -> None:
+    """The wait for the words of one partial ends when a second one has said them, whoever else is waited for."""
+    async with replica() as there:
+        await there.service.start(start())
+        screen = await watch(there)
+        there.source(SLUG).appear().speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        there.link.partial("others", "p:1")
+        there.link.partial("we have", "p:0")
+        await asyncio.sleep(HOLD_S[1] - 0.1)
+        there.link.partial("we have to", "p:0")
+        await asyncio.sleep(0.11)
+        shown = [(said["text"], said["stableChars"]) for said in told(screen, "transcript.partial")]
+        assert shown == [("others", 0), ("we have", 0), ("we have to", 0), ("we have to", 7)]
 
 
 async def test_two_speakers_share_one_numbering_and_have_a_meter_each() -> None:

@@ -10,13 +10,15 @@ from support.fakes import Replica
 from support.transcribing import SLUG, replica, start
 from support.waiting import until
 
-from gateway.transcription.usecases.sweep import UnreconciledSession
+from gateway.transcription.usecases.speech import Translation
+from gateway.transcription.usecases.sweep import ProviderReport, UnreconciledSession
 from stt.transcript import Utterance
 
 
-def heard(*texts: str) -> list[Utterance]:
+def heard(*texts: str, translations: tuple[Translation, ...] = ()) -> ProviderReport:
     """One a second, on the provider's clock."""
-    return [Utterance(f"p:salvaged_{at}", True, text, "en", float(at), at + 0.5, 0.9) for at, text in enumerate(texts)]
+    said = (Utterance(f"p:salvaged_{at}", True, text, "en", float(at), at + 0.5, 0.9) for at, text in enumerate(texts))
+    return ProviderReport(True, None, tuple(said), translations)
 
 
 @asynccontextmanager
@@ -44,6 +46,24 @@ async def test_what_has_no_final_gets_one_under_the_speakers_name_once() -> None
         assert texts(there) == [(1, "One.", "Anna"), (2, "Two.", "Anna"), (3, "Three.", "Anna")]
         [used] = await there.status.usage(SLUG)
         assert used.final_transcripts == 3
+
+
+async def test_translations_come_along_once_and_belong_to_their_finals() -> None:
+    """Also of a final that was stored, whose translation was not."""
+    async with orphaned() as (there, orphan):
+        german = tuple(Translation(f"p:salvaged_{at}", "en", "de", text) for at, text in enumerate(("Eins.", "Zwei.")))
+        for _ in range(2):
+            await there.service.salvage(orphan, heard("One.", "Two.", translations=german))
+        session = await there.records.sessions.by_slug(SLUG)
+        assert session is not None
+        for _ in range(50):
+            kept = await there.records.translations.since(session.id, "de", 0, 10)
+            if len(kept) == 2:
+                break
+            await asyncio.sleep(0.1)
+        ids = [one.caption.utterance_id for one in there.records.stored(SLUG)]
+        assert [(one.seq, one.of_seq, one.utterance_id) for one in kept] == [(1, 1, ids[0]), (2, 2, ids[1])]
+        assert b"Zwei." in kept[1].data
 
 
 async def test_a_record_that_does_not_fit_gives_none() -> None:

@@ -139,8 +139,8 @@ class World:
             salvage=self._salvage,
         )
 
-    async def _salvage(self, orphan: UnreconciledSession, heard: Sequence[Utterance]) -> None:
-        self.salvaged.append((orphan.id, tuple(heard)))
+    async def _salvage(self, orphan: UnreconciledSession, told: ProviderReport) -> None:
+        self.salvaged.append((orphan.id, told.heard))
 
     async def _swept(self) -> None:
         self.swept += 1

@@ -1,0 +1,40 @@
+// The link with which guests enter a session: shown, copied, renewed. Of pages that have `_invite.html` in them.
+
+import { memory, post } from './api.js';
+import { confirmed } from './confirm.js';
+import { attempt, byId, copy, say } from './dom.js';
+import { pathOf } from './titles.js';
+
+export class Invite {
+  #view = null; // of the session, as the API tells it
+
+  constructor() {
+    byId('copy').addEventListener('click', () => copy(byId('link'), byId('copy')));
+    byId('renew').addEventListener('click', () => attempt(byId('renew'), (text) => text && say(byId('link-hint'), text), () => this.#renew()));
+  }
+
+  show(view) {
+    this.#view = view;
+    const key = memory.joinToken(view.slug);
+    const link = new URL('join', location.href);
+    link.hash = `session=${encodeURIComponent(view.slug)}${key ? `&joinToken=${encodeURIComponent(key)}` : ''}`;
+    if (byId('link').value !== link.href) byId('link').value = link.href;
+    const isWhole = key || !view.requireJoinToken;
+    byId('link-row').hidden = !isWhole; // never a link that lets nobody in
+    say(byId('link-hint'), !isWhole
+      ? 'The link was told once, where the session was created. Make a new one: the old one lets nobody in any more.'
+      : key
+        ? 'It opens the session to whoever has it. It is told this once: copy it before you close this tab.'
+        : 'Whoever has it gives a name and is in.');
+  }
+
+  async #renew() {
+    const { slug, title } = this.#view;
+    const isSure = await confirmed(`A new link for “${title || slug}”?`,
+      'Whoever has the one before cannot join with it any more. Who is in stays in.', 'Make a new link');
+    if (!isSure) return;
+    const { joinToken } = await post(`${pathOf(slug)}/join-token`);
+    memory.keepJoinToken(slug, joinToken);
+    if (this.#view.slug === slug) this.show({ ...this.#view, requireJoinToken: true });
+  }
+}

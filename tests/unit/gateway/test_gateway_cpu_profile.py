@@ -1,0 +1,51 @@
+"""Where the CPU time goes, by a timer of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from gateway.cpu_profile import EVERY_S, CpuProfile, ProfileRefused
+
+
+def burn() -> None:
+    until = time.thread_time() + 0.1
+    while time.thread_time() < until:
+        sum(range(1_000))
+
+
+async def test_what_computes_is_seen_and_what_waits_is_not() -> None:
+    profile = CpuProfile()
+
+    async def wait() -> None:
+        await asyncio.sleep(0.3)
+
+    measured = asyncio.create_task(profile.measure(0.4))
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        burn()
+        await asyncio.sleep(0)
+    text = await measured
+    await waiting
+    counts = {stack: int(count) for stack, _, count in (line.rpartition(" ") for line in text.splitlines())}
+    burnt = sum(count for stack, count in counts.items() if f"{__name__}:burn" in stack)
+    assert 0.1 < burnt * EVERY_S < 1.0
+    assert not [stack for stack in counts if stack.endswith(":wait")]
+    assert all("/" not in stack for stack in counts)  # no path of this machine
+
+
+async def test_one_at_a_time_and_a_cancelled_one_makes_room() -> None:
+    profile = CpuProfile()
+    first = asyncio.create_task(profile.measure(60))
+    await asyncio.sleep(0)
+    with pytest.raises(ProfileRefused):
+        await profile.measure(0.1)
+    first.cancel()
+    await asyncio.wait([first])
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+    signal.raise_signal(signal.SIGPROF)  # late: by default it would end this process
+    assert await profile.measure(0.01) is not None
