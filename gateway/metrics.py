@@ -118,6 +118,10 @@ def plain(read: Callable[[], float]) -> Read:
     return lambda: [({}, float(read()))]
 
 
-def by(label: str, read: Callable[[], Iterable[tuple[str, float]]]) -> Read:
-    """A reader of one number for each value of a label."""
-    return lambda: [({label: value}, float(number)) for value, number in read()]
+def by(label: str, read: Callable[[], Iterable[tuple[str, float]]], known: Iterable[str] = ()) -> Read:
+    """A reader of one number for each value of a label. `known`: values that are there before their first event.
+
+    Without that Prometheus sees no increase in the first one, and no sum over series of which there are none.
+    """
+    zeros = dict.fromkeys(known, 0.0)
+    return lambda: [({label: value}, float(number)) for value, number in {**zeros, **dict(read())}.items()]

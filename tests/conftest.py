@@ -35,6 +35,7 @@ REALTIME: Final = (
     "e2e",
     "integration/clients_js",
     "integration/clients_python/test_client_examples.py",
+    "integration/deploy/test_deploy_alerts.py",
     "integration/gateway_console",
     "integration/livekit",
     "integration/nextjs",

@@ -456,6 +456,10 @@ export interface Schemas {
     participantIdentity: string | null;
     participantName: string | null;
   };
+  /** `guestMinutes`: whether guests who were in it may read it once it is over; they may unless it is said. */
+  SessionChange: {
+    guestMinutes: boolean;
+  };
   /** `joinToken` is there if it was asked for, and told this once. */
   SessionCreated: {
     slug: string;
@@ -514,7 +518,7 @@ export interface Schemas {
     sessionId: string;
     spaceId: string;
   };
-  /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. */
+  /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. `guestMinutes`: guests who were in it may read it once it is over. */
   SessionView: {
     id: string;
     slug: string;
@@ -531,6 +535,7 @@ export interface Schemas {
     rawTranscriptSizeBytes: number | null;
     rawTranscriptReadyAt: string | null;
     requireJoinToken: boolean;
+    guestMinutes: boolean;
   };
   /** A space's own limits, minutes of audio; 0 = no limit, null or absent = as the gateway's settings say. */
   SpaceLimitsBody: {
@@ -933,6 +938,15 @@ export interface Operations {
       /** the session's slug */
       slug: string;
     };
+    answer: Schemas['SessionView'];
+  };
+  /** Let guests read it once it is over, or not */
+  'PATCH /api/sessions/{slug}': {
+    path: {
+      /** the session's slug */
+      slug: string;
+    };
+    body: Schemas['SessionChange'];
     answer: Schemas['SessionView'];
   };
   /** Delete a session and all that belongs to it; billing records are kept elsewhere */

@@ -41,6 +41,10 @@ BODY_LIMIT: Final = 64 * 1024
 _PAGE: Final = 500
 
 SLUG: Final = Parameter("slug", "path", "the session's slug")
+NEWEST: Final = Parameter(
+    "newest", "query", "without a good since only so many of the last finals; hello says with from where they begin",
+    {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+)  # fmt: skip
 REFUSAL: Final = Parameter(
     "refusal", "query", "close: refused by a close code, as pages are, since a WebSocket hides HTTP"
 )
@@ -110,10 +114,8 @@ class Api:
                   Parameter("session", "query", "the session's slug"),
                   Parameter("since", "query", "EPOCH:SEQ of the last final one has; with lang EPOCH:SEQ:TRANSLATION"),
                   Parameter("lang", "query", "only translations into this language, each once, also after a cut"),
-                  Parameter("newest", "query", "without a good since only so many of the last finals; hello says with "
-                            "from where they begin", {"type": "integer", "minimum": 0, "maximum": 999_999_999}),
                   Parameter("Last-Event-ID", "header", "the same, as an EventSource sends it; goes before since"),
-                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL,
+                  Parameter("token", "query", "the credential, where headers cannot be set"), REFUSAL, NEWEST,
                   Parameter("epochs", "query", "1: the program goes on with its numbers under the epoch of a hello "
                             "that says resumed: true, also in the middle of the stream; so a new epoch interrupts "
                             "nobody who has seen nothing void"),
@@ -278,7 +280,7 @@ class Api:
         session = await self.records.sessions.by_slug(request.match_info["slug"])
         if session is None:
             raise SessionNotFound(request.match_info["slug"])
-        await self.endpoint.policy.admit(access, session.slug, session.space_id)
+        await self.endpoint.policy.admit(access, session.slug, session.space_id, is_over=session.is_over)
         return session
 
     async def _pages(

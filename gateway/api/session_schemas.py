@@ -24,6 +24,12 @@ class NewSession(msgspec.Struct, rename="camel"):
     require_join_token: bool = False
 
 
+class SessionChange(msgspec.Struct, rename="camel"):
+    """`guestMinutes`: whether guests who were in it may read it once it is over; they may unless it is said."""
+
+    guest_minutes: bool
+
+
 class SessionCreated(msgspec.Struct, rename="camel", omit_defaults=True):
     """`joinToken` is there if it was asked for, and told this once."""
 
@@ -32,7 +38,10 @@ class SessionCreated(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class SessionView(msgspec.Struct, rename="camel"):
-    """`status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join."""
+    """`status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join.
+
+    `guestMinutes`: guests who were in it may read it once it is over.
+    """
 
     id: str
     slug: str
@@ -48,6 +57,7 @@ class SessionView(msgspec.Struct, rename="camel"):
     raw_transcript_size_bytes: int | None
     raw_transcript_ready_at: Moment | None
     require_join_token: bool
+    guest_minutes: bool
 
 
 class SessionList(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +21,7 @@ from gateway.live import credentials
 from gateway.live.address import Network, client_address
 from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
 from gateway.sessions.domain.errors import CredentialNeeded
-from gateway.sessions.domain.video_session import Role, Segment
+from gateway.sessions.domain.video_session import Role, Segment, VideoSession
 from gateway.sessions.usecases.attendees import Attendees, JoinRequest
 from gateway.sessions.usecases.ports import Wanted
 from gateway.sessions.usecases.rates import Rates
@@ -66,12 +66,15 @@ class SessionsApi:
                   answers={200: schemas.SessionList, 400: problem, 403: problem, 429: problem, 503: problem}, tag=tag),
             Route("GET", "/api/sessions/{slug}", self.show, "One session", credential="user", parameters=(SLUG,),
                   answers={200: schemas.SessionView, **base}, tag=tag),
+            Route("PATCH", "/api/sessions/{slug}", self.change, "Let guests read it once it is over, or not",
+                  credential="user", parameters=(SLUG,), body=schemas.SessionChange,
+                  answers={200: schemas.SessionView, **written}, tag=tag, audit="session"),
             Route("DELETE", "/api/sessions/{slug}", self.delete, "Delete a session and all that belongs to it; billing "
                   "records are kept elsewhere", credential="user", parameters=(SLUG,),
                   answers={200: schemas.Deleted, **base}, tag=tag, audit="delete"),
             Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
-                  "stopped, its transcript written as a document, its analysis scheduled; idempotent",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}, tag=tag,
+                  "stopped, its transcript written as a document, its analysis scheduled; idempotent", tag=tag,
+                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem},
                   audit="end"),
             Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
                   credential="guest", parameters=(SLUG,
@@ -124,13 +127,24 @@ class SessionsApi:
         if not (limit.isascii() and limit.isdecimal() and len(limit) <= 9 and 1 <= int(limit) <= LISTED_MOST):
             raise WrongRequest(f"limit must be a whole number from 1 to {LISTED_MOST}")
         found = await self.sessions.listed(caller, _word(request, "spaceId"), int(limit), _word(request, "before"))
-        closed = await self.sessions.require_join_token(found)
-        return json_answer(schemas.SessionList([views.session(one, one.id in closed) for one in found]))
+        return json_answer(schemas.SessionList(await self._views(found)))
 
     async def show(self, request: web.Request) -> web.Response:
         """`GET /api/sessions/{slug}`, for all who belong to the session: 200."""
         found = await self.sessions.get(await self._known(request), _slug(request))
-        return json_answer(views.session(found, bool(await self.sessions.require_join_token([found]))))
+        return json_answer((await self._views([found]))[0])
+
+    async def change(self, request: web.Request) -> web.Response:
+        """`PATCH /api/sessions/{slug}`, for the creator and services: 200 with the session; may be repeated."""
+        caller = await self._known(request)
+        body = await read_body(request, schemas.SessionChange)
+        found = await self.sessions.let_guests_read(caller, _slug(request), may=body.guest_minutes)
+        return json_answer((await self._views([found]))[0])
+
+    async def _views(self, found: Sequence[VideoSession]) -> list[schemas.SessionView]:
+        closed = await self.sessions.require_join_token(found)
+        kept = await self.sessions.kept_from_guests(found)
+        return [views.session(one, one.id in closed, one.id not in kept) for one in found]
 
     async def renew_join_token(self, request: web.Request) -> web.Response:
         """`POST …/join-token`, for the creator and services: 200 with the new one, told this once; 409 once it is over.

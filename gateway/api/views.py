@@ -69,7 +69,7 @@ def ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
     return schemas.IngestView(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url)
 
 
-def session(found: VideoSession, require_join_token: bool) -> session_schemas.SessionView:
+def session(found: VideoSession, require_join_token: bool, guest_minutes: bool) -> session_schemas.SessionView:
     """The app's row without its secrets."""
     return session_schemas.SessionView(
         id=found.id,
@@ -86,6 +86,7 @@ def session(found: VideoSession, require_join_token: bool) -> session_schemas.Se
         raw_transcript_size_bytes=found.raw_transcript_size_bytes,
         raw_transcript_ready_at=_moment(found.raw_transcript_ready_at),
         require_join_token=require_join_token,
+        guest_minutes=guest_minutes,
     )
 
 

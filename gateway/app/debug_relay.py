@@ -14,7 +14,6 @@ from gateway.api.errors import problem
 from gateway.cpu_profile import LONGEST_S
 
 _PATIENCE_S: Final = LONGEST_S + 10.0
-_BODY_LIMIT: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class DebugRelay:
         url = f"http://127.0.0.1:{port}{request.rel_url.raw_path}"
         headers = {"Authorization": request.headers.get("Authorization", "")}
         timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
-        body = await request.content.read(_BODY_LIMIT) if request.can_read_body else None
+        body = await request.read()
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as client,

@@ -15,6 +15,8 @@ from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.rate_limits import RedisLimiter
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.version import VERSION
+from stt.gladia.complaints import KINDS
+from stt.gladia.events import INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +123,9 @@ def replica_gauges(metrics: Metrics, wings: Wings) -> None:
     metrics.gauge("tracks_limit", "Tracks that this replica takes; 0: without a limit", plain(lambda: most))
     metrics.gauge("full", "1 while no further transcription begins here", plain(lambda: transcriptions.is_full))
     metrics.counter(
-        "peer_requests", "Requests to other replicas, by outcome", by("outcome", wings.others.peers.asked.items)
+        "peer_requests",
+        "Requests to other replicas, by outcome",
+        by("outcome", wings.others.peers.asked.items, ("answered", "misdirected", "unreached")),
     )
     metrics.gauge(
         "audio_carried", "Senders whose audio goes to another replica", plain(lambda: wings.live.audio.counts.carried)
@@ -161,7 +165,9 @@ def watcher_gauges(metrics: Metrics, hub: Hub, endpoint: LiveEndpoint) -> None:
     metrics.counter("messages_delivered", "Messages written to watchers", plain(lambda: hub.counts.delivered))
     metrics.counter("partials_coalesced", "Partials skipped for slow watchers", plain(lambda: hub.counts.coalesced))
     metrics.counter("watchers_refused", "Streams refused, by reason", by("reason", endpoint.counts.refused.items))
-    metrics.counter("watchers_closed", "Streams ended, by reason", by("reason", endpoint.counts.closed.items))
+    metrics.counter(
+        "watchers_closed", "Streams ended, by reason", by("reason", endpoint.counts.closed.items, ("too_slow",))
+    )
 
 
 def relay_gauges(metrics: Metrics, relay: Relay) -> None:
@@ -240,7 +246,11 @@ def listener_gauges(metrics: Metrics, listener: Listener, rtmp: RtmpServer) -> N
     """Connections that were not let in, or took too long."""
     http, counts = listener.admittance, listener.counts
     metrics.gauge("http_connections", "HTTP connections, WebSockets among them", plain(lambda: http.open))
-    metrics.counter("http_refused", "HTTP connections refused, by the limit", by("limit", http.counts.refused.items))
+    metrics.counter(
+        "http_refused",
+        "HTTP connections refused, by the limit",
+        by("limit", http.counts.refused.items, ("address", "total")),
+    )
     metrics.counter("http_evicted", "Waiting HTTP connections closed for others", plain(lambda: http.counts.evicted))
     metrics.counter("http_late", "HTTP connections closed for a late head or body", by("part", counts.late.items))
     metrics.counter("http_malformed", "Requests that were no HTTP", by("part", counts.malformed.items))
@@ -315,12 +325,14 @@ def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
     """The account at the speech provider: its circuit breaker, and sessions and slots in use."""
     shared = slots.shared
     metrics.counter(
-        "provider_complaints", "Errors that the provider has reported, by kind", by("kind", provider.complaints.items)
+        "provider_complaints",
+        "Errors that the provider has reported, by kind",
+        by("kind", provider.complaints.items, KINDS),
     )
     metrics.counter(
         "provider_messages_unusable",
         "Messages of the provider that could not be used, by type",
-        by("kind", provider.unusable.items),
+        by("kind", provider.unusable.items, ("transcript", "other", INTERNAL)),
     )
     metrics.counter(
         "provider_audio_given_up_seconds",

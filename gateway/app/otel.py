@@ -12,7 +12,6 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -35,6 +34,7 @@ from opentelemetry.trace import Span as OtelSpan
 from structlog.contextvars import get_contextvars
 
 from gateway.tracing import Facts, Kind, Span, place
+from gateway.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -59,8 +59,7 @@ async def open_otlp(endpoint: str, replica: str, fates: Counter[str]) -> AsyncIt
 
     `fates` counts spans: sent, failed, dropped.
     """
-    version = metadata.version("transcription-gateway")
-    resource = Resource.create({"service.version": version, "service.instance.id": replica})
+    resource = Resource.create({"service.version": VERSION, "service.instance.id": replica})
     if resource.attributes.get("service.name", "").startswith("unknown_service"):  # type: ignore[union-attr]
         resource = resource.merge(Resource({"service.name": "transcription-gateway"}))
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -69,7 +68,7 @@ async def open_otlp(endpoint: str, replica: str, fates: Counter[str]) -> AsyncIt
     # What cannot be sent is counted, and told once by us; the SDK tells each attempt, at length.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     try:
-        yield OtelTracer(provider.get_tracer("gateway", version))
+        yield OtelTracer(provider.get_tracer("gateway", VERSION))
     finally:
         ending = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
         ending.start()

@@ -233,7 +233,7 @@ class Search:
 
 
 def spans(until: datetime, start: datetime | None, floor: datetime) -> list[Span]:
-    """Times from `until` back to `floor` without a gap: to `start`, since when there are few lines, then longer ones."""
+    """Times from `until` back to `floor` without a gap: to `start`, since when lines are few, then longer ones."""
     found: list[Span] = []
     end, width = until, until - (start or floor)
     for number in range(_SPANS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 from contextlib import suppress
 
 from gateway import logs
@@ -26,7 +27,7 @@ async def canary(args: argparse.Namespace) -> int:
     sentence = await asyncio.to_thread(known_sentence)
     if args.once:
         return await _once(client, sentence, args.words)
-    logs.configure("json", "info")
+    logs.configure("text" if os.environ.get("GATEWAY_LOG_FORMAT") == "text" else "json", "info")
     figures = CanaryFigures()
     async with stop_signals() as stop, metrics_page(args.host, args.port, figures.text, setting="--port"):
         rounds = asyncio.create_task(repeat(client, sentence, args.words, args.every, figures), name="rounds")

@@ -14,7 +14,7 @@ OUTCOMES: Final = ("ok", "failed")
 
 
 class CanaryFigures:
-    """Every series is there from the beginning, so that an increase from 0 shows."""
+    """Counters are there from the beginning, so that an increase from 0 shows; the share of words once it is known."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -25,7 +25,7 @@ class CanaryFigures:
         self._steps = Gauge(
             "gateway_canary_step_seconds", "How long a step took when it was last done", ["step"], registry=registry
         )
-        self._words = Gauge("gateway_canary_words_share", "Words found in the last round, 0 to 1", registry=registry)
+        self._words: Gauge | None = None
         self._success = Gauge(
             "gateway_canary_last_success_timestamp_seconds",
             "When the last good round ended; before the first one, when the canary began",
@@ -50,6 +50,9 @@ class CanaryFigures:
         for step, seconds in outcome.steps.items():
             self._steps.labels(step).set(seconds)
         if outcome.words_share is not None:
+            self._words = self._words or Gauge(
+                "gateway_canary_words_share", "Words found in the last round that spoke, 0 to 1", registry=self.registry
+            )
             self._words.set(outcome.words_share)
         if outcome.first_partial_s is not None:
             self._first_partial.observe(outcome.first_partial_s)

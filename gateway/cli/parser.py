@@ -85,6 +85,15 @@ def parser() -> argparse.ArgumentParser:
     stt.add_argument("--workers", type=int, default=None, help="recogniser processes (default: one a core)")
     stt.add_argument("--faults", metavar="FILE", default=None, help="a fault plan: docs/local-stt.md")
 
+    _of_sessions(commands)
+    _usage(commands)
+    _canary(commands)
+    commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
+    commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")
+    return top
+
+
+def _of_sessions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, about in (
         ("start", "start transcribing a session"),
         ("stop", "drain and stop"),
@@ -96,8 +105,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("slug", nargs="?" if name == "status" else None, help="the session's slug")
-        command.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
-        command.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+        _asks(command)
         if name == "start":
             command.add_argument("--source", choices=("livekit", "rtmp", "websocket"), default="rtmp")
             command.add_argument("--language", action="append", default=[], help="may be repeated")
@@ -115,6 +123,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--format", choices=("json", "vtt", "srt", "txt"), default="txt")
             command.add_argument("--lang", default=None, help="translations into this language")
 
+
+def _usage(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     usage = commands.add_parser("usage", help="what was used and what it costs, over all sessions")
     usage.add_argument("--from", dest="since", default=None, help="a day or an instant (default: this month)")
     usage.add_argument("--to", dest="until", default=None, help="the same, exclusive (default: now)")
@@ -123,18 +133,20 @@ def parser() -> argparse.ArgumentParser:
     usage.add_argument("--user", default=None, help="only what this user said")
     usage.add_argument("--tag", default=None, help="only transcriptions started with this tag")
     usage.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    usage.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
-    usage.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+    _asks(usage)
 
+
+def _canary(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     canary = commands.add_parser("canary", help="speak a sentence through a running gateway each minute, with metrics")
     canary.add_argument("--once", action="store_true", help="one round, a line for each step; exit code 1 if one fails")
     canary.add_argument("--every", type=_seconds, default=60.0, metavar="S", help="from round to round (default: 60)")
     canary.add_argument("--words", type=_share, default=0.5, metavar="SHARE", help="that must come back (default: 0.5)")
     canary.add_argument("--host", default="127.0.0.1", help="address of its metrics (default: 127.0.0.1)")
     canary.add_argument("--port", type=int, default=9465, help="port of its metrics, at /metrics (default: 9465)")
-    canary.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
-    canary.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")
+    _asks(canary)
 
-    commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
-    commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")
-    return top
+
+def _asks(command: argparse.ArgumentParser) -> None:
+    """It talks to a running gateway."""
+    command.add_argument("--url", default=None, help="the gateway (default: GATEWAY_URL or http://localhost:8080)")
+    command.add_argument("--token", default=None, help="a service token (default: the first of GATEWAY_API_TOKENS)")

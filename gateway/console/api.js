@@ -74,9 +74,6 @@ export function showAddress(name, value, { replace = false } = {}) {
 
 const putAddress = (fragment, how) => history[how](null, '', location.pathname + location.search + (fragment && `#${fragment}`));
 
-/** Where a session is read, by whoever may: to be shared, and relative to where the pages lie. */
-export const readerOf = (slug) => `s/${encodeURIComponent(slug)}`;
-
 function unescaped(text) {
   try {
     return decodeURIComponent(text);
@@ -110,6 +107,9 @@ const JSON_BODY = { 'Content-Type': 'application/json' };
 
 export const post = async (path, body, options) =>
   (await request(path, { ...options, method: 'POST', headers: JSON_BODY, body: JSON.stringify(body) })).json();
+
+export const patch = async (path, body) =>
+  (await request(path, { method: 'PATCH', headers: JSON_BODY, body: JSON.stringify(body) })).json();
 
 /** Which recogniser answers and what is not ready; 503 carries the same body as 200. */
 export async function readiness() {

@@ -8,7 +8,7 @@ const WHO = { service: 'service', user: 'user', guest: 'guest', room: 'participa
 const DID = {
   start: 'started the transcription', stop: 'stopped the transcription', end: 'ended the session', delete: 'deleted the session',
   export: 'read the transcript', 'key read': 'was told the stream key', 'join token': 'renewed the invitation', options: 'changed how it is heard',
-  pause: 'paused', resume: 'resumed', host: 'changed the host', limits: 'changed limits', vocabulary: 'changed the vocabulary',
+  pause: 'paused', resume: 'resumed', host: 'changed the host', limits: 'changed limits', session: 'changed who may read it', vocabulary: 'changed the vocabulary',
 };
 let cursor = null;
 

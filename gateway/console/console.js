@@ -1,6 +1,7 @@
 // The console: the list of running transcriptions, and what begins one.
 
-import { Problem, get, memory, post, readerOf, readiness, showAddress } from './api.js';
+import { addressOf } from './address.js';
+import { Problem, get, memory, post, readiness, showAddress } from './api.js';
 import { byId, count, dollars, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
 import { remember } from './ingest.js';
@@ -12,7 +13,7 @@ import { healthFor, isSilent, sourceOf, stateFor } from './words.js';
 
 const OFFLINE = ['pocketsphinx', 'sherpa-onnx'];
 const TITLES_MS = 300; // what a session is called may come later than that it runs
-const items = new Items(pick, readerOf);
+const items = new Items(pick, (slug) => addressOf(slug));
 let steers = false;
 
 const gate = new Gate({

@@ -1,8 +1,8 @@
 // /openapi.json as a page for people: operations by tag, what goes in, what comes out.
 
-import { readFragment } from './api.js';
+import { memory, readFragment } from './api.js';
 import { byId, make, say } from './dom.js';
-import { inherit } from './inherit.js';
+import { askOtherTabs } from './tabs.js';
 import { tryIt } from './try.js';
 
 let schemas = {};
@@ -139,7 +139,7 @@ const showTable = (rows) => make('div', { className: 'wide' }, make('table', {},
     make('td', {}, name), make('td', { className: 'type mono', textContent: type }), make('td', {}, ...meaning))))));
 
 readFragment(); // a token that a link brings to a tab without one
-await inherit();
+memory.token ||= await askOtherTabs();
 try {
   const response = await fetch('openapi.json');
   if (!response.ok) throw new Error(`HTTP ${response.status}`);

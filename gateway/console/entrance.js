@@ -1,6 +1,6 @@
 // The way into a page for readers: the token of the link, of this tab, of another tab; else it is asked for.
 
-import { arrive } from './address.js';
+import { arrive, slugHere } from './address.js';
 import { memory } from './api.js';
 import { byId, say } from './dom.js';
 import { askOtherTabs } from './tabs.js';
@@ -30,7 +30,7 @@ export class Entrance {
   async come() {
     this.#offered = arrive() || this.#offered;
     if (this.#offered) return this.#shut('');
-    memory.token ||= await askOtherTabs();
+    memory.token ||= memory.pass(slugHere()) || await askOtherTabs(); // a guest's own, or that of whoever uses this browser
     if (memory.token) this.#open();
     else this.#shut('');
   }

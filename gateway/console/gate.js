@@ -2,7 +2,7 @@
 
 import { Problem, memory, readFragment } from './api.js';
 import { byId, say } from './dom.js';
-import { inherit } from './inherit.js';
+import { askOtherTabs } from './tabs.js';
 
 const PATIENCE_MS = 400; // an answer that comes sooner needs no announcement
 
@@ -53,7 +53,7 @@ export class Gate {
     byId('offer').hidden = !this.#offered;
     byId('enter').hidden = Boolean(this.#offered);
     if (this.#offered) return this.#wait();
-    if (!memory.token) await inherit();
+    memory.token ||= await askOtherTabs();
     if (!memory.token) return this.#ask('');
     byId('gate').hidden = true; // the page stands before the first answer
     byId('console').hidden = byId('leave').hidden = false;

@@ -1,7 +1,7 @@
 // Reads what was said before one came: first where the reader looks, then the rest, so that it is searched as a whole.
 
 import { get } from './api.js';
-import { BLOCK } from './transcript.js';
+import { BLOCK, blockOf } from './transcript.js';
 
 const UNIT = 200; // finals of one request
 const PER_UNIT = UNIT / BLOCK;
@@ -30,7 +30,10 @@ export class History {
     if (this.#isReading) return;
     this.#isReading = true;
     try {
-      for (let unit = this.#next(); unit !== undefined; unit = this.#next()) await this.#readUnit(unit);
+      for (let unit = this.#next(); unit !== undefined; unit = this.#next()) {
+        if (!this.#wanted.length) await atLeisure();
+        await this.#readUnit(unit);
+      }
     } catch {
       setTimeout(() => this.read(), AGAIN_MS); // the line says what is wrong
     } finally {
@@ -40,7 +43,7 @@ export class History {
 
   /** What was being said at that moment, read where it is not here. Undefined when nothing was said at all. Raises Problem. */
   async at(ms) {
-    if (!this.#transcript.isWhole) this.#take(await get(`${this.#path}?at=${Math.round(ms)}&limit=${BLOCK}`));
+    if (!this.#transcript.isWhole) this.#came(this.#put(await get(`${this.#path}?at=${Math.round(ms)}&limit=${BLOCK}`)));
     return this.#transcript.at(ms);
   }
 
@@ -49,6 +52,7 @@ export class History {
     const lacks = (block) => block >= 0 && block < this.#transcript.blocks && !this.#transcript.isHere(block);
     const wanted = this.#wanted.findLast(lacks);
     if (wanted !== undefined) return Math.floor(wanted / PER_UNIT);
+    this.#wanted = [];
     for (let block = this.#transcript.blocks - 1; block >= 0; block--) if (lacks(block)) return Math.floor(block / PER_UNIT);
     return undefined;
   }
@@ -59,15 +63,18 @@ export class History {
     const answer = await get(`${this.#path}?since=${after}&limit=${UNIT}`);
     if (this.#transcript.epoch !== epoch) return;
     if (answer.epoch !== epoch) throw new Error('numbered anew: the stream will say so');
-    this.#take(answer);
+    this.#put(answer);
     this.#transcript.gone(after + 1, Math.min(after + UNIT, this.#transcript.last));
     this.#came(Array.from({ length: PER_UNIT }, (_, place) => unit * PER_UNIT + place));
   }
 
-  #take({ epoch, finals }) {
-    if (epoch !== this.#transcript.epoch) return;
+  /** Returns the blocks that it belongs to. */
+  #put({ epoch, finals }) {
+    if (epoch !== this.#transcript.epoch) return [];
     for (const { seq, ...said } of finals) this.#transcript.final(seq, said);
-    const blocks = new Set(finals.map(({ seq }) => Math.floor((seq - 1) / BLOCK)));
-    if (blocks.size) this.#came([...blocks]);
+    return [...new Set(finals.map(({ seq }) => blockOf(seq)))];
   }
 }
+
+/** When the page has nothing better to do. */
+const atLeisure = () => new Promise((done) => (globalThis.requestIdleCallback ?? setTimeout)(done));

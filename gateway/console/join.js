@@ -1,15 +1,16 @@
 // The page behind a join link: a guest gives a name, reads along, and speaks where the session listens to browsers.
 // It knows no token but the guest's own, and shows nothing that a guest may not see.
 
-import { get, memory, post, readerOf, request, takeFragment } from './api.js';
+import { addressOf } from './address.js';
+import { get, memory, post, request, takeFragment } from './api.js';
 import { Captions } from './captions.js';
 import { attempt, byId, onSubmit, say, sayState } from './dom.js';
 import { People } from './people.js';
 import { Voice } from './speak.js';
 import { pathOf } from './titles.js';
+import { answerOtherTabs } from './tabs.js';
 import { TranscriptStream } from './transcript-stream.js';
 import { cutFor, emptyFor, healthFor, isActive, overFor, refusalFor, sourceOf, stateFor, stoppedFor } from './words.js';
-import './inherit.js'; // what this tab knows is there for the tabs that its links open
 
 const IDENTITY = 'gateway.guest';
 const NAME = 'gateway.guest-name';
@@ -67,7 +68,7 @@ async function showEnded() {
   const view = token && await get(path, { token }).catch(() => null);
   if (!view) return false;
   say(byId('ended-title'), view.title || 'Thank you');
-  byId('minutes').href = readerOf(slug);
+  byId('minutes').href = addressOf(slug);
   byId('ended').hidden = false;
   byId('enter').hidden = true;
   return true;
@@ -183,7 +184,7 @@ async function offerMinutes() {
   byId('speak').hidden = byId('leave').hidden = true;
   const isReadable = await get(path, pass).then(() => true, () => false);
   if (!isReadable) return;
-  const link = Object.assign(document.createElement('a'), { href: readerOf(slug), textContent: 'Read what was said' });
+  const link = Object.assign(document.createElement('a'), { href: addressOf(slug), textContent: 'Read what was said' });
   byId('line').append(' ', link);
 }
 
@@ -222,6 +223,7 @@ function into(name) {
 }
 
 if (joinToken) memory.keepJoinToken(slug, joinToken);
+answerOtherTabs((page) => (page.endsWith(`/${addressOf(slug)}`) ? memory.pass(slug) : ''));
 onSubmit(byId('enter'), byId('refused'), () => join(byId('who').value.trim()));
 byId('speak').addEventListener('click', () => attempt(byId('speak'), into('failed'), speak));
 byId('hand').addEventListener('click', () => attempt(byId('hand'), into('failed'), () => {

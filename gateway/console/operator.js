@@ -1,6 +1,7 @@
 // How the whole runs, on one page: replicas, sessions and what is wrong with them, places at the provider, money of today.
 
-import { get, readerOf, readiness, request } from './api.js';
+import { addressOf } from './address.js';
+import { get, readiness, request } from './api.js';
 import { byId, count, dollars, make, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
 import { showReplicas } from './replicas.js';
@@ -63,7 +64,7 @@ function show(transcriptions) {
 
 function add(slug) {
   const link = make('a', { href: `./#session=${encodeURIComponent(slug)}`, title: slug }, make('bdi'));
-  const reading = make('a', { href: readerOf(slug), textContent: 'read', className: 'hint', ariaLabel: `Read ${slug}` });
+  const reading = make('a', { href: addressOf(slug), textContent: 'read', className: 'hint', ariaLabel: `Read ${slug}` });
   const row = make('tr', {}, make('th', { scope: 'row' }, link, ' ', reading), make('td', {}, make('span', { className: 'state' })),
     ...['', 'speakers', 'readers', '', ''].map((label) => {
       const cell = make('td');

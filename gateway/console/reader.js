@@ -31,6 +31,7 @@ const views = new WeakMap(); // section → its BlockView
 const changed = new Set(); // blocks to be drawn with the next frame
 let view = null; // of the session, once it is known
 let minutes = null;
+let goal = null; // where the reader drags the timeline to
 let wasMoved = false; // to the moment of the address, once
 
 const translation = new TranslationChoice(byId('translation'), byId('translation-label'), () => {
@@ -53,7 +54,7 @@ const find = new Find(byId('search'), byId('found'), transcript, {
   show, translated: page.translated, done: closeFind, found: (hits) => timeline.mark(hits),
   sections: () => list.near.map((number) => byId('blocks').children[number]),
 });
-const timeline = new Timeline(byId('strip'), transcript, (ms) => go(ms, false));
+const timeline = new Timeline(byId('strip'), transcript, drag);
 const entrance = new Entrance([byId('bar'), pane], enter);
 const live = new Live(slug, transcript, {
   stands, began, said,
@@ -104,20 +105,22 @@ function change(blocks) {
 function redrawChanged() {
   const blocks = [...changed];
   changed.clear();
+  now.hasWords = transcript.last > 0 || transcript.partials.size > 0;
+  tell();
   list.setCount(live.tail + 1);
   list.changed(blocks);
   if (following.isOn) list.show(live.tail);
   page.isNews = false;
-  now.hasWords = transcript.last > 0 || transcript.partials.size > 0;
   timeline.draw();
-  tell();
   find.paint();
   look();
 }
 
 /** Of the past, read by the history. */
 function came(blocks) {
-  change(blocks);
+  const shown = blocks.filter((block) => list.near.includes(block));
+  if (shown.length) change(shown);
+  timeline.draw();
   find.again();
   minutes?.grown();
 }
@@ -138,8 +141,12 @@ function tell() {
   const { chip, kind, sentence } = standing(now);
   say(byId('chip'), chip);
   byId('chip').dataset.kind = kind;
-  say(byId('now'), sentence);
-  byId('now').classList.toggle('empty', !now.hasWords);
+  if (byId('now').textContent !== sentence || byId('now').classList.contains('empty') === now.hasWords) {
+    list.keep(() => {
+      say(byId('now'), sentence);
+      byId('now').classList.toggle('empty', !now.hasWords);
+    });
+  }
   byId('follow').hidden = now.isOver;
 }
 
@@ -156,6 +163,17 @@ function tellFollowing() {
 async function go(ms, chooses = true) {
   const final = await history.at(ms).catch(() => transcript.at(ms));
   if (final) show(final, chooses);
+}
+
+/** Along the timeline: of many moments in a row the last one counts. */
+async function drag(ms) {
+  const isUnderWay = goal !== null;
+  goal = ms;
+  while (!isUnderWay && goal !== null) {
+    const to = goal;
+    await go(to, false);
+    if (goal === to) goal = null;
+  }
 }
 
 function show(final, chooses = true) {

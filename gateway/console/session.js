@@ -1,6 +1,7 @@
 // One session on screen: its stream, who is in it, and the buttons that steer it.
 
-import { get, memory, post, readerOf, saveTranscript } from './api.js';
+import { addressOf } from './address.js';
+import { get, memory, post, saveTranscript } from './api.js';
 import { Captions } from './captions.js';
 import { confirmed } from './confirm.js';
 import { attempt, byId, copy, say, sayState } from './dom.js';
@@ -49,7 +50,7 @@ export function show(slug, maySteer) {
   shown = { slug, state: '', view: null, stream: null, hasAudio: false, from: 0, host: '', reasons: [], pause: { everybody: false, participants: [] }, isStopper: false };
   shown.stream = follow(slug);
   byId('slug-told').textContent = slug;
-  byId('read').href = readerOf(slug);
+  byId('read').href = addressOf(slug);
   showName();
   learnTitles([slug]).then(showName);
   showButtons();
@@ -83,7 +84,7 @@ async function refreshPeople(view) {
   showName();
   const isOver = ['ENDED', 'EXPIRED'].includes(session.status);
   byId('people-box').hidden = false;
-  byId('invite-box').hidden = isOver;
+  byId('invite-box').hidden = false;
   invite.show(session);
   const isRunning = isActive(shown.state);
   people.show(slug, participants, {

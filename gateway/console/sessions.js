@@ -1,6 +1,7 @@
 // The sessions page: create one, invite people, end it, read what remains of it, delete it.
 
-import { Problem, get, memory, post, readerOf, request, save, saveTranscript, showAddress } from './api.js';
+import { addressOf } from './address.js';
+import { Problem, get, memory, post, request, save, saveTranscript, showAddress } from './api.js';
 import { confirmed } from './confirm.js';
 import { attempt, byId, clock, count, onSubmit, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
@@ -17,7 +18,7 @@ const MOST = 1000; // the API lists no more
 const COUNTED = 20; // live sessions whose people are counted in the list
 const OPEN = ['CREATED', 'LIVE'];
 
-const items = new Items(pick, readerOf);
+const items = new Items(pick, (slug) => addressOf(slug));
 const people = new People((text) => say(byId('failed'), text));
 const invite = new Invite();
 const said = new Said(byId('finals'));
@@ -165,14 +166,13 @@ function showView(view) {
   say(byId('since'), date(view.startedAt ?? view.createdAt));
   say(byId('duration'), lasted(view));
   say(byId('in-space'), view.spaceId);
-  byId('read').href = readerOf(view.slug);
+  byId('read').href = addressOf(view.slug);
   byId('live').hidden = !isOpen;
   byId('live').href = `./#session=${encodeURIComponent(view.slug)}`;
   byId('end').hidden = view.status !== 'LIVE';
-  byId('invite').hidden = !isOpen;
   byId('analysis').hidden = view.status !== 'ENDED';
   byId('document').hidden = !view.rawTranscriptReadyAt;
-  if (isOpen) invite.show(view);
+  invite.show(view);
 }
 
 // --- what buttons do ------------------------------------------------------------------------------------------

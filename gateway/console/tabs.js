@@ -3,12 +3,12 @@
 const CHANNEL = 'gateway.token';
 const WAIT_MS = 200;
 
-/** From now on tell other tabs the token; `read` returns it, or an empty text. Browsers let nobody of another origin hear it. */
+/** From now on tell other tabs the token; `read(path)` returns the one for a page, or an empty text. Browsers let nobody of another origin hear it. */
 export function answerOtherTabs(read) {
   if (!globalThis.BroadcastChannel) return;
   const channel = new BroadcastChannel(CHANNEL);
   channel.addEventListener('message', ({ data }) => {
-    const token = data?.wanted && read();
+    const token = data?.wanted && read(data.wanted);
     if (token) channel.postMessage({ token });
   });
 }
@@ -24,6 +24,6 @@ export function askOtherTabs() {
       clearTimeout(timer);
       answer(data.token);
     });
-    channel.postMessage({ wanted: true });
+    channel.postMessage({ wanted: location.pathname });
   }).finally(() => channel.close());
 }

@@ -1,6 +1,6 @@
 // The webhooks page: who is told what happens, what was delivered, sending it again.
 
-import { get, post, request, showAddress, takeFragment } from './api.js';
+import { get, patch, post, request, showAddress, takeFragment } from './api.js';
 import { confirmed } from './confirm.js';
 import { attempt, byId, copy, make, onSubmit, say, sayState } from './dom.js';
 import { Gate } from './gate.js';
@@ -18,7 +18,6 @@ const nameOf = ({ description, url }) => description || new URL(url).host;
 const stateOf = ({ enabled }) => (enabled ? 'on' : 'off');
 const moment = (text) => new Date(text).toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' });
 const complain = (text) => say(byId('failed'), text);
-const json = { 'Content-Type': 'application/json' };
 
 const gate = new Gate({
   everyMs: 2000,
@@ -122,14 +121,12 @@ onSubmit(byId('create'), byId('create-refused'), async () => {
     spaceId: byId('space').value.trim() || null,
   });
   secrets.set(made.id, made.secret);
-  if (byId('finals').checked) await patch(made.id, { events: [...made.events, 'transcript.final'] });
+  if (byId('finals').checked) await patch(pathOf(made.id), { events: [...made.events, 'transcript.final'] });
   byId('create').reset();
   byId('new').open = false;
   await look();
   await pick(made.id);
 });
-
-const patch = (id, body) => request(pathOf(id), { method: 'PATCH', headers: json, body: JSON.stringify(body) });
 
 const onClick = (id, action) =>
   byId(id).addEventListener('click', () => attempt(byId(id), complain, async () => {
@@ -138,7 +135,7 @@ const onClick = (id, action) =>
   }));
 
 onClick('test', () => post(`${pathOf(shown)}/test`, {}));
-onClick('switch', () => patch(shown, { enabled: !webhooks.find(({ id }) => id === shown).enabled }));
+onClick('switch', () => patch(pathOf(shown), { enabled: !webhooks.find(({ id }) => id === shown).enabled }));
 onClick('rotate', async () => secrets.set(shown, (await post(`${pathOf(shown)}/secret`, {})).secret));
 onClick('older', async () => { pages += 1; });
 onClick('delete', async () => {

@@ -86,6 +86,11 @@ class Access:
         return self.is_service or (self.room is not None and (self.bearer is None or self.bearer.kind == "service"))
 
     @property
+    def is_guest(self) -> bool:
+        """Whether it is a room's token that we have made for a guest."""
+        return self.bearer is not None and self.bearer.kind == "guest"
+
+    @property
     def user_id(self) -> str | None:
         """The signed-in user whose credential this is; None for others."""
         if self.spaces is not None:

@@ -29,7 +29,8 @@ class DoorPolicy:
 
     `check` tells what a credential proves, or raises CredentialRefused. `own_origin`: scheme, host and port of this
     gateway's own pages; `allowed_origins`: of others, "*" for any. `trusted_proxies`: whose X-Forwarded-For is
-    believed. `belongs`: whether a user of another space may view the session all the same: has created or joined it.
+    believed. `belongs`: whether a user of another space may view the session all the same: has created or joined it;
+    and whether a guest may, once it is over.
     """
 
     watching: Watching
@@ -39,13 +40,15 @@ class DoorPolicy:
     trusted_proxies: tuple[Network, ...] = ()
     belongs: Callable[[credentials.Access, str], Awaitable[bool]] | None = None
 
-    async def admit(self, access: credentials.Access, slug: str, space_id: str) -> None:
+    async def admit(self, access: credentials.Access, slug: str, space_id: str, *, is_over: bool) -> None:
         """Raises: Forbidden when this credential is not for that session; RecordsUnavailable."""
         try:
             access.check_session(slug, space_id)
         except credentials.Forbidden:
             if access.spaces is None or self.belongs is None or not await self.belongs(access, slug):
                 raise
+        if is_over and access.is_guest and self.belongs is not None and not await self.belongs(access, slug):
+            raise credentials.Forbidden("guests may not read this session any more")
 
 
 class Visitor(NamedTuple):
@@ -102,7 +105,7 @@ class Door:
         """Credential, then session. Raises: CredentialRefused, SessionNotFound, Forbidden, RecordsUnavailable."""
         access = await self._policy.check(_token(request))
         watched = await self._policy.watching.session(request.query.get("session", ""))
-        await self._policy.admit(access, watched.slug, watched.space_id)
+        await self._policy.admit(access, watched.slug, watched.space_id, is_over=watched.is_over)
         return Visitor(access, watched)
 
     def check_open(self) -> None:

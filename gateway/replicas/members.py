@@ -28,15 +28,16 @@ class Members:
         return [one for one in self.all if one.id != self.me]
 
     def silent_s(self, replica: str, now: float) -> float:
-        """Since the last beat of another one that is known, seconds; infinite for one that is not among them.
-
-        Both beats are by the database's clock, so those of the machines may differ.
-        """
-        mine, there = self.mine, next((one for one in self.others if one.id == replica), None)
-        if mine is None or there is None:
-            return math.inf
-        return (mine.seen_at - there.seen_at).total_seconds() + now - self.at
+        """Since the last beat of another one that is known, seconds; infinite for one that is not among them."""
+        return self._silent_s([one for one in self.others if one.id == replica], now, math.inf)
 
     def longest_silence_s(self, now: float) -> float:
         """Of the others; 0 where there are none."""
-        return max((self.silent_s(one.id, now) for one in self.others), default=0.0)
+        return self._silent_s(self.others, now, 0.0)
+
+    def _silent_s(self, others: Sequence[Replica], now: float, nobody: float) -> float:
+        """Both beats are by the database's clock, so those of the machines may differ."""
+        mine = self.mine
+        if mine is None or not others:
+            return nobody
+        return (mine.seen_at - min(one.seen_at for one in others)).total_seconds() + now - self.at

@@ -115,6 +115,14 @@ class Sessions:
         """Those of them whose guests must show a token."""
         return {record["session_id"] for record in await self._db.rows("session_join_required", list(session_ids))}
 
+    async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
+        """Whether guests may not read it any more once it is over."""
+        await self._db.run("session_keep" if kept else "session_unkeep", session_id)
+
+    async def kept_from_guests(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them that guests may not read any more once they are over."""
+        return {record["session_id"] for record in await self._db.rows("session_kept", list(session_ids))}
+
     async def by_slug(self, slug: str) -> SessionRow | None:
         """None when there is none."""
         return _session(await self._db.row("session_by_slug", clean(slug)))

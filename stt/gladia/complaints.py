@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from stt.gladia.lenient import clean
 
+KINDS: Final = ("quota", "limit", "credential", "session", "audio", "add_on", "engine")
 _MOST_SAID: Final = 300  # characters of an error
 _ADD_ONS: Final = frozenset(
     {"translation", "named_entity_recognition", "sentiment_analysis", "post_summarization", "post_chapterization"}
@@ -30,7 +31,7 @@ _BY_WORDS: Final = (
 
 
 def kind_of(about: str, code: str, message: str) -> str:
-    """`quota`, `limit`, `credential`, `session`, `audio`, `add_on` or `engine`, which is all else.
+    """One of KINDS; `engine` is all else.
 
     `about`: the type of the message that told it. `code`: its own word, an HTTP status, or a close code of the
     provider's, which is 4000 and an HTTP status.

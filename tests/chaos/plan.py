@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from stt.local.scripted import VOCABULARY
@@ -99,14 +99,17 @@ class Plan:
         return json.dumps(shown)
 
 
-def draw(seed: int, faults: tuple[str, ...] = ()) -> Plan:
-    """The same for the same arguments. `faults`: to choose from; none: all. Every fault has its turn.
+def draw(seed: int, faults: tuple[str, ...] = (), lasts_s: float | None = None) -> Plan:
+    """The same for the same arguments. `faults`: to choose from; none: all. Every fault has its turn. `lasts_s`: so
+    long, and people speak through it, 25 s at most.
 
     Raises: KeyError for a fault that does not exist.
     """
     chance = random.Random(seed)
     names = faults or tuple(BY_NAME)
     kind = BY_NAME[names[seed % len(names)]]
+    if lasts_s is not None:
+        kind = replace(kind, for_s=(lasts_s, lasts_s), speech_s=max(kind.speech_s, min(lasts_s + 5.0, 25.0)))
     sources = ("livekit", "websocket") if kind.room else ("websocket", "rtmp")
     sessions = tuple(_session(chance, kind, source) for source in sources)
     return Plan(

@@ -3,6 +3,7 @@
 make chaos MINUTES=10
 PYTHONPATH=tests:. python tests/chaos/run.py --seed 17                          one round again
 PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner killed' --rounds 5 --keep FOLDER
+PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner frozen' --lasts 60 --rounds 2     thawed a minute later
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,13 +66,12 @@ async def _finish(one: Round, played: Played) -> None:
         print(f"  {plan}", *verdict.problems[:12], sep="\n  ", flush=True)
 
 
-async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, world: World) -> Played:
+async def _play(plans: Iterable[Plan], until: float, world: World) -> Played:
     played, began = Played(Bills(world)), time.monotonic()
     finishing: set[asyncio.Task[None]] = set()
-    for seed in seeds:
+    for plan in plans:
         if time.monotonic() > until:
             break
-        plan: Plan = draw(seed, faults)
         one = Round(plan, world)
         try:
             await world.ready()
@@ -79,8 +79,8 @@ async def _play(seeds: Sequence[int], faults: tuple[str, ...], until: float, wor
         except Exception as error:
             one.close()
             traceback.print_exc()
-            played.verdicts[seed] = (plan.fault, Verdict(problems=[f"{type(error).__name__}: {error}"]))
-            print(f"seed {seed}, {plan.fault}: {type(error).__name__}: {error}", flush=True)
+            played.verdicts[plan.seed] = (plan.fault, Verdict(problems=[f"{type(error).__name__}: {error}"]))
+            print(f"seed {plan.seed}, {plan.fault}: {type(error).__name__}: {error}", flush=True)
             continue
         task = asyncio.create_task(_finish(one, played))
         finishing.add(task)
@@ -121,7 +121,8 @@ async def _all(
     seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
     async with open_world(url, redis, to, livekit=livekit) as world:
         try:
-            return await _play(seeds, faults, time.monotonic() + asked.minutes * 60, world)
+            plans = (draw(seed, faults, asked.lasts) for seed in seeds)
+            return await _play(plans, time.monotonic() + asked.minutes * 60, world)
         finally:
             for replica in world.replicas:
                 (to / f"replica-{replica.number}.log").write_text("\n".join(replica.written))
@@ -134,6 +135,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, nargs="*", help="only these")
     parser.add_argument("--faults", nargs="*", default=[], help="to choose from")
+    parser.add_argument("--lasts", type=float, help="how long each fault lasts, seconds, if not as drawn")
     parser.add_argument("--keep", help="a folder for the gateways' logs")
     asked = parser.parse_args()
     if unknown := [name for name in asked.faults if name not in BY_NAME]:

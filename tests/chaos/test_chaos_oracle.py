@@ -21,6 +21,9 @@ def test_a_seed_is_one_plan_and_every_fault_has_its_turn() -> None:
     assert draw(17) == draw(17) != draw(18)
     assert {draw(seed).fault for seed in range(len(KINDS))} == {kind.name for kind in KINDS}
     assert {draw(seed, ("redis killed",)).fault for seed in range(5)} == {"redis killed"}
+    longer = draw(17, lasts_s=20)
+    assert longer.for_s == 20
+    assert len(longer.sessions[0].voices[0]) > len(draw(17).sessions[0].voices[0]), "they speak through it"
 
 
 def final(seq: int, text: str, epoch: str = "e") -> dict[str, Any]:

@@ -46,6 +46,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/participants/join HOST", {"role": "HOST"}, True),
     ("POST", "/participants/leave", {}, True),
     ("POST", "/transcription/start", {"source": "rtmp"}, False),
+    ("POST", "/transcription/start (with tags)", {"source": "rtmp", "tags": ["acme"]}, False),
     ("POST", "/transcription/host", {}, False),
     (
         "POST",
@@ -55,6 +56,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ),
     ("POST", "/analysis/retry", {}, False),
     ("POST", "/join-token", {}, True),
+    ("PATCH", "", {"guestMinutes": True}, False),
     ("POST", "/end", {}, True),
     ("DELETE", "", {}, True),
     ("GET", "/api/sessions?spaceId=team", {}, False),

@@ -49,6 +49,7 @@ class Rows:
 
     sessions: dict[str, VideoSession] = field(default_factory=dict)  # by id
     join_tokens: dict[str, bytes] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     people: dict[tuple[str, str], Participant] = field(default_factory=dict)
     segments: dict[tuple[str, str], Segment] = field(default_factory=dict)
     endings: dict[str, tuple[datetime, int]] = field(default_factory=dict)
@@ -115,6 +116,12 @@ class MemorySessions:
 
     async def join_required(self, session_ids: Sequence[str]) -> set[str]:
         return set(session_ids) & set(self._rows.join_tokens)
+
+    async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
+        (self._rows.kept.add if kept else self._rows.kept.discard)(session_id)
+
+    async def kept_from_guests(self, session_ids: Sequence[str]) -> set[str]:
+        return set(session_ids) & self._rows.kept
 
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         await asyncio.sleep(0)

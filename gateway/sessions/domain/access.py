@@ -82,6 +82,7 @@ class What(StrEnum):
     CHOOSE_COST = "choose tags or a cost cap"  # of a transcription to be started
     READ_KEY = "read the stream key"  # with which an encoder publishes
     RENEW_JOIN_TOKEN = "renew the join token"  # noqa: S105
+    LET_GUESTS_READ = "let guests read"  # or not, once it is over
     APPEND = "append"  # write segments
     CHANGE_HOST = "change host"  # who feeds the transcription
     PAUSE = "pause"  # have somebody, or everybody, not heard, and heard again
@@ -119,6 +120,7 @@ TABLE: Final[Mapping[What, Rule]] = {
     What.CHOOSE_COST: _rule(_W.SERVICE, _W.CREATOR, _W.MEMBER, states=(_S.LIVE,)),
     What.READ_KEY: _rule(_W.SERVICE, _W.CREATOR, _W.HOST),
     What.RENEW_JOIN_TOKEN: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
+    What.LET_GUESTS_READ: _rule(_W.SERVICE, _W.CREATOR),
     What.APPEND: _rule(_W.SERVICE),
     What.CHANGE_HOST: _rule(_W.SERVICE, _W.CREATOR, _W.PARTICIPANT, states=(_S.LIVE,)),
     What.PAUSE: _rule(_W.SERVICE, _W.CREATOR, states=_OPEN),
@@ -148,6 +150,11 @@ def decide(what: What, caller: Caller, relations: frozenset[Who], status: str | 
     return Verdict.ALLOWED
 
 
+def is_guest(caller: Caller) -> bool:
+    """Whether it holds a room's token that we have made for a guest. Others are the app's, or a user's."""
+    return caller.bearer is not None and caller.bearer.kind == "guest"
+
+
 def to_space(caller: Caller, space_id: str | None) -> frozenset[Who]:
     """What a caller is to a space; None stands for all spaces."""
     if caller.kind is Kind.SERVICE:
@@ -158,16 +165,18 @@ def to_space(caller: Caller, space_id: str | None) -> frozenset[Who]:
 
 
 def to_session(
-    caller: Caller, session: VideoSession, *, participates: bool, invited: bool, hosts: bool = False
+    caller: Caller, session: VideoSession, *, participates: bool, invited: bool, hosts: bool = False, kept: bool = False
 ) -> frozenset[Who]:
     """`participates`: see `is_person`. `invited`: no join token is needed, or the right one was shown. `hosts`: one of
-    the participants that the caller is has the role HOST.
+    the participants that the caller is has the role HOST. `kept`: it is over, and then not for guests.
     """
     match caller.kind:
         case Kind.SERVICE:
             return frozenset({Who.SERVICE})
         case Kind.ROOM if caller.room != session.slug:
             return frozenset()  # a credential for something else
+        case Kind.ROOM if kept and is_guest(caller):
+            return frozenset()
         case Kind.ROOM:
             known = {Who.IN_ROOM}
         case Kind.USER:

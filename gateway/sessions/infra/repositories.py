@@ -83,6 +83,14 @@ class PostgresSessions:
         return await self._sessions.join_required(session_ids)
 
     @available
+    async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
+        await self._sessions.keep_from_guests(session_id, kept=kept)
+
+    @available
+    async def kept_from_guests(self, session_ids: Sequence[str]) -> set[str]:
+        return await self._sessions.kept_from_guests(session_ids)
+
+    @available
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         now = self._clock.now()
         return await self._sessions.end(session_id, now, follow_up_at=follow_up_at, inactive_since=inactive_since)

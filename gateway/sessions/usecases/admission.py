@@ -9,7 +9,18 @@ from typing import Final
 
 from gateway import names
 from gateway.errors import SessionNotFound, SessionOver, WrongRequest
-from gateway.sessions.domain.access import Caller, Kind, Verdict, What, Who, decide, is_person, to_session, to_space
+from gateway.sessions.domain.access import (
+    Caller,
+    Kind,
+    Verdict,
+    What,
+    Who,
+    decide,
+    is_guest,
+    is_person,
+    to_session,
+    to_space,
+)
 from gateway.sessions.domain.errors import CredentialNeeded, Denied, IdentityTaken, SessionNotEnded, SessionNotLive
 from gateway.sessions.domain.video_session import Participant, Role, VideoSession, is_over
 from gateway.sessions.usecases.ports import ParticipantRepository, SessionRepository
@@ -100,7 +111,9 @@ class Admission:
         invited = wanted is None or hmac.compare_digest(shown, wanted)
         mine = [one for one in await self._rows(caller, session) if is_person(caller, one)]
         hosts = any(one.role == Role.HOST for one in mine)
-        return to_session(caller, session, participates=bool(mine), invited=invited, hosts=hosts)
+        may_be_kept = is_guest(caller) and is_over(session.status)
+        kept = may_be_kept and session.id in await self._sessions.kept_from_guests([session.id])
+        return to_session(caller, session, participates=bool(mine), invited=invited, hosts=hosts, kept=kept)
 
     async def _rows(self, caller: Caller, session: VideoSession) -> list[Participant]:
         """The rows that may be the caller's: asked for by name, for a session may have thousands."""

@@ -98,6 +98,12 @@ class SessionRepository(Protocol):
     async def join_required(self, session_ids: Sequence[str]) -> set[str]:
         """Those of them whose guests must show a join token."""
 
+    async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
+        """Whether guests may not read it any more once it is over. May be repeated."""
+
+    async def kept_from_guests(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of them that guests may not read any more once they are over."""
+
     async def end(self, session_id: str, follow_up_at: datetime | None, inactive_since: datetime | None = None) -> bool:
         """LIVE → ENDED. Returns: whether this call made the move.
 

@@ -144,6 +144,16 @@ class VideoSessions:
         log.info("join token renewed", extra={"session": session.slug})
         return join_token
 
+    async def let_guests_read(self, caller: Caller, slug: str, *, may: bool) -> VideoSession:
+        """Whether guests who were in it may read it once it is over. Raises: as `Admission.session`."""
+        session = await self._admission.session(caller, slug, What.LET_GUESTS_READ)
+        await self._sessions.keep_from_guests(session.id, kept=not may)
+        return session
+
+    async def kept_from_guests(self, sessions: Sequence[VideoSession]) -> set[str]:
+        """Ids of those that guests may not read once they are over. Raises: RecordsUnavailable."""
+        return await self._sessions.kept_from_guests([one.id for one in sessions])
+
     async def require_join_token(self, sessions: Sequence[VideoSession]) -> set[str]:
         """Ids of those that guests join with a join token only. Raises: RecordsUnavailable."""
         return await self._sessions.join_required([one.id for one in sessions])

@@ -98,7 +98,6 @@ class Run:
         )
         self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
-        self._stopped_by: str | None = None  # the span in which it was stopped
         self._stopping = tracing.NO_SPAN
         self._publisher_due_at = context.clock.monotonic() + NO_PUBLISHER_AFTER_S
         self._is_abandoned = False
@@ -117,7 +116,10 @@ class Run:
         """Finish what is held, then end. Only the first call counts."""
         if not self._stop_asked.is_set():
             self.reason = reason
-            self._stopped_by = tracing.here()
+            facts = {"session": self.claimed.slug, "transcription": self.claimed.lease.transcription_id}
+            self._stopping = tracing.begin(
+                "transcription stop", facts, parent=self.claimed.traceparent, links=[tracing.here()]
+            )
             self._stop_asked.set()
 
     def release(self) -> None:
@@ -279,7 +281,6 @@ class Run:
 
     async def _close_when_asked(self) -> None:
         await self._stop_asked.wait()
-        self._stopping = tracing.begin("transcription stop", {}, links=[self._stopped_by])
         self._move(TranscriptionState.STOPPING)
         if self._is_lost:
             await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.ports import free_port
 
 from gateway.cli.canary_figures import CanaryFigures
+from gateway.cli.canary_round import Outcome
 from gateway.console.pages import ASSETS, PAGES
 from gateway.version import VERSION
 from stt.local.server import LocalServer
@@ -171,6 +172,20 @@ async def families(text: str) -> dict[str, Any]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
+async def test_what_alerts_count_is_there_before_its_first_event(gateway: InProcess) -> None:
+    """A counter that appears with its first event has not increased, says Prometheus, and the alert stays silent."""
+    rules = (DOCS.parent / "deploy" / "prometheus" / "rules.yaml").read_text()
+    counted = {
+        (name, *sorted(re.findall(r'(\w+)="([^"]+)"', labels)))
+        for name, labels in re.findall(r"(?:increase|rate|delta)\((gateway_\w+)(\{[^}]*\})?\[", rules)
+    }
+    exposed = await families((await gateway.call("GET", "/metrics")).body.decode())
+    samples = [sample for family in exposed.values() for sample in family.samples]
+    for name, *labels in counted:
+        assert any(sample.name == name and {*labels} <= {*sample.labels.items()} for sample in samples), (name, labels)
+    assert len(counted) > 15
+
+
 async def test_every_metric_is_documented_and_the_other_way_round(gateway: InProcess) -> None:
     """docs/metrics.md has a row for each name, with its type; it names nothing that is gone."""
     answer = await gateway.call("GET", "/metrics")
@@ -191,11 +206,14 @@ def names(family: Metric) -> set[str]:
     return {family.name} | {sample.name for sample in family.samples}
 
 
+def of_the_canary() -> list[Metric]:
+    figures = CanaryFigures()
+    figures.note(Outcome(words_share=1.0))
+    return list(figures.registry.collect())
+
+
 def test_the_canary_s_metrics_are_documented() -> None:
-    exposed = {
-        family.name + ("_total" if family.type == "counter" else ""): family.type
-        for family in CanaryFigures().registry.collect()
-    }
+    exposed = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in of_the_canary()}
     rows = re.findall(r"^\| `(gateway_\w+)` \| (\w+) \|", (DOCS / "canary.md").read_text(), re.MULTILINE)
     assert dict(rows) == exposed
 
@@ -208,7 +226,7 @@ async def test_rules_and_dashboards_ask_for_metrics_that_exist(gateway: InProces
     for name, family in found.items():
         exposed |= {f"{name}_total"} if family.type == "counter" else set()
         exposed |= {f"{name}_{part}" for part in ("bucket", "count", "sum")} if family.type == "histogram" else set()
-    exposed |= {sample for family in CanaryFigures().registry.collect() for sample in names(family)}
+    exposed |= {sample for family in of_the_canary() for sample in names(family)}
     deploy = DOCS.parent / "deploy"
     texts = [path.read_text() for path in (deploy / "prometheus" / "rules.yaml", *(deploy / "grafana").glob("*.json"))]
     asked = {name for text in texts for name in re.findall(r"\b(?:gateway|process)_[a-z0-9_]+\b", text)}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.console import pages
 from gateway.console.pages import ASSETS, PAGES, content
+from gateway.console.whole import NotBundled, whole
 
 NAMES = sorted({*PAGES.values(), *ASSETS})
 CAPTIONS = ("captions.js", "speak.js", "people.js")
@@ -97,16 +100,48 @@ async def test_a_page_is_small_and_all_it_loads_is_kept_for_good(client: Client,
     )
     size = int(answer.headers["Content-Length"])
     loaded = named(html)
-    assert loaded and all(re.fullmatch(r"assets/[0-9a-f]{12}/[\w-]+\.\w+", one) for one in loaded)
+    assert loaded and all(re.fullmatch(r"assets/[0-9a-f]{12}/[\w.-]+", one) for one in loaded)
     for one in loaded:
         asset = await client.get(f"/{one}", headers={"Accept-Encoding": "gzip"})
         assert asset.status == 200
         assert asset.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         size += int(asset.headers["Content-Length"])
     assert size < 60_000
-    scripts = {one.rpartition("/")[2] for one in loaded if one.endswith(".js")}
+    scripts = {one.rpartition("/")[2] for one in loaded if one.endswith(".js")} - {*pages.WHOLE.values()}
     imported = {name for script in scripts for name in re.findall(r"from '\./([\w.-]+)'", content(script))}
     assert imported <= scripts, "a module is only found when another one is read"
+
+
+def test_modules_become_one_with_names_of_their_own() -> None:
+    modules = {
+        "a.js": "import { two, Three as Four } from './b.js';\nconst one = 1;\n"
+        "window.told = one + two() + new Four().one;\n",
+        "b.js": "export { Three } from './c.js';\nconst one = 2;\nexport function two() {\n  return one;\n}\n",
+        "c.js": "// Three\nconst one = 3;\nexport class Three {\n  one = one;\n}\n",
+    }
+    text = whole("a.js", modules.__getitem__)
+    assert [text.index(f"const ${name} = {{}};") for name in "cba"] == sorted(
+        text.index(f"const ${n} = {{}};") for n in "cba"
+    )
+    node = shutil.which("node")
+    if node:
+        script = f"globalThis.window = {{}};\n{text}\nconsole.log(window.told);"
+        ran = subprocess.run([node, "--input-type=module", "-e", script], capture_output=True, text=True, check=True)
+        assert ran.stdout.strip() == "6"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "why"),
+    [
+        ("import x from './b.js';\n", "", "import x"),
+        ("import { x } from './b.js';\n", "const x = 1;\n", "b.js exports no x"),
+        ("import { x } from './b.js';\n", "export let x = 1;\n", "export let x"),
+        ("import { x } from './b.js';\n", "import { y } from './a.js';\nexport const x = 1;\n", "import each other"),
+    ],
+)
+def test_a_module_that_cannot_be_one_of_them_is_refused(a: str, b: str, why: str) -> None:
+    with pytest.raises(NotBundled, match=re.escape(why)):
+        whole("a.js", {"a.js": a, "b.js": b}.__getitem__)
 
 
 async def test_a_page_that_is_the_same_is_not_sent_again(client: Client) -> None:

@@ -118,7 +118,7 @@ async def test_a_session_ends_and_is_deleted_only_after_a_yes(
         await page.until("document.querySelector('#confirm').open")
         await click(page, "#confirm-yes")
         await page.until(f"{text('#state')} === 'ended'")
-        assert await page.run("document.querySelector('#end').hidden && document.querySelector('#invite').hidden")
+        assert await page.run("document.querySelector('#end').hidden && document.querySelector('#link-row').hidden")
         assert await page.run(text("#people-title")) == "People", "nobody is present any more"
 
         await page.until(f"{text('#analysis-state')} === 'done'")

@@ -117,6 +117,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await click(host, "#pause")
         await guest.until(says("#state", "paused"))
         await guest.until(says("#quiet", "Paused"))
+        await host.until("pause.textContent === 'Resume' && !pause.disabled")
         await click(host, "#pause")
         await guest.until("document.querySelector('#state').textContent !== 'paused'")
 
@@ -143,6 +144,14 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         assert await guest.run("document.querySelector('#line').dataset.phase") == "ended"
         await guest.run("location.reload()")
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
+        await click(guest, "#minutes")
+        await guest.until(f"location.pathname === '/s/{slug}' && {says('#title', title)}")
+        await guest.run("history.back()")
+        await host.run("document.querySelector('#invite-box').open = true")
+        await host.run("minutes.click()")
+        await host.until("!minutes.disabled && !minutes.checked")
+        await guest.run("location.reload()")
+        await guest.until("document.querySelector('#refused')?.textContent === 'The session has ended.'")
         assert host.complaints == []
 
 

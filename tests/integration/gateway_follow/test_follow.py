@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -109,6 +111,26 @@ def test_the_clients_lines_say_whose_session_it_is(followed: Followed) -> None:
     assert {(line["session"], line["identity"]) for line in lines} == {(followed.slug, "anna")}
     assert len({line["transcription"] for line in lines}) == 1
     assert lines[0]["request"] == "start-1"
+
+
+def test_a_change_in_a_life_is_one_line(followed: Followed) -> None:
+    lines = [line for line in followed.lines(level="info", session=followed.slug) if line["logger"] != "gateway.access"]
+    changes = Counter(re.sub(r" [0-9a-f-]{36}|[:(].*", "", line["message"]).strip() for line in lines)
+    wanted = {
+        "session created": 1,
+        "transcription started": 2,  # on either gateway
+        "track began": 2,
+        "provider session opened": 2,
+        "provider session": 1,  # its connection was lost
+        "provider session is over": 2,
+        "track ended": 2,
+        "handed over to another replica": 1,
+        "taken over from a living replica": 1,
+        "transcription stopped": 1,
+        "session ended": 1,
+        "the transcript document is ready": 1,
+    }
+    assert {message: changes[message] for message in wanted} == wanted
 
 
 # --- traces -----------------------------------------------------------------------------------------------------

@@ -563,3 +563,27 @@ async def test_a_role_that_may_not_delete_is_told_what_it_lacks(
     finally:
         await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
         await owner.close()
+
+
+async def test_what_was_said_is_for_guests_unless_the_host_says_no(gateway: InProcess) -> None:
+    """Each door by itself: the session, its people, transcript, document and analysis. Others read on."""
+    slug = (await good(gateway, "POST", "/api/sessions", title="Weekly"))["slug"]
+    path = f"/api/sessions/{slug}"
+    guest = (await good(gateway, "GET", f"{path}/token?identity=gus&for=audio", None))["token"]
+    await good(gateway, "POST", f"{path}/participants/join", guest, identity="gus")
+    assert (await good(gateway, "GET", path))["guestMinutes"] is True
+    assert (await call(gateway, "PATCH", path, guest, guestMinutes=False)).status == 403
+    assert (await call(gateway, "PATCH", path, MEMBER, guestMinutes=False)).status == 403
+    doors = [path, *(f"{path}/{one}" for one in ("participants", "segments", "transcript", "document", "analysis"))]
+
+    async def open_to(token: Token) -> list[str]:
+        return [door for door in doors if (await call(gateway, "GET", door, token)).status not in (401, 403)]
+
+    assert (await good(gateway, "PATCH", path, guestMinutes=False))["guestMinutes"] is False
+    assert await open_to(guest) == doors, "while it lasts guests read along"
+    await good(gateway, "POST", f"{path}/end")
+    assert await open_to(guest) == []
+    assert await open_to(ANNA) == doors
+    assert await open_to(room_token(slug)) == doors, "the app's own tokens are the app's to give"
+    await good(gateway, "PATCH", path, guestMinutes=True)
+    assert await open_to(guest) == doors

@@ -16,6 +16,7 @@ from gateway.live.door import Door, DoorPolicy, Refusal, WrongOffer, handshake
 from gateway.live.protocol import CloseCode
 from gateway.live.slots import Limits, NotAdmitted, Slot
 from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.passes import MintedFor
 from gateway.transcription.usecases.watch import Watched, Watching
 
 UPGRADE = {"Upgrade": "websocket"}
@@ -25,13 +26,14 @@ class Sessions:
     """One session; `None` for the database stands for an outage."""
 
     is_away = False
+    is_over = False
 
     async def session(self, slug: str) -> Watched:
         if self.is_away:
             raise RecordsUnavailable
         if slug != "abc":
             raise SessionNotFound(slug)
-        return Watched("id", slug, "space", False)
+        return Watched("id", slug, "space", self.is_over)
 
 
 class Entry:
@@ -44,7 +46,12 @@ class Entry:
         async def checked(token: str | None) -> Access:
             if token == "stranger":
                 return Access("user-1", spaces=frozenset({"another"}))
+            if token in ("guest", "user"):
+                return Access(token, room="abc", bearer=MintedFor(token))
             return check(token, Secrets(("service",)))
+
+        async def belongs(access: Access, slug: str) -> bool:
+            return False
 
         policy = DoorPolicy(
             cast(Watching, self.sessions),
@@ -52,6 +59,7 @@ class Entry:
             lambda: "https://own.example",
             ("https://friend.example",),
             parse_networks("10.0.0.0/8"),
+            belongs,
         )
         self.door = Door(policy, Limits(total, per_address, 9), self.refused)
 
@@ -99,6 +107,15 @@ async def test_the_rungs_come_in_order() -> None:
     with pytest.raises(NotAdmitted) as full:
         await entry.climb(asking(**wrong))
     assert (draining.value.reason, full.value.reason) == ("draining", "too_many")
+
+
+async def test_whether_a_guest_may_read_is_asked_once_it_is_over() -> None:
+    entry = Entry()
+    (await entry.climb(asking(token="guest"))).release()
+    entry.sessions.is_over = True
+    with pytest.raises(Forbidden):
+        await entry.climb(asking(token="guest"))
+    (await entry.climb(asking(token="user"))).release()
 
 
 @pytest.mark.parametrize(

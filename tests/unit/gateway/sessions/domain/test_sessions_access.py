@@ -58,49 +58,49 @@ EXPECTED: dict[str, dict[What, str]] = {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _ALL, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
-        What.CHOOSE_COST: _LIVE, What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
+        What.LET_GUESTS_READ: _ALL, What.CHOOSE_COST: _LIVE, What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
     },
     "creator": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _END, What.DELETE: _ALL, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _DONE, What.READ_KEY: _ALL, What.RENEW_JOIN_TOKEN: _OPEN,
-        What.CHOOSE_COST: _LIVE, What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
+        What.LET_GUESTS_READ: _ALL, What.CHOOSE_COST: _LIVE, What.PAUSE: _OPEN, What.PAUSE_ONESELF: _OPEN,
     },
     "member": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _OPEN, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.CHOOSE_COST: _LIVE, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
+        What.LET_GUESTS_READ: _NO, What.CHOOSE_COST: _LIVE, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "participant": {
         What.VIEW: _ALL, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
+        What.LET_GUESTS_READ: _NO, What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
     },
     "stranger": {
         What.VIEW: _NO, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
+        What.LET_GUESTS_READ: _NO, What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "in room": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _NO,
         What.END: _NO, What.DELETE: _NO, What.TRANSCRIBE: _NO, What.APPEND: _NO, What.CHANGE_HOST: _NO,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
+        What.LET_GUESTS_READ: _NO, What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _NO,
     },
     "in room, joined": {
         What.VIEW: _ALL, What.TOKEN: _NO, What.JOIN: _OPEN, What.JOIN_AS_HOST: _NO, What.LEAVE: _ALL,
         What.END: _END, What.DELETE: _NO, What.TRANSCRIBE: _LIVE, What.APPEND: _NO, What.CHANGE_HOST: _LIVE,
         What.RETRY_ANALYSIS: _NO, What.READ_KEY: _NO, What.RENEW_JOIN_TOKEN: _NO,
-        What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
+        What.LET_GUESTS_READ: _NO, What.CHOOSE_COST: _NO, What.PAUSE: _NO, What.PAUSE_ONESELF: _OPEN,
     },
     "guest": {
         What.VIEW: _ASK, What.TOKEN: _OPEN, What.JOIN: _OPEN, What.JOIN_AS_HOST: _ASK, What.LEAVE: _ASK,
         What.END: _ASK, What.DELETE: _ASK, What.TRANSCRIBE: _ASK, What.APPEND: _ASK, What.CHANGE_HOST: _ASK,
         What.RETRY_ANALYSIS: _ASK, What.READ_KEY: _ASK, What.RENEW_JOIN_TOKEN: _ASK,
-        What.CHOOSE_COST: _ASK, What.PAUSE: _ASK, What.PAUSE_ONESELF: _ASK,
+        What.LET_GUESTS_READ: _ASK, What.CHOOSE_COST: _ASK, What.PAUSE: _ASK, What.PAUSE_ONESELF: _ASK,
     },
 }  # fmt: skip
 EXPECTED["creator moved"] = EXPECTED["creator"]
@@ -139,6 +139,16 @@ def test_the_matrix(who: str, what: What, status: str) -> None:
 def test_the_stream_key_is_for_hosts_whose_identity_is_proven(caller: Caller, may: bool) -> None:
     relations = to_session(caller, session(), participates=caller is not GUEST, invited=True, hosts=True)
     assert (decide(What.READ_KEY, caller, relations, "LIVE") is Verdict.ALLOWED) is may
+
+
+@pytest.mark.parametrize(
+    ("bearer", "may"),
+    [(None, True), (MintedFor("service"), True), (MintedFor("user", "carl"), True), (MintedFor("guest"), False)],
+)
+def test_a_session_that_is_kept_is_not_for_its_guests_any_more(bearer: MintedFor | None, may: bool) -> None:
+    caller = Caller(Kind.ROOM, "carl", room="abc12345", bearer=bearer)
+    relations = to_session(caller, session("ENDED"), participates=True, invited=True, kept=True)
+    assert (decide(What.VIEW, caller, relations, "ENDED") is Verdict.ALLOWED) is may
 
 
 @pytest.mark.parametrize("what", [What.CREATE, What.LIST, What.CHOOSE_WORDS])

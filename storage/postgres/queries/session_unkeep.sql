@@ -1,0 +1,1 @@
+DELETE FROM gateway.session_kept WHERE session_id = $1
