@@ -20,7 +20,6 @@ from gateway.api.web import json_answer
 from gateway.archive.report import Asked, Group, Line, Reports, Sums
 from gateway.clock import Clock
 from gateway.errors import WrongRequest
-from gateway.moment import timestamp
 
 LONGEST: Final = timedelta(days=3_660)
 _GROUPS: Final = [group.value for group in Group if group is not Group.ROW]
@@ -61,6 +60,11 @@ class ReportRow(msgspec.Struct, rename="camel"):
     total_cost: float
     billed_seconds: float | None
     cost_saved: float
+
+
+_TEXTS: Final = ReportRow.__struct_fields__.index("space_id")
+_TAGS: Final = ReportRow.__struct_fields__.index("tags")
+"""Between the two all is text that others have chosen."""
 
 
 class ReportPage(msgspec.Struct, rename="camel"):
@@ -179,25 +183,23 @@ def _fields(line: Line, group: Group) -> tuple[Any, ...]:
         line.identity,
         line.name,
         line.tags,
-        None if line.started_at is None else timestamp(line.started_at),
-        None if line.ended_at is None else timestamp(line.ended_at),
+        line.started_at,
+        line.ended_at,
         line.is_deleted,
         *_figures(line.sums),
     )
 
 
-def _cells(lines: Sequence[Line], group: Group) -> Iterator[list[object]]:
+def _cells(lines: Sequence[Line], group: Group) -> Iterator[tuple[object, ...]]:
     for line in lines:
-        yield [_cell(value) for value in _fields(line, group)]
+        fields = _fields(line, group)
+        tags = None if line.tags is None else " ".join(line.tags)
+        yield (*fields[:_TEXTS], *map(_harmless, fields[_TEXTS:_TAGS]), _harmless(tags), *fields[_TAGS + 1 :])
 
 
-def _cell(value: object) -> object:
+def _harmless(text: str | None) -> str | None:
     """Text that a spreadsheet would take for a formula is quoted: names and titles are strangers' words."""
-    if isinstance(value, list):
-        value = " ".join(value)
-    if isinstance(value, str) and value[:1] in _FORMULA:
-        return "'" + value
-    return value
+    return "'" + text if text and text[0] in _FORMULA else text
 
 
 def _csv(rows: object) -> bytes:

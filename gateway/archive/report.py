@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 
+import msgspec
+
 PAGE: Final = 500
 
 
@@ -39,8 +41,7 @@ class Asked:
     """Key of the last line of the page before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(msgspec.Struct, frozen=True):
     """`rows`: of usage. Seconds and minutes of audio as metered; minutes are rounded up in each row. Money in USD.
 
     `billed_s`: what the provider billed for them; None while it has billed none.
@@ -54,9 +55,9 @@ class Sums:
     saved_usd: float
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One group. What its rows do not share is None. `key` orders the lines and is unique."""
+class Line(msgspec.Struct, frozen=True):
+    """One group. What its rows do not share is None. `key` orders the lines and is unique. Moments are
+    spelt as in the API."""
 
     key: str
     sums: Sums
@@ -68,8 +69,8 @@ class Line:
     identity: str | None
     name: str | None
     tags: Sequence[str] | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    started_at: str | None
+    ended_at: str | None
     is_deleted: bool
     """Some of it is of sessions that were deleted: without names and titles."""
 

@@ -47,29 +47,25 @@ def _chosen(asked: Asked) -> Chosen:
 
 
 def _sums(row: ReportSums) -> Sums:
+    """By position, as `_line`: there are a hundred thousand of them in a month."""
     return Sums(
-        rows=row.rows,
-        duration_s=row.duration_seconds,
-        duration_min=row.duration_minutes,
-        total_usd=row.total_cost,
-        billed_s=row.billed_seconds,
-        saved_usd=row.cost_saved,
+        row.rows, row.duration_seconds, row.duration_minutes, row.total_cost, row.billed_seconds, row.cost_saved
     )
 
 
 def _line(row: ReportRow) -> Line:
     return Line(
-        key=row.key,
-        sums=_sums(row),
-        session_id=row.session_id,
-        session_slug=row.session_slug,
-        title=row.title,
-        space_id=row.space_id,
-        user_id=row.user_id,
-        identity=row.identity,
-        name=row.participant_name,
-        tags=row.tags,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        is_deleted=row.is_deleted,
+        row.key,
+        _sums(row),
+        row.session_id,
+        row.session_slug,
+        row.title,
+        row.space_id,
+        row.user_id,
+        row.identity,
+        row.participant_name,
+        row.tags,
+        row.started_at,
+        row.ended_at,
+        row.is_deleted,
     )

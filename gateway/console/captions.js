@@ -1,42 +1,12 @@
 // The transcript on screen: finals settled above, partials grey below, never more than LIMIT finals in the page.
 
 import { byId, clock, count, make } from './dom.js';
+import { colour } from './speakers.js';
 
 const LIMIT = 500; // finals; with notes, ROWS
 const ROWS = 700;
 const EARLY_TRANSLATIONS = 100; // ones that came before their utterance
 const NEAR_END_PX = 48;
-const HUES = 10;
-
-/** Hues of the speakers of one session: far apart, and the same on every page, because all see the same lines in order. */
-export class Voices {
-  #taken = new Map(); // identity → which of the HUES
-
-  hueOf(identity) {
-    let place = this.#taken.get(identity);
-    if (place === undefined) {
-      let hash = 2166136261; // FNV-1a: the first wish, so that people mostly keep theirs from session to session
-      for (const unit of identity) hash = Math.imul(hash ^ unit.codePointAt(0), 16777619);
-      place = this.#farthest((hash >>> 8) % HUES);
-      this.#taken.set(identity, place);
-    }
-    return (place * 360) / HUES;
-  }
-
-  clear() {
-    this.#taken.clear();
-  }
-
-  /** The place that is farthest from all taken ones; of equals the first from `wish` on. */
-  #farthest(wish) {
-    const room = (place) => Math.min(HUES, ...[...this.#taken.values()].map((taken) => {
-      const apart = Math.abs(place - taken);
-      return Math.min(apart, HUES - apart);
-    }));
-    const places = Array.from({ length: HUES }, (_, at) => (wish + at) % HUES);
-    return places.reduce((best, place) => (room(place) > room(best) ? place : best));
-  }
-}
 
 /** The captions of a page that has `_captions.html` in it. */
 export class Captions {
@@ -45,7 +15,6 @@ export class Captions {
   #rows = new Map(); // utteranceId → row on screen
   #early = new Map(); // utteranceId → translations whose utterance is not on screen yet
   #count = 0; #unseen = 0; #caughtUpAt = 0;
-  #voices = new Voices();
   #last = 0; // the number of the last final
   #pinned = true; #paused = false; #scrolling = false; #top = 0; #height = 0; #room = 0;
   #wanted = ''; #highlight = globalThis.Highlight ? new Highlight() : null; #ranges = new Map(); // row → its highlights
@@ -97,7 +66,6 @@ export class Captions {
     this.#finals.replaceChildren();
     this.#partials.replaceChildren();
     this.#ranges.clear();
-    this.#voices.clear();
     this.#highlight?.clear();
     this.#count = this.#unseen = this.#last = 0;
     this.#pinned = true;
@@ -165,7 +133,7 @@ export class Captions {
       make('time'), make('span', { className: 'who' }), make('p', { className: 'text', dir: 'auto' }));
     row.dataset.utterance = utteranceId;
     row.dataset.who = participantIdentity;
-    row.style.setProperty('--hue', this.#voices.hueOf(participantIdentity));
+    colour(row, participantIdentity);
     this.#rows.set(utteranceId, row);
     for (const said of this.#early.get(utteranceId) ?? []) this.#translate(row, said);
     this.#early.delete(utteranceId);

@@ -40,6 +40,7 @@ export class Entrance {
     if (asks) memory.token = '';
     this.#shut(why);
     byId('why').hidden = true;
+    byId('welcome').textContent = asks ? 'Read along' : 'Nothing to read';
     for (const part of byId('enter').querySelectorAll('label, input, button')) part.hidden = !asks;
   }
 

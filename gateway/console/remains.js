@@ -1,7 +1,7 @@
 // What remains of a session on screen: who was there, what was said, what came of it.
 
-import { Voices } from './captions.js';
 import { byId, clock, make, say, sayState } from './dom.js';
+import { colour } from './speakers.js';
 
 const LINES = 2000; // in the page; files have all
 const METHODS = {
@@ -14,7 +14,7 @@ const STAGES = {
 
 /** The finals so far, in order; a few thousand lines at most. */
 export class Said {
-  #list; #voices = new Voices();
+  #list;
   seq = 0;
   epoch = null;
 
@@ -25,7 +25,6 @@ export class Said {
 
   clear() {
     this.#list.replaceChildren();
-    this.#voices.clear();
     this.seq = 0;
     this.epoch = null;
     this.#settle();
@@ -51,8 +50,7 @@ export class Said {
       make('span', { className: 'who', textContent: participantName || participantIdentity }),
       make('p', { className: 'text', textContent: text, dir: 'auto', lang: language ?? '' }));
     row.dataset.who = participantIdentity;
-    row.style.setProperty('--hue', this.#voices.hueOf(participantIdentity));
-    return row;
+    return colour(row, participantIdentity);
   }
 
   #settle() {

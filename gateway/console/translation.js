@@ -13,7 +13,11 @@ export class TranslationChoice {
     this.#select = select;
     this.#label = label;
     const asked = new URLSearchParams(location.search).get('lang');
-    this.#take(asked ? `${asked} beside` : sessionStorage.getItem(KEY) ?? '');
+    if (asked) { // out of the address: links on the page are without it, and would load it anew
+      sessionStorage.setItem(KEY, `${asked} beside`);
+      history.replaceState(null, '', location.pathname + location.hash);
+    }
+    this.#take(sessionStorage.getItem(KEY) ?? '');
     select.addEventListener('change', () => {
       this.#take(select.value);
       sessionStorage.setItem(KEY, select.value);

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from storage.postgres.values import clean_or_none, read
 
@@ -13,11 +15,10 @@ if TYPE_CHECKING:
     from storage.postgres.pool import Database, Record
 
 
-STEP: Final = 500
+STEP: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class ReportSums:
+class ReportSums(msgspec.Struct, frozen=True):
     """`rows`: rows of usage. `billed_seconds`: None while the provider has billed none of them. Money in USD."""
 
     rows: int
@@ -28,9 +29,9 @@ class ReportSums:
     cost_saved: float
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRow(ReportSums):
-    """One group, or one row of usage. What the rows of a group do not share is None."""
+class ReportRow(ReportSums, frozen=True):
+    """One group, or one row of usage. What the rows of a group do not share is None. Moments as the API spells them:
+    PostgreSQL is quicker at it."""
 
     key: str
     session_id: str | None
@@ -41,8 +42,8 @@ class ReportRow(ReportSums):
     identity: str | None
     participant_name: str | None
     tags: list[str] | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    started_at: str | None
+    ended_at: str | None
     is_deleted: bool
 
 
@@ -74,14 +75,14 @@ class Report:
 
     async def rows(self, chosen: Chosen, group: str, after: str | None, limit: int) -> list[ReportRow]:
         """By key, those above `after`. `group`: row, day, month, space, user or session."""
-        records = await self._db.rows("report_rows", *chosen.arguments(), group, clean_or_none(after), limit)
-        return [_row(record) for record in records]
+        query, *arguments = _query(chosen, group, after, limit)
+        return [_row(record) for record in await self._db.rows(query, *arguments)]
 
     async def all_rows(self, chosen: Chosen, group: str, after: str | None) -> AsyncIterator[list[ReportRow]]:
         """As `rows`, without a limit: one statement, fetched STEP rows at a time."""
-        arguments = (*chosen.arguments(), group, clean_or_none(after), None)
+        query, *arguments = _query(chosen, group, after, None)
         async with self._db.transaction() as link:
-            async for records in link.stream("report_rows", STEP, *arguments):
+            async for records in link.stream(query, STEP, *arguments):
                 yield [_row(record) for record in records]
 
     async def totals(self, chosen: Chosen) -> ReportSums:
@@ -89,3 +90,10 @@ class Report:
         record = await self._db.row("report_totals", *chosen.arguments())
         assert record is not None  # noqa: S101 - an aggregate without GROUP BY is one row
         return read(ReportSums, record)
+
+
+def _query(chosen: Chosen, group: str, after: str | None, limit: int | None) -> tuple[Any, ...]:
+    """Name and arguments. Rows by themselves need not be grouped, which takes most of the time."""
+    if group == "row":
+        return "report_each", *chosen.arguments(), clean_or_none(after), limit
+    return "report_rows", *chosen.arguments(), group, clean_or_none(after), limit

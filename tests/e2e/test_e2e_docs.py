@@ -39,6 +39,7 @@ ELSEWHERE: Final = (
     ("docs/deploy.md", "deploy/compose/up.sh", "tests/integration/deploy/test_deploy_files.py"),
     ("docs/runbook.md", "ask tasks", "tests/integration/gateway_api/test_gateway_api_debug.py"),
     ("docs/canary.md", "gateway canary --once", "tests/integration/gateway_app/test_gateway_app_canary.py"),
+    ("docs/deploy.md", "sha256sum --check", "tests/integration/release/test_release.py"),
     ("docs/deploy.md", "helm install", "tests/integration/deploy/test_deploy_files.py"),
     ("docs/livekit.md", "LIVEKIT_URL=", "tests/e2e/test_e2e_livekit.py"),
     ("docs/local-stt.md", "gateway stt", "tests/integration/gateway_app/test_gateway_app_dies.py"),
@@ -68,6 +69,7 @@ _ALIKE: Final = (
         'gateway start --create "Weekly meeting" | tee started.json\nSLUG=$(slug) ',
     ),
     ("gateway tail SLUG ", 'gateway tail "$SLUG" > tail.txt & '),
+    ("gateway pause SLUG", 'gateway pause "$SLUG"'),
     ("gateway stop SLUG", 'gateway stop "$SLUG"'),
     ("gateway export SLUG", 'gateway export "$SLUG"'),
 )

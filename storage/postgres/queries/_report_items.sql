@@ -4,7 +4,8 @@ WITH items AS (
   SELECT u.id, u."startedAt" AT TIME ZONE 'UTC' AS started_at, u."endedAt" AT TIME ZONE 'UTC' AS ended_at,
          s.id AS session_id, s.slug AS session_slug, s.title, s."spaceId" AS space_id, u."userId" AS user_id,
          m.transcription_id, coalesce(m.identity, p.identity) AS identity, p.name AS participant_name,
-         ARRAY(SELECT jsonb_array_elements_text(coalesce(nullif(t.options -> 'tags', 'null'), '[]'))) AS tags,
+         CASE WHEN jsonb_typeof(t.options -> 'tags') = 'array'
+              THEN ARRAY(SELECT jsonb_array_elements_text(t.options -> 'tags')) ELSE '{}' END AS tags,
          u."durationSeconds" AS duration_seconds, u."durationMinutes" AS duration_minutes, u."totalCost" AS total_cost,
          coalesce(least(m.kept_seconds, greatest(m.heard_seconds - u."durationSeconds", 0)), 0) * u."costPerMinute" / 60 AS cost_saved, false AS is_deleted
   FROM app."TranscriptionUsage" u

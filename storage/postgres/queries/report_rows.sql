@@ -18,8 +18,8 @@ SELECT {report_sums}, key,
        CASE WHEN $6 = 'row' THEN min(identity) END AS identity,
        CASE WHEN $6 = 'row' THEN min(participant_name) END AS participant_name,
        CASE WHEN $6 = 'row' THEN min(tags) END AS tags,
-       CASE WHEN $6 IN ('row', 'session') THEN min(started_at) END AS started_at,
-       CASE WHEN $6 = 'row' THEN min(ended_at) END AS ended_at,
+       CASE WHEN $6 IN ('row', 'session') THEN gateway.moment(min(started_at)) END AS started_at,
+       CASE WHEN $6 = 'row' THEN gateway.moment(min(ended_at)) END AS ended_at,
        bool_or(is_deleted) AS is_deleted
 FROM keyed
 WHERE $7::text IS NULL OR key > $7

@@ -156,6 +156,38 @@ async def test_csv_is_everything_and_no_formula(gateway: InProcess) -> None:
     assert all(row["title"].startswith("'=Meeting") for row in read)
 
 
+def harmless(value: Any) -> Any:
+    """A field of a page as the CSV has it."""
+    text = " ".join(value) if isinstance(value, list) else value
+    return f"'{text}" if isinstance(text, str) and text.startswith(tuple("=+-@\t\r")) else text
+
+
+async def test_csv_is_to_the_byte_what_the_pages_say(gateway: InProcess) -> None:
+    """Whatever names and titles hold, grouped or not."""
+    await rows(gateway, PAGE + 11)
+    odd = ("=1+1", '"quoted", and', "two\nlines", "+1", "\tx", "@x", "'=x", "-", "", "会議, 😀", "\r", " =x")
+    connection = await asyncpg.connect(gateway.database_url)
+    try:
+        for number, text in enumerate(odd):
+            await connection.execute('UPDATE "VideoSession" SET title = $2 WHERE id = $1', f"slug-0-{number}", text)
+            await connection.execute(
+                "UPDATE gateway.transcription SET"
+                " options = jsonb_build_object('tags', jsonb_build_array($2::text, 'b'))"
+                " WHERE session_id = $1", f"slug-0-{number}", text,
+            )  # fmt: skip
+    finally:
+        await connection.close()
+    for group in (None, "day", "month", "space", "user", "session"):
+        chosen = {"groupBy": group} if group else {}
+        found, _ = await report(gateway, **chosen)
+        written = io.StringIO()
+        csv.writer(written, lineterminator="\r\n").writerows(
+            [list(found[0]), *([harmless(value) for value in row.values()] for row in found)]
+        )
+        query = urlencode({"from": "2026-01-01", "to": "2026-02-01", "format": "csv", **chosen})
+        assert (await gateway.call("GET", f"/api/usage?{query}")).body == written.getvalue().encode(), group
+
+
 async def test_a_table_of_a_time_without_any_has_its_head(gateway: InProcess) -> None:
     for group in ("", "&groupBy=day", "&groupBy=user"):
         answer = await gateway.call("GET", f"/api/usage?from=2020-01-01&to=2020-02-01&format=csv{group}")

@@ -68,6 +68,7 @@ async def test_the_command_tells_each_step_or_shows_metrics(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.cli.canary.known_sentence", lambda: sentence(*WORDS))
+    monkeypatch.setattr("gateway.logs.configure", lambda *_: None)  # the log of these tests stays where it is
     async with scripted_gateway(database_url, tmp_path) as world:
         known = ["canary", "--url", world.url, "--token", TOKEN]
         assert await canary(parser().parse_args([*known, "--once"])) == 0

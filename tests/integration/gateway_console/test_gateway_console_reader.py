@@ -186,15 +186,17 @@ async def test_a_small_screen_is_mostly_words(gateway: Gateway, browse: OpenPage
                 await page.until("document.activeElement.id === 'search'")
                 assert await page.run("search.getBoundingClientRect().width > 100")
                 await press(page, "Escape")
-                await page.until("title.offsetParent")
+                await page.until("!bar.classList.contains('finding')")
             assert page.complaints == []
 
 
 async def test_size_colours_and_language_are_the_readers_own_and_kept(gateway: Gateway, browse: OpenPage) -> None:
     async with browse() as page:
         slug = await told(gateway, 5, translations=["Dies ist die erste Zeile.", "Und die zweite."])
-        await page.open(f"{gateway.http_url}/s/{slug}#token={TOKEN}")
+        await page.open(f"{gateway.http_url}/s/{slug}?lang=xx#token={TOKEN}&t=0:03")  # a language that there is not
         await is_read(page)
+        await page.until(f"{CHOSEN} === '{line(2)}'")
+        assert await page.run("[location.search, location.hash]") == ["", "#t=0:03"]
         size = "parseFloat(getComputedStyle(document.querySelector('.line')).fontSize)"
         before = await page.run(size)
         assert 20 <= before <= 22
