@@ -3,6 +3,7 @@
 import { get } from './api.js';
 import { attempt, byId, make, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
+import { learnTitles, titleOf } from './titles.js';
 
 const WHO = { service: 'service', user: 'user', guest: 'guest', room: 'participant' };
 const DID = {
@@ -34,12 +35,15 @@ function add({ entries, nextCursor }) {
   byId('rows').hidden = isEmpty;
   byId('none').hidden = !isEmpty;
   byId('more').hidden = cursor === null;
+  learnTitles([...new Set(entries.map(({ sessionSlug }) => sessionSlug).filter(Boolean))]).then(() => {
+    for (const link of byId('rows').querySelectorAll('a')) say(link.firstChild, titleOf(link.title));
+  });
 }
 
 function row({ at, kind, who, what, sessionSlug, subject, address }) {
   const moment = new Date(at);
   const to = sessionSlug
-    ? make('a', { href: `sessions#session=${encodeURIComponent(sessionSlug)}`, textContent: sessionSlug }) : '';
+    ? make('a', { href: `sessions#session=${encodeURIComponent(sessionSlug)}`, title: sessionSlug }, make('bdi', { textContent: titleOf(sessionSlug) })) : '';
   return make('tr', {},
     make('td', {}, make('time', { dateTime: at, title: at, textContent: moment.toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' }) })),
     make('td', {}, `${WHO[kind] ?? kind} `, make('bdi', { className: 'mono', textContent: who })),

@@ -4,6 +4,7 @@ import { get } from './api.js';
 
 const LISTED = 200;
 const KEPT = 2000;
+const AT_ONCE = 20; // the others show their slugs
 const titles = new Map(); // slug → title, empty where there is none
 let isListed = false;
 
@@ -27,7 +28,7 @@ export async function learnTitles(slugs) {
     isListed = sessions.length > 0;
     sessions.forEach(noteTitle);
   }
-  await Promise.all(unknown().map(async (slug) => {
+  await Promise.all(unknown().slice(0, AT_ONCE).map(async (slug) => {
     await get(pathOf(slug)).then(noteTitle, ({ status }) => status === 404 && noteTitle({ slug }));
   }));
 }

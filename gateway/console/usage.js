@@ -1,5 +1,6 @@
 // The accountant's report: a chart, a table, and everything as CSV.
 
+import { addressOf } from './address.js';
 import { get, request, save } from './api.js';
 import { attempt, byId, count, dollars, make, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
@@ -39,7 +40,8 @@ function show() {
   say(byId('key'), asked.groupBy);
   byId('rows').hidden = rows.length === 0;
   byId('rows').tBodies[0].replaceChildren(...rows.map((row) => make('tr', {},
-    make('th', { scope: 'row' }, make('bdi', { textContent: nameOf(row) })),
+    make('th', { scope: 'row' }, row.sessionSlug && !row.deleted
+      ? make('a', { href: addressOf(row.sessionSlug) }, make('bdi', { textContent: nameOf(row) })) : make('bdi', { textContent: nameOf(row) })),
     ...[row.durationMinutes.toLocaleString('en'), dollars(row.totalCost), minutesOf(row.billedSeconds), dollars(row.costSaved)]
       .map((textContent) => make('td', { textContent })))));
   byId('more').hidden = cursor === null;

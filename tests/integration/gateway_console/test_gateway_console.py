@@ -164,7 +164,7 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         await page.until("document.querySelector('#line').dataset.phase === 'over'")
         await page.run(
             """(async () => {
-              window.captions = (await import(document.scripts[0].src.replace('console.js', 'session.js'))).captions;
+              window.captions = (await import(document.scripts[1].src.replace('console', 'session'))).captions;
               window.say = (seq) => captions.final(seq, {
                 utteranceId: `u${seq}`, participantIdentity: 'anna', text: `line ${seq}`, startMs: seq * 1000,
                 startedAt: '2026-01-05T10:00:00.000Z' });
@@ -225,8 +225,9 @@ async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPag
     script = """(() => {
       const context = Object.assign(document.createElement('canvas'), {width: 1, height: 1})
         .getContext('2d', {willReadFrequently: true});
-      const style = getComputedStyle(document.documentElement);
-      const name = (one) => style.getPropertyValue(one).trim();
+      const probe = document.body.appendChild(document.createElement('i'));
+      const colour = (one) => { probe.style.color = one; return getComputedStyle(probe).color; };
+      const name = (one) => colour(`var(${one})`);
       const luminance = (colour) => {
         context.fillStyle = colour;
         context.fillRect(0, 0, 1, 1);
@@ -238,8 +239,15 @@ async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPag
         const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
         return (high + 0.05) / (low + 0.05);
       };
-      const voices = ['.12', '.05'].flatMap((chroma) => Array.from({length: 72}, (_, n) =>
-        `oklch(${name('--voice-lightness')} ${chroma} ${n * 5})`));
+      const row = document.body.appendChild(document.createElement('p'));
+      const voices = ['', 'pale'].flatMap((tone) => Array.from({length: 72}, (_, n) => {
+        row.className = tone;
+        row.append(probe);
+        probe.className = 'who';
+        probe.style = `--hue: ${n * 5}`;
+        return getComputedStyle(probe).color;
+      }));
+      probe.className = row.className = '';
       const words = ['--ink', '--soft', '--faint', '--accent', '--good', '--wait', '--bad'].map(name);
       const pairs = [...voices.map((voice) => [voice, name('--paper')]),
         ...words.flatMap((word) => [[word, name('--paper')], [word, name('--ground')]]),
@@ -250,7 +258,7 @@ async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPag
     for scheme in ("light", "dark"):
         async with browse(scheme=scheme) as page:
             await page.open(f"{gateway.http_url}/")
-            await page.until("document.styleSheets.length === 1")
+            await page.until("document.styleSheets.length === 2")
             assert await page.run(script) == []
 
 
@@ -382,7 +390,7 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
 # --- reading ------------------------------------------------------------------------------------------------
 
 FIVE = """(async () => {
-  window.captions = (await import(document.scripts[0].src.replace('console.js', 'session.js'))).captions;
+  window.captions = (await import(document.scripts[1].src.replace('console', 'session'))).captions;
   const lines = [['anna', 'Good morning.'], ['ben', 'The budget, please.'], ['anna', 'The BUDGET is fine.'],
     ['carl', 'Good.'], ['budgie', 'Cheep.']];
   const startedAt = '2026-01-05T10:00:00.000Z';
@@ -450,7 +458,7 @@ async def test_a_speaker_has_one_colour_on_all_pages(gateway: Gateway, browse: O
         await page.until("document.querySelector('#line').dataset.phase === 'over'")
         await page.run(FIVE)
         assert await page.run(
-            """import(document.scripts[0].src.replace('console.js', 'speakers.js')).then(({ colourOf }) =>
+            """import(document.scripts[1].src.replace('console', 'speakers')).then(({ colourOf }) =>
                  [...document.querySelectorAll('#finals .row')].every((row) => {
                    const { hue, isPale } = colourOf(row.dataset.who);
                    const told = Number(row.style.getPropertyValue('--hue'));
@@ -524,7 +532,8 @@ async def test_nothing_is_wider_than_the_screen_and_everything_can_be_touched(
         assert await page.run("document.documentElement.scrollWidth <= innerWidth")
         assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "only the transcript scrolls"
         outside = await page.run(
-            """[...document.querySelectorAll('#session button, #session input')].filter((one) => one.offsetParent)
+            """[...document.querySelectorAll('#session :is(button, input:not([type=checkbox]), .tick)')]
+              .filter((one) => one.offsetParent)
               .filter((one) => { const { left, right, height } = one.getBoundingClientRect();
                 return left < 0 || right > innerWidth || height < 24; }).map((one) => one.id)"""
         )
