@@ -54,8 +54,8 @@ format: $(VENV)/dev ## Format the code and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev ## Run the benchmarks; ARGS passes options on
-	$(BIN)/python bench/rtmp_pipeline.py $(ARGS)
+bench: $(VENV)/dev ## What each part costs beside a named peer or floor: one table; ARGS='--runs 3'
+	@PYTHONPATH=tests:. $(BIN)/python bench/table.py $(ARGS)
 
 soak: $(VENV)/dev ## Play random misfortunes of the provider; ARGS='--minutes 60 --first 100000'
 	$(BIN)/python bench/soak.py $(ARGS)

@@ -26,7 +26,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,11 @@ def raise_file_limit() -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Below those that the kernel gives to connections, of which a watcher could have one a moment later."""
+    doors: list[socket.socket] = []
+    while len(doors) < count:
+        with suppress(OSError):
+            doors.append(socket.create_server(("127.0.0.1", random.randrange(10_000, 32_000))))
     ports: list[int] = [door.getsockname()[1] for door in doors]
     for door in doors:
         door.close()

@@ -71,7 +71,7 @@ class _Few:
     """Records of sessions that have said nothing yet: every port that a watcher needs."""
 
     def __init__(self) -> None:
-        self.sessions = self.transcriptions = self.finals = self
+        self.sessions = self.transcriptions = self.translations = self.finals = self
 
     async def by_slug(self, slug: str) -> SessionRecord | None:
         return SessionRecord(slug, slug, "LIVE", None, "s1", START)

@@ -133,7 +133,8 @@ def free_port() -> int:
         return port
 
 
-async def measure(publishers: int, seconds: float) -> None:
+async def measure(publishers: int, seconds: float) -> float:
+    """Prints all. Returns: CPU milliseconds of the gateway per second of one stream."""
     provider = Provider()
     runner = web.AppRunner(provider.app(), access_log=None)
     await runner.setup()
@@ -156,11 +157,12 @@ async def measure(publishers: int, seconds: float) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with aiohttp.ClientSession(f"http://127.0.0.1:{http_port}", headers=headers) as http:
             try:
-                await _measure(publishers, seconds, provider, gateway.pid, http, http_port, rtmp_port)
+                cost = await _measure(publishers, seconds, provider, gateway.pid, http, http_port, rtmp_port)
             finally:
                 gateway.terminate()
                 await gateway.wait()
     await runner.cleanup()
+    return cost
 
 
 async def _measure(
@@ -171,7 +173,7 @@ async def _measure(
     http: aiohttp.ClientSession,
     http_port: int,
     rtmp_port: int,
-) -> None:
+) -> float:
     await _ready(http)
     idle = rss_mb(pid)
     delays: dict[str, list[float]] = {"transcript.partial": [], "transcript.final": []}
@@ -222,6 +224,7 @@ async def _measure(
     print(f"  audio → provider       {quantiles(audio)}")
     print(f"  partial → browser      {quantiles(delays['transcript.partial'])}")
     print(f"  final → browser        {quantiles(delays['transcript.final'])}   (in PostgreSQL first)")
+    return cost
 
 
 async def _ready(http: aiohttp.ClientSession) -> None:

@@ -47,6 +47,7 @@ REALTIME: Final = (
     "integration/gateway_workers/test_workers_serve.py",
     "integration/ingest/test_ingest_rtmp_publishers.py",
     "integration/provider_account/test_account_crash.py",
+    "integration/restore",
     "integration/stt_local/test_stt_local_node_sdk.py",
     "integration/stt_local/test_stt_local_pocketsphinx.py",
 )

@@ -31,7 +31,7 @@ PAGES: Final = {
     "/operator": "operator.html",
     "/audit": "audit.html",
 }
-WHOLE: Final = {"reader.js": "reader.whole.js"}
+WHOLE: Final = {"reader.js": "reader.whole.js", "join.js": "join.whole.js"}
 """Scripts that come as one file with all they import. A first visit asks for 25 files less, each six a round trip."""
 _KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Those of clients/js are symbolic links: the pages are that client's first user.

@@ -12,6 +12,7 @@ from typing import Final
 
 _FROM: Final = re.compile(r"^(import|export) \{([^}]*)\} from '\./([\w-]+\.js)';$", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=(?:async function|function\*?|class|const) (\w+))", re.MULTILINE)
+_NAMES: Final = re.compile(r"^export \{([\w, ]*)\};$", re.MULTILINE)
 _OTHER: Final = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -48,8 +49,8 @@ def _write(
         else:
             passed |= {own or one: f"{_variable(other)}.{one}" for one, own in wanted}
     body = _FROM.sub("", text)
-    own = set(_EXPORT.findall(body))
-    body = _EXPORT.sub("", body)
+    own = set(_EXPORT.findall(body)) | {one.strip() for names in _NAMES.findall(body) for one in names.split(",")}
+    body = _NAMES.sub("", _EXPORT.sub("", body))
     if other := _OTHER.search(body):
         raise NotBundled(f"{name}: {other[0]}")
     exports[name] = own | passed.keys()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import asyncpg
 
-from storage.postgres.errors import STALE, StorageRefused, StorageUnavailable
+from storage.postgres.errors import STALE, StorageRefused, StorageUnavailable, retryable
 from storage.postgres.sql import Queries
 from storage.postgres.url import ConnectOptions
 
@@ -133,6 +133,7 @@ async def open_pool(
         max_size=size,
         command_timeout=command_timeout_s,
         timeout=connect_timeout_s,
+        connect=_connect_again,
         init=_prepare_connection,
         reset=_leave,
         **_arguments(options),
@@ -169,6 +170,19 @@ async def connect(options: ConnectOptions, *, timeout_s: float = 8.0) -> asyncpg
                     f"({_reason(error)}); start it, or correct DATABASE_URL"
                 ) from error
             await asyncio.sleep(0.25)
+
+
+async def _connect_again(*args: Any, **options: Any) -> asyncpg.Connection:
+    """For a pool that has been opened, so its settings are right: what refuses its connections later may pass.
+
+    An operator has closed the database or is restoring it, a role is being changed. Raises: StorageUnavailable then.
+    """
+    try:
+        return await asyncpg.connect(*args, **options)
+    except asyncpg.PostgresError as error:
+        if retryable(error):
+            raise
+        raise StorageUnavailable(f"PostgreSQL refuses new connections ({error})") from error
 
 
 def _arguments(options: ConnectOptions) -> dict[str, Any]:

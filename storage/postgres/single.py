@@ -9,6 +9,7 @@ from typing import Final
 
 import asyncpg
 
+from storage.postgres.errors import StorageRefused, StorageUnavailable
 from storage.postgres.pool import Link, Measured, connect
 from storage.postgres.sql import Queries
 from storage.postgres.url import ConnectOptions
@@ -31,17 +32,23 @@ class SingleConnection:
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[Link]:
-        """At most `timeout_s`, connecting included. Raises: TimeoutError, StorageUnavailable, StorageRefused."""
+        """At most `timeout_s`, connecting included. Raises: TimeoutError, StorageUnavailable."""
         async with asyncio.timeout(self._timeout_s), self._lock:
             try:
                 if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._options, timeout_s=self._timeout_s)
+                    self._connection = await self._connect()
                 yield Link(self._connection, self._sql, self._measured)
             except BaseException:
                 if self._connection is not None:
                     self._connection.terminate()
                     self._connection = None
                 raise
+
+    async def _connect(self) -> asyncpg.Connection:
+        try:
+            return await connect(self._options, timeout_s=self._timeout_s)
+        except StorageRefused as refused:  # the pool has been opened with these options: it may pass
+            raise StorageUnavailable(str(refused)) from refused
 
     async def close(self) -> None:
         """Say goodbye to the server, which may not listen any more."""

@@ -83,8 +83,8 @@ def needed(extras: set[str], where: dict[str, str]) -> dict[str, list[Requiremen
 @pytest.mark.parametrize(
     ("file", "extras"),
     [
-        ("requirements.lock", {"embedded", "build"}),
-        ("requirements-dev.lock", {"embedded", "build", "dev"}),
+        ("requirements.lock", {"embedded", "otel", "build"}),
+        ("requirements-dev.lock", {"embedded", "otel", "build", "dev"}),
     ],
 )
 def test_a_lock_file_holds_on_every_python_and_system(file: str, extras: set[str]) -> None:

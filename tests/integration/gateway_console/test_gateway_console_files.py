@@ -117,7 +117,7 @@ def test_modules_become_one_with_names_of_their_own() -> None:
         "a.js": "import { two, Three as Four } from './b.js';\nconst one = 1;\n"
         "window.told = one + two() + new Four().one;\n",
         "b.js": "export { Three } from './c.js';\nconst one = 2;\nexport function two() {\n  return one;\n}\n",
-        "c.js": "// Three\nconst one = 3;\nexport class Three {\n  one = one;\n}\n",
+        "c.js": "// Three\nconst one = 3;\nclass Three {\n  one = one;\n}\n\nexport { Three };\n",
     }
     text = whole("a.js", modules.__getitem__)
     assert [text.index(f"const ${name} = {{}};") for name in "cba"] == sorted(

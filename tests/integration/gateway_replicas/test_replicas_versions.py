@@ -221,8 +221,12 @@ async def test_one_goes_to_the_next_version_and_back_while_people_speak(
         slug = await this.new_session()
         await this.start(slug, source="websocket")
         next_one = await then.enter_async_context(gateway_process(tmp_path / "next", source=following, **env))
-        replicas = (await this.ok("GET", "/api/replicas"))["replicas"]
-        assert {one["version"] for one in replicas} == {VERSION, "99.0.0"}
+        async with asyncio.timeout(30):  # it is seen with the next beat
+            while {one["version"] for one in (await this.ok("GET", "/api/replicas"))["replicas"]} != {
+                VERSION,
+                "99.0.0",
+            }:
+                await asyncio.sleep(0.2)
 
         places = [Place(urlsplit(one.url).port or 0, one.rtmp_port) for one in (this, next_one)]
         up = [0]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -225,3 +226,56 @@ async def test_after_the_server_dropped_its_connections_the_pool_recovers(
                 assert retryable(error), repr(error)
         else:
             pytest.fail("it did not recover")
+
+
+SHUT, OPEN = "ALTER DATABASE {db} ALLOW_CONNECTIONS false", "ALTER DATABASE {db} ALLOW_CONNECTIONS true"
+END = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = '{role}'"
+CLOSED = {
+    "closed by an operator": ([SHUT, END], [OPEN]),
+    "moved away, as while it is restored": (
+        [SHUT, END, "ALTER DATABASE {db} RENAME TO {db}_away"],
+        ["ALTER DATABASE {db}_away RENAME TO {db}", OPEN],
+    ),
+    "a role without LOGIN": (["ALTER ROLE {role} NOLOGIN", END], ["ALTER ROLE {role} LOGIN"]),
+    "a right taken": (
+        ["REVOKE CONNECT ON DATABASE {db} FROM PUBLIC", END],
+        ["GRANT CONNECT ON DATABASE {db} TO PUBLIC"],
+    ),
+    "no place for the role": (
+        ["ALTER ROLE {role} CONNECTION LIMIT 0", END],
+        ["ALTER ROLE {role} CONNECTION LIMIT -1"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CLOSED)
+async def test_what_refuses_connections_later_may_pass(
+    case: str, server: PostgresServer, empty_database_url: str
+) -> None:
+    """The settings were right when the pool was opened: nothing of it is a bug, and nobody gives up."""
+    db = urlsplit(empty_database_url).path.strip("/")
+    role = f"role_of_{db}"
+    close, reopen = ([line.format(db=db, role=role) for line in lines] for lines in CLOSED[case])
+    server.execute(f"CREATE ROLE {role} LOGIN")
+    options = parse_database_url(empty_database_url.replace("//postgres@", f"//{role}@"))
+    try:
+        async with open_pool(options, size=2) as database:
+
+            async def asks(within_s: float = 0.3) -> None:
+                single = SingleConnection(options, within_s)
+                async with single.link() as link:
+                    await link.value("catalogue_table_exists", "gateway", "migration")
+                await single.close()
+
+            await database.pool.fetchval("SELECT 1")
+            await asyncio.to_thread(server.execute, *close)
+            for ask in (lambda: database.pool.fetchval("SELECT 1"), asks):
+                for _ in range(3):  # the first may meet what is left of a connection
+                    with pytest.raises(Exception) as refused:
+                        await ask()
+                    assert retryable(refused.value), repr(refused.value)
+            await asyncio.to_thread(server.execute, *reopen)
+            await database.pool.fetchval("SELECT 1")
+            await asks(10)
+    finally:
+        server.execute(f"DROP ROLE {role}")
