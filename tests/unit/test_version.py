@@ -34,6 +34,12 @@ def test_the_packages_and_the_chart_carry_the_version_of_the_code() -> None:
     assert of_packages("examples/nextjs/package-lock.json", "node_modules/@transcription-gateway/client") == [VERSION]
 
 
+def test_the_changelog_has_its_section_below_what_is_not_released() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(re.escape(VERSION) + r" - \d{4}-\d\d-\d\d", headings[1])
+
+
 def test_the_command_line_says_it(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["--version"])
