@@ -29,7 +29,7 @@ export function clock(ms) {
   return parts.map((part, place) => (place ? String(part).padStart(2, '0') : part)).join(':');
 }
 
-export const dollars = (usd) => `$${usd.toFixed(usd > 0 && usd < 0.01 ? 4 : 2)}`;
+export const dollars = (usd) => `$${usd.toFixed(usd >= 0.00005 && usd < 0.01 ? 4 : 2)}`;
 
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
 
