@@ -153,7 +153,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     folder = Path(sys.argv[1]).resolve()
-    if run("git", "status", "--porcelain").strip():
+    if run("git", "status", "--porcelain", "--untracked-files=no").strip():
         print("Note: some files are not committed as they are released here.")
     left_out = release(folder)
     for each in sorted(folder.iterdir()):
