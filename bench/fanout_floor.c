@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
     if (!began) continue;
     double since = (now_ns() - began) / 1e9;
     if (done0 < 0 && since > warm) done0 = done, cpu0 = cpu_s();
-    if (done0 >= 0 && since > warm + seconds) {
+    if (done0 >= 0 && since > warm + seconds && done > done0) {
       double deliveries = (double)(done - done0) * watchers;
       printf("{\"us\":%.4f,\"deliveries\":%.0f,\"short\":%ld}\n", (cpu_s() - cpu0) / deliveries * 1e6, deliveries, short_sends);
       return 0;

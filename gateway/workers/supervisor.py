@@ -55,6 +55,8 @@ class _Worker:
     """Time in which we looked and heard nothing: while this process itself stands still, nothing is counted."""
     has_beaten: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    missed: list[Signals] = field(default_factory=list)
+    """What was passed on to all before it was ready."""
     debug_port: int = 0
     asked: dict[int, asyncio.Future[None]] = field(default_factory=dict)
 
@@ -84,8 +86,11 @@ class Supervisor:
             self._tell(SIGTERM, self._workers.values())
 
     def pass_on(self, number: Signals) -> None:
-        """SIGHUP or SIGUSR1, to every worker."""
-        self._tell(number, self._ready)  # one that is not has no handler yet, and would end
+        """SIGHUP or SIGUSR1, to every worker. One that is not ready has no handler yet, and would end: it gets it then."""
+        self._tell(number, self._ready)
+        for worker in self._workers.values():
+            if not worker.ready.is_set():
+                worker.missed.append(number)
 
     def debug_port(self, worker: int | None) -> int | None:
         """Where on the loopback interface a worker that is ready is asked how it is; None: any of them."""
@@ -213,6 +218,9 @@ class Supervisor:
             if message.kind == "ready":
                 worker.debug_port = message.number
                 worker.ready.set()
+                for number in worker.missed:
+                    self._tell(number, [worker])
+                worker.missed.clear()
             elif message.kind == "figures" and (asked := worker.asked.pop(message.number, None)) is not None:
                 self._figures.say(worker.number, message.families)
                 asked.set_result(None)

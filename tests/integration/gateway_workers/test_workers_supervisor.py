@@ -116,6 +116,28 @@ async def test_hanging_up_reaches_every_worker(tmp_path: Path) -> None:
         await until(lambda: all((tmp_path / f"hup-{pid(tmp_path, number)}").exists() for number in (1, 2)))
 
 
+async def test_a_worker_that_still_starts_is_told_when_it_is_ready(tmp_path: Path) -> None:
+    """Before that it has no handler: it would end."""
+    begins = """
+    (folder / f"pid-{number}").write_text(str(os.getpid()))
+    while not (folder / "go").exists():
+        await asyncio.sleep(0.02)
+    stop = asyncio.Event()
+"""
+    program = WORKER.replace("    stop = asyncio.Event()\n", begins, 1)
+    supervisor = Supervisor(2, launch(tmp_path, program), ROOMY)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        await until(lambda: running.done() or all(pid(tmp_path, number) for number in (1, 2)))
+        supervisor.pass_on(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        await until(lambda: all((tmp_path / f"hup-{pid(tmp_path, number)}").exists() for number in (1, 2)))
+    finally:
+        supervisor.stop()
+        await running
+    assert supervisor.replaced == 0
+
+
 async def test_no_worker_outlives_its_supervisor(tmp_path: Path) -> None:
     program = f"""
 import asyncio, os, sys
