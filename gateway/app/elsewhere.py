@@ -16,7 +16,7 @@ from gateway.api.internal import ChangeHere, Standing, StartedHere, StartHere, S
 from gateway.api.schemas import IngestView
 from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine, OwnerSilent
 from gateway.reading import NotJson, read_json
-from gateway.replicas.membership import OVERDUE_S, Membership
+from gateway.replicas.membership import Membership
 from gateway.replicas.peers import Answer, Misdirected, Peers, PeerSocket, SocketOver, Unreached
 from gateway.replicas.placement import Placement
 from gateway.replicas.replica import Replica
@@ -129,7 +129,7 @@ class OtherReplicas:
     @asynccontextmanager
     async def speak(self, owner: str, query: Mapping[str, str]) -> AsyncIterator[OwnerLine]:
         """Who owns it no more names the one who does, and that one is tried."""
-        if self._membership.silent_s(owner) > OVERDUE_S:
+        if self._membership.is_overdue(owner):
             raise OwnerSilent("the replica that transcribes shows no sign of life; come back")
         try:
             async with self._socket(owner, query) as socket:
@@ -139,7 +139,7 @@ class OtherReplicas:
             moved_to = error.owner
         except (Unreached, NoAnswer) as error:
             log.warning("a sender of audio cannot be brought to the owner: %s", error)
-            kind = OwnerSilent if self._membership.silent_s(owner) > OVERDUE_S else OwnerGone
+            kind = OwnerSilent if self._membership.is_overdue(owner) else OwnerGone
             raise kind("the replica that transcribes does not answer; come back") from error
         try:
             async with self._socket(moved_to, query) as socket:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from gateway import tracing
 from gateway.app.replica import Replica
 from gateway.errors import StartFailed
-from storage.postgres.errors import StorageError
+from storage.postgres.errors import retryable
 from storage.postgres.pool import Database
 from storage.postgres.transcriptions import Transcriptions
 
@@ -43,7 +43,9 @@ def trace_of(database: Database) -> tracing.TraceOf:
             return None
         try:
             row = await rows.by_session(session_id)
-        except StorageError:
+        except Exception as error:
+            if not retryable(error):
+                raise
             return None
         told = row.options.get("traceparent") if row is not None else None
         return told if isinstance(told, str) else None

@@ -227,6 +227,9 @@ class Search:
                     pause_s = _PAUSE_S
             except RecordsUnavailable as error:
                 log.warning("older finals wait to be found by a search: %s", error)
+            except Exception as error:  # a row that cannot be read ends no gateway
+                log.error("the remaining older finals are not found by a search: %s", type(error).__name__)
+                return
             await asyncio.sleep(pause_s)
         if self.indexed:
             log.info("a search finds all older finals now; %d were looked through here", self.indexed)

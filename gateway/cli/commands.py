@@ -35,6 +35,8 @@ async def serve(args: argparse.Namespace) -> int:
     """Until a signal, or as a worker until its supervisor is gone. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level, **({"worker": args.worker} if args.worker else {}))
+    if hasattr(signal, "SIGUSR2"):
+        faulthandler.register(signal.SIGUSR2)  # also of a process whose event loop answers nobody, or is not there yet
     raise_open_files()
     enough, told = judge(settings, open_files())
     log.log(logging.INFO if enough else logging.WARNING, "%s", told)
@@ -51,7 +53,6 @@ async def serve(args: argparse.Namespace) -> int:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, gateway.read_secrets)
             loop.add_signal_handler(signal.SIGUSR1, gateway.flip_log_level)
-            faulthandler.register(signal.SIGUSR2)  # also of a process whose event loop answers nobody
         stopping = asyncio.create_task(stop.wait(), name="signals")
         gateway.failed.add_done_callback(lambda _: stop.set())
         await stopping

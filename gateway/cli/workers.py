@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import signal
 
@@ -18,6 +19,7 @@ async def serve(args: argparse.Namespace) -> int:
     """Until a signal. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
+    faulthandler.register(signal.SIGUSR2)  # by default it would end this process, and so all workers
     async with stop_signals() as stop, open_workers(settings, os.environ, args.workers) as workers:
         supervisor = workers.supervisor
         for number in (signal.SIGHUP, signal.SIGUSR1):

@@ -138,8 +138,8 @@ const showTable = (rows) => make('div', { className: 'wide' }, make('table', {},
   ...rows.map(([name, type, ...meaning]) => make('tr', {},
     make('td', {}, name), make('td', { className: 'type mono', textContent: type }), make('td', {}, ...meaning))))));
 
-readFragment(); // a token that a link brings to a tab without one
 memory.token ||= await askOtherTabs();
+readFragment(); // a token that a link brings to a browser without one
 try {
   const response = await fetch('openapi.json');
   if (!response.ok) throw new Error(`HTTP ${response.status}`);

@@ -28,9 +28,9 @@ export class Entrance {
   }
 
   async come() {
+    memory.token ||= memory.pass(slugHere()) || await askOtherTabs(); // a guest's own, or that of whoever uses this browser
     this.#offered = arrive() || this.#offered;
     if (this.#offered) return this.#shut('');
-    memory.token ||= memory.pass(slugHere()) || await askOtherTabs(); // a guest's own, or that of whoever uses this browser
     if (memory.token) this.#open();
     else this.#shut('');
   }

@@ -49,11 +49,11 @@ export class Gate {
 
   /** Try the token this tab has; ask for one when there is none or it is refused. */
   async enter() {
+    memory.token ||= await askOtherTabs(); // before the link's: beside another that one is only offered
     this.#offered = readFragment() || this.#offered;
     byId('offer').hidden = !this.#offered;
     byId('enter').hidden = Boolean(this.#offered);
     if (this.#offered) return this.#wait();
-    memory.token ||= await askOtherTabs();
     if (!memory.token) return this.#ask('');
     byId('gate').hidden = true; // the page stands before the first answer
     byId('console').hidden = byId('leave').hidden = false;

@@ -1,6 +1,6 @@
 // A link that is opened in a new tab finds that tab without a token: it asks the tabs of this gateway that are open.
 
-const CHANNEL = 'gateway.token';
+const CHANNEL = `gateway.token ${new URL('.', document.baseURI).pathname}`; // another gateway may be below another path
 const WAIT_MS = 200;
 
 /** From now on tell other tabs the token; `read(path)` returns the one for a page, or an empty text. Browsers let nobody of another origin hear it. */

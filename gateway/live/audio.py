@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+from weakref import WeakValueDictionary
 
 import aiohttp
 from aiohttp import web
@@ -119,6 +120,7 @@ class AudioEndpoint:
         self._options = options or AudioOptions()
         self._door = Door(policy, self._options.limits, self.counts.refused)
         self._lines: set[_Line] = set()
+        self._newest: WeakValueDictionary[tuple[str, str], _Line] = WeakValueDictionary()  # by session and identity
 
     @property
     def connections(self) -> int:
@@ -269,7 +271,13 @@ class AudioEndpoint:
         """
         at = time.monotonic()
         until = at + SUCCESSION_S
-        while line.ending is None:
+        if speaker is not None:
+            self._newest[coming.slug, speaker.identity] = line
+        while line.ending is None and not line.is_gone:
+            if speaker is not None and self._newest.get((coming.slug, speaker.identity)) is not line:
+                # Held still, while its sender has come again: it must not end that one.
+                line.close(CloseCode.TAKEN_OVER, "another connection of this identity has taken over")
+                return None
             try:
                 return await self._feeding.enter(coming.slug, speaker, start, line.over)
             except TakenElsewhere as error:
@@ -411,6 +419,11 @@ class _Line:
         transport = transport_of(request)
         await response.prepare(request)
         return cls(response, transport)
+
+    @property
+    def is_gone(self) -> bool:
+        """Its sender is not there any more; of one that is held, nobody reads that."""
+        return self.response.closed or self._transport.is_closing()
 
     def over(self, why: str, ending: Ending) -> None:
         """The feed has ended under us."""

@@ -150,6 +150,10 @@ class Membership:
         """As in `Members`, now."""
         return self.seen.silent_s(replica, self._clock())
 
+    def is_overdue(self, replica: str) -> bool:
+        """It has missed a beat, and its lease is about to end."""
+        return self.silent_s(replica) > max(OVERDUE_S, self._lease_s - MARGIN_S - 0.5)
+
     def advertise(self, url: str | None) -> None:
         """Tell the others where they reach this process; to be called once it answers there."""
         self._identity = replace(self._identity, url=url)
@@ -180,7 +184,9 @@ class Membership:
     def is_heir(self, key: str) -> bool:
         """Whether this process is to take over what has lost its owner. Others wait a while for it to do so: each goes
         by what all have been told, also of itself."""
-        return heir(self.seen.all, key) == self._identity.id
+        me = self._identity.id
+        alive = [one for one in self.seen.all if one.id == me or self.silent_s(one.id) < self._lease_s]
+        return heir(alive, key) == me
 
     @property
     def room(self) -> int:

@@ -86,7 +86,7 @@ class Supervisor:
             self._tell(SIGTERM, self._workers.values())
 
     def pass_on(self, number: Signals) -> None:
-        """SIGHUP or SIGUSR1, to every worker. One that is not ready has no handler yet, and would end: it gets it then."""
+        """SIGHUP or SIGUSR1, to every worker; one without handlers yet, which would end, gets it when it is ready."""
         self._tell(number, self._ready)
         for worker in self._workers.values():
             if not worker.ready.is_set():

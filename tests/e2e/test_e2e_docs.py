@@ -43,7 +43,7 @@ ELSEWHERE: Final = (
     ("docs/deploy.md", "helm install", "tests/integration/deploy/test_deploy_files.py"),
     ("docs/livekit.md", "LIVEKIT_URL=", "tests/e2e/test_e2e_livekit.py"),
     ("docs/local-stt.md", "gateway stt", "tests/integration/gateway_app/test_gateway_app_dies.py"),
-    ("docs/upgrading.md", "pg_restore", "tests/integration/storage_faults/test_storage_faults.py"),
+    ("docs/upgrading.md", "pg_restore", "tests/integration/restore/test_restore.py"),
     ("examples/nextjs/README.md", "gateway serve", "tests/integration/nextjs/test_nextjs_page.py"),
     ("examples/nextjs/README.md", "npm run build", "tests/integration/nextjs/test_nextjs_page.py"),
     ("examples/nextjs/README.md", "ffmpeg", "tests/integration/nextjs/test_nextjs_page.py"),

@@ -27,12 +27,17 @@ class LocalControl:
         self._patience_s = patience_s
 
     async def start(self, slug: str, source: str, wanted: Wanted | None = None) -> Begun:
-        """By default with the options of the session's last one, if that had the same source."""
-        if wanted is not None:
-            request = replace(wanted.request, source=source)
+        """By default with the options of the session's last one, if that had the same source. Its cap and its pauses
+        hold in any case: who may not choose them does not lift them by choosing something else."""
+        last = await self._records.transcriptions.newest(slug)
+        former = None if last is None else again(last)
+        if wanted is None and former is not None and former.source == source:
+            request = former
         else:
-            last = await self._records.transcriptions.newest(slug)
-            request = StartRequest(slug, source=source) if last is None or last.source != source else again(last)
+            request = StartRequest(slug, source=source) if wanted is None else replace(wanted.request, source=source)
+            if former is not None:
+                cap = request.cost_cap_usd or former.cost_cap_usd
+                request = replace(request, cost_cap_usd=cap, pauses=former.pauses)
         started = await self._steering.start(request)
         record = started.record
         return Begun(

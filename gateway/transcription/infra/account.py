@@ -12,7 +12,7 @@ from gateway.transcription.usecases.sweep import (
 )
 from stt.errors import ProviderRefused, SttError
 from stt.gladia.client import Provider
-from stt.gladia.messages import SpokenUtterance
+from stt.gladia.messages import UNPLACED, SpokenUtterance
 from stt.gladia.retranslated import translations as translations_of
 from stt.transcript import Utterance, Word
 
@@ -64,7 +64,11 @@ class GladiaAccount:
         ordered = sorted(utterances, key=lambda one: one.start)
         heard = tuple(_utterance(session_id, i, one) for i, one in enumerate(ordered))
         told = translations_of(found.result) if found.result is not None and is_over else ()
-        places = {(one.channel, one.start): one_heard for one, one_heard in zip(ordered, heard, strict=True)}
+        places = {
+            (one.channel, one.start): one_heard
+            for one, one_heard in zip(ordered, heard, strict=True)
+            if one.start < UNPLACED  # of those without a time it cannot be said which is which
+        }
         translations = tuple(
             Translation(said.id, said.language, target, one.visible_text)
             for target, one in told

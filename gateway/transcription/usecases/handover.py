@@ -41,6 +41,7 @@ _DYING_S: Final = 7.0
 """Beyond the pause, for an owner that does not beat either: its lease ends and somebody adopts, this replica perhaps. A
 publisher waits for all of it, and an RTMP server gives its key 10 s to be checked."""
 _LOOK_S: Final = 0.2
+_ANSWER_LOOKS: Final = 10
 _REMEMBERED: Final = 1_000
 
 
@@ -243,7 +244,10 @@ class Handover:
                 handed = asking.result() if asking.done() else None
                 record = await self._context.records.transcriptions.newest(slug)
                 if (found := await self._held(slug)) is not None:
-                    await asyncio.wait({asking}, timeout=_ANSWER_S)  # the answer is on its way, if it is no adoption
+                    for _ in range(_ANSWER_LOOKS):  # the answer is on its way, if it is no adoption
+                        if asking.done() or self._here.run_of(slug) is not None:
+                            break
+                        await asyncio.wait({asking}, timeout=_LOOK_S)
                     return asking.result() if asking.done() else None, found
                 if asking.done():
                     lost_at = min(lost_at, now())

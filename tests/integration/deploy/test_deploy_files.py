@@ -200,3 +200,11 @@ def test_the_image_ends_without_compiler_or_root() -> None:
     assert "gcc" not in last
     assert re.search(r"^USER 10001", last, re.MULTILINE)
     assert "127.0.0.1" in last  # a health check that needs no name
+
+
+def test_the_image_is_given_all_that_it_copies() -> None:
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert copies
+    for name in (name for copied in copies for name in copied.split()):
+        assert any(each == name.rstrip("/") or each.startswith(name.rstrip("/") + "/") for each in let_in), name

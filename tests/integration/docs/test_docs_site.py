@@ -24,7 +24,8 @@ MODEL = ROOT / "docs" / "assets" / "capacity-model.js"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Built strictly: an unknown page, link, file or heading ends it."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    # Not --quiet: that drops the warnings before --strict counts them.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
     )

@@ -601,6 +601,28 @@ async def test_a_sender_waits_for_the_next_owner_and_its_words_keep_their_times(
         assert door.age_s is not None and 0.4 < door.age_s < 0.25 + time.monotonic() - began
 
 
+async def test_of_connections_of_one_sender_that_wait_the_newest_enters() -> None:
+    """Its page was loaded anew, say. The older one must not end it by entering after it."""
+    owners = Silent()
+    start = {"type": "start", "sampleRate": 16_000, "channels": 1}
+    async with (
+        endpoint(AudioOptions(), owners) as (_, door, url),
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}&identity=anna") as older,
+        http.ws_connect(f"{url}&identity=ben") as another,
+    ):
+        door.owner = "a"
+        await older.send_json(start)
+        await another.send_json(start)
+        await until(lambda: owners.asked >= 2)
+        async with http.ws_connect(f"{url}&identity=anna") as newer:
+            await newer.send_json(start)
+            assert (await Sender(older).closed())[0] == 4509
+            door.owner = ""
+            assert await Sender(newer).answer() == {"type": "ready"}
+        assert await Sender(another).answer() == {"type": "ready"}
+
+
 async def test_a_sender_whose_owner_is_followed_by_nobody_is_sent_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "SUCCESSION_S", 0.1)
     async with (

@@ -51,7 +51,7 @@ def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(why)
     tree = tmp_path_factory.mktemp("former")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(tree, filter="data")
+        files.extractall(tree, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     source = tree / "gateway" / "live" / "_sending.c"
     built = source.with_suffix(str(sysconfig.get_config_var("EXT_SUFFIX")))
     headers = sysconfig.get_path("include")

@@ -204,6 +204,8 @@ async def test_a_start_takes_the_options_of_a_transcription(gateway: InProcess) 
     assert (await start(carl, language="xx")).status == 400
     assert (await start(carl, language="fr")).status == 201
     assert (await in_force())["languages"] == ["fr"]
+    caps = "SELECT options->>'costCapUsd' FROM gateway.transcription ORDER BY id DESC LIMIT 3"
+    assert await rows(gateway, caps) == [("5.0",)] * 3, "whoever may not choose the cap does not lift it"
     [other] = await rows(gateway, "SELECT count(*) FROM gateway.transcription WHERE options->'tags' ? 'acme'")
     assert other == (2,)
 

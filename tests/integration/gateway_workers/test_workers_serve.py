@@ -110,6 +110,7 @@ async def asked_how_they_are(page: Running, slug: str) -> None:
     for wrong in ("0", "3", "-1", "x"):
         assert (await page.call("GET", f"/debug/tasks?worker={wrong}"))[0] == 404
     assert (await page.ok("PUT", "/debug/log?worker=2", {"level": "error"}))["level"] == "error"
+    os.kill(page.process.process.pid, signal.SIGUSR2)  # shows stacks, and ends nothing
     os.kill(page.process.process.pid, signal.SIGUSR1)
     for number in (1, 2):
         async with asyncio.timeout(20):

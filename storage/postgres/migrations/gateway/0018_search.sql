@@ -52,7 +52,7 @@ $$;
 CREATE FUNCTION gateway.search_shown(config text, said text, query tsquery) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT ts_headline(('pg_catalog.' || config)::regconfig,
                        regexp_replace(gateway.search_plain(said), gateway.search_unspaced(), ' ', 'g'), query,
-                       U&'StartSel=\E000, StopSel=\E001, HighlightAll=true')
+                       'StartSel=' || chr(57344) || ', StopSel=' || chr(57345) || ', HighlightAll=true')
 $$;
 
 CREATE TABLE gateway.search_line (
@@ -95,19 +95,27 @@ $$;
 
 -- With the rights of the table's owner: where `gateway migrate` runs as another role than the gateway, that one stores finals also
 -- until it is granted what is new.
-CREATE FUNCTION gateway.search_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+CREATE FUNCTION gateway.search_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM gateway.search_add(array_agg(ROW(a.*)::gateway.transcript_event)) FROM added a HAVING count(*) > 0;
+    RETURN NULL;
+-- No final is refused for the sake of its index.
+EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR feature_not_supported
+            OR syntax_error_or_access_rule_violation THEN
+    RAISE WARNING 'gateway: finals are stored that no search finds (%)', SQLSTATE;  -- no text: it may quote words
     RETURN NULL;
 END
 $$;
 
-CREATE FUNCTION gateway.search_removed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+CREATE FUNCTION gateway.search_removed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM gateway.search_line l USING removed r WHERE l.session_id = r.session_id AND l.seq = r.seq;
     RETURN NULL;
 END
 $$;
+
+-- Triggers of others' tables could use them.
+REVOKE EXECUTE ON FUNCTION gateway.search_added(), gateway.search_removed() FROM PUBLIC;
 
 -- Each is made once no writer is at the table, so that every final is either there already or meets it.
 CREATE TRIGGER search_added AFTER INSERT ON gateway.transcript_event
