@@ -129,7 +129,7 @@ class OtherReplicas:
     @asynccontextmanager
     async def speak(self, owner: str, query: Mapping[str, str]) -> AsyncIterator[OwnerLine]:
         """Who owns it no more names the one who does, and that one is tried."""
-        if self._membership.is_overdue(owner):
+        if self._membership.silent_s(owner) > self._membership.overdue_s:
             raise OwnerSilent("the replica that transcribes shows no sign of life; come back")
         try:
             async with self._socket(owner, query) as socket:
@@ -139,7 +139,7 @@ class OtherReplicas:
             moved_to = error.owner
         except (Unreached, NoAnswer) as error:
             log.warning("a sender of audio cannot be brought to the owner: %s", error)
-            kind = OwnerSilent if self._membership.is_overdue(owner) else OwnerGone
+            kind = OwnerSilent if self._membership.silent_s(owner) > self._membership.overdue_s else OwnerGone
             raise kind("the replica that transcribes does not answer; come back") from error
         try:
             async with self._socket(moved_to, query) as socket:

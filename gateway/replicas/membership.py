@@ -97,6 +97,8 @@ class Membership:
         self._roster = roster
         self._identity = identity
         self._lease_s = lease_s
+        self.overdue_s = max(OVERDUE_S, lease_s - MARGIN_S - 0.5)
+        """Whoever is silent for longer has missed a beat, and its lease is about to end."""
         self._clock = clock
         self._run = ""
         self._good_until = -math.inf
@@ -149,10 +151,6 @@ class Membership:
     def silent_s(self, replica: str) -> float:
         """As in `Members`, now."""
         return self.seen.silent_s(replica, self._clock())
-
-    def is_overdue(self, replica: str) -> bool:
-        """It has missed a beat, and its lease is about to end."""
-        return self.silent_s(replica) > max(OVERDUE_S, self._lease_s - MARGIN_S - 0.5)
 
     def advertise(self, url: str | None) -> None:
         """Tell the others where they reach this process; to be called once it answers there."""
