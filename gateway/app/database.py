@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # Postgres absent at start has to be said within ten seconds, the shutdown included.
 CONNECT_S = 5.0
+STATEMENT_S = 30.0
+"""How long a statement may take; then the database does not answer."""
 POOL = 8
 """Connections of one process."""
 
@@ -56,7 +58,9 @@ async def open_database(
             connect_timeout_s=CONNECT_S,
         )
         measured = (delays or Delays()).statement
-        async with open_pool(options, size=pool, connect_timeout_s=CONNECT_S, measured=measured) as database:
+        async with open_pool(
+            options, size=pool, connect_timeout_s=CONNECT_S, command_timeout_s=STATEMENT_S, measured=measured
+        ) as database:
             yield OpenDatabase(url, database, prepared)
 
 

@@ -44,6 +44,7 @@ ELSEWHERE: Final = (
     ("docs/livekit.md", "LIVEKIT_URL=", "tests/e2e/test_e2e_livekit.py"),
     ("docs/local-stt.md", "gateway stt", "tests/integration/gateway_app/test_gateway_app_dies.py"),
     ("docs/upgrading.md", "pg_restore", "tests/integration/restore/test_restore.py"),
+    ("docs/upgrading.md", "UPDATE gateway.document", "tests/integration/restore/test_restore.py"),
     ("examples/nextjs/README.md", "gateway serve", "tests/integration/nextjs/test_nextjs_page.py"),
     ("examples/nextjs/README.md", "npm run build", "tests/integration/nextjs/test_nextjs_page.py"),
     ("examples/nextjs/README.md", "ffmpeg", "tests/integration/nextjs/test_nextjs_page.py"),

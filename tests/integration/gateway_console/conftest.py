@@ -66,6 +66,12 @@ async def settings(database_url: str, tmp_path: Path) -> AsyncIterator[Settings]
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that stands still is given up after 2 s, not after half a minute. Named before `gateway` in a test."""
+    monkeypatch.setattr("gateway.app.database.STATEMENT_S", 2.0)
+
+
+@pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     async with open_gateway(settings) as opened:
         yield opened

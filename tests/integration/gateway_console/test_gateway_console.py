@@ -359,7 +359,7 @@ async def test_a_browser_without_a_microphone_says_so(gateway: Gateway, browse: 
 
 
 async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
-    settings: Settings, browse: OpenPage, tmp_path: Path
+    impatient: None, settings: Settings, browse: OpenPage, tmp_path: Path
 ) -> None:
     """Somebody speaks and the provider cannot be reached: it is said, also to whoever comes later, and to guests."""
     broken = replace(

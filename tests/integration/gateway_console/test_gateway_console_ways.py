@@ -135,6 +135,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await click(host, "#stop")
         await host.run("document.querySelector('#confirm button').click()")
         assert (await api(gateway, "GET", f"/api/transcription/{slug}"))["state"] != "stopped", "nobody has said yes"
+        await host.until("!document.querySelector('#stop').disabled")  # the page has heard the no
         await click(host, "#stop")
         await click(host, "#confirm-yes")
         await host.until(says("#finals", "You have stopped"))
@@ -155,7 +156,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         assert host.complaints == []
 
 
-async def test_an_operator_in_an_outage_sees_what_runs(gateway: Gateway, browse: OpenPage) -> None:
+async def test_an_operator_in_an_outage_sees_what_runs(impatient: None, gateway: Gateway, browse: OpenPage) -> None:
     """The pages stand before the first answer, say what they wait for, and show what this gateway knows by itself."""
     slug = await running(gateway, "Harvest", source="rtmp")
     async with browse() as page:
