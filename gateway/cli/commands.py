@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import faulthandler
 import logging
 import os
 import signal
@@ -23,7 +22,7 @@ from gateway.app.files import judge, open_files, raise_open_files
 from gateway.app.root import open_gateway
 from gateway.cli.errors import DONE, FAILED
 from gateway.cli.plain import plain
-from gateway.cli.signals import stop_signals
+from gateway.cli.signals import show_stacks_on_request, stop_signals
 from gateway.errors import StartFailed
 from gateway.settings import Settings, doubts
 from gateway.workers.worker import Worker, joined
@@ -35,8 +34,7 @@ async def serve(args: argparse.Namespace) -> int:
     """Until a signal, or as a worker until its supervisor is gone. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level, **({"worker": args.worker} if args.worker else {}))
-    if hasattr(signal, "SIGUSR2"):
-        faulthandler.register(signal.SIGUSR2)  # also of a process whose event loop answers nobody, or is not there yet
+    show_stacks_on_request()
     raise_open_files()
     enough, told = judge(settings, open_files())
     log.log(logging.INFO if enough else logging.WARNING, "%s", told)

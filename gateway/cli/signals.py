@@ -1,9 +1,11 @@
-"""The signals that end a command which serves."""
+"""The signals that end a command which serves, and the one that shows where it stands."""
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,3 +27,10 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+def show_stacks_on_request() -> None:
+    """SIGUSR2: the stacks of all threads on standard error, also of a process whose event loop answers nobody, or is not
+    there yet. By default the signal would end the process."""
+    if hasattr(signal, "SIGUSR2") and sys.__stderr__ is not None:
+        faulthandler.register(signal.SIGUSR2, file=sys.__stderr__)

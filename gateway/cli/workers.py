@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import faulthandler
 import os
 import signal
 
 from gateway import logs
 from gateway.app.workers import open_workers
 from gateway.cli.errors import DONE
-from gateway.cli.signals import stop_signals
+from gateway.cli.signals import show_stacks_on_request, stop_signals
 from gateway.settings import Settings
 
 
@@ -19,7 +18,7 @@ async def serve(args: argparse.Namespace) -> int:
     """Until a signal. Raises: WrongSettings, StartFailed, PartDied."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
-    faulthandler.register(signal.SIGUSR2)  # by default it would end this process, and so all workers
+    show_stacks_on_request()
     async with stop_signals() as stop, open_workers(settings, os.environ, args.workers) as workers:
         supervisor = workers.supervisor
         for number in (signal.SIGHUP, signal.SIGUSR1):
