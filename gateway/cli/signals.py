@@ -30,7 +30,7 @@ async def stop_signals() -> AsyncIterator[asyncio.Event]:
 
 
 def show_stacks_on_request() -> None:
-    """SIGUSR2: the stacks of all threads on standard error, also of a process whose event loop answers nobody, or is not
+    """SIGUSR2: the stacks of all threads on standard error, also where the event loop answers nobody, or is not
     there yet. By default the signal would end the process."""
     if hasattr(signal, "SIGUSR2") and sys.__stderr__ is not None:
         faulthandler.register(signal.SIGUSR2, file=sys.__stderr__)
