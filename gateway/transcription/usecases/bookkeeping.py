@@ -194,9 +194,10 @@ class Bookkeeping:
 
     async def _store_sessions(self) -> None:
         while self._sessions:
-            identity, session = self._sessions[0]
+            identity, session = noted = self._sessions[0]
             await self._records.provider_sessions.note(self._claimed, identity, session)
-            del self._sessions[0]
+            if self._sessions and self._sessions[0] is noted:  # a hand-over and the beat may both be at it
+                del self._sessions[0]
 
 
 def _next(now: float, every_s: float) -> float:

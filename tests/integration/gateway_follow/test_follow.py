@@ -187,7 +187,7 @@ def test_the_stop_has_a_link_to_whoever_stopped_it(followed: Followed) -> None:
 def test_what_follows_has_a_link_to_the_start(followed: Followed, name: str) -> None:
     start = one(followed, "transcription start")
     spans = [span for span in followed.outside.named(name) if key(start) in span.links]
-    assert spans and not any(span.failed for span in spans)
+    assert any(not span.failed for span in spans)  # one that was not answered in time is sent again
 
 
 def test_a_webhook_receiver_can_go_on_with_the_trace(followed: Followed) -> None:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -85,6 +85,34 @@ async def test_provider_sessions_are_noted_from_open_to_close() -> None:
         there.link.report(ProviderSession("p", True, 1.0, "closed"))
         await there.service.stop(SLUG)
         assert there.records.tables.provider_sessions["p"] == ProviderSession("p", True, 1.0, "closed")
+
+
+async def test_notes_that_two_store_at_once_are_all_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beat and a hand-over. One may come to the end of a note first, and must not take the next one for it."""
+    async with replica() as there:
+        await there.service.start(start())
+        there.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(there.transcriber.links))
+        sessions = there.records.provider_sessions
+        note, took, stored = sessions.note, iter([3.0, 1.0, 4.0, 0.5, 0.5, 0.5]), []
+
+        async def slow(*about: Any) -> None:
+            await asyncio.sleep(next(took))
+            await note(*about)
+            stored.append(about[-1].id)
+
+        monkeypatch.setattr(sessions, "note", slow)
+        there.link.report(ProviderSession("p", False, 0.0, "streaming"))
+        there.link.report(ProviderSession("q", False, 0.0, "streaming"))
+        await asyncio.sleep(0.1)  # the beat is at the first one
+        [run] = there.service.runs
+        abandoning = asyncio.create_task(run._books.abandon())
+        await asyncio.sleep(3.2)
+        assert set(stored) == {"p"} and len(run._books._sessions) == 1, "the second one is not stored yet"
+        await abandoning
+        await asyncio.sleep(5)
+        assert set(stored) == {"p", "q"} and not run._books._sessions
+        assert there.service.runs == [run]
 
 
 async def test_speech_counts_as_activity_of_the_session() -> None:
