@@ -188,9 +188,12 @@ class Bookkeeping:
         if self._owns_state:
             await self.presence.store()
         await self._store_sessions()
-        if partials := self._said.partials:
-            await self._records.finals.store_partials(self._claimed.session_id, list(partials.values()))
-            partials.clear()
+        partials = self._said.partials
+        if stored := dict(partials):
+            await self._records.finals.store_partials(self._claimed.session_id, list(stored.values()))
+            for utterance_id, partial in stored.items():
+                if partials.get(utterance_id) is partial:  # else a newer one came meanwhile
+                    del partials[utterance_id]
 
     async def _store_sessions(self) -> None:
         while self._sessions:
