@@ -35,6 +35,10 @@ async def api(gateway: Gateway, method: str, path: str, body: dict[str, Any] | N
         return answer
 
 
+async def click(page: Page, selector: str) -> None:
+    await page.run(f"document.querySelector('{selector}').click()")
+
+
 @asynccontextmanager
 async def publishing(
     folder: Path, words: str, url: str, *, to_the_end: bool = True, **pauses: Any

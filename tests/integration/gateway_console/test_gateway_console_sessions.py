@@ -13,7 +13,7 @@ import jwt
 import pytest
 from support.browser import TOKEN, OpenPage, Page
 from support.chat_server import GOOD, KEY, MODEL, chat_server, refuses, says
-from support.console import UNFILTERED, api, press, publishing, saved
+from support.console import UNFILTERED, api, click, press, publishing, saved
 from support.waiting import until
 
 from gateway.app.root import Gateway, open_gateway
@@ -32,10 +32,6 @@ def user(name: str) -> str:
 
 def text(selector: str) -> str:
     return f"(document.querySelector('{selector}')?.textContent ?? '')"
-
-
-async def click(page: Page, selector: str) -> None:
-    await page.run(f"document.querySelector('{selector}').click()")
 
 
 async def create(page: Page, title: str) -> str:

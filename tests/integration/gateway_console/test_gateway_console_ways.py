@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import asyncpg
 from support.browser import TOKEN, OpenPage, Page
-from support.console import api
+from support.console import api, click
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -17,10 +17,6 @@ LIVE = "document.querySelector('#line').dataset.phase === 'live'"
 
 def says(selector: str, words: str) -> str:
     return f"document.querySelector('{selector}')?.textContent.includes({json.dumps(words)})"
-
-
-async def click(page: Page, selector: str) -> None:
-    await page.run(f"document.querySelector('{selector}').click()")
 
 
 async def running(gateway: Gateway, title: str, source: str = "websocket") -> str:
