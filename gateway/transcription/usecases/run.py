@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -104,6 +104,7 @@ class Run:
         self._is_released = False
         self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
         self._is_unshown = False
+        self._has_left = False
         self.is_moving = False
         """It is being handed over, or was: whose the lease is decides the hand-over alone."""
         self._is_decided = asyncio.Event()
@@ -151,7 +152,7 @@ class Run:
                 raise RunsElsewhere(self.claimed.slug)
             self._late = late
             self._said.pass_finals(late.put, heard)
-            self._context.live.move(self.claimed.slug)
+            self._leave_stream(self._context.live.move)
         except NotReady:
             self._is_released = True
             self._said.number_held()
@@ -192,7 +193,7 @@ class Run:
             if reason == LEASE_LOST:
                 self._is_lost, self.reason = True, reason
                 self._context.recorder.abandon(self.claimed.lease)
-                self._context.live.lose(self.claimed.slug)
+                self._leave_stream(self._context.live.lose)
         self.stop(reason)
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
@@ -276,6 +277,7 @@ class Run:
             self.reason = FAILED
             await self._settle_after_a_bug()
         finally:
+            self._leave_stream(self._context.live.move)
             self._end_stopping()
             self.finished.set()
 
@@ -304,11 +306,11 @@ class Run:
             await self._books.abandon()
         elif self._is_released:
             await self._books.hand_over()
-        elif not await self._books.finish(self.reason or "stopped", self.finals_complete):
+        elif await self._books.finish(self.reason or "stopped", self.finals_complete):
+            self._leave_stream(self._show_stopped)
+        else:
             self.abandon(LEASE_LOST)
         self.state = move(self.state, TranscriptionState.STOPPED)
-        if not self._is_released:
-            self._show_state()
         log.info(
             "transcription stopped: %s",
             self.reason,
@@ -322,8 +324,26 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
-            if not self._is_lost:
-                self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
+            self._leave_stream(self._show_stopped)
+
+    # --- the stream ---------------------------------------------------------------------------------------
+
+    def _leave_stream(self, leave: Callable[[str], None]) -> None:
+        """The session's stream is not this run's from here on: it has stopped, is lost, or moves. Told once, however it
+        ends, and before another run may begin here: whoever watches would wait for it for ever."""
+        if not self._has_left:
+            self._has_left = True
+            leave(self.claimed.slug)
+
+    def _show_stopped(self, slug: str) -> None:
+        self._context.live.set_state(slug, TranscriptionState.STOPPED.shown, self.reason)
+
+    def _show_state(self) -> None:
+        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
+        if self._has_left or self._is_unshown:
+            return
+        reason = self.reason if self.state.is_ending else None
+        self._context.live.set_state(self.claimed.slug, self.state.shown, reason)
 
     # --- one track ----------------------------------------------------------------------------------------
 
@@ -408,10 +428,3 @@ class Run:
             self.state = self._books.state = move(self.state, after)
             if not self.is_moving:
                 self._show_state()
-
-    def _show_state(self) -> None:
-        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
-        if self._is_lost or self._is_unshown:
-            return
-        reason = self.reason if self.state.is_ending else None
-        self._context.live.set_state(self.claimed.slug, self.state.shown, reason)
