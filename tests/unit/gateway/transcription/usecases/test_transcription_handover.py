@@ -319,6 +319,42 @@ async def test_a_database_that_does_not_answer_leaves_it_where_it_is_or_to_the_n
         await until(lambda: [row.fence for row in two.records.tables.transcriptions.values()] == [2])  # adopted
 
 
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_a_publisher_waits_for_an_owner_that_cannot_close_its_books(is_given: bool) -> None:
+    """It gives up what it has a moment later, or the database has given it to the heir already."""
+    async with pair() as two:
+        run = two.a.service.run_of(SLUG)
+        assert run is not None
+        leases, lease = two.records.leases, run.claimed.lease
+
+        async def fails(heir: Heir) -> None:
+            if is_given:
+                await leases.hand_over(lease, "a", heir, 30.0)
+            raise NotReady("the books cannot be closed now")
+
+        run._books.give_away = fails  # type: ignore[method-assign, assignment]
+        two.a.membership.inherits = two.b.membership.inherits = False
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 2.0, ()
+        await two.fetch()
+        two.b.source(SLUG).appear().speak(1)
+        await until(lambda: bool(two.b.transcriber.links))
+        two.b.link.final("two", "b:1")
+        await until(lambda: two.stored() == [(1, "one"), (2, "two")])
+        await until(lambda: two.runs_at() == "b")
+
+
+async def test_a_publisher_is_told_when_it_comes_to_an_end() -> None:
+    async with pair() as two:
+        two.a.transcriber.flush_s = 1.0
+        stopping = asyncio.create_task(two.a.service.stop(SLUG))
+        await asyncio.sleep(0.1)
+        began = LoopClock().monotonic()
+        with pytest.raises(NotReady, match="ending"):
+            await two.fetch()
+        await stopping
+        assert LoopClock().monotonic() - began < 3.0
+
+
 async def test_whoever_goes_gives_everything_away() -> None:
     async with pair() as two:
         two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
