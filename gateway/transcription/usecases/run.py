@@ -142,7 +142,8 @@ class Run:
         self._books.disown_state()
         self.is_moving = True
         self._is_decided.clear()
-        heard = self._tracks.heard()
+        # Only a room is heard by both; senders go on behind their last sample.
+        heard = self._tracks.heard() if self.claimed.source == "livekit" else ()
         streams = await self.source.leave(MOVED)
         self.stop(MOVED)
         try:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.fakes import LoopClock, MemoryRecords, Replica
@@ -103,7 +103,7 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair() -> AsyncIterator[Pair]:
+async def pair(source: str = "rtmp") -> AsyncIterator[Pair]:
     """`a` transcribes, somebody speaks and has said `one`."""
     clock = LoopClock()
     records, network = MemoryRecords(clock), Network()
@@ -113,7 +113,7 @@ async def pair() -> AsyncIterator[Pair]:
         replica(records, owner="a") as a,
         network.connect(a).serving(),
     ):
-        started = await a.service.start(start())
+        started = await a.service.start(start(source))
         a.source(SLUG).appear().speak(3)
         await until(lambda: bool(a.transcriber.links))
         a.link.final("one")
@@ -204,6 +204,22 @@ async def test_streams_of_senders_go_along() -> None:
         two.a.source(SLUG).streams = [stream]
         await two.fetch()
         assert two.b.source(SLUG).streams == [stream]
+
+
+async def test_what_a_sender_said_last_is_heard_once_and_counts() -> None:
+    """It goes on behind its last sample, so nothing of what the owner has heard comes to the heir as well."""
+    async with pair("websocket") as two:
+        [track] = two.a.source(SLUG)._tracks
+        assert track.anchor is not None
+        track.ends_at = track.anchor + timedelta(seconds=2.1)
+        two.a.link.is_speaking = True
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("four",)  # from 1.0 to 2.0 s
+        await two.network.handovers["b"].accept(SLUG, "a", 1, 0.0)
+        assert two.b.source(SLUG).skipped == []
+        two.b.source(SLUG).appear().speak(1)
+        await until(lambda: bool(two.b.transcriber.links))
+        two.b.link.final("four", "b:1")
+        await until(lambda: [text for _, text in two.stored()] == ["one", "four", "four"])
 
 
 async def test_a_lost_answer_was_a_yes() -> None:
