@@ -37,6 +37,8 @@ from gateway.transcription.usecases.track import LiveTrack, Tracks
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
+FORMER_MARGIN_S: Final = 2.0
+"""Beyond the time in which a former owner's finals come: for telling them."""
 FAILED: Final = "internal error"
 LEASE_LOST: Final = "another replica took over"
 MOVED: Final = "another gateway goes on with it; come back"
@@ -110,6 +112,9 @@ class Run:
         self._is_decided = asyncio.Event()
         self._is_decided.set()
         self._late: LateFinals | None = None
+        self._former_done = asyncio.Event()
+        self._former_done.set()
+        self._former_until = 0.0
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -127,6 +132,7 @@ class Run:
         """This process ends and the transcription does not: drain, then leave it to the next owner."""
         self._is_released = True
         self._books.disown_state()
+        self._former_done.set()  # it tells the next owner
         self.stop("the gateway is restarting; come back")
 
     async def hand_over(self, heir: Heir, patience_s: float, late: LateFinals) -> HandedOver:
@@ -164,6 +170,8 @@ class Run:
 
     def go_on(self, handed: HandedOver) -> None:
         """What the former owner knows better than the database. Before `run`."""
+        self._former_done.clear()
+        self._former_until = self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.source.skip(handed.heard)
         self._said.skip(Edges(handed.heard, self.claimed.numbering.origin))
@@ -178,6 +186,8 @@ class Run:
         self._tracks.meters.learn(late.counted, self.claimed.started_at)
         if not late.is_complete:
             self.finals_complete = False
+        if late.is_last:
+            self._former_done.set()
 
     def abandon(self, reason: str) -> None:
         """Another replica has the lease, or the session was deleted: end, and say nothing more.
@@ -189,6 +199,7 @@ class Run:
             return
         if not self._is_abandoned:
             self._is_abandoned = True
+            self._former_done.set()
             self._books.disown_state()
             self._said.silence(is_lost=reason == LEASE_LOST)
             if reason == LEASE_LOST:
@@ -303,6 +314,7 @@ class Run:
             self.state = move(self.state, TranscriptionState.STOPPED)
             self._late.close(self._tracks.read().counted(), is_complete=self.finals_complete)
             return
+        await self._hear_former_out()
         if self._is_abandoned:
             await self._books.abandon()
         elif self._is_released:
@@ -317,6 +329,15 @@ class Run:
             self.reason,
             extra={"session": self.claimed.slug, "finals": self.counts.finals, "complete": self.finals_complete},
         )
+
+    async def _hear_former_out(self) -> None:
+        """The former owner may still wait for finals of what it has sent, for as long as a stop would."""
+        try:
+            async with asyncio.timeout(max(0.0, self._former_until - self._context.clock.monotonic())):
+                await self._former_done.wait()
+        except TimeoutError:
+            log.warning("the former owner has not told its last finals", extra={"session": self.claimed.slug})
+            self.finals_complete = False
 
     async def _settle_after_a_bug(self) -> None:
         """It must not take the other transcriptions of this process with it."""

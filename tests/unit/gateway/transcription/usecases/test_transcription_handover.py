@@ -156,6 +156,23 @@ async def test_words_on_their_way_are_numbered_by_the_heir_once() -> None:
         assert len(two.stored()) == 4
 
 
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_a_stop_soon_after_a_hand_over_waits_for_the_former_owners_finals(is_cut: bool) -> None:
+    """Or it says that some may be missing."""
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
+        await two.fetch()
+        two.network.cut |= {"tell_late"} if is_cut else set()
+        await asyncio.sleep(0.1)
+        screen = await watch(two.b)
+        stopped = await two.b.service.stop(SLUG)
+        assert stopped is not None
+        assert stopped.finals_complete is not is_cut
+        if not is_cut:
+            assert two.stored() == [(1, "one"), (2, "late")]
+            assert [final["text"] for final in told(screen, "transcript.final")] == ["late"]
+
+
 async def test_the_owner_waits_for_a_pause_but_not_for_ever() -> None:
     async with pair() as two:
         two.a.link.is_speaking = True
