@@ -258,12 +258,13 @@ class Membership:
             self._lose("this replica is cut off from the database, which others reach or may reach")
 
     async def _answers(self) -> Sequence[bool | None]:
-        ask = self.ask
-        others = [one for one in self.seen.others if one.url is not None]
-        if ask is None or not others:
+        ask, others = self.ask, self.seen.others
+        if ask is None:
             return ()
 
         async def one(replica: Replica) -> bool | None:
+            if replica.url is None:
+                return None  # it may reach the database, and cannot be asked
             try:
                 async with asyncio.timeout(ASK_S):
                     return await ask(replica)
