@@ -17,6 +17,7 @@ from chaos.plan import Plan, SessionPlan
 from chaos.world import HISTORY, Replica, World
 
 SETTLE_S: Final = 15.0
+TAKEN_S: Final = 5.0
 HEALTH_CHECK_S: Final = 3.0
 NAMES: Final = ("anna", "ben", "clara", "dan")
 Undo = Callable[[], Awaitable[None]]
@@ -77,6 +78,7 @@ class Round:
         self.sessions += await asyncio.gather(*begun)
         speaking = [asyncio.create_task(one.run()) for session in self.sessions for one in session.speakers]
         try:
+            await self._encoders_taken()
             await asyncio.sleep(self.plan.at_s)
             owner = await self.world.owner(self.sessions[self.plan.session].slug) or self.world.replicas[0]
             before = [self._reads(session) for session in self.sessions]
@@ -95,6 +97,15 @@ class Round:
                 session.place(self._zero)
         for session, then in zip(self.sessions, before, strict=True):
             session.reads = [now - was for was, now in zip(then, self._reads(session), strict=True)]
+
+    async def _encoders_taken(self) -> None:
+        """What an encoder says before a replica has taken it is said to nobody; on a busy machine that is seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TAKEN_S):
+                for session in self.sessions:
+                    path = f"/api/transcription/{session.slug}"
+                    while session.plan.source == "rtmp" and not (await self.world.ask("GET", path))["tracks"]:
+                        await asyncio.sleep(0.1)
 
     def _reads(self, session: Session) -> list[int]:
         return [replica.statements.of(HISTORY, session.id) for replica in self.world.replicas]
