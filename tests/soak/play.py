@@ -133,9 +133,9 @@ class Soak:
     # --- faults ---
 
     async def _break(self) -> None:
-        number = 0
-        while self.clock() + plan.EVERY_S + plan.LASTS_S[1] < self.for_s:
-            await asyncio.sleep(plan.EVERY_S)
+        number, every_s = 0, min(plan.EVERY_S, self.for_s / 4)
+        while self.clock() + every_s + plan.LASTS_S[1] < self.for_s:
+            await asyncio.sleep(every_s)
             name = plan.FAULTS[number % len(plan.FAULTS)]
             number += 1
             if self.world.livekit is None and "livekit" in name:
