@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench matrix soak chaos faults generated fuzz release sbom docs lock clean
+.PHONY: help demo test again unit check format bench matrix soak chaos incident faults generated fuzz release sbom docs lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -65,6 +65,9 @@ soak: $(VENV)/dev ## Use three gateways in every way for MINUTES=10 and see what
 
 chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds; MINUTES=10, ARGS='--seed 17'
 	PYTHONPATH=tests:. $(BIN)/python tests/chaos/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+incident: $(VENV)/dev ## Stage an incident for practice with the runbook; ARGS='--incident a', ARGS=--list
+	@PYTHONPATH=tests:. $(BIN)/python tests/staging/run.py $(ARGS)
 
 faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
 	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
