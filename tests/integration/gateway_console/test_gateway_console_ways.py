@@ -139,6 +139,8 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await api(gateway, "POST", f"/api/sessions/{slug}/end")
         await guest.until(f"document.querySelector('#line a')?.href.endsWith('/s/{slug}')")
         assert await guest.run("document.querySelector('#line').dataset.phase") == "ended"
+        await host.until("document.querySelector('#read').textContent === 'Read the minutes'")
+        assert await host.run("document.querySelector('#start').hidden && document.querySelector('#speak').hidden")
         await guest.run("location.reload()")
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
         await click(guest, "#minutes")
