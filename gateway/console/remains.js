@@ -1,6 +1,7 @@
 // What remains of a session on screen: who was there, what was said, what came of it.
 
 import { byId, clock, make, say, sayState } from './dom.js';
+import { due } from './minutes.js';
 import { directionOf } from './paragraphs.js';
 import { colour } from './speakers.js';
 
@@ -70,7 +71,7 @@ export function showAnalysis(found) {
   byId('retry').hidden = status !== 'FAILED';
   byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter((line) => line && !line.startsWith('[extractive'))
     .map((line) => make('p', { textContent: line.replace(/^[–-] /, ''), dir: 'auto' })));
-  list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && `by ${dueDate}`]);
+  list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && due(dueDate)]);
   list('risks', found?.risks ?? [], ({ severity, mitigation }) => [severity && `${severity} severity`, mitigation]);
 }
 

@@ -238,6 +238,15 @@ JOIN = (
 
 REPORTS = (
     Scene("sessions", "/sessions", (there("#list a"),)),
+    Scene(
+        "sessions-found",
+        "/sessions",
+        (
+            there("#list a"),
+            "((everywhere.value = 'release'), everywhere.dispatchEvent(new Event('input')), true)",
+            there("#hits a"),
+        ),
+    ),
     Scene("sessions-new", "/sessions", (there("#list a"), opened("new"))),
     Scene(
         "sessions-over",
