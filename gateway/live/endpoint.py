@@ -344,7 +344,8 @@ class LiveEndpoint:
         watcher = connection.watcher
         try:
             await self._refresh(watched, since)
-            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched), newest)
+            channel = self._hub.channel(connection.slug)
+            await channel.catch_up(watcher, since, self._reader(watched), newest, ended=watched.is_over)
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return
