@@ -92,6 +92,15 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
+def test_what_comes_too_late_is_wrong() -> None:
+    reader = heard(hello(0), final(1, "alpha bravo"))
+    reader.hear(final(2, "charlie"), 23.0)
+    assert found(reader, KEPT) == ["heard nothing new for 18.0 s"]
+    reader = heard(hello(0), final(1, "alpha bravo"))
+    reader.hear(final(2, "charlie"), 17.0)
+    assert found(reader, KEPT) == []
+
+
 async def test_the_proxy_cuts_freezes_and_heals() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -166,6 +175,12 @@ async def test_statements_are_counted_by_their_text(database_url: str) -> None:
         ("owner killed", "websocket", True),
         ("owner cut from postgres", "rtmp", True),
         ("owner cut from postgres", "websocket", False),
+        ("owner restarted", "rtmp", True),
+        ("owner restarted", "websocket", False),
+        ("owner in a room killed", "livekit", True),
+        ("owner of a room restarted", "livekit", False),
+        ("livekit cut from the owner", "livekit", True),
+        ("redis killed", "livekit", False),
     ],
 )
 def test_an_owner_that_lives_on_loses_nothing_of_who_sends_again(fault: str, source: str, is_excused: bool) -> None:
