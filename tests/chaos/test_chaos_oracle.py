@@ -92,6 +92,18 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
+def test_a_busy_machine_leaves_a_word_in_ten_out_of_a_room_but_not_at_a_hand_over() -> None:
+    plan = next(draw(seed) for seed in range(100) if draw(seed).fault == "owner of a room restarted")
+    words = [(f"word{number}", float(number)) for number in range(20)]
+
+    def lost(*numbers: int) -> int:
+        text = " ".join(word for number, (word, _) in enumerate(words) if number not in numbers)
+        kept = [{"seq": 1, "text": text, "participantIdentity": "anna"}]
+        return len(judge(Outcome(plan, 5.0, [Watched("livekit", [Voice("anna", words)], [], kept)])).problems)
+
+    assert [lost(12, 15), lost(12, 15, 18), lost(5)] == [0, 1, 1]
+
+
 def test_what_comes_too_late_is_wrong() -> None:
     reader = heard(hello(0), final(1, "alpha bravo"))
     reader.hear(final(2, "charlie"), 23.0)
