@@ -164,6 +164,9 @@ VARIABLES: Final = (
              "for ever."),
     Variable("GATEWAY_SEARCH_PER_MINUTE", "search_per_minute", _whole(0, 1_000_000), "120", "How often one user may "
              "search what was said a minute; 0 = no limit."),
+    Variable("GATEWAY_STEER_PER_MINUTE", "steer_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
+             "guests of one address, may start or end, pause, resume and change the host a minute, all together; 0 = "
+             "no limit. Services are not limited."),
     Variable("GATEWAY_WEBHOOK_URL", "webhook_url", _text, "", "Is told what happens (docs/webhooks.md). The same "
              "for all replicas."),
     Variable("GATEWAY_WEBHOOK_SECRET", "webhook_secrets", _webhook_secrets, "", "Signs what it is told: `whsec_` and "
@@ -312,6 +315,7 @@ class Settings:
     max_participants: int = 5_000
     audit_days: int = 365
     search_per_minute: int = 120
+    steer_per_minute: int = 60
     webhook_url: str | None = None
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     webhook_allow: Allowed = field(default_factory=Allowed)

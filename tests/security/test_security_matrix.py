@@ -106,7 +106,13 @@ STREAMS = ("/api/realtime/transcribe", "/api/realtime/audio")
 
 @pytest.fixture
 async def gateway(database_url: str, provider: LocalServer, tmp_path: Path) -> AsyncIterator[InProcess]:
-    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0, "search_per_minute": 0}
+    limits = {
+        "create_per_minute": 0,
+        "join_per_minute": 0,
+        "list_per_minute": 0,
+        "search_per_minute": 0,
+        "steer_per_minute": 0,
+    }
     async with running(database_url, provider, tmp_path, join_starts="nothing", **limits, **ROOMS) as found:
         yield found
 

@@ -188,11 +188,11 @@ async def test_somebody_may_ask_for_it() -> None:
             there.records.person(SLUG, name)
             await asyncio.sleep(1)
         await look()
-        assert (await hosts.appoint(SLUG, "carl")).identity == "carl"
+        assert (await hosts.appoint(SLUG, "carl"))[0].identity == "carl"
         await look()
-        assert (await hosts.appoint(SLUG, None)).identity == "anna"
+        assert (await hosts.appoint(SLUG, None))[0].identity == "anna"
         await look()
-        assert (await hosts.appoint(SLUG, None)).identity == "ben"
+        assert (await hosts.appoint(SLUG, None))[0].identity == "ben"
         await look()
         assert changes(screen) == [("anna", "first"), ("carl", "claimed"), ("anna", "claimed"), ("ben", "claimed")]
         with pytest.raises(NotPresent):
