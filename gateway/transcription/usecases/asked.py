@@ -89,9 +89,9 @@ class Asked:
 
     async def learn_names(self) -> None:
         """Of those who take part: sessions that the provider opens from now on expect them; none is interrupted."""
-        present = await self._context.records.sessions.present(self._claimed.session_id)
+        present = await self._context.records.sessions.names(self._claimed.session_id, MOST_NAMES)
         speakers = [live.track.speaker.name for live in self._tracks.live]
-        known = [*self._names, *speakers, *(person.name for person in present)]
+        known = [*self._names, *speakers, *reversed(present)]
         self._names = tuple(dict.fromkeys(known))[-MOST_NAMES:]
         for live in self._tracks.live:
             wanted = self.of(live.track.speaker.identity)
