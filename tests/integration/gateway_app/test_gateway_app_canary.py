@@ -104,7 +104,7 @@ async def test_rounds_go_on_after_a_failure_and_a_good_one_is_told_by_its_time()
     assert figures.registry.get_sample_value("gateway_canary_words_share") is None  # 0 would be an alarm
     began = value("last_success_timestamp_seconds")
     absent = Client("http://127.0.0.1:1", TOKEN)
-    rounds = asyncio.create_task(repeat(absent, sentence(*WORDS), 0.5, 0.01, figures))
+    rounds = asyncio.create_task(repeat(lambda: absent, sentence(*WORDS), 0.5, 0.01, figures))
     async with asyncio.timeout(60):
         while value("failures_total", step="create") < 3:
             await asyncio.sleep(0.01)
