@@ -222,6 +222,8 @@ class SessionsApi:
             wanted = Wanted(wishes.start_request(body, slug, body.source or ""), told)
             warnings += wishes.warnings(wanted.request)
         begun = await self.sessions.transcribe(caller, slug, body.source, wanted)
+        if wanted is None and begun.created and begun.detects_language:
+            warnings.append(wishes.NO_LANGUAGE)
         request[UNCHANGED] = not begun.created
         request[KEY_READ] = begun.ingest is not None and begun.ingest.stream_key is not None
         return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
