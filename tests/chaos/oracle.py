@@ -135,7 +135,7 @@ def judge(outcome: Outcome) -> Verdict:
     for number, session in enumerate(outcome.sessions):
         struck = not outcome.plan.kind.takes_over or number == outcome.plan.session
         _judge_words(outcome, session, verdict)
-        _judge_watchers(session, verdict)
+        judge_watchers(session, verdict)
         verdict.reads = max(verdict.reads, *session.reads, 0)
         if outcome.plan.kind.takes_over and verdict.reads > 1:
             verdict.problems.append(f"{session.source}: history reads of the replicas: {list(session.reads)}")
@@ -189,7 +189,8 @@ def _length(voice: Voice, word: str) -> float:
     return times[index + 1] - times[index] if index + 1 < len(times) else times[index] - times[index - 1]
 
 
-def _judge_watchers(session: Watched, verdict: Verdict) -> None:
+def judge_watchers(session: Watched, verdict: Verdict) -> None:
+    """No number has a hole, every watcher has what is kept, and what was shown is kept."""
     kept = {final["seq"]: final["text"] for final in session.transcript}
     words = {(final["participantIdentity"], word) for final in session.transcript for word in final["text"].split()}
     if sorted(kept) != list(range(1, len(kept) + 1)):

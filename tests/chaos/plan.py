@@ -68,12 +68,17 @@ BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """`begins_on`, `watched_on`: numbers of replicas. `voices`: the words of each speaker, each word once."""
+    """`begins_on`, `watched_on`, `events_on`: numbers of replicas; the last, of those who take server-sent events.
+
+    `voices`: the words of each speaker, in a round each word once. `pause_s`: between two utterances.
+    """
 
     source: str
     begins_on: int
     voices: tuple[tuple[str, ...], ...]
     watched_on: tuple[int, ...]
+    events_on: tuple[int, ...] = ()
+    pause_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

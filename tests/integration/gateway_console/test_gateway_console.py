@@ -61,7 +61,7 @@ async def test_speech_appears_grey_and_settles(gateway: Gateway, browse: OpenPag
         assert await page.run("document.querySelector('[role=log]').ariaBusy") == "false"
 
         await page.until("document.querySelector('#cost').textContent === '$0.01'")
-        await page.until("document.querySelector('#list .facts').textContent.includes('2\\u00a0finals')")
+        await page.until("document.querySelector('#list .facts').textContent.includes('2\\u00a0lines')")
         assert await page.run("document.querySelector('#engine').textContent") == "gladia"
 
         await page.save_downloads(tmp_path)
@@ -188,6 +188,17 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         assert await page.run("newest.textContent") == "2 new ↓"
         await page.run("newest.click()")
         await page.until(f"{at_end} && newest.hidden")
+
+        await page.run(
+            """(async () => {
+              for (let seq = 3003; seq <= 3600; seq++) {
+                say(seq);
+                if (seq % 40 === 0) await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+              }
+            })()"""
+        )
+        await page.until(at_end)
+        assert await page.run("follow.textContent") == "Following", "lines that left at the top were taken for a scroll"
 
         await page.run("captions.partial({utteranceId: 'p', participantIdentity: 'ben', text: 'er', startMs: 1})")
         assert await page.run(texts("partials")) == ["er"]
@@ -481,7 +492,7 @@ async def test_the_keyboard_is_enough(gateway: Gateway, browse: OpenPage) -> Non
             shown.append(await page.run("document.querySelector('#name').textContent"))
         assert set(shown[1:3]) == set(slugs) and shown[3] == shown[1]
         await press(page, "f")
-        await page.until("document.querySelector('#follow').textContent === 'Paused'")
+        await page.until("document.querySelector('#follow').textContent === 'Follow'")
         await page.run(FIVE)
         await page.until("document.querySelector('#newest').textContent === '5 new ↓'")
         await press(page, "f")
@@ -510,35 +521,6 @@ async def test_the_transcript_is_saved_in_every_format(gateway: Gateway, browse:
             await page.run(f"document.querySelector('[data-format={format}]').click()")
             text = await saved(folder, f"{slug}.{format}")
             assert text.startswith(beginning) and "golf hotel" in text, format
-        assert page.complaints == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200])
-async def test_nothing_is_wider_than_the_screen_and_everything_can_be_touched(
-    gateway: Gateway, browse: OpenPage, scheme: str, width: int
-) -> None:
-    async with browse(scheme=scheme, width=width, height=800) as page:
-        slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
-        await api(gateway, "POST", "/api/transcription/start", {"sessionSlug": slug, "source": "websocket"})
-        await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
-        await page.until("!document.querySelector('#speak').hidden && !document.querySelector('#figures').hidden")
-        await page.run(FIVE)
-        await page.run("add(36_000, 'ben', 'Ten hours.')")
-        assert await page.run(
-            """[...document.querySelectorAll('#finals .row')].every((row) =>
-                 row.querySelector('time').scrollWidth <= row.querySelector('time').clientWidth)"""
-        ), "a time runs into a name"
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
-        assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "only the transcript scrolls"
-        outside = await page.run(
-            """[...document.querySelectorAll('#session :is(button, input:not([type=checkbox]), .tick)')]
-              .filter((one) => one.offsetParent)
-              .filter((one) => { const { left, right, height } = one.getBoundingClientRect();
-                return left < 0 || right > innerWidth || height < 24; }).map((one) => one.id)"""
-        )
-        assert outside == []
-        assert await page.run("pane.clientHeight > 200"), "no room is left for the transcript"
         assert page.complaints == []
 
 
