@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
+import socket
+import tempfile
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +18,9 @@ from hypothesis import strategies as st
 from soak.curve import GROWS_MB_H, STEADY_MB, Sample, leaks, picture, table, trend
 from soak.oracle import Holdings, Tally, defects, gauges_left, judge_session, left_over
 from soak.plan import FAULTS, SEATS, SHORTEST_S, UTTERANCE_S
+from soak.processes import count_tasks, descriptors
+
+from gateway.stacks import tasks_now
 
 HOUR_S = 3600.0
 
@@ -89,6 +96,33 @@ BEFORE = Holdings(7, {"app:beat": 1, "app:serve": 2}, {"listening": 3, "postgres
 )
 def test_what_is_left_is_found(after: Holdings, found: str | None) -> None:
     assert left_over("one", BEFORE, after) == ([f"one: {found}"] if found else [])
+
+
+async def test_tasks_are_counted_as_a_gateway_tells_them() -> None:
+    forever = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    counted = count_tasks(await tasks_now())
+    for task in forever:
+        task.cancel()
+    await asyncio.gather(*forever, return_exceptions=True)
+    assert counted["asyncio.locks:Event.wait"] == 3
+    assert count_tasks(await tasks_now())["asyncio.locks:Event.wait"] == 0
+
+
+def test_descriptors_are_told_apart() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        tempfile.TemporaryFile(),
+    ):
+        udp.bind(("127.0.0.1", 0))
+        before = descriptors(os.getpid(), {})
+        port = server.getsockname()[1]
+        with socket.create_connection(server.getsockname()), server.accept()[0]:
+            sockets, files = descriptors(os.getpid(), {port: "postgres"})
+            assert other.fileno() and sockets - before[0] == {"postgres": 1, "accepted": 1}
+            assert sockets["listening"] >= 2 and sockets["UDP"] >= 1 and files["files"] >= 1
 
 
 def test_gauges_that_should_be_nothing_and_lines_that_nobody_should_write() -> None:
