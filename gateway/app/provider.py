@@ -17,7 +17,6 @@ from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
 from storage.postgres.places import ProviderPlaces
 from stt.gladia.client import Provider, ProviderOptions
 from stt.gladia.options import LinkOptions
-from stt.local.server import LocalOptions, LocalServer
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +82,8 @@ async def _engine(replica: Replica) -> AsyncIterator[ProviderOptions]:
         url = settings.gladia_api_url
         yield ProviderOptions(key_now(), url, link=link, key_now=key_now, headers=correlation.headers)
         return
+    from stt.local.server import LocalOptions, LocalServer  # only who has no provider needs one here
+
     key = secrets.token_urlsafe(16)
     async with LocalServer(LocalOptions(api_key=key, engine=settings.engine)) as local:
         log.warning(

@@ -18,6 +18,8 @@ POOLS: Final = {"postgres": 8, "others": 4, "anon_inode": 7, "pipe": 2}
 """Descriptors that may come to those before the first session: the database's pool, and what LiveKit's SDK keeps."""
 EDGES_S: Final = {"rtmp": EDGE_S, "websocket": 1.0}
 """Around a time in which nothing was sent. An encoder does not know what of its last seconds was taken."""
+MOST_LOST: Final = 0.25
+"""Of what a source said; rooms on a busy machine, and a minute with a restart in it, lose the most."""
 NONE_LEFT: Final = (
     "transcriptions",
     "tracks",
@@ -187,6 +189,14 @@ class Tally:
             tally.excused += verdict.excused
             tally.doubled += verdict.doubled
             tally.wrong += bool(verdict.problems)
+
+    def deaf(self) -> list[str]:
+        """Sources of which too much is lost, however well each word is excused."""
+        return [
+            f"{source}: {one.lost} of {one.said} words are lost"
+            for source, one in self.sources.items()
+            if one.lost > MOST_LOST * one.said
+        ]
 
     def table(self) -> str:
         """Markdown, a line for each source."""

@@ -62,7 +62,7 @@ class Soak:
         """Until the last session is over. No session begins, and nothing breaks, after `for_s`."""
         seats = [seat for seat in plan.SEATS if seat.source != "livekit" or self.world.livekit is not None]
         await self.look()
-        around = [asyncio.create_task(one) for one in (self._repeat(SAMPLE_S, self.look), self._tell())]
+        around = [asyncio.create_task(one) for one in (self._repeat(SAMPLE_S, self.look), self._stand())]
         faults = asyncio.create_task(self._break())
         try:
             async with asyncio.timeout(self.for_s + OVERTIME_S):
@@ -78,7 +78,11 @@ class Soak:
     def wrong(self, problem: str) -> None:
         """Is told at once."""
         self.problems.append(problem)
-        print(f"{self.clock() / 60:.1f} min: {problem}", flush=True)
+        self.tell(problem)
+
+    def tell(self, what: str) -> None:
+        """With the time."""
+        print(f"{self.clock() / 60:.1f} min: {what}", flush=True)
 
     # --- people ---
 
@@ -129,9 +133,9 @@ class Soak:
     # --- faults ---
 
     async def _break(self) -> None:
-        number = 0
-        while self.clock() + plan.EVERY_S + plan.LASTS_S[1] < self.for_s:
-            await asyncio.sleep(plan.EVERY_S)
+        number, every_s = 0, min(plan.EVERY_S, self.for_s / 4)
+        while self.clock() + every_s + plan.LASTS_S[1] < self.for_s:
+            await asyncio.sleep(every_s)
             name = plan.FAULTS[number % len(plan.FAULTS)]
             number += 1
             if self.world.livekit is None and "livekit" in name:
@@ -177,20 +181,19 @@ class Soak:
         first = self._first.setdefault(one.name, one.pid)
         return one.name if first == one.pid else f"{one.name} pid {one.pid}"
 
-    async def _tell(self) -> None:
-        async def tell() -> None:
+    async def _stand(self) -> None:
+        async def stand() -> None:
             newest: dict[str, Sample] = {
                 one.process: one for one in self.samples if one.at_s > self.clock() - 2 * SAMPLE_S
             }
             memory = ", ".join(f"{name.removeprefix('replica ')} {one.rss_mb:.0f}" for name, one in newest.items())
             tally = self.tally
-            print(
-                f"{self.clock() / 60:.1f} min: {tally.sessions} sessions, {tally.said} words, {tally.lost} lost "
-                f"({tally.excused} excused), {self.faults.total()} faults, {len(self.problems)} problems; MB: {memory}",
-                flush=True,
+            self.tell(
+                f"{tally.sessions} sessions, {tally.said} words, {tally.lost} lost ({tally.excused} excused), "
+                f"{self.faults.total()} faults, {len(self.problems)} problems; MB: {memory}"
             )
 
-        await self._repeat(TOLD_S, tell)
+        await self._repeat(TOLD_S, stand)
 
     async def _repeat(self, every_s: float, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:

@@ -39,15 +39,18 @@ async def _play(world: World, asked: argparse.Namespace, note: Callable[[Sample]
     soak = Soak(world, asked.minutes * 60, asked.seed, note)
     try:
         await soak.play()
+        soak.tell("everybody has gone")
         for _, problem in await soak.bills.check():
             soak.wrong(problem)
+        soak.tell("every bill is there")
         for problem in await rest.left(world, before):
             soak.wrong(f"left over: {problem}")
+        soak.tell("the gateways are at rest")
         await soak.look()
     finally:
         for problem in await rest.ended(world):
             soak.wrong(f"after the end: {problem}")
-    for problem in leaks(soak.samples, soak.for_s):
+    for problem in [*leaks(soak.samples, soak.for_s), *soak.tally.deaf()]:
         soak.wrong(problem)
     return soak
 

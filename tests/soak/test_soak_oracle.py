@@ -12,7 +12,7 @@ from chaos.play import FAULTS as PLAYED
 from hypothesis import given
 from hypothesis import strategies as st
 from soak.curve import GROWS_MB_H, STEADY_MB, Sample, leaks, picture, table, trend
-from soak.oracle import Holdings, defects, gauges_left, judge_session, left_over
+from soak.oracle import Holdings, Tally, defects, gauges_left, judge_session, left_over
 from soak.plan import FAULTS, SEATS, SHORTEST_S, UTTERANCE_S
 
 HOUR_S = 3600.0
@@ -130,6 +130,18 @@ def test_words_in_are_words_out(
 ) -> None:
     verdict = judge_session(session, restarts)
     assert (verdict.lost, verdict.excused, verdict.doubled, len(verdict.problems)) == (lost, excused, doubled, problems)
+
+
+def test_a_source_that_is_hardly_heard_is_wrong_whatever_excuses_it() -> None:
+    tally = Tally()
+    for heard in ("alpha bravo alpha", "alpha"):
+        tally.add("livekit", judge_session(watched("livekit", final(1, heard, 0)), []))
+    tally.add("rtmp", judge_session(watched("rtmp", final(1, "alpha bravo", 0), final(2, "alpha bravo", 9)), []))
+    assert tally.deaf() == ["livekit: 4 of 8 words are lost"]
+    assert [row.split(" | ")[:4] for row in tally.table().splitlines()[2:]] == [
+        ["| livekit", "2", "8", "4"],
+        ["| rtmp", "1", "4", "0"],
+    ]
 
 
 @given(st.integers(0, 1000), st.sampled_from(SEATS), st.floats(0.0, 5000.0))

@@ -6,13 +6,14 @@ It is stored with the transcription, among the options of its start, and so goes
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType, structs
 
 from gateway.transcription.domain.speech import SpeechOptions, VocabularyWord
+from gateway.transcription.domain.stored import readable
 
 EVERYBODY: Final = ""
 """Stands among identities for all of them."""
@@ -145,12 +146,20 @@ class Preferences(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Preferences:
-        """From what `stored` gave, among other fields, also of an older version. Raises: msgspec.ValidationError."""
-        told = {name: stored[name] for name in ("participants", "pauses") if stored.get(name)}
-        return structs.replace(msgspec.convert(told, cls), speech=SpeechOptions.read(stored))
+        """From what `stored` gave, among other fields, also of another version. What cannot be read is left out, but a
+        pause: it goes on."""
+        participants: dict[str, Personal] = readable(stored.get("participants"), dict[str, Personal], {})
+        return cls(SpeechOptions.read(stored), participants, _pauses(stored.get("pauses") or {}))
 
 
+_UNREADABLE: Final = Pause(datetime(1970, 1, 1, tzinfo=UTC))
 _FIELDS: Final = frozenset(field.encode_name for kind in (SpeechOptions, Preferences) for field in structs.fields(kind))
+
+
+def _pauses(stored: object) -> dict[str, Pause]:
+    if not isinstance(stored, Mapping):
+        return {EVERYBODY: _UNREADABLE}
+    return {identity: readable(pause, Pause, _UNREADABLE) for identity, pause in stored.items()}
 
 
 def joined(first: Words, then: Words) -> Words:

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from gateway import tracing
 from gateway.errors import SessionError
+from gateway.outage import RecordsUnavailable
 from gateway.tasks import Tasks
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
@@ -232,41 +233,70 @@ class Handover:
 
         A lost answer may have been a yes, which only the database knows; and an owner that says nothing may be dying,
         frozen for example: it is waited for until it shows that it lives, or the database that another one has it.
+        One that cannot close its books gives up what it has, soon: then it is anybody's, or ours already.
         """
-        now, me = self._context.clock.monotonic, self._others.heir().replica
+        now = self._context.clock.monotonic
         asking = asyncio.create_task(self._question(slug, owner, fence, pause_s), name=f"ask for {slug}")
         began, lost_at = now(), math.inf
         try:
             await asyncio.wait({asking}, timeout=pause_s + _ANSWER_S)
             while True:
-                if (run := self._here.run_of(slug)) is not None:
-                    return None, run.claimed  # adopted
-                handed = asking.result() if asking.done() else None
-                record = await self._context.records.transcriptions.newest(slug)
-                if (found := await self._held(slug)) is not None:
-                    for _ in range(_ANSWER_LOOKS):  # the answer is on its way, if it is no adoption
-                        if asking.done() or self._here.run_of(slug) is not None:
-                            break
-                        await asyncio.wait({asking}, timeout=_LOOK_S)
-                    return asking.result() if asking.done() else None, found
+                is_late = now() - began >= pause_s + _DYING_S
+                answer = asking.result() if asking.done() else None
+                refused = answer if isinstance(answer, NotReady) else None
+                try:
+                    if (ours := await self._ours(slug, asking)) is not None:
+                        return ours
+                    await self._still_theirs(slug, owner, refused)
+                except RecordsUnavailable:
+                    if is_late:
+                        raise
                 if asking.done():
                     lost_at = min(lost_at, now())
                 lives = now() - lost_at >= _LOST_ANSWER_S and self._others.silent_s(owner) < now() - began
-                has_moved = record is None or record.owner not in (owner, me)
-                if handed is not None or has_moved or lives or now() - began >= pause_s + _DYING_S:
-                    raise RunsElsewhere(slug)
+                if is_late or isinstance(answer, HandedOver) or (lives and refused is None):
+                    raise refused or RunsElsewhere(slug)
                 await asyncio.sleep(_LOOK_S)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-    async def _question(self, slug: str, owner: str, fence: int, pause_s: float) -> HandedOver | None:
-        """None: no answer was heard. Raises: NotReady, RunsElsewhere, as it has refused."""
+    async def _question(self, slug: str, owner: str, fence: int, pause_s: float) -> HandedOver | NotReady | None:
+        """None: no answer was heard. NotReady: it ends there, one way or the other. Raises: RunsElsewhere, as it has
+        refused."""
         try:
             return await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
+        except NotReady as error:
+            log.warning("the owner %s does not hand over: %s", owner, error, extra={"session": slug})
+            return error
         except NoAnswer as error:
             log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
             return None
+
+    async def _ours(
+        self, slug: str, asking: asyncio.Task[HandedOver | NotReady | None]
+    ) -> tuple[HandedOver | None, Claimed] | None:
+        """What is ours by now, adopted or handed over. Raises: RecordsUnavailable."""
+        if (run := self._here.run_of(slug)) is not None:
+            return None, run.claimed
+        if (found := await self._held(slug)) is None:
+            return None
+        for _ in range(_ANSWER_LOOKS):  # the answer is on its way, if it is no adoption
+            if asking.done() or self._here.run_of(slug) is not None:
+                break
+            await asyncio.wait({asking}, timeout=_LOOK_S)
+        answer = asking.result() if asking.done() else None
+        return (answer if isinstance(answer, HandedOver) else None), found
+
+    async def _still_theirs(self, slug: str, owner: str, refused: NotReady | None) -> None:
+        """Raises: RunsElsewhere when another replica has it; `refused` when it has stopped; RecordsUnavailable."""
+        record = await self._context.records.transcriptions.newest(slug)
+        if record is None or record.owner not in (owner, self._others.heir().replica):
+            raise RunsElsewhere(slug)
+        if refused is not None:
+            if record.is_stopped:
+                raise refused
+            await self._here.adoption.take(record.id)
 
     async def _held(self, slug: str) -> Claimed | None:
         return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)

@@ -14,16 +14,9 @@ from support.fakes import BEGIN, HandClock
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
-from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
-from gateway.transcription.infra.sources import (
-    CROWDED,
-    DISPLACED,
-    NEARLY_KEY,
-    OLD_KEY,
-    UNDECODABLE_PACKETS,
-    RtmpSource,
-    Sources,
-)
+from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, Numbering
+from gateway.transcription.infra.rtmp_source import DISPLACED, UNDECODABLE_PACKETS, RtmpSource
+from gateway.transcription.infra.sources import CROWDED, NEARLY_KEY, OLD_KEY, Sources
 from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
@@ -51,7 +44,10 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def sources(clock: HandClock) -> Sources:
-    return Sources(AtOnce(), clock, lambda: "rtmp://host:1935", lambda: "http://host")
+    def rtmp(slug: str, ingest: Ingest, speaker: Speaker) -> RtmpSource:
+        return RtmpSource(slug, ingest, speaker, AtOnce(), clock)
+
+    return Sources(rtmp, clock, lambda: "rtmp://host:1935", lambda: "http://host")
 
 
 def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
