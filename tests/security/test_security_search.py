@@ -20,7 +20,7 @@ from stt.local.server import LocalServer
 async def test_slow_searches_of_one_user_hold_up_nobody_else(
     database_url: str, provider: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor those of a room's guests, who may call themselves as they like. Each waits for the one before, then answers."""
+    """Nor those of a room's guests, who choose their names. Each waits for the one before, and is answered."""
     slow, release, read = [0], asyncio.Event(), PostgresIndex.read
 
     async def slowly(index: PostgresIndex, leaves: Sequence[Leaf]) -> Understood:
@@ -32,7 +32,7 @@ async def test_slow_searches_of_one_user_hold_up_nobody_else(
     monkeypatch.setattr(search, "DEADLINE_S", 60.0)
     monkeypatch.setattr(PostgresIndex, "read", slowly)
     async with running(database_url, provider, tmp_path) as gateway:
-        slug = await gateway.session(spaceId="team")
+        slug = await gateway.session()
         for token in (user_token("team", subject="mallory"), room_token(slug)):
             release.clear()
             slow[0] = 0
