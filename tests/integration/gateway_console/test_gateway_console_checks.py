@@ -29,6 +29,11 @@ CONTENT: Final = {
     "/operator": "#sessions tbody tr",
     "/audit": "#rows",
 }
+# Of the many operations in the document one is enough, opened.
+SOME: Final = """document.querySelectorAll('.operation').forEach((one) => {
+  if (one.id === 'postApiSessions') one.open = true;
+  else one.remove();
+})"""
 
 
 async def told(gateway: Gateway, title: str, lines: int, *, runs: bool = False, ended: bool = False) -> str:
@@ -53,6 +58,7 @@ async def test_axe_finds_nothing_on_any_page(gateway: Gateway, browse: OpenPage)
         for path, content in CONTENT.items():
             await page.open(f"{gateway.http_url}{path.format(slug=slug)}#token={TOKEN}")
             await page.until(settled(content))
+            await page.run(SOME)
             found[path] = await barriers(page, themes=THEMES)
     assert not [one for one in found.items() if one[1]]
 
