@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -18,14 +19,15 @@ from gateway.settings import WrongSettings
 
 # Loaded when the command is known: to ask a running gateway takes no gateway.
 _HERE: Final = {
-    "serve": "gateway.cli.commands",
+    "serve": "gateway.cli.serve",
     "demo": "gateway.cli.demo",
-    "migrate": "gateway.cli.commands",
-    "maintain": "gateway.cli.commands",
-    "stt": "gateway.cli.commands",
-    "check": "gateway.cli.commands",
-    "doctor": "gateway.cli.commands",
+    "migrate": "gateway.cli.errands",
+    "maintain": "gateway.cli.errands",
+    "stt": "gateway.cli.errands",
+    "check": "gateway.cli.findings",
+    "doctor": "gateway.cli.findings",
 }
+_WHOLE: Final = ("gateway.cli.serve", "gateway.cli.demo")
 _REMOTE: Final = "gateway.cli.remote"
 _CANARY: Final = "gateway.cli.canary"
 
@@ -33,8 +35,11 @@ _CANARY: Final = "gateway.cli.canary"
 def main() -> None:
     """Exit codes: 0 done, 1 failed, 2 wrong usage or settings."""
     args = parser().parse_args()
+    module = _module(args)
+    if module in _WHOLE:
+        gc.disable()  # what is loaded stays; from when the gateway runs, `gateway.garbage` collects
     try:
-        command = getattr(import_module(_module(args)), args.command)
+        command = getattr(import_module(module), args.command)
         with asyncio.Runner(loop_factory=_loop_factory(args.command)) as runner:
             code = runner.run(command(args))
     except (WrongSettings, StartFailed) as error:

@@ -22,6 +22,7 @@ async def collect_garbage(came: Callable[[], int]) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(700, 10, 1_000_000)
+    gc.enable()  # not while the process started
     seen, at = came(), clock()
     while True:
         await asyncio.sleep(_LOOK_S)

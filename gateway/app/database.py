@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from gateway.delays import Delays
 from gateway.settings import Settings
-from storage.postgres.embedded import EmbeddedPostgres
 from storage.postgres.migrate import Prepared, prepare
 from storage.postgres.pool import Database, open_pool
 from storage.postgres.url import parse_database_url
@@ -73,6 +72,8 @@ async def database_url(settings: Settings, failed: asyncio.Future[None]) -> Asyn
     if settings.database_url is not None:
         yield settings.database_url
         return
+    from storage.postgres.embedded import EmbeddedPostgres  # the others have a server
+
     async with EmbeddedPostgres(settings.data_dir) as embedded:
         watch = asyncio.create_task(embedded.wait_failed(), name="embedded-postgres")
 

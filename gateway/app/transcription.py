@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from gateway.app.livekit import open_livekit_server
 from gateway.app.provider import ProviderWing
 from gateway.app.replica import Replica
 from gateway.availability import available
+from gateway.clock import Clock
 from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.replicas.membership import Membership
@@ -27,7 +28,7 @@ from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.ledger import PostgresUsageLedger
 from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
 from gateway.transcription.infra.records import postgres_records
-from gateway.transcription.infra.sources import Sources
+from gateway.transcription.infra.sources import OpenRtmp, Sources
 from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
@@ -107,7 +108,8 @@ async def open_transcription(
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
         listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
-        sources = Sources(decoders, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_acknowledge)
+        rtmp = _rtmp_source(settings, decoders, clock)
+        sources = Sources(rtmp, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_acknowledge)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
@@ -169,6 +171,15 @@ async def _decoder_threads() -> AsyncIterator[ThreadPoolExecutor]:
     """Codecs release the interpreter's lock, so threads are enough; one a core, and one to spare."""
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1, thread_name_prefix="decode") as threads:
         yield threads
+
+
+def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock) -> OpenRtmp | None:
+    """None where RTMP is off: FFmpeg takes 16 MB, which only those who use it pay."""
+    if not settings.rtmp_port:
+        return None
+    from gateway.transcription.infra.rtmp_source import RtmpSource
+
+    return lambda slug, ingest, speaker: RtmpSource(slug, ingest, speaker, decoders, clock)
 
 
 def _limits(settings: Settings) -> Limits:

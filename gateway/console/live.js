@@ -10,7 +10,6 @@ const CROWDED = 4029, MALFORMED = 4500, ENDED = 4510;
 
 export class Live {
   delayMs = null; // from the end of the newest words to their final
-  reasons = []; // of the gateway, why words may be late
   #slug; #transcript; #page;
   #stream = null;
   #caughtUpAt = 0;
@@ -53,10 +52,7 @@ export class Live {
       this.#page.changed([blockOf(fromSeq), blockOf(toSeq)]);
     });
     on('state', ({ data }) => this.#page.stands({ state: data.state, isLate: false }));
-    on('health', ({ data }) => {
-      this.reasons = data.reasons;
-      this.#page.stands({ isLate: data.status !== 'ok' });
-    });
+    on('health', ({ data }) => this.#page.stands({ isLate: data.status !== 'ok' }));
     on('pause', ({ data }) => this.#paused(data));
     on('close', (closing) => this.#closed(closing, language));
   }

@@ -14,7 +14,7 @@ const METHODS = {
 };
 
 /** A day, or a time as it was said. */
-function due(date) {
+export function due(date) {
   return /^\d{4}-\d\d-\d\d$/.test(date) ? `by ${new Date(`${date}T12:00`).toLocaleDateString([], { dateStyle: 'medium' })}` : date;
 }
 

@@ -161,7 +161,7 @@ function tellFollowing() {
   byId('newest').hidden = following.isOn || now.isOver;
   byId('newest').textContent = following.unseen ? `${following.unseen} new ↓` : 'To the newest ↓';
   byId('follow').ariaPressed = String(following.isOn);
-  byId('follow').textContent = following.isOn ? 'Following' : 'Paused';
+  byId('follow').textContent = following.isOn ? 'Following' : 'Follow';
 }
 
 // --- moving about -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,15 +22,7 @@ class Queries(Mapping[str, str]):
     """Every query, by the name of its file, for the app's tables in `schema`."""
 
     def __init__(self, schema: str = "public") -> None:
-        where = quoted(schema) + "."
-        texts = {path.stem: path.read_text("utf-8").strip() for path in sorted(_FOLDER.glob("*.sql"))}
-
-        def filled(text: str) -> str:
-            return _INCLUDE.sub(lambda found: filled(texts["_" + found[1]]), text)
-
-        self._texts = {
-            name: _APP.sub(lambda _: where, filled(text)) for name, text in texts.items() if not name.startswith("_")
-        }
+        self._texts = _texts(schema)
 
     def __getitem__(self, name: str) -> str:
         return self._texts[name]
@@ -39,6 +32,17 @@ class Queries(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._texts)
+
+
+@cache
+def _texts(schema: str) -> Mapping[str, str]:
+    where = quoted(schema) + "."
+    texts = {path.stem: path.read_text("utf-8").strip() for path in sorted(_FOLDER.glob("*.sql"))}
+
+    def filled(text: str) -> str:
+        return _INCLUDE.sub(lambda found: filled(texts["_" + found[1]]), text)
+
+    return {name: _APP.sub(lambda _: where, filled(text)) for name, text in texts.items() if not name.startswith("_")}
 
 
 def quoted(name: str) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import asdict
-from datetime import datetime
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from gateway.clock import Clock
@@ -18,19 +15,23 @@ from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
 from gateway.transcription.domain.handover import Heard, Stream
-from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Ingest
 from gateway.transcription.infra.websocket_source import WebsocketSource
-from gateway.transcription.usecases.audio import AudioChunk, AudioSource, AudioTrack, SourceTrouble
+from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
-from ingest.errors import IngestError, PublishRefused
+from ingest.errors import PublishRefused
 from ingest.rtmp.publisher import Publisher
-from ingest.rtmp_track import RtmpTrack
+
+if TYPE_CHECKING:
+    from gateway.transcription.infra.rtmp_source import RtmpSource
+
+log = logging.getLogger(__name__)
+
+OpenRtmp: TypeAlias = "Callable[[str, Ingest, Speaker], RtmpSource]"
+"""Of a session by its slug: where encoders publish to, and who speaks."""
 
 RTMP_APP: Final = "live"
-NO_AUDIO_AFTER_S: Final = 5.0
 JOINED_S: Final = 2.0
-UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
 _KEY_BYTES: Final = 18
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{24}")
 _FORMER_KEYS: Final = 1_000
@@ -45,7 +46,6 @@ OLD_KEY: Final = (
     "an encoder was refused because its stream key is that of an earlier transcription of this session; let it publish "
     "to ingest.rtmpUrl of the last start's answer"
 )
-DISPLACED: Final = "another encoder has taken the stream key over from one that was still sending; stop one of them"
 CROWDED: Final = (
     "RTMP connections are being refused because too many are open; close some, or raise GATEWAY_MAX_RTMP_CONNECTIONS "
     "or GATEWAY_MAX_RTMP_CONNECTIONS_PER_ADDRESS"
@@ -61,19 +61,19 @@ class Sources:
 
     def __init__(
         self,
-        executor: Executor,
+        rtmp: OpenRtmp | None,
         clock: Clock,
         rtmp_base: Callable[[], str | None],
         http_base: Callable[[], str],
         livekit: Callable[[str, int], LivekitListening] | None = None,
         may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
+        """`rtmp`: None when it is off. `rtmp_base`: `rtmp://HOST:PORT` as publishers reach us. `http_base`: our URL.
 
         `livekit` listens in a room by name, under a fence; None without a LiveKit server. `may_acknowledge`: whether
         audio that comes now is certainly heard here to its end.
         """
-        self._executor = executor
+        self._rtmp = rtmp
         self._clock = clock
         self._rtmp_base = rtmp_base
         self._http_base = http_base
@@ -110,9 +110,10 @@ class Sources:
             return room(claimed.slug, claimed.lease.fence) if room else NoSource(_HINTS["livekit"])
         if claimed.source == "websocket":
             return self._open_websocket(claimed, speaker, streams)
+        if self._rtmp is None:
+            return NoSource(_HINTS["rtmp"])
         key = claimed.stream_key or ""
-        ingest = self.ingest(claimed.source, claimed.slug, key)
-        source = RtmpSource(claimed.slug, ingest, speaker, self._executor, self._clock)
+        source = self._rtmp(claimed.slug, self.ingest(claimed.source, claimed.slug, key), speaker)
         self._by_key[key] = source
         source.on_close = lambda: self._forget(key)
         return source
@@ -184,7 +185,8 @@ class Sources:
         return False
 
     def crowded(self) -> None:
-        """Told to those whose encoder may be the one."""
+        """Told to those whose encoder may be the one, and to the operator."""
+        log.warning(CROWDED)
         for source in self._by_key.values():
             if not source.is_published:
                 source.note(CROWDED)
@@ -251,169 +253,3 @@ class NoSource:
 
     async def close(self, reason: str) -> None:
         """Nothing is open."""
-
-
-class RtmpSource:
-    """The publishes on one stream key, one after the other: each is a track of the same speaker."""
-
-    def __init__(self, slug: str, ingest: Ingest, speaker: Speaker, executor: Executor, clock: Clock) -> None:
-        self.slug = slug
-        self.ingest = ingest
-        self.on_close: Callable[[], object] = lambda: None
-        self._speaker = speaker
-        self._executor = executor
-        self._clock = clock
-        self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
-        self._live: _Published | None = None
-        self._closed = False
-        self._displaced = 0
-        self._recent = RecentTrouble()
-
-    @property
-    def was_published(self) -> bool:
-        """Since the source was opened."""
-        return self._live is not None
-
-    @property
-    def is_published(self) -> bool:
-        """An encoder is heard now."""
-        return self._live is not None and not self._live.heard.is_set()
-
-    def note(self, sentence: str) -> None:
-        """An encoder was turned away, or does what is no use: health says so for some minutes."""
-        self._recent.note(sentence, self._clock.monotonic())
-
-    async def publish(self, publisher: Publisher) -> None:
-        """One publish, from its start until its audio has been heard. Another one under way is ended before."""
-        before = self._live
-        if before is not None and not before.heard.is_set():
-            before.publisher.displace()  # under another spelling of the same URL
-            await before.heard.wait()
-        if self._closed:
-            return
-        if before is not None and before.publisher.was_displaced:
-            self._displaced += 1
-            if self._displaced > 1 or before.host != publisher.peer.rpartition(":")[0]:  # else its own encoder is back
-                self.note(DISPLACED)
-        track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
-        self._live = published = _Published(publisher, track, self._speaker, self._clock)
-        self._coming.put_nowait(published)
-        await published.heard.wait()
-        for why in (*published.wrong(), published.turned_away()):
-            if why is not None:
-                self.note(why)
-
-    async def tracks(self) -> AsyncIterator[_Published]:
-        while (published := await self._coming.get()) is not None:
-            yield published
-
-    def trouble(self) -> str | None:
-        """Why publishes could not be used, now or in the last minutes. One that has not come yet is no trouble."""
-        if self._live is not None:
-            for why in self._live.wrong():
-                self.note(why)
-        return self._recent.told(self._clock.monotonic())
-
-    def skip(self, heard: Sequence[Heard]) -> None:
-        """Encoders come after the hand-over."""
-
-    async def leave(self, reason: str) -> Sequence[Stream]:
-        await self.close(reason)
-        return ()
-
-    async def close(self, reason: str) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self.on_close()
-        if self._live is not None:
-            self._live.publisher.close(reason)
-        self._coming.put_nowait(None)
-
-
-class _Published:
-    """One publish as a track."""
-
-    def __init__(self, publisher: Publisher, track: RtmpTrack, speaker: Speaker, clock: Clock) -> None:
-        self._clock = clock
-        self._began = clock.monotonic()
-        self.refused: str | None = None
-        self.publisher = publisher
-        self.speaker = speaker
-        self.heard = asyncio.Event()
-        self.host = publisher.peer.rpartition(":")[0]
-        self._track = track
-        self._abandoned = self._repeated = 0  # of which has been told
-
-    @property
-    def anchor(self) -> datetime | None:
-        return self._track.anchor
-
-    bearer = None  # whoever has the key speaks as whom the start has named
-    left_out = 0
-    is_opted_out = False
-    ends_at: datetime | None = None
-    """What an encoder sends next is a new track."""
-
-    async def chunks(self) -> AsyncIterator[AudioChunk]:
-        is_over = True
-        try:
-            async for chunk in self._track.chunks():
-                yield chunk
-        except IngestError as error:
-            self.refused = str(error)
-            self.publisher.close(self.refused)  # the encoder is told as well
-            raise SourceTrouble(self.refused) from error
-        except Exception:
-            is_over = False  # it is read on
-            raise
-        finally:
-            if is_over:
-                self.heard.set()
-
-    def release(self) -> None:
-        self.heard.set()
-
-    def trouble(self) -> str | None:
-        overdue = self._clock.monotonic() - self._began >= NO_AUDIO_AFTER_S
-        if overdue and self.publisher.has_video and not self._track.stats.packets:
-            return "the publisher sends video but no audio; add an audio track (ffmpeg: -c:a aac)"
-        return None
-
-    def wrong(self) -> Iterator[str]:
-        """What is wrong with what comes, since this was asked last."""
-        publisher, stats = self.publisher, self._track.stats
-        if not stats.samples and stats.decode_errors >= UNDECODABLE_PACKETS:
-            yield (
-                "audio of the encoder comes and none of it can be decoded: it has not sent its codec's configuration, "
-                "or sends something else; restart its stream, with audio codec AAC"
-            )
-        if publisher.abandoned_messages > self._abandoned:
-            yield (
-                "the encoder gives messages up half way, so some of its audio may be missing; update it, or let "
-                "another encoder send"
-            )
-        if publisher.repeated_publishes > self._repeated:
-            yield "the encoder asks to publish while it publishes already; its first stream is heard and no other"
-        self._abandoned, self._repeated = publisher.abandoned_messages, publisher.repeated_publishes
-
-    def turned_away(self) -> str | None:
-        """Why the publish was ended by us, if it was the encoder's fault."""
-        if self.refused is not None:
-            return self.refused
-        if self.publisher.fault is not None:
-            return (
-                f"the encoder was disconnected: {self.publisher.fault}; restart its stream, or let another encoder send"
-            )
-        return None
-
-    def caption(self, utterance_id: str, text: str, *, is_final: bool) -> None:
-        """An encoder shows nothing."""
-
-    def facts(self) -> Mapping[str, object]:
-        publisher = self.publisher
-        odd = {
-            "abandoned_messages": publisher.abandoned_messages,
-            "repeated_publishes": publisher.repeated_publishes,
-        }
-        return {"peer": publisher.peer, **odd, **asdict(self._track.stats)}

@@ -146,7 +146,7 @@ async def test_words_settle_where_they_stand_and_follow_the_reader(
             "Anna Berg: delta echo foxtrot",
         ]
         await press(page, "f")
-        await page.until("follow.textContent === 'Paused'")
+        await page.until("follow.textContent === 'Follow'")
         async with publishing(tmp_path, "golf hotel", url):
             await page.until("document.querySelector('#newest').textContent === '1 new ↓'")
         assert not await page.run(AT_END) or await page.run("pane.scrollHeight === pane.clientHeight")

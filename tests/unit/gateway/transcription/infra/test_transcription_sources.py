@@ -14,16 +14,9 @@ from support.fakes import BEGIN, HandClock
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
-from gateway.transcription.domain.transcription import Claimed, Lease, Numbering
-from gateway.transcription.infra.sources import (
-    CROWDED,
-    DISPLACED,
-    NEARLY_KEY,
-    OLD_KEY,
-    UNDECODABLE_PACKETS,
-    RtmpSource,
-    Sources,
-)
+from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, Numbering
+from gateway.transcription.infra.rtmp_source import DISPLACED, UNDECODABLE_PACKETS, RtmpSource
+from gateway.transcription.infra.sources import CROWDED, NEARLY_KEY, OLD_KEY, Sources
 from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
@@ -51,7 +44,10 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def sources(clock: HandClock) -> Sources:
-    return Sources(AtOnce(), clock, lambda: "rtmp://host:1935", lambda: "http://host")
+    def rtmp(slug: str, ingest: Ingest, speaker: Speaker) -> RtmpSource:
+        return RtmpSource(slug, ingest, speaker, AtOnce(), clock)
+
+    return Sources(rtmp, clock, lambda: "rtmp://host:1935", lambda: "http://host")
 
 
 def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
@@ -119,7 +115,9 @@ async def test_no_key_half_a_key_and_two_keys_are_refused(sources: Sources, app:
     assert not await sources.authorise(app, name, "", "peer")
 
 
-async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(sources: Sources, clock: HandClock) -> None:
+async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(
+    sources: Sources, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """Not who has one; and only for some minutes."""
     waiting, live = begun(sources, KEY), begun(sources, OTHER, "other")
     made = publisher(key=OTHER)
@@ -129,6 +127,7 @@ async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(sources
     sources.crowded()
     assert "unknown" in (waiting.trouble() or "") and KEY not in (waiting.trouble() or "")
     assert CROWDED in (waiting.trouble() or "") and live.trouble() == CROWDED, "its encoder is gone"
+    assert "GATEWAY_MAX_RTMP_CONNECTIONS_PER_ADDRESS" in caplog.text  # so the operator reads what to set
     clock.at += timedelta(seconds=KEPT_S)
     assert waiting.trouble() is None
 

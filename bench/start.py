@@ -1,0 +1,124 @@
+"""What an idle gateway costs: CPU from the start of its process until it is ready, and memory afterwards.
+
+A `gateway serve` on a migrated database, with a provider that answers nothing; other forms: without RTMP, with the
+settings of a LiveKit server, with the offline recogniser (whose own processes are not counted). Beside it a bare
+interpreter that imports the libraries every gateway needs. `--against` runs another checkout in turn. Bytecode is
+cached, as it is where the package was installed. What else runs on the machine only adds: the least of all rounds is
+shown, and of times the CPU time compares.
+
+    python bench/start.py --rounds 5
+    python bench/start.py --rounds 5 --against ../former
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.gateway import Process, gateway_process
+from support.postgres import running_postgres
+
+HERE: Final = Path(__file__).parents[1]
+LIBRARIES: Final = (
+    "asyncio uvloop aiohttp aiohttp.web asyncpg msgspec structlog.contextvars structlog.stdlib structlog.processors "
+    "prometheus_client websockets.client yarl jwt"
+)
+GLADIA: Final = {"GLADIA_API_KEY": "never asked", "GLADIA_API_URL": "http://127.0.0.1:9"}
+LIVEKIT: Final = {
+    "LIVEKIT_URL": "ws://127.0.0.1:9",
+    "LIVEKIT_API_KEY": "key",
+    "LIVEKIT_API_SECRET": "a secret of at least thirty-two characters",
+}
+FORMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "idle": GLADIA,
+    "without RTMP": {**GLADIA, "GATEWAY_RTMP_PORT": "0"},
+    "with LiveKit": {**GLADIA, **LIVEKIT},
+    "offline": {},
+}
+
+
+class Cost(NamedTuple):
+    cpu_s: float
+    wall_s: float
+    rss_mb: float
+    private_mb: float
+    """What no other process has: of several workers, each pays it."""
+
+
+def cost(pid: int, wall_s: float) -> Cost:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    kb: dict[str, int] = defaultdict(int)
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+        name, value, *_ = line.split()
+        kb[name] = int(value)
+    private = kb["Private_Clean:"] + kb["Private_Dirty:"]
+    return Cost(cpu_s, wall_s, kb["Rss:"] / 1024, private / 1024)
+
+
+async def gateway(folder: Path, tree: Path, database_url: str, form: str) -> Cost:
+    began = time.monotonic()
+    settings = {"DATABASE_URL": database_url, "GATEWAY_LOG_LEVEL": "error", **FORMS[form]}
+    async with gateway_process(folder, source=tree, **settings) as running:
+        pid, took = running.process.process.pid, time.monotonic() - began
+        ready = cost(pid, took)
+        await asyncio.sleep(1.5)  # the collections of the start are over
+        return cost(pid, took)._replace(cpu_s=ready.cpu_s)
+
+
+async def libraries() -> Cost:
+    began = time.monotonic()
+    code = f"import {LIBRARIES.replace(' ', ', ')}, time; print('ready', flush=True); time.sleep(60)"
+    process = await Process.start(sys.executable, "-c", code)
+    while not process.lines:
+        await asyncio.sleep(0.02)
+    taken = cost(process.process.pid, time.monotonic() - began)
+    await process.end()
+    return taken
+
+
+def measure(rounds: int, trees: Mapping[str, Path], forms: Sequence[str]) -> dict[str, list[Cost]]:
+    """In turn, so that what else runs on the machine falls on all of them. The first round is thrown away."""
+    found: dict[str, list[Cost]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name, running_postgres() as server, server.database() as url:
+        for turn in range(rounds + 1):
+            for form in forms:
+                for whose, tree in trees.items():
+                    taken = asyncio.run(gateway(Path(name) / "data", tree, url, form))
+                    if turn:
+                        found[f"{form}{whose}"].append(taken)
+            bare = asyncio.run(libraries())
+            if turn:
+                found["its libraries alone, imported"].append(bare)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--against", type=Path, help="another checkout, run in turn")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=["idle"])
+    asked = parser.parse_args()
+    trees = {"": HERE} | ({" (the other)": asked.against.resolve()} if asked.against else {})
+    with tempfile.TemporaryDirectory() as bytecode:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = bytecode
+        found = measure(asked.rounds, trees, asked.forms)
+    print(f"| {'the least of ' + str(asked.rounds):40} | CPU s to ready | wall s | RSS MB | private MB |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for what, costs in found.items():
+        cpu, wall, rss, private = (min(column) for column in zip(*costs, strict=True))
+        print(f"| {what:40} | {cpu:14.2f} | {wall:6.2f} | {rss:6.1f} | {private:10.1f} |")
+
+
+if __name__ == "__main__":
+    main()
