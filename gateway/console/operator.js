@@ -56,6 +56,8 @@ function show(transcriptions) {
     sayState(state.firstChild, stateFor('operator', one.state, one.paused.everybody), one.paused.everybody ? 'paused' : one.state);
     source.textContent = sourceOf(one.source);
     speakers.textContent = String(one.tracks.length);
+    speakers.dataset.label = one.tracks.length === 1 ? 'speaker' : 'speakers';
+    watchers.dataset.label = one.watchers === 1 ? 'reader' : 'readers'; // where the table is too narrow for its head
     watchers.textContent = one.watchers.toLocaleString('en');
     cost.textContent = dollars(one.cost);
     const silent = isSilent(one.health);
@@ -68,11 +70,7 @@ function add(slug) {
   const link = make('a', { href: `./#session=${encodeURIComponent(slug)}`, title: slug }, make('bdi'));
   const reading = make('a', { href: addressOf(slug), textContent: 'read', className: 'hint', ariaLabel: `Read ${slug}` });
   const row = make('tr', {}, make('th', { scope: 'row' }, link, ' ', reading), make('td', {}, make('span', { className: 'state' })),
-    ...[['', 'nowrap'], ['speakers', 'number'], ['readers', 'number'], ['', 'number'], ['', '']].map(([label, className]) => {
-      const cell = make('td', { className });
-      if (label) cell.dataset.label = label; // where the table is too narrow for its head
-      return cell;
-    }));
+    ...['nowrap', 'number', 'number', 'number', ''].map((className) => make('td', { className })));
   rows.set(slug, row);
   return row;
 }

@@ -94,6 +94,7 @@ function showDeliveries(deliveries) {
     const [, , state, attempts, answer, again] = row.children;
     sayState(state.firstChild, one.status);
     say(attempts, String(one.attempts));
+    attempts.dataset.label = one.attempts === 1 ? 'attempt' : 'attempts';
     const next = one.nextAttemptAt && one.error ? `; again ${moment(one.nextAttemptAt)}` : '';
     answer.textContent = one.error ? one.error + next : String(one.responseStatus ?? '');
     again.firstChild.hidden = one.status === 'pending';
@@ -111,7 +112,6 @@ function newRow(one) {
   }));
   const cells = [one.type, make('time', { dateTime: one.timestamp, textContent: moment(one.timestamp) }), make('span', { className: 'state' }), '', '', again];
   const row = make('tr', { title: `${one.eventId}\n${JSON.stringify(one.body.data, null, 1)}` }, ...cells.map((cell) => make('td', {}, cell)));
-  row.children[3].dataset.label = 'attempts';
   row.dataset.id = one.id;
   return row;
 }

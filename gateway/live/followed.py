@@ -16,8 +16,10 @@ from gateway.live.protocol import NO_EPOCH, CloseCode, ResumePoint, StreamState
 from gateway.live.relay import Confirming, Follower, Heard, News, Snapshot, Wire, session_channel
 from gateway.transcription.usecases.follow import Standing
 
+QUIET_S: Final = 0.7
+"""An owner marks each half a second; the finals of one that was not heard for so long are read from PostgreSQL."""
 SILENT_S: Final = 2.5
-"""An owner marks each second; one that was not heard for this many seconds is read from PostgreSQL."""
+"""After so long watchers are told: a busy machine, and owners of before, which mark each second, may be quiet."""
 POLL_S: Final = 0.5
 POLL_WITHOUT_WIRE_S: Final = 1.0
 POLL_AS_A_NET_S: Final = 5.0
@@ -202,7 +204,10 @@ class Followed:
     @property
     def is_heard(self) -> bool:
         """Whether its owner speaks, and we hear it."""
-        return self._is_connected and self._clock() - self._heard_at < SILENT_S
+        return self._was_heard_within(SILENT_S)
+
+    def _was_heard_within(self, seconds: float) -> bool:
+        return self._is_connected and self._clock() - self._heard_at < seconds
 
     @property
     def poll_s(self) -> float:
@@ -210,7 +215,7 @@ class Followed:
         if self._wire is None:
             return POLL_WITHOUT_WIRE_S
         is_idle = self.channel is not None and self.channel.state in NOT_RUNNING and self._is_connected
-        return POLL_AS_A_NET_S if is_idle or self.is_heard else POLL_S
+        return POLL_AS_A_NET_S if is_idle or self._was_heard_within(QUIET_S) else POLL_S
 
     @property
     def trouble(self) -> list[str]:

@@ -87,6 +87,9 @@ READ = there(".line")
 TITLED = "document.querySelector('#title').textContent !== 'Transcript'"
 IN = there("#console")
 
+OPENED_TOOLS = """(() => {
+  if (document.querySelector('#more-open').checkVisibility()) document.querySelector('#more').showPopover();
+  return true; })()"""
 READER = (
     Scene("reader-live", "/s/{review}", (READ, TITLED, *SPOKEN)),
     Scene(
@@ -116,7 +119,7 @@ READER = (
             TITLED,
             *SPOKEN,
             "document.querySelector('#translation').options.length > 1",
-            "(document.querySelector('#more:not(:popover-open)')?.showPopover(), true)",
+            OPENED_TOOLS,
         ),
     ),
     Scene(

@@ -97,6 +97,9 @@ class World:
         connection = await asyncpg.connect(self.gateway.database_url)
         moment = (BEGAN + after).replace(tzinfo=None)
         await connection.execute(f'UPDATE "VideoSession" SET "{column}" = $2 WHERE slug = $1', slug, moment)
+        if column == "startedAt":
+            began = "UPDATE gateway.transcription SET started_at = $2 WHERE session_slug = $1"
+            await connection.execute(began, slug, BEGAN)
         await connection.close()
 
     async def _others(self) -> None:
