@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench soak chaos faults generated fuzz release sbom docs lock clean
+.PHONY: help demo test again unit check format bench matrix soak chaos incident faults generated fuzz looks release sbom docs lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
@@ -57,11 +57,17 @@ format: $(VENV)/dev ## Format the code and fix what the linter can fix
 bench: $(VENV)/dev ## What each part costs beside a named peer or floor: one table; ARGS='--runs 3'
 	@PYTHONPATH=tests:. $(BIN)/python bench/table.py $(ARGS)
 
-soak: $(VENV)/dev ## Play random misfortunes of the provider; ARGS='--minutes 60 --first 100000'
-	$(BIN)/python bench/soak.py $(ARGS)
+matrix: $(VENV)/dev ## Play random misfortunes of the provider in virtual time; MINUTES=5, ARGS='--first 100000'
+	$(BIN)/python bench/matrix.py --minutes $(or $(MINUTES),5) $(ARGS)
+
+soak: $(VENV)/dev ## Use three gateways in every way for MINUTES=10 and see what leaks; ARGS='--csv FILE --svg FILE'
+	PYTHONPATH=tests:. $(BIN)/python tests/soak/run.py --minutes $(or $(MINUTES),10) $(ARGS)
 
 chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds; MINUTES=10, ARGS='--seed 17'
 	PYTHONPATH=tests:. $(BIN)/python tests/chaos/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+incident: $(VENV)/dev ## Stage an incident for practice with the runbook; ARGS='--incident a', ARGS=--list
+	@PYTHONPATH=tests:. $(BIN)/python tests/staging/run.py $(ARGS)
 
 faults: $(VENV)/dev ## Freeze, kill and crowd the database, ROUNDS=400 times, while people speak; SEED=1
 	STORAGE_FAULT_ROUNDS=$(or $(ROUNDS),400) STORAGE_FAULT_SEED=$(or $(SEED),1) \
@@ -75,6 +81,9 @@ generated: $(VENV)/dev ## Play the generated tests with ten times as many exampl
 fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverage; MINUTES=10 in all
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+looks: $(VENV)/dev ## Take a picture of every page in every state, at four sizes, in build/looks; ARGS='--only reader'
+	PYTHONPATH=tests:. $(BIN)/python tests/looks/run.py $(ARGS)
 
 release: $(VENV)/runtime ## Make wheels, sources, npm package, chart, bill of materials, checksums in dist/, and the image
 	@$(BIN)/python tools/release.py dist

@@ -299,7 +299,7 @@ async def run(asked: argparse.Namespace, url: str, redis: RedisServer, folder: P
     limits = {"GATEWAY_MAX_WATCHERS_PER_ADDRESS": "10000", "GATEWAY_MAX_SENDERS_PER_ADDRESS": "10000"}
     if asked.workers:
         for workers in asked.workers:
-            arguments = ("--workers", str(workers))
+            arguments = {0: ("--workers", str(workers))}
             own = folder / f"workers-{workers}"
             async with (
                 open_world(url, redis, own, 1, None, arguments, **limits) as world,

@@ -48,7 +48,7 @@ class _Envelope(TypedDict):
 
 class HelloData(TypedDict):
     """`seq`: the number of the last final there is. `restarted` is this client's word: the numbering has begun anew, so
-    throw away the finals you have; all follow.
+    throw away the finals you have; all follow. `ended`: the session was over when you came; absent otherwise.
     """
 
     state: str
@@ -56,6 +56,7 @@ class HelloData(TypedDict):
     seq: int
     resumed: bool
     restarted: bool
+    ended: NotRequired[bool]
 
 
 class Hello(_Envelope):

@@ -130,6 +130,8 @@ export interface Opened {
   resumed: boolean;
   /** The numbering has begun anew: throw away what you have, all finals follow. */
   restarted: boolean;
+  /** The session was over when you came: what it has follows, and the end. */
+  ended: boolean;
 }
 
 export type StreamErrorKind = 'reported' | 'malformed' | 'token' | 'refused' | 'unavailable';

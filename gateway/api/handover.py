@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from gateway.api.web import json_answer, read_body
+from gateway.api.web import json_answer, read_told
 from gateway.replicas.routes import Handler, misdirected
 from gateway.transcription.domain.errors import RunsElsewhere
 from gateway.transcription.domain.handover import Heir, Late
@@ -52,18 +52,18 @@ class HandoverApi:
 
     async def hand_over(self, request: web.Request) -> web.Response:
         """Give it to the one who asks: 200 with what it needs to go on."""
-        body = await read_body(request, HandOver)
+        body = await read_told(request, HandOver)
         return json_answer(await self.handover.give(request.match_info["slug"], body.fence, body.to, body.pause_s))
 
     async def take_over(self, request: web.Request) -> web.Response:
         """Ask the one who offers it: 204 when it runs here."""
-        body = await read_body(request, TakeOver)
+        body = await read_told(request, TakeOver)
         await self.handover.accept(request.match_info["slug"], body.owner, body.fence, body.pause_s)
         return web.Response(status=204)
 
     async def late(self, request: web.Request) -> web.Response:
         """What came to the former owner: 204 when it is numbered here."""
-        await self.handover.hear(request.match_info["slug"], await read_body(request, Late))
+        await self.handover.hear(request.match_info["slug"], await read_told(request, Late))
         return web.Response(status=204)
 
 

@@ -11,8 +11,7 @@ from msgspec import Meta
 
 from gateway.api import schemas, views
 from gateway.api.inside import Insight
-from gateway.api.web import json_answer, read_body
-from gateway.errors import WrongRequest
+from gateway.api.web import json_answer, read_told
 from gateway.live.audio import AudioEndpoint
 from gateway.replicas.routes import Handler, misdirected
 from gateway.transcription.domain.errors import RunsElsewhere
@@ -91,18 +90,15 @@ class InternalApi:
 
     async def start(self, request: web.Request) -> web.Response:
         """Begin it here: 201, or 200 when it runs already, here or elsewhere. Refused as the API refuses."""
-        body = await read_body(request, StartHere)
-        try:
-            wanted = StartRequest.read(body.session_slug, body.source, body.options, body.session_id)
-        except msgspec.ValidationError as error:
-            raise WrongRequest(f"the options do not fit: {error}") from None
+        body = await read_told(request, StartHere)
+        wanted = StartRequest.read(body.session_slug, body.source, body.options, body.session_id)
         started = await self.transcriptions.start(wanted)
         ingest = views.ingest(started.record.source, started.ingest)
         return json_answer(StartedHere(started.created, started.state, ingest), 201 if started.created else 200)
 
     async def stop(self, request: web.Request) -> web.Response:
         """Begin to stop what runs here: 202. 421 when it runs elsewhere, with the owner."""
-        body = await read_body(request, StopHere)
+        body = await read_told(request, StopHere)
         try:
             await self.transcriptions.stop(body.session_slug, wait=False, reason=body.reason)
         except RunsElsewhere as error:
@@ -111,7 +107,7 @@ class InternalApi:
 
     async def change(self, request: web.Request) -> web.Response:
         """Change what is asked for what runs here: 200 with what is in force. 421 when it runs elsewhere."""
-        body = await read_body(request, ChangeHere)
+        body = await read_told(request, ChangeHere)
         try:
             return json_answer(await self.transcriptions.change(body.session_slug, body.change))
         except RunsElsewhere as error:

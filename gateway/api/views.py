@@ -14,7 +14,7 @@ from gateway.sessions.domain.video_session import Participant, Segment, VideoSes
 from gateway.transcription.domain.billing import Bill, balance
 from gateway.transcription.domain.preferences import Preferences
 from gateway.transcription.domain.receipt import receipt
-from gateway.transcription.domain.transcription import Ingest, TranscriptionState
+from gateway.transcription.domain.transcription import Ingest, TranscriptionState, tags_of
 from gateway.transcription.domain.usage import Usage
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def usage(
     """One row for each of `used`, their totals, and what the gate saved. `people`: by identity. `billing` is null
     without `bills`.
     """
-    tags = list(record.options.get("tags") or ())
+    tags = list(tags_of(record.options))
     rows = [
         schemas.UsageRowView(
             participant_identity=one.identity,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from gateway.api import wishes
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import Vocabulary as Words
@@ -74,8 +75,7 @@ class VocabularyApi:
         """`PUT /api/spaces/{id}/vocabulary`, for the same: 200 with what is kept."""
         space_id = await self._space(request)
         body = await read_body(request, VocabularyBody)
-        spelling = {word: tuple(dict.fromkeys(forms)) for word, forms in body.spelling.items()}
-        kept = Vocabulary(tuple(body.words), spelling)
+        kept = Vocabulary(wishes.words(body.words), wishes.spelling(body.spelling))
         await self.vocabularies.save(space_id, kept)
         return _answer(kept)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import msgspec
@@ -14,6 +16,7 @@ from gateway import correlation, tracing
 from gateway.api.correlated import id_of
 from gateway.api.warnings import warnings
 from gateway.errors import WrongRequest
+from gateway.live.address import Network, client_address
 from gateway.reading import NotJson, read_json
 
 log = logging.getLogger("gateway.access")
@@ -23,11 +26,29 @@ ALLOWED: Final = f"Authorization, Content-Type, Last-Event-ID, {correlation.HEAD
 """Headers that pages of other origins may send."""
 
 
+_NUL: Final = "\x00"
+
+
 async def read_body(request: web.Request, kind: type[T], *, default: bytes = b"null") -> T:
-    """`default` stands for a body that is absent.
+    """`default` stands for a body that is absent. No text in it has a NUL: PostgreSQL could not hold it, so what is
+    checked would not be what is stored.
 
     Raises: WrongRequest with what is wrong where; HTTPRequestEntityTooLarge above the application's limit.
     """
+    body = await read_told(request, kind, default=default)
+    data = await request.read()
+    if b"\\u0000" in data:
+        try:
+            where = _nul(json.loads(data))
+        except (ValueError, RecursionError):
+            where = ""
+        if where is not None:
+            raise WrongRequest(f"the request does not fit: a text has a NUL (U+0000){where and f' - at `${where}`'}")
+    return body
+
+
+async def read_told(request: web.Request, kind: type[T], *, default: bytes = b"null") -> T:
+    """As `read_body`, of another replica, which has checked it; a text may hold whatever a provider has said."""
     try:
         return read_json(await request.read() or default, kind)
     except NotJson as error:
@@ -44,6 +65,27 @@ async def read_body_warned(request: web.Request, kind: type[T], *, default: byte
     except NotJson:
         return body, []  # such a field holds what is no JSON value, 1e999 for example
     return body, warnings(told, body)
+
+
+def _nul(node: object) -> str | None:
+    """Where the first text with a NUL is; None: nowhere."""
+    match node:
+        case str():
+            return "" if _NUL in node else None
+        case list():
+            parts: Iterable[tuple[str, object]] = ((f"[{at}]", one) for at, one in enumerate(node))
+        case dict():
+            if any(_NUL in key for key in node):
+                return ""
+            parts = ((f".{key}", one) for key, one in node.items())
+        case _:
+            return None
+    return next((step + where for step, one in parts if (where := _nul(one)) is not None), None)
+
+
+def address_of(request: web.Request, trusted_proxies: tuple[Network, ...]) -> str:
+    """Of whoever asks. `trusted_proxies`: whose X-Forwarded-For is believed."""
+    return client_address(request.remote, request.headers.getall("X-Forwarded-For", []), trusted_proxies)
 
 
 def json_answer(value: object, status: int = 200) -> web.Response:

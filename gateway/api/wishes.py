@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from gateway import names
 from gateway.api.schemas import Languages, PersonalBody, StartOptions, Vocabulary
 from gateway.errors import WrongRequest
 from gateway.transcription.domain import languages
-from gateway.transcription.domain.preferences import MOST_PARTICIPANTS, Personal, PersonalChange
-from gateway.transcription.domain.speech import PRESETS, Language, SpeechOptions, with_preset
+from gateway.transcription.domain.preferences import MOST_PARTICIPANTS, Personal, PersonalChange, Words
+from gateway.transcription.domain.speech import (
+    LONGEST_WORD,
+    PRESETS,
+    Language,
+    SpeechOptions,
+    VocabularyWord,
+    with_preset,
+)
 from gateway.transcription.domain.transcription import StartRequest
 
 P = TypeVar("P")
@@ -50,8 +57,8 @@ def start_request(body: StartOptions, slug: str, source: str, session_id: str | 
 def personal_change(body: PersonalBody) -> PersonalChange:
     """Raises: WrongRequest for languages that the provider does not know."""
     told = fields(body)
-    words = told["custom_vocabulary"]
-    return PersonalChange(told["languages"], told["translate_to"], () if words is None else words)
+    expected = told["custom_vocabulary"]
+    return PersonalChange(told["languages"], told["translate_to"], () if expected is None else expected)
 
 
 def personal(body: PersonalBody) -> Personal:
@@ -73,9 +80,9 @@ def speech(body: StartOptions) -> SpeechOptions:
         languages=checked_languages(spoken),
         translate_to=checked_targets(targets),
         code_switching=body.code_switching,
-        custom_vocabulary=tuple(body.custom_vocabulary),
+        custom_vocabulary=words(body.custom_vocabulary),
         vocabulary_intensity=body.vocabulary_intensity,
-        custom_spelling={word: tuple(forms) for word, forms in body.custom_spelling.items()},
+        custom_spelling=spelling(body.custom_spelling),
         translation=body.translation,
         named_entities=body.named_entities,
         sentiment=body.sentiment,
@@ -124,6 +131,40 @@ def checked_targets(codes: Iterable[str]) -> tuple[str, ...]:
     return _known(codes, languages.TARGETS, "translateTo")
 
 
+def words(given: Iterable[str | VocabularyWord]) -> Words:
+    """In their order, cleaned as names are. Raises: WrongRequest, NameRefused."""
+    return tuple(_word(one) for one in given)
+
+
+def spelling(given: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Cleaned as names are, what is heard once each. Raises: WrongRequest, NameRefused."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word, forms in given.items():
+        written = _text(word, "spelling")
+        heard = (_text(form, "spelling") for form in forms)
+        found[written] = tuple(dict.fromkeys((*found.get(written, ()), *heard)))
+    return found
+
+
+def _word(given: str | VocabularyWord) -> str | VocabularyWord:
+    if isinstance(given, str):
+        return _text(given, "vocabulary")
+    spoken = _known([given.language] if given.language is not None else (), languages.SPOKEN, "vocabulary")
+    return structs.replace(
+        given,
+        value=_text(given.value, "vocabulary"),
+        pronunciations=tuple(_text(one, "vocabulary") for one in given.pronunciations),
+        language=next(iter(spoken), None),
+    )
+
+
+def _text(given: str, where: str) -> str:
+    shown = names.name(given, f"{where}: a word", LONGEST_WORD)
+    if shown is None:
+        raise WrongRequest(f"{where}: a word is not empty")
+    return shown
+
+
 def _known(codes: Iterable[str], known: frozenset[str], name: str) -> tuple[str, ...]:
     once = tuple(dict.fromkeys(codes))
     if (wrong := languages.unknown(once, known)) is not None:
@@ -141,9 +182,9 @@ def fields(body: Wishes) -> dict[str, Any]:
     targets: Any = body.translate_to
     if isinstance(targets, str):
         targets = [targets]
-    words: Any = body.custom_vocabulary
+    expected: Any = body.custom_vocabulary
     return {
         "languages": spoken,
         "translate_to": checked_targets(targets) if isinstance(targets, list) else targets,
-        "custom_vocabulary": tuple(words) if isinstance(words, list) else words,
+        "custom_vocabulary": words(expected) if isinstance(expected, list) else expected,
     }

@@ -27,7 +27,9 @@ from gateway.transcription.usecases.feed import Feeding, TurnedAway
 from gateway.transcription.usecases.watch import Watching
 
 CheckCredential = Callable[[str | None], Awaitable[Access]]
-"""What a token allows; None: no token was shown. Raises: what `gateway.live.credentials.check` does."""
+"""What a token allows; None: no token was shown. A user is known from then on.
+
+Raises: what `gateway.live.credentials.check` does, and RecordsUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,22 @@ async def open_live(
     """Endpoints without a listener; `open_http` brings connections to them and ends these."""
     settings = replica.settings
     async with _open_key_ring(settings.jwks_url) as key_ring:
+        admission = _admission(replica)
 
         async def check_credential(token: str | None) -> Access:
-            return check(token, replica.secrets.credentials(), await key_ring.keys_for(token) if key_ring else NO_KEYS)
+            keys = await key_ring.keys_for(token) if key_ring else NO_KEYS
+            access = check(token, replica.secrets.credentials(), keys)
+            if access.spaces is not None and access.subject:
+                await admission.meet(caller_of(access))  # whichever door: an identity like that id is this user's
+            return access
 
         watchers = Limits(settings.max_watchers, settings.max_watchers_per_address, settings.max_watchers_per_session)
         senders = Limits(settings.max_senders, settings.max_senders_per_address, settings.max_senders_per_session)
-        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(replica))
+        options = LiveOptions(settings.allowed_origins, watchers, settings.trusted_proxies, belongs=_belongs(admission))
         watching = Watching(transcription.records, transcription.finals)
 
         async def set_pause(slug: str, identity: str, is_paused: bool) -> None:
-            await transcription.transcriptions.change(slug, Change(pauses={identity: is_paused}))
+            await transcription.transcriptions.change(slug, Change(pauses={identity: is_paused}, pauses_by="self"))
 
         turned_away = _turned_away(transcription, relay)
         feeding = Feeding(transcription.records, transcription.sources, turned_away, set_pause)
@@ -88,13 +95,16 @@ def _revoke(replica: Replica, endpoint: LiveEndpoint, audio: AudioEndpoint) -> N
     audio.revoke(proofs)
 
 
-def _belongs(replica: Replica) -> Callable[[Access, str], Awaitable[bool]]:
-    """By the access table of the sessions module, which decides for every door."""
+def _admission(replica: Replica) -> Admission:
     tables = replica.database, replica.clock
-    admission = Admission(
+    return Admission(
         PostgresSessions(*tables, own_tables=replica.own_tables),
         PostgresParticipants(*tables, own_tables=replica.own_tables),
     )
+
+
+def _belongs(admission: Admission) -> Callable[[Access, str], Awaitable[bool]]:
+    """By the access table of the sessions module, which decides for every door."""
 
     async def belongs(access: Access, slug: str) -> bool:
         try:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from gateway import logs
@@ -17,20 +18,28 @@ from gateway.cli.errors import DONE, FAILED
 from gateway.cli.plain import plain
 from gateway.cli.remote import where
 from gateway.cli.signals import stop_signals
+from gateway.settings import WrongSettings
 
 log = logging.getLogger(__name__)
 
 
 async def canary(args: argparse.Namespace) -> int:
-    """Until a signal; with `--once` one round, FAILED when any step of it fails. Raises: StartFailed."""
+    """Until a signal; with `--once` one round, FAILED when any step of it fails. Raises: WrongSettings, StartFailed."""
     client = Client(*where(args))
+
+    def asked() -> Client:
+        nonlocal client
+        with suppress(WrongSettings):  # a secret that is being replaced: the former token once more
+            client = Client(*where(args))
+        return client
+
     sentence = await asyncio.to_thread(known_sentence)
     if args.once:
         return await _once(client, sentence, args.words)
     logs.configure("text" if os.environ.get("GATEWAY_LOG_FORMAT") == "text" else "json", "info")
     figures = CanaryFigures()
     async with stop_signals() as stop, metrics_page(args.host, args.port, figures.text, setting="--port"):
-        rounds = asyncio.create_task(repeat(client, sentence, args.words, args.every, figures), name="rounds")
+        rounds = asyncio.create_task(repeat(asked, sentence, args.words, args.every, figures), name="rounds")
         stopping = asyncio.create_task(stop.wait(), name="signals")
         await asyncio.wait({rounds, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -40,12 +49,14 @@ async def canary(args: argparse.Namespace) -> int:
     return DONE
 
 
-async def repeat(client: Client, sentence: Sentence, least: float, every_s: float, figures: CanaryFigures) -> None:
-    """A round each `every_s`, one at a time. Runs until cancelled."""
+async def repeat(
+    client: Callable[[], Client], sentence: Sentence, least: float, every_s: float, figures: CanaryFigures
+) -> None:
+    """A round each `every_s`, one at a time, with a client of its own. Runs until cancelled."""
     clock = asyncio.get_running_loop().time
     while True:
         began = clock()
-        outcome = await Round(client, sentence, least).run()
+        outcome = await Round(client(), sentence, least).run()
         figures.note(outcome)
         _tell(outcome)
         await asyncio.sleep(max(0.0, began + every_s - clock()))

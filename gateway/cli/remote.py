@@ -6,18 +6,30 @@ import argparse
 import json
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from gateway.cli.errors import DONE
 from gateway.cli.plain import plain, plain_json
 from gateway.cli.request import call, quoted, text
+from gateway.settings import VARIABLES
+from gateway.variables import WrongSettings, as_names
+
+API_TOKENS: Final = next(variable for variable in VARIABLES if variable.name == "GATEWAY_API_TOKENS")
 
 
 def where(args: argparse.Namespace) -> tuple[str, str]:
-    """URL and token of the gateway that is asked."""
+    """URL and token of the gateway that is asked. Raises: WrongSettings."""
     url = args.url or os.environ.get("GATEWAY_URL") or "http://localhost:8080"
-    return url, args.token or os.environ.get("GATEWAY_API_TOKENS", "").split(",")[0].strip()
+    return url, args.token or _first_token()
+
+
+def _first_token() -> str:
+    """Of GATEWAY_API_TOKENS, or of the file that GATEWAY_API_TOKENS_FILE names. Raises: WrongSettings."""
+    try:
+        return next(iter(as_names(API_TOKENS.given(os.environ))), "")
+    except ValueError as error:
+        raise WrongSettings([f"{API_TOKENS.name} {error}"]) from None
 
 
 async def start(args: argparse.Namespace) -> int:

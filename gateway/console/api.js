@@ -96,7 +96,8 @@ export async function request(path, { token = memory.token, ...options } = {}) {
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
-  throw new Problem(response.status, problem.detail ?? `HTTP ${response.status}`, problem.hint);
+  const hint = response.status === 401 ? '' : problem.hint; // of how a program shows its token
+  throw new Problem(response.status, problem.detail ?? `HTTP ${response.status}`, hint);
 }
 
 const isHeaderText = (text) => /^[\x20-\x7e]*$/.test(text);

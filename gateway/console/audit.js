@@ -10,6 +10,9 @@ const DID = {
   start: 'started the transcription', stop: 'stopped the transcription', end: 'ended the session', delete: 'deleted the session',
   export: 'read the transcript', 'key read': 'was told the stream key', 'join token': 'renewed the invitation', options: 'changed how it is heard',
   pause: 'paused', resume: 'resumed', host: 'changed the host', limits: 'changed limits', session: 'changed who may read it', vocabulary: 'changed the vocabulary',
+  search: 'searched',
+  'webhook create': 'made a webhook', 'webhook change': 'changed a webhook', 'webhook delete': 'deleted a webhook', 'webhook secret': 'renewed a webhook’s secret',
+  'webhook test': 'tested a webhook', 'webhook replay': 'sent a webhook’s events again',
 };
 let cursor = null;
 
@@ -46,7 +49,7 @@ function row({ at, kind, who, what, sessionSlug, subject, address }) {
     ? make('a', { href: `sessions#session=${encodeURIComponent(sessionSlug)}`, title: sessionSlug }, make('bdi', { textContent: titleOf(sessionSlug) })) : '';
   return make('tr', {},
     make('td', {}, make('time', { dateTime: at, title: at, textContent: moment.toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' }) })),
-    make('td', {}, `${WHO[kind] ?? kind} `, make('bdi', { className: 'mono', textContent: who })),
+    make('td', { className: 'nowrap' }, `${WHO[kind] ?? kind} `, make('bdi', { className: 'mono', textContent: who })),
     make('td', { title: what, textContent: DID[what] ?? what }),
     make('td', {}, to, subject ? make('span', { className: 'mono', textContent: ` ${subject}` }) : ''),
     make('td', { className: 'mono', textContent: address }));

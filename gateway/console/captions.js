@@ -1,6 +1,7 @@
 // The transcript on screen: finals settled above, partials grey below, never more than LIMIT finals in the page.
 
 import { byId, clock, count, make } from './dom.js';
+import { directionOf } from './paragraphs.js';
 import { colour } from './speakers.js';
 
 const LIMIT = 500; // finals; with notes, ROWS
@@ -130,7 +131,7 @@ export class Captions {
 
   #row({ utteranceId, participantIdentity }) {
     const row = make('li', { className: 'row' },
-      make('time'), make('span', { className: 'who' }), make('p', { className: 'text', dir: 'auto' }));
+      make('time'), make('bdi', { className: 'who' }), make('p', { className: 'text' }));
     row.dataset.utterance = utteranceId;
     row.dataset.who = participantIdentity;
     colour(row, participantIdentity);
@@ -151,6 +152,7 @@ export class Captions {
     if (stable < said.text.length) text.append(make('span', { className: 'unsure', textContent: said.text.slice(stable) }));
     this.#sift(row);
     if (said.language) text.lang = said.language;
+    row.dir = directionOf(said.text); // time, name and words stand on one side
   }
 
   #translate(row, { targetLanguage, text }) {
@@ -211,10 +213,8 @@ export class Captions {
   #settle() {
     for (const row of this.#partials.children) nameBelow(row.previousElementSibling ?? this.#finals.lastElementChild, row);
     this.#quiet.hidden = this.#finals.childElementCount + this.#partials.childElementCount > 0;
-    this.#newest.hidden = this.#pinned;
     this.#newest.textContent = this.#unseen ? `${this.#unseen} new ↓` : 'Newest ↓';
-    this.#follower.ariaPressed = String(this.#pinned);
-    this.#follower.textContent = this.#pinned ? 'Following' : 'Paused';
+    this.#tellFollowing();
     if (this.#wanted) this.#tellFound();
     this.#follow();
   }
@@ -240,9 +240,14 @@ export class Captions {
       this.#pinned = false; // upwards, and not because lines went away or the pane grew: that was the reader
     }
     this.#look();
+    this.#tellFollowing();
+  }
+
+  #tellFollowing() {
     this.#newest.hidden = this.#pinned;
     this.#follower.ariaPressed = String(this.#pinned);
-    this.#follower.textContent = this.#pinned ? 'Following' : 'Paused';
+    this.#follower.textContent = this.#pinned ? 'Following' : 'Follow';
+    this.#pane.classList.toggle('following', this.#pinned);
   }
 
   #look() {

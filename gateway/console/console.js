@@ -52,7 +52,8 @@ function list(transcriptions) {
     name: titleOf(one.sessionSlug),
     state: one.paused.everybody ? 'paused' : one.state,
     told: stateFor('operator', one.state, one.paused.everybody),
-    facts: [sourceOf(one.source), isSilent(one.health) ? 'nobody speaks yet' : count(one.finals, 'final'), `${one.watchers} watching`, dollars(one.cost)],
+    facts: [sourceOf(one.source), isSilent(one.health) ? 'nobody speaks yet' : count(one.finals, 'line'),
+      one.watchers && `${one.watchers.toLocaleString('en')} reading`, one.cost && dollars(one.cost)],
     trouble: healthFor('operator', one.health.reasons),
   })), shownSlug());
 }

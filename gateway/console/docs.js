@@ -21,10 +21,12 @@ function render(api) {
     make('h1', { textContent: `${api.info.title} ${api.info.version}` }),
     make('p', {}, ...marked(api.info.description)),
     make('p', {}, 'The document itself: ', make('a', { href: 'openapi.json', textContent: 'openapi.json' }), '.'),
+    make('nav', { className: 'tags', ariaLabel: 'Parts of the document' }, ...[...byTag.keys()].map((tag) =>
+      make('a', { className: 'button', href: `docs#part-${tag}`, textContent: tag }))),
     heading('h2', 'credentials'),
     showTable(Object.entries(api.components.securitySchemes).map(([name, scheme]) =>
       [code(name), [scheme.type, scheme.scheme ?? scheme.name].join(' '), ...marked(scheme.description)])),
-    ...[...byTag].flatMap(([tag, operations]) => [heading('h2', tag), ...operations]),
+    ...[...byTag].flatMap(([tag, operations]) => [Object.assign(heading('h2', tag), { id: `part-${tag}` }), ...operations]),
   );
 }
 

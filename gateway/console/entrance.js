@@ -28,7 +28,7 @@ export class Entrance {
   }
 
   async come() {
-    memory.token ||= memory.pass(slugHere()) || await askOtherTabs(); // a guest's own, or that of whoever uses this browser
+    memory.token ||= memory.pass(slugHere()) || await (globalThis.first?.asked ?? askOtherTabs()); // a guest's own, or that of whoever uses this browser
     this.#offered = arrive() || this.#offered;
     if (this.#offered) return this.#shut('');
     if (memory.token) this.#open();

@@ -2,20 +2,20 @@
 
 import { get } from './api.js';
 import { byId, clock, count, dollars, make } from './dom.js';
+import { healthFor } from './words.js';
 
 const SOURCES = { rtmp: 'an encoder, over RTMP', websocket: 'browsers', livekit: 'a LiveKit room' };
 
 const when = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 
 /** What the page knows: its session's `view` is null until it has come. `live`: a Live. */
-export async function showFacts({ slug, view, transcript, live: { delayMs, reasons } }) {
+export async function showFacts({ slug, view, transcript, live: { delayMs } }) {
   const facts = [
     ['Short name', slug],
     ['Began', view?.startedAt && when(view.startedAt)],
     ['Ended', view?.endedAt && when(view.endedAt)],
     ['Lines', transcript.last.toLocaleString('en')],
     ['Delay', delayMs !== null && `${(delayMs / 1000).toFixed(1)} s from the end of the words to their line`],
-    ['Hints', reasons.join('; ')],
   ];
   show(facts);
   byId('details').showModal();
@@ -31,7 +31,7 @@ export async function showFacts({ slug, view, transcript, live: { delayMs, reaso
     ['Reading now', count(run.watchers, 'person', 'people')],
     ['Being heard', run.tracks.map((track) => track.participantName || track.participantIdentity).join(', ')],
   );
-  if (run.health.reasons.length) facts.push(['Health', run.health.reasons.join('; ')]);
+  facts.push(['Health', healthFor('operator', run.health.reasons)]);
   show(facts);
 }
 

@@ -36,8 +36,6 @@ export class Gate {
       memory.session = '';
       this.#ask('');
     });
-    const here = document.querySelector('nav [aria-current]');
-    if (here) here.parentNode.scrollLeft = here.offsetLeft - here.parentNode.offsetLeft - 48; // on a phone the links scroll
     addEventListener('hashchange', () => { // Back, Forward, or another link
       memory.session = '';
       this.enter();

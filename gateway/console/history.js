@@ -30,9 +30,9 @@ export class History {
     if (this.#isReading) return;
     this.#isReading = true;
     try {
-      for (let unit = this.#next(); unit !== undefined; unit = this.#next()) {
+      while (this.#next() !== undefined) {
         if (!this.#wanted.length) await atLeisure();
-        await this.#readUnit(unit);
+        await this.#readUnit(this.#next()); // meanwhile the reader may look elsewhere
       }
     } catch {
       setTimeout(() => this.read(), AGAIN_MS); // the line says what is wrong
@@ -58,6 +58,7 @@ export class History {
   }
 
   async #readUnit(unit) {
+    if (unit === undefined) return; // the stream has brought it
     const after = unit * UNIT;
     const { epoch } = this.#transcript;
     const answer = await get(`${this.#path}?since=${after}&limit=${UNIT}`);

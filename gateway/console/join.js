@@ -55,7 +55,9 @@ async function ticket(name) {
 async function greet() {
   try {
     title = (await get(path, { token: await ticket('') })).title ?? '';
-    if (title) say(byId('greeting'), `Join “${title}”`);
+    if (!title) return;
+    say(byId('greeting'), `Join “${title}”`);
+    document.title = `${title} · Transcription gateway`;
   } catch (problem) {
     if (problem.status === 409 && await showEnded()) return;
     say(byId('refused'), refusalFor(problem));

@@ -10,14 +10,13 @@ const CROWDED = 4029, MALFORMED = 4500, ENDED = 4510;
 
 export class Live {
   delayMs = null; // from the end of the newest words to their final
-  reasons = []; // of the gateway, why words may be late
   #slug; #transcript; #page;
   #stream = null;
   #caughtUpAt = 0;
 
   /**
    * `page` is told: `changed(blocks, isNews)`, `stands(news)` as states.js has it, `began(restarted)`, `said(final)` that is news,
-   * `translatedTo(language)`, `ended()`, `noSuchLanguage()`, `refused(code)`.
+   * `translatedTo(language)`, `wasOver()` when one came, `ended()`, `noSuchLanguage()`, `refused(code)`.
    */
   constructor(slug, transcript, page) {
     this.#slug = slug;
@@ -30,11 +29,6 @@ export class Live {
     return blockOf(this.#transcript.last + 1);
   }
 
-  /** Whether something was said since one came. */
-  get hasNews() {
-    return this.#transcript.last > this.#caughtUpAt;
-  }
-
   /** Go on from where it is; `language`: also all translations into it. */
   follow(language) {
     const former = this.#stream;
@@ -43,6 +37,7 @@ export class Live {
     const since = former?.position.split(':').slice(0, 2).join(':') || undefined;
     const opened = new TranscriptStream({
       url: '.', session: this.#slug, token: memory.token, newest: NEWEST, since, language: language || undefined,
+      WebSocket: FirstSocket,
     });
     this.#stream = opened;
     const on = (type, hear) => opened.addEventListener(type, ({ detail }) => {
@@ -57,15 +52,12 @@ export class Live {
       this.#page.changed([blockOf(fromSeq), blockOf(toSeq)]);
     });
     on('state', ({ data }) => this.#page.stands({ state: data.state, isLate: false }));
-    on('health', ({ data }) => {
-      this.reasons = data.reasons;
-      this.#page.stands({ isLate: data.status !== 'ok' });
-    });
+    on('health', ({ data }) => this.#page.stands({ isLate: data.status !== 'ok' }));
     on('pause', ({ data }) => this.#paused(data));
     on('close', (closing) => this.#closed(closing, language));
   }
 
-  #opened({ state, epoch, seq, resumed }) {
+  #opened({ state, epoch, seq, resumed, ended }) {
     const restarted = !resumed && this.#transcript.last > 0 && epoch !== this.#transcript.epoch;
     if (restarted) this.#transcript.clear(epoch); // numbered anew: what is here counts no more
     this.#transcript.epoch = epoch;
@@ -73,6 +65,7 @@ export class Live {
     this.#transcript.reaches(seq);
     this.#caughtUpAt = seq;
     this.#page.stands({ line: 'open', state, paused: null, isLate: false });
+    if (ended) this.#page.wasOver();
     this.#page.began(restarted);
     this.#page.changed([this.tail]);
   }
@@ -108,4 +101,9 @@ export class Live {
     else if (code === MALFORMED && language) this.#page.noSuchLanguage();
     else this.#page.refused(code);
   }
+}
+
+/** As a WebSocket is made: the one that stream-first.js has opened, where it asks for the same; else a new one. */
+function FirstSocket(url, protocols) {
+  return globalThis.first?.take(url, protocols) ?? new WebSocket(url, protocols);
 }

@@ -1,4 +1,4 @@
-// After the end the page is the minutes: what came of it, who spoke how much, the files. Loaded only then.
+// After the end the page is the minutes: what came of it, who spoke how much, the files.
 
 import { addressOf } from './address.js';
 import { get, request, save } from './api.js';
@@ -14,7 +14,7 @@ const METHODS = {
 };
 
 /** A day, or a time as it was said. */
-function due(date) {
+export function due(date) {
   return /^\d{4}-\d\d-\d\d$/.test(date) ? `by ${new Date(`${date}T12:00`).toLocaleDateString([], { dateStyle: 'medium' })}` : date;
 }
 
@@ -22,6 +22,7 @@ export class Minutes {
   #root; #page;
   #analysis = null;
   #isDrawn = false;
+  #drawn = []; // what was known then
 
   /** `page`: `{slug, view, transcript, language(), changed(change)}`; `changed` runs what changes the height. */
   constructor(root, page) {
@@ -33,9 +34,11 @@ export class Minutes {
   /** Everything anew; also when more of the transcript is here. */
   draw() {
     this.#isDrawn = true;
+    this.#drawn = this.#known;
     this.#page.changed(() => {
       this.#root.replaceChildren(...[this.#head(), ...this.#summary(), ...this.#shares(), this.#files()].filter(Boolean));
       this.#root.hidden = false;
+      this.#root.classList.remove('awaited');
     });
   }
 
@@ -84,10 +87,10 @@ export class Minutes {
     })));
   }
 
-  /** Of the time in which somebody spoke; only once all of it is here. */
+  /** Of the time in which somebody spoke; how much only once all of it is here. */
   #shares() {
     const { transcript } = this.#page;
-    if (!transcript.isWhole || !transcript.last) return [];
+    if (!transcript.last) return [];
     const spoken = new Map();
     for (const one of transcript.all()) {
       const known = spoken.get(one.participantIdentity) ?? { ms: 0 };
@@ -95,10 +98,10 @@ export class Minutes {
     }
     const all = [...spoken.values()].reduce((sum, { ms }) => sum + ms, 0) || 1;
     const rows = [...spoken].sort(([, one], [, other]) => other.ms - one.ms).map(([identity, { ms, name }]) => {
-      const share = Math.round((100 * ms) / all);
+      const share = transcript.isWhole ? Math.round((100 * ms) / all) : 0;
       const bar = colour(make('span', { className: 'share', ariaHidden: 'true' }), identity);
       bar.style.setProperty('--share', `${share}%`);
-      return make('li', {}, make('bdi', { textContent: name }), bar, make('span', { className: 'hint', textContent: `${share} % · ${clock(ms)}` }));
+      return make('li', {}, make('bdi', { textContent: name }), bar, make('span', { className: 'hint', textContent: transcript.isWhole ? `${share} % · ${clock(ms)}` : '…' }));
     });
     return [make('div', {}, make('h3', { textContent: 'Who spoke' }), make('ul', { className: 'shares' }, ...rows))];
   }
@@ -121,8 +124,13 @@ export class Minutes {
     await save(await request(`api/sessions/${encodeURIComponent(slug)}/${path}`), `${slug}.${ending}`);
   }
 
-  /** More of the transcript has come. */
+  /** More of the transcript has come, or of what is known about the session. */
   grown() {
-    if (this.#isDrawn && this.#page.transcript.isWhole && !this.#root.querySelector('.shares')) this.draw();
+    if (this.#isDrawn && this.#known.some((one, place) => one !== this.#drawn[place])) this.draw();
+  }
+
+  get #known() {
+    const { transcript, view } = this.#page;
+    return [transcript.isWhole, view];
   }
 }

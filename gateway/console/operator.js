@@ -33,10 +33,12 @@ async function sessions() {
 function show(transcriptions) {
   const troubleOf = ({ health }) => healthFor('operator', health.reasons);
   const troubled = transcriptions.filter(troubleOf).length;
+  transcriptions = transcriptions.toSorted((one, other) => Boolean(troubleOf(other)) - Boolean(troubleOf(one))); // what is wrong first
   say(byId('running'), String(transcriptions.length));
   say(byId('speakers'), [count(transcriptions.reduce((sum, { tracks }) => sum + tracks.length, 0), 'speaker'),
     troubled ? `${troubled} in trouble` : ''].filter(Boolean).join(', '));
-  say(byId('watchers'), String(transcriptions.reduce((sum, { watchers }) => sum + watchers, 0)));
+  byId('speakers').classList.toggle('bad', troubled > 0);
+  say(byId('watchers'), transcriptions.reduce((sum, { watchers }) => sum + watchers, 0).toLocaleString('en'));
   byId('sessions').hidden = !transcriptions.length;
   byId('none').hidden = transcriptions.length > 0;
   const slugs = new Set(transcriptions.map(({ sessionSlug }) => sessionSlug));
@@ -54,7 +56,9 @@ function show(transcriptions) {
     sayState(state.firstChild, stateFor('operator', one.state, one.paused.everybody), one.paused.everybody ? 'paused' : one.state);
     source.textContent = sourceOf(one.source);
     speakers.textContent = String(one.tracks.length);
-    watchers.textContent = String(one.watchers);
+    speakers.dataset.label = one.tracks.length === 1 ? 'speaker' : 'speakers';
+    watchers.dataset.label = one.watchers === 1 ? 'reader' : 'readers'; // where the table is too narrow for its head
+    watchers.textContent = one.watchers.toLocaleString('en');
     cost.textContent = dollars(one.cost);
     const silent = isSilent(one.health);
     health.textContent = troubleOf(one) || (silent ? 'nobody speaks yet' : 'well');
@@ -66,11 +70,7 @@ function add(slug) {
   const link = make('a', { href: `./#session=${encodeURIComponent(slug)}`, title: slug }, make('bdi'));
   const reading = make('a', { href: addressOf(slug), textContent: 'read', className: 'hint', ariaLabel: `Read ${slug}` });
   const row = make('tr', {}, make('th', { scope: 'row' }, link, ' ', reading), make('td', {}, make('span', { className: 'state' })),
-    ...['', 'speakers', 'readers', '', ''].map((label) => {
-      const cell = make('td');
-      if (label) cell.dataset.label = label; // where the table is too narrow for its head
-      return cell;
-    }));
+    ...['nowrap', 'number', 'number', 'number', ''].map((className) => make('td', { className })));
   rows.set(slug, row);
   return row;
 }

@@ -18,6 +18,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from gateway.console.inline import inlined, policy
 from gateway.console.whole import whole
 
 PAGES: Final = {
@@ -32,7 +33,8 @@ PAGES: Final = {
     "/audit": "audit.html",
 }
 WHOLE: Final = {"reader.js": "reader.whole.js", "join.js": "join.whole.js"}
-"""Scripts that come as one file with all they import. A first visit asks for 25 files less, each six a round trip."""
+"""Scripts that come as one file with all they import. A first visit asks for 25 files less, each six a round trip.
+What their pages need first stands in these."""
 _KINDS: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Those of clients/js are symbolic links: the pages are that client's first user.
 ASSETS: Final = sorted(
@@ -42,13 +44,7 @@ _PART: Final = re.compile(r"<!-- (_\w+\.html) -->")
 _NAMED: Final = re.compile(r'(?<=(?:src|ref)=")([\w.-]+\.(?:css|js|svg))(?=")')
 _SCRIPT: Final = re.compile(r'( *)<script type="module" src="([\w-]+\.js)"></script>')
 _IMPORT: Final = re.compile(r"^(?:import|export) [^;]*?from '\./([\w.-]+)'", re.MULTILINE)
-# Pages load nothing from elsewhere and are shown in no frame.
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
-    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
-)
 _HEADERS: Final = {
-    "Content-Security-Policy": _POLICY,
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
     "Vary": "Accept-Encoding",
@@ -65,15 +61,18 @@ class Content:
     packed: bytes
     kind: str
     tag: str
+    policy: str
 
     @classmethod
     def of(cls, name: str, plain: bytes) -> Content:
         packed = gzip.compress(plain, 9, mtime=0)
-        return cls(plain, packed, _KINDS[PurePath(name).suffix], hashlib.sha256(plain).hexdigest()[:16])
+        kind = _KINDS[PurePath(name).suffix]
+        stands = plain.decode() if kind == "text/html" else ""
+        return cls(plain, packed, kind, hashlib.sha256(plain).hexdigest()[:16], policy(stands))
 
     def answer(self, request: web.Request, keep: str) -> web.Response:
         """200, or 304 for a browser that has this very content."""
-        headers = {**_HEADERS, "Cache-Control": keep, "ETag": f'W/"{self.tag}"'}
+        headers = {**_HEADERS, "Content-Security-Policy": self.policy, "Cache-Control": keep, "ETag": f'W/"{self.tag}"'}
         if any(known.value in (self.tag, "*") for known in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
         if "gzip" in request.headers.get("Accept-Encoding", ""):
@@ -108,7 +107,10 @@ def page(name: str, version: str) -> str:
         ahead = (f'{script[1]}<link rel="modulepreload" href="{one}">' for one in sorted(modules(script[2])))
         return "\n".join((*ahead, script[0]))
 
-    text = _SCRIPT.sub(with_modules, content(name))
+    text = content(name)
+    if any(script[2] in WHOLE for script in _SCRIPT.finditer(text)):
+        text = inlined(text, content)
+    text = _SCRIPT.sub(with_modules, text)
     return _NAMED.sub(rf"assets/{version}/\1", text)
 
 

@@ -5,10 +5,12 @@ import { get } from './api.js';
 import { Chosen } from './chosen.js';
 import { byId, make, say } from './dom.js';
 import { Entrance } from './entrance.js';
+import { showFacts } from './facts.js';
 import { Find } from './find.js';
 import { Following } from './following.js';
 import { History } from './history.js';
 import { Live } from './live.js';
+import { Minutes } from './minutes.js';
 import { BlockView } from './paragraph-view.js';
 import { nameOf } from './speakers.js';
 import { refusalOf, standing } from './states.js';
@@ -19,6 +21,7 @@ import { TranslationChoice } from './translation.js';
 import { VirtualList } from './virtual.js';
 
 const AGAIN_MS = 5_000;
+const HELD_MS = 1_500;
 const SPOKEN = 3; // newest lines that are read aloud by who reads pages aloud
 const SECOND_MS = 1_000; // an address names whole seconds
 const EXPIRED = 4501;
@@ -70,9 +73,13 @@ const live = new Live(slug, transcript, {
     translation.drop();
     live.follow('');
   },
+  wasOver() {
+    stands({ isOver: true });
+    openMinutes();
+  },
   ended() {
     stands({ isOver: true });
-    loadView();
+    if (!minutes) loadView();
   },
   refused: (code) => entrance.refuse(refusalOf(code), code === EXPIRED),
 });
@@ -154,7 +161,7 @@ function tellFollowing() {
   byId('newest').hidden = following.isOn || now.isOver;
   byId('newest').textContent = following.unseen ? `${following.unseen} new ↓` : 'To the newest ↓';
   byId('follow').ariaPressed = String(following.isOn);
-  byId('follow').textContent = following.isOn ? 'Following' : 'Paused';
+  byId('follow').textContent = following.isOn ? 'Following' : 'Follow';
 }
 
 // --- moving about -----------------------------------------------------------------------------------------
@@ -209,7 +216,7 @@ byId('newest').addEventListener('click', () => {
 byId('follow').addEventListener('click', () => following.turn(!following.isOn));
 byId('find-next').addEventListener('click', () => find.step(1));
 byId('find-before').addEventListener('click', () => find.step(-1));
-byId('details-open').addEventListener('click', async () => (await import('./facts.js')).showFacts({ slug, view, transcript, live }));
+byId('details-open').addEventListener('click', () => showFacts({ slug, view, transcript, live }));
 setTools({ resized: () => list.resized(), recoloured: () => timeline.draw(), follow: () => following.turn(!following.isOn) });
 
 // --- the stream -----------------------------------------------------------------------------------------------
@@ -256,21 +263,24 @@ async function loadView() {
   const held = startedAt && new Date(startedAt).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
   say(byId('title'), title || (held ? `Meeting of ${held}` : 'Meeting'));
   document.title = byId('title').textContent;
-  if (['ENDED', 'EXPIRED'].includes(status)) {
-    stands({ isOver: true });
-  }
-  if (now.isOver && !minutes) await openMinutes();
+  if (['ENDED', 'EXPIRED'].includes(status)) stands({ isOver: true });
+  if (now.isOver) openMinutes();
+  minutes?.grown();
 }
 
 /** Of a session that was over when one came, they are what one sees first; else they are above, and one stays where one is. */
-async function openMinutes() {
-  const { Minutes } = await import('./minutes.js');
+function openMinutes() {
   if (minutes) return;
   minutes = new Minutes(byId('minutes'), {
     slug, transcript, get view() { return view; }, language: () => translation.language, changed: (what) => list.keep(what),
   });
   following.turn(false);
-  if (!live.hasNews && momentHere() === undefined) pane.scrollTop = 0;
+  if (wasMoved || momentHere() !== undefined) return;
+  const place = byId('minutes'); // held for a moment, so that nothing on the screen moves when they come
+  place.hidden = false;
+  place.classList.add('awaited');
+  setTimeout(() => place.classList.remove('awaited'), HELD_MS);
+  pane.scrollTop = 0;
 }
 
 addEventListener('hashchange', () => (/token=/.test(location.hash) ? entrance.come() : goWhereTheAddressSays()));

@@ -1,6 +1,8 @@
 // What remains of a session on screen: who was there, what was said, what came of it.
 
 import { byId, clock, make, say, sayState } from './dom.js';
+import { due } from './minutes.js';
+import { directionOf } from './paragraphs.js';
 import { colour } from './speakers.js';
 
 const LINES = 2000; // in the page; files have all
@@ -45,10 +47,10 @@ export class Said {
 
   #row({ participantIdentity, participantName, text, language, startMs, startedAt }) {
     const isSame = this.#list.lastElementChild?.dataset.who === participantIdentity;
-    const row = make('li', { className: isSame ? 'row final same' : 'row final' },
+    const row = make('li', { className: isSame ? 'row final same' : 'row final', dir: directionOf(text) },
       make('time', { textContent: clock(startMs), title: new Date(startedAt).toLocaleString() }),
-      make('span', { className: 'who', textContent: participantName || participantIdentity }),
-      make('p', { className: 'text', textContent: text, dir: 'auto', lang: language ?? '' }));
+      make('bdi', { className: 'who', textContent: participantName || participantIdentity }),
+      make('p', { className: 'text', textContent: text, lang: language ?? '' }));
     row.dataset.who = participantIdentity;
     return colour(row, participantIdentity);
   }
@@ -67,8 +69,9 @@ export function showAnalysis(found) {
   const isTrouble = found?.reason && status !== 'DONE';
   say(byId('reason'), isTrouble ? (status === 'FAILED' ? found.reason : `The last attempt failed: ${found.reason}`) : '');
   byId('retry').hidden = status !== 'FAILED';
-  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter((line) => line && !line.startsWith('[extractive')).map((textContent) => make('p', { textContent, dir: 'auto' })));
-  list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && `by ${dueDate}`]);
+  byId('summary').replaceChildren(...(found?.summary ?? '').split('\n').filter((line) => line && !line.startsWith('[extractive'))
+    .map((line) => make('p', { textContent: line.replace(/^[–-] /, ''), dir: 'auto' })));
+  list('tasks', found?.tasks ?? [], ({ assignee, dueDate }) => [assignee, dueDate && due(dueDate)]);
   list('risks', found?.risks ?? [], ({ severity, mitigation }) => [severity && `${severity} severity`, mitigation]);
 }
 

@@ -15,7 +15,7 @@ export function showReplicas(replicas) {
     sayState(state, one.state);
     load.value = Math.min(one.load, 1);
     load.title = `${Math.round(one.load * 100)} % of the speakers that it takes`;
-    const told = [count(one.sessions, 'session'), count(one.tracks, 'speaker'), `${one.watchers} watching`, one.version];
+    const told = [count(one.sessions, 'session'), count(one.tracks, 'speaker'), count(one.watchers, 'reader'), one.version];
     say(facts, told.map((fact) => fact.replaceAll(' ', '\u00a0')).join(' · '));
   });
   byId('replicas').hidden = replicas.length === 0;

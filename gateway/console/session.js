@@ -47,10 +47,11 @@ export function show(slug, maySteer) {
   captions.search('');
   for (const id of ['people-box', 'invite-box']) byId(id).hidden = true;
   // `view`: as the control API told it last; `from`: finals after this one are news; `pause`: who is not heard.
-  shown = { slug, state: '', view: null, stream: null, hasAudio: false, from: 0, host: '', reasons: [], pause: { everybody: false, participants: [] }, isStopper: false };
+  shown = { slug, state: '', view: null, stream: null, hasAudio: false, from: 0, host: '', reasons: [], pause: { everybody: false, participants: [] }, isStopper: false, isOver: false };
   shown.stream = follow(slug);
   byId('slug-told').textContent = slug;
   byId('read').href = addressOf(slug);
+  byId('read').textContent = 'Read';
   showName();
   learnTitles([slug]).then(showName);
   showButtons();
@@ -83,6 +84,7 @@ async function refreshPeople(view) {
   noteTitle(session);
   showName();
   const isOver = ['ENDED', 'EXPIRED'].includes(session.status);
+  if (isOver) showOver();
   byId('people-box').hidden = false;
   byId('invite-box').hidden = false;
   invite.show(session);
@@ -142,8 +144,9 @@ function follow(slug) {
     : `Lines ${fromSeq} to ${toSeq} are missing: they are not available any more`, 'bad'));
   on('error', (error) => error.kind === 'reported' && captions.note(error.message, 'bad'));
   on('close', ({ code, willReconnect, delayMs }) => {
-    if (willReconnect) comeBack(delayMs, code);
-    else tell(code === 4510 ? 'ended' : 'over', overFor(whom(), code, slug));
+    if (willReconnect) return comeBack(delayMs, code);
+    tell(code === 4510 ? 'ended' : 'over', overFor(whom(), code, slug));
+    if (code === 4510) showOver();
   });
   tell('connecting', 'Connecting …');
   return stream;
@@ -182,9 +185,17 @@ function changeState(state) {
 }
 
 function showState() {
-  const { state, view, pause } = shown;
-  sayState(byId('state'), stateFor(whom(), state, pause.everybody), pause.everybody && isActive(state) ? 'paused' : state);
+  const { state, view, pause, isOver } = shown;
+  sayState(byId('state'), isOver ? 'ended' : stateFor(whom(), state, pause.everybody), pause.everybody && isActive(state) ? 'paused' : state);
   captions.whenEmpty(emptyFor(whom(), { state, source: view?.source, isPaused: pause.everybody, isToldWhere: isKnown(shown.slug) }));
+}
+
+/** The session has ended: nothing begins in it any more, and what was said is to be read. */
+function showOver() {
+  shown.isOver = true;
+  byId('read').textContent = 'Read the minutes';
+  showState();
+  showButtons();
 }
 
 function showHealth(reasons) {
@@ -199,10 +210,10 @@ function showButtons() {
   const active = isActive(shown.state);
   const source = shown.view?.source ?? '';
   const overRtmp = (source || 'rtmp') === 'rtmp';
-  byId('speak').hidden = !voice.isOn && !(active ? !source || source === 'websocket' : steers && shown.state);
+  byId('speak').hidden = !voice.isOn && !(active ? !source || source === 'websocket' : steers && shown.state && !shown.isOver);
   say(byId('pause'), shown.pause.everybody ? 'Resume' : 'Pause');
   byId('stop').hidden = byId('pause').hidden = !steers || !active;
-  byId('start').hidden = !steers || !shown.state || active;
+  byId('start').hidden = !steers || !shown.state || active || shown.isOver;
   byId('key').hidden = !steers || !active || !overRtmp || isKnown(shown.slug);
   if (shown.state === 'stopped') forget(shown.slug);
   showIngest(shown.slug);

@@ -4,6 +4,7 @@ import { addressOf } from './address.js';
 import { Problem, get, memory, post, request, save, saveTranscript, showAddress } from './api.js';
 import { confirmed } from './confirm.js';
 import { attempt, byId, clock, count, onSubmit, say, sayState } from './dom.js';
+import { searchEverywhere } from './everywhere.js';
 import { Gate } from './gate.js';
 import { Invite } from './invite.js';
 import { Items } from './items.js';
@@ -240,5 +241,6 @@ byId('back').addEventListener('click', () => {
   pick('');
   (item ?? byId('new').firstElementChild).focus();
 });
-listen({ j: () => items.step(1), k: () => items.step(-1) });
+listen({ j: () => items.step(1), k: () => items.step(-1), '/': () => byId('everywhere').focus() });
+searchEverywhere();
 gate.enter();

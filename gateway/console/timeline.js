@@ -7,12 +7,13 @@ const TONES = { true: { true: '88% .06', false: '78% .13' }, false: { true: '62%
 const LANES = 6; // further speakers share the last one
 const STEP_MS = 15_000;
 const PAGE_MS = 300_000;
+const LANES_MS = 250; // as often are they drawn anew while lines come
 
 export class Timeline {
   #strip; #canvas; #tip; #transcript; #go;
   #end = 0; #shown = [0, 0]; #hits = [];
   #lanes = document.createElement('canvas'); // not in the page
-  #isDue = false; #isStale = true;
+  #isDue = false; #isStale = true; #drawnAt = -Infinity; #later = 0;
 
   /** `strip`: an element of the role slider with a canvas and a tip in it. `go(ms)`: the reader wants to be there. */
   constructor(strip, transcript, go) {
@@ -60,8 +61,7 @@ export class Timeline {
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      if (this.#isStale) this.#paintLanes();
-      this.#isStale = false;
+      if (this.#isStale) this.#renewLanes();
       const { width, height } = this.#lanes;
       if (!width) return;
       const pen = this.#canvas.getContext('2d');
@@ -79,6 +79,19 @@ export class Timeline {
         if (hit) pen.fillRect(this.#place(hit.startMs, width) - 1, 0, 2 * devicePixelRatio, height);
       }
     });
+  }
+
+  /** Of thousands of lines: that takes milliseconds, so not with each of them. */
+  #renewLanes() {
+    const rest = this.#drawnAt + LANES_MS - performance.now();
+    clearTimeout(this.#later);
+    if (rest > 0) {
+      this.#later = setTimeout(() => this.#paint(), rest);
+      return;
+    }
+    this.#isStale = false;
+    this.#drawnAt = performance.now();
+    this.#paintLanes();
   }
 
   #paintLanes() {

@@ -18,6 +18,7 @@ export function setTools(page) {
     kept.theme = byId('theme').value;
     page.recoloured();
   });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => page.recoloured());
   byId('full').hidden = !document.fullscreenEnabled;
   byId('full').addEventListener('click', () => {
     if (document.fullscreenElement) document.exitFullscreen();

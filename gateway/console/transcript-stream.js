@@ -157,7 +157,7 @@ export class TranscriptStream extends EventTarget {
     const restarted = had > 0 && this.#seq === 0;
     if (this.#seq === 0 && data.from > 1) this.#seq = data.from - 1; // those before were not asked for
     this.#line.greeted();
-    tell(this, 'open', { state: data.state, epoch, seq: data.seq, from: this.#seq + 1, resumed: data.resumed, restarted });
+    tell(this, 'open', { state: data.state, epoch, seq: data.seq, from: this.#seq + 1, resumed: data.resumed, restarted, ended: data.ended === true });
   }
 
   /** Another numbering: what came before says nothing about it. */

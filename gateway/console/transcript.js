@@ -1,6 +1,6 @@
 // All that is known of what was said: finals by number, in blocks of BLOCK, some of which may not be here yet.
 
-export const BLOCK = 50;
+export const BLOCK = 25;
 
 export const blockOf = (seq) => Math.floor((seq - 1) / BLOCK);
 

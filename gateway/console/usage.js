@@ -16,7 +16,9 @@ let cursor = null;
 
 const dayOf = (date) => date.toISOString().slice(0, 10);
 const nameOf = (row) => row.title || row[KEYS[asked.groupBy]] || (asked.groupBy === 'user' ? 'nobody signed in' : '–');
-const minutesOf = (seconds) => (seconds === null ? '–' : (seconds / 60).toFixed(1));
+const minutesOf = (seconds) => (seconds === null ? '–' : (seconds / 60).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 }));
+/** Below a bar there is little room. */
+const shortOf = (row) => (row.day ? new Date(row.day).toLocaleDateString([], { month: 'short', day: 'numeric', timeZone: 'UTC' }) : nameOf(row).slice(0, 12));
 
 /** The day of `to` is meant to be part of it; for the API the end is exclusive. */
 function read() {
@@ -31,8 +33,13 @@ async function look() {
   const page = await get(`api/usage?${new URLSearchParams(asked)}`);
   ({ rows, nextCursor: cursor } = page);
   const { durationMinutes, totalCost, billedSeconds, costSaved } = page.totals;
-  const billed = billedSeconds === null ? '' : `, ${minutesOf(billedSeconds)} billed by the provider`;
-  say(byId('totals'), `${count(durationMinutes, 'minute')}, ${dollars(totalCost)}${billed}, ${dollars(costSaved)} saved by silence`);
+  const totals = [
+    ['Transcribed', count(durationMinutes, 'minute')], ['Cost', dollars(totalCost)],
+    ['Billed by the provider', billedSeconds === null ? '–' : `${minutesOf(billedSeconds)} minutes`], ['Saved by silence', dollars(costSaved)],
+  ];
+  byId('totals').replaceChildren(...totals.map(([name, told]) =>
+    make('div', {}, make('dt', { textContent: name }), make('dd', { textContent: told }))));
+  byId('totals').hidden = rows.length === 0;
   show();
 }
 
@@ -45,7 +52,7 @@ function show() {
     ...[row.durationMinutes.toLocaleString('en'), dollars(row.totalCost), minutesOf(row.billedSeconds), dollars(row.costSaved)]
       .map((textContent) => make('td', { textContent })))));
   byId('more').hidden = cursor === null;
-  byId('chart').replaceChildren(rows.length ? chart(rows.slice(0, BARS)) : make('p', { className: 'hint', textContent: 'Nothing was used.' }));
+  byId('chart').replaceChildren(rows.length ? chart(rows.slice(0, BARS)) : make('p', { className: 'hint', textContent: 'Nothing was transcribed in that time.' }));
 }
 
 function element(tag, attributes, text) {
@@ -70,7 +77,7 @@ function chart(shown) {
     const bar = element('rect', { x, y: HEIGHT - height, width: thick, height, rx: 2 });
     bar.append(element('title', {}, `${nameOf(row)}: ${count(row.durationMinutes, 'minute')}, ${dollars(row.totalCost)}`));
     svg.append(bar);
-    if (place % every === 0) svg.append(element('text', { x: place ? x + thick / 2 : 0, y: HEIGHT + 18, 'text-anchor': place ? 'middle' : 'start' }, nameOf(row).slice(0, 12)));
+    if (place % every === 0) svg.append(element('text', { x: place ? x + thick / 2 : 0, y: HEIGHT + 18, 'text-anchor': place ? 'middle' : 'start' }, shortOf(row)));
   });
   svg.append(element('line', { x1: 0, x2: width, y1: HEIGHT, y2: HEIGHT }));
   return svg;

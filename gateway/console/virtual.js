@@ -1,7 +1,7 @@
 // A long list of which only what is near the window is in the page. Its blocks are sections: those far away are empty and as high
 // as they were, or as high as others on average. Whatever changes, what the reader looks at stays where it is.
 
-const FIRST_GUESS_PX = 2_400;
+const FIRST_GUESS_PX = 1_200;
 
 export class VirtualList {
   #pane; #list; #draw; #clear; #follow;

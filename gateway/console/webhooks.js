@@ -16,7 +16,9 @@ let pages = 1;
 const pathOf = (id) => `api/webhooks/${encodeURIComponent(id)}`;
 const nameOf = ({ description, url }) => description || new URL(url).host;
 const stateOf = ({ enabled }) => (enabled ? 'on' : 'off');
-const moment = (text) => new Date(text).toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' });
+const moment = (text) => new Date(text).toLocaleString([], { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit', second: '2-digit' });
+/** What somebody has switched off is no trouble. */
+const troubleOf = ({ disabledReason }) => (disabledReason === 'switched off by request' ? '' : disabledReason ?? '');
 const complain = (text) => say(byId('failed'), text);
 
 const gate = new Gate({
@@ -35,7 +37,7 @@ async function look() {
     name: nameOf(one),
     state: stateOf(one),
     facts: [new URL(one.url).host, one.spaceId && `space ${one.spaceId}`],
-    trouble: one.disabledReason ?? '',
+    trouble: troubleOf(one),
   })), shown);
   await refresh();
 }
@@ -75,7 +77,7 @@ async function refresh() {
   sayState(byId('state'), stateOf(one));
   say(byId('address'), one.url);
   say(byId('events'), one.events.join(', ') + (one.spaceId ? ` · space ${one.spaceId}` : ''));
-  say(byId('why'), one.disabledReason ?? '');
+  say(byId('why'), troubleOf(one));
   say(byId('switch'), one.enabled ? 'Switch off' : 'Switch on');
   byId('rotate').hidden = byId('delete').hidden = one.id === 'setting';
   byId('told').hidden = !secrets.has(one.id);
@@ -92,6 +94,7 @@ function showDeliveries(deliveries) {
     const [, , state, attempts, answer, again] = row.children;
     sayState(state.firstChild, one.status);
     say(attempts, String(one.attempts));
+    attempts.dataset.label = one.attempts === 1 ? 'attempt' : 'attempts';
     const next = one.nextAttemptAt && one.error ? `; again ${moment(one.nextAttemptAt)}` : '';
     answer.textContent = one.error ? one.error + next : String(one.responseStatus ?? '');
     again.firstChild.hidden = one.status === 'pending';
@@ -107,9 +110,8 @@ function newRow(one) {
     await post(`${pathOf(shown)}/deliveries/${one.id}/replay`, {});
     await refresh();
   }));
-  const cells = [one.type, moment(one.timestamp), make('span', { className: 'state' }), '', '', again];
+  const cells = [one.type, make('time', { dateTime: one.timestamp, textContent: moment(one.timestamp) }), make('span', { className: 'state' }), '', '', again];
   const row = make('tr', { title: `${one.eventId}\n${JSON.stringify(one.body.data, null, 1)}` }, ...cells.map((cell) => make('td', {}, cell)));
-  row.children[3].dataset.label = 'attempts';
   row.dataset.id = one.id;
   return row;
 }

@@ -1,7 +1,7 @@
 """The modules of a page as one file, for who comes for the first time over a line with long round trips.
 
-Each module becomes a block with names of its own, behind those that it imports. Understood is what the pages use: named
-imports and exports of functions, classes and constants, at the beginning of a line.
+Each module becomes a block with names of its own, behind those that it imports, without the comments that begin a line.
+Understood is what the pages use: named imports and exports of functions, classes and constants, where a line begins.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 _FROM: Final = re.compile(r"^(import|export) \{([^}]*)\} from '\./([\w-]+\.js)';$", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=(?:async function|function\*?|class|const) (\w+))", re.MULTILINE)
 _NAMES: Final = re.compile(r"^export \{([\w, ]*)\};$", re.MULTILINE)
+_COMMENT: Final = re.compile(r"^ *(?://[^\n]*|/\*\*(?:(?!\*/).)*\*/ *)\n", re.MULTILINE | re.DOTALL)
 _OTHER: Final = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -35,7 +36,7 @@ def _write(
         raise NotBundled(f"{' → '.join((*above, name))}: modules that import each other")
     if name in written:
         return
-    text = read(name)
+    text = _COMMENT.sub("", read(name))
     taken: list[str] = []
     passed: dict[str, str] = {}
     for kind, names, other in _FROM.findall(text):

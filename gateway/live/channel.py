@@ -141,11 +141,18 @@ class Channel:
     # --- watching ---------------------------------------------------------------------------------------
 
     async def catch_up(
-        self, watcher: Watcher, since: ResumePoint | None, read_past: ReadPast, newest: int | None = None
+        self,
+        watcher: Watcher,
+        since: ResumePoint | None,
+        read_past: ReadPast,
+        newest: int | None = None,
+        *,
+        ended: bool = False,
     ) -> None:
         """Send hello, then the finals after `since`, then let it go live. The watcher is subscribed already.
 
-        `newest`: without a good `since` only so many of the last ones; hello then says where they begin.
+        `newest`: without a good `since` only so many of the last ones; hello then says where they begin. `ended`: the
+        session is over, which hello says.
 
         What is published meanwhile waits in the watcher; the overlap is dropped by number.
         Raises: what `read_past` raises.
@@ -162,7 +169,7 @@ class Channel:
         async def read(after: int, limit: int) -> list[tuple[int, Message]]:
             return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
 
-        greeting = self._hello(resumed=resumed, has=at, says_where=newest is not None)
+        greeting = self._hello(resumed=resumed, has=at, says_where=newest is not None, ended=ended)
         watcher.write_history([watcher.framed(greeting)], at + 1)
         while at < self.last_seq and not watcher.gone:
             page = await self.recent.page(at, lambda: self.last_seq, read)
@@ -291,10 +298,12 @@ class Channel:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def _hello(self, *, resumed: bool, has: int, says_where: bool = False) -> Message:
+    def _hello(self, *, resumed: bool, has: int, says_where: bool = False, ended: bool = False) -> Message:
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
         if says_where:
             hello["from"] = has + 1
+        if ended:
+            hello["ended"] = True
         return self.message("hello", protocol.encode(hello), self.last_seq, has=has)
 
     def _final(self, seq: int, data: bytes) -> Message:

@@ -8,6 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,6 +50,7 @@ _LOOK_S: Final = 1.0
 READS_PER_S: Final = 50.0
 """Reads of history from the database, by one process: the others of a crowd wait, most of them for the same read."""
 _ASK_S: Final = 30.0
+_ASK_AT_ONCE: Final = 20
 _REASONS: Final = {
     CloseCode.DRAINING: "the gateway is restarting; come back",
     CloseCode.TOO_SLOW: "too far behind; come back with since",
@@ -136,6 +138,9 @@ class LiveEndpoint:
         """Must run."""
         self._pace = Pace(READS_PER_S, time.monotonic)
         self._ending: set[asyncio.Task[None]] = set()
+        self._idled: set[str] = set()  # sessions that are run here no more since the last look
+        self._has_idled = asyncio.Event()
+        hub.on_idle = self._idles
         self._spread_ms = 0  # within which those that are sent back are asked to return
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
@@ -195,36 +200,51 @@ class LiveEndpoint:
                     connection.line.tick(now)
 
     async def end_finished(self) -> None:
-        """Close the watchers of sessions that end while they are watched. Runs until cancelled.
+        """Follow sessions that others run, and close the watchers of those that end. Runs until cancelled.
 
-        The app ends sessions in its own tables, so the tables are asked: as soon as a transcription has stopped here,
-        and each `ask_s` where none runs.
+        The app ends sessions in its own tables, so the tables are asked: as soon as a session is run here no more, and
+        each `ask_s` where none runs. While they do not answer, with every look.
         """
         clock = asyncio.get_running_loop().time
         due: dict[tuple[str, bool], float] = {}  # anew when a run elsewhere has said its last word
         while True:
-            await asyncio.sleep(_LOOK_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._has_idled.wait()
+            self._has_idled.clear()
+            fresh, self._idled = self._idled, set()
             idle = [(slug, self._has_all(slug)) for slug in self._hub.idle()]
-            due = {key: due.get(key, 0.0) for key in idle}
-            for key in idle:
-                if clock() >= due[key]:
-                    slug, _ = key
-                    code = await self._over(slug)
-                    is_done = code is None or self._hub.runs_here(slug) or self._hub.end(slug, code)
-                    due[key] = clock() + (self._options.ask_s if is_done else 0)
+            due = {key: 0.0 if key[0] in fresh else due.get(key, 0.0) for key in idle}
+            now = [key for key in idle if clock() >= due[key]]
+            for some in (now[at : at + _ASK_AT_ONCE] for at in range(0, len(now), _ASK_AT_ONCE)):
+                again_s = await asyncio.gather(*(self._ask(slug) for slug, _ in some))
+                if all(pause_s is None for pause_s in again_s):
+                    break
+                due |= {key: clock() + (pause_s or 0.0) for key, pause_s in zip(some, again_s, strict=True)}
 
-    async def _over(self, slug: str) -> CloseCode | None:
-        """With what the session's watchers are to be closed; None while it is not over, or nothing can be known."""
+    def _idles(self, slug: str) -> None:
+        self._idled.add(slug)
+        self._has_idled.set()
+
+    async def _ask(self, slug: str) -> float | None:
+        """Returns: in how many seconds to ask again; None when the database does not answer."""
         try:
-            watched = await self._watching.session(slug)
-            if not watched.is_over:
-                await self._refresh(watched)  # another replica may have begun an epoch
-            elif self._has_all(slug):
-                await self.translated.finish(slug)
-        except SessionNotFound:
-            return CloseCode.NO_SUCH_SESSION
+            code = await self._over(slug)
         except RecordsUnavailable:
             return None
+        is_done = code is None or self._hub.runs_here(slug) or self._hub.end(slug, code)
+        return self._options.ask_s if is_done else 0.0
+
+    async def _over(self, slug: str) -> CloseCode | None:
+        """With what the session's watchers are to be closed; None while it is not over. Raises: RecordsUnavailable."""
+        try:
+            watched = await self._watching.session(slug)
+        except SessionNotFound:
+            return CloseCode.NO_SUCH_SESSION
+        if not watched.is_over:
+            await self._refresh(watched)  # another replica may have begun an epoch
+        elif self._has_all(slug):
+            await self.translated.finish(slug)
         return CloseCode.SESSION_ENDED if watched.is_over and self._has_all(slug) else None
 
     async def _refresh(self, watched: Watched, since: ResumePoint | None = None) -> None:
@@ -324,7 +344,8 @@ class LiveEndpoint:
         watcher = connection.watcher
         try:
             await self._refresh(watched, since)
-            await self._hub.channel(connection.slug).catch_up(watcher, since, self._reader(watched), newest)
+            channel = self._hub.channel(connection.slug)
+            await channel.catch_up(watcher, since, self._reader(watched), newest, ended=watched.is_over)
         except RecordsUnavailable:
             watcher.close(CloseCode.DRAINING)  # nothing was lost: it resumes where it was
             return

@@ -44,6 +44,8 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._running: set[str] = set()  # slugs with a run here
         self.runs: Runs | None = None
+        self.on_idle: Callable[[str], object] = lambda slug: None
+        """A session runs here no more; it may be watched on."""
 
     # --- for the transcription that runs here -------------------------------------------------------------
 
@@ -75,31 +77,22 @@ class Hub:
         channel = self.channel(session_slug)
         channel.set_state(StreamState(state), reason)
         if channel.state is StreamState.STOPPED:
-            self._running.discard(session_slug)
-            if self.runs is not None:
-                self.runs.ended(session_slug)
-            self._drop_unused(session_slug)
+            self._ended(session_slug)
 
     def lose(self, session_slug: str) -> None:
         """The run here is void: others may have begun where fewer finals were. Its watchers come back (4000)."""
         if session_slug not in self._running:
             return
-        self._running.discard(session_slug)
-        if self.runs is not None:
-            self.runs.ended(session_slug)
+        self._ended(session_slug)
         if (channel := self._channels.get(session_slug)) is not None:
             channel.partials.clear()
             channel.retained.clear()
             for watcher in list(channel.audience):
                 watcher.close(CloseCode.DRAINING)
-            self._drop_unused(session_slug)
 
     def move(self, session_slug: str) -> None:
         """The run goes on elsewhere: the channel is one that is followed from now on."""
-        self._running.discard(session_slug)
-        if self.runs is not None:
-            self.runs.ended(session_slug)
-        self._drop_unused(session_slug)
+        self._ended(session_slug)
 
     def translation(self, session_slug: str, data: bytes) -> None:
         """To those who watch the session here, and to other replicas that show it."""
@@ -232,6 +225,13 @@ class Hub:
                 watcher.flush()
                 if not watcher.behind:
                     channel.lagging.discard(watcher)
+
+    def _ended(self, session_slug: str) -> None:
+        self._running.discard(session_slug)
+        if self.runs is not None:
+            self.runs.ended(session_slug)
+        self._drop_unused(session_slug)
+        self.on_idle(session_slug)
 
     def _drop_unused(self, session_slug: str) -> None:
         """A channel lives as long as it has a run or a watcher; the past is in the database."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -35,6 +35,8 @@ class LooseEnd(ProviderSessionRow):
     """A session that is to be ended or audited. `url` carries its credential."""
 
     url: str | None = field(default=None, repr=False)
+    is_own: bool = False
+    """This very process has opened it."""
     audits: int = 0
     """How often the provider has been asked for its account of it."""
 
@@ -79,10 +81,13 @@ class ProviderSessions:
         args = (provider_session_id, closed_at, finite(seconds_sent), finite(seconds_resent), clean_or_none(outcome))
         return await self._db.run("provider_session_closed", *args) == 1
 
-    async def left_open(self, owner: str, limit: int) -> list[LooseEnd]:
-        """Open ones that no running process will end: their transcription is `owner`'s now, or has stopped."""
-        records = await self._db.rows("provider_session_left", self._account, self._process, clean(owner), limit)
-        return [read(LooseEnd, r) for r in records]
+    async def left_open(self, owner: str, limit: int, mine: Collection[str] = ()) -> list[LooseEnd]:
+        """Open ones that no living process will end: their transcription is `owner`'s now, or has stopped.
+
+        Of those that this process has opened: all but `mine`.
+        """
+        args = (self._account, self._process, clean(owner), list(mine), limit)
+        return [read(LooseEnd, r) for r in await self._db.rows("provider_session_left", *args)]
 
     async def to_audit(self, now: datetime, again_at: datetime, limit: int) -> list[LooseEnd]:
         """Closed ones that are due. They are this caller's until `again_at`."""

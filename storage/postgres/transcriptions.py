@@ -303,7 +303,8 @@ class Transcriptions:
 def _row(record: Mapping[str, Any]) -> TranscriptionRow:
     values = dict(record)
     values["state"] = TranscriptionState(values["state"])
-    values["options"] = msgspec.json.decode(values["options"])
+    options = msgspec.json.decode(values["options"])
+    values["options"] = options if isinstance(options, dict) else {}
     values["former"] = msgspec.json.decode(values["former"])
     return read(TranscriptionRow, values)
 

@@ -24,29 +24,35 @@ Route = Callable[[], int]
 
 QUIET_S: Final = 5.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
+PAUSE_S: Final = 1.0
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0
 
 
 @dataclass(slots=True)
 class Place:
-    """Where a replica listens."""
+    """Where a replica listens. `metrics`: its page with /metrics and /debug/; 0: there is none."""
 
     http: int
     rtmp: int
+    metrics: int = 0
 
 
-def _break(socket: aiohttp.ClientWebSocketResponse | None) -> bool:
-    transport = socket.get_extra_info("socket") if socket is not None else None
+def _break(socket: aiohttp.ClientWebSocketResponse | aiohttp.ClientResponse | None) -> bool:
+    if isinstance(socket, aiohttp.ClientResponse):
+        link = socket.connection.transport if socket.connection else None
+    else:
+        link = socket
+    transport = link.get_extra_info("socket") if link is not None else None
     if transport is None:
         return False
     transport.shutdown(2)
     return True
 
 
-def sound(words: Sequence[str]) -> tuple[bytes, list[tuple[str, float]]]:
+def sound(words: Sequence[str], pause_s: float = 0.5) -> tuple[bytes, list[tuple[str, float]]]:
     """Utterances of two words. Returns: 16 kHz mono s16le; each word and when it begins, seconds."""
-    pcm, said = speak(words, lead_s=0.3, tail_s=0.6, pauses=[0.0, 0.5] * (len(words) // 2))
+    pcm, said = speak(words, lead_s=0.3, tail_s=0.6, pauses=[0.0, pause_s] * (len(words) // 2))
     return pcm, [(word, start) for word, start, _ in said]
 
 
@@ -63,8 +69,12 @@ class Sender:
     began: float = 0.0
     stream: str = field(default_factory=lambda: f"{random.getrandbits(64):x}")
     tries: int = 0
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when it sent nothing although it spoke, `time.monotonic()`: held up, or without a connection. After
+    1.2 s of that the gateway lets the provider hear silence, which may cut a word."""
     _acked: int = 0
     _origin: int = 0
+    _sent_at: float = 0.0
     _socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def run(self) -> None:
@@ -134,6 +144,10 @@ class Sender:
         while unsent < total:
             until = min(unsent + BLOCK, total)
             await asyncio.sleep(max(self.began + until / RATE - time.monotonic(), 0.0))
+            now = time.monotonic()
+            if self._sent_at and now - self._sent_at > PAUSE_S:
+                self.pauses.append((self._sent_at, now))
+            self._sent_at = now
             await socket.send_bytes(self.pcm[2 * unsent : 2 * until])
             unsent = until
         await socket.send_str('{"type":"stop"}')
@@ -172,7 +186,7 @@ class Encoder:
             args = ("ffmpeg", "-loglevel", "error", "-re", "-ss", f"{at_s:.3f}", "-i", str(file))
             self._process = await Process.start(*args, "-c:a", "aac", "-ar", "44100", "-f", "flv", url)
             try:
-                code = await self._process.wait(60)
+                code = await self._process.wait(length_s + 60)
             finally:
                 if self._process.process.returncode is None:
                     self._process.process.kill()
@@ -235,7 +249,7 @@ class Watcher:
     http: aiohttp.ClientSession
     clock: Callable[[], float]
     connections: int = 0
-    _socket: aiohttp.ClientWebSocketResponse | None = None
+    _socket: aiohttp.ClientWebSocketResponse | aiohttp.ClientResponse | None = None
 
     async def run(self) -> None:
         """Until cancelled. First to its own replica, afterwards anywhere."""
@@ -272,3 +286,29 @@ class Watcher:
         finally:
             self._socket = None
             await socket.close()
+
+
+class EventWatcher(Watcher):
+    """The same over server-sent events."""
+
+    async def _connection(self, place: Place) -> None:
+        query: dict[str, str] = {"session": self.slug, "epochs": "1"}
+        if self.reader.point:
+            query["since"] = self.reader.point
+        quiet = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=QUIET_READER_S + 8)  # a comment each 15 s
+        async with self.http.get(
+            f"http://127.0.0.1:{place.http}/api/realtime/transcribe",
+            params=query,
+            headers={"Accept": "text/event-stream", "Authorization": f"Bearer {TOKEN}"},
+            timeout=quiet,
+        ) as answer:
+            if answer.status != 200:
+                return
+            self._socket = answer
+            self.connections += 1
+            try:
+                async for line in answer.content:
+                    if line.startswith(b"data: "):
+                        self.reader.hear(json.loads(line.removeprefix(b"data: ")), self.clock())
+            finally:
+                self._socket = None

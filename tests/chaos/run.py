@@ -95,7 +95,7 @@ async def _play(plans: Iterable[Plan], until: float, world: World) -> Played:
 
 
 @contextmanager
-def _livekit(folder: Path) -> Iterator[LivekitServer | None]:
+def livekit_server(folder: Path) -> Iterator[LivekitServer | None]:
     """None where it cannot be built: rooms are left out then, but not in CI."""
     try:
         program = find_or_build()
@@ -146,7 +146,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         postgres = stack.enter_context(running_postgres())
         redis = stack.enter_context(running_redis(folder))
-        livekit = stack.enter_context(_livekit(folder))
+        livekit = stack.enter_context(livekit_server(folder))
         played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
     load = f"{statistics.median(played.loads):.0f}, at most {max(played.loads):.0f}" if played.loads else "?"
     all_s = time.monotonic() - began

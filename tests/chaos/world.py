@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,10 +202,12 @@ async def open_world(
     folder: Path,
     count: int = REPLICAS,
     livekit: LivekitServer | None = None,
-    arguments: tuple[str, ...] = (),
+    arguments: Mapping[int, tuple[str, ...]] | None = None,
+    pages: bool = False,
     **settings: str,
 ) -> AsyncIterator[World]:
-    """So many replicas, which are ready. `arguments`: of `gateway serve`."""
+    """So many replicas, which are ready. `arguments`: of `gateway serve`, by the replica's number. `pages`: each has a
+    metrics page."""
     if livekit is not None:
         settings |= {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
     engine = ScriptedEngine(jittery=livekit is not None)
@@ -216,7 +218,10 @@ async def open_world(
         replicas = []
         for number in range(count):
             replica = await _replica(number, database_url, redis, provider, livekit, folder, http, settings)
-            replica.arguments = arguments
+            replica.arguments = (arguments or {}).get(number, ())
+            if pages:
+                replica.place.metrics = free_port()
+                replica.env["GATEWAY_METRICS_PORT"] = str(replica.place.metrics)
             for line in replica.lines:
                 stack.push_async_callback(line.close)
             stack.push_async_callback(replica.end)

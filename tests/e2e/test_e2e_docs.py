@@ -38,6 +38,7 @@ ELSEWHERE: Final = (
     ("docs/tutorial.md", "make demo", "tests/e2e/test_e2e_demo.py"),
     ("docs/deploy.md", "deploy/compose/up.sh", "tests/integration/deploy/test_deploy_files.py"),
     ("docs/runbook.md", "ask tasks", "tests/integration/gateway_api/test_gateway_api_debug.py"),
+    ("docs/runbook.md", "panels.py", "tests/integration/deploy/test_deploy_alerts.py"),
     ("docs/canary.md", "gateway canary --once", "tests/integration/gateway_app/test_gateway_app_canary.py"),
     ("docs/deploy.md", "sha256sum --check", "tests/integration/release/test_release.py"),
     ("docs/deploy.md", "helm install", "tests/integration/deploy/test_deploy_files.py"),

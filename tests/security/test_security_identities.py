@@ -14,6 +14,8 @@ import jwt
 import pytest
 from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, USER_SECRET, Answer, InProcess, running
 
+from gateway.sessions.infra.repositories import PostgresParticipants
+from storage.postgres.sessions import Participants
 from stt.local.server import LocalServer
 
 ROOMS = {"livekit_url": "ws://127.0.0.1:9", "livekit_auto_start": False}
@@ -75,6 +77,51 @@ async def test_a_user_who_has_only_ever_shown_a_token_is_nobody_elses_identity(g
     assert (await call(gateway, "GET", f"/{slug}/token?identity=mia", None)).status == 409
     other = await created(gateway)
     assert (await call(gateway, "GET", f"/{other}/token?identity=mia", None)).status == 409
+
+
+async def test_whichever_door_a_user_has_been_at_nobody_else_is_that_user(
+    gateway: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = await created(gateway)
+    await gateway.start(slug, source="websocket")
+    url = f"{gateway.url}/api/realtime"
+
+    async def captions(token: str, **headers: str) -> None:
+        async with gateway.http.get(f"{url}/transcribe?session={slug}&token={token}", headers=headers) as answer:
+            assert answer.status == (200 if headers else 426)
+
+    async def watches(token: str) -> None:
+        async with gateway.http.ws_connect(f"{url}/transcribe?session={slug}&token={token}") as socket:
+            await socket.receive()
+
+    async def reads(token: str, path: str) -> None:
+        assert (await gateway.call("GET", path, token=token)).status == 200
+
+    doors = {
+        "list": lambda token: reads(token, "/api/sessions"),
+        "search": lambda token: reads(token, "/api/search?q=hello"),
+        "transcript": lambda token: reads(token, f"/api/sessions/{slug}/transcript"),
+        "vocabulary": lambda token: reads(token, "/api/spaces/team/vocabulary"),
+        "events": lambda token: captions(token, Accept="text/event-stream"),
+        "captions": watches,
+        "audio": lambda token: speak(gateway, slug, token),
+        "named": lambda token: call(gateway, "POST", f"/{slug}/participants/join", TOKEN, identity="x", userId="named"),
+    }
+    asked: list[str] = []
+    meet = PostgresParticipants.meet
+
+    async def counted(self: PostgresParticipants, user_id: str) -> None:
+        asked.append(user_id)
+        await meet(self, user_id)
+
+    monkeypatch.setattr(PostgresParticipants, "meet", counted)
+    for name, door in doors.items():
+        for _ in range(2):
+            await door(user(name, "team"))
+        for query in (f"identity={name}", f"identity={name}&for=audio"):
+            assert (await call(gateway, "GET", f"/{slug}/token?{query}", None)).status == 409, name
+        assert (await call(gateway, "POST", f"/{slug}/participants/join", None, identity=name)).status == 409, name
+    assert all(asked.count(name) <= 2 for name in doors)  # not one statement a request
 
 
 async def test_whoever_came_first_under_an_id_that_nobody_knew_yet_has_lost_it_to_its_user(gateway: InProcess) -> None:
@@ -235,7 +282,6 @@ async def test_who_comes_by_speaking_counts_as_well(database_url: str, provider:
 
 async def test_no_call_reads_every_participant(gateway: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of a user nor of a guest: a session of 20,001 rows answers like one of three."""
-    from gateway.sessions.infra.repositories import PostgresParticipants
     from gateway.transcription.infra.session_records import PostgresSessionRecords
 
     slug = await created(gateway)
@@ -252,7 +298,10 @@ async def test_no_call_reads_every_participant(gateway: InProcess, monkeypatch: 
         assert (await call(gateway, "GET", f"/{slug}", token)).status == 200
         assert (await call(gateway, "GET", f"/{slug}/segments", token)).status == 200
         assert (await call(gateway, "POST", f"/{slug}/transcription/start", token)).status in (200, 201)
-    monkeypatch.setattr(PostgresSessionRecords, "present", forbidden)
+    monkeypatch.setattr(PostgresSessionRecords, "people", forbidden)
+    monkeypatch.setattr(Participants, "by_session", forbidden)
+    for body in ({"identity": "gus"}, {}, {}):  # the next in line, by turns
+        assert (await call(gateway, "POST", f"/{slug}/transcription/host", TOKEN, **body)).status == 200
     assert (await call(gateway, "POST", f"/{slug}/transcription/host", guest, identity="gus")).status == 200
     assert await speak(gateway, slug, owner, identity="owner") is None
 

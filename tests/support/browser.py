@@ -74,6 +74,8 @@ class Page:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.session: str | None = None
         self.context = ""
+        self.trace: list[dict[str, Any]] = []  # see main_thread.py
+        self.trace_ended = asyncio.Event()
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)
@@ -141,6 +143,10 @@ class Page:
                 self.complaints.append(str(params["issue"]))
             case "Network.webSocketCreated":
                 self.sockets.append(params["url"])
+            case "Tracing.dataCollected":
+                self.trace += params["value"]
+            case "Tracing.tracingComplete":
+                self.trace_ended.set()
 
 
 @asynccontextmanager

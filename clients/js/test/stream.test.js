@@ -629,6 +629,6 @@ test('a stream that nobody stops listening to is told by events alone', async ()
   const greeted = once(stream, 'open');
   (await next()).say(hello(3));
   const [{ detail }] = await greeted;
-  assert.deepEqual(detail, { state: 'running', epoch: 'k3f9', seq: 3, from: 1, resumed: false, restarted: false });
+  assert.deepEqual(detail, { state: 'running', epoch: 'k3f9', seq: 3, from: 1, resumed: false, restarted: false, ended: false });
   stream.close();
 });

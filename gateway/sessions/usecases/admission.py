@@ -73,9 +73,14 @@ class Admission:
 
     async def meet(self, caller: Caller) -> None:
         """A user who has shown a token is known from then on. Raises: RecordsUnavailable."""
-        if caller.kind is Kind.USER and caller.id not in self._met:
-            await self._participants.meet(caller.id)
-            self._met[caller.id] = None
+        if caller.kind is Kind.USER:
+            await self.know(caller.id)
+
+    async def know(self, user_id: str) -> None:
+        """That there is such a user, of which only the first call is a statement. Raises: RecordsUnavailable."""
+        if user_id not in self._met:
+            await self._participants.meet(user_id)
+            self._met[user_id] = None
             if len(self._met) > _MET:
                 self._met.popitem(last=False)
 

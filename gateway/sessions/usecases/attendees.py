@@ -79,6 +79,8 @@ class Attendees:
             raise Denied("only the app may say whose participant it is", "leave userId out")
         identity = await self._admission.identity(caller, session, request.identity)
         user_id = request.user_id if caller.kind is Kind.SERVICE else caller.user_id
+        if user_id is not None:
+            await self._admission.know(user_id)
         joining = Joining(identity, names.name(request.name), request.role, user_id, caller.is_vouched)
         return await self._enter(session, joining)
 

@@ -110,6 +110,10 @@ class ServerTranscription:
                         await given_up.wait()
                 if given_up.is_set():
                     return
+            except Exception:  # of one session: the others' beginnings share this task group
+                self.refused += 1
+                log.exception("transcription not begun", extra={"session": slug})
+                return
 
     async def _last(self, slug: str) -> tuple[str, str | None] | None:
         record = await self._history.newest(slug)

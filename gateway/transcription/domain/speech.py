@@ -8,8 +8,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, structs
 
+from gateway.transcription.domain.stored import readable_struct
+
 Share = Annotated[float, Meta(ge=0, le=1)]
-Word = Annotated[str, Meta(min_length=1, max_length=200)]
+LONGEST_WORD: Final = 200
+Word = Annotated[str, Meta(min_length=1, max_length=LONGEST_WORD)]
 Language = Annotated[str, Meta(min_length=2, max_length=16, description="language code, for example en")]
 
 
@@ -61,8 +64,8 @@ class SpeechOptions(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> SpeechOptions:
-        """From what `stored` gave, among other fields, also of an older version, where None stood for nothing."""
-        return msgspec.convert({key: value for key, value in stored.items() if value is not None}, cls)
+        """From what `stored` gave, among other fields, also of another version; what cannot be read is left out."""
+        return readable_struct(stored, cls)
 
 
 # Within what the provider recommends for each use (docs.gladia.io, recommended parameters). Names and terms are heard

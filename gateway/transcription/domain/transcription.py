@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gateway.transcription.domain.preferences import Pause, Personal, Preferences
 from gateway.transcription.domain.speech import SpeechOptions
+from gateway.transcription.domain.stored import readable
 
 
 class TranscriptionState(StrEnum):
@@ -84,10 +85,15 @@ class StartRequest:
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """Of the transcription that this one goes on with."""
 
+    @property
+    def preferences(self) -> Preferences:
+        """What can be changed while it runs."""
+        return Preferences(self.speech, self.participants, self.pauses)
+
     def stored(self) -> dict[str, Any]:
         """What a later owner needs to go on in the same way; stored with the transcription."""
         return {
-            **Preferences(self.speech, self.participants, self.pauses).stored(),
+            **self.preferences.stored(),
             "costCapUsd": self.cost_cap_usd,
             "participantIdentity": self.participant_identity,
             "participantName": self.participant_name,
@@ -96,20 +102,26 @@ class StartRequest:
 
     @classmethod
     def read(cls, slug: str, source: str, stored: Mapping[str, Any], session_id: str | None = None) -> StartRequest:
-        """From what `stored` gave, perhaps in another version. Raises: msgspec.ValidationError."""
-        preferences = Preferences.read(stored)
+        """From what `stored` gave, perhaps in another version. What cannot be read is left out, but a pause, which goes
+        on, and a cap, which is 0."""
+        preferences, cap = Preferences.read(stored), stored.get("costCapUsd")
         return cls(
             slug,
             session_id,
             source,
             preferences.speech,
-            stored.get("costCapUsd"),
-            stored.get("participantIdentity"),
-            stored.get("participantName"),
-            tuple(stored.get("tags") or ()),
+            None if cap is None else readable(cap, float, 0.0),
+            readable(stored.get("participantIdentity"), str, "") or None,
+            readable(stored.get("participantName"), str, "") or None,
+            tags_of(stored),
             preferences.participants,
             preferences.pauses,
         )
+
+
+def tags_of(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the stored options."""
+    return readable(options.get("tags"), tuple[str, ...], ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from gateway.availability import available
@@ -63,8 +63,8 @@ class PostgresSessionLedger:
         self._transcriptions = Transcriptions(database)
 
     @available
-    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
-        return [_loose(row) for row in await self._sessions.left_open(owner, limit)]
+    async def left_open(self, owner: str, limit: int, mine: Collection[str]) -> Sequence[UnreconciledSession]:
+        return [_loose(row) for row in await self._sessions.left_open(owner, limit, mine)]
 
     @available
     async def enter(self, session: OrphanSession, now: datetime) -> None:
@@ -120,4 +120,5 @@ def _loose(row: provider_sessions.LooseEnd) -> UnreconciledSession:
         row.outcome,
         row.url,
         row.audits,
+        row.is_own,
     )

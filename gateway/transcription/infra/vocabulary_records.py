@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.availability import available
 from gateway.clock import Clock
+from gateway.transcription.domain.stored import readable_struct
 from gateway.transcription.domain.vocabulary import Vocabulary
 from storage.postgres.pool import Database
 from storage.postgres.vocabularies import Vocabularies
@@ -21,7 +22,7 @@ class PostgresVocabularyRecords:
     @available
     async def of_space(self, space_id: str) -> Vocabulary:
         words, spelling = await self._vocabularies.of_space(space_id)
-        return msgspec.convert({"words": words, "spelling": spelling}, Vocabulary)
+        return readable_struct({"words": words, "spelling": spelling}, Vocabulary)
 
     @available
     async def save(self, space_id: str, vocabulary: Vocabulary) -> None:

@@ -34,6 +34,7 @@ HEIR_FIRST_S: Final = 1.5
 """For which a transcription is left to the replica that is to take it: longer than its longest pause between looks."""
 FORMER: Final = 50
 """Finals of a lost owner that its heir does not repeat: more than are said in what a sender sends again."""
+UNREADABLE: Final = "internal error: what is stored of it cannot be gone on with; start it again"
 ROOM_FIRST_S: Final = 10.0
 """For which it is left to replicas with room; better one too many than none."""
 
@@ -171,8 +172,17 @@ class Adoption:
         why: str = "taking over a transcription whose owner is gone",
         level: int = logging.WARNING,
     ) -> None:
-        with tracing.span("transcription take over", {"session": claimed.slug}, parent=claimed.traceparent):
-            await self._go_on_traced(claimed, why, level)
+        try:
+            with tracing.span("transcription take over", {"session": claimed.slug}, parent=claimed.traceparent):
+                await self._go_on_traced(claimed, why, level)
+        except Exception:
+            await self.give_up(claimed)
+
+    async def give_up(self, claimed: Claimed) -> None:
+        """End what has just failed to begin: the next owner would fail as well, and all others with it."""
+        log.exception("a transcription could not be begun", extra={"session": claimed.slug})
+        finish = self._records.leases.finish
+        await until_database_answers(lambda: finish(claimed.lease, UNREADABLE, False))
 
     async def _go_on_traced(self, claimed: Claimed, why: str, level: int) -> None:
         log.log(level, why, extra={"session": claimed.slug})

@@ -112,10 +112,18 @@ class Attendance:
             try:
                 for room, people in (await self._rooms.rooms()).items():
                     if people:
-                        await self._begin(room)
+                        await self._look_at(room)
             except (RoomsUnavailable, RecordsUnavailable) as error:
                 log.warning("rooms were not looked at: %s", error)
             await asyncio.sleep(self._look_every_s)
+
+    async def _look_at(self, room: str) -> None:
+        try:
+            await self._begin(room)
+        except RecordsUnavailable:
+            raise
+        except Exception:  # of one room: the others are looked at all the same
+            log.exception("transcription cannot begin", extra={"session": room})
 
     async def _begin(self, room: str) -> None:
         if self._transcriptions.run_of(room) is not None:

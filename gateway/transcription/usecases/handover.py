@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from gateway import tracing
 from gateway.errors import SessionError
+from gateway.outage import RecordsUnavailable
 from gateway.tasks import Tasks
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
@@ -43,6 +44,8 @@ publisher waits for all of it, and an RTMP server gives its key 10 s to be check
 _LOOK_S: Final = 0.2
 _ANSWER_LOOKS: Final = 10
 _REMEMBERED: Final = 1_000
+CLOSE_S: Final = PATIENCE_S + 8.0
+"""For what came late: beyond the patience with an heir, its last answer (3 s) and the database."""
 
 
 class Neighbours(Protocol):
@@ -80,7 +83,7 @@ class Handover:
         self._sessions = context.records.sessions
         self._others = others
         self._tasks = Tasks()
-        self._answers: OrderedDict[tuple[str, int, Heir], HandedOver] = OrderedDict()
+        self._giving: OrderedDict[tuple[str, int, Heir], asyncio.Task[HandedOver | SessionError]] = OrderedDict()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -88,26 +91,25 @@ class Handover:
         try:
             yield
         finally:
-            await self._tasks.close(PATIENCE_S + 1)
+            await self._tasks.close(CLOSE_S)
 
     # --- asked by others ------------------------------------------------------------------------------------
 
     async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
         """What runs here goes to the heir, which may ask again. Raises: NotReady, RunsElsewhere."""
         question = slug, fence, heir
-        if (answer := self._answers.get(question)) is not None:
-            return answer
-        run = self._here.run_of(slug)
-        if run is None or run.claimed.lease.fence != fence:
-            raise RunsElsewhere(slug)
-        # A task of its own: whoever asked may be gone before it is done.
-        giving = self._tasks.start(self._give(run, heir, pause_s), f"hand over {slug}")
+        if (giving := self._giving.get(question)) is None:
+            run = self._here.run_of(slug)
+            if run is None or run.claimed.lease.fence != fence:
+                raise RunsElsewhere(slug)
+            # A task of its own: whoever asked may be gone before it is done, and ask again.
+            giving = self._giving[question] = self._tasks.start(self._give(run, heir, pause_s), f"hand over {slug}")
+            if len(self._giving) > _REMEMBERED:
+                self._giving.popitem(last=False)
         handed = await asyncio.shield(giving)
         if isinstance(handed, SessionError):
+            self._giving.pop(question, None)
             raise handed
-        self._answers[question] = handed
-        if len(self._answers) > _REMEMBERED:
-            self._answers.popitem(last=False)
         return handed
 
     async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
@@ -127,6 +129,8 @@ class Handover:
                 row.set_result(await self._sessions.join(run.claimed.session_id, speaker))
             except LookupError:  # the session was deleted
                 row.set_result(None)
+        if self._here.run_of(slug) is not run:  # meanwhile it was given on, and numbers nothing any more
+            raise RunsElsewhere(slug)
         run.hear_late(late, participants)
 
     # --- by ourselves ---------------------------------------------------------------------------------------
@@ -211,18 +215,18 @@ class Handover:
             kind = record.source if record is not None else ""
             self._here.sources.require(kind)
             source = await self._here.sources.listen_first(kind, slug, fence + 1)
+            run: Run | None = None
             try:
                 handed, claimed = await self._ask(slug, owner, fence, pause_s)
+                span.link(claimed.traceparent)
+                adopted = self._here.run_of(slug)
+                run = adopted or await self._here.go_on(claimed, handed, source)
             except BaseException:
                 self.refused += 1
-                if source is not None:
-                    await source.close("it stays where it was")
                 raise
-            span.link(claimed.traceparent)
-            adopted = self._here.run_of(slug)
-            run = adopted or await self._here.go_on(claimed, handed, source)
-            if source is not None and run.source is not source:
-                await source.close("it is heard already")
+            finally:
+                if source is not None and (run is None or run.source is not source):
+                    await source.close("it is heard already" if run is not None else "it stays where it was")
             if adopted is None:
                 self.taken += 1
                 log.info("taken over from a living replica", extra={"session": slug, "from": owner})
@@ -232,41 +236,70 @@ class Handover:
 
         A lost answer may have been a yes, which only the database knows; and an owner that says nothing may be dying,
         frozen for example: it is waited for until it shows that it lives, or the database that another one has it.
+        One that cannot close its books gives up what it has, soon: then it is anybody's, or ours already.
         """
-        now, me = self._context.clock.monotonic, self._others.heir().replica
+        now = self._context.clock.monotonic
         asking = asyncio.create_task(self._question(slug, owner, fence, pause_s), name=f"ask for {slug}")
         began, lost_at = now(), math.inf
         try:
             await asyncio.wait({asking}, timeout=pause_s + _ANSWER_S)
             while True:
-                if (run := self._here.run_of(slug)) is not None:
-                    return None, run.claimed  # adopted
-                handed = asking.result() if asking.done() else None
-                record = await self._context.records.transcriptions.newest(slug)
-                if (found := await self._held(slug)) is not None:
-                    for _ in range(_ANSWER_LOOKS):  # the answer is on its way, if it is no adoption
-                        if asking.done() or self._here.run_of(slug) is not None:
-                            break
-                        await asyncio.wait({asking}, timeout=_LOOK_S)
-                    return asking.result() if asking.done() else None, found
+                is_late = now() - began >= pause_s + _DYING_S
+                answer = asking.result() if asking.done() else None
+                refused = answer if isinstance(answer, NotReady) else None
+                try:
+                    if (ours := await self._ours(slug, asking)) is not None:
+                        return ours
+                    await self._still_theirs(slug, owner, refused)
+                except RecordsUnavailable:
+                    if is_late:
+                        raise
                 if asking.done():
                     lost_at = min(lost_at, now())
                 lives = now() - lost_at >= _LOST_ANSWER_S and self._others.silent_s(owner) < now() - began
-                has_moved = record is None or record.owner not in (owner, me)
-                if handed is not None or has_moved or lives or now() - began >= pause_s + _DYING_S:
-                    raise RunsElsewhere(slug)
+                if is_late or isinstance(answer, HandedOver) or (lives and refused is None):
+                    raise refused or RunsElsewhere(slug)
                 await asyncio.sleep(_LOOK_S)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-    async def _question(self, slug: str, owner: str, fence: int, pause_s: float) -> HandedOver | None:
-        """None: no answer was heard. Raises: NotReady, RunsElsewhere, as it has refused."""
+    async def _question(self, slug: str, owner: str, fence: int, pause_s: float) -> HandedOver | NotReady | None:
+        """None: no answer was heard. NotReady: it ends there, one way or the other. Raises: RunsElsewhere, as it has
+        refused."""
         try:
             return await self._others.ask_for(owner, slug, fence, self._others.heir(), pause_s)
+        except NotReady as error:
+            log.warning("the owner %s does not hand over: %s", owner, error, extra={"session": slug})
+            return error
         except NoAnswer as error:
             log.warning("the owner %s was not heard: %s", owner, error, extra={"session": slug})
             return None
+
+    async def _ours(
+        self, slug: str, asking: asyncio.Task[HandedOver | NotReady | None]
+    ) -> tuple[HandedOver | None, Claimed] | None:
+        """What is ours by now, adopted or handed over. Raises: RecordsUnavailable."""
+        if (run := self._here.run_of(slug)) is not None:
+            return None, run.claimed
+        if (found := await self._held(slug)) is None:
+            return None
+        for _ in range(_ANSWER_LOOKS):  # the answer is on its way, if it is no adoption
+            if asking.done() or self._here.run_of(slug) is not None:
+                break
+            await asyncio.wait({asking}, timeout=_LOOK_S)
+        answer = asking.result() if asking.done() else None
+        return (answer if isinstance(answer, HandedOver) else None), found
+
+    async def _still_theirs(self, slug: str, owner: str, refused: NotReady | None) -> None:
+        """Raises: RunsElsewhere when another replica has it; `refused` when it has stopped; RecordsUnavailable."""
+        record = await self._context.records.transcriptions.newest(slug)
+        if record is None or record.owner not in (owner, self._others.heir().replica):
+            raise RunsElsewhere(slug)
+        if refused is not None:
+            if record.is_stopped:
+                raise refused
+            await self._here.adoption.take(record.id)
 
     async def _held(self, slug: str) -> Claimed | None:
         return next((one for one in await self._leases.of(self._others.heir()) if one.slug == slug), None)

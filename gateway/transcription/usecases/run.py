@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -37,6 +37,8 @@ from gateway.transcription.usecases.track import LiveTrack, Tracks
 log = logging.getLogger(__name__)
 
 NO_PUBLISHER_AFTER_S: Final = 5.0
+FORMER_MARGIN_S: Final = 2.0
+"""Beyond the time in which a former owner's finals come: for telling them."""
 FAILED: Final = "internal error"
 LEASE_LOST: Final = "another replica took over"
 MOVED: Final = "another gateway goes on with it; come back"
@@ -104,11 +106,15 @@ class Run:
         self._is_released = False
         self._is_lost = False  # it goes on elsewhere, and nobody is told anything of it here
         self._is_unshown = False
+        self._has_left = False
         self.is_moving = False
         """It is being handed over, or was: whose the lease is decides the hand-over alone."""
         self._is_decided = asyncio.Event()
         self._is_decided.set()
         self._late: LateFinals | None = None
+        self._former_done = asyncio.Event()
+        self._former_done.set()
+        self._former_until = 0.0
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -126,6 +132,7 @@ class Run:
         """This process ends and the transcription does not: drain, then leave it to the next owner."""
         self._is_released = True
         self._books.disown_state()
+        self._former_done.set()  # it tells the next owner
         self.stop("the gateway is restarting; come back")
 
     async def hand_over(self, heir: Heir, patience_s: float, late: LateFinals) -> HandedOver:
@@ -141,7 +148,8 @@ class Run:
         self._books.disown_state()
         self.is_moving = True
         self._is_decided.clear()
-        heard = self._tracks.heard()
+        # Only a room is heard by both; senders go on behind their last sample.
+        heard = self._tracks.heard() if self.claimed.source == "livekit" else ()
         streams = await self.source.leave(MOVED)
         self.stop(MOVED)
         try:
@@ -151,7 +159,7 @@ class Run:
                 raise RunsElsewhere(self.claimed.slug)
             self._late = late
             self._said.pass_finals(late.put, heard)
-            self._context.live.move(self.claimed.slug)
+            self._leave_stream(self._context.live.move)
         except NotReady:
             self._is_released = True
             self._said.number_held()
@@ -162,6 +170,8 @@ class Run:
 
     def go_on(self, handed: HandedOver) -> None:
         """What the former owner knows better than the database. Before `run`."""
+        self._former_done.clear()
+        self._former_until = self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.source.skip(handed.heard)
         self._said.skip(Edges(handed.heard, self.claimed.numbering.origin))
@@ -176,6 +186,8 @@ class Run:
         self._tracks.meters.learn(late.counted, self.claimed.started_at)
         if not late.is_complete:
             self.finals_complete = False
+        if late.is_last:
+            self._former_done.set()
 
     def abandon(self, reason: str) -> None:
         """Another replica has the lease, or the session was deleted: end, and say nothing more.
@@ -187,12 +199,13 @@ class Run:
             return
         if not self._is_abandoned:
             self._is_abandoned = True
+            self._former_done.set()
             self._books.disown_state()
             self._said.silence(is_lost=reason == LEASE_LOST)
             if reason == LEASE_LOST:
                 self._is_lost, self.reason = True, reason
                 self._context.recorder.abandon(self.claimed.lease)
-                self._context.live.lose(self.claimed.slug)
+                self._leave_stream(self._context.live.lose)
         self.stop(reason)
 
     def salvage(self, speaker: Speaker, participant_id: str, found: Salvage) -> None:
@@ -276,6 +289,7 @@ class Run:
             self.reason = FAILED
             await self._settle_after_a_bug()
         finally:
+            self._leave_stream(self._context.live.move)
             self._end_stopping()
             self.finished.set()
 
@@ -300,20 +314,30 @@ class Run:
             self.state = move(self.state, TranscriptionState.STOPPED)
             self._late.close(self._tracks.read().counted(), is_complete=self.finals_complete)
             return
+        await self._hear_former_out()
         if self._is_abandoned:
             await self._books.abandon()
         elif self._is_released:
             await self._books.hand_over()
-        elif not await self._books.finish(self.reason or "stopped", self.finals_complete):
+        elif await self._books.finish(self.reason or "stopped", self.finals_complete):
+            self._leave_stream(self._show_stopped)
+        else:
             self.abandon(LEASE_LOST)
         self.state = move(self.state, TranscriptionState.STOPPED)
-        if not self._is_released:
-            self._show_state()
         log.info(
             "transcription stopped: %s",
             self.reason,
             extra={"session": self.claimed.slug, "finals": self.counts.finals, "complete": self.finals_complete},
         )
+
+    async def _hear_former_out(self) -> None:
+        """The former owner may still wait for finals of what it has sent, for as long as a stop would."""
+        try:
+            async with asyncio.timeout(max(0.0, self._former_until - self._context.clock.monotonic())):
+                await self._former_done.wait()
+        except TimeoutError:
+            log.warning("the former owner has not told its last finals", extra={"session": self.claimed.slug})
+            self.finals_complete = False
 
     async def _settle_after_a_bug(self) -> None:
         """It must not take the other transcriptions of this process with it."""
@@ -322,8 +346,26 @@ class Run:
             await self._settle()
         except Exception:
             log.exception("the books were not closed; another owner will do it", extra={"session": self.claimed.slug})
-            if not self._is_lost:
-                self._context.live.set_state(self.claimed.slug, TranscriptionState.STOPPED.shown, self.reason)
+            self._leave_stream(self._show_stopped)
+
+    # --- the stream ---------------------------------------------------------------------------------------
+
+    def _leave_stream(self, leave: Callable[[str], None]) -> None:
+        """The session's stream is not this run's from here on: it has stopped, is lost, or moves. Told once, however it
+        ends, and before another run may begin here: whoever watches would wait for it for ever."""
+        if not self._has_left:
+            self._has_left = True
+            leave(self.claimed.slug)
+
+    def _show_stopped(self, slug: str) -> None:
+        self._context.live.set_state(slug, TranscriptionState.STOPPED.shown, self.reason)
+
+    def _show_state(self) -> None:
+        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
+        if self._has_left or self._is_unshown:
+            return
+        reason = self.reason if self.state.is_ending else None
+        self._context.live.set_state(self.claimed.slug, self.state.shown, reason)
 
     # --- one track ----------------------------------------------------------------------------------------
 
@@ -408,10 +450,3 @@ class Run:
             self.state = self._books.state = move(self.state, after)
             if not self.is_moving:
                 self._show_state()
-
-    def _show_state(self) -> None:
-        self._is_unshown = not (self._is_abandoned or self._context.membership.may_act())
-        if self._is_lost or self._is_unshown:
-            return
-        reason = self.reason if self.state.is_ending else None
-        self._context.live.set_state(self.claimed.slug, self.state.shown, reason)

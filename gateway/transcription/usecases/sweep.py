@@ -55,6 +55,8 @@ class UnreconciledSession:
     outcome: str | None = None
     url: str | None = field(default=None, repr=False)
     audits: int = 0
+    is_own: bool = False
+    """This process has opened it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +124,10 @@ class Account(Protocol):
 class SessionLedger(Protocol):
     """The rows of provider sessions of this account. Every method may raise RecordsUnavailable and may be repeated."""
 
-    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
+    async def left_open(self, owner: str, limit: int, mine: Collection[str]) -> Sequence[UnreconciledSession]:
         """At most `limit` open sessions of processes that are dead, in transcriptions that `owner` holds or none does.
 
-        Not those of this process itself.
+        And those of this process that are not `mine`.
         """
 
     async def enter(self, session: OrphanSession, now: datetime) -> None:
@@ -210,6 +212,7 @@ class Sweeper:
         self._salvage = salvage
         self._waits: dict[str, int] = {}  # sweeps that an ended session's record has been awaited for
         self._listed: frozenset[str] = frozenset()
+        self._own: frozenset[str] = frozenset()  # of this process, and left open at the last sweep
         self._list_at = 0.0
         self._trouble: str | None = None
 
@@ -235,7 +238,10 @@ class Sweeper:
                 self._list_at = self._clock.monotonic() + LIST_EVERY_S
             except AccountUnavailable as error:
                 trouble = error  # what is in the ledger can be ended all the same
-        await few_at_once([self._end(one) for one in await self._ledger.left_open(self._owner, BATCH)])
+        left = await self._ledger.left_open(self._owner, BATCH, self._account.mine)
+        # One of our own that was left a moment ago may just be noted as closed.
+        await few_at_once([self._end(one) for one in left if not one.is_own or one.id in self._own])
+        self._own = frozenset(one.id for one in left if one.is_own)
         if self._swept is not None:
             await self._swept()
             self._swept = None
@@ -265,7 +271,7 @@ class Sweeper:
             is_over = told is None or told.is_over
             if is_ended and not is_over and self._waits_for(orphan.id):
                 return  # what it heard is told a while after its end
-            if told is not None and told.heard and self._salvage is not None:
+            if told is not None and told.heard and self._salvage is not None and not orphan.is_own:
                 await self._salvage(orphan, told)
             is_ended = is_ended or is_over
         except AccountUnavailable:

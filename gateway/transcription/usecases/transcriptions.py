@@ -24,7 +24,7 @@ from gateway.transcription.domain.errors import (
     RunsElsewhere,
 )
 from gateway.transcription.domain.handover import HandedOver
-from gateway.transcription.domain.preferences import Change, Preferences
+from gateway.transcription.domain.preferences import Change
 from gateway.transcription.domain.transcription import Claimed, Ingest, StartRequest, TranscriptionState
 from gateway.transcription.domain.usage import Usage, exceeds
 from gateway.transcription.usecases.adoption import Adoption, Past
@@ -209,8 +209,8 @@ class Transcriptions:
             if run is None:
                 raise RunsElsewhere(slug, record.owner)
         _require_certainty(self._context)
-        await run.asked.change(change)
-        return run.asked.in_force(run.state)
+        changed = await run.asked.change(change)
+        return run.asked.in_force(run.state, changed=changed)
 
     async def salvage(self, orphan: UnreconciledSession, told: ProviderReport) -> None:
         """Go on with what the provider tells of a dead process's session, if the run is here.
@@ -269,7 +269,12 @@ class Transcriptions:
             return self.elsewhere(record)
         if self._context.membership.run_id != run_id:
             raise NotReady("this gateway was cut off from the database meanwhile; start it again")
-        return self._started(self._begin(claimed, Past(spent)), created=True)
+        try:
+            run = self._begin(claimed, Past(spent))
+        except Exception:
+            await self.adoption.give_up(claimed)
+            raise
+        return self._started(run, created=True)
 
     async def _until_finished(self, run: Run) -> None:
         try:
@@ -314,16 +319,16 @@ class Transcriptions:
         handed: HandedOver | None = None,
         source: AudioSource | None = None,
     ) -> Run:
-        options = claimed.options
-        speaker = Speaker(options.get("participantIdentity") or claimed.source, options.get("participantName") or None)
+        asked = StartRequest.read(claimed.slug, claimed.source, claimed.options)
+        speaker = Speaker(asked.participant_identity or claimed.source, asked.participant_name)
         run = Run(
             claimed,
-            Preferences.read(options),
+            asked.preferences,
             source or self.sources.open(claimed, speaker, handed.streams if handed else ()),
             self._context,
             earlier=past.earlier,
             recovered=past.recovered,
-            cap_usd=options.get("costCapUsd"),
+            cap_usd=asked.cost_cap_usd,
             spent_usd=past.spent,
         )
         if handed is not None:

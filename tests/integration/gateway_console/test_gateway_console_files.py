@@ -58,7 +58,7 @@ def test_what_a_page_names_is_served(name: str) -> None:
             "index.html",
             ("console.js", "session.js", "ingest.js", "figures.js", "invite.js", "keys.js", *LISTED, *CAPTIONS),
         ),
-        ("sessions.html", ("sessions.js", "remains.js", "people.js", "invite.js", "keys.js", *LISTED)),
+        ("sessions.html", ("sessions.js", "everywhere.js", "remains.js", "people.js", "invite.js", "keys.js", *LISTED)),
         ("operator.html", ("operator.js", "replicas.js", *GATED)),
         ("usage.html", ("usage.js", *GATED)),
         ("audit.html", ("audit.js", *GATED)),

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -310,36 +309,3 @@ async def test_the_keyboard_goes_through_the_list(gateway: Gateway, browse: Open
         for key, title in (("j", "three"), ("j", "two"), ("k", "three"), ("k", "one")):
             await press(page, key)
             await page.until(f"{text('#name')} === '{title}'")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("where", ["sessions", "join"])
-async def test_pages_fit_the_screen_and_ask_nobody_else(
-    with_rooms: Settings, browse: OpenPage, where: str, scheme: str, width: int
-) -> None:
-    async with open_gateway(with_rooms) as gateway, browse(scheme=scheme, width=width, height=800) as page:
-        slug = (await api(gateway, "POST", "/api/sessions", {"title": "A title that is long enough to break"}))["slug"]
-        await join(gateway, slug, "a-very-long-identity-without-any-space-in-it-at-all-to-break-the-line")
-        if where == "sessions":
-            await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
-            await page.until("!document.querySelector('#session').hidden")
-        else:
-            await page.open(f"{gateway.http_url}/join#session={slug}")
-            await enter(page, "Gus")
-            await page.until("document.querySelector('#line').dataset.phase === 'live'")
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
-        assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "only the pane scrolls"
-        outside = await page.run(
-            """[...document.querySelectorAll('button, input, a.button')].filter((one) => one.offsetParent)
-              .filter((one) => !one.closest('aside') && !one.matches('[type=checkbox]'))
-              .filter((one) => { const { left, right, height } = one.getBoundingClientRect();
-                return left < 0 || right > innerWidth || height < 24; }).map((one) => one.id || one.textContent)"""
-        )
-        assert outside == []
-        origins = await page.run(
-            "[...new Set(performance.getEntriesByType('resource').map(({ name }) => new URL(name).origin))]"
-        )
-        assert origins == [await page.run("location.origin")]
-        assert all(urlsplit(socket).netloc == urlsplit(gateway.http_url).netloc for socket in page.sockets)
-        assert page.complaints == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from integration.gateway_api.test_gateway_api_report import rows
@@ -18,7 +17,7 @@ async def test_the_report_is_a_chart_a_table_and_a_file(gateway: Gateway, browse
     made = await rows(gateway, 300)
     async with browse() as page:
         await page.open(f"{gateway.http_url}/usage#token={TOKEN}")
-        await page.until("document.querySelector('#chart p')?.textContent === 'Nothing was used.'")
+        await page.until("document.querySelector('#chart p')?.textContent === 'Nothing was transcribed in that time.'")
         await page.run("document.querySelector('#from').value = '2026-01-01'")
         await page.run("document.querySelector('#to').value = '2026-01-31'")
         show = "document.querySelector('#ask').requestSubmit(document.querySelector('#ask .main'))"
@@ -26,9 +25,9 @@ async def test_the_report_is_a_chart_a_table_and_a_file(gateway: Gateway, browse
         days = {row["at"].date() for row in made}
         await page.until(f"document.querySelectorAll('#chart rect').length === {len(days)}")
         minutes = sum(row["minutes"] for row in made)
-        assert (await page.run("document.querySelector('#totals').textContent")).startswith(f"{minutes:,} minutes, $")
-        if folder := os.environ.get("SCREENSHOTS"):
-            (Path(folder) / "usage.png").write_bytes(await page.screenshot())
+        assert (await page.run("document.querySelector('#totals').textContent")).startswith(
+            f"Transcribed{minutes:,} minutesCost$"
+        )
 
         await page.run("document.querySelector('#by').value = 'space'")
         await page.run(show)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import asyncpg
 from support.browser import TOKEN, OpenPage, Page
-from support.console import api, click
+from support.console import api, click, press
+from support.meetings import held, meeting
 
 from gateway.app.root import Gateway, open_gateway
 from gateway.settings import Settings
@@ -139,6 +140,8 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await api(gateway, "POST", f"/api/sessions/{slug}/end")
         await guest.until(f"document.querySelector('#line a')?.href.endsWith('/s/{slug}')")
         assert await guest.run("document.querySelector('#line').dataset.phase") == "ended"
+        await host.until("document.querySelector('#read').textContent === 'Read the minutes'")
+        assert await host.run("document.querySelector('#start').hidden && document.querySelector('#speak').hidden")
         await guest.run("location.reload()")
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
         await click(guest, "#minutes")
@@ -150,6 +153,30 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.run("location.reload()")
         await guest.until("document.querySelector('#refused')?.textContent === 'The session has ended.'")
         assert host.complaints == []
+
+
+async def test_what_was_said_is_found_over_all_sessions_with_its_moment(gateway: Gateway, browse: OpenPage) -> None:
+    for title in ("Budget", "Harvest"):
+        slug = (await api(gateway, "POST", "/api/sessions", {"title": title}))["slug"]
+        await held(gateway.database_url, slug, meeting(20 if title == "Budget" else 30))
+    async with browse() as page:
+        await page.open(f"{gateway.http_url}/sessions#token={TOKEN}")
+        await page.until("document.querySelectorAll('#list a').length === 2")
+        await page.run("document.activeElement.blur()")
+        await press(page, "/")
+        assert await page.run("document.activeElement.id") == "everywhere"
+        await page.call("Input.insertText", text='"number 25"')
+        await page.until(
+            "document.querySelectorAll('#hits a').length === 1 && document.querySelector('#running').hidden"
+        )
+        hit = "document.querySelector('#hits a')"
+        assert await page.run(f"[...{hit}.querySelectorAll('mark')].map((one) => one.textContent)") == ["number", "25"]
+        await page.run(f"{hit}.click()")
+        await page.until("document.querySelector('.is-chosen')?.textContent.includes('number 25')")
+        assert await page.run("location.pathname + location.hash") == f"/s/{slug}#t=0:37"
+        await page.open(f"{gateway.http_url}/sessions")
+        await page.run("everywhere.value = 'nonsense', everywhere.dispatchEvent(new Event('input'))")
+        await page.until(says("#found-told", "Nobody has said that"))
 
 
 async def test_an_operator_in_an_outage_sees_what_runs(impatient: None, gateway: Gateway, browse: OpenPage) -> None:

@@ -39,6 +39,9 @@ async def test_a_webhook_is_made_tested_replayed_and_deleted(browse: OpenPage, s
         await page.run(f"{replay}.click()")
         await page.until(f"{ROWS}.filter(([type]) => type === 'session.created').length === 2")
         await receiver.until(lambda: receiver.types.count("session.created") == 2)
+        await page.run("document.querySelector('#switch').click()")
+        await page.until("document.querySelector('#state').textContent === 'off'")
+        assert await page.run("document.querySelector('#why').hidden"), "one's own choice is no trouble"
         await page.run("document.querySelector('#delete').click()")
         await page.run("document.querySelector('#confirm-yes').click()")
         await page.until("!document.querySelector('#none').hidden")

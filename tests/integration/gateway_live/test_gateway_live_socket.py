@@ -101,12 +101,13 @@ async def test_a_long_history_is_whole_and_in_order(gateway: InProcess) -> None:
 
 
 async def test_an_ended_session_says_everything_and_good_bye(gateway: InProcess) -> None:
-    """4510: do not come back. Also for whoever has everything already."""
+    """4510: do not come back. Also for whoever has everything already. The hello tells it before."""
     slug = await told(gateway, TEXTS, ended=True)
     async with gateway.watch(slug) as stream:
         code, reason = await stream.closed()
         assert (code, reason) == (4510, "the session has ended and everything was sent")
         assert stream.seqs == [1, 2, 3]
+        assert stream.messages[0]["data"]["ended"]
         epoch = stream.messages[0]["epoch"]
     async with gateway.watch(slug, since=f"{epoch}:3") as stream:
         assert (await stream.closed())[0] == 4510

@@ -95,6 +95,19 @@ async def test_a_language_that_nobody_asked_for_is_refused(gateway: InProcess) -
         assert (await stream.next())["type"] == "hello"
 
 
+async def test_a_language_that_was_asked_for_one_participant_is_there_before_a_word_is_said(gateway: InProcess) -> None:
+    slug = await gateway.session()
+    await gateway.start(
+        slug, source="websocket", participants={"anna": {"translateTo": "fr"}, "ben": {"language": "de"}}
+    )
+    await gateway.ok("PATCH", f"/api/transcription/{slug}", {"participants": {"ida": {"translateTo": ["es", "it"]}}})
+    for language in ("fr", "es", "it"):
+        async with gateway.watch(slug, lang=language) as stream:
+            assert (await stream.next())["type"] == "hello"
+    told = await gateway.ok("GET", f"/api/sessions/{slug}/transcript")
+    assert sorted(told["translatedTo"]) == ["es", "fr", "it"]
+
+
 async def test_files_come_in_the_language(gateway: InProcess) -> None:
     slug = await translated(gateway)
 

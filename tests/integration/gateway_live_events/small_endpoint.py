@@ -41,8 +41,10 @@ class FewRecords:
     kept: list[bytes] = field(default_factory=list)
     is_away: bool = False
     is_half_away: bool = False  # sessions are found, nothing else is
+    asked: int = 0
 
     async def by_slug(self, slug: str) -> SessionRecord | None:
+        self.asked += 1
         if self.is_away:
             raise RecordsUnavailable
         if slug not in self.sessions:

@@ -15,6 +15,7 @@ import jwt
 import pytest
 from small_endpoint import SERVICE, USER_SECRET, Small, small_endpoint
 from sse_client import STREAM, listening
+from support.waiting import until
 
 from gateway.live import endpoint
 from gateway.live.address import parse_networks
@@ -311,6 +312,25 @@ async def test_a_session_is_not_over_for_watchers_before_its_transcription_is() 
             small.hub.set_state("one", "stopped", "stopped by request")
             await events.rest()
         assert events.kinds == ["hello", "transcript.final", "session.state", "end"]
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_session_that_moves_is_asked_for_at_once_and_until_the_database_answers(is_away: bool) -> None:
+    """Until then nobody follows whoever goes on with it."""
+    async with small_endpoint(LiveOptions(ask_s=600)) as small:
+        small.begin()
+        async with listening(small.http, small.url, "one") as events:
+            await events.until("hello")
+            small.records.is_away = is_away
+            small.hub.move("one")
+            await until(lambda: small.records.asked > 1)
+            small.records.sessions["one"] = "ENDED"
+            small.records.is_away = False
+            if not is_away:
+                small.begin()
+                small.hub.move("one")  # and again, soon after
+            await events.rest()
+        assert events.kinds[-1] == "end"
 
 
 async def test_a_draining_gateway_ends_the_stream_without_a_goodbye() -> None:

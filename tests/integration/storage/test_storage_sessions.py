@@ -16,6 +16,7 @@ from storage.postgres.finals import Appended, Finals
 from storage.postgres.places import Asked, ProviderPlaces
 from storage.postgres.pool import Database
 from storage.postgres.provider_sessions import ProviderSessions
+from storage.postgres.replicas import Replicas, Report
 from storage.postgres.segments import NewSegment, Segments, Stray
 from storage.postgres.sessions import DEFAULT_SPACE, Participants, SessionRow, Sessions, SessionStatus
 from storage.postgres.transcriptions import Heir, NewTranscription, Transcriptions
@@ -340,14 +341,19 @@ async def test_a_session_is_left_open_when_its_process_does_not_answer_for_it(wo
     await dead.opened("g-1", world.run.id, world.session.id, "anna", NOW)
     await mine.opened("g-2", world.run.id, world.session.id, "anna", NOW)
     await ProviderSessions(world.db, "b", "dead/1").opened("g-3", world.run.id, world.session.id, "anna", NOW)
-    assert await mine.left_open("mine", 10) == []
+    assert await mine.left_open("mine", 10, ["g-2"]) == []
+    assert [(row.id, row.is_own) for row in await mine.left_open("mine", 10)] == [("g-2", True)]
     await runs.release(world.run.id, "replica-1", world.run.fence)
     await runs.adopt(Heir("mine"), 60.0)
-    assert [row.id for row in await mine.left_open("mine", 10)] == ["g-1"]
-    assert [row.id for row in await dead.left_open("dead", 10)] == []
+    assert [row.id for row in await mine.left_open("mine", 10, ["g-2"])] == ["g-1"]
+    assert [row.id for row in await dead.left_open("dead", 10, ["g-1"])] == []
+    # A former owner that lives may still wait for what it has sent.
+    await Replicas(world.db).enter("replica-1", "run", "dead/1", "1", None, 60.0, Report(False, 0, 0, 0, 0))
+    assert await mine.left_open("mine", 10, ["g-2"]) == []
+    await world.db.pool.execute("UPDATE gateway.replica SET lost_at = now()")
     [run] = await runs.list()
     await runs.finish(run.id, run.fence, LATER, "stopped", True)
-    assert [row.id for row in await dead.left_open("dead", 10)] == ["g-2"]
+    assert [row.id for row in await dead.left_open("dead", 10, ["g-1"])] == ["g-2"]
     assert await runs.owners([run.id, "nobody's"]) == {run.id: (world.session.id, None)}
 
 

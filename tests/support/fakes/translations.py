@@ -57,6 +57,7 @@ class MemoryTranslationRecords(Port):
     async def languages(self, session_id: str) -> Sequence[str]:
         await self._tables.answer()
         rows = [row for row in self._tables.transcriptions.values() if row.session_id == session_id]
-        asked = {language for row in rows for language in row.options.get("translateTo", [])}
+        wishes = [mine for row in rows for mine in (row.options, *row.options.get("participants", {}).values())]
+        asked = {language for mine in wishes for language in mine.get("translateTo") or ()}
         there = {key[2] for key in self._known if key[0] == session_id and self._tables.alive(session_id) is not None}
         return sorted(asked | there)

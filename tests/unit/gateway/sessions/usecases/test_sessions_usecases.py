@@ -164,11 +164,12 @@ async def test_a_start_that_fails_is_tried_again_and_never_fails_the_join(
     assert module.transcription.refused == 0
 
 
+@pytest.mark.parametrize("trouble", [CostCapReached("slug", 1.0), ZeroDivisionError()])
 async def test_a_start_that_cannot_succeed_is_logged_once_and_the_next_join_tries(
-    module: Module, caplog: pytest.LogCaptureFixture
+    module: Module, caplog: pytest.LogCaptureFixture, trouble: Exception
 ) -> None:
     session = await new(module)
-    module.control.troubles = [CostCapReached(session.slug, 1.0)]
+    module.control.troubles = [trouble]
     await module.attendees.join(ANNA, session.slug, JoinRequest())
     await until(lambda: not module.transcription.beginning)
     assert (module.control.started, module.transcription.refused) == ([], 1)

@@ -151,6 +151,29 @@ async def test_looking_finds_what_no_webhook_told_and_outlives_an_outage(hall: H
     await asyncio.wait({looking})
 
 
+async def test_a_room_whose_transcription_cannot_begin_stands_in_nobodys_way(
+    hall: Hall, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        async def start(self, request: StartRequest) -> Started:
+            if request.session_slug == "first":
+                raise ZeroDivisionError
+            return await hall.there.service.start(request)
+
+        stop = hall.there.service.stop
+
+    await hall.there.records.sessions.create("first", None, None)
+    hall.rooms.people = {"first": 1, SLUG: 1}
+    attendance = Attendance(hall.there.service, hall.there.records, hall.rooms, Broken(), look_every_s=0.01)
+    looking = asyncio.create_task(attendance.look_for_ever())
+    async with asyncio.timeout(5):
+        while not hall.running:
+            await asyncio.sleep(0.005)
+    assert not looking.done() and "ZeroDivisionError" in caplog.text
+    looking.cancel()
+    await asyncio.wait({looking})
+
+
 async def test_an_empty_room_that_exists_begins_nothing(hall: Hall) -> None:
     hall.rooms.people[SLUG] = 0
     looking = asyncio.create_task(hall.attendance.look_for_ever())

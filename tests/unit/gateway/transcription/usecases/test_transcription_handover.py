@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.fakes import LoopClock, MemoryRecords, Replica
 from support.transcribing import SLUG, replica, start, told, watch
 from support.waiting import until
 
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere, SourceUnavailable
 from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.adoption import Past
 from gateway.transcription.usecases.handover import Handover
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
@@ -103,7 +107,7 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair() -> AsyncIterator[Pair]:
+async def pair(source: str = "rtmp") -> AsyncIterator[Pair]:
     """`a` transcribes, somebody speaks and has said `one`."""
     clock = LoopClock()
     records, network = MemoryRecords(clock), Network()
@@ -113,7 +117,7 @@ async def pair() -> AsyncIterator[Pair]:
         replica(records, owner="a") as a,
         network.connect(a).serving(),
     ):
-        started = await a.service.start(start())
+        started = await a.service.start(start(source))
         a.source(SLUG).appear().speak(3)
         await until(lambda: bool(a.transcriber.links))
         a.link.final("one")
@@ -154,6 +158,23 @@ async def test_words_on_their_way_are_numbered_by_the_heir_once() -> None:
             await two.network.handovers["b"].hear(SLUG, late)
         await asyncio.sleep(1)
         assert len(two.stored()) == 4
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+async def test_a_stop_soon_after_a_hand_over_waits_for_the_former_owners_finals(is_cut: bool) -> None:
+    """Or it says that some may be missing."""
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
+        await two.fetch()
+        two.network.cut |= {"tell_late"} if is_cut else set()
+        await asyncio.sleep(0.1)
+        screen = await watch(two.b)
+        stopped = await two.b.service.stop(SLUG)
+        assert stopped is not None
+        assert stopped.finals_complete is not is_cut
+        if not is_cut:
+            assert two.stored() == [(1, "one"), (2, "late")]
+            assert [final["text"] for final in told(screen, "transcript.final")] == ["late"]
 
 
 async def test_the_owner_waits_for_a_pause_but_not_for_ever() -> None:
@@ -204,6 +225,22 @@ async def test_streams_of_senders_go_along() -> None:
         two.a.source(SLUG).streams = [stream]
         await two.fetch()
         assert two.b.source(SLUG).streams == [stream]
+
+
+async def test_what_a_sender_said_last_is_heard_once_and_counts() -> None:
+    """It goes on behind its last sample, so nothing of what the owner has heard comes to the heir as well."""
+    async with pair("websocket") as two:
+        [track] = two.a.source(SLUG)._tracks
+        assert track.anchor is not None
+        track.ends_at = track.anchor + timedelta(seconds=2.1)
+        two.a.link.is_speaking = True
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("four",)  # from 1.0 to 2.0 s
+        await two.network.handovers["b"].accept(SLUG, "a", 1, 0.0)
+        assert two.b.source(SLUG).skipped == []
+        two.b.source(SLUG).appear().speak(1)
+        await until(lambda: bool(two.b.transcriber.links))
+        two.b.link.final("four", "b:1")
+        await until(lambda: [text for _, text in two.stored()] == ["one", "four", "four"])
 
 
 async def test_a_lost_answer_was_a_yes() -> None:
@@ -319,6 +356,76 @@ async def test_a_database_that_does_not_answer_leaves_it_where_it_is_or_to_the_n
         await until(lambda: [row.fence for row in two.records.tables.transcriptions.values()] == [2])  # adopted
 
 
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_a_publisher_waits_for_an_owner_that_cannot_close_its_books(is_given: bool) -> None:
+    """It gives up what it has a moment later, or the database has given it to the heir already."""
+    async with pair() as two:
+        run = two.a.service.run_of(SLUG)
+        assert run is not None
+        leases, lease = two.records.leases, run.claimed.lease
+
+        async def fails(heir: Heir) -> None:
+            if is_given:
+                await leases.hand_over(lease, "a", heir, 30.0)
+            raise NotReady("the books cannot be closed now")
+
+        run._books.give_away = fails  # type: ignore[method-assign, assignment]
+        two.a.membership.inherits = two.b.membership.inherits = False
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 2.0, ()
+        await two.fetch()
+        two.b.source(SLUG).appear().speak(1)
+        await until(lambda: bool(two.b.transcriber.links))
+        two.b.link.final("two", "b:1")
+        await until(lambda: two.stored() == [(1, "one"), (2, "two")])
+        await until(lambda: two.runs_at() == "b")
+
+
+async def test_a_publisher_is_told_when_it_comes_to_an_end() -> None:
+    async with pair() as two:
+        two.a.transcriber.flush_s = 1.0
+        stopping = asyncio.create_task(two.a.service.stop(SLUG))
+        await asyncio.sleep(0.1)
+        began = LoopClock().monotonic()
+        with pytest.raises(NotReady, match="ending"):
+            await two.fetch()
+        await stopping
+        assert LoopClock().monotonic() - began < 3.0
+
+
+async def test_an_heir_that_asks_again_before_it_has_an_answer_gets_the_same() -> None:
+    """Its first question, or the answer, was cut off; the owner waits for a pause meanwhile."""
+    async with pair() as two:
+        two.a.link.is_speaking = True
+        heir = Heir("b", "run of b")
+        first = asyncio.create_task(two.network.handovers["a"].give(SLUG, 1, heir, 1.0))
+        await asyncio.sleep(0.5)
+        first.cancel()
+        handed = await two.network.handovers["a"].give(SLUG, 1, heir, 1.0)
+        assert handed.fence == 2
+        assert await two.network.handovers["a"].give(SLUG, 1, heir, 1.0) is handed
+        assert two.network.handovers["a"].given == 1
+
+
+async def test_what_comes_late_is_for_the_run_that_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been given on while the speaker's row was made."""
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
+        await two.fetch()
+        await until(lambda: bool(two.network.told))
+        [late] = [late for late in two.network.told if late.captions]
+        await until(lambda: len(two.stored()) == 2)
+        join = two.records.sessions.join
+
+        async def slow(session_id: str, speaker: Speaker) -> str:
+            monkeypatch.undo()
+            await two.network.handovers["b"].give(SLUG, 2, Heir("a", "run of a"), 0)
+            return await join(session_id, speaker)
+
+        monkeypatch.setattr(two.records.sessions, "join", slow)
+        with pytest.raises(RunsElsewhere):
+            await two.network.handovers["b"].hear(SLUG, late)
+
+
 async def test_whoever_goes_gives_everything_away() -> None:
     async with pair() as two:
         two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
@@ -381,9 +488,10 @@ async def test_a_room_is_heard_by_the_heir_before_the_owner_leaves_it() -> None:
         assert a.source(SLUG).closed
 
 
-async def test_a_room_is_left_again_when_the_owner_keeps_it() -> None:
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_a_room_is_left_again_when_the_owner_keeps_it_or_the_run_cannot_begin(is_given: bool) -> None:
     clock = LoopClock()
-    records, network = MemoryRecords(clock), Network(cut={"ask_for"})
+    records, network = MemoryRecords(clock), Network(cut=set() if is_given else {"ask_for"})
     async with (
         replica(records, owner="b") as b,
         network.connect(b).serving(),
@@ -391,7 +499,12 @@ async def test_a_room_is_left_again_when_the_owner_keeps_it() -> None:
         network.connect(a).serving(),
     ):
         await a.service.start(start("livekit"))
-        with pytest.raises(RunsElsewhere):
+
+        async def away(claimed: Claimed) -> Past:
+            raise RecordsUnavailable("away")
+
+        b.service.adoption.past = away  # type: ignore[method-assign]
+        with pytest.raises(RecordsUnavailable if is_given else RunsElsewhere):
             await network.handovers["b"].accept(SLUG, "a", 1, 0)
         assert b.source(SLUG).closed == "it stays where it was"
-        assert a.service.run_of(SLUG) is not None
+        assert (a.service.run_of(SLUG) is None) is is_given

@@ -89,10 +89,10 @@ class FakeLedger:
     told: dict[str, float | None] = field(default_factory=dict)
     down: bool = False
 
-    async def left_open(self, owner: str, limit: int) -> Sequence[UnreconciledSession]:
+    async def left_open(self, owner: str, limit: int, mine: Collection[str]) -> Sequence[UnreconciledSession]:
         if self.down:
             raise RecordsUnavailable("down")
-        return list(self.open.values())[:limit]
+        return [one for one in self.open.values() if not (one.is_own and one.id in mine)][:limit]
 
     async def enter(self, session: OrphanSession, now: datetime) -> None:
         self.open[session.id] = self.rows[session.id] = UnreconciledSession(
@@ -183,6 +183,23 @@ def test_of_unknown_transcriptions_only_ones_own_are_touched(process: str) -> No
     """Another installation on the same account has transcriptions, too."""
     assert not is_orphan({"process": process}, None, owner="me", process=MINE, seen_before=True)
     assert is_orphan({"process": MINE}, None, owner="me", process=MINE, seen_before=True)
+
+
+async def test_a_session_of_our_own_that_no_link_carries_is_ended_with_the_second_look() -> None:
+    """At the first it may just be noted as closed; what it has heard was told by its link."""
+    world = World()
+    for name in ("left", "closing", "carried"):
+        world.ledger.open[name] = UnreconciledSession(name, "t", "anna", BEGIN, url=f"wss://{name}", is_own=True)
+    world.account.mine = {"carried"}
+    world.account.bills["left"] = 7.0
+    world.account.heard = (Utterance("u", True, "hello", None, 0.0, 1.0, 1.0, ()),)
+    await world.sweeper.sweep()
+    del world.ledger.open["closing"]
+    assert world.account.ended == []
+    await world.sweeper.sweep()
+    assert world.account.ended == ["left"]
+    assert list(world.ledger.open) == ["carried"]
+    assert world.salvaged == []
 
 
 async def test_what_a_dead_process_left_is_ended_closed_and_billed() -> None:

@@ -3,7 +3,7 @@
 Real sockets, time that jumps (see tests/integration/stt_gladia). Ends with 1 and the seeds when a scenario fails;
 GATEWAY_FAULT_SEEDS=<seed> pytest tests/integration/stt_gladia/test_stt_gladia_fault_matrix.py plays one again.
 
-    python bench/soak.py --minutes 60 --first 100000
+    python bench/matrix.py --minutes 60 --first 100000
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""Everything for as long as asked: rooms, encoders, microphones and watchers on three gateways, mild faults in turn.
+
+The processes live on, so that what leaks shows. Ends with 1 when words, numbers or bills are wrong, when memory grows,
+or when anything is left once everybody has gone.
+
+make soak MINUTES=60
+PYTHONPATH=tests:. python tests/soak/run.py --minutes 60 --csv FILE --svg FILE --keep FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from chaos.run import livekit_server
+from chaos.world import World, open_world
+from soak import rest
+from soak.curve import Sample, leaks, picture, table
+from soak.plan import WORKERS
+from soak.play import Soak
+from support.livekit import LivekitServer
+from support.postgres import running_postgres
+from support.redis_server import RedisServer, running_redis
+
+SETTINGS = {"PYTHONWARNINGS": "default::ResourceWarning"}
+
+
+async def _play(world: World, asked: argparse.Namespace, note: Callable[[Sample], object]) -> Soak:
+    before = await rest.now(world)
+    soak = Soak(world, asked.minutes * 60, asked.seed, note)
+    try:
+        await soak.play()
+        soak.tell("everybody has gone")
+        for _, problem in await soak.bills.check():
+            soak.wrong(problem)
+        soak.tell("every bill is there")
+        for problem in await rest.left(world, before):
+            soak.wrong(f"left over: {problem}")
+        soak.tell("the gateways are at rest")
+        await soak.look()
+    finally:
+        for problem in await rest.ended(world):
+            soak.wrong(f"after the end: {problem}")
+    for problem in [*leaks(soak.samples, soak.for_s), *soak.tally.deaf()]:
+        soak.wrong(problem)
+    return soak
+
+
+async def _all(
+    asked: argparse.Namespace, url: str, redis: RedisServer, livekit: LivekitServer | None, folder: Path
+) -> Soak:
+    with _noting(asked.csv) as note:
+        async with open_world(url, redis, folder, livekit=livekit, arguments=WORKERS, pages=True, **SETTINGS) as world:
+            try:
+                return await _play(world, asked, note)
+            finally:
+                for replica in world.replicas:
+                    (folder / f"replica-{replica.number}.log").write_text("\n".join(replica.written))
+
+
+@contextmanager
+def _noting(path: str | None) -> Iterator[Callable[[Sample], object]]:
+    """Into a file, line by line: what was seen is there, however it ends."""
+    with Path(path or os.devnull).open("w", newline="", buffering=1) as file:
+        out = csv.writer(file)
+        out.writerow(field.name for field in fields(Sample))
+        yield lambda row: out.writerow(round(one, 2) if isinstance(one, float) else one for one in astuple(row))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long sessions come and go")
+    parser.add_argument("--seed", type=int, default=1, help="of who speaks what where, and what breaks")
+    parser.add_argument("--csv", help="a file for what the processes held, every 15 s")
+    parser.add_argument("--svg", help="a file for the picture of their memory")
+    parser.add_argument("--keep", help="a folder for the gateways' logs")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    with ExitStack() as stack:
+        folder = Path(asked.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-soak-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        postgres = stack.enter_context(running_postgres())
+        redis = stack.enter_context(running_redis(folder))
+        livekit = stack.enter_context(livekit_server(folder))
+        soak = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
+    if asked.svg:
+        Path(asked.svg).write_text(picture(soak.samples, soak.for_s))
+    faults = ", ".join(f"{name} {count}" for name, count in sorted(soak.faults.items()))
+    print(f"\n{soak.for_s:.0f} s of load, {time.monotonic() - began:.0f} s in all; faults: {faults or 'none'}\n")
+    print(soak.tally.table(), table(soak.samples, soak.for_s), sep="\n\n")
+    if soak.problems:
+        print("\nwrong:", *soak.problems, sep="\n  ")
+    return 1 if soak.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
