@@ -30,6 +30,7 @@ from gateway.webhooks.signature import as_secrets as _webhook_secrets
 __all__ = ["VARIABLES", "Settings", "WrongSettings", "doubts", "secret_files"]
 
 
+_SECRET_LENGTH: Final = 32
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -164,6 +165,9 @@ VARIABLES: Final = (
              "for ever."),
     Variable("GATEWAY_SEARCH_PER_MINUTE", "search_per_minute", _whole(0, 1_000_000), "120", "How often one user may "
              "search what was said a minute; 0 = no limit."),
+    Variable("GATEWAY_STEER_PER_MINUTE", "steer_per_minute", _whole(0, 1_000_000), "60", "How often one user, or all "
+             "guests of one address, may start or end, pause, resume and change the host a minute, all together; 0 = "
+             "no limit. Services are not limited."),
     Variable("GATEWAY_WEBHOOK_URL", "webhook_url", _text, "", "Is told what happens (docs/webhooks.md). The same "
              "for all replicas."),
     Variable("GATEWAY_WEBHOOK_SECRET", "webhook_secrets", _webhook_secrets, "", "Signs what it is told: `whsec_` and "
@@ -312,6 +316,7 @@ class Settings:
     max_participants: int = 5_000
     audit_days: int = 365
     search_per_minute: int = 120
+    steer_per_minute: int = 60
     webhook_url: str | None = None
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     webhook_allow: Allowed = field(default_factory=Allowed)
@@ -440,8 +445,16 @@ def _combined(values: Mapping[str, Any], *, needs_token: bool) -> list[str]:
 def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
     """What is allowed but probably not meant; logged once at start."""
     found = []
-    if any(len(token) < 16 for token in settings.api_tokens):
-        found.append("a token in GATEWAY_API_TOKENS is shorter than 16 characters")
+    if any(len(token) < _SECRET_LENGTH for token in settings.api_tokens):
+        found.append(
+            f"a token in GATEWAY_API_TOKENS is shorter than {_SECRET_LENGTH} characters: guests' passes are signed "
+            "with it, and from any of these a short one is found by trying; take one of `openssl rand -hex 32`"
+        )
+    if any(len(secret) < _SECRET_LENGTH for secret in (settings.livekit_api_secret or "").split()):
+        found.append(
+            f"LIVEKIT_API_SECRET is shorter than {_SECRET_LENGTH} characters: room tokens are signed with it, and from "
+            "any of these a short one is found by trying"
+        )
     if (settings.public_url or "").startswith("https:") and not settings.trusted_proxies:
         found.append(
             "GATEWAY_PUBLIC_URL is https, so a proxy stands in front, but GATEWAY_TRUSTED_PROXIES is not set: all "

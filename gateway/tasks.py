@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -57,3 +58,37 @@ class Tasks:
         self._running.discard(task)
         if self._log_errors and not task.cancelled() and (error := task.exception()) is not None:
             log.error("task %s failed", task.get_name(), exc_info=error)
+
+
+@asynccontextmanager
+async def meanwhile(opening: AbstractAsyncContextManager[T], name: str) -> AsyncIterator[Callable[[], Awaitable[T]]]:
+    """`opening` is entered, held and left by a task of its own, while the block goes on. Yields what waits for it.
+
+    That gives what was opened, or raises why it could not be. At the end of the block it is closed, or given up.
+    """
+    opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    over = asyncio.Event()
+
+    async def hold() -> None:
+        async with opening as value:
+            opened.set_result(value)
+            await over.wait()
+
+    async def wait() -> T:
+        either: set[asyncio.Future[Any]] = {holding, opened}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not opened.done():
+            holding.result()
+        return opened.result()
+
+    holding = asyncio.create_task(hold(), name=name)
+    try:
+        yield wait
+    finally:
+        over.set()
+        if not opened.done():
+            holding.cancel()
+        await asyncio.wait({holding})
+        failed = None if holding.cancelled() else holding.exception()
+        if failed is not None and opened.done():
+            raise failed

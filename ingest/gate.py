@@ -84,6 +84,11 @@ class Gate:
         return self._is_open
 
     @property
+    def is_stirring(self) -> bool:
+        """Whether the newest audio holds speech: a word may begin that is too short yet to open the gate."""
+        return self._recent != 0
+
+    @property
     def left_out_to(self) -> int:
         """Nothing before this sample will pass any more."""
         return self._held[0].offset if self._held else self._next

@@ -108,10 +108,10 @@ class LivekitRoom:
         return await self._coming.get()
 
     async def joined(self, within_s: float) -> None:
-        """Until the room is heard, or the time is over."""
+        """Until everybody in the room is heard who is not muted, or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while self._visit is None and not self._closing.is_set():
+                while not (self._closing.is_set() or (self._visit is not None and self._visit.hears_all)):
                     await asyncio.sleep(_LOOK_S)
 
     def trouble(self) -> str | None:

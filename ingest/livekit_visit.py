@@ -93,6 +93,17 @@ class Visit:
         """Why one of the tracks is not heard; None when all that are wanted are."""
         return next(iter(self._refused.values()), None)
 
+    @property
+    def hears_all(self) -> bool:
+        """Whether audio has come of everything that is published, wanted and not muted; it takes a moment to flow."""
+        return all(
+            (hearing := self._hearings.get(publication.sid)) is not None and hearing.track.anchor is not None
+            for publication, participant in self._publications()
+            if _is_wanted(publication, participant, self._options)
+            and not publication.muted
+            and publication.sid not in self._refused
+        )
+
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """After joining: hear every participant until the end of the block, then close every stream and leave."""
@@ -156,11 +167,7 @@ class Visit:
                 yield publication, participant
 
     def _subscribe_if_wanted(self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant) -> None:
-        """Subscribe to what is wanted: a person's microphone, or by option the sound of a shared screen."""
-        wanted = publication.source in _MICROPHONES or (
-            self._options.screen_share and publication.source == rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO
-        )
-        if publication.kind != rtc.TrackKind.KIND_AUDIO or not wanted or participant.kind in _MACHINES:
+        if not _is_wanted(publication, participant, self._options):
             return
         if publication.sid in self._hearings and publication.muted:
             return  # it rests
@@ -244,10 +251,7 @@ class Visit:
             hearing.track.rest()
             if self._options.unsubscribe_muted_s:
                 already_s = self._options.hang_over_s + REST_S
-                self._later(hearing, max(0.0, self._options.unsubscribe_muted_s - already_s), self._unsubscribe)
-
-    def _unsubscribe(self, hearing: _Hearing) -> None:
-        hearing.publication.set_subscribed(False)
+                self._later(hearing, max(0.0, self._options.unsubscribe_muted_s - already_s), _unsubscribe)
 
     def _subscription_failed(self, participant: rtc.RemoteParticipant, sid: str, error: str) -> None:
         self._refuse(
@@ -297,10 +301,24 @@ class Visit:
             self._captions.put(RoomCaption(identity, track_sid, segment_id, text, is_final))
 
 
+def _is_wanted(
+    publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant, options: VisitOptions
+) -> bool:
+    """A person's microphone, or by option the sound of a shared screen."""
+    wanted = publication.source in _MICROPHONES or (
+        options.screen_share and publication.source == rtc.TrackSource.SOURCE_SCREENSHARE_AUDIO
+    )
+    return publication.kind == rtc.TrackKind.KIND_AUDIO and wanted and participant.kind not in _MACHINES
+
+
 def _cancel_timer(hearing: _Hearing) -> None:
     if hearing.quieter is not None:
         hearing.quieter.cancel()
         hearing.quieter = None
+
+
+def _unsubscribe(hearing: _Hearing) -> None:
+    hearing.publication.set_subscribed(False)
 
 
 def _end(hearing: _Hearing, linger_s: float = 0.0) -> None:

@@ -226,5 +226,5 @@ def _problem(status: int, body: str) -> str:
         told = json.loads(body)
         hint = f"; {told['hint']}" if told.get("hint") else ""
         return f"{told['title']} (HTTP {status}): {told['detail']}{hint}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return f"HTTP {status}: {body[:300]}"

@@ -212,9 +212,12 @@ class Analyses:
     # --- worked off ---------------------------------------------------------------------------------------
 
     async def work(self) -> None:
-        """Analyse what is due, `workers` at a time, until cancelled; what is in progress is put back then."""
+        """Analyse what is due, `workers` at a time, until cancelled; what is in progress is put back then.
+
+        Without workers it only counts: that nobody works is seen by what waits.
+        """
         if not self._options.workers:
-            return
+            await self._count()
         free = asyncio.Semaphore(self._options.workers)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._count(), name="analysis-counts")

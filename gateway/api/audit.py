@@ -25,6 +25,8 @@ from gateway.replicas.peers import asked_by
 
 KEY_READ: Final = web.RequestKey("gateway.key_read", bool)
 """Set by a handler whose answer holds a stream key."""
+UNCHANGED: Final = web.RequestKey("gateway.unchanged", bool)
+"""Set by a handler: whether all was so already, which makes no row."""
 PAGE: Final = 200
 
 
@@ -86,7 +88,7 @@ class AuditApi:
         return json_answer(AuditPage(deeds, deeds[-1].id if len(found) > PAGE else None))
 
     def noted(self, route: Route, handler: Handler) -> Handler:
-        """The handler, whose success is kept; refusals are not."""
+        """The handler, whose success is kept; refusals are not, nor what has changed nothing."""
 
         async def noting(request: web.Request) -> web.StreamResponse:
             who = await self._who(request)
@@ -97,7 +99,8 @@ class AuditApi:
                 await self._note(request, route.audit, who)
                 raise
             if response.status < 400:
-                await self._note(request, route.audit, who)
+                if not request.get(UNCHANGED):
+                    await self._note(request, route.audit, who)
                 if request.get(KEY_READ):
                     await self._note(request, "key read", who)
             return response

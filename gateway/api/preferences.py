@@ -11,16 +11,19 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway import names
 from gateway.api import wishes
+from gateway.api.audit import UNCHANGED
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import Languages, PersonalBody, Vocabulary
 from gateway.api.sessions import caller_of
-from gateway.api.web import json_answer, read_body, read_body_warned
+from gateway.api.web import address_of, json_answer, read_body, read_body_warned
 from gateway.live import credentials
+from gateway.live.address import Network
 from gateway.live.credentials import Access
 from gateway.sessions.domain.access import What
 from gateway.sessions.domain.errors import Denied
 from gateway.sessions.usecases.admission import Admission
+from gateway.sessions.usecases.rates import Rates
 from gateway.transcription.domain.preferences import (
     EVERYBODY,
     Change,
@@ -87,17 +90,20 @@ class InForceView(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class PreferencesApi:
-    """`check`: what a credential proves."""
+    """`check`: what a credential proves. `trusted_proxies`: whose X-Forwarded-For is believed."""
 
     steering: Steering
     admission: Admission
+    rates: Rates
     check: Callable[[str | None], Awaitable[Access]]
+    trusted_proxies: tuple[Network, ...] = ()
 
     def routes(self) -> list[Route]:
         """For `Api.more`."""
         refused: dict[int, type | None] = {
             400: Problem, 401: Problem, 403: Problem, 404: Problem, 409: Problem, 413: Problem, 503: Problem,
         }  # fmt: skip
+        paused = {**refused, 429: Problem}
         path = "/api/transcription/{slug}"
         return [
             Route("PATCH", path, self.change, "Change languages, translations and vocabulary while it runs, for "
@@ -105,9 +111,9 @@ class PreferencesApi:
                   body=ChangeBody, parameters=(_SLUG,), answers={200: InForceView, **refused}, audit="options"),
             Route("POST", f"{path}/pause", self.pause, "Hear nothing of a participant, or of nobody at all, until "
                   "resumed; idempotent", credential="watch", body=PauseBody, needs_body=False, parameters=(_SLUG,),
-                  answers={200: PauseAnswer, **refused}, audit="pause"),
+                  answers={200: PauseAnswer, **paused}, audit="pause"),
             Route("POST", f"{path}/resume", self.resume, "Hear them again; idempotent", credential="watch",
-                  body=PauseBody, needs_body=False, parameters=(_SLUG,), answers={200: PauseAnswer, **refused},
+                  body=PauseBody, needs_body=False, parameters=(_SLUG,), answers={200: PauseAnswer, **paused},
                   audit="resume"),
         ]  # fmt: skip
 
@@ -122,7 +128,9 @@ class PreferencesApi:
             custom_vocabulary=told["custom_vocabulary"],
             participants=wishes.by_identity(body.participants, wishes.personal_change),
         )
-        answer = view(await self.steering.change(request.match_info["slug"], change))
+        done = await self.steering.change(request.match_info["slug"], change)
+        request[UNCHANGED] = not done.changed
+        answer = view(done)
         answer.warnings = warnings or UNSET
         return json_answer(answer)
 
@@ -131,22 +139,25 @@ class PreferencesApi:
         return await self._pause(request, is_paused=True)
 
     async def resume(self, request: web.Request) -> web.Response:
-        """`POST /api/transcription/{slug}/resume`, as `pause`. Who is paused alone stays so when all are resumed."""
+        """`POST /api/transcription/{slug}/resume`, as `pause`. Who is paused alone stays so when all are resumed; whose
+        pause is their own stays paused whatever others resume, and the other way round."""
         return await self._pause(request, is_paused=False)
 
     async def _pause(self, request: web.Request, *, is_paused: bool) -> web.Response:
         slug = request.match_info["slug"]
-        access = await self.check(credentials.bearer(request.headers.get("Authorization", "")))
+        caller = caller_of(await self.check(credentials.bearer(request.headers.get("Authorization", ""))))
+        await self.rates.steer(caller, address_of(request, self.trusted_proxies))
         body = await read_body(request, PauseBody, default=b"{}")
         identity = names.identity(body.participant_identity, "participantIdentity")
-        caller = caller_of(access)
         session = await self.admission.session(caller, slug, What.PAUSE_ONESELF)
-        may_pause_others = await self.admission.allows(caller, session, What.PAUSE)
-        if not (may_pause_others or (identity and await self.admission.is_oneself(caller, session, identity))):
+        is_own = identity is not None and await self.admission.is_oneself(caller, session, identity)
+        if not (is_own or await self.admission.allows(caller, session, What.PAUSE)):
             raise Denied(
                 "only the session's creator and services may pause others", "name your own participantIdentity"
             )
-        done = await self.steering.change(session.slug, Change(pauses={identity or EVERYBODY: is_paused}))
+        change = Change(pauses={identity or EVERYBODY: is_paused}, pauses_by="self" if is_own else "other")
+        done = await self.steering.change(session.slug, change)
+        request[UNCHANGED] = not done.changed
         return json_answer(PauseAnswer(done.state, list(done.paused)))
 
 

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.api import schemas, views, wishes
-from gateway.api.audit import KEY_READ
+from gateway.api.audit import KEY_READ, UNCHANGED
 from gateway.api.elsewhere import Elsewhere
 from gateway.api.errors import Problem
 from gateway.api.openapi import Handler, Parameter, Route, document
@@ -168,6 +168,7 @@ class Api:
         asked = wishes.start_request(body, body.session_slug, body.source, body.session_id)
         warnings += wishes.warnings(asked)
         answer = await self.steering.start(asked)
+        request[UNCHANGED] = not answer.created
         request[KEY_READ] = answer.ingest is not None and answer.ingest.stream_key is not None
         return json_answer(views.started(answer, warnings), 201 if answer.created else 200)
 

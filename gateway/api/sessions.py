@@ -11,7 +11,7 @@ import msgspec
 from gateway import names
 from gateway.api import session_schemas as schemas
 from gateway.api import views, wishes
-from gateway.api.audit import KEY_READ
+from gateway.api.audit import KEY_READ, UNCHANGED
 from gateway.api.errors import Problem
 from gateway.api.openapi import Parameter, Route
 from gateway.api.schemas import StartAnswer
@@ -74,7 +74,8 @@ class SessionsApi:
                   answers={200: schemas.Deleted, **base}, tag=tag, audit="delete"),
             Route("POST", "/api/sessions/{slug}/end", self.end, "End a session: its transcription is drained and "
                   "stopped, its document written, its analysis scheduled; idempotent", tag=tag, audit="end",
-                  credential="user", parameters=(SLUG,), answers={200: schemas.Ended, **base, 409: problem}),
+                  credential="user", parameters=(SLUG,),
+                  answers={200: schemas.Ended, **base, 409: problem, 429: problem}),
             Route("GET", "/api/sessions/{slug}/token", self.token, "A LiveKit token for the session's room",
                   credential="guest", parameters=(SLUG,
                   Parameter("identity", "query", "name in the room; needed unless the credential says it", _WORD),
@@ -163,9 +164,11 @@ class SessionsApi:
     async def end(self, request: web.Request) -> web.Response:
         """`POST …/end`, for participants, the creator and services: 200 once its transcription is drained.
 
-        May be repeated; 409 for a session that was never live.
+        May be repeated; 409 for a session that was never live, 429 above the rate.
         """
-        await self.sessions.end(await self._known(request), _slug(request))
+        caller = await self._known(request)
+        await self.rates.steer(caller, self._address(request))
+        request[UNCHANGED] = not await self.sessions.end(caller, _slug(request))
         return json_answer(schemas.Ended())
 
     async def token(self, request: web.Request) -> web.Response:
@@ -208,9 +211,10 @@ class SessionsApi:
         """`POST …/transcription/start`, for members, participants and services: 201 when it is new, 200 when it runs.
 
         Takes the options of `POST /api/transcription/start`. 409 unless the session is live; 402 and 429 say which
-        limit forbids it; 403 for tags and a cost cap by those who belong to the room alone.
+        limit or rate forbids it; 403 for tags and a cost cap by those who belong to the room alone.
         """
         caller = await self._known(request)
+        await self.rates.steer(caller, self._address(request))
         body, warnings = await read_body_warned(request, schemas.SessionStartBody, default=b"{}")
         slug, wanted = _slug(request), None
         if body != schemas.SessionStartBody(source=body.source):
@@ -218,6 +222,9 @@ class SessionsApi:
             wanted = Wanted(wishes.start_request(body, slug, body.source or ""), told)
             warnings += wishes.warnings(wanted.request)
         begun = await self.sessions.transcribe(caller, slug, body.source, wanted)
+        if wanted is None and begun.created and begun.detects_language:
+            warnings.append(wishes.NO_LANGUAGE)
+        request[UNCHANGED] = not begun.created
         request[KEY_READ] = begun.ingest is not None and begun.ingest.stream_key is not None
         return json_answer(views.begun(begun, warnings), 201 if begun.created else 200)
 

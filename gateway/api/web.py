@@ -16,6 +16,7 @@ from gateway import correlation, tracing
 from gateway.api.correlated import id_of
 from gateway.api.warnings import warnings
 from gateway.errors import WrongRequest
+from gateway.live.address import Network, client_address
 from gateway.reading import NotJson, read_json
 
 log = logging.getLogger("gateway.access")
@@ -80,6 +81,11 @@ def _nul(node: object) -> str | None:
         case _:
             return None
     return next((step + where for step, one in parts if (where := _nul(one)) is not None), None)
+
+
+def address_of(request: web.Request, trusted_proxies: tuple[Network, ...]) -> str:
+    """Of whoever asks. `trusted_proxies`: whose X-Forwarded-For is believed."""
+    return client_address(request.remote, request.headers.getall("X-Forwarded-For", []), trusted_proxies)
 
 
 def json_answer(value: object, status: int = 200) -> web.Response:

@@ -153,15 +153,16 @@ def _more_routes(wings: Wings) -> tuple[Route, ...]:
     """Operations of the wings whose handlers have modules of their own."""
     live, module, transcription = wings.live, wings.sessions.module, wings.transcription
     check, proxies = live.check_credential, wings.replica.settings.trusted_proxies
-    sessions = SessionsApi(module.sessions, module.attendees, module.transcripts, wings.limits.rates, check, proxies)
+    rates = wings.limits.rates
+    sessions = SessionsApi(module.sessions, module.attendees, module.transcripts, rates, check, proxies)
     return (
         *sessions.routes(),
         *AnalysisApi(wings.analyses, module.admission, check).routes(),
-        *HostApi(transcription.hosts, module.admission, check).routes(),
-        *PreferencesApi(transcription.steering, module.admission, check).routes(),
+        *HostApi(transcription.hosts, module.admission, rates, check, proxies).routes(),
+        *PreferencesApi(transcription.steering, module.admission, rates, check, proxies).routes(),
         *VocabularyApi(transcription.records.vocabularies, module.admission, check).routes(),
         *LimitsApi(transcription.keeper).routes(),
-        *SearchApi(wings.sessions.search, wings.limits.rates, check, proxies).routes(),
+        *SearchApi(wings.sessions.search, rates, check, proxies).routes(),
         *UsageApi(wings.sessions.reports, wings.replica.clock).routes(),
         *TimelineApi(transcription.status, Elsewhere(wings.others.look)).routes(),
         *ReplicasApi(wings.membership.members).routes(),

@@ -64,7 +64,7 @@ async def open_live(
         watching = Watching(transcription.records, transcription.finals)
 
         async def set_pause(slug: str, identity: str, is_paused: bool) -> None:
-            await transcription.transcriptions.change(slug, Change(pauses={identity: is_paused}))
+            await transcription.transcriptions.change(slug, Change(pauses={identity: is_paused}, pauses_by="self"))
 
         turned_away = _turned_away(transcription, relay)
         feeding = Feeding(transcription.records, transcription.sources, turned_away, set_pause)

@@ -20,6 +20,7 @@ async def open_membership(replica: Replica) -> AsyncIterator[Membership]:
     connection = SingleConnection(replica.database.options, ANSWER_S, replica.delays.statement)
     identity = Identity(replica.owner, replica.process, VERSION)
     membership = Membership(PostgresRoster(connection), identity, replica.settings.lease_s)
+    membership.on_time = replica.clock.told
     try:
         await until_database_answers(membership.enter)
         async with asyncio.TaskGroup() as group:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from gateway import correlation
 from gateway.app.replica import Replica
+from gateway.app.secrets import HeldSecrets
+from gateway.settings import Settings
 from gateway.transcription.infra.provider_slots import SharedSlots
 from gateway.transcription.infra.transcriber import GladiaTranscriber
 from gateway.transcription.infra.voice import MARGIN_S, Voice, VoiceOptions
@@ -56,10 +58,13 @@ class ProviderWing:
 
 
 @asynccontextmanager
-async def open_provider(replica: Replica, slots: Slots) -> AsyncIterator[ProviderWing]:
-    """On leaving, provider sessions that are being ended are awaited. Raises: SttError, OSError."""
+async def open_provider(
+    replica: Replica, slots: Slots, engine: Callable[[], Awaitable[ProviderOptions]]
+) -> AsyncIterator[ProviderWing]:
+    """`engine`: what `open_engine` yields, as soon as it does. On leaving, provider sessions that are being ended are
+    awaited. Raises: SttError, OSError."""
     settings = replica.settings
-    async with _engine(replica) as options, Provider(options, slots.shared) as provider:
+    async with Provider(await engine(), slots.shared) as provider:
         voice = Voice(VoiceOptions(settings.vad_mode, settings.stt_endpointing_s + MARGIN_S, settings.stt_mute_s))
         transcriber = GladiaTranscriber(
             provider,
@@ -73,12 +78,14 @@ async def open_provider(replica: Replica, slots: Slots) -> AsyncIterator[Provide
 
 
 @asynccontextmanager
-async def _engine(replica: Replica) -> AsyncIterator[ProviderOptions]:
-    """Gladia, or the offline recogniser behind the same protocol; the settings alone decide which."""
-    settings = replica.settings
+async def open_engine(settings: Settings, held: HeldSecrets) -> AsyncIterator[ProviderOptions]:
+    """Gladia, or the offline recogniser behind the same protocol; the settings alone decide which.
+
+    The recogniser takes seconds to load, in processes of its own. Raises: SttError, OSError.
+    """
     link = LinkOptions(idle_s=settings.stt_idle_s, trailing_silence_s=settings.stt_endpointing_s + MARGIN_S)
     if settings.engine == "gladia":
-        key_now = replica.secrets.provider_key
+        key_now = held.provider_key
         url = settings.gladia_api_url
         yield ProviderOptions(key_now(), url, link=link, key_now=key_now, headers=correlation.headers)
         return

@@ -18,7 +18,7 @@ from gateway.app.heirs import Heirs
 from gateway.app.listener import Listener
 from gateway.app.live import open_live
 from gateway.app.membership import open_membership
-from gateway.app.provider import open_provider, open_slots
+from gateway.app.provider import open_engine, open_provider, open_slots
 from gateway.app.relay import open_relay
 from gateway.app.replica import open_replica
 from gateway.app.running import stages
@@ -35,6 +35,7 @@ from gateway.replicas.replica import Load
 from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
+from gateway.tasks import meanwhile
 from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     """
     enter = rooms.enter_async_context
     failed = asyncio.get_running_loop().create_future()
+    engine = await enter(meanwhile(open_engine(settings, held), "engine"))  # while the database comes up
     replica = await enter(open_replica(settings, held, failed, worker))
     spans = await enter(open_traces(replica))
     membership = await enter(open_membership(replica))
@@ -112,7 +114,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     membership.ask = others.reaches_database
     hub = Hub(replica.clock.now)
     slots = await enter(open_slots(replica))
-    speech = await enter(open_provider(replica, slots))
+    speech = await enter(open_provider(replica, slots, engine))
     heirs = Heirs(membership, others)
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)

@@ -123,7 +123,11 @@ async def open_rates(replica: Replica) -> AsyncIterator[RateLimits]:
     """Counted over all replicas where REDIS_URL is set, else in this process."""
     settings = replica.settings
     options = RateOptions(
-        settings.create_per_minute, settings.list_per_minute, settings.join_per_minute, settings.search_per_minute
+        settings.create_per_minute,
+        settings.list_per_minute,
+        settings.join_per_minute,
+        settings.search_per_minute,
+        settings.steer_per_minute,
     )
     if not settings.redis_url:
         memory = MemoryLimiter(replica.clock)

@@ -24,5 +24,5 @@ def problem(text: str, status: int) -> str:
         told = json.loads(text)
         hint = f"; {told['hint']}" if told.get("hint") else ""
         return f"{told['title']} (HTTP {status}): {told['detail']}{hint}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return f"HTTP {status}: {text[:300]}"

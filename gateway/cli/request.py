@@ -19,7 +19,11 @@ def quoted(slug: str) -> str:
 
 def call(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """JSON in, JSON out. Raises: ApiRefused."""
-    return json.loads(text(url, token, method, path, body))
+    answer = text(url, token, method, path, body)
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        raise ApiRefused(f"the answer is no JSON: {answer[:100]!r}; is {url} a gateway?") from None
 
 
 def text(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> str:

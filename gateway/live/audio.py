@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 # 0.7 s of 48 kHz stereo, 8 s of 8 kHz mono.
 MESSAGE_BYTES: Final = 128 * 1024
 ACK_S: Final = 1.0
+# Between two changes of one sender's pause: each is stored and told to all watchers. The next one waits.
+PAUSE_EVERY_S: Final = 1.0
 # Senders wait 5 s for an answer; whoever is overdue has lost its lease in less, and is followed in a moment.
 SUCCESSION_S: Final = 4.0
 _LOOK_S: Final = 0.25
@@ -354,7 +356,7 @@ class AudioEndpoint:
     async def _take(self, line: _Line, feed: Feed, slug: str) -> None:
         """Until the sender stops or the connection ends."""
         acks = asyncio.create_task(_acknowledge(line, feed), name="audio acks")
-        in_a_row = 0
+        in_a_row, paused_at = 0, -PAUSE_EVERY_S
         try:
             async for message in line.response:
                 in_a_row = (in_a_row + 1) % _IN_A_ROW
@@ -371,7 +373,8 @@ class AudioEndpoint:
                     if isinstance(said, Gap):
                         feed.skip(said.ms / 1000)
                     if isinstance(said, Pause | Resume):
-                        is_paused = isinstance(said, Pause)
+                        await asyncio.sleep(paused_at + PAUSE_EVERY_S - time.monotonic())
+                        paused_at, is_paused = time.monotonic(), isinstance(said, Pause)
                         await self._feeding.pause(slug, feed, is_paused=is_paused)
                         await line.response.send_str(audio_protocol.paused(is_paused=is_paused))
                     if isinstance(said, Stop):

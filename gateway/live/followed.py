@@ -16,8 +16,10 @@ from gateway.live.protocol import NO_EPOCH, CloseCode, ResumePoint, StreamState
 from gateway.live.relay import Confirming, Follower, Heard, News, Snapshot, Wire, session_channel
 from gateway.transcription.usecases.follow import Standing
 
+QUIET_S: Final = 0.7
+"""An owner marks each half a second; the finals of one that was not heard for so long are read from PostgreSQL."""
 SILENT_S: Final = 2.5
-"""An owner marks each second; one that was not heard for this many seconds is read from PostgreSQL."""
+"""After so long watchers are told: a busy machine, and owners of before, which mark each second, may be quiet."""
 POLL_S: Final = 0.5
 POLL_WITHOUT_WIRE_S: Final = 1.0
 POLL_AS_A_NET_S: Final = 5.0
@@ -210,7 +212,8 @@ class Followed:
         if self._wire is None:
             return POLL_WITHOUT_WIRE_S
         is_idle = self.channel is not None and self.channel.state in NOT_RUNNING and self._is_connected
-        return POLL_AS_A_NET_S if is_idle or self.is_heard else POLL_S
+        speaks = self.is_heard and self._clock() - self._heard_at < QUIET_S
+        return POLL_AS_A_NET_S if is_idle or speaks else POLL_S
 
     @property
     def trouble(self) -> list[str]:

@@ -16,7 +16,7 @@ from gateway.live.relay import MARK, PARTIAL, SNAPSHOT, Crowd, Snapshot, Speaker
 from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.usecases.feed import TurnedAway
 
-MARK_S: Final = 1.0
+MARK_S: Final = 0.5
 """A session that is shown elsewhere says something so often, so that its silence means something."""
 
 

@@ -91,6 +91,8 @@ class Membership:
         """What is reported with every beat."""
         self.on_lost: list[Callable[[], None]] = []
         """Called at once when everything that this process owns is lost. Must not wait or raise."""
+        self.on_time: Callable[[datetime, float], object] = lambda now, took_s: None
+        """Called with what time the database says it is, in an answer that has just come, and the seconds it took."""
         self.lapsed = asyncio.Event()
         """Set from a loss until the process is a member again, under a new run."""
         self.ask = ask
@@ -243,6 +245,8 @@ class Membership:
         self._good_until = sent + self._lease_s - MARGIN_S
         self._is_doubted = False
         self.seen = Members(self._identity.id, members, self._clock())
+        if self.seen.mine is not None:
+            self.on_time(self.seen.mine.seen_at, self.seen.at - sent)
         self._outage.over()
 
     async def _unanswered(self, error: RecordsUnavailable) -> None:
@@ -258,12 +262,13 @@ class Membership:
             self._lose("this replica is cut off from the database, which others reach or may reach")
 
     async def _answers(self) -> Sequence[bool | None]:
-        ask = self.ask
-        others = [one for one in self.seen.others if one.url is not None]
-        if ask is None or not others:
+        ask, others = self.ask, self.seen.others
+        if ask is None:
             return ()
 
         async def one(replica: Replica) -> bool | None:
+            if replica.url is None:
+                return None  # it may reach the database, and cannot be asked
             try:
                 async with asyncio.timeout(ASK_S):
                     return await ask(replica)

@@ -173,7 +173,7 @@ async def open_vercel(options: VercelOptions) -> AsyncIterator[VercelBlobs]:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return None
 
 

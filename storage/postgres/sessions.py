@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ import msgspec
 
 from storage import ids
 from storage.postgres.errors import SessionGone, SlugTaken, UserUnknown
-from storage.postgres.values import clean, clean_or_none, naive, read
+from storage.postgres.values import clean, clean_or_none, json_bytes, naive, read
 
 if TYPE_CHECKING:
     from storage.postgres.pool import Database, Link, Record
@@ -382,9 +382,15 @@ class Participants:
         records = await self._db.rows("participant_by_session", session_id, active_only)
         return [read(ParticipantRow, r) for r in records]
 
-    async def present_in(self, session_ids: Sequence[str]) -> list[ParticipantRow]:
-        """Of several sessions at once, those who have not left; in each the longest present first."""
-        return [read(ParticipantRow, r) for r in await self._db.rows("participant_present", [*session_ids])]
+    async def in_line(self, asked: Sequence[tuple[str, str | None, Collection[str]]]) -> list[ParticipantRow]:
+        """`asked`: session, host, and who is out of question. Of each session at most three of those who are there: the
+        host; who is next in line, by role HOST, then the longest present; and anybody but the host."""
+        told = [{"session_id": one, "host": host, "without": [*without]} for one, host, without in asked]
+        return [read(ParticipantRow, r) for r in await self._db.rows("participant_in_line", json_bytes(told))]
+
+    async def names(self, session_id: str, limit: int) -> list[str]:
+        """Of those who are there, the newest first."""
+        return [r["name"] for r in await self._db.rows("participant_names", session_id, limit)]
 
     async def _insert(
         self,

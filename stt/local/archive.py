@@ -14,6 +14,7 @@ from stt.local.live import Live
 from stt.local.messages import iso
 from stt.local.request import SessionConfig
 from stt.local.session import STATUS
+from stt.reading import read_json
 
 _STATUSES: Final = tuple(dict.fromkeys(STATUS.values()))
 _WAV_FORMAT: Final = {"wav/pcm": 1, "wav/alaw": 6, "wav/ulaw": 7}
@@ -204,7 +205,7 @@ def parse_query(pairs: Sequence[tuple[str, str]]) -> Query:
                 problems.append(f"status must be one of the following values: {', '.join(_STATUSES)}")
         elif key == "custom_metadata":
             try:
-                metadata.update(json.loads(value))
+                metadata.update(read_json(value))
             except (ValueError, TypeError):
                 problems.append("custom_metadata must be a JSON object")
         elif key.startswith("custom_metadata[") and key.endswith("]"):

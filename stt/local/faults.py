@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from stt.errors import SttError
+from stt.reading import MALFORMED
 
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
@@ -181,7 +182,7 @@ def parse_plan(plan: Plan | dict[str, Any] | bytes | str | None) -> Plan:
             return msgspec.json.decode(plan, type=Plan)
         # Through JSON, so that a dict and a file mean the same (tuples, keys that are numbers).
         return msgspec.json.decode(msgspec.json.encode(plan or {}), type=Plan)
-    except (msgspec.DecodeError, msgspec.ValidationError, TypeError) as error:
+    except (*MALFORMED, TypeError) as error:
         raise BadPlan(f"the fault plan is not valid: {error}; see docs/local-stt.md") from error
 
 

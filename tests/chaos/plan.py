@@ -12,6 +12,10 @@ from stt.local.scripted import VOCABULARY
 REPLICAS: Final = 3
 UTTERANCE_S: Final = 0.96
 """Two words of the scripted recogniser and the pause behind them."""
+RECOVERS_S: Final = 10.0
+"""So long another replica may take to go on, or the same one to do so once a fault is over."""
+BUSY: Final = 1.5
+"""By this much all may take longer on a machine that others share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,8 @@ class Kind:
     """`for_s`: how long it lasts, at least and at most; 0: a moment. `speech_s`: how long people go on speaking.
 
     `loses_audio`: what a dead owner had taken and not passed on is gone with it; so is what an encoder sent to nobody.
-    `is_heard_out`: but the owner lives on, and loses nothing of those who send again what is not acknowledged.
+    `is_heard_out`: but the owner lives on, and loses nothing of those who send again what is not acknowledged, or whom
+    the next one hears before it leaves.
     `takes_over`: another replica goes on. `room`: one session is a LiveKit room.
     """
 
@@ -56,12 +61,13 @@ KINDS: Final = (
     Kind("owner killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True),
     Kind("owner frozen", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True),
     Kind("owner cut from postgres", (10.0, 10.0), 12.5, loses_audio=True, is_heard_out=True, takes_over=True),
-    Kind("owner restarted", (0.0, 0.0), speech_s=9.0, loses_audio=True, takes_over=True),
+    Kind("owner restarted", (0.0, 0.0), speech_s=9.0, loses_audio=True, is_heard_out=True, takes_over=True),
     Kind("livekit cut from the owner", (1.0, 3.0), room=True),
     Kind("owner in a room killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True, room=True),
     Kind("peers frozen", (2.0, 4.0)),
     Kind("peers slow", (3.0, 4.0)),
     Kind("livekit frozen for the owner", (1.0, 3.0), room=True),
+    Kind("owner of a room restarted", speech_s=9.0, loses_audio=True, is_heard_out=True, takes_over=True, room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
@@ -96,6 +102,12 @@ class Plan:
     def kind(self) -> Kind:
         return BY_NAME[self.fault]
 
+    @property
+    def recovers_within_s(self) -> float:
+        """From the fault on, the first utterance spoken after it included."""
+        over_s = 0.0 if self.kind.takes_over else self.for_s
+        return BUSY * (RECOVERS_S + UTTERANCE_S + over_s)
+
     def __str__(self) -> str:
         """One line; the seed is enough to play it again."""
         shown = asdict(self)
@@ -105,7 +117,9 @@ class Plan:
 
 
 def draw(seed: int, faults: tuple[str, ...] = (), lasts_s: float | None = None) -> Plan:
-    """The same for the same arguments. `faults`: to choose from; none: all. Every fault has its turn. `lasts_s`: so
+    """The same for the same arguments, as long as there are as many faults: one more, and larger seeds mean others.
+
+    `faults`: to choose from; none: all. Every fault has its turn. `lasts_s`: so
     long, and people speak through it, 25 s at most.
 
     Raises: KeyError for a fault that does not exist.

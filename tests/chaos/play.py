@@ -319,4 +319,5 @@ FAULTS: Final[dict[str, Callable[[Scene, Replica], Awaitable[Undo | None]]]] = {
     "peers frozen": _line("peers", "freeze", "all"),
     "peers slow": _line("peers", "slow", "all"),
     "livekit frozen for the owner": _line("livekit", "freeze", "owner"),
+    "owner of a room restarted": _owner_restarted,
 }

@@ -92,6 +92,27 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
+def test_a_busy_machine_leaves_a_word_in_ten_out_of_a_room_but_not_at_a_hand_over() -> None:
+    plan = next(draw(seed) for seed in range(100) if draw(seed).fault == "owner of a room restarted")
+    words = [(f"word{number}", float(number)) for number in range(20)]
+
+    def lost(*numbers: int) -> int:
+        text = " ".join(word for number, (word, _) in enumerate(words) if number not in numbers)
+        kept = [{"seq": 1, "text": text, "participantIdentity": "anna"}]
+        return len(judge(Outcome(plan, 5.0, [Watched("livekit", [Voice("anna", words)], [], kept)])).problems)
+
+    assert [lost(12, 15), lost(12, 15, 18), lost(5)] == [0, 1, 1]
+
+
+def test_what_comes_too_late_is_wrong() -> None:
+    reader = heard(hello(0), final(1, "alpha bravo"))
+    reader.hear(final(2, "charlie"), 23.0)
+    assert found(reader, KEPT) == ["heard nothing new for 18.0 s"]
+    reader = heard(hello(0), final(1, "alpha bravo"))
+    reader.hear(final(2, "charlie"), 17.0)
+    assert found(reader, KEPT) == []
+
+
 async def test_the_proxy_cuts_freezes_and_heals() -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -166,6 +187,12 @@ async def test_statements_are_counted_by_their_text(database_url: str) -> None:
         ("owner killed", "websocket", True),
         ("owner cut from postgres", "rtmp", True),
         ("owner cut from postgres", "websocket", False),
+        ("owner restarted", "rtmp", True),
+        ("owner restarted", "websocket", False),
+        ("owner in a room killed", "livekit", True),
+        ("owner of a room restarted", "livekit", False),
+        ("livekit cut from the owner", "livekit", True),
+        ("redis killed", "livekit", False),
     ],
 )
 def test_an_owner_that_lives_on_loses_nothing_of_who_sends_again(fault: str, source: str, is_excused: bool) -> None:

@@ -8,27 +8,31 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import importlib
+import inspect
 import json
+import pkgutil
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from yarl import URL
 
-from gateway import names
+from gateway import api, names
 from gateway.analysis import chat, prompt
-from gateway.api.host import HostBody
-from gateway.api.limits import SpaceLimitsBody
-from gateway.api.schemas import StartBody, StopBody
-from gateway.api.session_schemas import JoinBody, LeaveBody, NewSession, SegmentBody, SessionStartBody
+from gateway.archive import query
+from gateway.errors import WrongRequest
 from gateway.live import audio_protocol, credentials, relay
 from gateway.live.address import client_address, parse_networks
 from gateway.live.protocol import offered_token, parse_since
 from gateway.live.public_keys import BadKeys, parse_keys
 from gateway.live.websocket import BadFrame, BadHandshake, ClientFrames, FrameBudget, Masks, handshake_answer
 from gateway.reading import NotJson, read_json
+from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.infra.livekit_server import LivekitOptions, LivekitServer
 from gateway.transcription.infra.livekit_tokens import Keys
 from gateway.transcription.usecases.attend import WebhookRefused
@@ -50,9 +54,19 @@ _LIMITS: Final = {1: 64, 2: 64, 8: 256 * 1024, 18: 64 * 1024, 20: 64 * 1024}
 _SECRET: Final = "a-secret-of-at-least-thirty-two-bytes"
 _SECRETS: Final = credentials.Secrets(("service-token",), (_SECRET,), (("livekit-key", _SECRET),))
 _TRUSTED: Final = parse_networks("127.0.0.0/8, ::1")
-BODIES: Final = (
-    HostBody, JoinBody, LeaveBody, NewSession, SegmentBody, SessionStartBody, SpaceLimitsBody, StartBody, StopBody,
-)  # fmt: skip
+
+
+def _bodies() -> list[Any]:
+    """Whatever a route reads, of a client or of another replica."""
+    found = {}
+    for module in pkgutil.iter_modules(api.__path__, "gateway.api."):
+        there = importlib.import_module(module.name)
+        for name in re.findall(r"read_(?:body|told)\w*\(request, ((?:\w+\.)?[A-Z]\w*)", inspect.getsource(there)):
+            found[name] = attrgetter(name)(there)
+    return list(found.values())
+
+
+BODIES: Final = _bodies()
 _CODECS: Final = (
     "aac",
     "mp3",
@@ -287,10 +301,26 @@ def bodies(data: bytes) -> None:
         json.dumps(read_json(data))
 
 
+def search(data: bytes) -> None:
+    """What is typed into a search."""
+    with suppress(WrongRequest):
+        query.parse(data.decode("utf-8", "surrogateescape"))
+
+
+def stored(data: bytes) -> None:
+    """Options as another version may have stored them: read as far as they can be, and then the same again."""
+    with suppress(NotJson):
+        options = read_json(data)
+        if isinstance(options, dict):
+            asked = StartRequest.read("slug", "rtmp", options)
+            again = StartRequest.read("slug", "rtmp", read_json(msgspec.json.encode(asked.stored())))
+            assert again == asked
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
     for target in (
         rtmp, handshake, chunks, amf, audio_tags, audio, frames, upgrade, audio_messages, provider, provider_frames,
-        webhook, tokens, bodies, local_speech, model, replicas,
+        webhook, tokens, bodies, local_speech, model, replicas, search, stored,
     )
 }  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 from integration.gateway_api.in_process import ROOM_SECRET, TOKEN, USER_SECRET, Answer, InProcess, running
 
 from gateway.sessions.infra.repositories import PostgresParticipants
+from storage.postgres.sessions import Participants
 from stt.local.server import LocalServer
 
 ROOMS = {"livekit_url": "ws://127.0.0.1:9", "livekit_auto_start": False}
@@ -297,7 +298,10 @@ async def test_no_call_reads_every_participant(gateway: InProcess, monkeypatch: 
         assert (await call(gateway, "GET", f"/{slug}", token)).status == 200
         assert (await call(gateway, "GET", f"/{slug}/segments", token)).status == 200
         assert (await call(gateway, "POST", f"/{slug}/transcription/start", token)).status in (200, 201)
-    monkeypatch.setattr(PostgresSessionRecords, "present", forbidden)
+    monkeypatch.setattr(PostgresSessionRecords, "people", forbidden)
+    monkeypatch.setattr(Participants, "by_session", forbidden)
+    for body in ({"identity": "gus"}, {}, {}):  # the next in line, by turns
+        assert (await call(gateway, "POST", f"/{slug}/transcription/host", TOKEN, **body)).status == 200
     assert (await call(gateway, "POST", f"/{slug}/transcription/host", guest, identity="gus")).status == 200
     assert await speak(gateway, slug, owner, identity="owner") is None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -14,8 +15,13 @@ from integration.gateway_api.in_process import TOKEN, InProcess, running, speech
 from security.test_security_connections import metric, pipe, rest
 from security.test_security_floods import frame, upgrade
 
+from gateway.cli.errors import problem
 from gateway.transcription.usecases.feed import Feeding
+from storage.blob import vercel
+from stt.local.archive import parse_query
+from stt.local.faults import BadPlan, parse_plan
 from stt.local.server import LocalServer
+from transcription_client import following
 
 DEEP = b'{"type":"start","sampleRate":16000,"x":' + b"[" * 60_000
 BEARER = f"Authorization: Bearer {TOKEN}\r\n".encode()
@@ -162,3 +168,25 @@ async def test_what_comes_before_the_handshake_is_answered_keeps_its_step(gatewa
         async with asyncio.timeout(30):
             while seen.count(b"\x8a\x02ab") < 3:
                 seen += await reader.readexactly(1)
+
+
+DEEPEST = "[" * 60_000
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: parse_query([("custom_metadata", DEEPEST)]),
+        lambda: parse_plan(DEEPEST),
+        lambda: parse_plan('{"every": ' + DEEPEST),
+        lambda: vercel._json(DEEPEST.encode()),
+        lambda: following._problem(500, DEEPEST),
+        lambda: following._problem(500, '{"title": ' + DEEPEST),
+        lambda: problem(DEEPEST, 500),
+        lambda: problem("[]", 500),
+    ],
+)
+def test_no_reader_of_what_others_say_follows_it_too_deep(read: Callable[[], object]) -> None:
+    """Of the local speech server, of stores, and of programs that ask a gateway."""
+    with suppress(BadPlan, ValueError):
+        read()

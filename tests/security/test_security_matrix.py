@@ -66,7 +66,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("GET", "/api/transcription/SLUG", {}, False),
     ("GET", "/api/transcription/SLUG/usage", {}, False),
     ("GET", "/api/transcription/SLUG/timeline", {}, False),
-    ("PATCH", "/api/transcription/SLUG", {}, False),
+    ("PATCH", "/api/transcription/SLUG", {"languages": []}, False),
     ("POST", "/api/transcription/SLUG/pause", {}, False),
     ("POST", "/api/transcription/SLUG/pause ONESELF", {"participantIdentity": "gus"}, False),
     ("POST", "/api/transcription/SLUG/resume", {}, False),
@@ -83,7 +83,7 @@ ROUTES: tuple[tuple[str, str, dict[str, Any], bool], ...] = (
     ("POST", "/api/webhooks", {"url": "https://app.example.com"}, False),
     ("GET", "/api/webhooks", {}, False),
     ("GET", "/api/webhooks/NONE", {}, False),
-    ("PATCH", "/api/webhooks/NONE", {}, False),
+    ("PATCH", "/api/webhooks/NONE", {"description": "x"}, False),
     ("DELETE", "/api/webhooks/NONE", {}, False),
     ("POST", "/api/webhooks/NONE/test", {}, False),
     ("POST", "/api/webhooks/NONE/secret", {}, False),
@@ -106,7 +106,13 @@ STREAMS = ("/api/realtime/transcribe", "/api/realtime/audio")
 
 @pytest.fixture
 async def gateway(database_url: str, provider: LocalServer, tmp_path: Path) -> AsyncIterator[InProcess]:
-    limits = {"create_per_minute": 0, "join_per_minute": 0, "list_per_minute": 0, "search_per_minute": 0}
+    limits = {
+        "create_per_minute": 0,
+        "join_per_minute": 0,
+        "list_per_minute": 0,
+        "search_per_minute": 0,
+        "steer_per_minute": 0,
+    }
     async with running(database_url, provider, tmp_path, join_starts="nothing", **limits, **ROOMS) as found:
         yield found
 

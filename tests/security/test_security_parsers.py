@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fuzz.targets import TARGETS
+from fuzz.targets import BODIES, TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ WORDS = [
     b"\x97\x05", b"Bearer ", b"eyJhbGciOiJIUzI1NiJ9.", b"\xed\xa0\x80", b"\0", b"\n", b"}", b"]", b",",
     b'HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n', b"\xff\xfe",
     b'[1,"~snapshot","r",1,1,"k3f9",1,"u",', b'"language_config":{"languages":["', b"Mon, 05 Jan 9999 00:00:00 GMT",
+    b'{"customVocabulary":[{"value":""},', b'"pauses":{"":{"since":', b'"participants":{"a":{"translateTo":',
     b'"sessionSlug":"', b'"startedAt":"0001-01-01T00:00:00+14:00"',
 ]  # fmt: skip
 inputs = st.binary(max_size=600) | st.lists(st.sampled_from(WORDS) | st.binary(max_size=12), max_size=12).map(b"".join)
@@ -31,6 +32,13 @@ def test_any_bytes_give_a_result_or_its_own_error(target: Callable[[bytes], None
         target(data)
 
     any_bytes()
+
+
+def test_every_parser_has_a_corpus_and_every_body_of_a_route_is_read() -> None:
+    assert {folder.name for folder in CORPUS.iterdir() if any(folder.iterdir())} == set(TARGETS)
+    known = {kind.__name__ for kind in BODIES}
+    assert known >= {"StartBody", "ChangeBody", "PauseBody", "VocabularyBody", "WebhookBody", "ChangeLevel", "TakeOver"}
+    assert len(known) >= 22
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

@@ -6,7 +6,7 @@ import os
 import re
 import resource
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -78,7 +78,9 @@ async def sample(one: Gateway, at_s: float, name: str) -> Sample:
 async def holdings(one: Gateway, world: World) -> Holdings:
     """Raises: OSError when the process has gone."""
     threads = int((PROC / str(one.pid) / "stat").read_text().rpartition(")")[2].split()[17])
-    sockets, files = _descriptors(one, world)  # before the question, which takes a connection that goes in a moment
+    sockets, files = descriptors(
+        one.pid, _lines(world)
+    )  # before the question, which takes a connection that goes in a moment
     tasks = await tasks_of(one) if one.worker is not None else Counter[str]()
     return Holdings(threads, tasks, sockets, files)
 
@@ -98,15 +100,19 @@ async def page(one: Gateway, path: str) -> str:
 async def tasks_of(one: Gateway) -> Counter[str]:
     """How many run each coroutine; nothing where it does not answer."""
     try:
-        text = await page(one, "/debug/tasks")
+        return count_tasks(await page(one, "/debug/tasks"))
     except (aiohttp.ClientError, TimeoutError):
         return Counter()
+
+
+def count_tasks(text: str) -> Counter[str]:
+    """`text`: of `gateway.stacks.tasks_now`. Returns: how many run each coroutine."""
     return Counter({what: int(count) for count, what in _TASKS.findall(text.partition("\n\n")[0]) if what != "tasks"})
 
 
-def _descriptors(one: Gateway, world: World) -> tuple[Counter[str], Counter[str]]:
-    """Sockets by where they lead, and everything else by its kind."""
-    own = PROC / str(one.pid)
+def descriptors(pid: int, known: Mapping[int, str]) -> tuple[Counter[str], Counter[str]]:
+    """Sockets by where they lead, and everything else by its kind. `known`: which port leads where."""
+    own = PROC / str(pid)
     inodes, files = [], Counter[str]()
     for entry in (own / "fd").iterdir():
         try:
@@ -120,7 +126,6 @@ def _descriptors(one: Gateway, world: World) -> tuple[Counter[str], Counter[str]
     tcp = {inode: row for kind in ("tcp", "tcp6") for inode, row in _table(own / "net" / kind)}
     udp = {inode for kind in ("udp", "udp6") for inode, _ in _table(own / "net" / kind)}
     listening = {tcp[inode][0] for inode in inodes if inode in tcp and tcp[inode][2] == LISTENING}
-    known = _lines(world)
     sockets: Counter[str] = Counter()
     for inode in inodes:
         if inode in tcp:

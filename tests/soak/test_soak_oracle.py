@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
+import socket
+import tempfile
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +18,9 @@ from hypothesis import strategies as st
 from soak.curve import GROWS_MB_H, STEADY_MB, Sample, leaks, picture, table, trend
 from soak.oracle import Holdings, Tally, defects, gauges_left, judge_session, left_over
 from soak.plan import FAULTS, SEATS, SHORTEST_S, UTTERANCE_S
+from soak.processes import count_tasks, descriptors
+
+from gateway.stacks import tasks_now
 
 HOUR_S = 3600.0
 
@@ -44,9 +51,11 @@ def test_the_longer_it_runs_the_smaller_a_leak_can_be() -> None:
     assert leaks(curve(7.0), HOUR_S) == [] and leaks(curve(7.0, until_s=4 * HOUR_S), 4 * HOUR_S)
 
 
-def test_a_peak_moves_nothing_and_a_step_in_the_second_half_little() -> None:
+def test_peaks_move_nothing_and_a_step_in_the_second_half_little() -> None:
     samples = curve(0.0)
-    peak = [Sample(one.at_s, "p", one.rss_mb + 80 * (one.at_s == 3000), 40, 9, 60, 0.0) for one in samples]
+    peak = [
+        Sample(one.at_s, "p", one.rss_mb + 80 * (one.at_s in (3000, 3300, 3540)), 40, 9, 60, 0.0) for one in samples
+    ]
     assert leaks(peak, HOUR_S) == []
     step = [Sample(one.at_s, "p", one.rss_mb + 2 * (one.at_s > 2700), 40, 9, 60, 0.0) for one in samples]
     assert leaks(step, HOUR_S) == []
@@ -91,6 +100,33 @@ def test_what_is_left_is_found(after: Holdings, found: str | None) -> None:
     assert left_over("one", BEFORE, after) == ([f"one: {found}"] if found else [])
 
 
+async def test_tasks_are_counted_as_a_gateway_tells_them() -> None:
+    forever = [asyncio.create_task(asyncio.Event().wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    counted = count_tasks(await tasks_now())
+    for task in forever:
+        task.cancel()
+    await asyncio.gather(*forever, return_exceptions=True)
+    assert counted["asyncio.locks:Event.wait"] == 3
+    assert count_tasks(await tasks_now())["asyncio.locks:Event.wait"] == 0
+
+
+def test_descriptors_are_told_apart() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        tempfile.TemporaryFile(),
+    ):
+        udp.bind(("127.0.0.1", 0))
+        before = descriptors(os.getpid(), {})
+        port = server.getsockname()[1]
+        with socket.create_connection(server.getsockname()), server.accept()[0]:
+            sockets, files = descriptors(os.getpid(), {port: "postgres"})
+            assert other.fileno() and sockets - before[0] == {"postgres": 1, "accepted": 1}
+            assert sockets["listening"] >= 2 and sockets["UDP"] >= 1 and files["files"] >= 1
+
+
 def test_gauges_that_should_be_nothing_and_lines_that_nobody_should_write() -> None:
     text = '# HELP gateway_watchers x\ngateway_watchers 0\ngateway_transcriptions{state="running"} 2.0\ngateway_info 1'
     assert gauges_left("one", text) == ['one: gateway_transcriptions{state="running"} is 2.0']
@@ -116,6 +152,7 @@ def watched(source: str, *finals: dict[str, Any], lapses: tuple[tuple[float, flo
     [
         (watched("rtmp", final(1, "alpha bravo", 0), final(2, "alpha bravo", 9)), [], 0, 0, 0, 0),
         (watched("rtmp", final(2, "alpha bravo", 0), final(1, "alpha bravo", 9)), [], 0, 0, 0, 0),
+        (watched("rtmp", final(2, "alpha bravo alpha", 0), final(1, "bravo", 9)), [], 0, 0, 0, 0),
         (watched("websocket", final(1, "alpha bravo", 0)), [], 2, 0, 0, 2),
         (watched("websocket", final(1, "alpha bravo", 0), final(2, "alpha", 9)), [(18.0, 19.0)], 1, 1, 0, 0),
         (watched("websocket", final(1, "alpha bravo", 0), final(2, "alpha", 9)), [(1.0, 2.0)], 1, 0, 0, 1),

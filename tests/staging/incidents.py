@@ -118,6 +118,6 @@ INCIDENTS: Final = {
     "g": Incident(replica_hangs, "GatewayDown"),
     "h": Incident(provider_slow, "GatewayCanaryLate"),
     "i": Incident(uplink_cut, "GatewayProviderUnreachable"),
-    "j": Incident(descriptors_used_up, "GatewayDown"),
+    "j": Incident(descriptors_used_up, "GatewayFilesUsedUp"),
 }
 """By letters, so that the command line does not tell which it is."""

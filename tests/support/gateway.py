@@ -212,8 +212,10 @@ async def gateway_process(
             await _answers(running)
             yield running
         finally:
-            code = await process.end()
-            print(process.output)  # pytest shows it when the test fails
+            try:
+                code = await process.end()
+            finally:
+                print(process.output)  # pytest shows it when the test fails
         assert code == (-signal.SIGKILL if running.killed else 0), f"exit code {code}\n{process.output}"
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.sessions.usecases.ports import Begun, Wanted
 from gateway.transcription.domain.errors import NeverStarted, NotReady, RunsElsewhere
+from gateway.transcription.domain.preferences import Preferences
 from gateway.transcription.domain.transcription import StartRequest
 from gateway.transcription.usecases.records import Records
 from gateway.transcription.usecases.steering import Steering
@@ -41,7 +42,14 @@ class LocalControl:
         started = await self._steering.start(request)
         record = started.record
         return Begun(
-            record.id, record.slug, record.source, started.state, started.created, record.started_at, started.ingest
+            record.id,
+            record.slug,
+            record.source,
+            started.state,
+            started.created,
+            record.started_at,
+            started.ingest,
+            detects_language=not Preferences.read(record.options).speech.languages,
         )
 
     async def stop(self, slug: str, reason: str) -> bool:

@@ -230,7 +230,10 @@ class RoomTokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a start has led to, here or on another gateway. `state` in lower case."""
+    """What a start has led to, here or on another gateway. `state` in lower case.
+
+    `detects_language`: none is in force.
+    """
 
     transcription_id: str
     slug: str
@@ -239,6 +242,7 @@ class Begun:
     created: bool
     started_at: datetime
     ingest: Ingest | None
+    detects_language: bool = False
 
 
 @dataclass(frozen=True, slots=True)

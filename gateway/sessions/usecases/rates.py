@@ -18,6 +18,7 @@ class RateOptions:
     list: int = 60
     join: int = 60
     search: int = 120
+    steer: int = 60
 
 
 class Rates:
@@ -43,6 +44,10 @@ class Rates:
     async def search(self, caller: Caller, address: str) -> None:
         """Raises: TooManyRequests."""
         await self._take("search", self._options.search, caller, address)
+
+    async def steer(self, caller: Caller, address: str) -> None:
+        """Starts, ends, pauses and hosts together: each is stored and told. Raises: TooManyRequests."""
+        await self._take("steer", self._options.steer, caller, address)
 
     async def _take(self, name: str, per_minute: int, caller: Caller, address: str) -> None:
         if not per_minute or caller.kind is Kind.SERVICE:

@@ -13,7 +13,7 @@ from gateway import names
 from gateway.errors import SessionNotFound
 from gateway.sessions.domain.access import Caller, Kind, What
 from gateway.sessions.domain.errors import NoRooms, NoSuchSpace
-from gateway.sessions.domain.video_session import VideoSession, new_slug
+from gateway.sessions.domain.video_session import VideoSession, is_over, new_slug
 from gateway.sessions.usecases.admission import Admission
 from gateway.sessions.usecases.ports import Begun, NewSession, RoomTokens, SessionRepository, SlugTaken, Wanted
 from gateway.transcription.domain.passes import MintedFor
@@ -103,10 +103,14 @@ class VideoSessions:
         self._admission.space(caller, What.LIST, space)
         return await self._sessions.listed(space, limit, before)
 
-    async def end(self, caller: Caller, slug: str) -> None:
-        """Idempotent; waits until the last finals are in and the document is written, as long as that may take."""
+    async def end(self, caller: Caller, slug: str) -> bool:
+        """Idempotent; waits until the last finals are in and the document is written, as long as that may take.
+
+        Returns: False when it had ended before.
+        """
         session = await self._admission.session(caller, slug, What.END)
         await self._closing.end(session, "asked for")
+        return not is_over(session.status)
 
     async def delete(self, caller: Caller, slug: str) -> None:
         """Raises: as `Admission.session` and `Closing.delete`."""

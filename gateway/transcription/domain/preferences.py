@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType, structs
@@ -27,6 +27,9 @@ LATE: Final = timedelta(seconds=1)
 KEPT: Final = timedelta(minutes=10)
 """So long it is known of a pause that is over what was said in it."""
 
+By = Literal["self", "other"]
+"""Who asks for a pause: the participant, or the session's creator or a service. Each lifts only their own."""
+
 Words = tuple[str | VocabularyWord, ...]
 
 
@@ -39,14 +42,28 @@ class Personal(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Pause(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Nothing that is said between the two is heard. `until` None: it goes on."""
+    """Nothing that is said between the two is heard. `until` None: it goes on.
+
+    `by`: who has asked for it and not lifted it; empty: of a version that did not tell them apart.
+    """
 
     since: datetime
     until: datetime | None = None
+    by: frozenset[By] = frozenset()
 
     @property
     def goes_on(self) -> bool:
         return self.until is None
+
+    def changed(self, *, is_paused: bool, by: By | None, now: datetime) -> Pause:
+        """Whoever lifts it lifts what is their own; None: all of it."""
+        mine = frozenset[By]() if by is None else frozenset((by,))
+        if is_paused:
+            return structs.replace(self, by=self.by | mine) if self.goes_on else Pause(now, by=mine)
+        left = self.by - mine
+        if not self.goes_on or (by is not None and left):
+            return structs.replace(self, by=left) if self.goes_on else self
+        return Pause(self.since, now)
 
     def covers(self, moment: datetime | None) -> bool:
         """Whether what was said then is not to be heard. While it goes on that is everything: clocks may differ.
@@ -60,7 +77,7 @@ class Pause(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 class Change(msgspec.Struct, frozen=True, rename="camel"):
     """While it runs. UNSET: as before. `participants`: identity → theirs; None forgets what was asked for them.
 
-    `pauses`: whether an identity, or EVERYBODY, is paused from now on.
+    `pauses`: whether an identity, or EVERYBODY, is paused from now on. `pauses_by`: as who it is asked.
     """
 
     languages: tuple[str, ...] | UnsetType = UNSET
@@ -68,6 +85,7 @@ class Change(msgspec.Struct, frozen=True, rename="camel"):
     custom_vocabulary: Words | UnsetType = UNSET
     participants: Mapping[str, PersonalChange | None] = {}
     pauses: Mapping[str, bool] = {}
+    pauses_by: By | None = None
 
 
 class PersonalChange(msgspec.Struct, frozen=True, rename="camel"):
@@ -117,7 +135,7 @@ class Preferences(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     def changed(self, change: Change, now: datetime) -> Preferences:
         """With a change; nothing that it does not name is another one."""
         told = {name: value for name, value in structs.asdict(change).items() if value is not UNSET}
-        told.pop("participants"), told.pop("pauses")
+        told.pop("participants"), told.pop("pauses"), told.pop("pauses_by")
         participants = dict(self.participants)
         for identity, wanted in change.participants.items():
             mine = None if wanted is None else _patched(participants.get(identity, Personal()), wanted)
@@ -127,11 +145,9 @@ class Preferences(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
                 participants[identity] = mine
         pauses = {one: pause for one, pause in self.pauses.items() if pause.until is None or now - pause.until < KEPT}
         for identity, is_paused in change.pauses.items():
-            former = pauses.get(identity)
-            if is_paused and (former is None or not former.goes_on):
-                pauses[identity] = Pause(now)
-            elif not is_paused and former is not None and former.goes_on:
-                pauses[identity] = Pause(former.since, now)
+            if is_paused or identity in pauses:
+                former = pauses.get(identity, Pause(now, now))
+                pauses[identity] = former.changed(is_paused=is_paused, by=change.pauses_by, now=now)
         return Preferences(structs.replace(self.speech, **told), participants, pauses)
 
     def stored_in(self, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ stood unchanged for long enough: the less time, the more partials have said them
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from icu4py.breakers import WordBreaker
@@ -39,12 +40,14 @@ def words(text: str) -> list[tuple[str, int]]:
 
 @dataclass(slots=True)
 class _UnderWay:
-    """`words` with their ends; for each `since` when it has stood there with all before it, and `seen` in how many
-    partials."""
+    """`words` with their ends; for each `since` when it has stood there with all before it, `seen` in how many
+    partials, and `due`, when it is stable: never less than for the word before, since `since` is not, nor `seen` more.
+    """
 
     words: list[tuple[str, int]] = field(default_factory=list)
     since: list[float] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
+    due: list[float] = field(default_factory=list)
 
     def hear(self, text: str, now: float) -> None:
         heard = words(text)
@@ -57,20 +60,17 @@ class _UnderWay:
         self.since = self.since[:same] + [now] * new
         self.seen = [count + 1 for count in self.seen[:same]] + [1] * new
         self.words = heard
+        self.due = [at + HOLD_S[min(count, len(HOLD_S)) - 1] for at, count in zip(self.since, self.seen, strict=True)]
 
     def stable(self, now: float) -> int:
         """Index in the text."""
-        held = sum(1 for due in self._due() if due <= now)
+        held = bisect_right(self.due, now)
         return self.words[held - 1][1] if held else 0
 
-    def next(self, now: float) -> float | None:
-        """When the next word will be stable; None when all are."""
-        return next((due for due in self._due() if due > now), None)
-
-    def _due(self) -> Iterator[float]:
-        """Never falls from one word to the next: `since` does not, and `seen` does not rise."""
-        for since, seen in zip(self.since, self.seen, strict=True):
-            yield since + HOLD_S[min(seen, len(HOLD_S)) - 1]
+    def next(self, now: float) -> float:
+        """When the next word will be stable; infinite when all are."""
+        held = bisect_right(self.due, now)
+        return self.due[held] if held < len(self.due) else inf
 
 
 class StablePrefixes:
@@ -92,15 +92,14 @@ class StablePrefixes:
         one = self._under_way.get(utterance_id)
         return one.stable(now) if one is not None else 0
 
-    def next(self, utterance_id: str, now: float) -> float | None:
-        """When the next word of an utterance will be stable; None when all are, or it is not known."""
+    def next(self, utterance_id: str, now: float) -> float:
+        """When the next word of an utterance will be stable; infinite when all are, or it is not known."""
         one = self._under_way.get(utterance_id)
-        return one.next(now) if one is not None else None
+        return one.next(now) if one is not None else inf
 
-    def due(self, now: float) -> dict[str, float]:
-        """The utterances with words that are not stable yet, each with the time at which the next one will be."""
-        found = ((utterance_id, one.next(now)) for utterance_id, one in self._under_way.items())
-        return {utterance_id: due for utterance_id, due in found if due is not None}
+    def soonest(self, now: float) -> float:
+        """When the next word of any will be stable; infinite when all are."""
+        return min((one.next(now) for one in self._under_way.values()), default=inf)
 
     def forget(self, utterance_id: str) -> None:
         """It has a final, or was withdrawn. May be repeated."""

@@ -10,7 +10,7 @@ from gateway.availability import available
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.limits import places
-from gateway.transcription.usecases.records import Participation, SessionRecord
+from gateway.transcription.usecases.records import InLine, Participation, SessionRecord
 from storage import ids
 from storage.postgres import errors
 from storage.postgres.pool import Database
@@ -63,22 +63,20 @@ class PostgresSessionRecords:
         await self._participants.leave(session_id, identity, self._clock.now())
 
     @available
-    async def present(self, session_id: str) -> Sequence[Participation]:
-        """By `joinedAt`, and by id where two are equal."""
-        rows = await self._participants.by_session(session_id, active_only=True)
-        return [_participation(row) for row in rows]
-
-    @available
     async def people(self, session_id: str) -> Sequence[Participation]:
         """By `joinedAt`, and by id where two are equal."""
         rows = await self._participants.by_session(session_id, active_only=False)
         return [_participation(row) for row in rows]
 
     @available
-    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
-        """In the order of `present`."""
+    async def names(self, session_id: str, limit: int) -> Sequence[str]:
+        return await self._participants.names(session_id, limit)
+
+    @available
+    async def in_line(self, asked: Sequence[InLine]) -> Mapping[str, Sequence[Participation]]:
+        """At most three rows a session."""
         found: dict[str, list[Participation]] = {}
-        for row in await self._participants.present_in(session_ids):
+        for row in await self._participants.in_line([(one.session_id, one.host, one.without) for one in asked]):
             found.setdefault(row.video_session_id, []).append(_participation(row))
         return found
 

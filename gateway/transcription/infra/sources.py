@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,6 +24,8 @@ from ingest.rtmp.publisher import Publisher
 
 if TYPE_CHECKING:
     from gateway.transcription.infra.rtmp_source import RtmpSource
+
+log = logging.getLogger(__name__)
 
 OpenRtmp: TypeAlias = "Callable[[str, Ingest, Speaker], RtmpSource]"
 """Of a session by its slug: where encoders publish to, and who speaks."""
@@ -182,7 +185,8 @@ class Sources:
         return False
 
     def crowded(self) -> None:
-        """Told to those whose encoder may be the one."""
+        """Told to those whose encoder may be the one, and to the operator."""
+        log.warning(CROWDED)
         for source in self._by_key.values():
             if not source.is_published:
                 source.note(CROWDED)

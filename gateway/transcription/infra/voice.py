@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 # Silence beyond the provider's endpointing that it must hear to end an utterance.
 MARGIN_S: Final = 0.3
+CUT_SHORT_S: Final = 2.0
+"""So long a speaker whose audio stops coming in the middle of a word counts as one who speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,14 @@ class VoiceCounts:
 class Voice:
     """Makes links with a gate before them, and counts over all of them."""
 
-    def __init__(self, options: VoiceOptions, detector: Callable[[], Detector] = WebRtcDetector) -> None:
+    def __init__(
+        self,
+        options: VoiceOptions,
+        detector: Callable[[], Detector] = WebRtcDetector,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.options = options
+        self.clock = clock
         self.counts = VoiceCounts()
         self._detector = detector
         self._open: set[VoicedLink] = set()
@@ -103,6 +112,7 @@ class VoicedLink:
         self._gate = gate
         self._identity = identity
         self._end = 0  # of the last chunk
+        self._speaks_until: float | None = None  # since the source delivers nothing; None while it delivers
         self.sent = Marks()
         """When audio was written to the provider's socket."""
         self._unanswered = Unanswered(voice.options.mute_s)
@@ -114,8 +124,11 @@ class VoicedLink:
         hang-over follows the speech all the same, so that the provider ends the utterance.
         """
         if not chunk.pcm:
+            if self._speaks_until is None:
+                self._speaks_until = self._voice.clock() + CUT_SHORT_S * self.is_speaking
             self._fall_silent(self._gate.stall())
             return
+        self._speaks_until = None
         if 0 < self._end < chunk.offset:
             self._fall_silent(self._gate.stall(chunk.offset - self._end))
         self._end = chunk.offset + chunk.samples
@@ -202,7 +215,9 @@ class VoicedLink:
 
     @property
     def is_speaking(self) -> bool:
-        return self._gate.is_open
+        if self._speaks_until is not None:
+            return self._voice.clock() < self._speaks_until
+        return self._gate.is_open or self._gate.is_stirring
 
     @property
     def backlog_s(self) -> float:

@@ -31,7 +31,7 @@ class InForce(msgspec.Struct, frozen=True, rename="camel"):
     """What is asked for, and where it stands. `state`: as the API shows it; `paused` when nobody is heard.
 
     `paused`: identities of those who are paused by themselves. `pending`: of those whose provider session does not have
-    it yet: it begins at their next pause, or with their next words.
+    it yet: it begins at their next pause, or with their next words. `changed`: by this call.
     """
 
     transcription_id: str
@@ -40,6 +40,7 @@ class InForce(msgspec.Struct, frozen=True, rename="camel"):
     preferences: Preferences
     paused: tuple[str, ...]
     pending: tuple[str, ...]
+    changed: bool = True
 
 
 class Asked:
@@ -70,8 +71,8 @@ class Asked:
         out = {live.track.speaker.identity for live in self._tracks.live if live.track.is_opted_out}
         return tuple(sorted(out.union(self.preferences.paused)))
 
-    def in_force(self, state: TranscriptionState) -> InForce:
-        """How it stands. `state`: of the run."""
+    def in_force(self, state: TranscriptionState, *, changed: bool) -> InForce:
+        """How it stands. `state`: of the run. `changed`: as in the answer."""
         return InForce(
             self._claimed.lease.transcription_id,
             self._claimed.slug,
@@ -79,6 +80,7 @@ class Asked:
             self.preferences,
             self.paused,
             tuple(sorted({live.track.speaker.identity for live in self._tracks.live if live.is_pending})),
+            changed,
         )
 
     def of(self, identity: str) -> SpeechOptions:
@@ -87,9 +89,9 @@ class Asked:
 
     async def learn_names(self) -> None:
         """Of those who take part: sessions that the provider opens from now on expect them; none is interrupted."""
-        present = await self._context.records.sessions.present(self._claimed.session_id)
+        present = await self._context.records.sessions.names(self._claimed.session_id, MOST_NAMES)
         speakers = [live.track.speaker.name for live in self._tracks.live]
-        known = [*self._names, *speakers, *(person.name for person in present)]
+        known = [*self._names, *speakers, *reversed(present)]
         self._names = tuple(dict.fromkeys(known))[-MOST_NAMES:]
         for live in self._tracks.live:
             wanted = self.of(live.track.speaker.identity)
@@ -97,8 +99,10 @@ class Asked:
                 live.asked = wanted
                 live.link.change(wanted, at_once=False)
 
-    async def change(self, change: Change) -> None:
+    async def change(self, change: Change) -> bool:
         """Store it, then bring it to the tracks; a pause begins before it is stored. May be repeated.
+
+        Returns: False when all was so already.
 
         Raises: WrongRequest above MOST_PARTICIPANTS; RunsElsewhere when the lease is lost; RecordsUnavailable, and then
         a pause holds until this owner ends.
@@ -110,13 +114,15 @@ class Asked:
             if any(change.pauses.values()):
                 self.preferences = msgspec.structs.replace(self.preferences, pauses=wanted.pauses)
                 self._bring()
-            if wanted != self._stored:
+            is_new = wanted != self._stored
+            if is_new:
                 options = wanted.stored_in(self._claimed.options)
                 if not await self._context.records.leases.set_options(self._claimed.lease, options):
                     raise RunsElsewhere(self._claimed.slug)
                 self._stored = self.preferences = wanted
                 log.info("options changed", extra={"session": self._claimed.slug})
             self._bring()
+            return is_new
 
     def opened(self, live: LiveTrack, session: ProviderSession) -> None:
         """A provider session of a track was opened, or is over."""

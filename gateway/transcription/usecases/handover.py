@@ -44,6 +44,8 @@ publisher waits for all of it, and an RTMP server gives its key 10 s to be check
 _LOOK_S: Final = 0.2
 _ANSWER_LOOKS: Final = 10
 _REMEMBERED: Final = 1_000
+CLOSE_S: Final = PATIENCE_S + 8.0
+"""For what came late: beyond the patience with an heir, its last answer (3 s) and the database."""
 
 
 class Neighbours(Protocol):
@@ -81,7 +83,7 @@ class Handover:
         self._sessions = context.records.sessions
         self._others = others
         self._tasks = Tasks()
-        self._answers: OrderedDict[tuple[str, int, Heir], HandedOver] = OrderedDict()
+        self._giving: OrderedDict[tuple[str, int, Heir], asyncio.Task[HandedOver | SessionError]] = OrderedDict()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -89,26 +91,25 @@ class Handover:
         try:
             yield
         finally:
-            await self._tasks.close(PATIENCE_S + 1)
+            await self._tasks.close(CLOSE_S)
 
     # --- asked by others ------------------------------------------------------------------------------------
 
     async def give(self, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
         """What runs here goes to the heir, which may ask again. Raises: NotReady, RunsElsewhere."""
         question = slug, fence, heir
-        if (answer := self._answers.get(question)) is not None:
-            return answer
-        run = self._here.run_of(slug)
-        if run is None or run.claimed.lease.fence != fence:
-            raise RunsElsewhere(slug)
-        # A task of its own: whoever asked may be gone before it is done.
-        giving = self._tasks.start(self._give(run, heir, pause_s), f"hand over {slug}")
+        if (giving := self._giving.get(question)) is None:
+            run = self._here.run_of(slug)
+            if run is None or run.claimed.lease.fence != fence:
+                raise RunsElsewhere(slug)
+            # A task of its own: whoever asked may be gone before it is done, and ask again.
+            giving = self._giving[question] = self._tasks.start(self._give(run, heir, pause_s), f"hand over {slug}")
+            if len(self._giving) > _REMEMBERED:
+                self._giving.popitem(last=False)
         handed = await asyncio.shield(giving)
         if isinstance(handed, SessionError):
+            self._giving.pop(question, None)
             raise handed
-        self._answers[question] = handed
-        if len(self._answers) > _REMEMBERED:
-            self._answers.popitem(last=False)
         return handed
 
     async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
@@ -128,6 +129,8 @@ class Handover:
                 row.set_result(await self._sessions.join(run.claimed.session_id, speaker))
             except LookupError:  # the session was deleted
                 row.set_result(None)
+        if self._here.run_of(slug) is not run:  # meanwhile it was given on, and numbers nothing any more
+            raise RunsElsewhere(slug)
         run.hear_late(late, participants)
 
     # --- by ourselves ---------------------------------------------------------------------------------------
@@ -212,18 +215,18 @@ class Handover:
             kind = record.source if record is not None else ""
             self._here.sources.require(kind)
             source = await self._here.sources.listen_first(kind, slug, fence + 1)
+            run: Run | None = None
             try:
                 handed, claimed = await self._ask(slug, owner, fence, pause_s)
+                span.link(claimed.traceparent)
+                adopted = self._here.run_of(slug)
+                run = adopted or await self._here.go_on(claimed, handed, source)
             except BaseException:
                 self.refused += 1
-                if source is not None:
-                    await source.close("it stays where it was")
                 raise
-            span.link(claimed.traceparent)
-            adopted = self._here.run_of(slug)
-            run = adopted or await self._here.go_on(claimed, handed, source)
-            if source is not None and run.source is not source:
-                await source.close("it is heard already")
+            finally:
+                if source is not None and (run is None or run.source is not source):
+                    await source.close("it is heard already" if run is not None else "it stays where it was")
             if adopted is None:
                 self.taken += 1
                 log.info("taken over from a living replica", extra={"session": slug, "from": owner})

@@ -16,7 +16,7 @@ from gateway.transcription.domain.errors import NeverStarted, NotFedByBrowsers, 
 from gateway.transcription.domain.host import Reason, host_after, select_host
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.transcription.usecases.live import Live
-from gateway.transcription.usecases.records import Participation, Records
+from gateway.transcription.usecases.records import InLine, Participation, Records
 from gateway.transcription.usecases.run import Run
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,9 @@ class Hosts:
                 open_ones.append((run, host))
         if not open_ones:
             return
-        present = await self._sessions.present_in([run.claimed.session_id for run, _ in open_ones])
+        present = await self._sessions.in_line(
+            [InLine(run.claimed.session_id, host, self._seen[_id(run)].quitted) for run, host in open_ones]
+        )
         for run, host in open_ones:
             await self._choose(run, host, present.get(run.claimed.session_id, ()))
 
@@ -131,22 +133,24 @@ class Hosts:
         """
         return await self._hosts.current((await self._fed(slug))[0])
 
-    async def appoint(self, slug: str, identity: str | None) -> Participation:
+    async def appoint(self, slug: str, identity: str | None) -> tuple[Participation, bool]:
         """Make a participant the host; without an identity the next in line, because the present host is leaving.
+
+        Returns: the host, and whether it was another one before.
 
         Raises: SessionNotFound, NeverStarted, NotFedByBrowsers, NotPresent, RecordsUnavailable.
         """
         transcription_id, session_id = await self._fed(slug)
+        before = await self._hosts.current(transcription_id)
         if identity is None:
-            before = await self._hosts.current(transcription_id)
-            present = await self._sessions.present(session_id)
-            identity = select_host(present, {before} if before is not None else ())
+            present = await self._sessions.in_line([InLine(session_id, before)])
+            identity = select_host(present.get(session_id, ()), {before} if before is not None else ())
         person = None if identity is None else await self._sessions.participant(session_id, identity)
         if identity is None or person is None:
             raise NotPresent(slug, identity)
-        if not await self._hosts.appoint(transcription_id, identity):
+        if identity != before and not await self._hosts.appoint(transcription_id, identity):
             raise NotFedByBrowsers(slug)  # it has stopped meanwhile
-        return person
+        return person, identity != before
 
     async def _fed(self, slug: str) -> tuple[str, str]:
         session = await self._sessions.by_slug(slug)

@@ -60,6 +60,13 @@ class LateFinals:
 
     async def run(self) -> None:
         """Deliver, in order. Raises nothing but CancelledError."""
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            log.error("what came late may be lost: this gateway ends", extra={"session": self.claimed.slug})
+            raise
+
+    async def _run(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()

@@ -55,6 +55,15 @@ class Participation:
 
 
 @dataclass(frozen=True, slots=True)
+class InLine:
+    """Whom to look for in a session. `without`: identities that are not next in line."""
+
+    session_id: str
+    host: str | None
+    without: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionRecord:
     """A transcription as the database knows it: run by this replica, by another one, or stopped."""
 
@@ -141,14 +150,15 @@ class SessionRecords(Protocol):
     async def leave(self, session_id: str, identity: str) -> None:
         """The participant is gone from now on; nothing when they are already. May be repeated."""
 
-    async def present(self, session_id: str) -> Sequence[Participation]:
-        """Participants who have joined and not left, in the order of their joining."""
-
     async def people(self, session_id: str) -> Sequence[Participation]:
         """Everybody who was ever there, also those who have left."""
 
-    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
-        """Of each session in which somebody is, as `present`; in one query."""
+    async def names(self, session_id: str, limit: int) -> Sequence[str]:
+        """Of those who have joined and not left, the newest first; in one query."""
+
+    async def in_line(self, asked: Sequence[InLine]) -> Mapping[str, Sequence[Participation]]:
+        """Of each session in which somebody is, by its id, those of them that matter for who is host, in any order: the
+        host, who is next in line, and one other than the host; in one query, however many there are."""
 
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         """One of those present; None when it has not joined, or has left."""

@@ -209,8 +209,8 @@ class Transcriptions:
             if run is None:
                 raise RunsElsewhere(slug, record.owner)
         _require_certainty(self._context)
-        await run.asked.change(change)
-        return run.asked.in_force(run.state)
+        changed = await run.asked.change(change)
+        return run.asked.in_force(run.state, changed=changed)
 
     async def salvage(self, orphan: UnreconciledSession, told: ProviderReport) -> None:
         """Go on with what the provider tells of a dead process's session, if the run is here.

@@ -32,28 +32,31 @@ class _Shown:
 
 
 class UnderWay:
-    """`show` must not wait. `run` repeats a partial when words of it have become stable and no newer one has come."""
+    """`show` must not wait. `run` repeats a partial when words of it have become stable and no newer one has come.
+
+    A run has one timer for all of them: a partial costs no task and wakes none.
+    """
 
     def __init__(self, clock: Clock, show: Show) -> None:
         self._clock = clock
         self._show = show
         self._prefixes = StablePrefixes()
         self._shown: OrderedDict[str, _Shown] = OrderedDict()
-        self._waits_until = math.inf
-        self._is_earlier = asyncio.Event()
+        self._running: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # of the timer, by our clock
 
     def hear(self, live: LiveTrack, said: Caption) -> None:
         """A partial with words."""
-        stable = self._prefixes.hear(said.utterance_id, said.text, self._clock.monotonic())
+        now = self._clock.monotonic()
+        stable = self._prefixes.hear(said.utterance_id, said.text, now)
         former = self._shown.get(said.utterance_id)
         one = _Shown(live, said, stable, former.sent if former is not None else "")
         self._shown[said.utterance_id] = one
         if len(self._shown) > UNDER_WAY:
             self._shown.popitem(last=False)
         self._present(one)
-        due = self._prefixes.next(said.utterance_id, self._clock.monotonic())
-        if due is not None and due < self._waits_until:
-            self._is_earlier.set()
+        self._look_at(self._prefixes.next(said.utterance_id, now), now)
 
     def forget(self, utterance_id: str) -> None:
         """It has a final, or was withdrawn. May be repeated."""
@@ -62,18 +65,34 @@ class UnderWay:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
+        self._running = asyncio.get_running_loop().create_future()
+        self._look()
+        try:
+            await self._running
+        finally:
+            self._running = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _look_at(self, due: float, now: float) -> None:
+        """The timer is set for the first word that will be stable; one that comes too early looks again."""
+        if due >= self._due or self._running is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._running.get_loop().call_later(due - now + _ROUNDING_S, self._look)
+
+    def _look(self) -> None:
+        self._timer, self._due = None, math.inf
+        try:
+            for one in list(self._shown.values()):
+                self._show_again(one)
             now = self._clock.monotonic()
-            due = self._prefixes.due(now)
-            utterance_id = min(due, key=due.__getitem__, default=None)
-            self._waits_until = due[utterance_id] if utterance_id is not None else math.inf
-            self._is_earlier.clear()
-            try:
-                async with asyncio.timeout(self._waits_until - now + _ROUNDING_S if due else None):
-                    await self._is_earlier.wait()
-            except TimeoutError:
-                if utterance_id is not None and (one := self._shown.get(utterance_id)) is not None:
-                    self._show_again(one)
+            self._look_at(self._prefixes.soonest(now), now)
+        except Exception as error:
+            if self._running is not None and not self._running.done():
+                self._running.set_exception(error)
 
     def _show_again(self, one: _Shown) -> None:
         stable = self._prefixes.stable(one.said.utterance_id, self._clock.monotonic())

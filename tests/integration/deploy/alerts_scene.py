@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import resource
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -36,7 +35,7 @@ from gateway.cli.client import Client as Asking
 from stt.local.scripted import VOCABULARY, speak
 from stt.local.server import LocalOptions, LocalServer
 
-EVERY: Final = "400ms"
+EVERY: Final = "1s"
 QUICKER: Final = 60
 JWT_SECRET: Final = "a-secret-of-more-than-thirty-two-bytes"
 
@@ -57,6 +56,8 @@ class World:
     databases: dict[str, str]
     figures: CanaryFigures
     seen: Prometheus
+    slow: Path
+    closing: AsyncExitStack
     speaking: list[asyncio.Task[None]] = field(default_factory=list)
 
     def speak(self, gateway: Running, slug: str, words: int, pause_s: float = 0.0) -> None:
@@ -146,10 +147,10 @@ def raw(at_byte: int, **data: object) -> dict[str, object]:
 
 
 def floods() -> list[dict[str, object]]:
-    """After ten seconds of audio seven finals of 100 KB each."""
-    words = "word " * 20_000
-    times = {"start": 9.0, "end": 9.5, "language": "en", "confidence": 0.9, "channel": 0, "words": []}
-    return [raw(320_000 + n, id=f"00_{n:08}", utterance={"text": f"{n} {words}", **times}) for n in range(7)]
+    """After ten seconds of audio seven finals of 100 KB each, a word each."""
+    more = {"language": "en", "confidence": 0.9, "channel": 0, "words": []}
+    said = [{"text": letter * 100_000, "start": n + 1.0, "end": n + 1.5, **more} for n, letter in enumerate("abcdefg")]
+    return [raw(320_000 + n, id=f"00_{n:08}", utterance=utterance) for n, utterance in enumerate(said)]
 
 
 async def backlog(url: str) -> None:
@@ -163,6 +164,7 @@ async def backlog(url: str) -> None:
                INSERT INTO gateway.webhook_delivery (endpoint_id, event_id, type, lane, at, data, created_at, due_at)
                SELECT 'wh', 'e', 'session.created', '', at, '{}', at, now() + '1 day'
                FROM (SELECT now() - interval '1 hour' AS at) AS hour;
+               INSERT INTO "Space" (id) VALUES ('space');
                INSERT INTO "VideoSession" (id, slug, "spaceId", status)
                SELECT 's' || n, 'slug-' || n, 'space', 'ENDED' FROM generate_series(1, 25) AS n;
                INSERT INTO "SessionAnalysis" (id, "sessionId", status, "updatedAt")
@@ -179,7 +181,7 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
         mute = {"every": {"mute": True, "inject": [raw(6_400, utterance={"text": []}), *floods()]}}
         refusing = {
             "post": {"refusals": [{"status": 402, "count": 1}, {"status": 403, "after": 1, "count": 1}]},
-            "every": {"finals": {"delay_s": 3.5}},
+            "every": {"finals": {"delay_s": 2.6}},
         }
         providers = [
             await enter(LocalServer(LocalOptions(engine="scripted", faults=faults))) for faults in (mute, {}, refusing)
@@ -193,6 +195,7 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
             stack.push_async_callback(proxy.close)
         stack.callback(line.heal)
         await backlog(databases["a"])
+        slow = slow_disk(folder)
         no_folder = folder / "file"
         no_folder.write_text("where documents should go")
         through = f"postgresql://postgres@127.0.0.1:{line.port}{urlsplit(databases['b']).path}?sslmode=disable"
@@ -203,7 +206,7 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
                 "GLADIA_API_URL": providers[0].url,
                 "REDIS_URL": redis.url,
                 "GATEWAY_STT_MAX_SESSIONS": "1",
-                "GATEWAY_MAX_TRACKS": "2",
+                "GATEWAY_MAX_TRACKS": "8",
                 "GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS": "60",
                 "GATEWAY_ANALYSIS_WORKERS": "0",
                 "GATEWAY_BLOB_URL": f"file://{no_folder}/documents",
@@ -212,14 +215,20 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
                 "GATEWAY_WEBHOOK_SECRET": "whsec_YS1zZWNyZXQtb2YtdGhpcnR5LXR3by1ieXRlcy1vci1tb3Jl",
                 "GATEWAY_WEBHOOK_ALLOW": "http,private",
             },
-            "b": {"DATABASE_URL": through, "GLADIA_API_URL": providers[1].url, "GATEWAY_MAX_TRACKS": "1"},
+            "b": {
+                "DATABASE_URL": through,
+                "GLADIA_API_URL": providers[1].url,
+                "GATEWAY_MAX_TRACKS": "1",
+                "PYTHONPATH": str(folder),
+            },
             "c": {
                 "DATABASE_URL": databases["c"],
                 "GLADIA_API_URL": f"http://127.0.0.1:{uplink.port}",
                 "GATEWAY_MAX_TRACKS": "10",
+                "GATEWAY_DRAIN_S": "4",
             },
         }
-        starting = (enter(gateway_process(folder / name, **common, **one)) for name, one in env.items())
+        starting = (enter(gateway_process(folder / name, **{**common, **one})) for name, one in env.items())
         a, b, c = await asyncio.gather(*starting)
         http = await enter(aiohttp.ClientSession())
         figures, page = await enter(_canary(""))
@@ -229,9 +238,9 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
             "transcription-gateway": [*(urlsplit(one.url).netloc for one in (a, b, c)), nobody],
             "canary": [page, lost, nobody],
         }
-        rules = re.sub(r"(?m)^( +for:) .*$", r"\1 1s", quicker(RULES.read_text(), QUICKER))
+        rules = re.sub(r"(?m)^( +for:) .*$", r"\1 0s", quicker(RULES.read_text(), QUICKER))
         seen = await enter(running_prometheus(folder / "seen", jobs, rules, every=EVERY, token=TOKEN, http=http))
-        made = World(a, b, c, redis, line, uplink, databases, figures, seen)
+        made = World(a, b, c, redis, line, uplink, databases, figures, seen, slow, stack)
         try:
             yield made
         finally:
@@ -248,7 +257,7 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
 async def mute_and_full(world: World) -> None:
     """On `a`: one speaks and gets no text, one waits for a place; whatever else is asked of it goes wrong, too."""
     mute = await world.start(world.a)
-    lines = readers_who_do_not_read(world.a, mute)
+    readers_who_do_not_read(world, mute)
     world.speak(world.a, mute, 200)
     await ghosts(world)
     world.speak(world.a, await world.start(world.a), 80)
@@ -258,24 +267,19 @@ async def mute_and_full(world: World) -> None:
     user = jwt.encode({"sub": "u", "spaces": ["s"], "exp": time.time() + 600}, JWT_SECRET)
     await world.a.call("GET", "/api/sessions", token=user)  # is counted, which Redis is needed for
     await fires(world, "GatewayWatchersTooSlow")
-    for line in lines:
-        line.close()
 
 
-def readers_who_do_not_read(gateway: Running, slug: str) -> list[socket.socket]:
+def readers_who_do_not_read(world: World, slug: str) -> None:
     """A dozen, whose machines take next to nothing."""
-    host = urlsplit(gateway.url)
+    host = urlsplit(world.a.url)
     ask = f"GET /api/realtime/transcribe?session={slug}&token={TOKEN} HTTP/1.1\r\nHost: {host.netloc}\r\n"
     ask += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     ask += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    lines = []
     for _ in range(12):
-        line = socket.socket()
+        line = world.closing.enter_context(socket.socket())
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.connect(("127.0.0.1", host.port or 0))
         line.sendall(ask.encode())
-        lines.append(line)
-    return lines
 
 
 async def strangers(world: World) -> None:
@@ -317,17 +321,15 @@ async def ghosts(world: World) -> None:
            SELECT 'ghost', 'ghost', 'ghost', version, $1, 600, now(), now() FROM gateway.replica LIMIT 1""",
         f"http://127.0.0.1:{free_port()}",
     )
-    slugs = []
-    for number in range(4):
-        slug = await world.start(world.a)
-        await world.sql(
-            "a",
-            """UPDATE gateway.transcription SET owner = 'ghost', owner_run = 'ghost', fence = fence + 1
-               WHERE session_slug = $1""",
-            slug,
-        )
+    slugs = await asyncio.gather(*(world.start(world.a) for _ in range(4)))
+    for number, slug in enumerate(slugs):
         await world.a.ok("POST", f"/api/sessions/{slug}/participants/join", {"identity": f"g{number}"})
-        slugs.append(slug)
+    await world.sql(
+        "a",
+        """UPDATE gateway.transcription SET owner = 'ghost', owner_run = 'ghost', fence = fence + 1
+           WHERE session_slug = ANY($1)""",
+        slugs,
+    )
     await asyncio.gather(*(world.a.call("POST", f"/api/sessions/{slug}/end", {}) for slug in slugs))
 
     async def unreached() -> bool:
@@ -338,8 +340,8 @@ async def ghosts(world: World) -> None:
 
 
 async def database(world: World) -> None:
-    """On `b`: another owner takes a transcription away; then the machine stutters beside a slow database; at last the
-    database freezes, and the disk takes nothing."""
+    """On `b`: another owner takes a transcription away; then the database freezes beside a slow disk, and at last the
+    disk takes nothing."""
     lost = await world.b.new_session()
     await world.b.start(lost, source="websocket")
     world.speak(world.b, lost, 60, pause_s=0.3)
@@ -351,36 +353,38 @@ async def database(world: World) -> None:
     world.speak(world.b, kept, 240, pause_s=0.3)
     async with world.b.watch(kept) as watcher:
         await watcher.until(lambda it: bool(it.finals))
-        await stutter(world)
+        world.slow.touch()
         world.line.freeze()
-        await fires(world, "GatewayDatabaseBehind")
+        for alert in ("GatewayDatabaseBehind", "GatewayCaptionsLateFast", "GatewayCaptionsLateSlow"):
+            await fires(world, alert)
+        world.slow.unlink()
         resource.prlimit(world.b.process.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         await fires(world, "GatewayFinalsInMemoryOnly")
-        await fires(world, "GatewaySpoolGrowing")
+        few_files(world.b.process.process.pid)
+        for alert in ("GatewayFilesUsedUp", "GatewaySpoolGrowing"):
+            await fires(world, alert)
     resource.prlimit(world.b.process.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 
 
-async def stutter(world: World) -> None:
-    """The process runs in short spells, as on a machine whose cores are others', until captions are late."""
-    process = world.b.process.process
-    world.line.slow(0.2)
-    stuttering = asyncio.create_task(_stutter(process))
-    try:
-        for alert in ("GatewayCaptionsLateFast", "GatewayCaptionsLateSlow"):
-            await fires(world, alert)
-    finally:
-        stuttering.cancel()
-        await asyncio.gather(stuttering, return_exceptions=True)
-        process.send_signal(signal.SIGCONT)
-        world.line.slow()
+def few_files(pid: int) -> None:
+    """It may open hardly more than it has."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 3, hard))
 
 
-async def _stutter(process: asyncio.subprocess.Process) -> None:
-    while True:
-        process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(1.2)
-        process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(0.2)
+def slow_disk(folder: Path) -> Path:
+    """Makes Python wait in `os.fdatasync` while the file exists that is returned; its folder is for PYTHONPATH."""
+    switch = folder / "slow"
+    (folder / "sitecustomize.py").write_text(
+        "import os, time\n"
+        "real = os.fdatasync\n"
+        "def fdatasync(file):\n"
+        f"    time.sleep(1.5 * os.path.exists({str(switch)!r}))\n"
+        "    real(file)\n"
+        "os.fdatasync = fdatasync\n"
+    )
+    return switch
 
 
 async def provider(world: World) -> None:
@@ -399,7 +403,6 @@ async def provider(world: World) -> None:
     world.uplink.cut()
     world.speak(world.c, slug, 100)
     await orphans(world)
-    await fill(world)
     await fires(world, "GatewayProviderUnreachable")
 
 
@@ -417,7 +420,7 @@ async def bill(world: World) -> None:
     """A session of which we have counted a hundred seconds more than the provider."""
     slug = await world.start(world.c)
     world.speak(world.c, slug, 8)
-    await world.c.until(slug, lambda it: it["counts"]["finals"] > 0)
+    await world.c.until(slug, lambda seen: seen["finals"] > 0)
     await world.sql("c", "UPDATE gateway.provider_session SET seconds_sent = 100 WHERE closed_at IS NULL")
     await world.c.stop(slug)
     for alert in ("GatewayProviderBillDiffers", "GatewayBillOff"):
@@ -438,13 +441,15 @@ async def orphans(world: World) -> None:
     )
 
 
-async def fill(world: World) -> None:
-    """Until it takes no further transcription."""
-    status = 201
-    while status < 400:
-        slug = await world.c.new_session()
-        body = {"sessionSlug": slug, "source": "websocket", "language": "en"}
-        status, _ = await world.c.call("POST", "/api/transcription/start", body)
+async def crowd(world: World) -> None:
+    """Starts at `a` and `c` until neither takes a further one; `b` has its one."""
+    for gateway in (world.a, world.c):
+        status = 201
+        while status < 400:
+            slug = await gateway.new_session()
+            body = {"sessionSlug": slug, "source": "websocket", "language": "en"}
+            status, _ = await gateway.call("POST", "/api/transcription/start", body)
+    await fires(world, "GatewayFull")
 
 
 async def fires(world: World, alert: str) -> None:
@@ -452,3 +457,4 @@ async def fires(world: World, alert: str) -> None:
         return alert in await world.seen.fired()
 
     await until(is_firing, alert, every_s=0.4)
+    print(time.strftime("%X"), alert)

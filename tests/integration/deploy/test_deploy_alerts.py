@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from alerts_scene import database, fires, mute_and_full, provider, world
+from alerts_scene import crowd, database, fires, mute_and_full, provider, world
 from support.gateway import Process
 from support.postgres import PostgresServer
 from support.prometheus import RULES
@@ -36,6 +36,7 @@ async def test_alerts_fire(tmp_path: Path, postgres_server: PostgresServer) -> N
             async with asyncio.TaskGroup() as troubles:
                 for trouble in (mute_and_full, database, provider):
                     troubles.create_task(trouble(made))
+            await crowd(made)
             for alert in sorted(wanted):
                 await fires(made, alert)
             told = [await panels(made.seen.url, *name) for name in ((), ("overview",), ("session",))]

@@ -16,6 +16,7 @@ import yaml
 from support.builds import CannotBuild, go_program
 from support.tools import needs
 
+from gateway.cli.parser import parser
 from gateway.settings import VARIABLES
 
 ROOT = Path(__file__).parents[3]
@@ -121,9 +122,10 @@ def test_the_proxies_accept_their_configurations(tmp_path: Path) -> None:
     run("caddy", "validate", "--adapter", "caddyfile", "--config", DEPLOY / "caddy" / "Caddyfile")
 
 
-def test_the_unit_is_understood_and_confined() -> None:
+@pytest.mark.parametrize("name", ["transcription-gateway", "transcription-canary"])
+def test_the_unit_is_understood_and_confined(name: str) -> None:
     needs("systemd-analyze")
-    unit = DEPLOY / "systemd" / "transcription-gateway.service"
+    unit = DEPLOY / "systemd" / f"{name}.service"
     said = run("systemd-analyze", "verify", unit, fails=True).splitlines()
     complaints = [line for line in said if unit.name in line]  # others are about the machine
     assert [line for line in complaints if "is not executable" not in line] == []  # the program is not installed here
@@ -161,11 +163,30 @@ def test_the_chart_makes_objects_that_kubernetes_accepts(values: Path) -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
+def test_the_canary_is_a_command_that_exists_and_holds_one_token_alone() -> None:
+    objects = template(["--values", CHART / "ci" / "canary.yaml"])
+    [canary] = [each["spec"] for each in objects if each["kind"] == "Deployment"]
+    pod = canary["template"]["spec"]
+    [container] = pod["containers"]
+    asked = parser().parse_args(container["args"])
+    services = {f"http://{each['metadata']['name']}.media.svc:80" for each in objects if each["kind"] == "Service"}
+    assert (asked.command, asked.every, asked.words, asked.port) == ("canary", 60, 0.5, 9465)
+    assert asked.url in services
+    [secret] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert (secret["secretName"], secret["items"]) == ("gateway", [{"key": "GATEWAY_API_TOKENS", "path": "token"}])
+    assert {each["name"] for each in container["env"]} <= SETTINGS
+    assert pod["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]
+    [found] = [each for each in objects if each["kind"] == "Service" and "canary" in each["metadata"]["name"]]
+    assert found["spec"]["selector"] == canary["selector"]["matchLabels"]
+    assert canary["selector"]["matchLabels"].items() <= canary["template"]["metadata"]["labels"].items()
+
+
 def test_everything_that_can_be_switched_on_is_made() -> None:
     kinds = {each["kind"] for each in template(["--values", CHART / "ci" / "large.yaml"])}
     assert kinds == {
         *(
             "StatefulSet",
+            "Deployment",
             "Service",
             "ServiceAccount",
             "PodDisruptionBudget",
@@ -183,8 +204,9 @@ def test_everything_that_can_be_switched_on_is_made() -> None:
         (["--set", "existingSecret=gateway", "--set", "drainSeconds=soon"], "drainSeconds"),
         (["--set", "existingSecret=gateway", "--set", "settings.gatway_log_level=debug"], "gatway_log_level"),
         ([], "existingSecret"),
+        (["--set", "existingSecret=gateway", "--set", "canary.everySeconds=1"], "everySeconds"),
     ],
-    ids=["unknown", "wrong type", "no setting", "no secret"],
+    ids=["unknown", "wrong type", "no setting", "no secret", "a round each second"],
 )
 def test_wrong_values_are_refused_by_name(values: list[str], told: str) -> None:
     assert told in run(tool("helm"), "template", "release", CHART, *values, fails=True)

@@ -75,18 +75,25 @@ async def test_the_command_tells_each_step_or_shows_metrics(
         lines = capsys.readouterr().out.splitlines()
         assert [line.split()[:2] for line in lines if line.startswith("ok")] == [["ok", step] for step in STEPS]
         assert "100% of the words" in lines[-1]
-        port = free_port()
-        running = asyncio.create_task(canary(parser().parse_args([*known, "--port", str(port)])))
+        port, token = free_port(), tmp_path / "token"
+        token.write_text(TOKEN)
+        monkeypatch.delenv("GATEWAY_API_TOKENS", raising=False)
+        monkeypatch.setenv("GATEWAY_API_TOKENS_FILE", str(token))
+        options = ["canary", "--url", world.url, "--every", "1", "--port", str(port)]
+        running = asyncio.create_task(canary(parser().parse_args(options)))
         async with asyncio.timeout(60), aiohttp.ClientSession() as http:
             text = ""
-            while 'gateway_canary_rounds_total{outcome="ok"} 1.0' not in text:
+            while 'gateway_canary_failures_total{step="create"} 1.0' not in text:
                 await asyncio.sleep(0.05)
                 try:
                     async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
                         text = await answer.text()
                 except aiohttp.ClientError:
                     continue
-        assert "gateway_canary_words_share 1.0" in text and "gateway_canary_final_seconds_count 1.0" in text
+                if "gateway_canary_words_share 1.0" in text:
+                    token.write_text("another")  # it is read again before each round
+        assert "gateway_canary_words_share 1.0" in text
+        assert 'rounds_total{outcome="ok"} 0.0' not in text and "gateway_canary_final_seconds_count 0.0" not in text
         running.cancel()
         await asyncio.wait([running])
     assert await canary(parser().parse_args([*known, "--once"])) == 1

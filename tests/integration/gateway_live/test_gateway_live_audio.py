@@ -384,8 +384,7 @@ async def until_joined(gateway: InProcess, slug: str, identity: str) -> None:
         assert session is not None
 
         async def is_there() -> bool:
-            present = await shelf.records.sessions.present(session.id)
-            return identity in [person.identity for person in present]
+            return await shelf.records.sessions.participant(session.id, identity) is not None
 
         await until(is_there)
 

@@ -23,7 +23,7 @@ from gateway.transcription.domain.transcription import Claimed, Lease, Transcrip
 from gateway.transcription.domain.usage import Figures, Usage
 from gateway.transcription.infra.records import postgres_records
 from gateway.transcription.usecases.journal import FinalToStore, TranslationToStore
-from gateway.transcription.usecases.records import Records, SessionRecord, StoreOutcome, TranscriptionRecord
+from gateway.transcription.usecases.records import InLine, Records, SessionRecord, StoreOutcome, TranscriptionRecord
 from gateway.transcription.usecases.speech import ProviderSession
 from storage.postgres.pool import connect, open_pool
 from storage.postgres.retention import Retention
@@ -588,21 +588,48 @@ async def test_those_in_a_session_are_listed_by_how_long_they_are_there(shelf: S
     for name in ("anna", "ben"):
         await shelf.records.sessions.join(session.id, Speaker(name, name.title()))
         await shelf.wait(timedelta(seconds=1))
-    people = await shelf.records.sessions.present(session.id)
+    people = await shelf.records.sessions.people(session.id)
     assert [(one.identity, one.name, one.role, one.user_id) for one in people] == [
         ("anna", "Anna", "GUEST", None),
         ("ben", "Ben", "GUEST", None),
     ]
     assert people[0].joined_at < people[1].joined_at
-    assert await shelf.records.sessions.present("nothing") == []
+    assert await shelf.records.sessions.people("nothing") == []
+    assert await shelf.records.sessions.names(session.id, 1) == ["Ben"]
+    assert await shelf.records.sessions.names(session.id, 5) == ["Ben", "Anna"]
     other = await shelf.session("other123")
     await shelf.records.sessions.join(other.id, Speaker("carl", None))
     await shelf.records.sessions.leave(session.id, "anna")
-    everybody = await shelf.records.sessions.present_in([session.id, other.id, "nothing"])
+    asked = [InLine(session.id, "anna"), InLine(other.id, None, ["x"]), InLine("nothing", "anna")]
+    everybody = await shelf.records.sessions.in_line(asked)
     assert {one: [person.identity for person in there] for one, there in everybody.items()} == {
         session.id: ["ben"],
         other.id: ["carl"],
     }
+
+
+async def test_of_those_in_a_session_the_host_and_the_next_in_line_are_found_whoever_else_is_there(
+    shelf: Shelf,
+) -> None:
+    session = await shelf.session()
+    names = [f"guest-{n}" for n in range(12)]
+    for name in names:
+        await shelf.records.sessions.join(session.id, Speaker(name, None))
+        await shelf.wait(timedelta(seconds=1))
+
+    async def found(host: str | None, without: list[str]) -> list[str]:
+        there = (await shelf.records.sessions.in_line([InLine(session.id, host, without)]))[session.id]
+        return [one.identity for one in there]
+
+    for host, without, next_one in (
+        (None, [], "guest-0"),
+        ("guest-0", [], "guest-1"),
+        ("guest-5", ["guest-5", "guest-0", "guest-1"], "guest-2"),
+        ("gone", names[:11], "guest-11"),
+    ):
+        told = await found(host, without)
+        assert len(told) <= 3 and next_one in told and (host in told) is (host in names)
+    assert [one for one in await found("guest-3", names) if one != "guest-3"]  # somebody else is there
 
 
 # --- words without a number -----------------------------------------------------------------------------------

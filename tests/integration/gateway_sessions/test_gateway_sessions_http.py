@@ -181,6 +181,11 @@ async def test_a_start_takes_the_options_of_a_transcription(gateway: InProcess) 
         await good(gateway, "POST", "/api/transcription/stop", TOKEN, sessionSlug=slug)
         return await call(gateway, "POST", f"{path}/transcription/start", token, **body)
 
+    bare = await start()
+    assert (bare.status, "no language" in str(bare.json.get("warnings"))) == (201, True), bare
+    again = await call(gateway, "POST", f"{path}/transcription/start", ANNA)
+    assert (again.status, "warnings" in again.json) == (200, False), again
+
     async def in_force() -> dict[str, Any]:
         found: dict[str, Any] = await good(gateway, "PATCH", f"/api/transcription/{slug}", TOKEN, participants={})
         return {name: found[name] for name in ("languages", "translateTo", "customVocabulary", "participants")}

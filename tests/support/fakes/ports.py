@@ -14,6 +14,7 @@ from gateway.errors import SessionNotFound, SessionOver
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.finals import StoredFinal
 from gateway.transcription.domain.handover import Heir
+from gateway.transcription.domain.host import select_host
 from gateway.transcription.domain.limits import places
 from gateway.transcription.domain.overlap import unheard
 from gateway.transcription.domain.transcription import Claimed, Lease, Numbering, TranscriptionState
@@ -22,6 +23,7 @@ from gateway.transcription.domain.vocabulary import Vocabulary
 from gateway.transcription.infra.strays import shown_as
 from gateway.transcription.usecases.journal import FinalToStore
 from gateway.transcription.usecases.records import (
+    InLine,
     NumberedFinal,
     Owned,
     Participation,
@@ -71,15 +73,21 @@ class MemorySessionRecords(Port):
         await self._tables.answer()
         self._tables.present.pop((session_id, identity), None)
 
-    async def present(self, session_id: str) -> Sequence[Participation]:
+    async def people(self, session_id: str) -> Sequence[Participation]:
         await self._tables.answer()
         return [person for (session, _), person in self._tables.present.items() if session == session_id]
 
-    async def people(self, session_id: str) -> Sequence[Participation]:
-        return await self.present(session_id)
+    async def names(self, session_id: str, limit: int) -> Sequence[str]:
+        return [person.name for person in reversed(await self.people(session_id)) if person.name][:limit]
 
-    async def present_in(self, session_ids: Sequence[str]) -> Mapping[str, Sequence[Participation]]:
-        return {one: people for one in session_ids if (people := await self.present(one))}
+    async def in_line(self, asked: Sequence[InLine]) -> Mapping[str, Sequence[Participation]]:
+        found = {}
+        for one in asked:
+            there = {person.identity: person for person in await self.people(one.session_id)}
+            others = [person for name, person in there.items() if name != one.host]
+            chosen = {one.host, select_host(others, one.without), *[person.identity for person in others[:1]]}
+            found[one.session_id] = [person for name, person in there.items() if name in chosen]
+        return {session_id: people for session_id, people in found.items() if people}
 
     async def participant(self, session_id: str, identity: str) -> Participation | None:
         await self._tables.answer()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from gateway.outage import RecordsUnavailable
 from gateway.replicas.replica import Replica
@@ -16,22 +17,27 @@ class MemoryRoster:
     rows: dict[str, Replica] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     is_away: bool = False
+    now: Callable[[], datetime] | None = None
+    """Its clock, if rows are to have its time."""
 
     async def enter(self, me: Replica, process: str, lease_s: float, lost: str | None) -> Sequence[Replica]:
         self._answer()
-        self.rows[me.id] = me
+        self.rows[me.id] = self._seen(me)
         return self._members
 
     async def beat(self, me: Replica) -> Sequence[Replica] | None:
         self._answer()
         if me.run in self.lost or self.rows[me.id].run != me.run:
             return None
-        self.rows[me.id] = replace(me)
+        self.rows[me.id] = self._seen(me)
         return self._members
 
     async def leave(self, me: Replica) -> None:
         self._answer()
         self.rows.pop(me.id, None)
+
+    def _seen(self, me: Replica) -> Replica:
+        return replace(me, seen_at=self.now()) if self.now is not None else replace(me)
 
     @property
     def _members(self) -> list[Replica]:

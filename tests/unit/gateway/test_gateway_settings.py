@@ -11,7 +11,7 @@ from unit.gateway.settings_page import PAGE, page
 
 from gateway.settings import VARIABLES, Settings, WrongSettings, doubts
 
-GOOD = {"GATEWAY_API_TOKENS": "a-token-of-some-length"}
+GOOD = {"GATEWAY_API_TOKENS": "a-token-of-at-least-thirty-two-characters"}
 SECRETS = [variable.name for variable in VARIABLES if variable.is_secret]
 
 
@@ -204,14 +204,21 @@ def test_values_are_read_as_what_they_are(name: str, given: str, field: str, val
 
 
 def test_what_is_allowed_but_hardly_meant_is_noted() -> None:
-    """A misspelt name, a short token."""
+    """A misspelt name, secrets that are found by trying from what guests hold."""
     env = {
-        "GATEWAY_API_TOKENS": "short",
+        "GATEWAY_API_TOKENS": "a" * 32 + "," + "b" * 31,
+        "LIVEKIT_API_KEY": "key",
+        "LIVEKIT_API_SECRET": "c" * 31,
         "GATEWAY_DRIAN_S": "5",
         "GATEWAY_URL": "http://x",
     }
     noted = doubts(Settings.from_env(env), env)
-    assert len(noted) == 2
+    assert len(noted) == 3
+    assert [note.partition(" is shorter than 32")[0] for note in noted[:2]] == [
+        "a token in GATEWAY_API_TOKENS",
+        "LIVEKIT_API_SECRET",
+    ]
+    assert "b" * 31 not in str(noted) and "c" * 31 not in str(noted)
     assert any(note.startswith("GATEWAY_DRIAN_S is not a setting") for note in noted)
     assert doubts(Settings.from_env(GOOD), GOOD) == []
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.tasks import Tasks
+from gateway.tasks import Tasks, meanwhile
 
 
 async def bug() -> None:
@@ -79,3 +81,49 @@ async def test_what_begins_while_the_owner_closes_ends_as_well() -> None:
 async def test_without_tasks_there_is_nothing_to_wait_for() -> None:
     assert await Tasks().wait(0)
     await Tasks().close(3600)
+
+
+@asynccontextmanager
+async def room(told: list[str], fails: str = "") -> AsyncIterator[str]:
+    await asyncio.sleep(0)
+    if fails == "opening":
+        raise OSError("it cannot be opened")
+    told.append("opened")
+    try:
+        yield "room"
+    finally:
+        told.append("closed")
+        if fails == "closing":
+            raise OSError("it cannot be closed")
+
+
+async def test_what_is_opened_meanwhile_is_there_when_it_is_waited_for_and_closed_at_the_end() -> None:
+    told: list[str] = []
+    async with meanwhile(room(told), "room") as opened:
+        told.append("block")
+        assert await opened() == await opened() == "room"
+    assert told == ["block", "opened", "closed"]
+
+
+async def test_why_it_could_not_be_opened_is_told_to_who_waits_and_to_nobody_else() -> None:
+    told: list[str] = []
+    async with meanwhile(room(told, "opening"), "room") as opened:
+        with pytest.raises(OSError, match="opened"):
+            await opened()
+    async with meanwhile(room(told, "opening"), "room"):
+        await asyncio.sleep(0.01)
+    assert told == []
+
+
+async def test_what_is_still_being_opened_at_the_end_is_given_up() -> None:
+    told: list[str] = []
+    with pytest.raises(ValueError, match="block"):
+        async with meanwhile(room(told), "room"):
+            raise ValueError("block")
+    assert told == []
+
+
+async def test_an_error_of_closing_is_raised() -> None:
+    with pytest.raises(OSError, match="closed"):
+        async with meanwhile(room([], "closing"), "room") as opened:
+            await opened()

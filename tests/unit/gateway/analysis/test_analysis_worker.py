@@ -258,10 +258,16 @@ def test_at_most_so_many_run_at_once_and_none_where_there_are_no_workers() -> No
     async def work() -> None:
         here = world(100.0, workers=2)
         idle = Analyses(here.queue, here.analyst, LoopClock(), AnalysisOptions(workers=0))
-        await idle.work()
+        idling = asyncio.create_task(idle.work())
         for number in range(5):
             here.queue.add(f"s{number}")
             await here.analyses.schedule(f"id-s{number}")
+        await asyncio.sleep(50)
+        assert (here.analyst.seen, idle.counts.waiting["PENDING"]) == (
+            [],
+            5,
+        )  # it says what waits, for nobody else does
+        idling.cancel()
         async with here.working():
             await asyncio.sleep(50)
             assert (here.analyses.counts.running, len(here.analyst.seen)) == (2, 2)

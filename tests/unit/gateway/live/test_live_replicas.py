@@ -397,6 +397,28 @@ async def test_an_owner_that_is_cut_off_is_noticed_and_asked() -> None:
         assert reasons(transport) == []
 
 
+@pytest.mark.parametrize("phase_s", [0.0, 0.2, 0.4, 0.6, 0.8])
+async def test_finals_of_an_owner_that_is_cut_off_come_about_a_second_later(phase_s: float) -> None:
+    """Whenever they are said; watchers are told of it later, for it may be busy."""
+    async with two() as pair:
+        _, transport = await pair.watch()
+        await asyncio.sleep(0.1)
+        pair.net.loses = lambda news: True
+        await asyncio.sleep(phase_s)
+        pair.say()
+        await asyncio.sleep(1.2)
+        assert (seqs(transport), reasons(transport)) == ([1], [])
+
+
+async def test_an_owner_that_is_heard_is_read_from_the_database_each_five_seconds() -> None:
+    async with two() as pair:
+        await pair.watch()
+        await asyncio.sleep(0.1)
+        looks = pair.database.looks
+        await asyncio.sleep(4 * followed.POLL_AS_A_NET_S)
+        assert pair.database.looks - looks <= 4
+
+
 async def test_without_redis_finals_are_polled() -> None:
     async with two(has_wire=False) as pair:
         _, transport = await pair.watch()

@@ -111,6 +111,22 @@ async def test_without_the_database_the_others_say_whether_it_goes_on(
     assert one.lapsed.is_set() is not goes_on
 
 
+async def test_another_one_that_cannot_be_asked_may_reach_the_database(roster: MemoryRoster, clock: Hand) -> None:
+    one = member(roster, clock)
+
+    async def ask(replica: Replica) -> bool | None:
+        raise AssertionError("it has no address")
+
+    one.ask = ask
+    roster.rows["b"] = replace(other(), url=None)
+    await one.enter()
+    roster.is_away = True
+    for _ in range(10):
+        clock.at += 2
+        await one.beat()
+    assert one.lapsed.is_set() and not one.may_act()
+
+
 async def test_nothing_is_acknowledged_from_a_beat_without_an_answer_on_while_others_may_take_over(
     roster: MemoryRoster, clock: Hand
 ) -> None:

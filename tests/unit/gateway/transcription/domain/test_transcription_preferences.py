@@ -129,3 +129,20 @@ def _change(chance: random.Random) -> Change:
         participants={one: personal() for one in chance.sample(people, chance.randint(0, 2))},
         pauses={one: chance.random() < 0.5 for one in chance.sample([EVERYBODY, *people], chance.randint(0, 2))},
     )
+
+
+def test_each_lifts_their_own_pause_alone_and_one_of_an_older_version_is_lifted_by_either() -> None:
+    """Against sets of who holds it, in every order."""
+    chance = random.Random(8)
+    for seed in range(200):
+        asked, holds, now = Preferences(), set[str](), NOON
+        for _ in range(12):
+            now += timedelta(seconds=1)
+            by, is_paused = chance.choice((None, "self", "other")), chance.random() < 0.5
+            asked = asked.changed(Change(pauses={"gus": is_paused}, pauses_by=by), now)
+            assert Preferences.read(msgspec.json.decode(msgspec.json.encode(asked.stored()))) == asked
+            if is_paused:
+                holds |= {by or "anybody"}
+            else:
+                holds = set() if by is None else holds - {by} - {"anybody"}
+            assert bool(asked.paused) is bool(holds), (seed, holds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from math import inf
 
 import msgspec
 from hypothesis import given
@@ -69,13 +70,15 @@ def test_the_next_moment_at_which_there_is_more_is_known() -> None:
     prefixes.hear("b", "one", 1.1)
     prefixes.hear("a", "one two", 1.2)
     once, twice = HOLD_S[:2]
-    assert prefixes.due(1.2) == {"a": 1.0 + twice, "b": 1.1 + once}
-    assert prefixes.due(1.0 + twice) == {"a": 1.2 + once, "b": 1.1 + once}
-    assert prefixes.next("a", 1.2) == 1.0 + twice
+    assert (prefixes.next("a", 1.2), prefixes.next("b", 1.2), prefixes.soonest(1.2)) == (
+        1.0 + twice,
+        1.1 + once,
+        1.0 + twice,
+    )
+    assert prefixes.soonest(1.0 + twice) == 1.1 + once
     prefixes.forget("b")
-    assert prefixes.due(1.35).keys() == {"a"}
-    assert prefixes.due(9.0) == {}
-    assert (prefixes.next("a", 9.0), prefixes.next("b", 1.2)) == (None, None)
+    assert prefixes.soonest(1.35) == prefixes.next("a", 1.35)
+    assert prefixes.soonest(9.0) == prefixes.next("a", 9.0) == prefixes.next("b", 1.2) == inf
 
 
 def test_only_so_many_utterances_are_remembered() -> None:

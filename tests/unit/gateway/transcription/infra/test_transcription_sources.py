@@ -115,7 +115,9 @@ async def test_no_key_half_a_key_and_two_keys_are_refused(sources: Sources, app:
     assert not await sources.authorise(app, name, "", "peer")
 
 
-async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(sources: Sources, clock: HandClock) -> None:
+async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(
+    sources: Sources, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """Not who has one; and only for some minutes."""
     waiting, live = begun(sources, KEY), begun(sources, OTHER, "other")
     made = publisher(key=OTHER)
@@ -125,6 +127,7 @@ async def test_who_waits_for_a_publisher_is_told_of_one_with_another_key(sources
     sources.crowded()
     assert "unknown" in (waiting.trouble() or "") and KEY not in (waiting.trouble() or "")
     assert CROWDED in (waiting.trouble() or "") and live.trouble() == CROWDED, "its encoder is gone"
+    assert "GATEWAY_MAX_RTMP_CONNECTIONS_PER_ADDRESS" in caplog.text  # so the operator reads what to set
     clock.at += timedelta(seconds=KEPT_S)
     assert waiting.trouble() is None
 

@@ -13,8 +13,12 @@ from support.fakes import LoopClock, MemoryRecords, Replica
 from support.transcribing import SLUG, replica, start, told, watch
 from support.waiting import until
 
+from gateway.outage import RecordsUnavailable
+from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere, SourceUnavailable
 from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
+from gateway.transcription.domain.transcription import Claimed
+from gateway.transcription.usecases.adoption import Past
 from gateway.transcription.usecases.handover import Handover
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
@@ -388,6 +392,40 @@ async def test_a_publisher_is_told_when_it_comes_to_an_end() -> None:
         assert LoopClock().monotonic() - began < 3.0
 
 
+async def test_an_heir_that_asks_again_before_it_has_an_answer_gets_the_same() -> None:
+    """Its first question, or the answer, was cut off; the owner waits for a pause meanwhile."""
+    async with pair() as two:
+        two.a.link.is_speaking = True
+        heir = Heir("b", "run of b")
+        first = asyncio.create_task(two.network.handovers["a"].give(SLUG, 1, heir, 1.0))
+        await asyncio.sleep(0.5)
+        first.cancel()
+        handed = await two.network.handovers["a"].give(SLUG, 1, heir, 1.0)
+        assert handed.fence == 2
+        assert await two.network.handovers["a"].give(SLUG, 1, heir, 1.0) is handed
+        assert two.network.handovers["a"].given == 1
+
+
+async def test_what_comes_late_is_for_the_run_that_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been given on while the speaker's row was made."""
+    async with pair() as two:
+        two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
+        await two.fetch()
+        await until(lambda: bool(two.network.told))
+        [late] = [late for late in two.network.told if late.captions]
+        await until(lambda: len(two.stored()) == 2)
+        join = two.records.sessions.join
+
+        async def slow(session_id: str, speaker: Speaker) -> str:
+            monkeypatch.undo()
+            await two.network.handovers["b"].give(SLUG, 2, Heir("a", "run of a"), 0)
+            return await join(session_id, speaker)
+
+        monkeypatch.setattr(two.records.sessions, "join", slow)
+        with pytest.raises(RunsElsewhere):
+            await two.network.handovers["b"].hear(SLUG, late)
+
+
 async def test_whoever_goes_gives_everything_away() -> None:
     async with pair() as two:
         two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
@@ -450,9 +488,10 @@ async def test_a_room_is_heard_by_the_heir_before_the_owner_leaves_it() -> None:
         assert a.source(SLUG).closed
 
 
-async def test_a_room_is_left_again_when_the_owner_keeps_it() -> None:
+@pytest.mark.parametrize("is_given", [False, True])
+async def test_a_room_is_left_again_when_the_owner_keeps_it_or_the_run_cannot_begin(is_given: bool) -> None:
     clock = LoopClock()
-    records, network = MemoryRecords(clock), Network(cut={"ask_for"})
+    records, network = MemoryRecords(clock), Network(cut=set() if is_given else {"ask_for"})
     async with (
         replica(records, owner="b") as b,
         network.connect(b).serving(),
@@ -460,7 +499,12 @@ async def test_a_room_is_left_again_when_the_owner_keeps_it() -> None:
         network.connect(a).serving(),
     ):
         await a.service.start(start("livekit"))
-        with pytest.raises(RunsElsewhere):
+
+        async def away(claimed: Claimed) -> Past:
+            raise RecordsUnavailable("away")
+
+        b.service.adoption.past = away  # type: ignore[method-assign]
+        with pytest.raises(RecordsUnavailable if is_given else RunsElsewhere):
             await network.handovers["b"].accept(SLUG, "a", 1, 0)
         assert b.source(SLUG).closed == "it stays where it was"
-        assert a.service.run_of(SLUG) is not None
+        assert (a.service.run_of(SLUG) is None) is is_given

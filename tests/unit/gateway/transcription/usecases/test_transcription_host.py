@@ -158,7 +158,7 @@ async def test_who_came_and_went_between_two_looks_is_no_host() -> None:
 async def test_a_look_is_one_question_for_all_transcriptions(monkeypatch: pytest.MonkeyPatch) -> None:
     async with replica() as there, hosted(there):
         asked: list[tuple[str, int]] = []
-        for port, name in ((there.records.hosts, "of_all"), (there.records.sessions, "present_in")):
+        for port, name in ((there.records.hosts, "of_all"), (there.records.sessions, "in_line")):
             answer = getattr(port, name)
 
             async def counted(ids: list[str], answer: Any = answer, name: str = name) -> Any:
@@ -188,11 +188,11 @@ async def test_somebody_may_ask_for_it() -> None:
             there.records.person(SLUG, name)
             await asyncio.sleep(1)
         await look()
-        assert (await hosts.appoint(SLUG, "carl")).identity == "carl"
+        assert (await hosts.appoint(SLUG, "carl"))[0].identity == "carl"
         await look()
-        assert (await hosts.appoint(SLUG, None)).identity == "anna"
+        assert (await hosts.appoint(SLUG, None))[0].identity == "anna"
         await look()
-        assert (await hosts.appoint(SLUG, None)).identity == "ben"
+        assert (await hosts.appoint(SLUG, None))[0].identity == "ben"
         await look()
         assert changes(screen) == [("anna", "first"), ("carl", "claimed"), ("anna", "claimed"), ("ben", "claimed")]
         with pytest.raises(NotPresent):
