@@ -56,7 +56,8 @@ class Link:
     async def stream(self, query: str, step: int, *args: object) -> AsyncGenerator[list[Record]]:
         """All rows, `step` at a time, in constant memory. Only inside a transaction. Raises: as `rows`.
 
-        While the reader has some, the next ones are fetched: the server works on them meanwhile.
+        While the reader has some, the next ones are fetched: the server works on them meanwhile. To be closed; until
+        then the transaction runs nothing else.
         """
         cursor = await self._executor.cursor(self.sql[query], *args)
 
