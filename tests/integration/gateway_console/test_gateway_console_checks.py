@@ -24,7 +24,7 @@ CONTENT: Final = {
     "/sessions": "#list a",
     "/webhooks": "#list a",
     "/join": "#enter",
-    "/usage": "#totals",
+    "/usage": "#chart *",
     "/docs": "#postApiSessions",
     "/operator": "#sessions tbody tr",
     "/audit": "#rows",
