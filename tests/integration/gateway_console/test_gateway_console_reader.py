@@ -132,14 +132,14 @@ async def test_words_settle_where_they_stand_and_follow_the_reader(
         await page.until("now.textContent.startsWith('It is just beginning. The words')")
         words = "alpha bravo charlie delta echo foxtrot"
         async with publishing(tmp_path, words, url, pauses=(0, 0, 0.8)):
-            await page.until("window.spoken = document.querySelector('.line.underway')")
+            grey = "window.grey = getComputedStyle(spoken).color"
+            await page.until(f"(window.spoken = document.querySelector('.line.underway')) && ({grey})")
             assert await page.run("chip.textContent") == "Live"
-            grey = await page.run("getComputedStyle(spoken).color")
             assert await page.run("spoken.closest('.said').querySelector('.who').textContent") == "Anna Berg"
             assert await page.run("spoken.closest('.said').querySelector('.face').textContent") == "AB"
             await page.until("document.querySelectorAll('.line[data-seq]').length === 2")
         assert await page.run("spoken.isConnected && spoken.dataset.seq === '1'"), "the line was written anew"
-        assert await page.run("getComputedStyle(spoken).color") != grey
+        assert await page.run("getComputedStyle(spoken).color !== grey")
         assert await page.run("spoken.closest('.said').querySelectorAll('.line').length") == 2, "one paragraph"
         assert await page.run("[...document.querySelectorAll('#spoken p')].map((one) => one.textContent)") == [
             "Anna Berg: alpha bravo charlie",
