@@ -3,6 +3,7 @@
 import { memory, readFragment } from './api.js';
 import { byId, make, say } from './dom.js';
 import { askOtherTabs } from './tabs.js';
+import { offerThemes } from './theme.js';
 import { tryIt } from './try.js';
 
 let schemas = {};
@@ -140,13 +141,16 @@ const showTable = (rows) => make('div', { className: 'wide' }, make('table', {},
   ...rows.map(([name, type, ...meaning]) => make('tr', {},
     make('td', {}, name), make('td', { className: 'type mono', textContent: type }), make('td', {}, ...meaning))))));
 
+offerThemes();
 memory.token ||= await askOtherTabs();
 readFragment(); // a token that a link brings to a browser without one
 try {
   const response = await fetch('openapi.json');
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   render(await response.json());
-  document.getElementById(location.hash.slice(1))?.setAttribute('open', '');
+  const asked = byId(location.hash.slice(1));
+  asked?.setAttribute('open', '');
+  asked?.scrollIntoView();
 } catch (error) {
   say(byId('trouble'), `The document cannot be shown: ${error.message}`);
 }

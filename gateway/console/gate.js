@@ -3,6 +3,7 @@
 import { Problem, memory, readFragment } from './api.js';
 import { byId, say } from './dom.js';
 import { askOtherTabs } from './tabs.js';
+import { offerThemes } from './theme.js';
 
 const PATIENCE_MS = 400; // an answer that comes sooner needs no announcement
 
@@ -21,6 +22,7 @@ export class Gate {
    */
   constructor(page) {
     this.#page = page;
+    offerThemes();
     byId('enter').addEventListener('submit', (event) => {
       event.preventDefault();
       memory.token = byId('token').value.trim();

@@ -27,6 +27,16 @@ export function wear() {
   style.setProperty('--scale', kept.size);
 }
 
+/** Let the reader choose, in a page that has `_themes.html` in it. `changed()` is called when they have. */
+export function offerThemes(changed = () => {}) {
+  const select = document.getElementById('theme');
+  select.value = kept.theme;
+  select.addEventListener('change', () => {
+    kept.theme = select.value;
+    changed();
+  });
+}
+
 /** The next size, up (1) or down (-1). Returns it. */
 export function resize(by) {
   const place = SIZES.findLastIndex((size) => size <= kept.size);

@@ -1,7 +1,7 @@
 // The tools of the reader's page: size, colours, full screen, the field of the search, single letters as keys.
 
 import { byId } from './dom.js';
-import { SIZES, kept, resize, wear } from './theme.js';
+import { SIZES, kept, offerThemes, resize, wear } from './theme.js';
 
 /** `page`: `resized()` when letters have another size. */
 export function setTools(page) {
@@ -13,11 +13,7 @@ export function setTools(page) {
   };
   byId('smaller').addEventListener('click', () => turn(-1));
   byId('larger').addEventListener('click', () => turn(1));
-  byId('theme').value = kept.theme;
-  byId('theme').addEventListener('change', () => {
-    kept.theme = byId('theme').value;
-    page.recoloured();
-  });
+  offerThemes(page.recoloured);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => page.recoloured());
   byId('full').hidden = !document.fullscreenEnabled;
   byId('full').addEventListener('click', () => {

@@ -204,10 +204,7 @@ class Followed:
     @property
     def is_heard(self) -> bool:
         """Whether its owner speaks, and we hear it."""
-        return self._was_heard_within(SILENT_S)
-
-    def _was_heard_within(self, seconds: float) -> bool:
-        return self._is_connected and self._clock() - self._heard_at < seconds
+        return self._is_connected and self._clock() - self._heard_at < SILENT_S
 
     @property
     def poll_s(self) -> float:
@@ -215,7 +212,8 @@ class Followed:
         if self._wire is None:
             return POLL_WITHOUT_WIRE_S
         is_idle = self.channel is not None and self.channel.state in NOT_RUNNING and self._is_connected
-        return POLL_AS_A_NET_S if is_idle or self._was_heard_within(QUIET_S) else POLL_S
+        is_fresh = self._is_connected and self._clock() - self._heard_at < QUIET_S
+        return POLL_AS_A_NET_S if is_idle or is_fresh else POLL_S
 
     @property
     def trouble(self) -> list[str]:

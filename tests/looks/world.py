@@ -111,7 +111,8 @@ class World:
             self.webhook = (await api(self.gateway, "POST", "/api/webhooks", hook))["id"]
             if not about:
                 await api(self.gateway, "PATCH", f"/api/webhooks/{self.webhook}", {"enabled": False})
-        for how in ("well", "500", "well", "gone"):
+        for how in ("well", "gone", "500"):  # which is the last one, as it is sent again
+            await api(self.gateway, "PATCH", f"/api/webhooks/{self.webhook}", {"enabled": True})
             self.receiver.behaviours = [how]
             self.receiver.seen.clear()
             await api(self.gateway, "POST", f"/api/webhooks/{self.webhook}/test", {})

@@ -47,13 +47,13 @@ async def test_speech_appears_grey_and_settles(gateway: Gateway, browse: OpenPag
         await page.until("document.querySelector('#line').dataset.phase === 'live'")
         assert TOKEN not in await page.run("location.href")
         async with publishing(tmp_path, "alpha bravo charlie delta echo foxtrot", url, pauses=(0, 0, 0.8)):
-            await page.until("window.spoken = document.querySelector('#partials .row')")
-            grey = await page.run("getComputedStyle(spoken.querySelector('.text')).color")
+            text = "getComputedStyle(spoken.querySelector('.text')).color"
+            await page.until(f"(window.spoken = document.querySelector('#partials .row')) && (window.grey = {text})")
             await page.until(f"{texts('finals')}.length === 2")
         assert await page.run(texts("finals")) == ["alpha bravo charlie", "delta echo foxtrot"]
         assert await page.run(texts("partials")) == []
         assert await page.run("document.querySelector('#finals').contains(spoken)")
-        assert await page.run("getComputedStyle(spoken.querySelector('.text')).color") != grey
+        assert await page.run(f"{text} !== grey")
         assert not await page.run("spoken.querySelector('.unsure')")
         assert await page.run("document.querySelector('#finals .who').textContent") == NASTY
         await page.until("document.querySelectorAll('#finals .translation').length === 2")
@@ -200,9 +200,9 @@ async def test_a_late_comer_to_a_long_meeting_stands_at_its_end(gateway: Gateway
     """Lines leave at the top while others come: nobody has scrolled up."""
     async with browse() as page:
         slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
-        await held(gateway.database_url, slug, meeting(1_500))
+        await held(gateway.database_url, slug, meeting(800))
         await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
-        await page.until("finals.checkVisibility() && finals.textContent.includes('line number 1500 of')")
+        await page.until("finals.checkVisibility() && finals.textContent.includes('line number 800 of')")
         await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2")
         assert await page.run("follow.textContent") == "Following"
 

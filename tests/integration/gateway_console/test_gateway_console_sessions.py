@@ -167,7 +167,7 @@ async def test_an_analysis_waits_fails_with_its_reason_and_is_tried_again(
             assert await page.run("document.querySelector('#reason').hidden")
             assert await page.run(text("#summary")) == "They agreed to ship on Friday."
             assert await page.run(text("#tasks b")) == NASTY
-            assert await page.run(text("#tasks .hint")) == "Anna · by 2026-01-09"
+            assert await page.run(text("#tasks .hint")) == "Anna · by Jan 9, 2026"
             assert await page.run(text("#tasks q")) == WORDS[0]
             assert await page.run(text("#risks .finding.high b")) == "The migration is slow"
             assert "language model" in await page.run(text("#method"))
