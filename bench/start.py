@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,6 +33,7 @@ LIBRARIES: Final = (
     "asyncio uvloop aiohttp aiohttp.web asyncpg msgspec structlog.contextvars structlog.stdlib structlog.processors "
     "prometheus_client websockets.client yarl jwt"
 )
+BARE: Final = "its libraries alone, imported"
 GLADIA: Final = {"GLADIA_API_KEY": "never asked", "GLADIA_API_URL": "http://127.0.0.1:9"}
 LIVEKIT: Final = {
     "LIVEKIT_URL": "ws://127.0.0.1:9",
@@ -65,20 +67,25 @@ def cost(pid: int, wall_s: float) -> Cost:
     return Cost(cpu_s, wall_s, kb["Rss:"] / 1024, private / 1024)
 
 
+def installed(folder: Path) -> dict[str, str]:
+    """Bytecode is kept, whatever this process was told."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
 async def gateway(folder: Path, tree: Path, database_url: str, form: str) -> Cost:
     began = time.monotonic()
-    settings = {"DATABASE_URL": database_url, "GATEWAY_LOG_LEVEL": "error", **FORMS[form]}
-    async with gateway_process(folder, source=tree, **settings) as running:
+    settings = {"DATABASE_URL": database_url, "GATEWAY_LOG_LEVEL": "error", **FORMS[form], **installed(folder)}
+    async with gateway_process(folder / "data", source=tree, **settings) as running:
         pid, took = running.process.process.pid, time.monotonic() - began
         ready = cost(pid, took)
         await asyncio.sleep(1.5)  # the collections of the start are over
         return cost(pid, took)._replace(cpu_s=ready.cpu_s)
 
 
-async def libraries() -> Cost:
+async def libraries(folder: Path) -> Cost:
     began = time.monotonic()
     code = f"import {LIBRARIES.replace(' ', ', ')}, time; print('ready', flush=True); time.sleep(60)"
-    process = await Process.start(sys.executable, "-c", code)
+    process = await Process.start(sys.executable, "-c", code, env=installed(folder))
     while not process.lines:
         await asyncio.sleep(0.02)
     taken = cost(process.process.pid, time.monotonic() - began)
@@ -89,16 +96,19 @@ async def libraries() -> Cost:
 def measure(rounds: int, trees: Mapping[str, Path], forms: Sequence[str]) -> dict[str, list[Cost]]:
     """In turn, so that what else runs on the machine falls on all of them. The first round is thrown away."""
     found: dict[str, list[Cost]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as name, running_postgres() as server, server.database() as url:
+    with ExitStack() as rooms:
+        rooms.enter_context(redirect_stdout(sys.stderr))
+        folder = Path(rooms.enter_context(tempfile.TemporaryDirectory()))
+        url = rooms.enter_context(rooms.enter_context(running_postgres()).database())
         for turn in range(rounds + 1):
             for form in forms:
                 for whose, tree in trees.items():
-                    taken = asyncio.run(gateway(Path(name) / "data", tree, url, form))
+                    taken = asyncio.run(gateway(folder, tree, url, form))
                     if turn:
                         found[f"{form}{whose}"].append(taken)
-            bare = asyncio.run(libraries())
+            bare = asyncio.run(libraries(folder))
             if turn:
-                found["its libraries alone, imported"].append(bare)
+                found[BARE].append(bare)
     return found
 
 
@@ -109,10 +119,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["idle"])
     asked = parser.parse_args()
     trees = {"": HERE} | ({" (the other)": asked.against.resolve()} if asked.against else {})
-    with tempfile.TemporaryDirectory() as bytecode:
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = bytecode
-        found = measure(asked.rounds, trees, asked.forms)
+    found = measure(asked.rounds, trees, asked.forms)
     print(f"| {'the least of ' + str(asked.rounds):40} | CPU s to ready | wall s | RSS MB | private MB |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for what, costs in found.items():

@@ -76,6 +76,7 @@ class Gate:
         self._part = b""  # of a frame, at the end of the last chunk
         self._next = 0  # where the last chunk ended
         self._open_until = -1
+        self._spoken_to = -SAMPLE_RATE
         self._is_open = False
 
     @property
@@ -84,9 +85,9 @@ class Gate:
         return self._is_open
 
     @property
-    def is_stirring(self) -> bool:
-        """Whether the newest audio holds speech: a word may begin that is too short yet to open the gate."""
-        return self._recent != 0
+    def silence(self) -> int:
+        """Samples since the last frame of speech, also of a word that is too short yet to open the gate."""
+        return 0 if self.counts.failures else self._next - self._spoken_to
 
     @property
     def left_out_to(self) -> int:
@@ -151,5 +152,6 @@ class Gate:
             self._recent = (self._recent << 1 | speaks) & _RECENT
             if speaks:
                 self.counts.speech += frame
+                self._spoken_to = end
                 if end <= self._open_until or self._recent.bit_count() >= _ENOUGH:
                     self._open_until = end + self._hang_over

@@ -34,6 +34,9 @@ HOLE_S: Final = 0.25
 # What comes within this time tells: a backlog comes faster than it was spoken, by this much.
 DOUBT_S: Final = 0.15
 BACKLOG_S: Final = 0.08
+# What is later than what came before it was held up itself, and tells nothing yet; but not for longer than this.
+LATER_S: Final = 0.03
+LONGEST_DOUBT_S: Final = 1.0
 _FULL_SCALE: Final = np.float32(1 << 15)
 
 
@@ -68,8 +71,12 @@ class PcmTrackStats:
 
 @dataclass(slots=True)
 class _Doubt:
-    """What came behind a hole in the deliveries: `first_s` of it at once, `heard_s` in all, `late_s` after its time."""
+    """What came behind a hole in the deliveries, at `began` and later: `heard_s` in all, `late_s` after its time.
 
+    `since`: from when on it is looked whether it comes faster than it is spoken; `first_s` of it were there by then.
+    """
+
+    began: float
     since: float
     hole_s: float
     first_s: float
@@ -173,11 +180,14 @@ class PcmTrack:
             late_s = now - self._began - self._clock.position / SAMPLE_RATE - seconds
             if self._fed_at == 0 or hole_s < HOLE_S or late_s < HOLE_S:
                 return False
-            self._doubt = _Doubt(now, hole_s, seconds, late_s)
+            self._doubt = _Doubt(now, now, hole_s, seconds, late_s)
         doubt = self._doubt
         self._doubted += pcm
         doubt.heard_s += seconds
-        doubt.late_s = now - self._began - self._clock.position / SAMPLE_RATE - doubt.heard_s
+        late_s = now - self._began - self._clock.position / SAMPLE_RATE - doubt.heard_s
+        if late_s > doubt.late_s + LATER_S and now - doubt.began < LONGEST_DOUBT_S:
+            doubt.since, doubt.first_s = now, doubt.heard_s
+        doubt.late_s = late_s
         doubt.is_backlog = doubt.heard_s - doubt.first_s - (now - doubt.since) >= BACKLOG_S
         if doubt.is_backlog or now - doubt.since >= DOUBT_S:
             self._settle(now)

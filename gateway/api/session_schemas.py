@@ -31,15 +31,17 @@ class SessionChange(msgspec.Struct, rename="camel"):
 
 
 class SessionCreated(msgspec.Struct, rename="camel", omit_defaults=True):
-    """`joinToken` is there if it was asked for, and told this once."""
+    """`joinToken` is there if it was asked for, and told this once; `joinTokenMadeAt` as in `SessionView`."""
 
     slug: str
     join_token: str | None = None
+    join_token_made_at: Moment | None = None
 
 
 class SessionView(msgspec.Struct, rename="camel"):
     """`status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join.
 
+    `joinTokenMadeAt`: when the one was made that is good now; null when it is not known, or there is none.
     `guestMinutes`: guests who were in it may read it once it is over.
     """
 
@@ -58,6 +60,7 @@ class SessionView(msgspec.Struct, rename="camel"):
     raw_transcript_ready_at: Moment | None
     require_join_token: bool
     guest_minutes: bool
+    join_token_made_at: Moment | None
 
 
 class SessionList(msgspec.Struct):
@@ -75,9 +78,10 @@ class Ended(msgspec.Struct):
 
 
 class JoinTokenView(msgspec.Struct, rename="camel"):
-    """Told this once."""
+    """Told this once. `joinTokenMadeAt`: as in `SessionView`."""
 
     join_token: str
+    join_token_made_at: Moment
 
 
 class RoomPassView(msgspec.Struct):

@@ -19,6 +19,7 @@ from gateway.api.web import json_answer, read_body, read_body_warned
 from gateway.errors import WrongRequest
 from gateway.live import credentials
 from gateway.live.address import Network, client_address
+from gateway.moment import timestamp
 from gateway.sessions.domain.access import GUEST, SERVICE, Caller, Kind
 from gateway.sessions.domain.errors import CredentialNeeded
 from gateway.sessions.domain.video_session import Role, Segment, VideoSession
@@ -117,7 +118,8 @@ class SessionsApi:
         await self.rates.create(caller, self._address(request))
         body = await read_body(request, schemas.NewSession)
         made = await self.sessions.create(caller, body.title, body.space_id, require_join_token=body.require_join_token)
-        return json_answer(schemas.SessionCreated(made.session.slug, made.join_token), 201)
+        made_at = timestamp(made.session.created_at) if made.join_token else None
+        return json_answer(schemas.SessionCreated(made.session.slug, made.join_token, made_at), 201)
 
     async def listed(self, request: web.Request) -> web.Response:
         """`GET /api/sessions`, for services and members of the space: 200, newest first; 429 above the rate."""
@@ -144,15 +146,15 @@ class SessionsApi:
     async def _views(self, found: Sequence[VideoSession]) -> list[schemas.SessionView]:
         closed = await self.sessions.require_join_token(found)
         kept = await self.sessions.kept_from_guests(found)
-        return [views.session(one, one.id in closed, one.id not in kept) for one in found]
+        return [views.session(one, one.id in closed, one.id not in kept, closed.get(one.id)) for one in found]
 
     async def renew_join_token(self, request: web.Request) -> web.Response:
         """`POST …/join-token`, for the creator and services: 200 with the new one, told this once; 409 once it is over.
 
         Former ones are good no more, and a session that needed none needs one from now on.
         """
-        token = await self.sessions.renew_join_token(await self._known(request), _slug(request))
-        answer = json_answer(schemas.JoinTokenView(token))
+        token, made_at = await self.sessions.renew_join_token(await self._known(request), _slug(request))
+        answer = json_answer(schemas.JoinTokenView(token, timestamp(made_at)))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -17,7 +18,7 @@ from gateway.api.openapi import Parameter, Route
 from gateway.api.period import FROM, TO, moment
 from gateway.api.schemas import Moment
 from gateway.api.web import json_answer
-from gateway.archive.report import Asked, Group, Line, Reports, Sums
+from gateway.archive.report import Asked, Group, Line, Reports
 from gateway.clock import Clock
 from gateway.errors import WrongRequest
 
@@ -62,9 +63,9 @@ class ReportRow(msgspec.Struct, rename="camel"):
     cost_saved: float
 
 
-_TEXTS: Final = ReportRow.__struct_fields__.index("space_id")
 _TAGS: Final = ReportRow.__struct_fields__.index("tags")
-"""Between the two all is text that others have chosen."""
+_TEXTS: Final = range(ReportRow.__struct_fields__.index("space_id"), _TAGS + 1)
+"""Text that others have chosen."""
 
 
 class ReportPage(msgspec.Struct, rename="camel"):
@@ -104,7 +105,13 @@ class UsageApi:
         match request.query.get("format", "json"):
             case "json":
                 lines, cursor, totals = await self.reports.page(asked)
-                return json_answer(ReportPage([_row(line, asked.group) for line in lines], _totals(totals), cursor))
+                return json_answer(
+                    ReportPage(
+                        [ReportRow(*_fields(line)) for line in lines],
+                        ReportTotals(*msgspec.structs.astuple(totals)),
+                        cursor,
+                    )
+                )
             case "csv":
                 return await self._table(request, asked)
         raise WrongRequest("format must be json or csv")
@@ -135,74 +142,35 @@ class UsageApi:
 
     async def _table(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """Goes out as it comes; the first lines are read before the answer begins, so that it may be 503."""
-        pages = self.reports.everything(asked)
-        first = await anext(pages, None) or []  # not `()`: Python 3.11 takes that for no value at all
         name = f"usage-{asked.since:%Y-%m-%d}-{asked.until:%Y-%m-%d}.csv"
         answer = web.StreamResponse(headers={"Content-Disposition": f'attachment; filename="{name}"'})
         answer.content_type, answer.charset = "text/csv", "utf-8"
-        await answer.prepare(request)
-        await answer.write(_csv([ReportRow.__struct_encode_fields__]))
-        await answer.write(_csv(_cells(first, asked.group)))
-        async for lines in pages:
-            await answer.write(_csv(_cells(lines, asked.group)))
+        async with aclosing(self.reports.everything(asked)) as pages:
+            first = await anext(pages, None) or []  # not `()`: Python 3.11 takes that for no value at all
+            await answer.prepare(request)
+            await answer.write(_csv([ReportRow.__struct_encode_fields__, *map(_cells, first)]))
+            async for lines in pages:
+                await answer.write(_csv(map(_cells, lines)))
         await answer.write_eof()
         return answer
 
 
-def _totals(sums: Sums) -> ReportTotals:
-    return ReportTotals(*_figures(sums))
+def _fields(line: Line) -> list[Any]:
+    """In the order of ReportRow, which is that of Line; its key is for us."""
+    return list(line[:-1])
 
 
-def _figures(sums: Sums) -> tuple[Any, ...]:
-    """In the order of ReportTotals, which is that of the last fields of ReportRow."""
-    billed = None if sums.billed_s is None else round(sums.billed_s, 3)
-    return (
-        sums.rows,
-        sums.duration_s,
-        sums.duration_min,
-        round(sums.total_usd, 6),
-        billed,
-        round(sums.saved_usd, 6),
-    )
-
-
-def _row(line: Line, group: Group) -> ReportRow:
-    return ReportRow(*_fields(line, group))
-
-
-def _fields(line: Line, group: Group) -> tuple[Any, ...]:
-    """In the order of ReportRow."""
-    return (
-        line.key if group is Group.DAY else None,
-        line.key if group is Group.MONTH else None,
-        line.space_id,
-        line.user_id,
-        line.session_id,
-        line.session_slug,
-        line.title,
-        line.identity,
-        line.name,
-        line.tags,
-        line.started_at,
-        line.ended_at,
-        line.is_deleted,
-        *_figures(line.sums),
-    )
-
-
-def _cells(lines: Sequence[Line], group: Group) -> Iterator[tuple[object, ...]]:
-    for line in lines:
-        fields = _fields(line, group)
-        tags = None if line.tags is None else " ".join(line.tags)
-        yield (*fields[:_TEXTS], *map(_harmless, fields[_TEXTS:_TAGS]), _harmless(tags), *fields[_TAGS + 1 :])
-
-
-def _harmless(text: str | None) -> str | None:
+def _cells(line: Line) -> list[Any]:
     """Text that a spreadsheet would take for a formula is quoted: names and titles are strangers' words."""
-    return "'" + text if text and text[0] in _FORMULA else text
+    cells = _fields(line)
+    cells[_TAGS] = " ".join(line.tags or ())
+    for at in _TEXTS:
+        if (text := cells[at]) and text[0] in _FORMULA:
+            cells[at] = "'" + text
+    return cells
 
 
-def _csv(rows: object) -> bytes:
+def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(rows)  # type: ignore[arg-type]
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()

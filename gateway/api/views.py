@@ -69,7 +69,9 @@ def ingest(source: str, ingest: Ingest | None) -> schemas.IngestView | None:
     return schemas.IngestView(ingest.rtmp_url, ingest.stream_key, ingest.websocket_url)
 
 
-def session(found: VideoSession, require_join_token: bool, guest_minutes: bool) -> session_schemas.SessionView:
+def session(
+    found: VideoSession, require_join_token: bool, guest_minutes: bool, join_token_made_at: datetime | None
+) -> session_schemas.SessionView:
     """The app's row without its secrets."""
     return session_schemas.SessionView(
         id=found.id,
@@ -87,6 +89,7 @@ def session(found: VideoSession, require_join_token: bool, guest_minutes: bool) 
         raw_transcript_ready_at=_moment(found.raw_transcript_ready_at),
         require_join_token=require_join_token,
         guest_minutes=guest_minutes,
+        join_token_made_at=_moment(join_token_made_at),
     )
 
 

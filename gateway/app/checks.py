@@ -20,6 +20,7 @@ from gateway.app.sessions import open_control
 from gateway.sessions.domain.errors import ControlRefused, ControlUnavailable
 from gateway.settings import Settings
 from gateway.transcription.usecases.attend import RoomsUnavailable
+from storage.postgres.activity import LockHolder, lock_holder
 from storage.postgres.errors import MigrationsPending, StorageError
 from storage.postgres.migrate import prepare
 from storage.postgres.url import BadDatabaseUrl, parse_database_url
@@ -51,18 +52,28 @@ async def _database(settings: Settings) -> Finding:
     if settings.database_url is None:
         return True, "embedded PostgreSQL (for anything kept, set DATABASE_URL)"
     try:
+        options = parse_database_url(settings.database_url)
         prepared = await prepare(
-            parse_database_url(settings.database_url),
-            mode=settings.database_tables,
-            allow_gateway_ddl=False,
-            connect_timeout_s=CONNECT_S,
+            options, mode=settings.database_tables, allow_gateway_ddl=False, connect_timeout_s=CONNECT_S
         )
+        holder = await lock_holder(options, CONNECT_S)
     except MigrationsPending as error:
         told = "its migrations will be applied at start" if settings.auto_migrate else str(error)
         return settings.auto_migrate, told
     except (StorageError, BadDatabaseUrl) as error:
         return False, str(error)
+    if holder is not None:
+        return False, _held_up(holder)
     return True, "; ".join([f"tables are {prepared.ownership}", *prepared.warnings])
+
+
+def _held_up(by: LockHolder) -> str:
+    age = f"its transaction is {by.seconds:.0f} s old" if by.seconds is not None else None
+    known = ", ".join(filter(None, (by.program, by.state, age)))
+    return (
+        f"{by.waiting} statements wait for a lock that process {by.pid} of PostgreSQL holds "
+        f"({known or 'of another role'}); if it is forgotten, end it: SELECT pg_terminate_backend({by.pid})"
+    )
 
 
 async def _redis(url: str) -> Finding:

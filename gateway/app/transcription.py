@@ -10,6 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from gateway.app.files import rtmp_options
@@ -22,7 +23,9 @@ from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.replicas.membership import Membership
 from gateway.settings import Settings
+from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.limits import Limits
+from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.infra.account import GladiaAccount
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.ledger import PostgresUsageLedger
@@ -47,6 +50,7 @@ from ingest.rtmp.server import RtmpServer
 
 if TYPE_CHECKING:
     from gateway.transcription.infra.livekit_server import LivekitServer
+    from gateway.transcription.infra.rtmp_source import RtmpSource
 
 log = logging.getLogger(__name__)
 
@@ -173,13 +177,17 @@ async def _decoder_threads() -> AsyncIterator[ThreadPoolExecutor]:
         yield threads
 
 
-def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock) -> OpenRtmp | None:
-    """None where RTMP is off: FFmpeg takes 16 MB, which only those who use it pay."""
-    if not settings.rtmp_port:
-        return None
-    from gateway.transcription.infra.rtmp_source import RtmpSource
+def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock) -> OpenRtmp:
+    """FFmpeg takes 16 MB: it is loaded now where encoders publish to, else with a transcription that is taken over."""
 
-    return lambda slug, ingest, speaker: RtmpSource(slug, ingest, speaker, decoders, clock)
+    def opened(slug: str, ingest: Ingest, speaker: Speaker) -> RtmpSource:
+        from gateway.transcription.infra.rtmp_source import RtmpSource
+
+        return RtmpSource(slug, ingest, speaker, decoders, clock)
+
+    if settings.rtmp_port:
+        import_module("gateway.transcription.infra.rtmp_source")
+    return opened
 
 
 def _limits(settings: Settings) -> Limits:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Asked:
 class Sums(msgspec.Struct, frozen=True):
     """`rows`: of usage. Seconds and minutes of audio as metered; minutes are rounded up in each row. Money in USD.
 
-    `billed_s`: what the provider billed for them; None while it has billed none.
+    `billed_s`: what the provider billed for them; None while it has billed none. Three decimals, money has six.
     """
 
     rows: int
@@ -55,24 +55,34 @@ class Sums(msgspec.Struct, frozen=True):
     saved_usd: float
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One group. What its rows do not share is None. `key` orders the lines and is unique. Moments are
-    spelt as in the API."""
+class Line(NamedTuple):
+    """One group. What its rows do not share is None. Moments are spelt as in the API. Figures as in Sums.
 
-    key: str
-    sums: Sums
+    `is_deleted`: some of it is of sessions that were deleted, without names and titles. `key`: above which the next
+    page begins; it orders the lines and is unique; None where everything is read. A tuple, since a month has a hundred
+    thousand of them.
+    """
+
+    day: str | None
+    month: str | None
+    space_id: str | None
+    user_id: str | None
     session_id: str | None
     session_slug: str | None
     title: str | None
-    space_id: str | None
-    user_id: str | None
     identity: str | None
     name: str | None
     tags: Sequence[str] | None
     started_at: str | None
     ended_at: str | None
     is_deleted: bool
-    """Some of it is of sessions that were deleted: without names and titles."""
+    rows: int
+    duration_s: int
+    duration_min: int
+    total_usd: float
+    billed_s: float | None
+    saved_usd: float
+    key: str | None
 
 
 class Ledger(Protocol):
@@ -81,8 +91,8 @@ class Ledger(Protocol):
     async def lines(self, asked: Asked, limit: int) -> Sequence[Line]:
         """In the order of their keys, above `asked.after`."""
 
-    def everything(self, asked: Asked) -> AsyncIterator[Sequence[Line]]:
-        """The same without a limit, some at a time, in constant memory."""
+    def everything(self, asked: Asked) -> AsyncGenerator[Sequence[Line]]:
+        """The same without a limit, some at a time, in constant memory. To be closed."""
 
     async def totals(self, asked: Asked) -> Sums:
         """Of everything asked for, whatever the page."""
@@ -100,6 +110,6 @@ class Reports:
         shown = lines[:PAGE]
         return shown, shown[-1].key if len(lines) > PAGE else None, await self.ledger.totals(asked)
 
-    def everything(self, asked: Asked) -> AsyncIterator[Sequence[Line]]:
-        """From `asked.after` on, some lines at a time. Raises: RecordsUnavailable, also in the middle."""
+    def everything(self, asked: Asked) -> AsyncGenerator[Sequence[Line]]:
+        """From `asked.after` on, some lines at a time. Raises: RecordsUnavailable, also in the middle. To be closed."""
         return self.ledger.everything(asked)

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
+from weakref import WeakValueDictionary
 
 from gateway.archive.errors import SearchTooSlow
 from gateway.archive.query import Leaf, Mark, Query, combined, marks, parse
@@ -163,15 +165,24 @@ class Search:
         self._index = index
         self._admission = admission
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._own_turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def find(self, caller: Caller, asked: Asked) -> Found:
         """Raises: WrongRequest, SearchTooSlow, RecordsUnavailable; as `Admission.session` for one session."""
         query, behind = parse(asked.text), _place(asked.cursor)
         try:
-            async with asyncio.timeout(DEADLINE_S), self._turns:
+            async with asyncio.timeout(DEADLINE_S), self._own_turn(caller), self._turns:
                 return await self._find(caller, asked, query, behind)
         except TimeoutError:
             raise SearchTooSlow(DEADLINE_S) from None
+
+    def _own_turn(self, caller: Caller) -> AbstractAsyncContextManager[None]:
+        """One search at a time for each user, and for all guests of a room, so that nobody holds every turn. The app's
+        own token asks for all its users."""
+        if caller.kind is Kind.SERVICE:
+            return nullcontext()
+        whose = f"room:{caller.room}" if caller.user_id is None else f"user:{caller.user_id}"
+        return self._own_turns.setdefault(whose, asyncio.Lock())
 
     async def _find(self, caller: Caller, asked: Asked, query: Query, behind: Place | None) -> Found:
         within = await self._within(caller, asked, behind)

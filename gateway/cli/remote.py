@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from gateway.cli.errors import DONE
 from gateway.cli.plain import plain, plain_json
-from gateway.cli.request import call, quoted, text
+from gateway.cli.request import call, parts, quoted, text
 from gateway.settings import VARIABLES
 from gateway.variables import WrongSettings, as_names
 
@@ -100,7 +100,8 @@ async def usage(args: argparse.Namespace) -> int:
     asked |= {"tag": args.tag, "format": "csv" if args.format == "csv" else "json"}
     query = {name: value for name, value in asked.items() if value is not None}
     if args.format == "csv":
-        sys.stdout.write(text(*where(args), "GET", f"/api/usage?{urlencode(query)}"))
+        for part in parts(*where(args), "GET", f"/api/usage?{urlencode(query)}"):
+            sys.stdout.buffer.write(part)
         return DONE
     page = call(*where(args), "GET", f"/api/usage?{urlencode(query)}")
     rows, totals = page["rows"], page["totals"]

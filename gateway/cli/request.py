@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from gateway.cli.errors import ApiRefused, absent, problem
 
 _TIMEOUT_S: Final = 120.0
+_PART: Final = 1 << 16
 
 
 def quoted(slug: str) -> str:
@@ -28,20 +30,27 @@ def call(url: str, token: str, method: str, path: str, body: dict[str, Any] | No
 
 def text(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> str:
     """The answer's body. `path` is sent as it is, `body` as JSON. Raises: ApiRefused."""
+    return b"".join(parts(url, token, method, path, body)).decode("utf-8", "replace")
+
+
+def parts(url: str, token: str, method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[bytes]:
+    """The same as it comes: an answer may be large. Raises: ApiRefused, also in the middle."""
     try:
-        parts = urlsplit(url.rstrip("/"))
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(parts.hostname or "localhost", parts.port, timeout=_TIMEOUT_S)
+        where = urlsplit(url.rstrip("/"))
+        kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
+        connection = kind(where.hostname or "localhost", where.port, timeout=_TIMEOUT_S)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         sent = None if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, parts.path + path, sent, headers | {"Content-Type": "application/json"})
+            connection.request(method, where.path + path, sent, headers | {"Content-Type": "application/json"})
             answer = connection.getresponse()
-            told = answer.read().decode("utf-8", "replace")
+            if answer.status >= 400:
+                raise ApiRefused(problem(answer.read().decode("utf-8", "replace"), answer.status))
+            while part := answer.read(_PART):
+                yield part
+            if answer.length:
+                raise IncompleteRead(b"", answer.length)  # the library notices it only where it is asked for everything
         finally:
             connection.close()
     except (OSError, HTTPException, ValueError) as error:
         raise absent(f"no gateway answers at {url} ({error or type(error).__name__})") from error
-    if answer.status >= 400:
-        raise ApiRefused(problem(told, answer.status))
-    return told

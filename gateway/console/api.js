@@ -29,8 +29,12 @@ export const memory = {
   pass: (slug) => kept(PASS + slug),
   keepPass: (slug, token) => keep(PASS + slug, token),
   /** With which guests enter; told once, by the answers of create and renew, or brought by the link. */
-  joinToken: (slug) => kept(JOIN + slug),
-  keepJoinToken: (slug, token) => keep(JOIN + slug, token),
+  /** `madeAt`: of the one that is good now, as a session's view tells it. One that is known to be another is none. */
+  joinToken: (slug, madeAt) => {
+    const [token, made] = kept(JOIN + slug).split(' ');
+    return made && madeAt && made !== madeAt ? '' : token;
+  },
+  keepJoinToken: (slug, token, madeAt = '') => keep(JOIN + slug, token && `${token} ${madeAt}`.trim()),
 };
 
 answerOtherTabs(() => memory.token);

@@ -82,8 +82,8 @@ function pick(slug) {
 
 /** Create a session, start its transcription, and show it. Returns the source. */
 async function begin({ title, requireJoinToken, ...options }) {
-  const { slug, joinToken } = await post('api/sessions', { title, requireJoinToken });
-  memory.keepJoinToken(slug, joinToken);
+  const { slug, joinToken, joinTokenMadeAt } = await post('api/sessions', { title, requireJoinToken });
+  memory.keepJoinToken(slug, joinToken, joinTokenMadeAt);
   const started = await post('api/transcription/start', { sessionSlug: slug, ...options });
   remember(started);
   byId('ingest').open = true;

@@ -23,7 +23,7 @@ export class Invite {
     const isOpen = ['CREATED', 'LIVE'].includes(view.status);
     if (!byId('minutes').disabled) byId('minutes').checked = view.guestMinutes !== false;
     byId('renew').hidden = !isOpen;
-    const key = memory.joinToken(view.slug);
+    const key = memory.joinToken(view.slug, view.joinTokenMadeAt);
     const link = new URL('join', location.href);
     link.hash = `session=${encodeURIComponent(view.slug)}${key ? `&joinToken=${encodeURIComponent(key)}` : ''}`;
     if (byId('link').value !== link.href) byId('link').value = link.href;
@@ -41,8 +41,8 @@ export class Invite {
     const isSure = await confirmed(`A new link for “${title || slug}”?`,
       'Whoever has the one before cannot join with it any more. Who is in stays in.', 'Make a new link');
     if (!isSure) return;
-    const { joinToken } = await post(`${pathOf(slug)}/join-token`);
-    memory.keepJoinToken(slug, joinToken);
-    if (this.#view.slug === slug) this.show({ ...this.#view, requireJoinToken: true });
+    const { joinToken, joinTokenMadeAt } = await post(`${pathOf(slug)}/join-token`);
+    memory.keepJoinToken(slug, joinToken, joinTokenMadeAt);
+    if (this.#view.slug === slug) this.show({ ...this.#view, requireJoinToken: true, joinTokenMadeAt });
   }
 }

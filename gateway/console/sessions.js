@@ -204,8 +204,9 @@ async function saveDocument({ slug }) {
 async function create() {
   const text = (id) => byId(id).value.trim() || undefined;
   const requireJoinToken = byId('closed').checked;
-  const { slug, joinToken } = await post('api/sessions', { title: text('title'), spaceId: text('space'), requireJoinToken });
-  memory.keepJoinToken(slug, joinToken);
+  const asked = { title: text('title'), spaceId: text('space'), requireJoinToken };
+  const { slug, joinToken, joinTokenMadeAt } = await post('api/sessions', asked);
+  memory.keepJoinToken(slug, joinToken, joinTokenMadeAt);
   byId('create').reset();
   byId('new').open = false;
   await pick(slug);

@@ -212,8 +212,8 @@ class Followed:
         if self._wire is None:
             return POLL_WITHOUT_WIRE_S
         is_idle = self.channel is not None and self.channel.state in NOT_RUNNING and self._is_connected
-        speaks = self.is_heard and self._clock() - self._heard_at < QUIET_S
-        return POLL_AS_A_NET_S if is_idle or speaks else POLL_S
+        is_fresh = self._is_connected and self._clock() - self._heard_at < QUIET_S
+        return POLL_AS_A_NET_S if is_idle or is_fresh else POLL_S
 
     @property
     def trouble(self) -> list[str]:

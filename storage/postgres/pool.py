@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import asyncpg
@@ -53,15 +53,25 @@ class Link:
         count = status.rpartition(" ")[2]
         return int(count) if count.isdecimal() else 0
 
-    async def stream(self, query: str, step: int, *args: object) -> AsyncIterator[list[Record]]:
-        """All rows, `step` at a time, in constant memory. Only inside a transaction. Raises: as `rows`."""
+    async def stream(self, query: str, step: int, *args: object) -> AsyncGenerator[list[Record]]:
+        """All rows, `step` at a time, in constant memory. Only inside a transaction. Raises: as `rows`.
+
+        While the reader has some, the next ones are fetched: the server works on them meanwhile.
+        """
         cursor = await self._executor.cursor(self.sql[query], *args)
-        while True:
+
+        async def fetch() -> list[Record]:
             with self._measuring(query):
-                records = await cursor.fetch(step)
-            if not records:
-                return
-            yield list(records)
+                return list(await cursor.fetch(step))
+
+        ahead = asyncio.create_task(fetch(), name=query)
+        try:
+            while records := await ahead:
+                ahead = asyncio.create_task(fetch(), name=query)
+                yield records
+        finally:
+            ahead.cancel()
+            await asyncio.wait((ahead,))
 
     async def _do(self, how: str, query: str, args: tuple[object, ...]) -> Any:
         text = self.sql[query]

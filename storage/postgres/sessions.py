@@ -99,7 +99,7 @@ class Sessions:
                 raise SlugTaken(slug)
             row = read(SessionRow, record)
             if join_token_sha256 is not None:
-                await link.run("session_join_require", row.id, join_token_sha256)
+                await link.run("session_join_require", row.id, join_token_sha256, row.created_at)
         return row
 
     async def join_token_sha256(self, session_id: str) -> bytes | None:
@@ -107,13 +107,14 @@ class Sessions:
         found: bytes | None = await self._db.value("session_join_token", session_id)
         return found
 
-    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
+    async def require_join_token(self, session_id: str, token_sha256: bytes, made_at: datetime) -> None:
         """From now on guests must show this one; a former one is good no more."""
-        await self._db.run("session_join_require", session_id, token_sha256)
+        await self._db.run("session_join_require", session_id, token_sha256, made_at)
 
-    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
-        """Those of them whose guests must show a token."""
-        return {record["session_id"] for record in await self._db.rows("session_join_required", list(session_ids))}
+    async def join_required(self, session_ids: Sequence[str]) -> dict[str, datetime | None]:
+        """Those of them whose guests must show a token, and when it was made, if that is known."""
+        rows = await self._db.rows("session_join_required", list(session_ids))
+        return {record["session_id"]: record["made_at"] for record in rows}
 
     async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
         """Whether guests may not read it any more once it is over."""

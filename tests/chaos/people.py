@@ -24,7 +24,7 @@ Route = Callable[[], int]
 
 QUIET_S: Final = 5.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
-PAUSE_S: Final = 1.0
+PAUSE_S: Final = 1.0  # a hole of which the gateway ends an utterance after 1.2 s
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0
 

@@ -333,6 +333,10 @@ async def test_a_join_token_is_renewed_by_the_creator_and_the_old_one_dies(gatew
     renewed = await call(gateway, "POST", f"/{slug}/join-token", owner)
     assert (renewed.status, renewed.headers["Cache-Control"]) == (200, "no-store")
     new = renewed.json["joinToken"]
+    # By which a page knows that the one it keeps is the old one.
+    assert renewed.json["joinTokenMadeAt"] > answer.json["joinTokenMadeAt"]
+    told = (await call(gateway, "GET", f"/{slug}", owner)).json
+    assert told["joinTokenMadeAt"] == renewed.json["joinTokenMadeAt"]
     for shown, status in ((old, 403), (new, 200)):
         join = {"identity": "gus", "joinToken": shown}
         assert (await call(gateway, "POST", f"/{slug}/participants/join", None, **join)).status == status

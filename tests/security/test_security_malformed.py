@@ -16,6 +16,7 @@ from security.test_security_connections import metric, pipe, rest
 from security.test_security_floods import frame, upgrade
 
 from gateway.cli.errors import problem
+from gateway.live.channel import Channel
 from gateway.transcription.usecases.feed import Feeding
 from storage.blob import vercel
 from stt.local.archive import parse_query
@@ -63,17 +64,20 @@ async def test_deep_json_and_surrogates_on_the_audio_socket_are_a_close_code(
     no_trace(caplog)
 
 
+@pytest.mark.parametrize(("kind", "name"), [(Feeding, "enter"), (Channel, "catch_up")], ids=["audio", "transcribe"])
 async def test_an_unforeseen_error_after_the_upgrade_is_1011(
-    gateway: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    gateway: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type, name: str
 ) -> None:
-    async def broken(*args: object) -> None:
+    async def broken(*args: object, **more: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Feeding, "enter", broken)
+    monkeypatch.setattr(kind, name, broken)
     slug = await fed(gateway)
-    url = f"{gateway.url}/api/realtime/audio?session={slug}&token={TOKEN}&identity=anna"
+    path = "audio" if kind is Feeding else "transcribe"
+    url = f"{gateway.url}/api/realtime/{path}?session={slug}&token={TOKEN}&identity=anna"
     async with gateway.http.ws_connect(url) as socket:
-        await socket.send_json({"type": "start", "sampleRate": 16_000})
+        if kind is Feeding:
+            await socket.send_json({"type": "start", "sampleRate": 16_000})
         message = await socket.receive(timeout=60)
         assert message.type is aiohttp.WSMsgType.CLOSE and socket.close_code == 1011
     assert "ZeroDivisionError" in caplog.text  # this one is ours
@@ -141,6 +145,9 @@ async def test_a_body_that_is_not_as_its_headers_say_is_a_400(
     async with pipe(gateway, head + body) as (reader, _):
         answer = await rest(reader)
     assert answer.split(b" ", 2)[1] == b"400" and b"application/problem+json" in answer, answer
+    # What is no chunk is no HTTP either, and counts as such.
+    part = "body" if b"gzip" in headers else "request"
+    assert await metric(gateway, f'gateway_http_malformed_total{{part="{part}"}}') == 1
     no_trace(caplog)
 
 

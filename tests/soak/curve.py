@@ -22,7 +22,8 @@ Points = Sequence[tuple[float, float]]
 class Sample:
     """One process at one moment. `process`: its name, and its id where another one had that name before.
 
-    `cpu_s`: since it began. `tasks`: -1 where it did not answer.
+    `cpu_s`: since it began. `tasks`, `lag_s`: -1 where it did not answer; the second is the longest that its event loop
+    kept a timer waiting in the 15 s before.
     """
 
     at_s: float
@@ -32,6 +33,7 @@ class Sample:
     threads: int
     tasks: int
     cpu_s: float
+    lag_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def table(samples: Iterable[Sample], until_s: float) -> str:
         "highest, MB",
         "second half, MB an hour",
     ]
-    heads += ["descriptors", "threads", "tasks", "CPU, % of a core"]
+    heads += ["descriptors", "threads", "tasks", "CPU, % of a core", "loop lag at most, s"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for name, curve in series(samples).items():
         line = trend([(one.at_s, one.rss_mb) for one in curve], until_s)
@@ -125,6 +127,7 @@ def table(samples: Iterable[Sample], until_s: float) -> str:
             "–" if line is None else f"{line.mb_h:+.1f} ± {line.error:.1f}",
             *(_range(getattr(one, what) for one in loaded) for what in ("descriptors", "threads", "tasks")),
             f"{100 * (curve[-1].cpu_s - curve[0].cpu_s) / took:.1f}" if took else "–",
+            f"{max(one.lag_s for one in loaded):.2f}" if max(one.lag_s for one in loaded) >= 0 else "–",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -163,6 +163,7 @@ class Soak:
             if is_restart:
                 self._restarts[-1] = (self.fault_at, self.clock())
         self.faults[name] += 1
+        self.tell(f"{name}; the owner is replica {struck.number}")
         if undo is not None:
             await asyncio.sleep(self.chance.uniform(*plan.LASTS_S))
             await undo()

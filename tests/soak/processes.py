@@ -70,8 +70,21 @@ async def sample(one: Gateway, at_s: float, name: str) -> Sample:
     rss_mb = int((own / "statm").read_text().split()[1]) * PAGE_MB
     descriptors = sum(1 for _ in (own / "fd").iterdir())
     tasks = sum((await tasks_of(one)).values()) if one.worker is not None else 0
-    return Sample(
-        at_s, name, rss_mb, descriptors, int(fields[17]), tasks or -1, (int(fields[11]) + int(fields[12])) / TICKS
+    cpu_s = (int(fields[11]) + int(fields[12])) / TICKS
+    return Sample(at_s, name, rss_mb, descriptors, int(fields[17]), tasks or -1, cpu_s, await _lag(one))
+
+
+async def _lag(one: Gateway) -> float:
+    if one.worker is None:
+        return -1.0
+    own = f'worker_loop_lag_seconds{{worker="{one.worker}"}}' if one.worker else "loop_lag_seconds"
+    try:
+        text = await page(one, "/metrics")
+    except (aiohttp.ClientError, TimeoutError):
+        return -1.0
+    return max(
+        (float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"gateway_{own} ")),
+        default=-1.0,
     )
 
 

@@ -32,7 +32,7 @@ def curve(mb_h: float, *, until_s: float = HOUR_S, noise_mb: float = 0.5, proces
     for at in range(0, int(until_s) + 1, 15):
         warm = 40 * min(at / (0.4 * until_s), 1.0)
         rss = 120 + warm + mb_h * at / HOUR_S + chance.uniform(-noise_mb, noise_mb)
-        found.append(Sample(float(at), process, rss, 40, 9, 60, at * 0.05))
+        found.append(Sample(float(at), process, rss, 40, 9, 60, at * 0.05, 0.25))
     return found
 
 
@@ -54,10 +54,11 @@ def test_the_longer_it_runs_the_smaller_a_leak_can_be() -> None:
 def test_peaks_move_nothing_and_a_step_in_the_second_half_little() -> None:
     samples = curve(0.0)
     peak = [
-        Sample(one.at_s, "p", one.rss_mb + 80 * (one.at_s in (3000, 3300, 3540)), 40, 9, 60, 0.0) for one in samples
+        Sample(one.at_s, "p", one.rss_mb + 80 * (one.at_s in (3000, 3300, 3540)), 40, 9, 60, 0.0, 0.0)
+        for one in samples
     ]
     assert leaks(peak, HOUR_S) == []
-    step = [Sample(one.at_s, "p", one.rss_mb + 2 * (one.at_s > 2700), 40, 9, 60, 0.0) for one in samples]
+    step = [Sample(one.at_s, "p", one.rss_mb + 2 * (one.at_s > 2700), 40, 9, 60, 0.0, 0.0) for one in samples]
     assert leaks(step, HOUR_S) == []
 
 
@@ -74,7 +75,7 @@ def test_the_table_and_the_picture_show_every_process() -> None:
     samples = curve(0.0) + curve(0.0, process="replica 2") + curve(0.0, process="replica 2 pid 9")
     rows = table(samples, HOUR_S).splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == ["| replica 0", "| replica 2", "| replica 2 pid 9"]
-    assert rows[0].endswith("| 40 to 40 | 9 to 9 | 60 to 60 | 5.0 |")
+    assert rows[0].endswith("| 40 to 40 | 9 to 9 | 60 to 60 | 5.0 | 0.25 |")
     svg = ElementTree.fromstring(picture(samples, HOUR_S))
     lines = [one.get("stroke") for one in svg.iter("{http://www.w3.org/2000/svg}polyline")]
     assert len(lines) == 3 and lines[1] == lines[2] != lines[0]

@@ -27,6 +27,7 @@ GO_PROGRAMS: Final = ("livekit-server", "livekit-speakers", "helm", "deploy-chec
 NPM_FOLDERS: Final = (
     TESTS.parent / "clients" / "js",
     TESTS / "e2e" / "livekit_page",
+    TESTS / "integration" / "gateway_console" / "checkers",
     TESTS / "integration" / "nextjs",
     TESTS / "integration" / "stt_local" / "node_sdk",
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -111,11 +111,12 @@ class MemorySessions:
     async def join_token_sha256(self, session_id: str) -> bytes | None:
         return self._rows.join_tokens.get(session_id)
 
-    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> datetime:
         self._rows.join_tokens[session_id] = token_sha256
+        return self._clock.now()
 
-    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
-        return set(session_ids) & set(self._rows.join_tokens)
+    async def join_required(self, session_ids: Sequence[str]) -> Mapping[str, datetime | None]:
+        return dict.fromkeys(set(session_ids) & set(self._rows.join_tokens))
 
     async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
         (self._rows.kept.add if kept else self._rows.kept.discard)(session_id)

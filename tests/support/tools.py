@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +12,11 @@ import pytest
 def needs(tool: str) -> None:
     """Skip loudly where a tool is missing; CI has everything, so there it is a failure."""
     if shutil.which(tool) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{tool} is not installed")
-        pytest.skip(f"{tool} is not installed")
+        missing(f"{tool} is not installed")
+
+
+def missing(what: str) -> NoReturn:
+    """Skip loudly; in CI, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)

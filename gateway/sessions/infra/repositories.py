@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -75,11 +75,13 @@ class PostgresSessions:
         return await self._sessions.join_token_sha256(session_id)
 
     @available
-    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
-        await self._sessions.require_join_token(session_id, token_sha256)
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> datetime:
+        made_at = self._clock.now()
+        await self._sessions.require_join_token(session_id, token_sha256, made_at)
+        return made_at
 
     @available
-    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
+    async def join_required(self, session_ids: Sequence[str]) -> Mapping[str, datetime | None]:
         return await self._sessions.join_required(session_ids)
 
     @available

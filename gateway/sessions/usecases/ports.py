@@ -92,11 +92,12 @@ class SessionRepository(Protocol):
     async def join_token_sha256(self, session_id: str) -> bytes | None:
         """Of the token that guests must show; None when they need none."""
 
-    async def require_join_token(self, session_id: str, token_sha256: bytes) -> None:
-        """From now on guests must show this one; a former one dies in the same statement. May be repeated."""
+    async def require_join_token(self, session_id: str, token_sha256: bytes) -> datetime:
+        """From now on guests must show this one; a former one dies in the same statement. Returns: when it was made."""
 
-    async def join_required(self, session_ids: Sequence[str]) -> set[str]:
-        """Those of them whose guests must show a join token."""
+    async def join_required(self, session_ids: Sequence[str]) -> Mapping[str, datetime | None]:
+        """Those of them whose guests must show a join token, and when it was made, if that is known: that of a new
+        session with the session."""
 
     async def keep_from_guests(self, session_id: str, *, kept: bool) -> None:
         """Whether guests may not read it any more once it is over. May be repeated."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -137,16 +138,17 @@ class VideoSessions:
             raise NoRooms
         return RoomPass(rooms.mint(session.slug, chosen, names.name(name), _bearer(caller)), rooms.url, session.slug)
 
-    async def renew_join_token(self, caller: Caller, slug: str) -> str:
-        """A new one, which guests must show from now on; former ones are good no more. Told this once.
+    async def renew_join_token(self, caller: Caller, slug: str) -> tuple[str, datetime]:
+        """A new one, which guests must show from now on, and when it was made; former ones are good no more. Told this
+        once.
 
         Raises: as `Admission.session`.
         """
         session = await self._admission.session(caller, slug, What.RENEW_JOIN_TOKEN)
         join_token, digest = _join_token()
-        await self._sessions.require_join_token(session.id, digest)
+        made_at = await self._sessions.require_join_token(session.id, digest)
         log.info("join token renewed", extra={"session": session.slug})
-        return join_token
+        return join_token, made_at
 
     async def let_guests_read(self, caller: Caller, slug: str, *, may: bool) -> VideoSession:
         """Whether guests who were in it may read it once it is over. Raises: as `Admission.session`."""
@@ -158,8 +160,8 @@ class VideoSessions:
         """Ids of those that guests may not read once they are over. Raises: RecordsUnavailable."""
         return await self._sessions.kept_from_guests([one.id for one in sessions])
 
-    async def require_join_token(self, sessions: Sequence[VideoSession]) -> set[str]:
-        """Ids of those that guests join with a join token only. Raises: RecordsUnavailable."""
+    async def require_join_token(self, sessions: Sequence[VideoSession]) -> Mapping[str, datetime | None]:
+        """Ids of those that guests join with a join token only, and when it was made. Raises: RecordsUnavailable."""
         return await self._sessions.join_required([one.id for one in sessions])
 
     async def transcribe(self, caller: Caller, slug: str, source: str | None, wanted: Wanted | None = None) -> Begun:

@@ -61,14 +61,14 @@ class Sources:
 
     def __init__(
         self,
-        rtmp: OpenRtmp | None,
+        rtmp: OpenRtmp,
         clock: Clock,
         rtmp_base: Callable[[], str | None],
         http_base: Callable[[], str],
         livekit: Callable[[str, int], LivekitListening] | None = None,
         may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`rtmp`: None when it is off. `rtmp_base`: `rtmp://HOST:PORT` as publishers reach us. `http_base`: our URL.
+        """`rtmp_base`: `rtmp://HOST:PORT` as publishers reach us, or None when RTMP is off. `http_base`: our own URL.
 
         `livekit` listens in a room by name, under a fence; None without a LiveKit server. `may_acknowledge`: whether
         audio that comes now is certainly heard here to its end.
@@ -110,8 +110,6 @@ class Sources:
             return room(claimed.slug, claimed.lease.fence) if room else NoSource(_HINTS["livekit"])
         if claimed.source == "websocket":
             return self._open_websocket(claimed, speaker, streams)
-        if self._rtmp is None:
-            return NoSource(_HINTS["rtmp"])
         key = claimed.stream_key or ""
         source = self._rtmp(claimed.slug, self.ingest(claimed.source, claimed.slug, key), speaker)
         self._by_key[key] = source

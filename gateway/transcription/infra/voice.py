@@ -16,6 +16,7 @@ from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd
 from ingest.gate import Detector, Gate, GateOptions
+from ingest.pcm import SAMPLE_RATE
 from ingest.vad import WebRtcDetector
 from stt.gladia.client import GladiaLink
 from stt.gladia.events import Heard, LinkEvent
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Silence beyond the provider's endpointing that it must hear to end an utterance.
 MARGIN_S: Final = 0.3
+BREATH: Final = SAMPLE_RATE // 5
+"""Samples of silence that lie between words rather than inside one."""
 CUT_SHORT_S: Final = 2.0
 """So long a speaker whose audio stops coming in the middle of a word counts as one who speaks."""
 
@@ -215,9 +218,13 @@ class VoicedLink:
 
     @property
     def is_speaking(self) -> bool:
+        return self.is_in_word or (self._speaks_until is None and self._gate.is_open)
+
+    @property
+    def is_in_word(self) -> bool:
         if self._speaks_until is not None:
             return self._voice.clock() < self._speaks_until
-        return self._gate.is_open or self._gate.is_stirring
+        return self._gate.silence < BREATH
 
     @property
     def backlog_s(self) -> float:

@@ -148,6 +148,10 @@ class SpeechLink(Protocol):
     def is_speaking(self) -> bool:
         """Somebody speaks, or has just done so: not the moment to interrupt."""
 
+    @property
+    def is_in_word(self) -> bool:
+        """Speech may be cut in the middle of a word now; not in the short pause behind one."""
+
     def sent_at(self, sample: int) -> float | None:
         """When that sample of the track was written to the provider's socket last, monotonic; None: not known."""
 

@@ -1,2 +1,2 @@
 {report_items}
-SELECT {report_sums} FROM chosen
+SELECT {report_sums} FROM (SELECT *, {report_billed} AS billed_seconds FROM chosen c) billed

@@ -1,1 +1,1 @@
-SELECT session_id FROM gateway.session_join WHERE session_id = ANY ($1::text[])
+SELECT session_id, made_at FROM gateway.session_join WHERE session_id = ANY ($1::text[])

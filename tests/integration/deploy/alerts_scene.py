@@ -8,8 +8,8 @@ import re
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -174,6 +174,13 @@ async def backlog(url: str) -> None:
         await connection.close()
 
 
+async def _all(stack: AsyncExitStack, gateways: Sequence[AbstractAsyncContextManager[Running]]) -> list[Running]:
+    """They start at the same time, and end so."""
+    each = [AsyncExitStack() for _ in gateways]
+    stack.push_async_callback(lambda: asyncio.gather(*(one.aclose() for one in each)))
+    return await asyncio.gather(*(one.enter_async_context(its) for one, its in zip(each, gateways, strict=True)))
+
+
 @asynccontextmanager
 async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
@@ -228,8 +235,7 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
                 "GATEWAY_DRAIN_S": "4",
             },
         }
-        starting = (enter(gateway_process(folder / name, **{**common, **one})) for name, one in env.items())
-        a, b, c = await asyncio.gather(*starting)
+        a, b, c = await _all(stack, [gateway_process(folder / name, **{**common, **one}) for name, one in env.items()])
         http = await enter(aiohttp.ClientSession())
         figures, page = await enter(_canary(""))
         _, lost = await enter(_canary("http://127.0.0.1:1"))
@@ -457,4 +463,3 @@ async def fires(world: World, alert: str) -> None:
         return alert in await world.seen.fired()
 
     await until(is_firing, alert, every_s=0.4)
-    print(time.strftime("%X"), alert)

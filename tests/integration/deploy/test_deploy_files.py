@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from staging.incidents import INCIDENTS
 from support.builds import CannotBuild, go_program
+from support.prometheus import quicker
 from support.tools import needs
 
 from gateway.cli.parser import parser
@@ -68,6 +70,28 @@ def test_every_alert_has_a_test_and_a_section_in_the_runbook_and_the_other_way_r
     assert len(named) == len(set(named))
     assert sorted(sections) == sorted(named) == sorted(set(tested))
     assert all(alert["labels"]["severity"] in ("page", "ticket") for alert in alerts())
+
+
+def test_each_section_says_what_is_noticed_the_cause_what_to_do_and_how_it_ends() -> None:
+    sections = (ROOT / "docs" / "runbook.md").read_text().split("\n### ")[1:]
+    parts = ["Notice", "Cause", "Do", "Over"]
+    assert all(re.findall(r"^- \*\*(\w+):\*\*", section, re.MULTILINE) == parts for section in sections)
+
+
+def test_each_staged_incident_shows_in_an_alert() -> None:
+    assert {incident.alert for incident in INCIDENTS.values()} <= {alert["alert"] for alert in alerts()}
+    assert all(incident.happens.__doc__ for incident in INCIDENTS.values())
+
+
+def test_quicker_rules_are_the_same_ones_in_less_time(tmp_path: Path) -> None:
+    needs("promtool")
+    rules = (DEPLOY / "prometheus" / "rules.yaml").read_text()
+    quick = quicker(rules, 60)
+    assert "gateway_spool_oldest_seconds > 10\n" in quick and "max(gateway_webhook_oldest_seconds) > 15\n" in quick
+    assert "gateway_database_behind_seconds > 3\n" in quick and "[5000ms]" in quick and "[5m]" not in quick
+    (tmp_path / "rules.yaml").write_text(quick)
+    run("promtool", "check", "rules", tmp_path / "rules.yaml")
+    assert quicker(rules, 1).count("alert:") == rules.count("alert:")
 
 
 def test_dashboards_are_what_their_table_says() -> None:

@@ -163,8 +163,9 @@ def harmless(value: Any) -> Any:
 
 
 async def test_csv_is_to_the_byte_what_the_pages_say(gateway: InProcess) -> None:
-    """Whatever names and titles hold, grouped or not."""
-    await rows(gateway, PAGE + 11)
+    """Whatever names, titles and tags hold and figures are, grouped or not."""
+    made = await rows(gateway, PAGE + 11)
+    drawn = random.Random(7)
     odd = ("=1+1", '"quoted", and', "two\nlines", "+1", "\tx", "@x", "'=x", "-", "", "会議, 😀", "\r", " =x")
     connection = await asyncpg.connect(gateway.database_url)
     try:
@@ -175,6 +176,15 @@ async def test_csv_is_to_the_byte_what_the_pages_say(gateway: InProcess) -> None
                 " options = jsonb_build_object('tags', jsonb_build_array($2::text, 'b'))"
                 " WHERE session_id = $1", f"slug-0-{number}", text,
             )  # fmt: skip
+        texts = ["".join(drawn.choices(",;\"'\n\r=+-@\t a\u00e9\u2028😀", k=drawn.randrange(6))) for _ in made]
+        await connection.executemany(
+            'INSERT INTO "Participant" (id, "videoSessionId", identity, name) VALUES ($1, $2, $1, $3)',
+            [(row["id"], row["session"], text) for row, text in zip(made, texts, strict=True)],
+        )
+        await connection.executemany(
+            'UPDATE "TranscriptionUsage" SET "participantId" = id, "totalCost" = $2 WHERE id = $1',
+            [(row["id"], drawn.random() * 10.0 ** drawn.randrange(-7, 9)) for row in made],
+        )
     finally:
         await connection.close()
     for group in (None, "day", "month", "space", "user", "session"):

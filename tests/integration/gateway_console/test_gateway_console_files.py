@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.console import pages
+from gateway.console.inline import inlined, policy
 from gateway.console.pages import ASSETS, PAGES, content
 from gateway.console.whole import NotBundled, whole
 
@@ -112,17 +113,44 @@ async def test_a_page_is_small_and_all_it_loads_is_kept_for_good(client: Client,
     assert imported <= scripts, "a module is only found when another one is read"
 
 
+@pytest.mark.parametrize("path", ["/s/{slug}", "/join"])
+async def test_what_a_reader_needs_first_stands_in_the_page(client: Client, path: str) -> None:
+    """Then nothing else has to come before something is seen; the policy lets that in, and no other text."""
+    answer = await client.get(path.replace("{slug}", "abc"), headers={"Accept-Encoding": "identity"})
+    html = await answer.text()
+    assert {name.rpartition("/")[2] for name in named(html)} <= {*pages.WHOLE.values(), "icon.svg"}
+    own = answer.headers["Content-Security-Policy"]
+    assert own.count("'sha256-") == len(re.findall(r"<style>|<script(?: type=\"module\" async)?>", html)) >= 3
+    assert "unsafe" not in own and own == policy(html) != policy(html.replace("const theme", "const another"))
+    assert html.count("<script") == html.count("</script>"), "a script ends in the middle"
+
+
+def test_only_what_stands_in_a_page_has_a_hash() -> None:
+    files = {"a.css": "p { }\n", "a-first.js": "one();\n", "b-first.js": "// two\ntwo();\n"}
+    page = inlined(
+        '<link rel="stylesheet" href="a.css"><script src="a-first.js"></script>'
+        '<script type="module" async src="b-first.js"></script><script type="module" src="c.js"></script>',
+        files.__getitem__,
+    )
+    assert "<style>\np { }\n</style>" in page and "<script>\none();\n</script>" in page and "// two" not in page
+    assert policy(page).count("sha256-") == 3
+    assert "script-src 'self'; style-src 'self';" in policy(
+        '<script src="c.js"></script>\n<script src="d.js"></script>'
+    )
+
+
 def test_modules_become_one_with_names_of_their_own() -> None:
     modules = {
         "a.js": "import { two, Three as Four } from './b.js';\nconst one = 1;\n"
         "window.told = one + two() + new Four().one;\n",
         "b.js": "export { Three } from './c.js';\nconst one = 2;\nexport function two() {\n  return one;\n}\n",
-        "c.js": "// Three\nconst one = 3;\nclass Three {\n  one = one;\n}\n\nexport { Three };\n",
+        "c.js": "// Three\n/** Of\n * three. */\nconst one = 3;\nclass Three {\n  one = one;\n}\n\nexport { Three };\n",
     }
     text = whole("a.js", modules.__getitem__)
     assert [text.index(f"const ${name} = {{}};") for name in "cba"] == sorted(
         text.index(f"const ${n} = {{}};") for n in "cba"
     )
+    assert not re.search(r"Three$|/\*\*", text, re.M), "comments are for those who read the files"
     node = shutil.which("node")
     if node:
         script = f"globalThis.window = {{}};\n{text}\nconsole.log(window.told);"

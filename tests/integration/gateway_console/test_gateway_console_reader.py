@@ -8,6 +8,7 @@ from typing import Any
 
 from support.browser import TOKEN, OpenPage, Page
 from support.console import api, press, publishing, saved
+from support.main_thread import frames, percentile, traced
 from support.meetings import Said, held, meeting
 
 from gateway.app.root import Gateway
@@ -103,6 +104,17 @@ async def test_a_long_meeting_is_read_and_searched_as_a_whole(gateway: Gateway, 
         assert await page.run("document.querySelectorAll('.line').length") < 500
         await page.run("document.querySelector('#newest').click()")
         await page.until(f"{AT_END} && {SHOWN}.includes('{line(5_000)}')")
+        async with traced(page) as events:  # upwards, 3,600 pixels a second
+            await page.run(
+                """(async () => {
+                  for (let frame = 0; frame < 90; frame++) {
+                    pane.scrollTop -= 60;
+                    await new Promise(requestAnimationFrame);
+                  }
+                })()"""
+            )
+        spent = frames(events)
+        assert len(spent) > 60 and percentile(spent, 95) < 1_000 / 60, "less than 60 frames a second"
         await page.run("strip.focus()")
         await press(page, "Home")
         await page.until(f"{SHOWN}.includes('{line(1)}')")
@@ -141,6 +153,27 @@ async def test_words_settle_where_they_stand_and_follow_the_reader(
         await page.run("document.querySelector('#newest').click()")
         await page.until(f"{AT_END} && document.querySelector('#newest').hidden")
         assert page.complaints == []
+
+
+async def test_the_first_words_need_two_round_trips(gateway: Gateway, browse: OpenPage) -> None:
+    """One for the page, in which everything stands that it needs first, and one for its stream, which is opened by the
+    page itself, beside its scripts: also when these never come. What it has heard until then is not lost."""
+    async with browse() as page:
+        slug = await told(gateway, 10)
+        await page.call("Network.setBlockedURLs", urls=["*/reader.whole.js"])
+        await page.open(f"{gateway.http_url}/s/{slug}#token={TOKEN}")
+        assert len(page.sockets) == 1
+        assert await page.run("performance.getEntriesByType('paint').length && document.styleSheets.length === 2")
+        await page.call("Network.setBlockedURLs", urls=[])
+        page.sockets.clear()
+        await page.call("Page.navigate", url=f"{gateway.http_url}/s/{slug}?lang=xx#token={TOKEN}")
+        await page.until(f"{SHOWN}.includes('{line(10)}')")
+        assert "lang=xx" in page.sockets[0] and "lang" not in page.sockets[-1], "there is none: another one without"
+        page.sockets.clear()
+        await page.open("about:blank#")
+        await page.open(f"{gateway.http_url}/s/{slug}")
+        await page.until(f"{SHOWN}.includes('{line(10)}')")
+        assert len(page.sockets) == 1, "the page has opened another one"
 
 
 async def test_the_words_wait_for_nothing_else(gateway: Gateway, browse: OpenPage) -> None:

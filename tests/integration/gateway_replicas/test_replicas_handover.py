@@ -116,6 +116,18 @@ class Reader:
                     self.hellos.append(told["data"])
 
 
+async def ready_answers(http: aiohttp.ClientSession, url: str) -> list[int]:
+    """What `/readyz` says until nobody listens any more, one after the other."""
+    answers = [200]
+    with suppress(aiohttp.ClientError, ConnectionError):
+        while True:
+            async with http.get(f"{url}/readyz") as answer:
+                if answer.status != answers[-1]:
+                    answers.append(answer.status)
+            await asyncio.sleep(0.02)
+    return answers
+
+
 async def test_a_rolling_restart_loses_and_doubles_nothing(
     database_url: str, tmp_path: Path, redis: RedisServer
 ) -> None:
@@ -143,7 +155,9 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(
         for name in "abc":
             await asyncio.sleep(2)
             gone = gateways.pop(name)
+            asking = asyncio.create_task(ready_answers(http, gone.url))
             await stacks[name].aclose()
+            assert await asking == [200, 503], "it gives away what it has, and is not ready"
             assert "does not take it over" not in gone.process.output
             await begin(name)
         await asyncio.wait_for(asyncio.gather(*speaking), 120)

@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 import redis.asyncio
 from aiohttp import web
 from integration.gateway_api.in_process import TOKEN, running
 from support.ports import free_port
 from support.redis_server import RedisServer, running_sentinel
+from support.waiting import until
 
 from gateway.app import checks
 from gateway.app.checks import check_parts
 from gateway.settings import Settings
+from storage.postgres import activity
 from stt.local.server import LocalServer
 
 PASSWORD = "a-password-that-nobody-may-read"
@@ -47,6 +50,32 @@ async def something_that_listens(answer: str | None) -> AsyncIterator[int]:
 
 async def test_what_is_not_set_is_not_asked() -> None:
     assert not {"Redis", OTHER} & (await found()).keys()
+
+
+async def test_who_holds_the_lock_that_statements_wait_for_is_named(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "WAITED_S", 0.05)
+    assert (await found(DATABASE_URL=database_url))["database"][0]
+    forgotten = await asyncpg.connect(database_url, server_settings={"application_name": "psql"})
+    ours = await asyncpg.connect(database_url, server_settings={"application_name": "transcription-gateway"})
+    try:
+        await forgotten.execute('BEGIN; LOCK TABLE "TranscriptSegment"')
+        waiting = asyncio.create_task(ours.fetch('SELECT count(*) FROM "TranscriptSegment"'))
+        _, text = await until(lambda: held_up(database_url), "the wait for the lock")
+        pid = forgotten.get_server_pid()
+        assert f"1 statements wait for a lock that process {pid} of PostgreSQL holds (psql, idle in trans" in text
+        assert f"pg_terminate_backend({pid})" in text
+        forgotten.terminate()
+        await waiting
+    finally:
+        forgotten.terminate()
+        await ours.close()
+
+
+async def held_up(database_url: str) -> tuple[bool, str] | None:
+    finding = (await found(DATABASE_URL=database_url))["database"]
+    return None if finding[0] else finding
 
 
 async def test_redis_counts_or_says_what_to_do(redis_server: RedisServer) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from support.postgres import PostgresServer
+from support.waiting import until
 
 from storage.postgres.errors import StorageRefused, StorageUnavailable, retryable
 from storage.postgres.pool import TRANSACTION, connect, open_pool
@@ -194,6 +195,29 @@ async def test_every_statement_is_measured_by_its_name(database_url: str) -> Non
         assert await link.value("final_count", "nobody") == 0
     await single.close()
     assert names() == ["final_count"]
+
+
+async def test_a_stream_is_one_step_ahead_of_its_reader(database_url: str) -> None:
+    told: list[str] = []
+    async with open_pool(parse_database_url(database_url), measured=lambda name, seconds: told.append(name)) as db:
+        async with db.transaction() as link:
+            link.sql = {"numbers": "SELECT 6 / (9 - n) AS n FROM generate_series(1, $1::int) n"}
+            async with contextlib.aclosing(link.stream("numbers", 2, 8)) as steps:
+                assert [row["n"] for row in await anext(steps)] == [0, 0]
+                await until(lambda: len(told) == 2)
+                await asyncio.sleep(0.05)
+                assert len(told) == 2  # the third is not asked for before the second is taken
+            assert [len(step) async for step in link.stream("numbers", 3, 7)] == [3, 3, 1]
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with db.transaction() as link:
+                link.sql = {"numbers": "SELECT 6 / (9 - n) AS n FROM generate_series(1, $1::int) n"}
+                assert [len(step) async for step in link.stream("numbers", 4, 9)] == [4, 4]
+        async with db.transaction() as link:
+            link.sql = {"asleep": "SELECT pg_sleep(n * 60) FROM generate_series(0, 1) n"}
+            await anext(steps := link.stream("asleep", 1))
+            await asyncio.sleep(0.05)
+            await steps.aclose()  # does not wait for the minute
+        assert await db.value("final_count", "nobody") == 0 == dict(db.connections())["busy"]
 
 
 async def test_a_query_that_hangs_does_not_hang_the_stop(server: PostgresServer, database_url: str) -> None:

@@ -15,11 +15,11 @@ from stt.gladia.options import LinkOptions
 from stt.local.scripted import VOCABULARY, speak
 
 Dial: TypeAlias = Callable[..., Awaitable[Line]]
-LANGUAGES = ("en", "de", "fr", "es")
+LANGUAGES = ("en", "de", "fr", "it")
 
 
 def config(language: str) -> LiveConfig:
-    return LiveConfig(endpointing_s=0.1, maximum_utterance_s=5.0, languages=(language,))
+    return LiveConfig(endpointing_s=0.1, maximum_utterance_s=5.0, languages=(language,), translate_to=("es",))
 
 
 async def test_another_language_begins_at_the_next_pause(dial: Dial) -> None:
@@ -73,7 +73,7 @@ async def test_a_pause_ends_the_session_with_what_was_said(dial: Dial) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_changes_and_pauses_at_any_moment_cost_no_word(dial: Dial, seed: int) -> None:
-    """Drawn from seeds, with cuts of the connection and lost sessions between them."""
+    """Nor a translation. Drawn from seeds, with cuts of the connection and lost sessions between them."""
     chance = random.Random(seed)
     words = [chance.choice(VOCABULARY) for _ in range(8)]
     plan = {"every": {"cuts": [{"at_byte": chance.randint(9_000, 150_000)}]}} if seed % 2 else None
@@ -88,6 +88,9 @@ async def test_changes_and_pauses_at_any_moment_cost_no_word(dial: Dial, seed: i
         await line.send(pcm[at : at + CHUNK], 0.1)
     outcome = await line.finish(120.0)
     assert line.words == words, seed
+    finals = {final.id for final in line.finals}
+    told = [one.utterance_id for one in line.translations if one.utterance_id in finals]
+    assert sorted(told) == sorted(finals), seed  # of what had to be said again only the final's is kept
     assert outcome.complete
     assert not any(session.open for session in line.sessions)
     assert outcome.sent_samples - outcome.resent_samples >= len(pcm) // 2 - 16_000

@@ -25,6 +25,7 @@ class FakeLink:
         self.backlog_s = 0.0
         self.listened = Listened()
         self.is_mute = self.is_speaking = False
+        self.is_in_word = True
         self.identity = identity
         self.hear = hear
         self.finished_with: float | None = None

@@ -142,6 +142,25 @@ def test_a_backlog_that_is_worked_off_is_no_gap(speed: float) -> None:
     assert found.stats.lost_samples == 0
 
 
+@given(st.floats(0.3, 3.0), st.lists(st.floats(0.15, 0.35), max_size=2))
+def test_a_backlog_that_comes_by_fits_and_starts_is_no_gap(hole_s: float, starts: list[float]) -> None:
+    """A sender, or who carries it, on a busy machine: a message gets through now and then, and then all the others."""
+    time = HandTime()
+    found = track(time)
+    spoken = sent = 0.0
+    for pause_s in [0.1] * 20 + [hole_s, *starts, 0.01] + [0.1] * 100:
+        time.at += pause_s
+        spoken += pause_s
+        is_start = pause_s != 0.1 and pause_s != 0.01
+        while sent + 0.1 <= spoken + 1e-9:
+            sent += 0.1
+            found.feed(bytes(3_200))
+            if is_start:
+                break
+        drain(found)
+    assert found.stats.lost_samples == 0
+
+
 def drain(track: PcmTrack) -> None:
     track._held.clear()
 

@@ -16,6 +16,7 @@ from rich.cells import cell_len as columns_of
 
 from gateway import __main__ as entry
 from gateway.cli import remote
+from gateway.cli.errors import ApiRefused
 from gateway.cli.parser import parser
 from gateway.cli.plain import plain_json
 from gateway.cli.screen import Screen
@@ -83,6 +84,24 @@ def test_what_goes_wrong_is_one_clear_line_and_an_exit_code(
     assert (done.value.code, said in err) == (code, True), err
     assert "Traceback" not in err
     assert "hunter2" not in err
+
+
+async def test_a_table_that_is_cut_in_the_middle_is_an_error() -> None:
+    """Chunked, or of a length that was said before."""
+
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        head = b"Transfer-Encoding: chunked\r\n\r\n3\r\n" if b"tag=chunked" in asked else b"Content-Length: 9\r\n\r\n"
+        writer.write(b"HTTP/1.1 200 OK\r\n" + head + "é\n".encode())
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(cut, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for kind in ("chunked", "length"):
+            asked = parser().parse_args(["usage", "--format", "csv", "--tag", kind, "--url", url, "--token", "t"])
+            with pytest.raises(ApiRefused, match="IncompleteRead"):
+                await asyncio.to_thread(lambda asked=asked: asyncio.run(remote.usage(asked)))
 
 
 class Terminal(io.StringIO):

@@ -44,16 +44,28 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def sources(clock: HandClock) -> Sources:
+    return with_rtmp(clock, "rtmp://host:1935")
+
+
+def with_rtmp(clock: HandClock, base: str | None) -> Sources:
     def rtmp(slug: str, ingest: Ingest, speaker: Speaker) -> RtmpSource:
         return RtmpSource(slug, ingest, speaker, AtOnce(), clock)
 
-    return Sources(rtmp, clock, lambda: "rtmp://host:1935", lambda: "http://host")
+    return Sources(rtmp, clock, lambda: base, lambda: "http://host")
 
 
 def begun(sources: Sources, key: str | None, slug: str = "abc") -> AudioSource:
     kind = "rtmp" if key else "websocket"
     numbering = Numbering("e", BEGIN, 0)
     return sources.open(Claimed(Lease("t", 1), "s", slug, kind, {}, key, BEGIN, numbering), ANNA)
+
+
+def test_a_transcription_is_kept_where_rtmp_is_off_until_a_gateway_takes_it_that_its_encoder_finds(
+    clock: HandClock,
+) -> None:
+    source = begun(with_rtmp(clock, None), KEY)
+    assert isinstance(source, RtmpSource)
+    assert source.trouble() is None and source.ingest == Ingest()
 
 
 def publisher(

@@ -60,6 +60,14 @@ def test_who_speaks_does_so_until_the_end_of_the_hang_over() -> None:
     assert not anna.say("." * 20)
 
 
+def test_a_breath_between_words_is_no_pause_but_no_word_either() -> None:
+    anna = Speaker()
+    assert anna.say("SSSSSSSSSS") and anna.link.is_in_word
+    assert anna.say("." * 10) and anna.link.is_in_word
+    assert anna.say("." * 10) and not anna.link.is_in_word
+    assert anna.say("........SS") and anna.link.is_in_word
+
+
 def test_a_word_that_has_just_begun_is_no_pause() -> None:
     """Two frames do not open the gate."""
     anna = Speaker()

@@ -195,6 +195,17 @@ async def test_the_owner_waits_for_a_pause_but_not_for_ever() -> None:
         assert 1.0 <= two.a.clock.monotonic() - began < 1.2
 
 
+@pytest.mark.parametrize(("ends_s", "took_s"), [(0.1, 0.5), (0.7, 0.7)])
+async def test_when_no_pause_comes_the_owner_leaves_at_the_end_of_a_word(ends_s: float, took_s: float) -> None:
+    async with pair() as two:
+        two.a.link.is_speaking = True
+        began = two.a.clock.monotonic()
+        asyncio.get_running_loop().call_later(ends_s, setattr, two.a.link, "is_in_word", False)
+        await two.fetch()
+        assert two.runs_at() == "b"
+        assert took_s <= two.a.clock.monotonic() - began < took_s + 0.15
+
+
 async def test_the_bill_is_one_and_exact() -> None:
     async with pair() as two:
         await asyncio.sleep(7)  # a checkpoint has been written
