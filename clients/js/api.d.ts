@@ -188,9 +188,11 @@ export interface Schemas {
     userId?: string | null;
     joinToken?: string | null;
   };
-  /** Told this once. */
+  /** Told this once. `joinTokenMadeAt`: as in `SessionView`. */
   JoinTokenView: {
     joinToken: string;
+    /** ISO 8601, UTC, milliseconds, Z */
+    joinTokenMadeAt: string;
   };
   LeaveBody: {
     identity?: string | null;
@@ -460,10 +462,11 @@ export interface Schemas {
   SessionChange: {
     guestMinutes: boolean;
   };
-  /** `joinToken` is there if it was asked for, and told this once. */
+  /** `joinToken` is there if it was asked for, and told this once; `joinTokenMadeAt` as in `SessionView`. */
   SessionCreated: {
     slug: string;
     joinToken?: string | null;
+    joinTokenMadeAt?: string | null;
   };
   SessionCreatedData: {
     sessionSlug: string;
@@ -518,7 +521,7 @@ export interface Schemas {
     sessionId: string;
     spaceId: string;
   };
-  /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. `guestMinutes`: guests who were in it may read it once it is over. */
+  /** `status`: CREATED, LIVE, ENDED, EXPIRED. `requireJoinToken`: guests need more than the slug to join. `joinTokenMadeAt`: when the one was made that is good now; null when it is not known, or there is none. `guestMinutes`: guests who were in it may read it once it is over. */
   SessionView: {
     id: string;
     slug: string;
@@ -536,6 +539,7 @@ export interface Schemas {
     rawTranscriptReadyAt: string | null;
     requireJoinToken: boolean;
     guestMinutes: boolean;
+    joinTokenMadeAt: string | null;
   };
   /** A space's own limits, minutes of audio; 0 = no limit, null or absent = as the gateway's settings say. */
   SpaceLimitsBody: {

@@ -141,7 +141,7 @@ READER = (
         "/s/{review}",
         (READ, TITLED, RUNS, "(lines.at(-1).close(), true)", "/Cut/.test(chip.textContent)"),
     ),
-    Scene("reader-minutes", "/s/{over}", (READ, TITLED, there(".shares"))),
+    Scene("reader-minutes", "/s/{over}", (TITLED, there(".shares"))),
     Scene("reader-empty", "/s/{spoken}", (TITLED, "chip.textContent === 'Starting'", RUNS)),
     Scene("reader-idle", "/s/{idle}", (TITLED, "chip.textContent === 'Not begun'")),
     Scene("reader-nothing", "/s/nowhere", (there("#refused"),)),

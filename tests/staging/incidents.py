@@ -93,7 +93,7 @@ async def descriptors_used_up(world: World) -> None:
     """One replica may not open any further file."""
     pid = world.replicas[0].process.pid
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_open_files(pid) + 2, hard))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_open_files(pid) + 1, hard))
 
 
 def _open_files(pid: int) -> int:

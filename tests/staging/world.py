@@ -151,7 +151,7 @@ async def _replica(
                         return answer.status == 200
                 return False
 
-            await until(ready, f"{name} to be ready", every_s=0.2)
+            await until(ready, f"{name} to be ready", within_s=240, every_s=0.2)
             yield made
             uplink.heal()
     finally:

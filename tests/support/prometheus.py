@@ -90,7 +90,7 @@ async def running_prometheus(
                 return len(await made.ask("count_over_time(up[1m]) > 2")) == targets
             return False
 
-        await until(is_ready, "three scrapes of every target", every_s=0.2)
+        await until(is_ready, "three scrapes of every target", within_s=120, every_s=0.2)
         yield made
     finally:
         process.terminate()

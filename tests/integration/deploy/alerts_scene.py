@@ -233,6 +233,9 @@ async def world(folder: Path, databases: dict[str, str]) -> AsyncIterator[World]
                 "GLADIA_API_URL": f"http://127.0.0.1:{uplink.port}",
                 "GATEWAY_MAX_TRACKS": "10",
                 "GATEWAY_DRAIN_S": "4",
+                "LIVEKIT_URL": "ws://127.0.0.1:1",
+                "LIVEKIT_API_KEY": "key",
+                "LIVEKIT_API_SECRET": JWT_SECRET,
             },
         }
         a, b, c = await _all(stack, [gateway_process(folder / name, **{**common, **one}) for name, one in env.items()])
@@ -394,13 +397,15 @@ def slow_disk(folder: Path) -> Path:
 
 
 async def provider(world: World) -> None:
-    """On `c`: a stream without sound; the account refused in two ways; finals that come late, and a bill of something
-    else; then the provider is away."""
+    """On `c`: a LiveKit with another secret; a stream without sound; the account refused in two ways; finals that come
+    late, and a bill of something else; then the provider is away."""
+    await strange_rooms(world, 1)
     silent = await world.c.new_session()
     key = (await world.c.start(silent))["ingest"]["streamKey"]
     encoder = await Client.publish(world.c.rtmp_port, key)
     await fires(world, "GatewayPublishedNotTranscribed")
     await encoder.close()
+    await strange_rooms(world, 9)  # a rate has to have seen the first
     for alert in ("GatewayProviderQuotaUsedUp", "GatewayProviderRefusesCredential"):
         world.speak(world.c, await world.start(world.c), 20)
         await fires(world, alert)
@@ -410,6 +415,13 @@ async def provider(world: World) -> None:
     world.speak(world.c, slug, 100)
     await orphans(world)
     await fires(world, "GatewayProviderUnreachable")
+
+
+async def strange_rooms(world: World, count: int) -> None:
+    """So many events of a LiveKit that signs with another secret."""
+    for _ in range(count):
+        signed = jwt.encode({}, JWT_SECRET[::-1])
+        assert (await world.c.call("POST", "/api/livekit/webhook", {}, token=signed))[0] == 401
 
 
 async def canary(world: World) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from looks.scenes import FULL, Scene
 from looks.world import World, open_world
 from support.browser import OpenPage
@@ -17,12 +18,10 @@ NAMES = (
     "console-new",
     "console-live",
     "console-people",
-    "console-details",
     "console-ingest",
     "console-stop",
     "join",
     "join-voice",
-    "join-people",
     "reader-gate",
     "reader-live",
     "reader-find",
@@ -31,7 +30,6 @@ NAMES = (
     "reader-minutes",
     "sessions-new",
     "sessions-over",
-    "sessions-live",
     "operator",
     "usage",
     "webhooks-one",
@@ -123,6 +121,7 @@ async def look_at(scene: Scene, world: World, browse: OpenPage) -> list[str]:
     return found
 
 
+@pytest.mark.timeout(900)
 async def test_every_page_fits_can_be_touched_and_is_mostly_words(
     database_url: str, tmp_path: Path, browse: OpenPage
 ) -> None:

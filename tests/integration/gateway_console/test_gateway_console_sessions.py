@@ -193,6 +193,8 @@ async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, re
         slug = await create(host, "Standup")
         await host.until(f"{text('#link-hint')}.includes('told this once')")
         old = await host.run("document.querySelector('#link').value")
+        await api(gateway, "POST", f"/api/sessions/{slug}/join-token")  # by somebody else: this one lets nobody in
+        await host.until("document.querySelector('#link-row').hidden")
         await click(host, "#renew")
         await click(host, "#confirm-yes")
         await host.until(f"document.querySelector('#link').value !== {json.dumps(old)}")

@@ -102,7 +102,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.until(LIVE)
         assert await guest.run("document.querySelector('#name').textContent") == title
         await guest.until(says("#quiet", "Nobody has spoken yet. Words appear here as they are said"))
-        assert await barriers(guest, themes=("dark", "contrast")) == []
+        assert await barriers(guest) == []
 
         await host.until(says("#people-title", "1 present"))
         await host.run("document.querySelector('#people-box').open = true")
@@ -193,7 +193,7 @@ async def test_an_operator_in_an_outage_sees_what_runs(impatient: None, gateway:
             await blocker.execute('LOCK TABLE "VideoSession", gateway.transcription')
             await page.until(says("#trouble", "The database does not answer: shown is what runs"))
             assert await page.run("document.querySelectorAll('#sessions tbody tr').length") == 1
-            assert await barriers(page, themes=("dark", "contrast")) == []
+            assert await barriers(page) == []
             await page.open(f"{gateway.http_url}/sessions")
             await page.until("!document.querySelector('#console').hidden")
             await page.until("!document.querySelector('#waiting').hidden || document.querySelector('#list a')")

@@ -33,8 +33,8 @@ Flags take `true`, `yes`, `on`, `1` and their opposites. Variables marked *secre
 """
 _TAIL = """
 The commands that talk to a running gateway (`start`, `stop`, `pause`, `resume`, `status`, `tail`, `export`, `usage`,
-`canary`) read `GATEWAY_URL` (default `http://localhost:8080`) and the first token of `GATEWAY_API_TOKENS`; `--url` and
-`--token` come before both.
+`canary`) read `GATEWAY_URL` (default `http://localhost:8080`) and the first token of `GATEWAY_API_TOKENS`, or of the
+file that `GATEWAY_API_TOKENS_FILE` names; `--url` and `--token` come before both.
 """
 
 
