@@ -66,8 +66,11 @@ export class People {
     const pause = make('button', { type: 'button', className: 'plain' });
     const appoint = make('button', { type: 'button', className: 'plain', textContent: 'Make host', title: 'Their browser speaks for all' });
     const token = () => (this.#token ? { token: this.#token() } : {});
-    pause.addEventListener('click', () => attempt(pause, this.#complain, () =>
-      post(`api/transcription/${encodeURIComponent(slug)}/${pause.dataset.does}`, { participantIdentity: identity }, token())));
+    pause.addEventListener('click', () => attempt(pause, this.#complain, async () => {
+      const { does } = pause.dataset;
+      const { paused } = await post(`api/transcription/${encodeURIComponent(slug)}/${does}`, { participantIdentity: identity }, token());
+      if (does === 'resume' && paused.includes(identity)) throw new Error('Still not heard: whoever asked for it has to lift it.');
+    }));
     appoint.addEventListener('click', () => attempt(appoint, this.#complain, () =>
       post(`${pathOf(slug)}/transcription/host`, { identity }, token())));
     const row = make('li', {}, make('b', {}, make('bdi')), make('span', { className: 'state' }), make('span', { className: 'badge' }),

@@ -112,6 +112,8 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await host.until(says("#people .state", "not heard"))
         await host.until("document.querySelector('#people [data-does=resume]')")
         await click(host, "#people [data-does=resume]")
+        await host.until(says("#finals", "whoever asked for it has to lift it"))
+        await click(guest, "#people [data-does=resume]")
         await guest.until("document.querySelector('#people [data-does=pause]:not([hidden])')")
         await click(host, "#pause")
         await guest.until(says("#state", "paused"))
