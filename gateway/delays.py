@@ -31,6 +31,7 @@ class Delays:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._http.labels("/api/livekit/webhook", "POST", "401")  # an alert counts these: there before the first one
         self._statement = Histogram(
             "gateway_database_statement_seconds",
             "Statements by name, with the wait for a connection",

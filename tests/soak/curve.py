@@ -106,7 +106,7 @@ def leaks(samples: Iterable[Sample], until_s: float) -> list[str]:
 
 
 def table(samples: Iterable[Sample], until_s: float) -> str:
-    """Markdown, a line for each process. The slope is there for those that lived all through the second half."""
+    """Markdown, a line for each process. The slope is there for those that are judged."""
     moments = [until_s * part for part in (0, 0.25, 0.5, 0.75, 1)]
     heads = [
         "process",
@@ -124,7 +124,7 @@ def table(samples: Iterable[Sample], until_s: float) -> str:
             name,
             *(_near(curve, moment) for moment in moments),
             f"{max(one.rss_mb for one in curve):.1f}",
-            "–" if line is None else f"{line.mb_h:+.1f} ± {line.error:.1f}",
+            "–" if line is None or line.over_s < SHORTEST_S else f"{line.mb_h:+.1f} ± {line.error:.1f}",
             *(_range(getattr(one, what) for one in loaded) for what in ("descriptors", "threads", "tasks")),
             f"{100 * (curve[-1].cpu_s - curve[0].cpu_s) / took:.1f}" if took else "–",
             f"{max(one.lag_s for one in loaded):.2f}" if max(one.lag_s for one in loaded) >= 0 else "–",

@@ -76,6 +76,7 @@ def test_the_table_and_the_picture_show_every_process() -> None:
     rows = table(samples, HOUR_S).splitlines()[2:]
     assert [row.split(" | ")[0] for row in rows] == ["| replica 0", "| replica 2", "| replica 2 pid 9"]
     assert rows[0].endswith("| 40 to 40 | 9 to 9 | 60 to 60 | 5.0 | 0.25 |")
+    assert "±" in rows[0] and "±" not in table(curve(0.0, until_s=300.0), 300.0)
     svg = ElementTree.fromstring(picture(samples, HOUR_S))
     lines = [one.get("stroke") for one in svg.iter("{http://www.w3.org/2000/svg}polyline")]
     assert len(lines) == 3 and lines[1] == lines[2] != lines[0]
@@ -135,6 +136,9 @@ def test_gauges_that_should_be_nothing_and_lines_that_nobody_should_write() -> N
     assert defects("one", lines) == [
         "one: 1 x was destroyed but it is pending, first: Task was destroyed but it is pending!"
     ]
+    assert defects("one", ["…Z error   gateway.replicas.membership: this replica is cut off from the database"]) == []
+    [found] = defects("one", ["…Z error   gateway.app.root: a part of the gateway has died"])
+    assert found.startswith("one: 1 x error, first: …Z error")
     assert defects("one", ["--- ended with -9"]) == ["one: --- ended with -9"]
 
 

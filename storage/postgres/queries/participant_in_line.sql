@@ -1,4 +1,4 @@
--- $1: JSON, a list of session_id, host, without. Of each session at most three: its host, who would come next, and anybody else.
+-- $1: JSON, a list of (session_id, host, without). Of each session at most three: its host, who would come next, and anybody else.
 SELECT {participant}
 FROM jsonb_to_recordset($1) AS asked (session_id text, host text, without text[]), LATERAL (
   (SELECT * FROM app."Participant" h

@@ -155,7 +155,8 @@ async def test_a_program_hears_everything_as_it_is_said(world: World, node: str)
     slug = await world.new_session()
     async with following(node, world.url, slug, until="stopped") as follower:
         opened = await follower.until("open")
-        assert opened == {"state": "idle", "epoch": "-", "seq": 0, "from": 1, "resumed": False, "restarted": False}
+        marks = {"resumed": False, "restarted": False, "ended": False}
+        assert opened == {"state": "idle", "epoch": "-", "seq": 0, "from": 1, **marks}
         said = await world.say(await world.start(slug), 4)
         await world.stop(slug)
         looped = await follower.until("looped")
