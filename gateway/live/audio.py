@@ -362,6 +362,8 @@ class AudioEndpoint:
                 in_a_row = (in_a_row + 1) % _IN_A_ROW
                 if not in_a_row:
                     await asyncio.sleep(0)
+                if line.ended_with == "too_many_frames":
+                    return  # what has come is not read before the close frame goes out
                 if message.type is aiohttp.WSMsgType.BINARY:
                     feed.put(message.data)
                     self._count(message.data)

@@ -92,7 +92,7 @@ async def closed(gateway: InProcess, what: str, count: int) -> bool:
 
 
 async def test_a_sender_that_floods_is_closed_and_the_session_says_why(gateway: InProcess) -> None:
-    kinds = {kind: tiny for kind, tiny in TINY.items() if kind != "texts"}
+    kinds = TINY | {"texts": frame(1, b'{"type":"gap","ms":1}')}
     for count, (kind, tiny) in enumerate(kinds.items(), start=1):
         slug = await gateway.session()
         await gateway.start(slug, source="websocket")
