@@ -112,10 +112,11 @@ DASHBOARDS: Final[dict[str, tuple[str, list[tuple[str, list[Panel]]]]]] = {
                         "Turned away",
                         "ops",
                         [
-                            (rate("http_refused"), "HTTP, limits"),
-                            (rate("watchers_refused", by="reason"), "stream: {{reason}}"),
-                            (rate("audio_refused", by="reason"), "audio: {{reason}}"),
-                            (rate("rtmp_refused_keys"), "RTMP, wrong key"),
+                            (rate("http_refused", by="instance, limit"), "{{instance}} HTTP, limit: {{limit}}"),
+                            (rate("http_evicted"), "{{instance}} HTTP, closed to make room"),
+                            (rate("watchers_refused", by="instance, reason"), "{{instance}} stream: {{reason}}"),
+                            (rate("audio_refused", by="instance, reason"), "{{instance}} audio: {{reason}}"),
+                            (rate("rtmp_refused_keys"), "{{instance}} RTMP, wrong key"),
                         ],
                     ),
                     ("Streams ended", "ops", [(rate("watchers_closed", by="reason"), "{{reason}}")]),
@@ -229,6 +230,24 @@ DASHBOARDS: Final[dict[str, tuple[str, list[tuple[str, list[Panel]]]]]] = {
     "provider": (
         "Provider and money",
         [
+            (
+                "Line",
+                [
+                    ("Provider unreachable", "none", [(now("provider_circuit_open", "max"), "{{instance}}")]),
+                    ("Audio that waits, worst track", "s", [(now("provider_backlog_seconds", "max"), "{{instance}}")]),
+                    ("Connections lost", "ops", [(rate("provider_connections_lost"), "{{instance}}")]),
+                    (
+                        "Audio given up, seconds a second",
+                        "none",
+                        [
+                            (
+                                rate("provider_audio_given_up_seconds", by="instance, kind"),
+                                "{{instance}} {{kind}}",
+                            )
+                        ],
+                    ),
+                ],
+            ),
             (
                 "Audio",
                 [

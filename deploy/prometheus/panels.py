@@ -65,17 +65,20 @@ def panels(uid: str) -> Iterator[tuple[str, str, list[dict[str, str]]]]:
 
 def dashboard(asked: argparse.Namespace) -> None:
     """Panel, legend, value now, and what it was before."""
-    now = time.time()
+    now, has_past = time.time(), False
     for title, unit, queries in panels(asked.dashboard):
         if title and not queries:
             print(f"\n{title[:76]:76} {'now':>11} {f'{asked.ago:g} s ago':>13}")
         for query in queries:
             text = query["expr"].replace("$__rate_interval", asked.rate).replace("$instance", asked.instance)
             before = {str(one["metric"]): one["value"][1] for one in ask(asked.prometheus, text, now - asked.ago)}
+            has_past = has_past or bool(before)
             for one in ask(asked.prometheus, text, now) or [{"metric": {}, "value": (now, None)}]:
                 name = legend(query["legendFormat"], one["metric"])
                 figures = (shown(value, unit) for value in (one["value"][1], before.get(str(one["metric"]))))
                 print("  {:36} {:37} {:>11} {:>13}".format(title[:36], name[:37], *figures))
+    if not has_past:
+        print(f"\nno data {asked.ago:g} s ago" + ("; try --ago 60" if asked.ago > 60 else ""))
 
 
 def alerts(prometheus: str) -> None:

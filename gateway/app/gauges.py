@@ -52,11 +52,13 @@ def gateway_metrics(wings: Wings) -> Metrics:
     metrics = Metrics()
     settings = wings.replica.settings
     engine = settings.engine
-    build = {"version": VERSION, "commit": settings.commit or ""}
+    build = {"version": VERSION, "commit": settings.commit or "", "replica": wings.replica.owner}
     metrics.gauge(
         "info", "Constant 1; the label says which recogniser is used", by("engine", lambda: [(engine, 1)]), over="max"
     )
-    metrics.gauge("build_info", "Constant 1; version and commit", lambda: [(build, 1.0)], over="max")
+    metrics.gauge(
+        "build_info", "Constant 1; version, commit and the name of the replica", lambda: [(build, 1.0)], over="max"
+    )
     delays = wings.replica.delays
     metrics.include(delays.registry)
     metrics.include(ProcessCollector(registry=None))
@@ -338,6 +340,11 @@ def provider_gauges(metrics: Metrics, provider: Provider, slots: Slots) -> None:
         "provider_audio_given_up_seconds",
         "Audio that no final will cover, by why: poison ended each connection, overdue left the window",
         by("kind", provider.given_up_s.items),
+    )
+    metrics.counter(
+        "provider_connections_lost",
+        "Connections of provider sessions that ended before these",
+        plain(lambda: provider.connections_lost),
     )
     metrics.gauge(
         "provider_circuit_open",

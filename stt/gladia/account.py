@@ -91,6 +91,8 @@ class Account:
         """Ids of sessions that this process opened and that may still run at the provider."""
         self.complaints: Counter[str] = Counter()
         """Errors that the provider has reported, by `complaints.kind_of`."""
+        self.connections_lost = 0
+        """Those over which audio was streamed, and that ended before their session."""
         self.given_up_s: dict[str, float] = {}
         """Seconds of audio that no final will cover, by why, as `events.AudioGivenUp` has it."""
         self.unusable: Counter[str] = Counter()

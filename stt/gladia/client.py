@@ -347,6 +347,7 @@ class GladiaLink:
                 self._tell(self._link.complained("close", told, str(code)))
             why = socket.problem or f"code {code}"
             log.info("provider session %s: connection lost (%s)", session.id, why)
+            self._provider.connections_lost += 1
             self.on_line(session.id or "", why)
         session.dropped(code, self._clock())
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -96,6 +101,36 @@ def test_quicker_rules_are_the_same_ones_in_less_time(tmp_path: Path) -> None:
 
 def test_dashboards_are_what_their_table_says() -> None:
     run(sys.executable, ROOT / "tools" / "dashboards.py", "--check")
+
+
+class Young(BaseHTTPRequestHandler):
+    """A Prometheus that has been there for two minutes, and knows one series of each query."""
+
+    def do_GET(self) -> None:
+        at = float(parse_qs(urlsplit(self.path).query)["time"][0])
+        found = (
+            [{"metric": {"instance": "a:9090", "limit": "total"}, "value": [at, "1"]}] if at > time.time() - 120 else []
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": {"result": found}}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+def test_panels_without_a_past_say_how_far_back_there_is_one() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Young) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            asked = (DEPLOY / "prometheus" / "panels.py", "overview", "--prometheus", f"127.0.0.1:{server.server_port}")
+            told, with_past = run(sys.executable, *asked), run(sys.executable, *asked, "--ago", "60")
+        finally:
+            server.shutdown()
+            serving.join()
+    assert "no data 600 s ago; try --ago 60" in told and "no data" not in with_past
+    assert "a:9090 HTTP, limit: total" in told and "a:9090 HTTP, closed to make room" in told
 
 
 # --- Compose, systemd, proxies ------------------------------------------------------------------------------

@@ -241,9 +241,10 @@ async def test_the_metrics_follow_what_happens(gateway: InProcess) -> None:
     async with gateway.watch(slug) as stream:
         await stream.next()
         text = (await gateway.call("GET", "/metrics")).body.decode()
+        [own] = (await gateway.ok("GET", "/api/replicas"))["replicas"]
         assert 'gateway_transcriptions{state="starting"} 1.0' in text
         assert 'gateway_info{engine="gladia"} 1.0' in text
-        assert f'gateway_build_info{{commit="",version="{VERSION}"}} 1.0' in text
+        assert f'gateway_build_info{{commit="",replica="{own["id"]}",version="{VERSION}"}} 1.0' in text
         assert "gateway_watchers 1.0" in text
     answer = await gateway.call(
         "GET", "/api/realtime/transcribe?session=x", token=None, headers={"Upgrade": "websocket"}

@@ -271,6 +271,7 @@ async def test_silence_is_heard_again_behind_audio_that_is_sent_again(dial: Dial
     line.link.fall_silent(9_600)
     await line.until(lambda: line.words == ["alpha", "bravo"])
     assert (await line.finish()).complete
+    assert line.provider.connections_lost == 1
 
 
 @pytest.mark.parametrize("fault", ["deaf", "mute"])
