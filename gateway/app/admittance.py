@@ -67,6 +67,10 @@ class Admittance(Generic[C]):
         self._addresses[address] += 1
         return address
 
+    def most(self, count: int) -> list[tuple[str, int]]:
+        """The addresses with most connections, and how many each has."""
+        return self._addresses.most_common(count)
+
     def release(self, address: str) -> None:
         """A connection has ended. To be called exactly once for each that was admitted."""
         self.open -= 1

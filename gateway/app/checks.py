@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -29,23 +30,31 @@ from storage.redis.url import BadRedisUrl
 from stt.errors import ProviderUnavailable, SttError
 from stt.gladia.client import Provider, ProviderOptions
 
+PROVIDER: Final = "speech provider"
 Finding = tuple[bool, str]
 """Whether it works, and what to know or do."""
 
 
 async def check_parts(settings: Settings) -> AsyncIterator[tuple[str, bool, str]]:
     """(part, whether it works, what to know or do), one after the other. No text holds a secret."""
+    yield "this replica", True, _addresses(settings)
     yield "settings", True, f"engine {settings.engine}, data in {settings.data_dir}"
     yield "open files", *judge(settings, open_files())
     yield "database", *await _database(settings)
     if settings.redis_url:
         yield "Redis", *await _redis(settings.redis_url)
     yield "other replicas", *await _advertised(settings)
-    yield "speech provider", *await _provider(settings)
+    yield PROVIDER, *await _provider(settings)
     yield "analysis", *await _analysis(settings)
     yield "LiveKit", *await _livekit(settings)
     if settings.ws_server_url:
         yield "transcribing gateway", *await _other_gateway(settings)
+
+
+def _addresses(settings: Settings) -> str:
+    """By which one tells which replica's environment it is."""
+    own = f"at {settings.http_host}:{settings.metrics_port}" if settings.metrics_port else "on the same port"
+    return f"HTTP at {settings.http_host}:{settings.http_port}, metrics {own}"
 
 
 async def _database(settings: Settings) -> Finding:

@@ -15,7 +15,7 @@ from typing import Final
 
 import aiohttp
 
-from gateway.app.checks import Finding, check_parts
+from gateway.app.checks import PROVIDER, Finding, check_parts
 from gateway.app.database import CONNECT_S
 from gateway.settings import Settings
 from gateway.sound import read_sound
@@ -39,11 +39,16 @@ async def examine(settings: Settings, sample: Path) -> AsyncIterator[tuple[str, 
 
     `sample`: a sound file of which the first SPOKEN_S seconds are spoken to the provider, which bills them.
     """
-    async for finding in check_parts(settings):
-        yield finding
+    has_provider = True
+    async for part, fine, told in check_parts(settings):
+        has_provider = has_provider and (fine or part != PROVIDER)
+        yield part, fine, told
     yield "disk", *_disk(settings.data_dir, settings.spool_mb)
     for whose, skew in await _clocks(settings):
         yield f"clock against {whose}", *judge_skew(skew)
+    if not has_provider:
+        yield "a spoken sentence", False, f'not tried: the provider cannot be reached, see "{PROVIDER}"'
+        return
     yield (
         "a spoken sentence",
         *await _sentence(settings, await asyncio.to_thread(read_sound, sample, SAMPLE_RATE, 0.0, SPOKEN_S)),

@@ -67,24 +67,27 @@ class Listener:
 
     async def sweep(self) -> None:
         """Ends connections that take too long: one look at all, instead of a timer for each. Runs until cancelled."""
-        now = asyncio.get_running_loop().time
-        told, tell_at, evicted = 0, 0.0, 0
+        now, counts = asyncio.get_running_loop().time, self.admittance.counts
+        told, tell_at, evicted = Counter[str](), 0.0, 0
         while True:
             await asyncio.sleep(_SWEEP_S)
             for handler in list(self.handlers):
                 handler.look(now())
-            refused = self.admittance.counts.refused.total() + self.admittance.counts.evicted
+            # Who makes room does so for the total.
+            refused = counts.refused + Counter(total=counts.evicted)
             if refused != told and now() >= tell_at:
                 log.warning(
                     "HTTP connections refused or closed for others, too many are open: see ulimit -n, "
                     "GATEWAY_MAX_HTTP_CONNECTIONS and GATEWAY_MAX_HTTP_CONNECTIONS_PER_ADDRESS",
                     extra={
-                        "count": refused - told,
-                        "made_room": self.admittance.counts.evicted - evicted,
+                        "count": (refused - told).total(),
+                        "made_room": counts.evicted - evicted,
+                        "limit": ", ".join(sorted(refused - told)),
                         "open": self.admittance.open,
+                        "most": ", ".join(f"{address} ({held})" for address, held in self.admittance.most(3)),
                     },
                 )
-                told, tell_at, evicted = refused, now() + _TELL_S, self.admittance.counts.evicted
+                told, tell_at, evicted = refused, now() + _TELL_S, counts.evicted
 
 
 class _Handler(web.RequestHandler):

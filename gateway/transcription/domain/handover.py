@@ -52,19 +52,24 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class HandedOver(msgspec.Struct, frozen=True):
-    """It is the heir's, and every final up to here is stored. `fence`: the heir's. `usage`: as it is stored."""
+    """It is the heir's, and every final up to here is stored. `fence`: the heir's. `usage`: as it is stored.
+
+    `lost_audio_s`: what was given up unheard up to here, former owners' included.
+    """
 
     fence: int
     usage: tuple[Usage, ...]
     counted: tuple[Counted, ...]
     streams: tuple[Stream, ...]
     heard: tuple[Heard, ...] = ()
+    lost_audio_s: float = 0.0
 
 
 class Late(msgspec.Struct, frozen=True):
     """What came of the former owner's audio after the hand-over: finals that have no number. May be told again.
 
-    `fence`: the heir's. `counted`: as it stands now. `is_last`: nothing more comes; `is_complete`: and none is missing.
+    `fence`: the heir's. `counted`, `lost_audio_s`: as they stand at the end. `is_last`: nothing more comes;
+    `is_complete`: and none is missing.
     """
 
     transcription_id: str
@@ -73,3 +78,4 @@ class Late(msgspec.Struct, frozen=True):
     counted: tuple[Counted, ...]
     is_last: bool = False
     is_complete: bool = True
+    lost_audio_s: float = 0.0

@@ -79,6 +79,11 @@ class Bookkeeping:
         """The lease is lost. Provider sessions are still noted: who opened them has to answer for them."""
         await until_database_answers(self._store_sessions)
 
+    async def is_erased(self) -> bool:
+        """The session is gone: of a lost lease, nobody has taken it."""
+        found = await until_database_answers(lambda: self._records.sessions.by_slug(self._claimed.slug))
+        return found is None or found.id != self._claimed.session_id
+
     async def hand_over(self) -> None:
         """Leave the transcription running, with nothing of it missing in the database."""
         await until_database_answers(self._store_notes)

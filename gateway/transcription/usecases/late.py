@@ -41,6 +41,7 @@ class LateFinals:
         self._waiting: list[Caption] = []
         self._counted: tuple[Counted, ...] = ()
         self._news = asyncio.Event()
+        self._lost_audio_s = 0.0
         self._is_last = False
         self._is_complete = True
 
@@ -52,9 +53,9 @@ class LateFinals:
         else:
             self._is_complete = False
 
-    def close(self, counted: tuple[Counted, ...], *, is_complete: bool) -> None:
-        """Nothing more comes: the meters as they stand at the end, and whether no final can be missing."""
-        self._counted, self._is_last = counted, True
+    def close(self, counted: tuple[Counted, ...], *, is_complete: bool, lost_audio_s: float) -> None:
+        """Nothing more comes: meters and lost audio as they stand at the end, whether no final can be missing."""
+        self._counted, self._lost_audio_s, self._is_last = counted, lost_audio_s, True
         self._is_complete = self._is_complete and is_complete
         self._news.set()
 
@@ -81,7 +82,15 @@ class LateFinals:
 
     async def _deliver(self, captions: tuple[Caption, ...], *, is_last: bool) -> bool:
         lease = self.claimed.lease
-        late = Late(lease.transcription_id, lease.fence + 1, captions, self._counted, is_last, self._is_complete)
+        late = Late(
+            lease.transcription_id,
+            lease.fence + 1,
+            captions,
+            self._counted,
+            is_last,
+            self._is_complete,
+            self._lost_audio_s,
+        )
         ends_at = self._context.clock.monotonic() + PATIENCE_S
         while True:
             try:

@@ -31,6 +31,7 @@ from gateway.transcription.usecases.storing import Storing
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+REMIND_S: Final = 60.0
 LEASES: Final = 1_000
 """Lost ones that are remembered."""
 
@@ -187,8 +188,7 @@ class Recorder:
         It waits for the database without a deadline; the caller sets one. Returns: how many entries there were.
         Raises: JournalTrouble.
         """
-        count = 0
-        backlog = self._backlog
+        count, backlog = 0, self._backlog
         while backlog is not None and len(backlog):
             count += await until_database_answers(partial(self._catch_up, backlog))
         return count
@@ -200,6 +200,7 @@ class Recorder:
                 tasks.create_task(self._take(), name="take finals")
                 if self._backlog is not None:
                     tasks.create_task(self._catch_up_for_ever(self._backlog), name="catch up")
+                tasks.create_task(_remind(self, self._fell_behind), name="remind of an outage")
         finally:
             self._attempts.cancel()
             await self._attempts.wait(1)  # a server that hangs may hold them until the pool is closed
@@ -358,6 +359,19 @@ class Recorder:
     def _tell_written(self) -> None:
         self._written.set()
         self._written.clear()
+
+
+async def _remind(recorder: Recorder, fell_behind: asyncio.Event) -> None:
+    while True:
+        await fell_behind.wait()
+        await asyncio.sleep(REMIND_S)
+        if recorder.behind_s >= REMIND_S:
+            log.warning(
+                "the database has not answered for %.0f s; %d finals and meter readings wait; "
+                "`gateway check` says what it waits for",
+                recorder.behind_s,
+                recorder.pending,
+            )
 
 
 def _arrival(final: FinalToStore, clock: Clock) -> Arrival:

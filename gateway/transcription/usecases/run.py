@@ -41,6 +41,7 @@ FORMER_MARGIN_S: Final = 2.0
 """Beyond the time in which a former owner's finals come: for telling them."""
 FAILED: Final = "internal error"
 LEASE_LOST: Final = "another replica took over"
+DELETED: Final = "the session was deleted"
 MOVED: Final = "another gateway goes on with it; come back"
 
 
@@ -166,13 +167,17 @@ class Run:
             raise
         finally:
             self._is_decided.set()
-        return HandedOver(self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard)
+        lost_s = self.counts.lost_audio_s
+        return HandedOver(
+            self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard, lost_s
+        )
 
     def go_on(self, handed: HandedOver) -> None:
         """What the former owner knows better than the database. Before `run`."""
         self._former_done.clear()
         self._former_until = self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
+        self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
         self._said.skip(Edges(handed.heard, self.claimed.numbering.origin))
 
@@ -184,6 +189,7 @@ class Run:
         """What came to the former owner after the hand-over. `participants`: by identity, done: their rows."""
         self._said.late(late.captions, participants)
         self._tracks.meters.learn(late.counted, self.claimed.started_at)
+        self.counts.learn_lost(late.lost_audio_s)
         if not late.is_complete:
             self.finals_complete = False
         if late.is_last:
@@ -312,7 +318,8 @@ class Run:
         if self._late is not None:
             await self._books.abandon()
             self.state = move(self.state, TranscriptionState.STOPPED)
-            self._late.close(self._tracks.read().counted(), is_complete=self.finals_complete)
+            counted, lost_s = self._tracks.read().counted(), self.counts.lost_audio_s
+            self._late.close(counted, is_complete=self.finals_complete, lost_audio_s=lost_s)
             return
         await self._hear_former_out()
         if self._is_abandoned:
@@ -323,6 +330,8 @@ class Run:
             self._leave_stream(self._show_stopped)
         else:
             self.abandon(LEASE_LOST)
+        if self._is_lost and await self._books.is_erased():
+            self.reason = DELETED
         self.state = move(self.state, TranscriptionState.STOPPED)
         log.info(
             "transcription stopped: %s",

@@ -49,7 +49,8 @@ ADD_ON: Final = "add_on"
 class SaidCounts:
     """Since this replica has run the transcription. `repeated`: finals that had a number already.
 
-    `lost_audio_s`: audio that was given up unheard. `unread`: messages of the provider that could not be used.
+    `lost_audio_s`: audio that was given up unheard, also by who has handed over to it. `unread`: messages
+    of the provider that could not be used.
     `last_final_at`: on the monotonic clock.
     """
 
@@ -60,6 +61,13 @@ class SaidCounts:
     complaints: int = 0
     unread: int = 0
     last_final_at: float | None = None
+    _former_lost_s: float = 0.0
+
+    def learn_lost(self, seconds: float) -> None:
+        """What the former owner has given up in all, as far as it knows by now. May be told again."""
+        grown = max(0.0, seconds - self._former_lost_s)
+        self._former_lost_s += grown
+        self.lost_audio_s += grown
 
 
 class Said:

@@ -34,7 +34,7 @@ from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.limits import cap_reached
 from gateway.transcription.usecases.records import SessionRecord, TranscriptionRecord
-from gateway.transcription.usecases.run import LEASE_LOST, Run
+from gateway.transcription.usecases.run import DELETED, LEASE_LOST, Run
 from gateway.transcription.usecases.salvage import salvage_into
 from gateway.transcription.usecases.sweep import ProviderReport, UnreconciledSession
 
@@ -245,7 +245,7 @@ class Transcriptions:
         """The session was deleted: its run ends and writes nothing more."""
         for run in self.runs:
             if run.claimed.session_id == session_id:
-                run.abandon("the session was deleted")
+                run.abandon(DELETED)
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -34,6 +34,14 @@ async def test_a_provider_that_says_nothing_and_a_full_disk_are_told(tmp_path: P
     assert findings["clock against the provider"][0]
 
 
+async def test_no_sentence_is_spoken_to_a_provider_that_cannot_be_reached(tmp_path: Path) -> None:
+    env = {"GATEWAY_HTTP_PORT": "8081", "GATEWAY_METRICS_PORT": "9091"}
+    findings = await found(tmp_path, GLADIA_API_KEY="k", GLADIA_API_URL="http://127.0.0.1:1", **env)
+    assert not findings["speech provider"][0]
+    assert not findings[SPOKEN][0] and findings[SPOKEN][1].startswith("not tried: the provider cannot be reached")
+    assert next(iter(findings.items())) == ("this replica", (True, "HTTP at 0.0.0.0:8081, metrics at 0.0.0.0:9091"))
+
+
 def test_a_clock_that_is_off_is_told_with_its_direction() -> None:
     assert judge_skew(0.4)[0]
     assert not judge_skew(-9)[0] and "9.0 s behind" in judge_skew(-9)[1]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
+from support.virtual_time import run_virtually
 
 from gateway.app.admittance import Admittance, Caps
 from gateway.app.files import divide, judge
+from gateway.app.listener import Listener, ListenerOptions
 from gateway.settings import Settings
 
 
@@ -41,6 +46,22 @@ def test_who_asks_is_not_evicted_and_then_all_are_refused() -> None:
         kept.asks(one.address, one)
     assert kept.admit("10.0.0.3") is None
     assert kept.counts.refused == {"total": 1}
+
+
+def test_the_log_says_which_limit_and_who_has_most(caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener(ListenerOptions("127.0.0.1", 0, Caps(4, 2)))
+    kept: Admittance[Any] = listener.admittance
+    for peer in (*["10.0.0.1"] * 3, "10.0.0.2", "10.0.0.3", "10.0.0.4"):
+        kept.admit(peer)
+
+    async def sweep() -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(listener.sweep(), 2)
+
+    run_virtually(sweep())
+    [told] = [vars(line) for line in caplog.records]
+    assert (told["count"], told["made_room"], told["limit"], told["open"]) == (2, 0, "address, total", 4)
+    assert told["most"] == "10.0.0.1 (2), 10.0.0.2 (1), 10.0.0.3 (1)"
 
 
 def test_one_address_is_an_ipv4_address_or_a_64_of_ipv6() -> None:

@@ -146,6 +146,22 @@ async def test_an_answer_that_is_lost_doubles_nothing() -> None:
         assert desk.stored == desk.shown == [1, 2]
 
 
+async def test_an_outage_is_told_again_each_minute_with_what_waits(caplog: pytest.LogCaptureFixture) -> None:
+    desk = SlowDesk()
+    async with desk.at_work():
+        desk.records.down = True
+        desk.put(1)
+        desk.put(2)
+        await asyncio.sleep(190)
+        told = [line.getMessage() for line in caplog.records if "gateway check" in line.getMessage()]
+        assert [line.partition(" s;")[0].rpartition(" ")[2] for line in told] == ["60", "120", "180"]
+        assert all("2 finals and meter readings wait" in line for line in told)
+        desk.records.down = False
+        await desk.settled()
+        await asyncio.sleep(120)
+        assert len([line for line in caplog.records if "gateway check" in line.getMessage()]) == 3
+
+
 async def test_a_bug_in_storing_stops_no_caption(caplog: pytest.LogCaptureFixture) -> None:
     """It is told with its trace, and tried again as trouble is."""
     desk = SlowDesk()

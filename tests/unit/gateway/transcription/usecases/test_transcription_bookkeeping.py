@@ -186,6 +186,18 @@ async def test_a_lost_lease_ends_the_run_without_a_trace() -> None:
         assert [used.ended_at for used in await there.status.usage(SLUG)] == [None]
 
 
+async def test_a_lease_that_went_with_its_session_says_that_this_was_deleted(caplog: pytest.LogCaptureFixture) -> None:
+    """By another replica, which tells nobody."""
+    caplog.set_level("INFO")
+    async with replica() as there:
+        await there.service.start(start())
+        there.records.tables.sessions.pop(SLUG)
+        there.records.tables.transcriptions.clear()
+        await until(lambda: not there.service.runs, 30)
+        assert "transcription stopped: the session was deleted" in caplog.text
+        assert "another replica took over" not in caplog.text
+
+
 async def test_a_lease_that_a_stop_gives_up_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A renewal between the stop's last two statements no longer finds it: nobody has taken over."""
     async with replica(lease_s=3) as there:

@@ -20,6 +20,7 @@ from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.adoption import Past
 from gateway.transcription.usecases.handover import Handover
+from gateway.transcription.usecases.speech import SpeechLost
 from gateway.transcription.usecases.transcriptions import Transcriptions
 
 
@@ -158,6 +159,21 @@ async def test_words_on_their_way_are_numbered_by_the_heir_once() -> None:
             await two.network.handovers["b"].hear(SLUG, late)
         await asyncio.sleep(1)
         assert len(two.stored()) == 4
+
+
+async def test_the_heir_counts_the_audio_that_the_former_owner_gave_up_before_and_after_once() -> None:
+    async with pair() as two:
+        two.a.transcriber.flush_s = 1.0
+        two.a.link.hear(SpeechLost(0.0, 1.5))
+        await two.fetch()
+        [run] = two.b.service.runs
+        assert run.counts.lost_audio_s == 1.5
+        two.a.link.hear(SpeechLost(1.5, 3.5))
+        await until(lambda: any(late.is_last for late in two.network.told))
+        await until(lambda: run.counts.lost_audio_s == 3.5)
+        for late in list(two.network.told):
+            await two.network.handovers["b"].hear(SLUG, late)
+        assert run.counts.lost_audio_s == 3.5
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
