@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
+from gateway.app.errands import open_speech_server
 from gateway.cli.parser import parser
 from stt.local.callbacks import callback_client, is_public
 from stt.local.server import LocalOptions, LocalServer
@@ -14,6 +15,16 @@ KEY = {"x-gladia-key": "k"}
 
 def test_it_binds_loopback() -> None:
     assert parser().parse_args(["stt"]).host == "127.0.0.1" == LocalOptions().host
+
+
+async def test_its_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLADIA_API_KEY", " secret \n")
+    args = parser().parse_args(["stt", "--port", "0", "--engine", "scripted"])
+    async with open_speech_server(args, None) as url, aiohttp.ClientSession() as http:
+        for key, status in ((None, 401), ("k", 401), ("secret", 200)):
+            headers = {"x-gladia-key": key} if key else {}
+            async with http.get(f"{url}/v2/live", headers=headers) as answer:
+                assert answer.status == status
 
 
 async def test_pages_may_not_call_it_unless_asked() -> None:

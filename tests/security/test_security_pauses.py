@@ -72,6 +72,7 @@ async def test_who_repeats_what_changes_nothing_leaves_no_rows_and_has_a_rate(ga
     pause = (f"/api/transcription/{slug}/pause", {"participantIdentity": "gus"})
     host = (f"/api/sessions/{slug}/transcription/host", {"identity": "gus"})
     start = (f"/api/sessions/{slug}/transcription/start", {"source": "websocket"})
+    await gateway.ok("POST", host[0], {"identity": "ida"})  # else gus is it by himself, soon or late
     async with gateway.watch(slug) as stream:
         for path, body in (pause, host, start, pause, host, start, pause, host, start):
             assert (await gateway.call("POST", path, body, token=gus)).status == 200, path
@@ -80,7 +81,8 @@ async def test_who_repeats_what_changes_nothing_leaves_no_rows_and_has_a_rate(ga
             for path, body in (pause, host, start, (f"/api/sessions/{slug}/end", {}))
             for token in (gus, ida)
         ]
-        assert set(refused[2:]) == {429} and (await gateway.call("POST", *pause)).status == 200
+        assert refused[2:].count(429) >= 4, "one more each six seconds is right"
+        assert (await gateway.call("POST", *pause)).status == 200
         assert (await gateway.call("POST", *host)).status == 200  # services have no rate
         await gateway.ok("POST", f"/api/transcription/{slug}/resume", {"participantIdentity": "ida"})
         await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import compress
 from operator import and_
+from statistics import median_low
 from typing import Final
 
 from msgspec import structs
@@ -191,21 +192,22 @@ def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
 def unheard(caption: Caption, others: Sequence[Caption]) -> Caption | None:
     """What is left of a final when the words of `others`, of the same speaker, count before its own. None: nothing.
 
-    A word falls when one of theirs has its text at its time, or lies where its middle is; so does a caption without
-    words that overlaps with one of theirs.
+    A word falls when one of theirs has its text at its time, or another lies where its middle is; so does a caption
+    without words that overlaps with one of theirs. What both have tells how far apart the two place words.
     """
     spans = [span for other in others for span in other.words or (Word("", other.start_ms, other.end_ms),)]
     if not caption.words:
         return None if any(s.start_ms < caption.end_ms and s.end_ms > caption.start_ms for s in spans) else caption
-    rest = without(caption, spans)
-    if rest is None:
-        return None
+    both = counterparts(caption.words, spans, 0)
+    later_ms = median_low([other.start_ms - caption.words[n].start_ms for n, other in both.items()]) if both else 0
+    told = {id(other) for other in both.values()}
+    rest = [span for span in spans if id(span) not in told]  # the same word lies over no other one
 
     def is_covered(word: Word) -> bool:
-        middle = (word.start_ms + word.end_ms) / 2
-        return any(span.start_ms < middle < span.end_ms for span in spans)
+        middle = (word.start_ms + word.end_ms) / 2 + later_ms
+        return any(span.start_ms < middle < span.end_ms for span in rest)
 
-    return _keeping(rest, [not is_covered(word) for word in rest.words])
+    return _keeping(caption, [n not in both and not is_covered(word) for n, word in enumerate(caption.words)])
 
 
 def _plain(word: Word) -> str:

@@ -52,6 +52,12 @@ async def test_what_is_not_set_is_not_asked() -> None:
     assert not {"Redis", OTHER} & (await found()).keys()
 
 
+async def test_limits_that_need_more_open_files_than_are_allowed_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "open_files", lambda: 1024)
+    fine, text = (await found())["open files"]
+    assert not fine and "ulimit -n" in text and "GATEWAY_MAX_HTTP_CONNECTIONS" in text
+
+
 async def test_who_holds_the_lock_that_statements_wait_for_is_named(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from storage_world import NOW, World
 from support.waiting import until
 
 from storage.postgres.analyses import Analyses
+from storage.postgres.audit import AuditRows, NewAuditRow
 from storage.postgres.errors import SessionGone, SlugTaken
 from storage.postgres.finals import Appended, Finals
 from storage.postgres.places import Asked, ProviderPlaces
@@ -595,3 +596,14 @@ async def test_whoever_begins_while_strays_are_numbered_goes_on_behind_them(worl
 
 def stray(row: NewSegment) -> Stray:
     return Stray(row, "transcription", b'{"text": "words"}')
+
+
+async def test_of_the_audit_the_oldest_rows_are_forgotten_and_no_more_than_asked(db: Database) -> None:
+    audit = AuditRows(db)
+    for minute in (3, 1, 2, 4):
+        at = NOW + timedelta(minutes=minute)
+        await audit.add(NewAuditRow(at, "service", f"at {minute}", "stop", None, None, "192.0.2.1"))
+    assert await audit.prune(NOW + timedelta(minutes=4), 2) == 2
+    assert [row.who for row in await audit.listed(None, None, None, None, 10)] == ["at 4", "at 3"]
+    assert await audit.prune(NOW + timedelta(minutes=4), 2) == 1
+    assert await audit.prune(NOW + timedelta(minutes=4), 2) == 0

@@ -178,6 +178,28 @@ def test_of_a_lost_owner_each_word_counts_once(
     assert texts(found) == [], "what is found of it later is known"
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(100, 400)), min_size=2, max_size=8),
+    st.integers(1, 7),
+    st.integers(-400, 400),
+)
+def test_a_word_that_both_have_lies_over_no_other_one_however_far_apart_they_place_it(
+    gaps: list[tuple[int, int]], first: int, skew_ms: int
+) -> None:
+    """A lost owner's final on its disk; its heir goes on in the middle of it, and places words by its own arrivals."""
+    words, at = [], 0
+    for number, (gap, length) in enumerate(gaps):
+        words.append((f"w{number}", at + gap, at + gap + length))
+        at += gap + length
+    first = min(first, len(words) - 1)
+    heirs = [(text, start + skew_ms, end + skew_ms) for text, start, end in words[first:]]
+    assert texts(unheard(said(*words), [said(*heirs)])) == [text for text, *_ in words[:first]]
+
+
+def test_the_same_word_counts_as_often_as_the_lost_owner_has_heard_it() -> None:
+    assert texts(unheard(said(("no", 0, 200), ("no", 300, 500)), [said(("no", 310, 500))])) == ["no"]
+
+
 def test_without_words_the_heir_counts_where_both_overlap() -> None:
     plain, other = said(("one", 0, 500)), said(("other", 400, 900))
     wordless = structs.replace(plain, words=())
