@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class IngestError(Exception):
     """Base of everything raised by `ingest`."""
@@ -40,11 +42,13 @@ class Undecodable(IngestError):
 class ProtocolError(IngestError):
     """The peer broke the protocol or a limit: close this one connection.
 
-    `reason` is one of a few fixed phrases, fit for a counter; the message may add figures, never a key.
+    `reason` is one of a few fixed phrases, fit for a counter; the message may add figures, never a key. `before`: what
+    the parser that raised it had read of the same bytes, of the kind that it returns.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
+        self.before: list[Any] = []
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 

@@ -85,12 +85,20 @@ class ChunkReader:
     def receive(self, data: memoryview) -> list[Message]:
         """Take all of `data`, return the messages it completes.
 
-        Raises: ProtocolError; the reader is then of no further use.
+        Raises: ProtocolError, with what was complete `before` it; the reader is then of no further use.
         """
+        messages: list[Message] = []
+        try:
+            self._receive(data, messages)
+        except ProtocolError as error:
+            error.before = messages
+            raise
+        return messages
+
+    def _receive(self, data: memoryview, messages: list[Message]) -> None:
         if self._held:
             data = memoryview(self._held + bytes(data))
             self._held = b""
-        messages: list[Message] = []
         at, end = 0, len(data)
         chunks_left = _CHUNKS_FREE + end // _CHUNK_BYTES_LEAST
         while at < end:
@@ -120,7 +128,6 @@ class ChunkReader:
                     self._assembling -= len(lane.body)
                     self._finish(lane, bytes(lane.body), messages)
             at += size
-        return messages
 
     def _header(self, data: memoryview, at: int, end: int) -> int:
         """Read the chunk header at `at`. Returns where its payload starts, or 0 when bytes are missing."""

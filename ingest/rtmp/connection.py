@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Protocol, cast
@@ -16,7 +17,7 @@ from ingest.rtmp.allowance import Allowance
 from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.handshake import RANDOM_BYTES
 from ingest.rtmp.options import RtmpOptions
-from ingest.rtmp.protocol import Metadata, Phase, PublishAsked, ServerProtocol
+from ingest.rtmp.protocol import Event, Metadata, Phase, PublishAsked, ServerProtocol
 from ingest.rtmp.publisher import Publisher
 
 logger = logging.getLogger(__name__)
@@ -110,14 +111,22 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take(self, nbytes: int) -> None:
         try:
-            events = self._protocol.receive(self._buffer[:nbytes])
+            self._heed(self._protocol.receive(self._buffer[:nbytes]))
         except ProtocolError as error:
+            self._heed(event for event in error.before if type(event) is AudioPacket)
             self._fail(error.reason, str(error))
             return
         except Exception:
             logger.exception("rtmp connection from %s: our own mistake", self.peer)
             self._fail("internal error", "internal error")
             return
+        self._note()
+        self._send()
+        if self._protocol.refused:
+            self._end("asked to play")
+            self._leave()
+
+    def _heed(self, events: Iterable[Event]) -> None:
         for event in events:
             if type(event) is AudioPacket:
                 self._counters.audio_packets += 1
@@ -132,11 +141,6 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self._note()
                 self._end("unpublished")
-        self._note()
-        self._send()
-        if self._protocol.refused:
-            self._end("asked to play")
-            self._leave()
 
     def pause_writing(self) -> None:
         """More than _UNSENT_BYTES wait for a peer that should only send: disconnect it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -199,24 +199,32 @@ class ServerProtocol:
     def receive(self, data: memoryview) -> list[Event]:
         """Take all of `data`, return what it means.
 
-        Raises: ProtocolError: close the connection.
+        Raises: ProtocolError, with what was good `before` it: close the connection.
         """
         events: list[Event] = []
+        try:
+            self._receive(data, events)
+        except ProtocolError as error:
+            error.before = events
+            raise
+        return events
+
+    def _receive(self, data: memoryview, events: list[Event]) -> None:
         self._received += len(data)
         if self.phase is Phase.GREETING:
             taken, reply = self._handshake.receive(data)
             self._out += reply
             if not self._handshake.done:
-                return events
+                return
             self._move(Move.GREETED)
             data = data[taken:]
-        for message in self._reader.receive(data):
-            if message.type == AUDIO:
-                self._audio(message, events)
-            else:
-                self._other(message, events)
-            if self.refused:
-                return events
+        try:
+            messages = self._reader.receive(data)
+        except ProtocolError as error:
+            self._read(error.before, events)
+            raise
+        if not self._read(messages, events):
+            return
         if self._received - self._acknowledged >= self._window:
             self._acknowledged = self._received
             self._control(ACKNOWLEDGEMENT, _U32.pack(self._received & 0xFFFFFFFF))
@@ -224,7 +232,17 @@ class ServerProtocol:
             idled = self._received - self._published_until
             if idled > self._limits.setup_bytes:
                 raise ProtocolError("too much without publish", f"{idled} bytes")
-        return events
+
+    def _read(self, messages: Iterable[Message], events: list[Event]) -> bool:
+        """Returns: whether all of them; not what comes behind a question to play."""
+        for message in messages:
+            if message.type == AUDIO:
+                self._audio(message, events)
+            else:
+                self._other(message, events)
+            if self.refused:
+                return False
+        return True
 
     def _move(self, move: Move) -> None:
         try:

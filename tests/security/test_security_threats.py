@@ -58,6 +58,7 @@ COVERED: Final = {
         "unit/gateway/live/test_live_credentials.py::test_service_tokens_are_compared_in_constant_time",
     "RTMP `publish`, given up and asked again": FLOODS + "test_a_stranger_has_one_key_checked",
     "tiny or empty frames, fragments, pings, texts on the audio WebSocket": FLOODS + "test_a_sender_that_floods",
+    "starts, ends, pauses, hosts that a participant repeats": "security/test_security_pauses.py::test_who_repeats",
     "the same from a watcher": FLOODS + "test_a_watcher_that_floods",
     "`GET …/segments` of a long session, again and again":
         "unit/gateway/sessions/usecases/test_sessions_usecases.py::test_only_so_many_sessions_are_read_whole",

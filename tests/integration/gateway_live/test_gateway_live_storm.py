@@ -56,7 +56,7 @@ async def test_ten_thousand_at_once_are_let_in_or_told_and_nobody_else_waits() -
     request += "Connection: Upgrade\\r\\nSec-WebSocket-Version: 13\\r\\n"
     request += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n\\r\\n"
     try:
-        async with small_endpoint(LiveOptions(limits=Limits(per_address=1_001))) as small:
+        async with small_endpoint(LiveOptions(limits=Limits(per_address=1_001), ping_s=3_600)) as small:
             small.begin("two")
             query = {"session": "two"}
             async with small.http.ws_connect(small.url + STREAM, params=query) as here:
