@@ -448,12 +448,12 @@ def doubts(settings: Settings, env: Mapping[str, str]) -> list[str]:
     if any(len(token) < _SECRET_LENGTH for token in settings.api_tokens):
         found.append(
             f"a token in GATEWAY_API_TOKENS is shorter than {_SECRET_LENGTH} characters: guests' passes are signed "
-            "with it, and from any of these a short one is found by trying; take one of `openssl rand -hex 32`"
+            "with it, and from any of these a short token is found by trying; `openssl rand -hex 32` makes good ones"
         )
     if any(len(secret) < _SECRET_LENGTH for secret in (settings.livekit_api_secret or "").split()):
         found.append(
             f"LIVEKIT_API_SECRET is shorter than {_SECRET_LENGTH} characters: room tokens are signed with it, and from "
-            "any of these a short one is found by trying"
+            "any of these a short secret is found by trying"
         )
     if (settings.public_url or "").startswith("https:") and not settings.trusted_proxies:
         found.append(

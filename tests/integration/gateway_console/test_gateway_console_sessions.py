@@ -197,6 +197,7 @@ async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, re
         await host.until("document.querySelector('#link-row').hidden")
         await click(host, "#renew")
         await click(host, "#confirm-yes")
+        await host.until("!document.querySelector('#link-row').hidden")
         await host.until(f"document.querySelector('#link').value !== {json.dumps(old)}")
         await click(host, "#copy")
         await host.until(f"{text('#copy')} === 'Copied'")
