@@ -13,23 +13,20 @@ import asyncio
 import os
 import statistics
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.billing import Bills
+from chaos.neighbours import neighbours
 from chaos.oracle import Verdict, judge, table
 from chaos.plan import BY_NAME, KINDS, Plan, draw
 from chaos.play import Round
 from chaos.world import World, open_world
-from support.builds import CannotBuild
-from support.livekit import LivekitServer, find_or_build, no_proxy
-from support.postgres import running_postgres
-from support.redis_server import RedisServer, running_redis
+from support.livekit import LivekitServer
+from support.redis_server import RedisServer
 
 
 @dataclass(slots=True)
@@ -94,26 +91,6 @@ async def _play(plans: Iterable[Plan], until: float, world: World) -> Played:
     return played
 
 
-@contextmanager
-def livekit_server(folder: Path) -> Iterator[LivekitServer | None]:
-    """None where it cannot be built: rooms are left out then, but not in CI."""
-    try:
-        program = find_or_build()
-    except CannotBuild as error:
-        if os.environ.get("CI") == "true":
-            raise
-        print(f"no rooms: {error}", flush=True)
-        yield None
-        return
-    with no_proxy():
-        server = LivekitServer(program, folder / "livekit.log")
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-
-
 async def _all(
     asked: argparse.Namespace, url: str, redis: RedisServer, livekit: LivekitServer | None, to: Path
 ) -> Played:
@@ -141,13 +118,8 @@ def main() -> int:
     if unknown := [name for name in asked.faults if name not in BY_NAME]:
         parser.error(f"no such fault: {', '.join(unknown)}; there are: {', '.join(BY_NAME)}")
     began = time.monotonic()
-    with ExitStack() as stack:
-        folder = Path(asked.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-chaos-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        postgres = stack.enter_context(running_postgres())
-        redis = stack.enter_context(running_redis(folder))
-        livekit = stack.enter_context(livekit_server(folder))
-        played = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
+    with neighbours("chaos", asked.keep) as around:
+        played = asyncio.run(_all(asked, *around))
     load = f"{statistics.median(played.loads):.0f}, at most {max(played.loads):.0f}" if played.loads else "?"
     all_s = time.monotonic() - began
     print(

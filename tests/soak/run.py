@@ -14,22 +14,20 @@ import asyncio
 import csv
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from chaos.run import livekit_server
+from chaos.neighbours import neighbours
 from chaos.world import World, open_world
 from soak import rest
 from soak.curve import Sample, leaks, picture, table
 from soak.plan import WORKERS
 from soak.play import Soak
 from support.livekit import LivekitServer
-from support.postgres import running_postgres
-from support.redis_server import RedisServer, running_redis
+from support.redis_server import RedisServer
 
 SETTINGS = {"PYTHONWARNINGS": "default::ResourceWarning"}
 
@@ -85,13 +83,8 @@ def main() -> int:
     parser.add_argument("--keep", help="a folder for the gateways' logs")
     asked = parser.parse_args()
     began = time.monotonic()
-    with ExitStack() as stack:
-        folder = Path(asked.keep or stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-soak-")))
-        folder.mkdir(parents=True, exist_ok=True)
-        postgres = stack.enter_context(running_postgres())
-        redis = stack.enter_context(running_redis(folder))
-        livekit = stack.enter_context(livekit_server(folder))
-        soak = asyncio.run(_all(asked, stack.enter_context(postgres.database()), redis, livekit, folder))
+    with neighbours("soak", asked.keep) as around:
+        soak = asyncio.run(_all(asked, *around))
     if asked.svg:
         Path(asked.svg).write_text(picture(soak.samples, soak.for_s))
     faults = ", ".join(f"{name} {count}" for name, count in sorted(soak.faults.items()))
