@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from typing import NoReturn
@@ -20,3 +21,14 @@ def missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)
+
+
+async def said(process: asyncio.subprocess.Process, within_s: float) -> tuple[bytes, bytes]:
+    """All that a program prints, on both its outputs, until it ends. Raises: TimeoutError; it is killed then."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -14,6 +14,7 @@ from pathlib import Path
 from support.cutter import cutting
 from support.gateway import TOKEN
 from support.scripted_gateway import scripted_gateway
+from support.tools import said
 
 ROOT = Path(__file__).parents[3]
 SECRET = "a-secret-of-the-test-that-is-long-enough"
@@ -37,13 +38,7 @@ async def run(folder: Path, name: str, *arguments: str, **env: str) -> list[str]
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **env},
         stdout=asyncio.subprocess.PIPE,
     )
-    try:
-        async with asyncio.timeout(60):
-            told, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    told, _ = await said(process, 60)
     assert process.returncode == 0
     return told.decode().splitlines()
 

@@ -12,6 +12,7 @@ from support.axe import CHECKERS, barriers, checkers, settled
 from support.browser import TOKEN, OpenPage, Page
 from support.console import api, click
 from support.meetings import held, meeting
+from support.tools import said
 
 from gateway.app.root import Gateway
 from gateway.console.pages import PAGES
@@ -134,13 +135,7 @@ async def lighthouse(url: str, devtools: str) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         shutil.which("node") or "node", str(script), url, *options, stdout=asyncio.subprocess.PIPE
     )
-    try:
-        async with asyncio.timeout(120):
-            out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    out, _ = await said(process, 120)
     report: dict[str, Any] = json.loads(out)
     assert "runtimeError" not in report, report["runtimeError"]
     return report

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.tools import said
 from support.waiting import until
 
 from ingest.errors import UnsupportedCodec
@@ -30,13 +31,7 @@ async def run(*words: str, limit_s: float = 60) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
-    try:
-        async with asyncio.timeout(limit_s):
-            _, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    _, errors = await said(process, limit_s)
     assert process.returncode is not None
     return process.returncode, errors.decode(errors="replace")
 

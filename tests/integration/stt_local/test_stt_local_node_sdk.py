@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import pytest
 from stt_local_client import Serve
 from support.builds import CannotBuild, npm_packages
+from support.tools import said
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -63,13 +64,7 @@ async def run(talk: list[str], server: LocalServer, folder: Path, **more: Any) -
     process = await asyncio.create_subprocess_exec(
         *talk, json.dumps(asked), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    try:
-        async with asyncio.timeout(60):
-            out, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    out, errors = await said(process, 60)
     assert process.returncode == 0, errors.decode()
     seen: dict[str, Any] = json.loads(out)
     return seen
