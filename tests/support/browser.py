@@ -6,6 +6,7 @@ import asyncio
 import base64
 import itertools
 import os
+import re
 import signal
 import subprocess
 import time
@@ -63,6 +64,10 @@ def _devtools_url(process: subprocess.Popen[bytes], file: Path) -> str:
     raise RuntimeError("Chromium did not open its DevTools port")
 
 
+# An analysis is written after the end; who asks before that is told 404 and asks again (docs/analysis.md).
+NOT_YET = re.compile(r"/api/sessions/[^/]+/analysis$")
+
+
 class Page:
     """One tab in a browser context of its own. `complaints`: console errors, exceptions, CSP violations."""
 
@@ -98,15 +103,22 @@ class Page:
             raise AssertionError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    async def until(self, script: str, within_s: float = 60) -> None:
+    async def until(self, script: str, within_s: float = 60, why: str = "") -> None:
         """Wait until the expression is true; an element counts as true."""
+        await self.shows(f"Boolean({script})", True, within_s, why)
+
+    async def shows(self, script: str, value: Any, within_s: float = 60, why: str = "") -> None:
+        """Wait until the expression is `value`: a page draws when it comes to it."""
+        found = None
         try:
             async with asyncio.timeout(within_s):
-                while not await self.run(f"Boolean({script})"):
+                while (found := await self.run(script)) != value:
                     await asyncio.sleep(0.03)
         except TimeoutError:
             text = await self.run("document.body.innerText")
-            raise AssertionError(f"never true: {script}\nthe page says:\n{text}\n{self.complaints}") from None
+            raise AssertionError(
+                f"{script} is not {value!r} but {found!r}: {why}\nthe page says:\n{text}\n{self.complaints}"
+            ) from None
 
     async def save_downloads(self, folder: Path) -> None:
         where = {"browserContextId": self.context, "downloadPath": str(folder)}
@@ -138,7 +150,8 @@ class Page:
                 self.complaints.append(str(params["args"]))
             case "Log.entryAdded" if params["entry"]["level"] in ("error", "warning"):
                 entry = params["entry"]
-                self.complaints.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}")
+                if not ("404" in entry["text"] and NOT_YET.search(entry.get("url", ""))):
+                    self.complaints.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}")
             case "Audits.issueAdded" if params["issue"]["code"] == "ContentSecurityPolicyIssue":
                 self.complaints.append(str(params["issue"]))
             case "Network.webSocketCreated":

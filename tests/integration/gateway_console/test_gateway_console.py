@@ -50,20 +50,20 @@ async def test_speech_appears_grey_and_settles(gateway: Gateway, browse: OpenPag
             text = "getComputedStyle(spoken.querySelector('.text')).color"
             await page.until(f"(window.spoken = document.querySelector('#partials .row')) && (window.grey = {text})")
             await page.until(f"{texts('finals')}.length === 2")
-        assert await page.run(texts("finals")) == ["alpha bravo charlie", "delta echo foxtrot"]
-        assert await page.run(texts("partials")) == []
-        assert await page.run("document.querySelector('#finals').contains(spoken)")
-        assert await page.run(f"{text} !== grey")
-        assert not await page.run("spoken.querySelector('.unsure')")
-        assert await page.run("document.querySelector('#finals .who').textContent") == NASTY
+        await page.shows(texts("finals"), ["alpha bravo charlie", "delta echo foxtrot"])
+        await page.shows(texts("partials"), [])
+        await page.until("document.querySelector('#finals').contains(spoken)")
+        await page.until(f"{text} !== grey")
+        await page.until("!(spoken.querySelector('.unsure'))")
+        await page.shows("document.querySelector('#finals .who').textContent", NASTY)
         await page.until("document.querySelectorAll('#finals .translation').length === 2")
-        assert await page.run("document.querySelector('.translation').textContent") == "ALPHA BRAVO CHARLIE"
+        await page.shows("document.querySelector('.translation').textContent", "ALPHA BRAVO CHARLIE")
         assert re.fullmatch(r"0:0\d", await page.run("document.querySelector('#finals time').textContent"))
-        assert await page.run("document.querySelector('[role=log]').ariaBusy") == "false"
+        await page.shows("document.querySelector('[role=log]').ariaBusy", "false")
 
         await page.until("document.querySelector('#cost').textContent === '$0.01'")
         await page.until("document.querySelector('#list .facts').textContent.includes('2\\u00a0lines')")
-        assert await page.run("document.querySelector('#engine').textContent") == "gladia"
+        await page.shows("document.querySelector('#engine').textContent", "gladia")
 
         await page.save_downloads(tmp_path)
         await page.run("document.querySelector('[data-format=json]').click()")
@@ -75,7 +75,7 @@ async def test_speech_appears_grey_and_settles(gateway: Gateway, browse: OpenPag
         await page.until("document.querySelector('#state').textContent === 'stopped'")
         await page.until("!document.querySelector('#start').hidden && document.querySelector('#stop').hidden")
         await page.until("!document.querySelector('#none').hidden")
-        assert await page.run("window.broken") is None
+        await page.shows("window.broken", None)
         assert page.complaints == []
 
 
@@ -97,8 +97,8 @@ async def test_the_page_comes_back_after_a_restart_and_says_nothing_twice(
         async with open_gateway(settings):
             await page.until("document.querySelector('#line').dataset.phase === 'live'")
             await page.until("document.querySelector('#trouble').hidden")
-            assert await page.run(texts("finals")) == ["golf hotel"]
-            assert await page.run("document.querySelector('#finals').contains(row)"), "the line was written anew"
+            await page.shows(texts("finals"), ["golf hotel"])
+            await page.until("document.querySelector('#finals').contains(row)", why="the line was written anew")
         assert "since=" not in page.sockets[0]
         assert page.sockets[-1].endswith(":1") or page.sockets[-1].endswith("%3A1")
 
@@ -110,12 +110,12 @@ async def test_a_wrong_token_is_refused_and_the_right_one_remembers_what_was_wan
         slug, _ = await start(gateway)
         await page.open(f"{gateway.http_url}/#token=wrong&session={slug}")
         await page.until("document.querySelector('#refused').textContent.includes('refused')")
-        assert not await page.run("sessionStorage.getItem('gateway.token')")
+        await page.until("!(sessionStorage.getItem('gateway.token'))")
         await page.run(f"document.querySelector('#token').value = '{TOKEN}'")
         await page.run("document.querySelector('#enter').requestSubmit()")
         await page.until("document.querySelector('#line').dataset.phase === 'live'")
-        assert await page.run("document.querySelector('#name').textContent") == slug
-        assert await page.run("document.querySelector('#gate').hidden")
+        await page.shows("document.querySelector('#name').textContent", slug)
+        await page.until("document.querySelector('#gate').hidden")
 
 
 async def test_the_form_starts_a_transcription_and_says_where_audio_goes(gateway: Gateway, browse: OpenPage) -> None:
@@ -130,7 +130,7 @@ async def test_the_form_starts_a_transcription_and_says_where_audio_goes(gateway
         assert url == f"{gateway.rtmp_url}/live/" + await page.run("document.querySelector('#stream-key').value")
         assert (await page.run("document.querySelector('#ffmpeg').value")).endswith(f"-f flv '{url}'")
         await page.until("document.querySelectorAll('#list a').length === 1")
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth"), "wider than a phone"
+        await page.until("document.documentElement.scrollWidth <= innerWidth", why="wider than a phone")
         assert page.complaints == []
 
 
@@ -139,9 +139,9 @@ async def test_an_unknown_session_is_said_and_not_asked_for_again(gateway: Gatew
     async with browse() as page:
         await page.open(f"{gateway.http_url}/#token={TOKEN}&session=nowhere")
         await page.until("document.querySelector('#line').dataset.phase === 'over'")
-        assert "There is no session “nowhere”" in await page.run("document.querySelector('#line').textContent")
+        await page.until("document.querySelector('#line').textContent.includes('There is no session “nowhere”')")
         await page.run("dispatchEvent(new Event('online'))")
-        assert await page.run("document.querySelector('#line').dataset.phase") == "over"
+        await page.shows("document.querySelector('#line').dataset.phase", "over")
         assert len(page.sockets) == 1
 
 
@@ -154,7 +154,7 @@ async def test_a_room_token_watches_but_does_not_steer(settings: Settings, gatew
         await page.open(f"{gateway.http_url}/#token={token}&session={slug}")
         await page.until("document.querySelector('#line').dataset.phase === 'live'")
         for name in ("running", "new", "stop", "start", "key", "figures"):
-            assert await page.run(f"document.querySelector('#{name}').hidden"), name
+            await page.until(f"document.querySelector('#{name}').hidden", why=name)
 
 
 async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_up(
@@ -174,26 +174,26 @@ async def test_the_transcript_is_bounded_and_follows_unless_the_reader_scrolls_u
         )
         at_end = "pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2"
         await page.until(at_end)
-        assert await page.run("finals.childElementCount") == 500
-        assert await page.run("document.documentElement.scrollHeight <= innerHeight"), "the window scrolls as well"
-        assert await page.run("finals.firstElementChild.querySelector('.text').textContent") == "line 2501"
-        assert not await page.run("earlier.hidden")
+        await page.shows("finals.childElementCount", 500)
+        await page.until("document.documentElement.scrollHeight <= innerHeight", why="the window scrolls as well")
+        await page.shows("finals.firstElementChild.querySelector('.text').textContent", "line 2501")
+        await page.until("!(earlier.hidden)")
         assert not await page.run("finals.firstElementChild.classList.contains('same')"), "the first line has no name"
-        assert await page.run("finals.lastElementChild.querySelector('time').textContent") == "50:00"
+        await page.shows("finals.lastElementChild.querySelector('time').textContent", "50:00")
 
         await page.run("pane.scrollTop -= 400")
         await page.until("!newest.hidden")
         await page.run("window.before = pane.scrollTop; say(3001); say(3002)")
         await page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         assert not await page.run(at_end), "the reader was pulled away"
-        assert await page.run("newest.textContent") == "2 new ↓"
+        await page.shows("newest.textContent", "2 new ↓")
         await page.run("newest.click()")
         await page.until(f"{at_end} && newest.hidden")
 
         await page.run("captions.partial({utteranceId: 'p', participantIdentity: 'ben', text: 'er', startMs: 1})")
-        assert await page.run(texts("partials")) == ["er"]
+        await page.shows(texts("partials"), ["er"])
         await page.run("captions.partial({utteranceId: 'p', participantIdentity: 'ben', text: '', startMs: 1})")
-        assert await page.run(texts("partials")) == [], "an empty partial takes the line back"
+        await page.shows(texts("partials"), [], why="an empty partial takes the line back")
 
 
 async def test_a_late_comer_to_a_long_meeting_stands_at_its_end(gateway: Gateway, browse: OpenPage) -> None:
@@ -204,7 +204,7 @@ async def test_a_late_comer_to_a_long_meeting_stands_at_its_end(gateway: Gateway
         await page.open(f"{gateway.http_url}/#token={TOKEN}&session={slug}")
         await page.until("finals.checkVisibility() && finals.textContent.includes('line number 800 of')")
         await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2")
-        assert await page.run("follow.textContent") == "Following"
+        await page.shows("follow.textContent", "Following")
 
 
 async def test_a_pane_that_grows_goes_on_following(gateway: Gateway, browse: OpenPage) -> None:
@@ -227,8 +227,8 @@ async def test_a_pane_that_grows_goes_on_following(gateway: Gateway, browse: Ope
               await frames();
             })()"""
         )
-        assert await page.run("scrolled > 0"), "the lines fitted from the beginning"
-        assert await page.run("follow.textContent") == "Following", "nobody has scrolled"
+        await page.until("scrolled > 0", why="the lines fitted from the beginning")
+        await page.shows("follow.textContent", "Following", why="nobody has scrolled")
         await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2")
 
 
@@ -271,7 +271,7 @@ async def test_every_colour_of_text_is_legible(gateway: Gateway, browse: OpenPag
         async with browse(scheme=scheme) as page:
             await page.open(f"{gateway.http_url}/")
             await page.until("document.styleSheets.length === 2")
-            assert await page.run(script) == []
+            await page.shows(script, [])
 
 
 @pytest.mark.parametrize("width", [390, 1200])
@@ -281,8 +281,8 @@ async def test_the_document_is_read_without_scrolling_sideways(gateway: Gateway,
         await page.until("document.querySelector('.operation')")
         await page.run("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         wide = "[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)"
-        assert await page.run(f"{wide}.map((one) => one.textContent)") == []
-        assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+        await page.shows(f"{wide}.map((one) => one.textContent)", [])
+        await page.until("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_the_document_shows_every_operation(gateway: Gateway, browse: OpenPage) -> None:
@@ -312,7 +312,7 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.until("document.querySelector('#voice').dataset.state === 'live'")
         await page.until("document.querySelector('#level').value > 0.1")
         await page.until(f"{texts('finals')}.includes('alpha bravo charlie')")
-        assert await page.run("document.querySelector('#finals .who').textContent") == "console"
+        await page.shows("document.querySelector('#finals .who').textContent", "console")
         await page.until("document.querySelector('#host').textContent === 'Host: console'")
         await page.until("/^\\d+\\.\\d s$/.test(document.querySelector('#delay').textContent)")
         await press(page, "m")
@@ -341,7 +341,7 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
         await page.until("document.querySelector('#voice').dataset.state === 'muted'")
         await page.run("device.selectedIndex = 1, device.dispatchEvent(new Event('change'))")
         await page.until("!device.hidden && device.value === sessionStorage.getItem('gateway.microphone')")
-        assert await page.run("[device.selectedIndex, voice.dataset.state]") == [1, "muted"], "another, as mute"
+        await page.shows("[device.selectedIndex, voice.dataset.state]", [1, "muted"], why="another, as mute")
         assert page.complaints == []
 
 
@@ -394,7 +394,7 @@ async def test_what_is_wrong_stands_in_the_list_and_in_the_session(
             await page.until(
                 "document.querySelector('#trouble').textContent.startsWith('The database does not answer')"
             )
-            assert await page.run("document.querySelector('#list .slug, #list li') !== null"), "what runs is listed"
+            await page.until("document.querySelector('#list .slug, #list li') !== null", why="what runs is listed")
         await page.until("document.querySelector('#trouble').hidden")
         await blocker.close()
 
@@ -424,18 +424,18 @@ async def test_search_finds_text_translations_and_names_also_in_lines_that_come_
         await page.run(FIVE)
         await page.run("document.activeElement.blur()")
         await press(page, "/")
-        assert await page.run("document.activeElement.id") == "search"
+        await page.shows("document.activeElement.id", "search")
         await page.call("Input.insertText", text="Budg")
         found = ["Good morning.", "The budget, please.", "The BUDGET is fine.", "Cheep."]
-        assert await page.run(SHOWN) == found
-        assert await page.run("document.querySelector('#found').textContent") == "4 lines"
-        assert await page.run("CSS.highlights.get('found').size") == 4
+        await page.shows(SHOWN, found)
+        await page.shows("document.querySelector('#found').textContent", "4 lines")
+        await page.shows("CSS.highlights.get('found').size", 4)
         await page.run("add(6, 'anna', 'not this'); add(7, 'anna', 'a budget again')")
-        assert await page.run(SHOWN) == [*found, "a budget again"]
-        assert await page.run("document.querySelector('#found').textContent") == "5 lines"
+        await page.shows(SHOWN, [*found, "a budget again"])
+        await page.shows("document.querySelector('#found').textContent", "5 lines")
         await press(page, "Escape")
-        assert len(await page.run(SHOWN)) == 7
-        assert await page.run("[search.value, CSS.highlights.get('found').size]") == ["", 0]
+        await page.shows(f"{SHOWN}.length", 7)
+        await page.shows("[search.value, CSS.highlights.get('found').size]", ["", 0])
         assert page.complaints == []
 
 
@@ -452,15 +452,15 @@ async def test_words_under_way_never_stand_below_the_name_of_another(gateway: Ga
         names = """[...document.querySelectorAll('#partials .who')]
           .map((who) => (who.offsetWidth > 1 ? who.textContent : ''))"""
         await page.run("begin('a', 'budgie'), begin('b', 'budgie'), begin('c', 'carl')")
-        assert await page.run(names) == ["", "", "carl"], "who spoke last goes on"
+        await page.shows(names, ["", "", "carl"], why="who spoke last goes on")
         await page.run("add(6, 'ben', 'But.')")
-        assert await page.run(names) == ["budgie", "", "carl"]
+        await page.shows(names, ["budgie", "", "carl"])
         await page.run("captions.note('Line 7 is missing')")
-        assert await page.run(names) == ["budgie", "", "carl"]
+        await page.shows(names, ["budgie", "", "carl"])
         await page.run(
             "captions.final(8, { utteranceId: 'a', participantIdentity: 'budgie', text: 'Er.', startMs: 1 })"
         )
-        assert await page.run(names) == ["", "carl"]
+        await page.shows(names, ["", "carl"])
 
 
 async def test_a_speaker_has_one_colour_on_all_pages(gateway: Gateway, browse: OpenPage) -> None:
@@ -469,14 +469,12 @@ async def test_a_speaker_has_one_colour_on_all_pages(gateway: Gateway, browse: O
         await page.open(f"{gateway.http_url}/#token={TOKEN}&session=nowhere")
         await page.until("document.querySelector('#line').dataset.phase === 'over'")
         await page.run(FIVE)
-        assert await page.run(
-            """import(document.scripts[1].src.replace('console', 'speakers')).then(({ colourOf }) =>
+        await page.until("""import(document.scripts[1].src.replace('console', 'speakers')).then(({ colourOf }) =>
                  [...document.querySelectorAll('#finals .row')].every((row) => {
                    const { hue, isPale } = colourOf(row.dataset.who);
                    const told = Number(row.style.getPropertyValue('--hue'));
                    return told === hue && row.classList.contains('pale') === isPale;
-                 }))"""
-        )
+                 }))""")
 
 
 async def test_the_keyboard_is_enough(gateway: Gateway, browse: OpenPage) -> None:
@@ -501,11 +499,11 @@ async def test_the_keyboard_is_enough(gateway: Gateway, browse: OpenPage) -> Non
         await press(page, "?")
         await page.until("document.querySelector('#help').open")
         await press(page, "f")
-        assert await page.run("document.querySelector('#follow').textContent") == "Following", "behind the list"
+        await page.shows("document.querySelector('#follow').textContent", "Following", why="behind the list")
         await page.run("document.querySelector('#help button').click()")
         await press(page, "/")
         await press(page, "f")
-        assert await page.run("[search.value, follow.textContent]") == ["f", "Following"]
+        await page.shows("[search.value, follow.textContent]", ["f", "Following"])
 
 
 async def test_the_transcript_is_saved_in_every_format(gateway: Gateway, browse: OpenPage, tmp_path: Path) -> None:
@@ -539,11 +537,11 @@ async def test_a_phone_on_its_side_keeps_room_for_the_words(gateway: Gateway, br
             })()"""
         )
         await page.run("document.querySelector('#name').textContent = 'WWWWMMMMWWWW'")  # as wide as names come
-        assert await page.run("pane.clientHeight >= 150"), await page.run("pane.clientHeight")
+        await page.until("pane.clientHeight >= 150", why=await page.run("pane.clientHeight"))
         await page.run("key.click()")
         await page.until("ingest.open && !ingest.hidden")
-        assert await page.run("pane.clientHeight >= 100"), await page.run("pane.clientHeight")
-        assert await page.run("document.documentElement.scrollHeight <= innerHeight")
+        await page.until("pane.clientHeight >= 100", why=await page.run("pane.clientHeight"))
+        await page.until("document.documentElement.scrollHeight <= innerHeight")
         await page.run("ingest.open = false")
         await page.until("pane.scrollHeight - pane.scrollTop - pane.clientHeight < 2 && pane.clientHeight >= 120")
 
@@ -576,7 +574,7 @@ async def test_the_replicas_are_shown_with_what_they_carry(
         await page.until(
             "[...document.querySelectorAll('#replicas .state')].map((one) => one.textContent).includes('full')"
         )
-        assert "1\u00a0session" in await page.run("document.querySelector('#replicas ul').textContent")
+        await page.until("document.querySelector('#replicas ul').textContent.includes('1\u00a0session')")
         await page.until("document.querySelector('#sessions a').href.includes('#session=')")
         await page.run("document.querySelector('#sessions a').click()")
         await page.until("document.querySelector('#stop')?.hidden === false")

@@ -71,24 +71,25 @@ async def test_a_session_is_created_and_its_people_come_and_go(gateway: Gateway,
         assert TOKEN not in await page.run("location.href")
         slug = await create(page, NASTY)
         await page.until(f"{text('#list .state')} === 'created'")
-        assert await page.run(text("#list bdi")) == NASTY
-        assert await page.run("document.querySelector('#end').hidden"), "what has not begun cannot be ended"
-        assert not await page.run("document.querySelector('#nobody').hidden")
+        await page.shows(text("#list bdi"), NASTY)
+        await page.until("document.querySelector('#end').hidden", why="what has not begun cannot be ended")
+        await page.until("!(document.querySelector('#nobody').hidden)")
 
         await join(gateway, slug, "anna", name="Anna", role="HOST")
         await join(gateway, slug, "gus", name=NASTY)
         await page.until(f"{text('#people-title')} === 'People · 2 present'")
         await page.until(f"{text('#list .facts')}.startsWith('2\\u00a0people')")
-        assert await page.run(text("#list .state")) == await page.run(text("#state")) == "live"
+        for state in ("#list .state", "#state"):
+            await page.shows(text(state), "live")
         names = "[...document.querySelectorAll('#people b')].map((name) => name.textContent)"
-        assert await page.run(names) == ["Anna", NASTY]
-        assert await page.run(text("#people .badge")) == "host"
-        assert await page.run("/^0:\\d\\d$/.test(document.querySelector('#duration').textContent)")
+        await page.shows(names, ["Anna", NASTY])
+        await page.shows(text("#people .badge"), "host")
+        await page.until("/^0:\\d\\d$/.test(document.querySelector('#duration').textContent)")
         await api(gateway, "POST", f"/api/sessions/{slug}/participants/leave", {"identity": "anna"})
         await page.until(f"{text('#people-title')} === 'People · 1 present'")
-        assert await page.run(names) == [NASTY, "Anna"], "who has left is shown after those who are there"
-        assert await page.run("document.querySelector('#live').href.endsWith('/#session=" + slug + "')")
-        assert await page.run("window.broken") is None
+        await page.shows(names, [NASTY, "Anna"], why="who has left is shown after those who are there")
+        await page.until("document.querySelector('#live').href.endsWith('/#session=" + slug + "')")
+        await page.shows("window.broken", None)
         assert page.complaints == []
 
 
@@ -100,12 +101,12 @@ async def test_a_session_ends_and_is_deleted_only_after_a_yes(
         slug = await talked(gateway, tmp_path)
         await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
         await page.until(f"{SAID}.length === 2")
-        assert await page.run(SAID) == WORDS
-        assert await page.run(text("#finals .who")) == "Anna"
+        await page.shows(SAID, WORDS)
+        await page.shows(text("#finals .who"), "Anna")
 
         await click(page, "#end")
         await page.until("document.querySelector('#confirm').open")
-        assert await page.run("document.activeElement.textContent") == "Cancel"
+        await page.shows("document.activeElement.textContent", "Cancel")
         await page.call("Input.dispatchKeyEvent", type="keyDown", key="Escape", windowsVirtualKeyCode=27)
         await page.until("!document.querySelector('#confirm').open && !document.querySelector('#end').disabled")
         assert (await api(gateway, "GET", f"/api/sessions/{slug}"))["status"] == "LIVE"
@@ -113,12 +114,12 @@ async def test_a_session_ends_and_is_deleted_only_after_a_yes(
         await page.until("document.querySelector('#confirm').open")
         await click(page, "#confirm-yes")
         await page.until(f"{text('#state')} === 'ended'")
-        assert await page.run("document.querySelector('#end').hidden && document.querySelector('#link-row').hidden")
-        assert await page.run(text("#people-title")) == "People", "nobody is present any more"
+        await page.until("document.querySelector('#end').hidden && document.querySelector('#link-row').hidden")
+        await page.shows(text("#people-title"), "People", why="nobody is present any more")
 
         await page.until(f"{text('#analysis-state')} === 'done'")
-        assert "No language model" in await page.run(text("#method"))
-        assert "alpha bravo charlie" in await page.run(text("#summary"))
+        await page.until(f"{text('#method')}.includes('No language model')")
+        await page.until(f"{text('#summary')}.includes('alpha bravo charlie')")
 
         folder = tmp_path / "saved"
         folder.mkdir()
@@ -156,22 +157,22 @@ async def test_an_analysis_waits_fails_with_its_reason_and_is_tried_again(
             async with browse() as page:
                 await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
                 await page.until(f"{text('#analysis-state')} === 'waits for its turn'")
-                assert await page.run("document.querySelector('#retry').hidden")
+                await page.until("document.querySelector('#retry').hidden")
         async with open_gateway(replace(settings, **chat)) as gateway, browse() as page:
             await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")
             await page.until("!document.querySelector('#retry').hidden")
-            assert await page.run(text("#analysis-state")) == "failed"
-            assert "not for you" in await page.run(text("#reason"))
+            await page.shows(text("#analysis-state"), "failed")
+            await page.until(f"{text('#reason')}.includes('not for you')")
             await click(page, "#retry")
             await page.until(f"{text('#analysis-state')} === 'done'")
-            assert await page.run("document.querySelector('#reason').hidden")
-            assert await page.run(text("#summary")) == "They agreed to ship on Friday."
-            assert await page.run(text("#tasks b")) == NASTY
-            assert await page.run(text("#tasks .hint")) == "Anna · by Jan 9, 2026"
-            assert await page.run(text("#tasks q")) == WORDS[0]
-            assert await page.run(text("#risks .finding.high b")) == "The migration is slow"
-            assert "language model" in await page.run(text("#method"))
-            assert await page.run("window.broken") is None
+            await page.until("document.querySelector('#reason').hidden")
+            await page.shows(text("#summary"), "They agreed to ship on Friday.")
+            await page.shows(text("#tasks b"), NASTY)
+            await page.shows(text("#tasks .hint"), "Anna · by Jan 9, 2026")
+            await page.shows(text("#tasks q"), WORDS[0])
+            await page.shows(text("#risks .finding.high b"), "The migration is slow")
+            await page.until(f"{text('#method')}.includes('language model')")
+            await page.shows("window.broken", None)
             assert page.complaints == []
 
 
@@ -216,12 +217,12 @@ async def test_a_guest_follows_the_join_link_and_speaks(with_rooms: Settings, re
         await enter(guest, "Gus")
         await guest.until("document.querySelector('#line').dataset.phase === 'live'")
         await host.until(f"{text('#people-title')} === 'People · 1 present'")
-        assert await host.run(text("#people b")) == "Gus"
+        await host.shows(text("#people b"), "Gus")
 
         await click(guest, "#speak")
         await guest.until("document.querySelector('#voice').dataset.state === 'live'")
         await guest.until(f"{SAID}.includes('alpha bravo charlie')")
-        assert await guest.run(text("#finals .who")) == "Gus"
+        await guest.shows(text("#finals .who"), "Gus")
         await host.until(f"{SAID}.includes('alpha bravo charlie')")
         await click(guest, "#leave")
         await guest.until("!document.querySelector('#gate').hidden")
@@ -239,7 +240,7 @@ async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_roo
     """No session in the link; a session that listens to an encoder. Without a LiveKit server guests are in, too."""
     async with open_gateway(settings) as gateway, browse() as page:
         await page.open(f"{gateway.http_url}/join")
-        assert "names no session" in await page.run(text("#refused"))
+        await page.until(f"{text('#refused')}.includes('names no session')")
         slug = (await api(gateway, "POST", "/api/sessions", {}))["slug"]
         await page.open("about:blank#")
         await page.open(f"{gateway.http_url}/join#session={slug}")
@@ -252,7 +253,7 @@ async def test_the_join_page_says_what_it_cannot_do(settings: Settings, with_roo
         await page.until("['starting', 'waiting'].includes(document.querySelector('#state').dataset.state)")
         await click(page, "#speak")
         await page.until("!document.querySelector('#failed').hidden")
-        assert "listens to an encoder" in await page.run(text("#failed"))
+        await page.until(f"{text('#failed')}.includes('listens to an encoder')")
         await page.open("about:blank#")  # closing the page is leaving
 
         async def nobody_is_there() -> bool:
@@ -268,7 +269,7 @@ async def test_a_refused_token_is_asked_for_again_and_a_refused_space_is_said(
         slug = (await api(gateway, "POST", "/api/sessions", {"title": "Weekly"}))["slug"]
         await page.open(f"{gateway.http_url}/sessions#token=wrong&session={slug}")
         await page.until("!document.querySelector('#refused').hidden")
-        assert await page.run(text("#refused")) == "This token is refused: the token is not one of this gateway's."
+        await page.shows(text("#refused"), "This token is refused: the token is not one of this gateway's.")
         await page.run(f"document.querySelector('#token').value = '{TOKEN}'")
         await page.run("document.querySelector('#enter').requestSubmit()")
         await page.until(f"{text('#name')} === 'Weekly'")
@@ -290,14 +291,12 @@ async def test_a_link_does_not_replace_the_token_of_a_tab_without_asking(gateway
         for path in ("/sessions", "/"):
             await page.open(f"{gateway.http_url}{path}#token=somebody-elses&session={slug}")
             await page.until("!document.querySelector('#offer').hidden")
-            assert await page.run(
-                "document.querySelector('#console').hidden && document.querySelector('#enter').hidden"
-            )
-            assert await page.run("sessionStorage.getItem('gateway.token')") == TOKEN
+            await page.until("document.querySelector('#console').hidden && document.querySelector('#enter').hidden")
+            await page.shows("sessionStorage.getItem('gateway.token')", TOKEN)
             assert "somebody" not in await page.run("location.href")
             await page.run("document.querySelector('#offer [value=keep]').click()")
             await page.until("!document.querySelector('#console').hidden")
-            assert await page.run("sessionStorage.getItem('gateway.token')") == TOKEN
+            await page.shows("sessionStorage.getItem('gateway.token')", TOKEN)
         await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")  # the same: nothing to ask
         await page.until(f"{text('#name')} === 'Weekly'")
 

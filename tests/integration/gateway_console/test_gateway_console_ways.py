@@ -43,9 +43,9 @@ async def test_choosing_changes_the_address_and_a_link_opens_in_another_tab(gate
         for title in ("Budget", "Harvest"):
             await page.run(f"{link % title}.click()")
             await page.until(says("#name", title))
-            assert await page.run("location.hash") == f"#session={slugs[title]}"
-            assert await page.run("document.title") == f"{title} · Transcription gateway"
-            assert await page.run("document.querySelector('#slug-told').textContent") == slugs[title]
+            await page.shows("location.hash", f"#session={slugs[title]}")
+            await page.shows("document.title", f"{title} · Transcription gateway")
+            await page.shows("document.querySelector('#slug-told').textContent", slugs[title])
         for step, title in (("back", "Budget"), ("forward", "Harvest"), ("back", "Budget")):
             await page.run(f"history.{step}()")
             await page.until(says("#name", title))
@@ -62,8 +62,8 @@ async def test_choosing_changes_the_address_and_a_link_opens_in_another_tab(gate
         assert TOKEN not in await page.run("location.href")
         await page.open(f"{gateway.http_url}/audit")
         await page.until("document.querySelectorAll('#rows tbody tr').length === 2")
-        assert await page.run("document.querySelector('#rows tbody td:nth-child(3)').textContent") == (
-            "started the transcription"
+        await page.shows(
+            "document.querySelector('#rows tbody td:nth-child(3)').textContent", "started the transcription"
         )
 
 
@@ -88,7 +88,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await host.until("!document.querySelector('#begin').hidden")
         await click(host, "#begin [value=invite]")
         await host.until("document.querySelector('#link').value.includes('joinToken=')")
-        assert await host.run("document.querySelector('#invite-box').open")
+        await host.until("document.querySelector('#invite-box').open")
         await host.until(says("#quiet", "invite somebody"))
         title = await host.run("document.querySelector('#name').textContent")
         assert title.startswith("Meeting, ")
@@ -100,7 +100,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.until(says("#greeting", title))
         await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
         await guest.until(LIVE)
-        assert await guest.run("document.querySelector('#name').textContent") == title
+        await guest.shows("document.querySelector('#name').textContent", title)
         await guest.until(says("#quiet", "Nobody has spoken yet. Words appear here as they are said"))
         assert await barriers(guest) == []
 
@@ -143,9 +143,9 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.until(says("#finals", "The transcription is over"))
         await api(gateway, "POST", f"/api/sessions/{slug}/end")
         await guest.until(f"document.querySelector('#line a')?.href.endsWith('/s/{slug}')")
-        assert await guest.run("document.querySelector('#line').dataset.phase") == "ended"
+        await guest.shows("document.querySelector('#line').dataset.phase", "ended")
         await host.until("document.querySelector('#read').textContent === 'Read the minutes'")
-        assert await host.run("document.querySelector('#start').hidden && document.querySelector('#speak').hidden")
+        await host.until("document.querySelector('#start').hidden && document.querySelector('#speak').hidden")
         await guest.run("location.reload()")
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
         await click(guest, "#minutes")
@@ -168,16 +168,16 @@ async def test_what_was_said_is_found_over_all_sessions_with_its_moment(gateway:
         await page.until("document.querySelectorAll('#list a').length === 2")
         await page.run("document.activeElement.blur()")
         await press(page, "/")
-        assert await page.run("document.activeElement.id") == "everywhere"
+        await page.shows("document.activeElement.id", "everywhere")
         await page.call("Input.insertText", text='"number 25"')
         await page.until(
             "document.querySelectorAll('#hits a').length === 1 && document.querySelector('#running').hidden"
         )
         hit = "document.querySelector('#hits a')"
-        assert await page.run(f"[...{hit}.querySelectorAll('mark')].map((one) => one.textContent)") == ["number", "25"]
+        await page.shows(f"[...{hit}.querySelectorAll('mark')].map((one) => one.textContent)", ["number", "25"])
         await page.run(f"{hit}.click()")
         await page.until("document.querySelector('.is-chosen')?.textContent.includes('number 25')")
-        assert await page.run("location.pathname + location.hash") == f"/s/{slug}#t=0:37"
+        await page.shows("location.pathname + location.hash", f"/s/{slug}#t=0:37")
         await page.open(f"{gateway.http_url}/sessions")
         await page.run("everywhere.value = 'nonsense', everywhere.dispatchEvent(new Event('input'))")
         await page.until(says("#found-told", "Nobody has said that"))
@@ -194,13 +194,13 @@ async def test_an_operator_in_an_outage_sees_what_runs(impatient: None, gateway:
         async with blocker.transaction():
             await blocker.execute('LOCK TABLE "VideoSession", gateway.transcription')
             await page.until(says("#trouble", "The database does not answer: shown is what runs"))
-            assert await page.run("document.querySelectorAll('#sessions tbody tr').length") == 1
+            await page.shows("document.querySelectorAll('#sessions tbody tr').length", 1)
             assert await barriers(page) == []
             await page.open(f"{gateway.http_url}/sessions")
             await page.until("!document.querySelector('#console').hidden")
             await page.until("!document.querySelector('#waiting').hidden || document.querySelector('#list a')")
             await page.until(says("#trouble", "The database does not answer: shown is what runs"))
-            assert await page.run("document.querySelector('#list a').pathname") == f"/s/{slug}"
+            await page.shows("document.querySelector('#list a').pathname", f"/s/{slug}")
         await blocker.close()
         await page.until(f"document.querySelector('#trouble').hidden && {says('#list bdi', 'Harvest')}")
 
@@ -215,7 +215,7 @@ async def test_a_developer_sends_a_request_from_the_document(gateway: Gateway, b
         await page.until("document.querySelector('#postApiSessions .answer .refused')")
         await page.run(f"({fill})('postApiSessions', '{{\"title\": \"Harvest\"}}')")
         await page.until(says("#postApiSessions .answer", "201 Created"))
-        assert await page.run(says("#postApiSessions .answer", "content-type: application/json"))
+        await page.until(says("#postApiSessions .answer", "content-type: application/json"))
         slug = (await api(gateway, "GET", "/api/sessions"))["sessions"][0]["slug"]
         await page.run(f"({fill})('getApiSessionsSlug', '{slug}')")
         await page.until(says("#getApiSessionsSlug .answer", '"title": "Harvest"'))

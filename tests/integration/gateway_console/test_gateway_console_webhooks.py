@@ -28,7 +28,7 @@ async def test_a_webhook_is_made_tested_replayed_and_deleted(browse: OpenPage, s
         await page.run("document.querySelector('#description').value = 'My app'")
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
         await page.until("document.querySelector('#secret').value.startsWith('whsec_')")
-        assert await page.run("document.querySelector('#name').textContent") == "My app"
+        await page.shows("document.querySelector('#name').textContent", "My app")
         receiver.behaviours = ["500"]
         await page.run("document.querySelector('#test').click()")
         await page.until(f"{ROWS}.some(([type, , state, , answer]) => "
@@ -41,7 +41,7 @@ async def test_a_webhook_is_made_tested_replayed_and_deleted(browse: OpenPage, s
         await receiver.until(lambda: receiver.types.count("session.created") == 2)
         await page.run("document.querySelector('#switch').click()")
         await page.until("document.querySelector('#state').textContent === 'off'")
-        assert await page.run("document.querySelector('#why').hidden"), "one's own choice is no trouble"
+        await page.until("document.querySelector('#why').hidden", why="one's own choice is no trouble")
         await page.run("document.querySelector('#delete').click()")
         await page.run("document.querySelector('#confirm-yes').click()")
         await page.until("!document.querySelector('#none').hidden")

@@ -101,7 +101,7 @@ async def test_from_a_new_session_to_captions_and_a_webhook(built: Path, databas
                 await page.run("document.querySelector('[name=title]').value = 'Stand-up'")
                 await page.run("document.querySelector('form button').click()")
                 await page.until(f"{STATUS} === 'open, idle, 0 finals'")
-                assert await page.run("document.querySelector('h1').textContent") == "Stand-up"
+                await page.shows("document.querySelector('h1').textContent", "Stand-up")
                 await page.run("document.querySelector('form button').click()")
                 await page.until("document.querySelector('code')")
                 slug = (await page.run("location.pathname")).rpartition("/")[2]
@@ -109,7 +109,7 @@ async def test_from_a_new_session_to_captions_and_a_webhook(built: Path, databas
                 await page.until(f"{STATUS} === 'open, running, 3 finals'")
                 box = await page.run("document.querySelector('.captions-box').innerText")
                 assert re.sub(r"\s", "", said[-1]) in re.sub(r"\s", "", box).lower()
-                assert (await page.run("document.querySelectorAll('.captions-line').length")) == 2
+                await page.shows("document.querySelectorAll('.captions-line').length", 2)
                 (tmp_path / "captions.png").write_bytes(await page.screenshot())
                 await page.run("document.querySelectorAll('form button')[1].click()")
                 await page.until(f"{STATUS} === 'open, stopped, 3 finals'")
