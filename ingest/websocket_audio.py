@@ -31,6 +31,8 @@ LATE_WITHIN_S: Final = 60.0
 HELD_CHUNKS: Final = 100
 # A hole in the deliveries of this length is doubted: time passed unrecorded, or was the audio held up?
 HOLE_S: Final = 0.25
+# Nothing was recorded for so long, says the sender: whoever spoke has stopped.
+SILENT_S: Final = 0.6
 # What comes within this time tells: a backlog comes faster than it was spoken, by this much.
 DOUBT_S: Final = 0.15
 BACKLOG_S: Final = 0.08
@@ -230,6 +232,8 @@ class PcmTrack:
         self._settle(self._fed_at)
         late_s = self._monotonic() - self._began - self._clock.position / SAMPLE_RATE
         self._leave(int(max(0.0, min(seconds, late_s)) * SAMPLE_RATE))
+        if seconds >= SILENT_S:
+            self._hold(self._chunker.stall())
 
     def _leave(self, gap: int) -> None:
         """A gap of so many samples on the clock; nothing that follows joins on to what the resampler holds."""

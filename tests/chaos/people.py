@@ -24,7 +24,7 @@ Route = Callable[[], int]
 
 QUIET_S: Final = 5.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
-PAUSE_S: Final = 1.0  # a hole of which the gateway ends an utterance after 1.2 s
+PAUSE_S: Final = 7.0  # a hole of which the gateway ends a word after 8 s
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0
 
@@ -71,7 +71,7 @@ class Sender:
     tries: int = 0
     pauses: list[tuple[float, float]] = field(default_factory=list)
     """From when to when it sent nothing although it spoke, `time.monotonic()`: held up, or without a connection. After
-    1.2 s of that the gateway lets the provider hear silence, which may cut a word."""
+    8 s of that the gateway lets the provider hear silence, which may cut a word."""
     _acked: int = 0
     _origin: int = 0
     _sent_at: float = 0.0
