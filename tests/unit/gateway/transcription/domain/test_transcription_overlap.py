@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -12,6 +12,7 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.overlap import (
     APART_MS,
+    EDGE_MS,
     OVERLAP_MS,
     SLACK_MS,
     Edges,
@@ -176,6 +177,46 @@ def test_of_a_lost_owner_each_word_counts_once(
     assert sorted([text for text, _, _ in former] + texts(once)) == sorted(heard)
     found = edges.once(structs.replace(said(*former), utterance_id="found"), is_late=True) if former else None
     assert texts(found) == [], "what is found of it later is known"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["no", "yes"]), st.integers(130, 900)), min_size=1, max_size=14),
+    st.tuples(st.integers(0, 14), st.integers(0, 14), st.integers(0, 14)),
+    st.integers(-60, 60),
+    st.booleans(),
+    st.integers(1, 4),
+)
+@example([("no", 250)] * 6, (4, 2, 5), 40, True, 3)
+def test_a_word_that_is_known_stands_for_one_that_is_said_again(
+    spoken: list[tuple[str, int]], ends: tuple[int, int, int], skew_ms: int, late_first: bool, size: int
+) -> None:
+    """ "No, no, no": what is stored of a lost owner, what its heir says and what is found later, in finals of `size`."""
+    words, at = [], 0
+    for text, length in spoken:
+        words.append((text, at, at + length))
+        at += length
+    stored, begin, found = (min(one, len(words)) for one in ends)
+    found = max(stored, found)
+    known = min(stored, found)
+    # Nobody can tell a word apart from another one within half a second that the other side has not heard.
+    for left, right in ((begin, max(begin, known)), (begin, max(begin, found)), (min(begin, known), begin)):
+        assume(not 0 < left <= right < len(words) or words[right][1] - words[left - 1][1] > EDGE_MS + SLACK_MS + 60)
+    edges = Edges((), ORIGIN, [said(*words[:stored])] if stored else [], ORIGIN + timedelta(milliseconds=60_000))
+    heirs = [(text, start + skew_ms, end + skew_ms) for text, start, end in words[begin:]]
+    finals = [(heirs[n : n + size], False) for n in range(0, len(heirs), size)]
+    late = [(words[n : n + size], True) for n in range(0, found, size)]
+    counted = [text for text, _, _ in words[:stored]]
+    for n, (one, is_late) in enumerate(late + finals if late_first else finals + late):
+        counted += texts(edges.once(said(*one, utterance=f"{n}"), is_late=is_late))
+    heard = words[: max(stored, found)] + words[max(stored, found, begin) :]
+    assert sorted(counted) == sorted(text for text, _, _ in heard)
+
+
+def test_a_final_that_was_known_and_comes_again_is_still_known() -> None:
+    edges = Edges((), ORIGIN, [said(("no", 0, 200))], ORIGIN)
+    again = said(("no", 20, 220), utterance="b")
+    assert edges.once(again) is None and edges.once(again) is None
+    assert texts(edges.once(said(("no", 250, 450), utterance="c"))) == ["no"]
 
 
 @given(
