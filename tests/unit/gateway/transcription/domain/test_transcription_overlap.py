@@ -190,7 +190,7 @@ def test_of_a_lost_owner_each_word_counts_once(
 def test_a_word_that_is_known_stands_for_one_that_is_said_again(
     spoken: list[tuple[str, int]], ends: tuple[int, int, int], skew_ms: int, late_first: bool, size: int
 ) -> None:
-    """ "No, no, no": what is stored of a lost owner, what its heir says and what is found later, in finals of `size`."""
+    """ "No, no": what is stored of a lost owner, what its heir says and what is found later, in finals of `size`."""
     words, at = [], 0
     for text, length in spoken:
         words.append((text, at, at + length))
