@@ -113,7 +113,7 @@ export class AudioSender extends EventTarget {
 
   #greet() {
     const { sampleRate, channels } = this.#options;
-    const start = { type: 'start', sampleRate, channels, stream: this.#stream };
+    const start = { type: 'start', sampleRate, channels, stream: this.#stream, gaps: true };
     // A gateway that does not know the stream needs the age of the first sample that it gets.
     if (this.#blocks.length) start.ageMs = Math.min(60_000, Math.round(performance.now() - this.#blocks[0].at));
     this.#line.send(JSON.stringify(start));

@@ -105,7 +105,7 @@ class Sender:
         self._socket = socket
         try:
             age_s = time.monotonic() - self.began - self._acked / RATE
-            start = {"type": "start", "sampleRate": RATE, "channels": 1, "stream": self.stream}
+            start = {"type": "start", "sampleRate": RATE, "channels": 1, "stream": self.stream, "gaps": True}
             await socket.send_str(json.dumps(start | {"ageMs": round(max(age_s, 0.0) * 1000)}))
             ready = await self._ready(socket)
             if ready is None:

@@ -34,7 +34,7 @@ test('the credential goes into a subprotocol, the speaker into the query, the fo
   assert.equal(socket.url.href, 'wss://host/gateway/api/realtime/audio?session=abc12345&refusal=close&identity=anna&name=Anna');
   assert.deepEqual(socket.protocols, ['audio.v1', 'bearer.secret']);
   const [{ stream, ...start }] = socket.sent;
-  assert.deepEqual(start, { type: 'start', sampleRate: 8000, channels: 2 });
+  assert.deepEqual(start, { type: 'start', sampleRate: 8000, channels: 2, gaps: true });
   assert.match(stream, /^\w{8,64}$/);
   sender.stop();
 });
