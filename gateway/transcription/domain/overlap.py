@@ -15,10 +15,11 @@ behind what the heir has heard meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import compress
+from math import inf
 from operator import and_
 from statistics import median_low
 from typing import Final
@@ -39,6 +40,7 @@ EDGE_MS: Final = 150
 SLACK_MS: Final = 350
 """By so much the times of the same word may differ besides: by what the provider hears."""
 
+_MOST_PAIRED: Final = 4096  # equal words times places
 _STEP_MS: Final = 50
 _MOST: Final = 60
 """Words that tell how far apart the two are; more are not said within seconds."""
@@ -106,9 +108,9 @@ class Edges:
                 break
             both = counterparts(rest.words, others, 0)
             rest = _keeping(rest, [n not in both for n in range(len(rest.words))]) if both else rest
-            if said.is_final:
-                for word in both.values():
-                    others.remove(word)
+            if both and said.is_final:
+                told = {id(word) for word in both.values()}
+                others[:] = [word for word in others if id(word) not in told]
         if said.is_final:
             (self._left_out if rest is None else self._utterances).add(said.utterance_id)
             (untold.for_heir if is_late else untold.heirs).extend(rest.words if rest is not None else ())
@@ -188,19 +190,47 @@ def counterparts(
 
     `apart_ms`: by how much `words` lie later, give or take `slack_ms`.
     """
-    near = sorted(
-        (distance, n, m)
-        for n, word in enumerate(words)
-        for m, other in enumerate(others)
-        if (distance := abs(word.start_ms - apart_ms - other.start_ms)) <= slack_ms and _plain(word) == _plain(other)
-    )
+    same: dict[str, tuple[list[int], list[int]]] = {}
+    for n, word in enumerate(words):
+        same.setdefault(_plain(word), ([], []))[0].append(n)
+    for m, other in enumerate(others):
+        if (pair := same.get(_plain(other))) is not None:
+            pair[1].append(m)
     found: dict[int, Word] = {}
-    taken: set[int] = set()
-    for _, n, m in near:
-        if n not in found and m not in taken:
-            found[n] = others[m]
-            taken.add(m)
+    for ours, theirs in same.values():
+        at = [(words[n].start_ms - apart_ms, n) for n in ours]
+        places = [(others[m].start_ms, m) for m in theirs]
+        paired = _nearest if len(at) * len(places) <= _MOST_PAIRED else _first_free
+        found |= {n: others[m] for n, m in paired(at, places, slack_ms)}
     return found
+
+
+_Places = list[tuple[int, int]]
+"""Milliseconds and index of each."""
+
+
+def _nearest(at: _Places, places: _Places, slack_ms: int) -> Iterator[tuple[int, int]]:
+    near = sorted(
+        (distance, n, m) for time, n in at for place, m in places if (distance := abs(time - place)) <= slack_ms
+    )
+    gone: tuple[set[int], set[int]] = set(), set()
+    for _, n, m in near:
+        if n not in gone[0] and m not in gone[1]:
+            gone[0].add(n)
+            gone[1].add(m)
+            yield n, m
+
+
+def _first_free(at: _Places, places: _Places, slack_ms: int) -> Iterator[tuple[int, int]]:
+    """So many equal words are said by no person: in order will do."""
+    waiting = iter(sorted(places))
+    place, m = next(waiting, (inf, 0))
+    for time, n in sorted(at):
+        while place < time - slack_ms:
+            place, m = next(waiting, (inf, 0))
+        if place <= time + slack_ms:
+            yield n, m
+            place, m = next(waiting, (inf, 0))
 
 
 def _near(caption: Caption, cut_ms: int) -> list[Word]:

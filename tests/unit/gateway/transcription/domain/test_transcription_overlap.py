@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -254,3 +254,14 @@ def test_what_was_said_after_the_loss_is_left_alone() -> None:
     edges = Edges((), ORIGIN, [said(("one", 0, 500))], ORIGIN + timedelta(milliseconds=600))
     again = structs.replace(said(("one", 1_700, 2_000)), utterance_id="v")
     assert edges.once(again) is again
+
+
+@given(st.integers(65, 3_000), st.integers(65, 3_000), st.integers(0, 3))
+@settings(max_examples=10)
+def test_thousands_of_equal_words_are_paired_in_order(ours: int, theirs: int, apart_ms: int) -> None:
+    """One for one within what they may differ by, without a look at each pair."""
+    words = [Word("no", n, n + 1) for n in range(ours)]
+    others = [Word("No.", n + apart_ms, n + apart_ms + 1) for n in range(theirs)]
+    both = counterparts(words, others, -apart_ms)
+    assert len({id(other) for other in both.values()}) == len(both) >= min(ours, theirs) - EDGE_MS - SLACK_MS
+    assert all(abs(words[n].start_ms + apart_ms - other.start_ms) <= EDGE_MS + SLACK_MS for n, other in both.items())
