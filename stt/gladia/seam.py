@@ -103,7 +103,7 @@ class Seam:
         for numbers in by_key.values():
             equal = [tokens[n] for n in numbers]
             if in_order or len(equal) ** 2 > _MOST_ALIGNED:
-                places = self._first_free(equal, telling)
+                places = list(self._first_free(equal, telling))
             else:
                 places = _aligned(
                     [{at: abs(self._starts[at] - one.start) for at in self._near(one, telling)} for one in equal]
