@@ -153,7 +153,7 @@ async def test_a_sender_that_stops_sending_gets_its_final_and_pays_for_no_silenc
         await sender.start()
         began: list[float] = []
         for n, words in enumerate(said, 1):
-            pcm = speak(words, lead_s=0.2, tail_s=0.0)[0]
+            pcm = speak(words, lead_s=0.2, tail_s=0.4)[0]
             began.append(loop.time())
             for at in range(0, len(pcm), 640):
                 await sender.socket.send_bytes(pcm[at : at + 640])
