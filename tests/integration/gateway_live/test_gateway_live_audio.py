@@ -171,7 +171,7 @@ async def test_a_sender_that_stops_sending_gets_its_final_and_pays_for_no_silenc
     assert apart == pytest.approx(began[1] - began[0], abs=0.3)
     usage = (await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug}))["usage"]
     spoken = 2 * (0.2 + len(speak(said[0])[0]) / 32_000)
-    assert usage["receipt"]["secondsSent"] <= spoken + 2 * 0.8
+    assert usage["receipt"]["secondsSent"] <= spoken + 2 * 0.8 + 0.5  # to the nearest second
 
 
 async def finals(gateway: InProcess, slug: str) -> list[dict[str, Any]]:
