@@ -24,6 +24,8 @@ NEAR_S: Final = 15.0
 """Before a wrong word, and a third of it behind: what happened then is told with it."""
 MOST_LOST: Final = 0.25
 """Of what a source said; rooms on a busy machine, and a minute with a restart in it, lose the most."""
+A_FEW: Final = 10
+"""Words that any source may lose in all: a moment in which the machine stands still is much of a short run."""
 NONE_LEFT: Final = (
     "transcriptions",
     "tracks",
@@ -234,7 +236,7 @@ class Tally:
         return [
             f"{source}: {one.lost} of {one.said} words are lost"
             for source, one in self.sources.items()
-            if one.lost > MOST_LOST * one.said
+            if one.lost > A_FEW + MOST_LOST * one.said
         ]
 
     def table(self) -> str:
