@@ -60,9 +60,10 @@ DEFECTS: Final = (
 EXPECTED: Final = (
     " error   gateway.replicas.membership: ",
     " error   stt.gladia.account: the speech provider answers nobody",
+    "rtc_session - failed to negotiate the publisher: ",
 )
 """A replica that cannot reach the database for a lease's time, or the provider three times in a row, which a moment
-without them may become on a busy machine."""
+without them may become on a busy machine; and LiveKit's SDK, that has been told to leave while it still negotiated."""
 
 
 def judge_session(watched: Watched, restarts: Times, faults: Events = ()) -> Verdict:
