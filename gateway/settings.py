@@ -190,6 +190,8 @@ VARIABLES: Final = (
     Variable("GATEWAY_DRAIN_S", "drain_s", _number(0, 300), "10", "How long a stop awaits late finals, seconds."),
     Variable("GATEWAY_LEASE_S", "lease_s", _number(5, 600), "6", "After so many seconds without a sign of life a "
              "replica is lost, and others take over what it transcribes."),
+    Variable("GATEWAY_CUTOFF_S", "cutoff_s", _number(0, 600), "3", "After so many seconds without a line to the speech "
+             "provider, or to LiveKit, a transcription goes to a replica that has one; 0 = never."),
     Variable("GATEWAY_STORE_PARTIALS", "store_partials", _flag, "false", "Also write partials to TranscriptSegment."),
     Variable("GATEWAY_ANALYSIS_URL", "analysis_url", _url("http", "https"), "", "OpenAI-compatible chat endpoint that "
              "analyses ended sessions: the part before `/chat/completions`, such as `https://api.openai.com/v1`. "
@@ -328,6 +330,7 @@ class Settings:
     space_minutes_per_day: float = 0.0
     drain_s: float = 10.0
     lease_s: float = 6.0
+    cutoff_s: float = 3.0
     store_partials: bool = False
     analysis_url: str | None = None
     analysis_key: str | None = field(default=None, repr=False)

@@ -96,6 +96,7 @@ class LivekitRoom:
         self._closing = asyncio.Event()
         self.ended: RoomEnd | None = None
         self._trouble: str | None = "joining the LiveKit room"
+        self._is_unreached = False
         self._visit: Visit | None = None
         self._lonely_since: float | None = None
         self._timed_out_joins = 0
@@ -120,6 +121,15 @@ class LivekitRoom:
             return self.ended.value
         return self._trouble or (self._visit.trouble() if self._visit is not None else None)
 
+    @property
+    def is_cut_off(self) -> bool:
+        """The server does not answer, or the connection was lost and is being restored."""
+        if self.ended is not None or self._closing.is_set():
+            return False
+        if self._visit is None:
+            return self._is_unreached
+        return self._visit.room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
+
     def close(self) -> None:
         """Leave. The tracks end; what they hold can still be taken."""
         self._closing.set()
@@ -141,7 +151,9 @@ class LivekitRoom:
         failures = 0
         while not self._closing.is_set() and self.ended is None:
             try:
-                if not await self._exists():
+                exists = await self._exists()
+                self._is_unreached = False
+                if not exists:
                     self._note("the LiveKit room does not exist yet; it begins when somebody joins")
                     self._count_people(0)
                     await self._pause(self._options.look_s if self.ended is None else 0.0)
@@ -151,6 +163,7 @@ class LivekitRoom:
                 failures = 0 if self._monotonic() - joined > self._options.retry_ceiling_s else failures + 1
             except RoomTrouble as trouble:
                 failures += 1
+                self._is_unreached = True
                 self._lonely_since = None  # it is unknown who is there
                 self._note(str(trouble))
             if failures:

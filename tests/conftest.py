@@ -40,6 +40,7 @@ REALTIME: Final = (
     "integration/livekit",
     "integration/nextjs",
     "integration/storage_faults",
+    "integration/gateway_replicas/test_replicas_cutoff.py",
     "integration/gateway_replicas/test_replicas_failover.py",
     "integration/gateway_live_events/test_gateway_live_events.py",
     "integration/gateway_replicas/test_replicas_handover.py",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from gateway.api.elsewhere import PATH
 from gateway.api.internal import ChangeHere, Standing, StartedHere, StartHere, StopHere
+from gateway.api.lines import PATH as LINES_PATH
+from gateway.api.lines import Reached
 from gateway.api.schemas import IngestView
 from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine, OwnerSilent
 from gateway.reading import NotJson, read_json
@@ -21,6 +23,7 @@ from gateway.replicas.peers import Answer, Misdirected, Peers, PeerSocket, Socke
 from gateway.replicas.placement import Placement
 from gateway.replicas.replica import Replica
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RefusedThere, RunsElsewhere
+from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.preferences import Change
 from gateway.transcription.domain.transcription import Ingest, StartRequest
 from gateway.transcription.usecases.asked import InForce
@@ -34,6 +37,8 @@ START_S: Final = 4.0
 STOP_S: Final = 2.0
 CHANGE_S: Final = 2.0
 LOOK_S: Final = 1.0
+LINES_S: Final = 2.0
+"""That one may have to try first."""
 
 
 class _State(msgspec.Struct):
@@ -60,9 +65,11 @@ class OtherReplicas:
     def me(self) -> str:
         return self._membership.me().id
 
-    async def candidates(self) -> Sequence[str]:
-        """Two at random, the less loaded first, and so on. This replica alone when none has room: it knows why."""
-        order = self._placement.order(await self._membership.members())
+    async def candidates(self, among: Collection[str] | None = None) -> Sequence[str]:
+        """Two at random, the less loaded first, and so on, of all or `among` these. This replica alone when none has
+        room: it knows why."""
+        members = await self._membership.members()
+        order = self._placement.order(one for one in members if among is None or one.id in among)
         return [one.id for one in order] or [self.me]
 
     async def start(self, replica: str, request: StartRequest) -> StartedThere:
@@ -178,6 +185,15 @@ class OtherReplicas:
             return read_answer(answer, Standing).database
         except (NoAnswer, Unreached, Misdirected):
             return None
+
+    async def reaches(self, replica: str, lines: Collection[Line]) -> bool:
+        """Whether it says that it has all these lines."""
+        path = f"{LINES_PATH}?{urlencode([('line', line) for line in lines])}"
+        try:
+            answer = await self.peers.ask(await self._known(replica), "GET", path, timeout_s=LINES_S)
+            return set(read_answer(answer, Reached).reached) >= set(lines)
+        except (NoAnswer, Unreached, Misdirected):
+            return False
 
     # --- inside -----------------------------------------------------------------------------------------------
 

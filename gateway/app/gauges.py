@@ -13,6 +13,7 @@ from prometheus_client import ProcessCollector
 from gateway.analysis.rules import AnalysisStatus
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.rate_limits import RedisLimiter
+from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.version import VERSION
 from stt.gladia.complaints import KINDS
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.sessions.infra.assembly import SessionsModule
     from gateway.transcription.infra.journal import SpoolJournal
     from gateway.transcription.infra.voice import Voice
+    from gateway.transcription.usecases.cutoff import CutOff
     from gateway.transcription.usecases.handover import Handover
     from gateway.transcription.usecases.provider_erasure import ErasureCounts
     from gateway.transcription.usecases.record import Recorder
@@ -74,7 +76,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     watcher_gauges(metrics, wings.hub, wings.live.endpoint)
     relay_gauges(metrics, wings.relay)
     membership_gauges(metrics, wings.membership, transcription.transcriptions)
-    handover_gauges(metrics, transcription.handover)
+    handover_gauges(metrics, transcription.handover, transcription.cut_off)
     rtmp_gauges(metrics, transcription.rtmp)
     replica_gauges(metrics, wings)
     voice_gauges(metrics, wings.speech.voice)
@@ -210,13 +212,23 @@ def membership_gauges(metrics: Metrics, membership: Membership, transcriptions: 
     metrics.counter("adoptions", "Transcriptions taken over from others", plain(lambda: transcriptions.adoption.taken))
 
 
-def handover_gauges(metrics: Metrics, handover: Handover) -> None:
+def handover_gauges(metrics: Metrics, handover: Handover, cut_off: CutOff) -> None:
     """Transcriptions that change hands between living replicas."""
 
     def by_outcome() -> Iterator[tuple[str, float]]:
         yield from (("taken", handover.taken), ("given", handover.given), ("refused", handover.refused))
 
     metrics.counter("handovers", "Transcriptions handed over, by outcome", by("outcome", by_outcome))
+    metrics.counter(
+        "cutoff_moves",
+        "Transcriptions handed over because this replica had lost the line",
+        by("line", cut_off.moved.items, tuple(Line)),
+    )
+    metrics.counter(
+        "cutoff_alone",
+        "Times that a line was lost and no other replica was better off",
+        by("line", cut_off.alone.items, tuple(Line)),
+    )
 
 
 def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from gateway.replicas.membership import Membership
 from gateway.replicas.peers import Answer, Misdirected
 from gateway.transcription.domain.errors import NoAnswer, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
+from gateway.transcription.domain.lines import Line
 
 BOOKS_S: Final = 4.0
 """Beyond the wait for a pause: the owner's books have half of it, the way there and back the rest."""
@@ -32,9 +33,13 @@ class Heirs:
         """Under the run that this replica has now."""
         return Heir(self._others.me, self._membership.run_id)
 
-    async def with_room(self) -> Sequence[str]:
+    async def with_room(self, among: Collection[str] | None = None) -> Sequence[str]:
         """Two at random, the less loaded first, and so on."""
-        return [replica for replica in await self._others.candidates() if replica != self._others.me]
+        return [replica for replica in await self._others.candidates(among) if replica != self._others.me]
+
+    async def reaches(self, replica: str, lines: Collection[Line]) -> bool:
+        """Within LINES_S."""
+        return await self._others.reaches(replica, lines)
 
     async def ask_for(self, owner: str, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
         """Within `pause_s` and BOOKS_S."""

@@ -23,6 +23,7 @@ from gateway.api.host import HostApi
 from gateway.api.inside import Insight
 from gateway.api.internal import InternalApi
 from gateway.api.limits import LimitsApi
+from gateway.api.lines import LinesApi
 from gateway.api.openapi import Route
 from gateway.api.preferences import PreferencesApi
 from gateway.api.replicas import ReplicasApi
@@ -247,7 +248,7 @@ def _application(wings: Wings, api: Api, debug: DebugApi) -> web.Application:
         lambda: wings.membership.reaches_database,
         partial(_insight, wings),
     )
-    routes = internal.routes() | HandoverApi(transcription.handover).routes()
+    routes = internal.routes() | HandoverApi(transcription.handover).routes() | LinesApi(transcription.lines).routes()
     InternalRoutes(wings.others.me, _admits_replicas(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app

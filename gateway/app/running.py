@@ -62,6 +62,7 @@ def stages(wings: Wings) -> Iterator[AbstractAsyncContextManager[object]]:
         yield background(erasure=transcription.erasure.run())
     # Nearly the last to start: while connections come in, everything behind them answers.
     yield open_http(wings)
+    yield background(cut_off=transcription.cut_off.run())
     # The first to end: other replicas ask for what they take over.
     yield _giving_away(wings)
 

@@ -25,6 +25,7 @@ from gateway.replicas.membership import Membership
 from gateway.settings import Settings
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.limits import Limits
+from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.infra.account import GladiaAccount
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
@@ -35,10 +36,12 @@ from gateway.transcription.infra.sources import OpenRtmp, Sources
 from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
+from gateway.transcription.usecases.cutoff import CutOff
 from gateway.transcription.usecases.finals import FinalReader
 from gateway.transcription.usecases.handover import Handover, Neighbours
 from gateway.transcription.usecases.host import Hosts
 from gateway.transcription.usecases.limits import LimitKeeper
+from gateway.transcription.usecases.lines import Lines
 from gateway.transcription.usecases.provider_erasure import ProviderErasure
 from gateway.transcription.usecases.record import Recorder
 from gateway.transcription.usecases.records import Records
@@ -78,6 +81,8 @@ class TranscriptionWing:
     """Starts and stops them on any."""
     handover: Handover
     """Takes them from other replicas, and gives them away."""
+    lines: Lines
+    cut_off: CutOff
     hosts: Hosts
     attendance: Attendance | None
     """None unless people in a LiveKit room begin its transcription (LIVEKIT_AUTO_START)."""
@@ -121,6 +126,8 @@ async def open_transcription(
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
         handover = Handover(transcriptions, context, heirs)
         sources.fetch = handover.fetch
+        tries = {Line.PROVIDER: speech.provider.reaches} | ({Line.LIVEKIT: livekit.reaches} if livekit else {})
+        lines = Lines(tries, clock)
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -135,6 +142,8 @@ async def open_transcription(
             status=Status(transcriptions, records),
             steering=steering,
             handover=handover,
+            lines=lines,
+            cut_off=CutOff(transcriptions, handover, lines, clock, settings.cutoff_s),
             hosts=Hosts(records, hub, lambda: transcriptions.runs),
             attendance=Attendance(transcriptions, records, livekit, steering)
             if livekit and settings.livekit_auto_start

@@ -226,6 +226,17 @@ class Account:
         """Ask for the list of sessions, which costs nothing, to see whether the key works. Raises as `create`."""
         await self._call("GET", "v2/live", msgspec.json.decode, params={"limit": "1"})
 
+    async def reaches(self, within_s: float) -> bool:
+        """Whether it answers now, be it with a refusal. Asks as `check` does, and opens no session."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.check()
+        except (ProviderUnavailable, TimeoutError):
+            return False
+        except SttError:
+            return True
+        return True
+
     async def _end_unwanted(self, posting: asyncio.Task[wire.SessionCreated], place: Place | None) -> None:
         try:
             created = await posting

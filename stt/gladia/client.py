@@ -199,6 +199,11 @@ class GladiaLink:
         """Seconds of audio that no session has sent yet."""
         return self._link.backlog_s
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since an open connection should have been answered, and was not."""
+        return self._link.silent_s(self._clock())
+
     def unsettled(self) -> Iterator[tuple[int, bytes]]:
         """Audio without a final, for a link that takes this one's place: offset and s16le, in order."""
         return self._link.unsettled()

@@ -141,6 +141,12 @@ class Link:
         """Seconds of audio that no session has sent yet."""
         return max(0, self._audio.end - self._owner.feed.cursor) / SAMPLE_RATE if self._owner else 0.0
 
+    def silent_s(self, now: float) -> float:
+        """Seconds since an open connection should have been answered, and was not."""
+        session = self._owner
+        since = session.feed.awaiting_since if session is not None and session.is_connected else None
+        return 0.0 if since is None else max(0.0, now - since)
+
     def unsettled(self) -> Iterator[tuple[int, bytes]]:
         """The audio without a final, as it was given to `audio`, in pieces of at most a second."""
         position = max(self._audio.start, self._hearing.settled_to)

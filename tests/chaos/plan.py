@@ -68,6 +68,8 @@ KINDS: Final = (
     Kind("peers slow", (3.0, 4.0)),
     Kind("livekit frozen for the owner", (1.0, 3.0), room=True),
     Kind("owner of a room restarted", speech_s=9.0, loses_audio=True, is_heard_out=True, takes_over=True, room=True),
+    Kind("provider lost to the owner of a room", (12.0, 12.0), speech_s=12.5, takes_over=True, room=True),
+    Kind("livekit lost to the owner", (12.0, 12.0), speech_s=12.5, takes_over=True, room=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 

@@ -78,7 +78,7 @@ class Round:
         self.sessions += await asyncio.gather(*begun)
         speaking = [asyncio.create_task(one.run()) for session in self.sessions for one in session.speakers]
         try:
-            await self._encoders_taken()
+            await self._taken()
             await asyncio.sleep(self.plan.at_s)
             owner = await self.world.owner(self.sessions[self.plan.session].slug) or self.world.replicas[0]
             before = [self._reads(session) for session in self.sessions]
@@ -98,13 +98,14 @@ class Round:
         for session, then in zip(self.sessions, before, strict=True):
             session.reads = [now - was for was, now in zip(then, self._reads(session), strict=True)]
 
-    async def _encoders_taken(self) -> None:
-        """What an encoder says before a replica has taken it is said to nobody; on a busy machine that is seconds."""
+    async def _taken(self) -> None:
+        """What an encoder says before a replica has taken it is said to nobody; on a busy machine that is seconds. A
+        room that is not heard yet would make a fault of its line a late beginning."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKEN_S):
                 for session in self.sessions:
                     path = f"/api/transcription/{session.slug}"
-                    while session.plan.source == "rtmp" and not (await self.world.ask("GET", path))["tracks"]:
+                    while session.plan.source != "websocket" and not (await self.world.ask("GET", path))["tracks"]:
                         await asyncio.sleep(0.1)
 
     def _reads(self, session: Session) -> list[int]:
@@ -320,4 +321,6 @@ FAULTS: Final[dict[str, Callable[[Scene, Replica], Awaitable[Undo | None]]]] = {
     "peers slow": _line("peers", "slow", "all"),
     "livekit frozen for the owner": _line("livekit", "freeze", "owner"),
     "owner of a room restarted": _owner_restarted,
+    "provider lost to the owner of a room": _line("provider", "cut", "owner"),
+    "livekit lost to the owner": _line("livekit", "cut", "owner"),
 }

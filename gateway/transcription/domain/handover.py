@@ -65,11 +65,35 @@ class HandedOver(msgspec.Struct, frozen=True):
     lost_audio_s: float = 0.0
 
 
+class Unheard(msgspec.Struct, frozen=True):
+    """A piece of a track that the former owner could not get heard. `offset`: sample since the track's `anchor`; `pcm`:
+    s16le at 16 kHz, at most a second. `is_last`: of that track.
+
+    To be heard again by whoever gets it, who reads it as any chunk of audio.
+    """
+
+    identity: str
+    name: str | None
+    anchor: datetime
+    offset: int
+    pcm: bytes
+    is_last: bool = False
+
+    @property
+    def samples(self) -> int:
+        return len(self.pcm) // 2
+
+    @property
+    def end(self) -> int:
+        """Offset of the sample after the last one."""
+        return self.offset + self.samples
+
+
 class Late(msgspec.Struct, frozen=True):
     """What came of the former owner's audio after the hand-over: finals that have no number. May be told again.
 
     `fence`: the heir's. `counted`, `lost_audio_s`: as they stand at the end. `is_last`: nothing more comes;
-    `is_complete`: and none is missing.
+    `is_complete`: and none is missing. `unheard`: in the order of each track.
     """
 
     transcription_id: str
@@ -79,3 +103,4 @@ class Late(msgspec.Struct, frozen=True):
     is_last: bool = False
     is_complete: bool = True
     lost_audio_s: float = 0.0
+    unheard: tuple[Unheard, ...] = ()

@@ -23,3 +23,8 @@ class LinkState(StrEnum):
     def is_being_connected(self) -> bool:
         """Audio cannot be sent now, and a connection is on its way."""
         return self in (LinkState.CREATING, LinkState.CONNECTING)
+
+    @property
+    def is_down(self) -> bool:
+        """There is no connection that is known to be good; there should be one."""
+        return self.is_being_connected or self is LinkState.RESUMING

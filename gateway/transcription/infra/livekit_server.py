@@ -31,6 +31,7 @@ from ingest.livekit_visit import VisitOptions
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 5.0
+_NO_ROOM: Final = "is-livekit-there"  # a question for one room costs the server less than one for all
 _LAST_MS: Final = 253_402_300_799_999  # of the year 9999
 _MACHINES: Final = frozenset({ParticipantInfo.Kind.AGENT, ParticipantInfo.Kind.EGRESS})
 
@@ -90,6 +91,15 @@ class LivekitServer:
             return name in await self.rooms(name)
         except RoomsUnavailable as error:
             raise RoomTrouble(str(error)) from error
+
+    async def reaches(self, within_s: float) -> bool:
+        """Whether the server answers our key now."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.rooms(_NO_ROOM)
+        except (RoomsUnavailable, TimeoutError):
+            return False
+        return True
 
     async def rooms(self, *names: str) -> dict[str, int]:
         """Rooms (of these names, or all) and how many people are in each. Raises: RoomsUnavailable."""

@@ -56,6 +56,10 @@ class LivekitSource:
             case _:
                 return self._room.trouble()
 
+    @property
+    def is_cut_off(self) -> bool:
+        return self._room.is_cut_off
+
     async def leave(self, reason: str) -> Sequence[Stream]:
         self._room.close()
         return ()

@@ -27,6 +27,8 @@ DISPLACED: Final = "another encoder has taken the stream key over from one that 
 class RtmpSource:
     """The publishes on one stream key, one after the other: each is a track of the same speaker."""
 
+    is_cut_off = False
+
     def __init__(self, slug: str, ingest: Ingest, speaker: Speaker, executor: Executor, clock: Clock) -> None:
         self.slug = slug
         self.ingest = ingest

@@ -232,6 +232,7 @@ class NoSource:
     """What is left of a source that this gateway has no longer: a transcription from before a change of settings."""
 
     ingest = Ingest()
+    is_cut_off = False
 
     def __init__(self, why: str) -> None:
         self._why = why

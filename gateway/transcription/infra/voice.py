@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -197,10 +197,16 @@ class VoicedLink:
         """The gate has let this audio through before."""
         self._voice.over(former)
         held_to = 0
-        for offset, pcm in former.link.unsettled():
-            self.link.send(offset, pcm)
+        for offset, pcm in former.unheard():
+            self.hear_again(offset, pcm)
             held_to = offset + len(pcm) // 2
         return held_to
+
+    def unheard(self) -> Iterator[tuple[int, bytes]]:
+        return self.link.unsettled()
+
+    def hear_again(self, offset: int, pcm: bytes) -> None:
+        self.link.send(offset, pcm)
 
     async def run(self) -> LinkEnd:
         try:
@@ -237,6 +243,10 @@ class VoicedLink:
     @property
     def backlog_s(self) -> float:
         return self.link.backlog_s
+
+    @property
+    def silent_s(self) -> float:
+        return self.link.silent_s
 
     @property
     def listened(self) -> Listened:

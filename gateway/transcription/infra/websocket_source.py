@@ -25,6 +25,8 @@ SPEAKERS: Final = 100
 class WebsocketSource:
     """The senders of one transcription. A second connection of the same identity takes over from the first."""
 
+    is_cut_off = False
+
     def __init__(
         self,
         ingest: Ingest,

@@ -104,6 +104,10 @@ class AudioSource(Protocol):
     def trouble(self) -> str | None:
         """Why no tracks can be had now, or ever again, with what to do; None while all is well."""
 
+    @property
+    def is_cut_off(self) -> bool:
+        """The server that it fetches audio from is not reached now. Never where publishers come by themselves."""
+
     async def close(self, reason: str) -> None:
         """Stop listening: every track ends, and publishers are told the reason. May be repeated. Raises nothing."""
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -19,6 +19,7 @@ from gateway.outage import RecordsUnavailable
 from gateway.tasks import Tasks
 from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
+from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.transcription import Claimed, Lease
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.late import PATIENCE_S, LateFinals
@@ -32,6 +33,8 @@ PAUSE_S: Final = 1.0
 """How long an heir lets the owner wait for a pause, when a publisher waits for it."""
 PARTING_PAUSE_S: Final = 5.0
 """The same when the owner goes."""
+DEAF_PAUSE_S: Final = 0.5
+"""The same when the owner has no line on which it could be heard."""
 AT_ONCE: Final = 20
 """Hand-overs of a replica that goes."""
 _ANSWER_S: Final = 0.5
@@ -54,8 +57,12 @@ class Neighbours(Protocol):
     def heir(self) -> Heir:
         """This replica, as the next owner."""
 
-    async def with_room(self) -> Sequence[str]:
-        """Others to which a transcription may go, in the order in which it is to be offered to them."""
+    async def with_room(self, among: Collection[str] | None = None) -> Sequence[str]:
+        """Others to which a transcription may go, all or `among` these, in the order in which it is to be offered to
+        them."""
+
+    async def reaches(self, replica: str, lines: Collection[Line]) -> bool:
+        """Whether it has all these lines. False also when it does not say."""
 
     async def ask_for(self, owner: str, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
         """Raises: NoAnswer; NotReady, RunsElsewhere as it has refused."""
@@ -171,6 +178,22 @@ class Handover:
                 task.cancel()
             await asyncio.gather(*parting, return_exceptions=True)
 
+    async def who_reaches(self, lines: Collection[Line]) -> Collection[str]:
+        """Some of those with room that have all these lines."""
+        others = await self._others.with_room()
+        reached = await asyncio.gather(*(self._others.reaches(one, lines) for one in others))
+        return [one for one, has_them in zip(others, reached, strict=True) if has_them]
+
+    async def move(self, runs: Sequence[Run], to: Collection[str]) -> int:
+        """Give these away, spread over replicas where they are better off. Returns: how many have gone."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(run: Run) -> bool:
+            async with gate:
+                return await self._give_away(run, DEAF_PAUSE_S, to)
+
+        return sum(await asyncio.gather(*(one(run) for run in runs)))
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     async def _give(self, run: Run, heir: Heir, pause_s: float) -> HandedOver | SessionError:
@@ -187,16 +210,17 @@ class Handover:
         log.info("handed over to another replica", extra={"session": slug, "to": heir.replica})
         return handed
 
-    async def _give_away(self, run: Run, pause_s: float) -> None:
+    async def _give_away(self, run: Run, pause_s: float, to: Collection[str] | None = None) -> bool:
         slug, fence, me = run.claimed.slug, run.claimed.lease.fence, self._others.heir().replica
-        for replica in await self._others.with_room():
+        for replica in await self._others.with_room(to):
             if run.state.is_ending:
-                return
+                break
             try:
                 await self._others.offer(replica, slug, me, fence, pause_s)
-                return
+                return True
             except (NoAnswer, SessionError) as error:
                 log.warning("replica %s does not take it over: %s", replica, error, extra={"session": slug})
+        return False
 
     async def _take(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
         """Raises: NotReady, NoRoom, SourceUnavailable, RunsElsewhere, RecordsUnavailable."""

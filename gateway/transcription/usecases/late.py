@@ -1,19 +1,25 @@
-"""Finals that come after a hand-over: brought to the replica that numbers now, or kept as strays when it is gone."""
+"""What comes after a hand-over is brought to the replica that numbers now: finals, and audio that nobody has heard.
+
+Finals are kept as strays when it is gone.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 from gateway.outage import RecordsUnavailable
-from gateway.transcription.domain.captions import Caption
+from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NoAnswer
-from gateway.transcription.domain.handover import Counted, Heir, Late
+from gateway.transcription.domain.handover import Counted, Heir, Late, Unheard
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.context import RunContext
 from gateway.transcription.usecases.journal import FinalToStore
+from gateway.transcription.usecases.track import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ class LateFinals:
         self._context = context
         self._tell = tell
         self._waiting: list[Caption] = []
+        self._unheard: deque[Unheard] = deque()  # what the tracks' links have held
         self._counted: tuple[Counted, ...] = ()
         self._news = asyncio.Event()
         self._lost_audio_s = 0.0
@@ -52,6 +59,13 @@ class LateFinals:
             self._news.set()
         else:
             self._is_complete = False
+
+    def carry(self, speaker: Speaker, anchor: datetime, pieces: Sequence[tuple[int, bytes]]) -> None:
+        """Audio of one track, to be heard by the heir: offsets since `anchor`, and s16le. Never waits."""
+        last = len(pieces) - 1
+        for number, (offset, pcm) in enumerate(pieces):
+            self._unheard.append(Unheard(speaker.identity, speaker.name, anchor, offset, pcm, is_last=number == last))
+        self._news.set()
 
     def close(self, counted: tuple[Counted, ...], *, is_complete: bool, lost_audio_s: float) -> None:
         """Nothing more comes: meters and lost audio as they stand at the end, whether no final can be missing."""
@@ -72,15 +86,27 @@ class LateFinals:
             await self._news.wait()
             self._news.clear()
             batch, self._waiting = tuple(self._waiting[:BATCH]), self._waiting[BATCH:]
-            is_last = self._is_last and not self._waiting
-            if not await self._deliver(batch, is_last=is_last):
+            # A second of audio fills most of a message.
+            audio = (self._unheard.popleft(),) if self._unheard and not batch else ()
+            is_last = self._is_last and not self._waiting and not self._unheard
+            if not await self._deliver(batch, audio, is_last=is_last):
+                self._give_up(audio)
                 await self._keep(batch)
             if is_last:
                 return
-            if self._waiting:
+            if self._waiting or self._unheard:
                 self._news.set()
 
-    async def _deliver(self, captions: tuple[Caption, ...], *, is_last: bool) -> bool:
+    def _give_up(self, audio: tuple[Unheard, ...]) -> None:
+        """The heir is gone, and nobody else can be asked to hear it."""
+        lost = [*audio, *self._unheard]
+        if lost:
+            self._unheard.clear()
+            self._is_complete = False
+            seconds = sum(one.samples for one in lost) / SAMPLE_RATE
+            log.error("%.1f s of audio are lost", seconds, extra={"session": self.claimed.slug})
+
+    async def _deliver(self, captions: tuple[Caption, ...], audio: tuple[Unheard, ...], *, is_last: bool) -> bool:
         lease = self.claimed.lease
         late = Late(
             lease.transcription_id,
@@ -90,6 +116,7 @@ class LateFinals:
             is_last,
             self._is_complete,
             self._lost_audio_s,
+            audio,
         )
         ends_at = self._context.clock.monotonic() + PATIENCE_S
         while True:

@@ -31,7 +31,8 @@ FIRST_PAUSE_S: Final = 0.5
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason.
-    `may_send`: waits until it is certain that the run is ours; false when it is no longer."""
+    `may_send`: waits until it is certain that the run is ours; false when it is no longer. `carry`: leaves to an heir
+    what has no final of a track that has ended; false when there is none, or it is heard here."""
 
     claimed: Claimed
     asked: Asked
@@ -43,12 +44,14 @@ class Parts:
     began: Callable[[], None]
     stop: Callable[[str], None]
     may_send: Callable[[], Awaitable[bool]]
+    carry: Callable[[LiveTrack], Awaitable[bool]]
 
 
 class Listening:
     """A track from its first chunk to its last final. `run` is called once."""
 
-    def __init__(self, track: AudioTrack, parts: Parts) -> None:
+    def __init__(self, track: AudioTrack, parts: Parts, *, is_former: bool = False) -> None:
+        """`is_former`: what a former owner could not get heard."""
         loop = asyncio.get_running_loop()
         speaker = track.speaker
         self._parts = parts
@@ -56,6 +59,7 @@ class Listening:
         meter = parts.tracks.meters.of(speaker, parts.context.clock.now())
         self._live = LiveTrack(track, self._open(track), meter, loop.create_future())
         self._live.asked = parts.asked.of(speaker.identity)
+        self._live.is_former = is_former
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
         self._is_over = False  # the track has ended
         self._is_given_up = False
@@ -92,7 +96,8 @@ class Listening:
             self._parts.presence.ended(live.track.speaker.identity)
             if not live.participant.done():
                 live.participant.set_result(None)  # the recorder, which writes for all sessions, waits for it
-        return self._is_whole and live.end is not None and live.end.complete
+        is_complete = live.is_given_away or (live.end is not None and live.end.complete)
+        return self._is_whole and is_complete
 
     def _open(self, track: AudioTrack) -> SpeechLink:
         parts, identity = self._parts, track.speaker.identity
@@ -124,6 +129,11 @@ class Listening:
         if not await self._parts.may_send():
             self._flush_s = self._parts.said.flush_s
         self._is_over = True
+        if await self._parts.carry(live):
+            self._is_given_up = True
+            if not self._replaced.done():
+                self._replaced.set_result(None)
+            return
         try:
             live.link.finish(self._flush_s)
         except Exception as error:
@@ -159,15 +169,23 @@ class Listening:
             self._has_failed = True
 
     def _send(self, chunk: AudioChunk) -> None:
-        if self._is_given_up or self._parts.asked.is_silenced(self._live, chunk):
+        live = self._live
+        if self._is_given_up or (not live.is_former and self._parts.asked.is_silenced(live, chunk)):
             return
         try:
-            self._live.link.send(chunk)
+            self._pass(chunk)
         except Exception as error:
             held_to = self._replace(error)
             if chunk.offset >= held_to:
                 with suppress(Exception):  # the next chunk will tell
-                    self._live.link.send(chunk)
+                    self._pass(chunk)
+
+    def _pass(self, chunk: AudioChunk) -> None:
+        link = self._live.link
+        if self._live.is_former:
+            link.hear_again(chunk.offset, chunk.pcm)
+        else:
+            link.send(chunk)
 
     # --- words out ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -14,6 +16,7 @@ from gateway.transcription.domain import health
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
+from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.meters import Meters
 from gateway.transcription.domain.overlap import Edges
 from gateway.transcription.domain.preferences import Preferences
@@ -33,6 +36,7 @@ from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.said import Said, SaidCounts
 from gateway.transcription.usecases.speech import Translation
 from gateway.transcription.usecases.track import LiveTrack, Tracks
+from gateway.transcription.usecases.unheard import UnheardTracks
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +103,9 @@ class Run:
             self._began,
             self.stop,
             self._may_send,
+            self._carry,
         )
+        self._unheard = UnheardTracks()
         self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
         self._stopping = tracing.NO_SPAN
@@ -117,6 +123,8 @@ class Run:
         self._former_done = asyncio.Event()
         self._former_done.set()
         self._former_until = 0.0
+        self.came_at = -math.inf
+        """When another living replica has handed it over, monotonic."""
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -160,7 +168,8 @@ class Run:
                 self.abandon(LEASE_LOST)
                 raise RunsElsewhere(self.claimed.slug)
             self._late = late
-            self._said.pass_finals(late.put, heard)
+            self._former_done.set()  # it has no way to us any more
+            self._said.pass_finals(late.put, heard, deaf=[live for live in self._tracks.live if live.is_cut_off])
             self._leave_stream(self._context.live.move)
         except NotReady:
             self._is_released = True
@@ -176,7 +185,8 @@ class Run:
     def go_on(self, handed: HandedOver) -> None:
         """What the former owner knows better than the database. Before `run`."""
         self._former_done.clear()
-        self._former_until = self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S
+        self.came_at = self._context.clock.monotonic()
+        self._former_until = self.came_at + self._context.options.drain_s + FORMER_MARGIN_S
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
@@ -191,6 +201,7 @@ class Run:
         self._said.late(late.captions, participants)
         self._tracks.meters.learn(late.counted, self.claimed.started_at)
         self.counts.learn_lost(late.lost_audio_s)
+        self._unheard.take(late.unheard)
         if not late.is_complete:
             self.finals_complete = False
         if late.is_last:
@@ -247,6 +258,13 @@ class Run:
         return self._tracks.meters.identities
 
     @property
+    def cut_from(self) -> frozenset[Line]:
+        """What it needs and has no line to at this moment."""
+        is_deaf = any(live.is_cut_off for live in self._tracks.live)
+        found = {Line.PROVIDER: is_deaf, Line.LIVEKIT: self.source.is_cut_off}
+        return frozenset(line for line, is_cut in found.items() if is_cut)
+
+    @property
     def counts(self) -> SaidCounts:
         """What the provider has said so far."""
         return self._said.counts
@@ -284,6 +302,7 @@ class Run:
                 steady = beside.create_task(self._said.under_way.run(), name=f"stable words {slug}")
                 async with asyncio.TaskGroup() as listening:
                     listening.create_task(self._close_when_asked(), name=f"stop {slug}")
+                    listening.create_task(self._hear_unheard(listening), name=f"unheard {slug}")
                     async for track in self.source.tracks():
                         listening.create_task(self._transcribe(track), name=f"track {slug}")
                     self.stop(self.source.trouble() or "the source ended")
@@ -342,12 +361,31 @@ class Run:
 
     async def _hear_former_out(self) -> None:
         """The former owner may still wait for finals of what it has sent, for as long as a stop would."""
-        try:
-            async with asyncio.timeout(max(0.0, self._former_until - self._context.clock.monotonic())):
-                await self._former_done.wait()
-        except TimeoutError:
+        await self._until_former_done()
+        if not self._former_done.is_set():
             log.warning("the former owner has not told its last finals", extra={"session": self.claimed.slug})
             self.finals_complete = False
+
+    async def _until_former_done(self) -> None:
+        """Or that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._former_until - self._context.clock.monotonic())):
+                await self._former_done.wait()
+
+    async def _hear_unheard(self, listening: asyncio.TaskGroup) -> None:
+        """While the former owner may bring audio that it could not get heard."""
+        self._unheard.begin(lambda track: listening.create_task(self._transcribe(track, is_former=True)))
+        await self._until_former_done()
+        self._unheard.end()
+
+    async def _carry(self, live: LiveTrack) -> bool:
+        """The track has ended. Its audio without a final goes to the heir, where no line is here to hear it on."""
+        await self._is_decided.wait()
+        if self._late is None or live.track.anchor is None or not live.is_cut_off:
+            return False
+        self._late.carry(live.track.speaker, live.track.anchor, list(live.link.unheard()))
+        live.is_given_away = True
+        return True
 
     async def _settle_after_a_bug(self) -> None:
         """It must not take the other transcriptions of this process with it."""
@@ -379,10 +417,10 @@ class Run:
 
     # --- one track ----------------------------------------------------------------------------------------
 
-    async def _transcribe(self, track: AudioTrack) -> None:
+    async def _transcribe(self, track: AudioTrack, *, is_former: bool = False) -> None:
         """Until the track's last finals are there. An error in its code is its own: the other tracks go on."""
         try:
-            is_whole = await Listening(track, self._parts).run()
+            is_whole = await Listening(track, self._parts, is_former=is_former).run()
         except Exception:
             log.exception("a track could not be transcribed", extra={"session": self.claimed.slug})
             track.release()

@@ -121,9 +121,14 @@ class Said:
         for said, participant in held:
             self._final(said, participant)
 
-    def pass_finals(self, to: Callable[[Caption], None], heard: Sequence[Heard]) -> None:
+    def pass_finals(
+        self, to: Callable[[Caption], None], heard: Sequence[Heard], deaf: Sequence[LiveTrack] = ()
+    ) -> None:
         """The numbering is another owner's: what was held, and every final from now on, goes there, without what that
-        one hears itself behind `heard`."""
+        one hears itself behind `heard`. Partials of `deaf` tracks, which are heard again there, get no final."""
+        for live in deaf:
+            for utterance_id in self.under_way.of(live):
+                self._withdraw(live, utterance_id)
         held, self._unnumbered = self._unnumbered or [], None
         edges = Edges(heard, self._origin)
         self._pass_on = lambda said: to(kept) if (kept := edges.before(said)) is not None else None
@@ -144,6 +149,8 @@ class Said:
 
     def hear(self, live: LiveTrack, speech: Speech) -> None:
         """One thing that the provider has said about a track."""
+        if live.is_given_away:
+            return
         match speech:
             case Withdrawn(utterance_id):
                 self._withdraw(live, utterance_id)
@@ -218,7 +225,7 @@ class Said:
             _answered(live, lambda kind: kind != ADD_ON)
         if anchor is None or self._silenced:
             return
-        said = self._edges.once(caption(utterance, live.track.speaker, anchor, self._origin))
+        said = _counting(self._edges, live, caption(utterance, live.track.speaker, anchor, self._origin))
         if said is None:
             return
         if not utterance.is_final:
@@ -323,6 +330,14 @@ class Said:
                 "participantName": live.track.speaker.name,
             },
         )
+
+
+def _counting(edges: Edges, live: LiveTrack, said: Caption) -> Caption | None:
+    """What counts of it. What a former owner has left to be heard is judged as if that one had heard it."""
+    if not live.is_former:
+        return edges.once(said)
+    kept = edges.before(said)
+    return None if kept is None else edges.once(kept, is_late=True)
 
 
 def _answered(live: LiveTrack, over: Callable[[str], bool]) -> None:

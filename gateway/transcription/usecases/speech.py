@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -125,6 +125,12 @@ class SpeechLink(Protocol):
         Returns: the sample of the track up to which audio is held.
         """
 
+    def unheard(self) -> Iterator[tuple[int, bytes]]:
+        """The audio without a final that is held: offset in the track and s16le, in order, a second each at most."""
+
+    def hear_again(self, offset: int, pcm: bytes) -> None:
+        """As `send`, of what another link has held: its gate has let it through, and it was counted there."""
+
     async def run(self) -> LinkEnd:
         """Work until finished or refused. Once. When cancelled, it ends the provider session."""
 
@@ -158,6 +164,10 @@ class SpeechLink(Protocol):
     @property
     def backlog_s(self) -> float:
         """Seconds of audio that wait to be sent."""
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the provider should have answered on an open connection, and did not."""
 
     @property
     def is_mute(self) -> bool:

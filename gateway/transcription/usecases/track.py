@@ -19,6 +19,8 @@ from gateway.transcription.usecases.speech import LinkEnd, SpeechLink
 
 LOOK_S: Final = 0.02
 SAMPLE_RATE: Final = 16_000
+SILENT_S: Final = 1.0
+"""A provider that answers does so within tenths of a second."""
 
 
 @dataclass(slots=True)
@@ -48,10 +50,19 @@ class LiveTrack:
     """What is asked for this speaker was changed, and no provider session has it yet."""
     in_force: SpeechOptions | None = None
     """With which the provider hears the speaker; None before the first session."""
+    is_former: bool = False
+    """What a former owner could not get heard: counted there, and without a speaker who could be paused."""
+    is_given_away: bool = False
+    """What has no final is the heir's to hear; what the provider still says here does not count."""
     unheard_until: datetime | None = None
     """What was said before it had come when a pause ended, and is not heard."""
     _silent_from: int | None = None  # `left_out` when the speaker was paused
     _unheard: int = 0  # left out while they were
+
+    @property
+    def is_cut_off(self) -> bool:
+        """There is no line to the provider, or nothing comes over it."""
+        return self.link.state.is_down or self.link.silent_s > SILENT_S
 
     @property
     def is_silenced(self) -> bool:

@@ -58,6 +58,10 @@ class UnderWay:
         self._present(one)
         self._look_at(self._prefixes.next(said.utterance_id, now), now)
 
+    def of(self, live: LiveTrack) -> list[str]:
+        """Ids of a track's utterances."""
+        return [utterance_id for utterance_id, one in self._shown.items() if one.live is live]
+
     def forget(self, utterance_id: str) -> None:
         """It has a final, or was withdrawn. May be repeated."""
         self._shown.pop(utterance_id, None)

@@ -87,7 +87,7 @@ class FakeSource:
         key = claimed.stream_key if claimed else None
         self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{key}", stream_key=key)
         self.closed: str | None = None
-        self.left = False
+        self.left = self.is_cut_off = False
         self.complaint: str | None = None
         self.speaker = speaker
         self.skipped: list[Heard] = []

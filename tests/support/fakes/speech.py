@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.link_state import LinkState
@@ -22,7 +22,10 @@ class FakeLink:
         self.state = LinkState.STREAMING
         self.sent_samples = 0
         self.messages_sent = 0
-        self.backlog_s = 0.0
+        self.backlog_s = self.silent_s = 0.0
+        self.held: list[tuple[int, bytes]] = []
+        """What has no final."""
+        self.heard_again: list[tuple[int, bytes]] = []
         self.listened = Listened()
         self.is_mute = self.is_speaking = False
         self.is_in_word = True
@@ -72,6 +75,12 @@ class FakeLink:
     def succeed(self, former: FakeLink) -> int:
         self.former = former
         return 0
+
+    def unheard(self) -> Iterator[tuple[int, bytes]]:
+        return iter(self.held)
+
+    def hear_again(self, offset: int, pcm: bytes) -> None:
+        self.heard_again.append((offset, pcm))
 
     def finish(self, flush_s: float) -> None:
         self.finished_with = flush_s

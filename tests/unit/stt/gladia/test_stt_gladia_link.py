@@ -11,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from stt_gladia_world import MOST_SESSIONS, World
 
 from stt.gladia import messages as wire
+from stt.gladia.link import Link
 from stt.gladia.moves import LinkState
+from stt.gladia.options import LinkOptions
 
 _CODES = [None, None, 1001, 1011, 4500]
 _CHATTER = [wire.Ignored("x"), wire.Complaint("error", "?"), wire.AudioAcknowledged(0, 3200), wire.StopAcknowledged()]
@@ -159,3 +161,20 @@ def test_the_end_of_an_idle_track_that_was_given_up_is_heard_when_the_track_goes
     assert link.state is LinkState.IDLE
     assert not link.complete
     machine.teardown()
+
+
+def test_a_connection_is_silent_from_what_it_was_sent_to_its_answer() -> None:
+    link = Link(LinkOptions(), lambda: 0.5)
+    link.audio(0, bytes(3_200), 0.0)
+    [session] = link.sessions
+    session.created("one", "wss://one", 0.0)
+    link.opened(session, 0.0)
+    assert link.silent_s(5.0) == 0.0, "nothing was sent"
+    assert session.take(5.0)
+    assert link.silent_s(7.0) == 2.0
+    link.received(session, wire.AudioAcknowledged(0, 3_200), 7.0)
+    assert link.silent_s(9.0) == 0.0
+    link.audio(1_600, bytes(3_200), 9.0)
+    assert session.take(9.0)
+    session.dropped(None, 12.0)
+    assert link.silent_s(13.0) == 0.0, "there is no connection"

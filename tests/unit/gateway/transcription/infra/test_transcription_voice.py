@@ -27,8 +27,13 @@ class Level:
 
 class NoLink:
     state = LinkState.STREAMING
+    sent_samples = 0
 
-    def send(self, offset: int, pcm: bytes) -> None: ...
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, bytes]] = []
+
+    def send(self, offset: int, pcm: bytes) -> None:
+        self.sent.append((offset, pcm))
 
     def leave_out(self, to: int) -> None: ...
 
@@ -90,3 +95,12 @@ def test_a_word_in_which_the_delivery_stopped_is_no_pause_for_a_while() -> None:
 def test_a_delivery_that_stops_in_silence_is_a_pause() -> None:
     anna = Speaker()
     assert not anna.say("")
+
+
+def test_what_another_link_has_held_passes_the_gate_uncounted() -> None:
+    anna = Speaker()
+    before = anna.link.listened
+    anna.link.hear_again(400_000, HUM * 10)
+    assert anna.link.listened == before and not anna.link.is_speaking
+    sent = cast(NoLink, anna.link.link).sent
+    assert sent[-1] == (400_000, HUM * 10)

@@ -3,127 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.fakes import LoopClock, MemoryRecords, Replica
+from support.changing_hands import Network, pair
+from support.fakes import LoopClock, MemoryRecords
 from support.transcribing import SLUG, replica, start, told, watch
 from support.waiting import until
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import NoAnswer, NotReady, RunsElsewhere, SourceUnavailable
-from gateway.transcription.domain.handover import HandedOver, Heir, Late, Stream
+from gateway.transcription.domain.handover import HandedOver, Heir, Stream
 from gateway.transcription.domain.transcription import Claimed
 from gateway.transcription.usecases.adoption import Past
-from gateway.transcription.usecases.handover import Handover
 from gateway.transcription.usecases.speech import SpeechLost
-from gateway.transcription.usecases.transcriptions import Transcriptions
-
-
-@dataclass
-class Network:
-    """Replicas that reach each other. `lost`: answers of these calls never arrive; `cut`: the calls themselves."""
-
-    handovers: dict[str, Handover] = field(default_factory=dict)
-    services: dict[str, Transcriptions] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
-    cut: set[str] = field(default_factory=set)
-    told: list[Late] = field(default_factory=list)
-    last_beat: dict[str, float] = field(default_factory=dict)
-    """When each has beaten last; who is not in it has just now."""
-
-    async def call(self, name: str, work: Callable[[], Awaitable[object]]) -> object:
-        await asyncio.sleep(0.01)
-        if name in self.cut:
-            raise NoAnswer(f"{name} was not heard")
-        answer = await work()
-        if name in self.lost:
-            raise NoAnswer(f"the answer of {name} was lost")
-        return answer
-
-    def connect(self, there: Replica) -> Handover:
-        name = there.options.owner
-        self.services[name] = there.service
-        self.handovers[name] = Handover(there.service, there.context, End(self, name))
-        return self.handovers[name]
-
-
-@dataclass
-class End:
-    """One replica's view of the others."""
-
-    network: Network
-    name: str
-
-    def heir(self) -> Heir:
-        return Heir(self.name, f"run of {self.name}")
-
-    async def with_room(self) -> list[str]:
-        others = [name for name in self.network.handovers if name != self.name]
-        return [name for name in others if not self.network.services[name].draining]
-
-    async def ask_for(self, owner: str, slug: str, fence: int, heir: Heir, pause_s: float) -> HandedOver:
-        give = self.network.handovers[owner].give
-        answer = await self.network.call("ask_for", lambda: give(slug, fence, heir, pause_s))
-        assert isinstance(answer, HandedOver)
-        return answer
-
-    async def offer(self, replica: str, slug: str, owner: str, fence: int, pause_s: float) -> None:
-        accept = self.network.handovers[replica].accept
-        await self.network.call("offer", lambda: accept(slug, owner, fence, pause_s))
-
-    def silent_s(self, replica: str) -> float:
-        now = LoopClock().monotonic()
-        return now - self.network.last_beat.get(replica, now)
-
-    async def tell_late(self, replica: str, slug: str, late: Late) -> None:
-        self.network.told.append(late)
-        try:
-            await self.network.call("tell_late", lambda: self.network.handovers[replica].hear(slug, late))
-        except RunsElsewhere as error:
-            raise NoAnswer(str(error)) from error
-
-
-@dataclass
-class Pair:
-    records: MemoryRecords
-    network: Network
-    a: Replica
-    b: Replica
-    key: str
-
-    async def fetch(self) -> None:
-        """An encoder publishes at b."""
-        await self.network.handovers["b"].fetch([self.key])
-
-    def runs_at(self) -> str:
-        return "".join(name for name, there in (("a", self.a), ("b", self.b)) if there.service.run_of(SLUG))
-
-    def stored(self) -> list[tuple[int, str]]:
-        return [(final.seq, final.caption.text) for final in self.records.stored(SLUG)]
-
-
-@asynccontextmanager
-async def pair(source: str = "rtmp") -> AsyncIterator[Pair]:
-    """`a` transcribes, somebody speaks and has said `one`."""
-    clock = LoopClock()
-    records, network = MemoryRecords(clock), Network()
-    async with (
-        replica(records, owner="b") as b,
-        network.connect(b).serving(),
-        replica(records, owner="a") as a,
-        network.connect(a).serving(),
-    ):
-        started = await a.service.start(start(source))
-        a.source(SLUG).appear().speak(3)
-        await until(lambda: bool(a.transcriber.links))
-        a.link.final("one")
-        await until(lambda: len(records.stored(SLUG)) == 1)
-        yield Pair(records, network, a, b, started.ingest.stream_key or "")
 
 
 async def test_the_heir_goes_on_with_numbers_epoch_and_key() -> None:
