@@ -113,7 +113,7 @@ async def test_a_wrong_token_is_refused_and_the_right_one_remembers_what_was_wan
         await page.run(f"document.querySelector('#token').value = '{TOKEN}'")
         await page.run("document.querySelector('#enter').requestSubmit()")
         await page.until("document.querySelector('#line').dataset.phase === 'live'")
-        await page.shows("document.querySelector('#name').textContent", slug)
+        await page.shows("document.querySelector('#slug-told').textContent", slug)
         await page.until("document.querySelector('#gate').hidden")
 
 
@@ -297,7 +297,7 @@ async def test_this_browser_speaks_is_muted_and_stops(gateway: Gateway, recorded
 
         await page.run("document.querySelector('#speaker').value = 'Anna'")  # the form speaks at once, under this name
         await page.run("document.querySelector('#create').requestSubmit(document.querySelector('#create button'))")
-        await page.until(f"document.querySelector('#name').textContent !== '{slug}'")
+        await page.until(f"document.querySelector('#slug-told').textContent !== '{slug}'")
         await page.until("document.querySelector('#finals .who')?.textContent === 'Anna'")
         await press(page, "m")
         await page.until("document.querySelector('#voice').dataset.state === 'muted'")
@@ -449,8 +449,8 @@ async def test_the_keyboard_is_enough(gateway: Gateway, browse: OpenPage) -> Non
         shown = [""]
         for key in "jjk":
             await press(page, key)
-            await page.until(f"document.querySelector('#name').textContent !== '{shown[-1]}'")
-            shown.append(await page.run("document.querySelector('#name').textContent"))
+            await page.until(f"document.querySelector('#slug-told').textContent !== '{shown[-1]}'")
+            shown.append(await page.run("document.querySelector('#slug-told').textContent"))
         assert set(shown[1:3]) == set(slugs) and shown[3] == shown[1]
         await press(page, "f")
         await page.until("document.querySelector('#follow').textContent === 'Follow'")
