@@ -82,7 +82,7 @@ fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverag
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check 'atheris>=3,<4'
 	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),10) $(ARGS)
 
-looks: $(VENV)/dev ## Take a picture of every page in every state, at four sizes, in build/looks; ARGS='--only reader'
+looks: $(VENV)/dev ## Take a picture of every page in every state, at four sizes and in three colours, in build/looks; ARGS='--only reader'
 	PYTHONPATH=tests:. $(BIN)/python tests/looks/run.py $(ARGS)
 
 release: $(VENV)/runtime ## Make wheels, sources, npm package, chart, bill of materials, checksums in dist/, and the image

@@ -11,11 +11,13 @@ const JOIN = 'gateway.join.';
 /** A request that was not answered with what was asked for. `status` 0: the gateway did not answer at all. */
 export class Problem extends Error {
   constructor(status, detail, hint) {
-    super(hint ? `${detail} (${hint})` : detail);
+    super([detail, hint].filter(Boolean).map(sentence).join(' '));
     this.status = status;
     this.detail = detail;
   }
 }
+
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`;
 
 /** What this tab remembers; gone when the tab is closed. */
 export const memory = {
@@ -44,6 +46,16 @@ const kept = (name) => sessionStorage.getItem(name) ?? '';
 function keep(name, value) {
   if (value) sessionStorage.setItem(name, value);
   else sessionStorage.removeItem(name);
+}
+
+/** Whether a token is good for one session: a guest's of this gateway names its room, one of LiveKit has a grant for it. */
+export function isOfRoom(token) {
+  try {
+    const claims = JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/')));
+    return 'room' in claims || 'video' in claims;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -50,7 +50,7 @@ function row({ at, kind, who, what, sessionSlug, subject, address }) {
   return make('tr', {},
     make('td', {}, make('time', { dateTime: at, title: at, textContent: moment.toLocaleString([], { dateStyle: 'medium', timeStyle: 'medium' }) })),
     make('td', { className: 'nowrap' }, `${WHO[kind] ?? kind} `, make('bdi', { className: 'mono', textContent: who })),
-    make('td', { title: what, textContent: DID[what] ?? what }),
+    make('td', { className: 'did', title: what, textContent: DID[what] ?? what }),
     make('td', {}, to, subject ? make('span', { className: 'mono', textContent: ` ${subject}` }) : ''),
     make('td', { className: 'mono', textContent: address }));
 }

@@ -17,7 +17,7 @@ export class Captions {
   #early = new Map(); // utteranceId → translations whose utterance is not on screen yet
   #count = 0; #unseen = 0; #caughtUpAt = 0;
   #last = 0; // the number of the last final
-  #pinned = true; #paused = false; #scrolling = false; #top = 0; #height = 0; #room = 0;
+  #pinned = true; #paused = false; #scrolling = false; #isShorter = false; #top = 0; #height = 0; #room = 0;
   #wanted = ''; #highlight = globalThis.Highlight ? new Highlight() : null; #ranges = new Map(); // row → its highlights
 
   constructor() {
@@ -196,6 +196,7 @@ export class Captions {
     this.#ranges.delete(row);
     this.#rows.delete(row.dataset.utterance);
     row.remove();
+    this.#isShorter = true;
   }
 
   #trim() {
@@ -236,8 +237,8 @@ export class Captions {
     } else if (scrollHeight - scrollTop - clientHeight < NEAR_END_PX) {
       this.#pinned = true;
       this.#unseen = 0;
-    } else if (scrollTop < this.#top && scrollHeight >= this.#height && clientHeight === this.#room) {
-      this.#pinned = false; // upwards, and not because lines went away or the pane grew: that was the reader
+    } else if (scrollTop < this.#top && scrollHeight >= this.#height && clientHeight === this.#room && !this.#isShorter) {
+      this.#pinned = false; // upwards, and not because lines went away (others may have come since) or the pane grew: that was the reader
     }
     this.#look();
     this.#tellFollowing();
@@ -254,6 +255,7 @@ export class Captions {
     this.#top = this.#pane.scrollTop;
     this.#height = this.#pane.scrollHeight;
     this.#room = this.#pane.clientHeight;
+    this.#isShorter = false;
   }
 }
 

@@ -110,19 +110,18 @@ async function create() {
 
 /** One press each: how a session begins that nobody has prepared. */
 const WAYS = {
-  async speak(title) {
-    await begin({ title, source: 'websocket' });
+  async speak() {
+    await begin({ source: 'websocket' });
     await speakNow();
   },
-  rtmp: (title) => begin({ title, source: 'rtmp' }),
-  async invite(title) {
-    await begin({ title, source: 'websocket', requireJoinToken: true });
+  rtmp: () => begin({ source: 'rtmp' }),
+  async invite() {
+    await begin({ source: 'websocket', requireJoinToken: true });
     byId('invite-box').open = true;
   },
 };
 
-onSubmit(byId('begin'), byId('begin-refused'), ({ value }) =>
-  WAYS[value](`Meeting, ${new Date().toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })}`));
+onSubmit(byId('begin'), byId('begin-refused'), ({ value }) => WAYS[value]());
 onSubmit(byId('create'), byId('create-refused'), create);
 byId('open').addEventListener('submit', (event) => {
   event.preventDefault();

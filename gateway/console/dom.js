@@ -29,6 +29,16 @@ export function clock(ms) {
   return parts.map((part, place) => (place ? String(part).padStart(2, '0') : part)).join(':');
 }
 
+export const dateOf = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
+
+/** Shorter: the year only where it is another one. */
+export function when(moment) {
+  const isThisYear = new Date(moment).getFullYear() === new Date().getFullYear();
+  return isThisYear
+    ? new Date(moment).toLocaleString([], { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' })
+    : dateOf(moment);
+}
+
 export const dollars = (usd) => `$${usd.toFixed(usd >= 0.00005 && usd < 0.01 ? 4 : 2)}`;
 
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString('en')} ${number === 1 ? one : many}`;

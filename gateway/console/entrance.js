@@ -1,7 +1,7 @@
 // The way into a page for readers: the token of the link, of this tab, of another tab; else it is asked for.
 
 import { arrive, slugHere } from './address.js';
-import { memory } from './api.js';
+import { isOfRoom, memory } from './api.js';
 import { byId, say } from './dom.js';
 import { askOtherTabs } from './tabs.js';
 
@@ -47,6 +47,7 @@ export class Entrance {
   #open() {
     byId('gate').hidden = true;
     this.#parts.forEach((part) => (part.hidden = false));
+    if (isOfRoom(memory.token)) noHome();
     this.#enter();
   }
 
@@ -59,4 +60,10 @@ export class Entrance {
     say(byId('refused'), why);
     byId('token').focus();
   }
+}
+
+/** A guest's token is good for this session alone: the list of all would only ask for another one. */
+function noHome() {
+  byId('home').removeAttribute('href');
+  byId('home').title = byId('home').firstElementChild.alt = '';
 }

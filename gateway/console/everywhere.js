@@ -3,6 +3,7 @@
 import { addressOf } from './address.js';
 import { get } from './api.js';
 import { attempt, byId, clock, make, say } from './dom.js';
+import { learnTitles, titleOf } from './titles.js';
 
 const SETTLE_MS = 250;
 let wanted = '';
@@ -26,6 +27,7 @@ const complain = ({ message }) => say(byId('found-told'), message);
 async function look(from) {
   const asked = wanted;
   const { hits, nextCursor, complete } = await get(`api/search?${new URLSearchParams({ q: asked, ...(from && { cursor: from }) })}`);
+  await learnTitles(hits.filter(({ title }) => !title).map(({ sessionSlug }) => sessionSlug));
   if (asked !== wanted) return; // it was typed on meanwhile
   if (!from) byId('hits').replaceChildren();
   byId('hits').append(...hits.map(row));
@@ -42,7 +44,7 @@ function row({ sessionSlug, title, startMs, startedAt, participantIdentity, part
     text.slice(place ? marks[place - 1].end : 0, start), make('mark', { textContent: text.slice(start, end) }),
   ]);
   return make('li', {}, make('a', { href: addressOf(sessionSlug, startMs) },
-    make('bdi', { textContent: title || sessionSlug }),
+    make('bdi', { textContent: title || titleOf(sessionSlug) }),
     make('span', { className: 'said', dir: 'auto' }, ...words, text.slice(marks.at(-1)?.end ?? 0)),
     make('span', { className: 'facts' }, ...facts.flatMap((one, place) => [place ? ' · ' : '', make('bdi', { textContent: one })]))));
 }

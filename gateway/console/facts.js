@@ -1,19 +1,17 @@
 // What is behind "Details": the address, how fast words come, and, for those who may see it, the provider and what it costs.
 
 import { get } from './api.js';
-import { byId, clock, count, dollars, make } from './dom.js';
+import { byId, clock, count, dateOf, dollars, make } from './dom.js';
 import { healthFor } from './words.js';
 
 const SOURCES = { rtmp: 'an encoder, over RTMP', websocket: 'browsers', livekit: 'a LiveKit room' };
-
-const when = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 
 /** What the page knows: its session's `view` is null until it has come. `live`: a Live. */
 export async function showFacts({ slug, view, transcript, live: { delayMs } }) {
   const facts = [
     ['Short name', slug],
-    ['Began', view?.startedAt && when(view.startedAt)],
-    ['Ended', view?.endedAt && when(view.endedAt)],
+    ['Began', view?.startedAt && dateOf(view.startedAt)],
+    ['Ended', view?.endedAt && dateOf(view.endedAt)],
     ['Lines', transcript.last.toLocaleString('en')],
     ['Delay', delayMs !== null && `${(delayMs / 1000).toFixed(1)} s from the end of the words to their line`],
   ];

@@ -4,7 +4,7 @@
 import { memory, patch, post } from './api.js';
 import { confirmed } from './confirm.js';
 import { attempt, byId, copy, say } from './dom.js';
-import { pathOf } from './titles.js';
+import { nameOf, pathOf } from './titles.js';
 
 export class Invite {
   #view = null; // of the session, as the API tells it
@@ -37,8 +37,8 @@ export class Invite {
   }
 
   async #renew() {
-    const { slug, title } = this.#view;
-    const isSure = await confirmed(`A new link for “${title || slug}”?`,
+    const { slug } = this.#view;
+    const isSure = await confirmed(`A new link for “${nameOf(this.#view)}”?`,
       'Whoever has the one before cannot join with it any more. Who is in stays in.', 'Make a new link');
     if (!isSure) return;
     const { joinToken, joinTokenMadeAt } = await post(`${pathOf(slug)}/join-token`);

@@ -7,8 +7,9 @@ import { Captions } from './captions.js';
 import { attempt, byId, onSubmit, say, sayState } from './dom.js';
 import { People } from './people.js';
 import { Voice } from './speak.js';
-import { pathOf } from './titles.js';
 import { answerOtherTabs } from './tabs.js';
+import { offerThemes } from './theme.js';
+import { nameOf, pathOf } from './titles.js';
 import { TranscriptStream } from './transcript-stream.js';
 import { cutFor, emptyFor, healthFor, isActive, overFor, refusalFor, sourceOf, stateFor, stoppedFor } from './words.js';
 
@@ -54,8 +55,7 @@ async function ticket(name) {
 /** What the session is called, and whether this link lets in, before a name is asked for. */
 async function greet() {
   try {
-    title = (await get(path, { token: await ticket('') })).title ?? '';
-    if (!title) return;
+    title = nameOf(await get(path, { token: await ticket('') }));
     say(byId('greeting'), `Join “${title}”`);
     document.title = `${title} · Transcription gateway`;
   } catch (problem) {
@@ -69,7 +69,7 @@ async function showEnded() {
   const token = memory.pass(slug);
   const view = token && await get(path, { token }).catch(() => null);
   if (!view) return false;
-  say(byId('ended-title'), view.title || 'Thank you');
+  say(byId('ended-title'), nameOf(view));
   byId('minutes').href = addressOf(slug);
   byId('ended').hidden = false;
   byId('enter').hidden = true;
@@ -82,7 +82,7 @@ async function join(name) {
     const token = await ticket(name);
     await post(`${path}/participants/join`, { identity: identity(), name }, { token });
     pass = { token };
-    if (!title) title = (await get(path, { token }).catch(() => ({}))).title ?? '';
+    title ||= await get(path, { token }).then(nameOf, () => '');
   } catch (problem) {
     throw new Error(refusalFor(problem));
   }
@@ -240,6 +240,7 @@ addEventListener('pagehide', () => {
 });
 addEventListener('hashchange', () => location.reload()); // another invitation
 byId('who').value = sessionStorage.getItem(NAME) ?? '';
+offerThemes();
 if (slug) {
   greet();
 } else {

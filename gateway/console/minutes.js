@@ -21,8 +21,8 @@ export function due(date) {
 export class Minutes {
   #root; #page;
   #analysis = null;
-  #isDrawn = false;
-  #drawn = []; // what was known then
+  #isWhole = false; // or the head alone, until it is known what came of it
+  #drawn = null; // what was known then
 
   /** `page`: `{slug, view, transcript, language(), changed(change)}`; `changed` runs what changes the height. */
   constructor(root, page) {
@@ -33,12 +33,12 @@ export class Minutes {
 
   /** Everything anew; also when more of the transcript is here. */
   draw() {
-    this.#isDrawn = true;
     this.#drawn = this.#known;
     this.#page.changed(() => {
-      this.#root.replaceChildren(...[this.#head(), ...this.#summary(), ...this.#shares(), this.#files()].filter(Boolean));
+      const rest = this.#isWhole ? [...this.#summary(), ...this.#shares(), this.#files()].filter(Boolean) : [];
+      this.#root.replaceChildren(this.#head(), ...rest);
       this.#root.hidden = false;
-      this.#root.classList.remove('awaited');
+      if (this.#isWhole) this.#root.classList.remove('awaited');
     });
   }
 
@@ -48,6 +48,7 @@ export class Minutes {
     } catch (error) {
       if (![0, 404, 503].includes(error.status)) delayMs = Infinity; // not for this reader
     }
+    this.#isWhole = true;
     this.draw();
     const isSettled = ['DONE', 'FAILED'].includes(this.#analysis?.status);
     if (!isSettled && delayMs <= LONGEST_MS) setTimeout(() => this.#read(delayMs * 1.5), delayMs);
@@ -56,9 +57,9 @@ export class Minutes {
   #head() {
     const { startedAt, endedAt } = this.#page.view ?? {};
     const held = startedAt && new Date(startedAt).toLocaleString([], { dateStyle: 'full', timeStyle: 'short' });
-    const lasted = startedAt && endedAt && `${Math.max(1, Math.round((Date.parse(endedAt) - Date.parse(startedAt)) / 60_000))} min`;
+    const lasted = startedAt && endedAt ? `${Math.max(1, Math.round((Date.parse(endedAt) - Date.parse(startedAt)) / 60_000))} min` : '';
     return make('header', {}, make('h2', { id: 'minutes-title', textContent: 'Minutes' }),
-      make('p', { className: 'hint', textContent: [held, lasted, count(this.#page.transcript.last, 'line')].filter(Boolean).join(' · ') }),
+      make('p', { className: 'hint', textContent: [held, ...[lasted, count(this.#page.transcript.last, 'line')].map((one) => one?.replace(' ', '\u00a0'))].filter(Boolean).join(' · ') }),
       make('a', { href: addressOf(this.#page.slug, 0), textContent: 'Read it from the beginning' }));
   }
 
@@ -126,7 +127,7 @@ export class Minutes {
 
   /** More of the transcript has come, or of what is known about the session. */
   grown() {
-    if (this.#isDrawn && this.#known.some((one, place) => one !== this.#drawn[place])) this.draw();
+    if (this.#drawn && this.#known.some((one, place) => one !== this.#drawn[place])) this.draw();
   }
 
   get #known() {

@@ -1,7 +1,7 @@
 // The page at /s/SLUG: one session to be read, as it is said and for as long as there is something of it.
 
 import { momentHere, nameMoment, slugHere } from './address.js';
-import { get } from './api.js';
+import { get, memory } from './api.js';
 import { Chosen } from './chosen.js';
 import { byId, make, say } from './dom.js';
 import { Entrance } from './entrance.js';
@@ -15,13 +15,14 @@ import { BlockView } from './paragraph-view.js';
 import { nameOf } from './speakers.js';
 import { refusalOf, standing } from './states.js';
 import { Timeline } from './timeline.js';
+import { nameOf as sessionName } from './titles.js';
 import { closeFind, setTools } from './toolbar.js';
 import { Transcript, blockOf } from './transcript.js';
 import { TranslationChoice } from './translation.js';
 import { VirtualList } from './virtual.js';
 
 const AGAIN_MS = 5_000;
-const HELD_MS = 1_500;
+const HELD_MS = 3_000;
 const SPOKEN = 3; // newest lines that are read aloud by who reads pages aloud
 const SECOND_MS = 1_000; // an address names whole seconds
 const EXPIRED = 4501;
@@ -252,18 +253,16 @@ function stands(news) {
 
 async function loadView() {
   const path = `api/sessions/${encodeURIComponent(slug)}`;
+  const again = ({ status }) => (status === 0 || status >= 500) && setTimeout(loadView, AGAIN_MS);
   try {
-    const [found, { translatedTo = [] }] = await Promise.all([get(path), get(`${path}/transcript?before=0&limit=1`)]);
-    view = found;
-    translation.offer(translatedTo);
+    view = await globalThis.first?.view(memory.token) ?? await get(path);
+    get(`${path}/transcript?before=0&limit=1`).then(({ translatedTo = [] }) => translation.offer(translatedTo)).catch(again);
   } catch (error) {
-    if (error.status === 0 || error.status >= 500) setTimeout(loadView, AGAIN_MS);
+    again(error);
   }
-  const { title, startedAt, status } = view ?? {};
-  const held = startedAt && new Date(startedAt).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
-  say(byId('title'), title || (held ? `Meeting of ${held}` : 'Meeting'));
-  document.title = byId('title').textContent;
-  if (['ENDED', 'EXPIRED'].includes(status)) stands({ isOver: true });
+  document.title = view ? sessionName(view) : 'Meeting';
+  say(byId('title'), document.title);
+  if (['ENDED', 'EXPIRED'].includes(view?.status)) stands({ isOver: true });
   if (now.isOver) openMinutes();
   minutes?.grown();
 }
@@ -276,9 +275,9 @@ function openMinutes() {
   });
   following.turn(false);
   if (wasMoved || momentHere() !== undefined) return;
-  const place = byId('minutes'); // held for a moment, so that nothing on the screen moves when they come
-  place.hidden = false;
+  const place = byId('minutes'); // held for a moment, so that nothing on the screen moves when all of them come
   place.classList.add('awaited');
+  minutes.draw();
   setTimeout(() => place.classList.remove('awaited'), HELD_MS);
   pane.scrollTop = 0;
 }

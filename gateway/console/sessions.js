@@ -3,7 +3,7 @@
 import { addressOf } from './address.js';
 import { Problem, get, memory, post, request, save, saveTranscript, showAddress } from './api.js';
 import { confirmed } from './confirm.js';
-import { attempt, byId, clock, count, onSubmit, say, sayState } from './dom.js';
+import { attempt, byId, clock, count, dateOf, onSubmit, say, sayState, when } from './dom.js';
 import { searchEverywhere } from './everywhere.js';
 import { Gate } from './gate.js';
 import { Invite } from './invite.js';
@@ -11,7 +11,7 @@ import { Items } from './items.js';
 import { listen } from './keys.js';
 import { People } from './people.js';
 import { Said, showAnalysis } from './remains.js';
-import { pathOf, titleOf } from './titles.js';
+import { nameOf, pathOf, titleOf } from './titles.js';
 import { stateFor } from './words.js';
 
 const PAGE = 50;
@@ -25,17 +25,6 @@ const invite = new Invite();
 const said = new Said(byId('finals'));
 let shown = null; // {slug, view, analysis}
 let listed = PAGE;
-
-const date = (moment) => new Date(moment).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
-/** Shorter, for the list: the year only where it is another one. */
-function when(moment) {
-  const isThisYear = new Date(moment).getFullYear() === new Date().getFullYear();
-  return isThisYear
-    ? new Date(moment).toLocaleString([], { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' })
-    : date(moment);
-}
-
-const nameOf = ({ title, slug }) => title || slug;
 
 function lasted({ startedAt, endedAt }) {
   return startedAt ? clock((endedAt ? Date.parse(endedAt) : Date.now()) - Date.parse(startedAt)) : '–';
@@ -65,7 +54,7 @@ async function look() {
     state: one.status,
     facts: [
       counts.has(one.slug) && counts.get(one.slug) !== null && count(counts.get(one.slug), 'person', 'people'),
-      when(one.startedAt ?? one.createdAt),
+      one.title && when(one.startedAt ?? one.createdAt), // else it is the name
       one.startedAt && lasted(one),
     ],
   })), shown?.slug);
@@ -164,7 +153,7 @@ function showView(view) {
   sayState(byId('state'), view.status.toLowerCase(), view.status);
   say(byId('slug'), view.slug);
   say(byId('since-title'), view.startedAt ? 'Started' : 'Created');
-  say(byId('since'), date(view.startedAt ?? view.createdAt));
+  say(byId('since'), dateOf(view.startedAt ?? view.createdAt));
   say(byId('duration'), lasted(view));
   say(byId('in-space'), view.spaceId);
   byId('read').href = addressOf(view.slug);

@@ -1,5 +1,5 @@
-// Before the scripts of a reader's page are here, its stream is opened and other tabs are asked for a token: both take a
-// round trip, or a wait, that goes on meanwhile. The page takes them over, or does without.
+// Before the scripts of a reader's page are here, its stream is opened, its session asked for, and other tabs for a token:
+// each takes a round trip, or a wait, that goes on meanwhile. The page takes them over, or does without.
 
 import { askOtherTabs } from './tabs.js';
 
@@ -12,6 +12,7 @@ const token = sessionStorage.getItem('gateway.token') || sessionStorage.getItem(
 const heard = []; // events of the socket
 const deaf = new AbortController();
 let socket = null;
+let view = null;
 let asked = askOtherTabs();
 
 if (token && /^[\w.~-]+$/.test(slug + token)) {
@@ -27,6 +28,8 @@ if (token && /^[\w.~-]+$/.test(slug + token)) {
     socket.addEventListener(type, (event) => heard.push(event), { signal: deaf.signal });
   }
   setTimeout(() => take(), UNWANTED_MS);
+  view = fetch(`api/sessions/${slug}`, { headers: { Authorization: `Bearer ${token}` }, cache: 'no-store' })
+    .then((answer) => (answer.ok ? answer.json() : null), () => null);
 }
 
 /** The socket, once, for whoever asks for the very same; what it has heard comes after. Else it is closed, and null. */
@@ -44,6 +47,12 @@ function take(...wanted) {
 
 globalThis.first = {
   take,
+  /** What this token sees of the session, once; null for another token, and where it has failed: then it is asked for anew. */
+  view(wanted) {
+    const asked = wanted === token ? view : null;
+    view = null;
+    return asked;
+  },
   /** The answer of other tabs to the question of the beginning, once; later on they are asked again. */
   get asked() {
     const answer = asked;

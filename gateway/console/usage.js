@@ -4,9 +4,11 @@ import { addressOf } from './address.js';
 import { get, request, save } from './api.js';
 import { attempt, byId, count, dollars, make, onSubmit, say } from './dom.js';
 import { Gate } from './gate.js';
+import { learnTitles, titleOf } from './titles.js';
 
 const BARS = 62; // of two months; further rows stand in the table only
 const HEIGHT = 200;
+const LABEL = 90; // pixels that one takes
 const KEYS = { day: 'day', month: 'month', space: 'spaceId', user: 'userId', session: 'sessionSlug' };
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -15,10 +17,10 @@ let rows = [];
 let cursor = null;
 
 const dayOf = (date) => date.toISOString().slice(0, 10);
-const nameOf = (row) => row.title || row[KEYS[asked.groupBy]] || (asked.groupBy === 'user' ? 'nobody signed in' : '–');
+const nameOf = (row) => row.title || (row.sessionSlug ? titleOf(row.sessionSlug) : row[KEYS[asked.groupBy]] || (asked.groupBy === 'user' ? 'nobody signed in' : '–'));
 const minutesOf = (seconds) => (seconds === null ? '–' : (seconds / 60).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 }));
 /** Below a bar there is little room. */
-const shortOf = (row) => (row.day ? new Date(row.day).toLocaleDateString([], { month: 'short', day: 'numeric', timeZone: 'UTC' }) : nameOf(row).slice(0, 12));
+const shortOf = (row) => (row.day ? new Date(row.day).toLocaleDateString([], { month: 'short', day: 'numeric', timeZone: 'UTC' }) : nameOf(row).replace('Meeting of ', '').slice(0, 12)); // else all would begin alike
 
 /** The day of `to` is meant to be part of it; for the API the end is exclusive. */
 function read() {
@@ -28,9 +30,16 @@ function read() {
   return { from: byId('from').value, to: dayOf(to), groupBy: byId('by').value, ...(tag && { tag }) };
 }
 
+/** Rows, and what their sessions are called. */
+async function fetchRows(query) {
+  const page = await get(`api/usage?${new URLSearchParams(query)}`);
+  await learnTitles(page.rows.filter((row) => row.sessionSlug && !row.title && !row.deleted).map((row) => row.sessionSlug));
+  return page;
+}
+
 async function look() {
   asked ??= read();
-  const page = await get(`api/usage?${new URLSearchParams(asked)}`);
+  const page = await fetchRows(asked);
   ({ rows, nextCursor: cursor } = page);
   const { durationMinutes, totalCost, billedSeconds, costSaved } = page.totals;
   const totals = [
@@ -52,7 +61,7 @@ function show() {
     ...[row.durationMinutes.toLocaleString('en'), dollars(row.totalCost), minutesOf(row.billedSeconds), dollars(row.costSaved)]
       .map((textContent) => make('td', { textContent })))));
   byId('more').hidden = cursor === null;
-  byId('chart').replaceChildren(rows.length ? chart(rows.slice(0, BARS)) : make('p', { className: 'hint', textContent: 'Nothing was transcribed in that time.' }));
+  byId('chart').replaceChildren(rows.length ? chart(rows.slice(0, BARS)) : make('p', { className: 'hint', textContent: 'Nothing was transcribed in that time. Choose other days, or begin something under Live.' }));
 }
 
 function element(tag, attributes, text) {
@@ -62,12 +71,18 @@ function element(tag, attributes, text) {
   return made;
 }
 
+/** Where a label stands, so that it is not cut off at an edge. */
+function below(middle, width) {
+  if (middle < LABEL / 2) return { x: 0, 'text-anchor': 'start' };
+  return middle > width - LABEL / 2 ? { x: width, 'text-anchor': 'end' } : { x: middle, 'text-anchor': 'middle' };
+}
+
 /** Minutes, a bar a row. The table says the same in numbers, so it is one picture to a screen reader. */
 function chart(shown) {
   const most = Math.max(1, ...shown.map((row) => row.durationMinutes));
   const width = Math.max(280, byId('chart').clientWidth);
   const step = width / shown.length;
-  const every = Math.ceil((shown.length * 90) / width); // labels
+  const every = Math.ceil((shown.length * LABEL) / width); // labels
   const svg = element('svg', { viewBox: `0 0 ${width} ${HEIGHT + 40}`, role: 'img', 'aria-label': `Minutes by ${asked.groupBy}` });
   svg.append(element('text', { x: 0, y: 12 }, `${most.toLocaleString('en')} min`));
   shown.forEach((row, place) => {
@@ -77,14 +92,14 @@ function chart(shown) {
     const bar = element('rect', { x, y: HEIGHT - height, width: thick, height, rx: 2 });
     bar.append(element('title', {}, `${nameOf(row)}: ${count(row.durationMinutes, 'minute')}, ${dollars(row.totalCost)}`));
     svg.append(bar);
-    if (place % every === 0) svg.append(element('text', { x: place ? x + thick / 2 : 0, y: HEIGHT + 18, 'text-anchor': place ? 'middle' : 'start' }, shortOf(row)));
+    if (place % every === 0) svg.append(element('text', { ...below(x + thick / 2, width), y: HEIGHT + 18 }, shortOf(row)));
   });
   svg.append(element('line', { x1: 0, x2: width, y1: HEIGHT, y2: HEIGHT }));
   return svg;
 }
 
 async function more() {
-  const page = await get(`api/usage?${new URLSearchParams({ ...asked, cursor })}`);
+  const page = await fetchRows({ ...asked, cursor });
   rows.push(...page.rows);
   cursor = page.nextCursor;
   show();

@@ -1,4 +1,4 @@
-"""Pictures of every page in every state, at four sizes, light and dark: to be looked at one by one.
+"""Pictures of every page in every state, at four sizes, light, dark and in contrast: to be looked at one by one.
 
 make looks                                    all of them, in build/looks, with an index.html that shows them
 make looks ARGS='--only reader --size phone'  those whose name holds the word, at one size
@@ -16,13 +16,17 @@ from pathlib import Path
 
 from looks.scenes import EMPTY, FULL, OUTAGE, Scene
 from looks.world import World, open_world
-from support.browser import open_page, running_chromium
+from support.browser import open_page, resize, running_chromium
 from support.postgres import running_postgres
 
 from gateway.app import database
 
 SIZES = {"phone": (390, 844), "side": (844, 390), "laptop": (1280, 800), "room": (1920, 1080)}
-SCHEMES = ("light", "dark")
+SCHEMES = {
+    "light": {"prefers-color-scheme": "light", "prefers-contrast": "no-preference"},
+    "dark": {"prefers-color-scheme": "dark", "prefers-contrast": "no-preference"},
+    "contrast": {"prefers-color-scheme": "dark", "prefers-contrast": "more"},
+}
 
 
 class Album:
@@ -48,15 +52,11 @@ class Album:
     async def _picture(self, world: World, scene: Scene, size: str) -> None:
         width, height = (round(length / scene.scale) for length in SIZES[size])
         async with open_page(self._devtools, width=width, height=height) as page:
-            await page.call(
-                "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scene.scale,
-                mobile=size in ("phone", "side"),
-            )  # fmt: skip
+            await resize(page, width, height, scale=scene.scale, mobile=size in ("phone", "side"))
             await scene.play(page, world.gateway.http_url, world.slugs | {"webhook": world.webhook})
             for scheme in self._schemes:
-                await page.call(
-                    "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-                )
+                features = [{"name": name, "value": value} for name, value in SCHEMES[scheme].items()]
+                await page.call("Emulation.setEmulatedMedia", features=features)
                 await page.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 400)))")
                 name = f"{scene.name}.{size}.{scheme}.png"
                 (self._folder / name).write_bytes(await page.screenshot())

@@ -29,12 +29,17 @@ class Scene:
     """How far it is zoomed in."""
 
     async def play(self, page: Page, url: str, slugs: Mapping[str, str]) -> None:
-        await page.call("Page.addScriptToEvaluateOnNewDocument", source=f"(() => {{{TOLD}{self.before}}})()")
+        """To be called again with the same page for another scene."""
+        await page.run("location.origin !== 'null' && (localStorage.clear(), sessionStorage.clear())")
+        await page.open("about:blank#")
+        source = f"(() => {{{TOLD}{self.before}}})()"
+        script = await page.call("Page.addScriptToEvaluateOnNewDocument", source=source)
         path = self.path.format_map(slugs)
         token = f"{'&' if '#' in path else '#'}token={self.token}" if self.token else ""
         await page.open(f"{url}{path}{token}")
         for step in self.steps:
             await page.until(step.replace("{webhook}", slugs.get("webhook", "")))
+        await page.call("Page.removeScriptToEvaluateOnNewDocument", **script)
 
 
 def click(selector: str) -> str:
@@ -90,6 +95,7 @@ IN = there("#console")
 OPENED_TOOLS = """(() => {
   if (document.querySelector('#more-open').checkVisibility()) document.querySelector('#more').showPopover();
   return true; })()"""
+NO_MORE = "(window.WebSocket = class extends WebSocket { constructor() { super('ws://127.0.0.1:9'); } }, true)"
 READER = (
     Scene("reader-live", "/s/{review}", (READ, TITLED, *SPOKEN)),
     Scene(
@@ -128,18 +134,12 @@ READER = (
         (READ, TITLED, click("#details-open"), "document.querySelector('#facts').childElementCount > 7"),
     ),
     Scene(
-        "reader-contrast",
-        "/s/{review}",
-        (READ, TITLED, *SPOKEN),
-        before="localStorage.setItem('gateway.theme', 'contrast');",
-    ),
-    Scene(
         "reader-paused", "/s/{review}", (READ, TITLED, RUNS, _tell("session.pause", everybody=True, participants=[]))
     ),
     Scene(
         "reader-cut",
         "/s/{review}",
-        (READ, TITLED, RUNS, "(lines.at(-1).close(), true)", "/Cut/.test(chip.textContent)"),
+        (READ, TITLED, RUNS, NO_MORE, "(lines.at(-1).close(), true)", "/Cut/.test(chip.textContent)"),
     ),
     Scene("reader-minutes", "/s/{over}", (TITLED, there(".shares"))),
     Scene("reader-empty", "/s/{spoken}", (TITLED, "chip.textContent === 'Starting'", RUNS)),
@@ -152,6 +152,11 @@ READER = (
 
 LIVE = "document.querySelector('#line').dataset.phase === 'live'"
 HOSTED = _tell("host.changed", participantIdentity="anna", participantName="Anna Berg")
+# In what the API answers, too: the page looks there every other second.
+TROUBLED = """(answers[`api/transcription/${new URLSearchParams(location.hash.slice(1)).get('session')}`] = (body) => {
+  body.health = { status: 'degraded', reasons: [
+    'the connection to the speech provider is being restored (attempt 4)'] };
+}, true)"""
 CONSOLE = (
     Scene("gate", "/", (there("#token"),), token=""),
     Scene("gate-refused", "/", (there("#refused"),), token="wrong"),
@@ -190,11 +195,8 @@ CONSOLE = (
             there("#finals .row"),
             there("#people-box"),
             *SPOKEN,
-            _tell(
-                "health",
-                status="degraded",
-                reasons=["the connection to the speech provider is being restored (attempt 4)"],
-            ),
+            TROUBLED,
+            there("#health"),
         ),
     ),
     Scene("console-ingest", "/#session={other1}", (LIVE, there("#people-box"), click("#key"), there("#ingest"))),

@@ -162,6 +162,12 @@ class Page:
                 self.trace_ended.set()
 
 
+async def resize(page: Page, width: int, height: int, *, scale: float = 1, mobile: bool = False) -> None:
+    """Another window, in CSS pixels, or another zoom of it."""
+    values = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile}
+    await page.call("Emulation.setDeviceMetricsOverride", **values)
+
+
 @asynccontextmanager
 async def open_page(
     devtools: str, *, scheme: str = "light", width: int = 1200, height: int = 760, beside: Page | None = None
@@ -179,13 +185,7 @@ async def open_page(
             page.session = attached["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Audits", "Network"):
                 await page.call(f"{domain}.enable")
-            await page.call(
-                "Emulation.setDeviceMetricsOverride",
-                width=width,
-                height=height,
-                deviceScaleFactor=1,
-                mobile=width < 500,
-            )
+            await resize(page, width, height, mobile=width < 500)
             await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
             yield page
             page.session = None

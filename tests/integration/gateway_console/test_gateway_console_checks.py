@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 from support.axe import CHECKERS, barriers, checkers, settled
-from support.browser import TOKEN, OpenPage, Page
+from support.browser import TOKEN, OpenPage, Page, resize
 from support.console import api, click
 from support.meetings import held, meeting
 from support.tools import said
@@ -51,38 +51,31 @@ async def told(gateway: Gateway, title: str, lines: int, *, runs: bool = False, 
     return slug
 
 
-async def test_axe_finds_nothing_on_any_page(gateway: Gateway, browse: OpenPage) -> None:
-    """With what people see there in the middle of a day, in light, dark and contrast."""
+async def test_axe_finds_nothing_on_any_page_in_any_state(gateway: Gateway, browse: OpenPage) -> None:
+    """With what people see there in the middle of a day, in light, dark and contrast; and empty, over, opened, cut off,
+    and at the gate."""
     slug = await told(gateway, "Release review", 30, runs=True)
-    await api(gateway, "POST", "/api/webhooks", {"url": "https://example.org/hook", "description": "The app"})
-    assert CONTENT.keys() == PAGES.keys()
-    found = {}
-    async with browse() as page:
-        for path, content in CONTENT.items():
-            await page.open(f"{gateway.http_url}{path.format(slug=slug)}#token={TOKEN}")
-            await page.until(settled(content))
-            await page.run(SOME)
-            found[path] = await barriers(page, themes=THEMES if path in PEOPLE else ())
-    assert not [one for one in found.items() if one[1]]
-
-
-async def test_axe_finds_nothing_in_any_state(gateway: Gateway, browse: OpenPage) -> None:
-    """Empty, over, opened, cut off, and at the gate."""
-    slug = await told(gateway, "Release review", 30)
     empty = await told(gateway, "Nobody has spoken", 0, runs=True)
     over = await told(gateway, "Budget", 30, ended=True)
+    await api(gateway, "POST", "/api/webhooks", {"url": "https://example.org/hook", "description": "The app"})
+    assert CONTENT.keys() == PAGES.keys()
     found: dict[str, list[str]] = {}
 
-    async def look(page: Page, name: str, where: str, content: str) -> None:
+    async def look(page: Page, name: str, where: str, content: str, themes: tuple[str, ...] = ()) -> None:
         await page.open(gateway.http_url + where)
         await page.until(settled(content))
-        found[name] = await barriers(page)
+        await page.run(SOME)
+        found[name] = await barriers(page, themes=themes)
 
-    async with browse(width=390, height=844) as stranger:
-        for path in ("/", f"/s/{slug}", "/join#session=nowhere"):
-            await look(stranger, f"a stranger at {path}", path, "#gate form")
     async with browse(width=390, height=844) as page:
-        await look(page, "nothing there", f"/s/nowhere#token={TOKEN}", "#refused")
+        for path in ("/", f"/s/{slug}", "/join#session=nowhere"):
+            await look(page, f"a stranger at {path}", path, "#gate form")
+        await resize(page, 1200, 760)
+        for path, content in CONTENT.items():
+            where = f"{path.format(slug=slug)}#token={TOKEN}"
+            await look(page, path, where, content, THEMES if path in PEOPLE else ())
+        await resize(page, 390, 844, mobile=True)
+        await look(page, "nothing there", "/s/nowhere", "#refused")
         await look(page, "empty", f"/s/{empty}", "#now.empty")
         await look(page, "over", f"/s/{over}", ".files")
         await look(page, "a moment", f"/s/{slug}#t=0:30", ".is-chosen")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from looks.scenes import FULL, Scene
 from looks.world import World, open_world
-from support.browser import OpenPage
+from support.browser import OpenPage, Page, resize
 
 NAMES = (
     "gate",
@@ -96,29 +96,26 @@ WRONG = """((least) => {
 })"""
 
 
-async def look_at(scene: Scene, world: World, browse: OpenPage) -> list[str]:
+async def look_at(scene: Scene, world: World, page: Page) -> list[str]:
     found = []
-    async with browse(width=SIZES[0][0], height=SIZES[0][1]) as page:
-        await page.call("Emulation.setTouchEmulationEnabled", enabled=True)
-        await scene.play(page, world.gateway.http_url, {**world.slugs, "webhook": world.webhook})
-        for width, height, least in SIZES:
-            await page.call("Emulation.setTouchEmulationEnabled", enabled=width < 1000)
-            await page.call(
-                "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-            )
-            for scheme in ("light", "dark") if width == SIZES[0][0] else ("light",):
-                await page.call(
-                    "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-                )
-                wrong = await page.run(f"{WRONG}({least})")
-                found += [f"{scene.name} at {width}, {scheme}: {one}" for one in wrong]
-            if scene.name in WORDS and height > 300:
-                share = await page.run("document.querySelector('#pane').clientHeight / innerHeight")
-                found += [f"{scene.name} at {width}: {share:.0%} of it is words"] if share < 0.6 else []
-        if not await page.run(HOLDS.get(scene.name, "true")):
-            found.append(f"{scene.name}: {HOLDS[scene.name]}")
-        found += [f"{scene.name}: {one}" for one in page.complaints if "40" not in one]
-    return found
+    page.complaints.clear()
+    await resize(page, *SIZES[0][:2])
+    await page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    await scene.play(page, world.gateway.http_url, {**world.slugs, "webhook": world.webhook})
+    for width, height, least in SIZES:
+        await page.call("Emulation.setTouchEmulationEnabled", enabled=width < 1000)
+        await resize(page, width, height)
+        for scheme in ("dark", "light") if width == SIZES[0][0] else ("light",):
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            await page.call("Emulation.setEmulatedMedia", features=features)
+            wrong = await page.run(f"{WRONG}({least})")
+            found += [f"{scene.name} at {width}, {scheme}: {one}" for one in wrong]
+        if scene.name in WORDS and height > 300:
+            share = await page.run("document.querySelector('#pane').clientHeight / innerHeight")
+            found += [f"{scene.name} at {width}: {share:.0%} of it is words"] if share < 0.6 else []
+    if not await page.run(HOLDS.get(scene.name, "true")):
+        found.append(f"{scene.name}: {HOLDS[scene.name]}")
+    return found + [f"{scene.name}: {one}" for one in page.complaints if "40" not in one]
 
 
 @pytest.mark.timeout(900)
@@ -130,7 +127,8 @@ async def test_every_page_fits_can_be_touched_and_is_mostly_words(
         waiting = iter(scene for scene in FULL if scene.name in NAMES)
 
         async def some(scenes: Iterator[Scene]) -> list[str]:
-            return [wrong for scene in scenes for wrong in await look_at(scene, world, browse)]
+            async with browse() as page:
+                return [wrong for scene in scenes for wrong in await look_at(scene, world, page)]
 
         parts = await asyncio.gather(*(some(waiting) for _ in range(3)))
     found = [wrong for part in parts for wrong in part]

@@ -299,6 +299,17 @@ async def test_a_link_does_not_replace_the_token_of_a_tab_without_asking(gateway
             await page.shows("sessionStorage.getItem('gateway.token')", TOKEN)
         await page.open(f"{gateway.http_url}/sessions#token={TOKEN}&session={slug}")  # the same: nothing to ask
         await page.until(f"{text('#name')} === 'Weekly'")
+        shut = "!document.querySelector('#offer').hidden && pane.hidden && document.querySelector('#enter').hidden"
+        await page.open(f"{gateway.http_url}/s/{slug}#token=somebody-elses&t=0:15")  # the page for reading asks as well
+        await page.until(shut)
+        await page.shows("[sessionStorage.getItem('gateway.token'), location.hash]", [TOKEN, "#t=0:15"])
+        await page.run("document.querySelector('#offer [value=keep]').click()")
+        await page.until("!pane.hidden && title.textContent === 'Weekly' && home.getAttribute('href') === 'sessions'")
+        await page.shows("sessionStorage.getItem('gateway.token')", TOKEN)
+        await page.run("location.hash = 'token=somebody-elses'")
+        await page.until(shut)
+        await page.run("document.querySelector('#offer [value=take]').click()")
+        await page.until("pane.hidden && refused.textContent.startsWith('Your link has expired')")
 
 
 async def test_the_keyboard_goes_through_the_list(gateway: Gateway, browse: OpenPage) -> None:

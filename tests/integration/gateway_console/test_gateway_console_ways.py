@@ -90,8 +90,10 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await host.until("document.querySelector('#link').value.includes('joinToken=')")
         await host.until("document.querySelector('#invite-box').open")
         await host.until(says("#quiet", "invite somebody"))
-        title = await host.run("document.querySelector('#name').textContent")
-        assert title.startswith("Meeting, ")
+        title = "Meeting of "  # and the time, as nobody has given it a title
+        await host.until(says("#name", title))
+        await host.until("document.title.startsWith('Meeting of ')")
+        await host.until(says("#list bdi", title))
 
         await guest.open(await host.run("document.querySelector('#link').value"))
         await guest.until(says("#greeting", title))
@@ -100,7 +102,9 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.until(says("#greeting", title))
         await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
         await guest.until(LIVE)
-        await guest.shows("document.querySelector('#name').textContent", title)
+        await guest.until(says("#name", title))
+        await guest.run("theme.value = 'dark', theme.dispatchEvent(new Event('change'))")
+        await guest.shows("getComputedStyle(document.documentElement).colorScheme", "dark")
         await guest.until(says("#quiet", "Nobody has spoken yet. Words appear here as they are said"))
         assert await barriers(guest) == []
 
@@ -150,6 +154,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
         await click(guest, "#minutes")
         await guest.until(f"location.pathname === '/s/{slug}' && {says('#title', title)}")
+        await guest.until("!home.hasAttribute('href')", why="a guest has no other sessions to go to")
         await guest.run("history.back()")
         await host.run("document.querySelector('#invite-box').open = true")
         await host.run("minutes.click()")
