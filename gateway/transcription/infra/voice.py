@@ -134,21 +134,20 @@ class VoicedLink:
         self._speaks_until = None
         if 0 < self._end < chunk.offset:
             self._fall_silent(self._gate.stall(chunk.offset - self._end))
-        samples = chunk.samples
-        self._end = chunk.offset + samples
+        self._end = chunk.offset + chunk.samples
         mine, total = self._gate.counts, self._voice.counts
         speech, passed, openings, failures = mine.speech, mine.passed, mine.openings, mine.failures
         ready = self._gate.push(chunk)
         speech, passed = mine.speech - speech, mine.passed - passed
-        total.heard += samples
+        total.heard += chunk.samples
         total.speech += speech
-        total.withheld += samples - passed
+        total.withheld += chunk.samples - passed
         total.openings += mine.openings - openings
         if mine.failures != failures:
             total.failures += 1
             log.error("voice detection fails; all audio of this track is sent", extra={"identity": self._identity})
         if self._voice.options.gate != "on":
-            ready, passed = [chunk], samples
+            ready, passed = [chunk], chunk.samples
         for one in ready:
             self.link.send(one.offset, one.pcm)
         if not ready:

@@ -31,7 +31,7 @@ FIRST_PAUSE_S: Final = 0.5
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason.
-    `may_act`: whether it is certain that the run is ours. `may_send`: waits for that; false when it is no longer."""
+    `may_send`: waits until it is certain that the run is ours; false when it is no longer."""
 
     claimed: Claimed
     asked: Asked
@@ -42,7 +42,6 @@ class Parts:
     note: Callable[[str, ProviderSession], None]
     began: Callable[[], None]
     stop: Callable[[str], None]
-    may_act: Callable[[], bool]
     may_send: Callable[[], Awaitable[bool]]
 
 
@@ -58,7 +57,6 @@ class Listening:
         self._live = LiveTrack(track, self._open(track), meter, loop.create_future())
         self._live.asked = parts.asked.of(speaker.identity)
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
-        self._has_begun = False  # and the run knows
         self._is_over = False  # the track has ended
         self._is_given_up = False
         self._flush_s = parts.context.options.drain_s
@@ -138,10 +136,9 @@ class Listening:
             async for chunk in live.track.chunks():
                 failures = 0
                 live.taken.mark(chunk.end, parts.context.clock.monotonic())
-                if not self._is_ready:
-                    await self._prepare()
-                    if not await parts.may_send():
-                        break
+                await self._prepare()
+                if not await parts.may_send():
+                    break
                 self._send(chunk)
         except SourceTrouble as error:
             parts.said.trouble(live, str(error))
@@ -151,17 +148,10 @@ class Listening:
             return failures + 1
         return None
 
-    @property
-    def _is_ready(self) -> bool:
-        """Whether a chunk has to wait for nothing, as ever: three coroutines for each of them are spared."""
-        parts = self._parts
-        return self._has_begun and parts.context.recorder.has_room and parts.may_act()
-
     async def _prepare(self) -> None:
         """Before a chunk is sent: the run has audio, and the recorder room."""
         try:
             self._parts.began()
-            self._has_begun = True
             await self._parts.context.recorder.room()
         except Exception:
             if not self._has_failed:

@@ -65,7 +65,9 @@ class Recorder:
     While one batch is written the next one gathers: a lone final is written at once, a burst in few statements. A batch
     that the database has not taken after `patience_s` goes to the journal, and then to the watchers. What neither takes
     is held in memory, at most `limit` finals with the queue; then `room` makes the sources wait, which slows the
-    publishers instead of losing words. Without a journal finals wait for the database, however long it takes.
+    publishers instead of losing words.
+
+    Without a journal finals wait for the database, however long it takes.
     """
 
     BATCH: Final = 200
@@ -166,15 +168,9 @@ class Recorder:
                 self._account([usage], outcome)
             self._tell_written()
 
-    @property
-    def has_room(self) -> bool:
-        """Fewer than `limit` finals are in memory."""
-        held = self._backlog.held if self._backlog is not None else 0
-        return len(self._queue) + len(self._translated) + held < self._limit
-
     async def room(self) -> None:
         """Wait while `limit` finals are in memory."""
-        while not self.has_room:
+        while self._waiting >= self._limit:
             await self._written.wait()
 
     async def settled(self, transcription_id: str) -> None:
@@ -210,6 +206,10 @@ class Recorder:
             await self._attempts.wait(1)  # a server that hangs may hold them until the pool is closed
 
     # --- from the queue to the database or to disk --------------------------------------------------------
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._queue) + len(self._translated) + (self._backlog.held if self._backlog is not None else 0)
 
     async def _take(self) -> None:
         while True:

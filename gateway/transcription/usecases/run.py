@@ -97,7 +97,6 @@ class Run:
             self._books.note,
             self._began,
             self.stop,
-            self._may_act,
             self._may_send,
         )
         self._turned_away = RecentTrouble()
@@ -390,14 +389,10 @@ class Run:
         if not is_whole:
             self.finals_complete = False
 
-    def _may_act(self) -> bool:
-        """It is certain that the transcription is ours."""
-        return not self._is_abandoned and self._context.membership.may_act()
-
     async def _may_send(self) -> bool:
         """Wait until it is certain that the transcription is ours. False: it is no longer."""
         while not self._is_abandoned:
-            if self._may_act():
+            if self._context.membership.may_act():
                 return True
             await asyncio.sleep(UNCERTAIN_S)
         return False
