@@ -19,11 +19,13 @@ leaves some out by itself."""
 
 @dataclass(slots=True)
 class Voice:
-    """`words`: each with the moment at which it was spoken. `lapses`: from when to when nobody took its audio."""
+    """`words`: each with the moment at which it was spoken. `lapses`: from when to when nobody took its audio. `holes`:
+    as of `people.Sender`, to be told with a wrong word."""
 
     identity: str
     words: Sequence[tuple[str, float]]
     lapses: list[tuple[float, float]] = field(default_factory=list)
+    holes: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Reader:

@@ -25,6 +25,7 @@ Route = Callable[[], int]
 QUIET_S: Final = 5.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
 PAUSE_S: Final = 1.0  # a hole of which the gateway ends an utterance after 1.2 s
+HOLE_S: Final = 0.3  # three blocks late
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0
 
@@ -72,6 +73,8 @@ class Sender:
     pauses: list[tuple[float, float]] = field(default_factory=list)
     """From when to when it sent nothing although it spoke, `time.monotonic()`: held up, or without a connection. After
     1.2 s of that the gateway lets the provider hear silence, which may cut a word."""
+    holes: list[tuple[float, float]] = field(default_factory=list)
+    """The same, also of shorter ones."""
     _acked: int = 0
     _origin: int = 0
     _sent_at: float = 0.0
@@ -145,8 +148,10 @@ class Sender:
             until = min(unsent + BLOCK, total)
             await asyncio.sleep(max(self.began + until / RATE - time.monotonic(), 0.0))
             now = time.monotonic()
-            if self._sent_at and now - self._sent_at > PAUSE_S:
-                self.pauses.append((self._sent_at, now))
+            if self._sent_at and now - self._sent_at > HOLE_S:
+                self.holes.append((self._sent_at, now))
+                if now - self._sent_at > PAUSE_S:
+                    self.pauses.append((self._sent_at, now))
             self._sent_at = now
             await socket.send_bytes(self.pcm[2 * unsent : 2 * until])
             unsent = until

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -111,6 +113,32 @@ def test_what_comes_too_late_is_wrong() -> None:
     reader = heard(hello(0), final(1, "alpha bravo"))
     reader.hear(final(2, "charlie"), 17.0)
     assert found(reader, KEPT) == []
+
+
+async def test_a_client_that_resets_its_line_leaves_none_behind_the_proxy() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.set()
+        with suppress(ConnectionError):
+            await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    proxy = Proxy(server.sockets[0].getsockname()[1])
+    await proxy.start()
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await began.wait()
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        async with asyncio.timeout(30):
+            await ended.wait()
+    finally:
+        await proxy.close()
+        server.close()
 
 
 async def test_the_proxy_cuts_freezes_and_heals() -> None:
