@@ -94,7 +94,7 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
-def test_a_busy_machine_leaves_a_word_in_ten_out_of_a_room_but_not_at_a_hand_over() -> None:
+def test_a_busy_machine_leaves_an_utterance_for_ten_words_out_of_a_room_but_not_at_a_hand_over() -> None:
     plan = next(draw(seed) for seed in range(100) if draw(seed).fault == "owner of a room restarted")
     words = [(f"word{number}", float(number)) for number in range(20)]
 
@@ -104,6 +104,7 @@ def test_a_busy_machine_leaves_a_word_in_ten_out_of_a_room_but_not_at_a_hand_ove
         return len(judge(Outcome(plan, 5.0, [Watched("livekit", [Voice("anna", words)], [], kept)])).problems)
 
     assert [lost(12, 15), lost(12, 15, 18), lost(5)] == [0, 1, 1]
+    assert [lost(12, 13, 14, 15), lost(13, 14, 15, 17)] == [0, 1], "the jitter buffer knows no words"
 
 
 def test_what_comes_too_late_is_wrong() -> None:
