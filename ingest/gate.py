@@ -126,9 +126,12 @@ class Gate:
             held.append(chunk)
             return []
         counts.openings += not was_open
+        counts.passed += samples
+        if not held:
+            return [chunk]
+        counts.passed += sum([one.samples for one in held])
         ready = [*held, chunk]
         held.clear()
-        counts.passed += sum([one.samples for one in ready])
         return ready
 
     def _listen(self, chunk: Piece) -> None:
@@ -143,15 +146,17 @@ class Gate:
         frame, size, is_speech = self._detector.frame_samples, self._frame_bytes, self._detector.is_speech
         whole = len(pcm) - len(pcm) % size
         self._part = pcm[whole:]
+        recent, open_until = self._recent, self._open_until
         for at in range(0, whole, size):
             end += frame
             speaks = is_speech(pcm[at : at + size])
             if self._unsettled > 0:
                 self._unsettled -= frame
                 speaks = False
-            self._recent = (self._recent << 1 | speaks) & _RECENT
+            recent = (recent << 1 | speaks) & _RECENT
             if speaks:
                 self.counts.speech += frame
                 self._spoken_to = end
-                if end <= self._open_until or self._recent.bit_count() >= _ENOUGH:
-                    self._open_until = end + self._hang_over
+                if end <= open_until or recent.bit_count() >= _ENOUGH:
+                    open_until = end + self._hang_over
+        self._recent, self._open_until = recent, open_until

@@ -11,12 +11,14 @@ from ingest.pcm import SAMPLE_BYTES, SAMPLE_RATE
 # 16-bit units, -72 dBFS: a muted or starved track decodes to zeros, give or take the codec's rounding. The quietest
 # room through the quietest microphone is above it.
 FLOOR: Final = 8
+_NEAR_ZERO: Final = bytes([*range(FLOOR + 1), *range(256 - FLOOR, 256)])
+"""The bytes that a sample of digital silence can have."""
 
 
 def is_silent(pcm: bytes) -> bool:
     """Whether all of it (s16le) is digital silence."""
-    if max(memoryview(pcm).cast("h")[::100], default=0) > FLOOR:
-        return False  # audio says so at once, for a third of the price
+    if pcm[::50].translate(None, _NEAR_ZERO):
+        return False  # audio says so at once: the low byte of some sample
     samples = np.frombuffer(pcm, "<i2")
     return bool(samples.max(initial=0) <= FLOOR and samples.min(initial=0) >= -FLOOR)
 

@@ -30,6 +30,7 @@ async def replica(
     clock: LoopClock | None = None,
     transcriber: Transcriber | None = None,
     membership: FakeMembership | None = None,
+    finals: int = 5_000,
     **options: Any,
 ) -> AsyncIterator[Replica]:
     """A process that serves until the end of the block, where it must have drained and left no task."""
@@ -41,6 +42,7 @@ async def replica(
         limits or Limits(),
         transcriber,
         membership or FakeMembership(),
+        finals,
     )
     if session is not None and await made.records.sessions.by_slug(session) is None:
         await made.records.sessions.create(session, None, None)

@@ -114,6 +114,10 @@ def caption(utterance: Utterance, speaker: Speaker, anchor: datetime, origin: da
         return ms if ms > 0 else 0
 
     start_ms, end_ms = at(utterance.start), at(utterance.end)
+    words = []
+    for word in utterance.words:  # many, and often: without calls that can be spared
+        begins, ends = round((base + word.start) * 1000), round((base + word.end) * 1000)
+        words.append(Word(word.text.strip(), begins if begins > 0 else 0, ends if ends > 0 else 0))
     return Caption(
         utterance_id=utterance.id,
         text=utterance.text.strip(),
@@ -125,7 +129,7 @@ def caption(utterance: Utterance, speaker: Speaker, anchor: datetime, origin: da
         start_ms=start_ms,
         end_ms=end_ms,
         confidence=round(utterance.confidence, 4),
-        words=tuple([Word(word.text.strip(), at(word.start), at(word.end)) for word in utterance.words]),
+        words=tuple(words),
     )
 
 

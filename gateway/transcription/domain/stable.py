@@ -16,6 +16,7 @@ from icu4py.breakers import WordBreaker
 
 HOLD_S: Final = (0.8, 0.4, 0.3)
 """How long a word has to stand that one partial has said, two, three and more. Measured: docs/stream.md."""
+_OFTEN: Final = len(HOLD_S)
 UNDER_WAY: Final = 256
 """Utterances that are remembered; the oldest is forgotten."""
 # From here on there are scripts without spaces between words, beginning with Thai. ICU knows their words.
@@ -41,7 +42,8 @@ def words(text: str) -> list[tuple[str, int]]:
 @dataclass(slots=True)
 class _UnderWay:
     """`words` with their ends; for each `since` when it has stood there with all before it, `seen` in how many
-    partials, and `due`, when it is stable: never less than for the word before, since `since` is not, nor `seen` more.
+    partials (at most _OFTEN), and `due`, when it is stable: never less than for the word before, since `since` is not,
+    nor `seen` more.
     """
 
     words: list[tuple[str, int]] = field(default_factory=list)
@@ -58,9 +60,9 @@ class _UnderWay:
             same += 1
         new = len(heard) - same
         self.since = self.since[:same] + [now] * new
-        self.seen = [count + 1 for count in self.seen[:same]] + [1] * new
+        self.seen = [count + 1 if count < _OFTEN else count for count in self.seen[:same]] + [1] * new
         self.words = heard
-        self.due = [at + HOLD_S[min(count, len(HOLD_S)) - 1] for at, count in zip(self.since, self.seen, strict=True)]
+        self.due = [at + HOLD_S[count - 1] for at, count in zip(self.since, self.seen, strict=True)]
 
     def stable(self, now: float) -> int:
         """Index in the text."""
@@ -81,9 +83,11 @@ class StablePrefixes:
 
     def hear(self, utterance_id: str, text: str, now: float) -> int:
         """The next partial of an utterance. Returns: how much of its text is stable, an index."""
-        one = self._under_way.setdefault(utterance_id, _UnderWay())
-        if len(self._under_way) > UNDER_WAY:
-            self._under_way.popitem(last=False)
+        one = self._under_way.get(utterance_id)
+        if one is None:
+            one = self._under_way[utterance_id] = _UnderWay()
+            if len(self._under_way) > UNDER_WAY:
+                self._under_way.popitem(last=False)
         one.hear(text, now)
         return one.stable(now)
 

@@ -31,10 +31,12 @@ class Replica:
     real: Transcriber | None = None
     """In place of `transcriber`, the fake one."""
     membership: FakeMembership = field(default_factory=FakeMembership)
+    finals: int = 5_000
+    """That may be in memory."""
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.clock.now)
-        self.recorder = Recorder(self.records, self.hub, self.clock, may_act=self.membership.may_act)
+        self.recorder = Recorder(self.records, self.hub, self.clock, limit=self.finals, may_act=self.membership.may_act)
         self.transcriber = FakeTranscriber()
         self.sources = FakeSources(self.clock)
         self.keeper = LimitKeeper(self.limits, self.records.ledger, self.clock)

@@ -31,22 +31,44 @@ async def test_nothing_goes_out_while_it_is_not_certain_and_all_of_it_afterwards
     """Frozen and thawed: nobody has taken over, but that has to be heard first."""
     async with replica() as there:
         screen = await speaking(there)
+        carla = there.source(SLUG).appear("carla")
+        carla.speak(1)
+        await until(lambda: [link.sent_samples for link in there.transcriber.links] == [16_000, 16_000])
         before = len(screen.arrived)
         there.membership.is_certain = False
+        carla.speak(1)
         there.link.partial("Two")
         there.link.final("Two.")
         there.source(SLUG).appear("ben").speak(1)
         await asyncio.sleep(5)
         assert len(screen.arrived) == before
         assert [final.caption.text for final in there.records.stored(SLUG)] == ["One."]
-        assert [link.sent_samples for link in there.transcriber.links[1:]] == [0]
+        assert [link.sent_samples for link in there.transcriber.links] == [16_000, 16_000, 0]
         assert there.service.run_of(SLUG) is None
         with pytest.raises(NotReady):
             await there.service.stop(SLUG)
         there.membership.is_certain = True
         await until(lambda: len(told(screen, "transcript.final")) == 2)
-        await until(lambda: there.link.sent_samples > 0)
+        await until(lambda: [link.sent_samples for link in there.transcriber.links] == [16_000, 32_000, 16_000])
         assert [final.caption.text for final in there.records.stored(SLUG)] == ["One.", "Two."]
+
+
+async def test_audio_waits_while_memory_is_full_of_finals_that_the_database_does_not_take() -> None:
+    async with replica(finals=10) as there:
+        await there.service.start(start())
+        anna = there.source(SLUG).appear("anna")
+        anna.speak(1)
+        await until(lambda: bool(there.transcriber.links) and there.link.sent_samples == 16_000)
+        there.records.down = True
+        there.link.final("Word.", "w:0")
+        await asyncio.sleep(0.1)  # the writer holds it, and takes no other
+        for number in range(1, 11):
+            there.link.final("Word.", f"w:{number}")
+        anna.speak(1)
+        await asyncio.sleep(0.1)
+        assert there.link.sent_samples == 16_000
+        there.records.down = False
+        await until(lambda: there.link.sent_samples == 32_000)
 
 
 async def test_what_is_lost_is_silent_and_its_watchers_come_back() -> None:
