@@ -31,7 +31,8 @@ from typing import Any
 
 import asyncpg
 from livekit import api
-from livekit_tracks import cpu_of, speaking
+from livekit_tracks import speaking
+from processes import cpu_of, memory_mb, tree
 from support.gateway import TOKEN, gateway_process
 from support.livekit import KEY, SECRET, LivekitServer, find_or_build
 from support.postgres import running_postgres
@@ -64,28 +65,6 @@ class Finals:
         for at, identity, _ in self.came:
             first.setdefault(identity, at)
         return round(sorted(first.values())[people - 1] - self.asked, 2) if len(first) >= people else None
-
-
-def tree(root: int) -> list[int]:
-    """A process and all that come from it."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found
-
-
-def memory_mb(pids: list[int]) -> float:
-    """Proportional set size: what is shared between processes counts once."""
-    return sum(
-        int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) / 1024  # type: ignore[index]
-        for pid in pids
-    )
 
 
 @contextmanager

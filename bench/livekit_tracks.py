@@ -29,6 +29,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from processes import cpu_of
+
 if TYPE_CHECKING:
     from support.livekit import LivekitServer
 
@@ -174,12 +176,6 @@ def _cpu() -> float:
     """Seconds of this process, all threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def cpu_of(stat: Path) -> float:
-    """Seconds of a process or thread, from its `stat` in /proc."""
-    fields = stat.read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_of_threads() -> Counter[str]:
