@@ -16,7 +16,7 @@ Everybody talks to one local speech server (scripted, in its own process, which 
 Counted is all that a candidate needs to run, its child processes too, but not PostgreSQL, the speech server, encoders,
 speakers, the LiveKit server and watchers. Memory is resident memory, what processes of one program share counted once;
 "a stream" is what came on top of the idle process. The machine is never quiet: compare rows of one run. What could not
-run is named below the table.
+run is named below the table. Which words each client loses when the line breaks: `bench/compare_clients.py`.
 """
 
 from __future__ import annotations
@@ -56,15 +56,16 @@ class Row(NamedTuple):
     idle_mb: float | None
     used_mb: float
     processes: int
-    partials: float  # a stream and minute
+    partials: float | None  # a stream and minute
     finals: float
 
     def __str__(self) -> str:
         idle = f"{self.idle_mb:.0f}" if self.idle_mb is not None else "–"
         each = f"{(self.used_mb - self.idle_mb) / self.streams:.1f}" if self.idle_mb is not None else "–"
+        partials = f"{self.partials:.0f}" if self.partials is not None else "–"
         return (
             f"| {self.way:7} | {self.who:50} | {self.cpu_ms:6.1f} | {idle:>5} | {self.used_mb:5.0f} | {each:>8} "
-            f"| {self.processes:9} | {self.partials:8.0f} | {self.finals:6.0f} |"
+            f"| {self.processes:9} | {partials:>8} | {self.finals:6.0f} |"
         )
 
 
@@ -298,6 +299,7 @@ def rows(ways: list[str]) -> Iterator[tuple[str, Callable[[Asked], Awaitable[Row
         for who, name in (
             ("agents", "LiveKit Agents, multi-user transcriber"),
             ("agents-without-vad", "the same without its voice detector"),
+            ("agents-streams", "bbb-livekit-stt's way: tracks into the plugin"),
             ("gateway", "the whole gateway"),
         ):
             yield name, lambda asked, who=who, name=name: room(asked, name, who)  # type: ignore[misc]

@@ -5,9 +5,9 @@
 
 A real livekit-server, speakers of one Go process (Opus encoded beforehand, nobody ever pauses), and one process that
 hears them all: with the SDK alone in frames of the same length (`sdk`), as the gateway does without a provider
-(`room`), or with its link to one, the local speech server (`link`). Printed per number of tracks: CPU of the hearing process as a
-share of one core, per track too; its memory; lag of its event loop; samples heard against real time (below 1: the
-machine was too slow for everybody on it, which the publishers reach first).
+(`room`), or with its link to one, the local speech server (`link`). Printed per number of tracks: CPU of the hearing
+process as a share of one core, per track too; its memory; lag of its event loop; samples heard against real time (below
+1: the machine was too slow for everybody on it, which the publishers reach first).
 
 `--fan-out` measures only the way of frames from the SDK to their streams: no server, no publishers, no codec.
 `--linear` leaves that way as the SDK has it, instead of `ingest.livekit_dispatch`.
