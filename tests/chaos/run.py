@@ -4,6 +4,7 @@ make chaos MINUTES=10
 PYTHONPATH=tests:. python tests/chaos/run.py --seed 17                          one round again
 PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner killed' --rounds 5 --keep FOLDER
 PYTHONPATH=tests:. python tests/chaos/run.py --faults 'owner frozen' --lasts 60 --rounds 2     thawed a minute later
+PYTHONPATH=tests:. python tests/chaos/run.py --skew 5 --minutes 2    their clocks are 5 s behind, right, and 5 s ahead
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ async def _all(
 ) -> Played:
     faults = tuple(asked.faults) or tuple(kind.name for kind in KINDS if livekit is not None or not kind.room)
     seeds = asked.seed or range(asked.first, asked.first + asked.rounds)
-    async with open_world(url, redis, to, livekit=livekit) as world:
+    async with open_world(url, redis, to, livekit=livekit, skew_s=asked.skew) as world:
         try:
             plans = (draw(seed, faults, asked.lasts) for seed in seeds)
             return await _play(plans, time.monotonic() + asked.minutes * 60, world)
@@ -113,6 +114,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, nargs="*", help="only these")
     parser.add_argument("--faults", nargs="*", default=[], help="to choose from")
     parser.add_argument("--lasts", type=float, help="how long each fault lasts, seconds, if not as drawn")
+    parser.add_argument(
+        "--skew", type=int, default=0, help="seconds between the wall clocks of one replica and the next"
+    )
     parser.add_argument("--keep", help="a folder for the gateways' logs")
     asked = parser.parse_args()
     if unknown := [name for name in asked.faults if name not in BY_NAME]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -195,6 +196,15 @@ class World:
                     await asyncio.sleep(0.1)
 
 
+def clock_that_is_off(by_s: int, folder: Path) -> dict[str, str]:
+    """What a process needs in its environment so that its wall clock is wrong; its monotonic clock stays right."""
+    library = folder / "skewed_clock.so"
+    if not library.exists():
+        source = Path(__file__).with_name("skewed_clock.c")
+        subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library), "SKEW_S": str(by_s)}
+
+
 @asynccontextmanager
 async def open_world(
     database_url: str,
@@ -204,10 +214,11 @@ async def open_world(
     livekit: LivekitServer | None = None,
     arguments: Mapping[int, tuple[str, ...]] | None = None,
     pages: bool = False,
+    skew_s: int = 0,
     **settings: str,
 ) -> AsyncIterator[World]:
     """So many replicas, which are ready. `arguments`: of `gateway serve`, by the replica's number. `pages`: each has a
-    metrics page."""
+    metrics page. `skew_s`: each one's wall clock is so far ahead of the one's before it."""
     if livekit is not None:
         settings |= {"LIVEKIT_API_KEY": KEY, "LIVEKIT_API_SECRET": SECRET}
     engine = ScriptedEngine(jittery=livekit is not None)
@@ -219,6 +230,8 @@ async def open_world(
         for number in range(count):
             replica = await _replica(number, database_url, redis, provider, livekit, folder, http, settings)
             replica.arguments = (arguments or {}).get(number, ())
+            if skew_s:
+                replica.env |= clock_that_is_off((number - 1) * skew_s, folder)
             if pages:
                 replica.place.metrics = free_port()
                 replica.env["GATEWAY_METRICS_PORT"] = str(replica.place.metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -139,3 +140,32 @@ async def test_without_redis_finals_come_from_the_database(database_url: str, tm
         assert not far.of("transcript.partial")
         await near.until(lambda watcher: len(watcher.finals) >= len(far.finals))
         assert_same(near, far)
+
+
+async def test_a_session_has_one_limit_of_watchers_on_both(
+    database_url: str, tmp_path: Path, sound: Path, redis: RedisServer
+) -> None:
+    """Two on the owner and one elsewhere are three: a fourth is let in nowhere, until one of them goes."""
+    limits = {"REDIS_URL": redis.url, "GATEWAY_MAX_WATCHERS_PER_SESSION": "3"}
+    async with pair(database_url, tmp_path, sound, **limits) as two, AsyncExitStack() as stack:
+        for gateway in (two.a, two.a, two.b):
+            watcher = await stack.enter_async_context(gateway.watch(two.slug))
+            await watcher.until(lambda watcher: bool(watcher.of("hello")))
+        async with asyncio.timeout(30):  # each tells the other what it has, each 5 s and on a change
+            for gateway in (two.a, two.b):
+                while not await is_full(gateway, two.slug):
+                    await asyncio.sleep(0.1)
+            await watcher.stream.close()
+            while await is_full(two.a, two.slug):
+                await asyncio.sleep(0.1)
+
+
+async def is_full(gateway: Running, slug: str) -> bool:
+    """Somebody asks to watch, and goes again."""
+    try:
+        async with gateway.watch(slug) as watcher:
+            await watcher.until(lambda watcher: bool(watcher.of("hello")))
+    except aiohttp.WSServerHandshakeError as refused:
+        assert refused.status == 429, refused
+        return True
+    return False
