@@ -60,7 +60,7 @@ bench: $(VENV)/dev ## What each part costs beside a named peer or floor: one tab
 matrix: $(VENV)/dev ## Play random misfortunes of the provider in virtual time; MINUTES=5, ARGS='--first 100000'
 	$(BIN)/python bench/matrix.py --minutes $(or $(MINUTES),5) $(ARGS)
 
-soak: $(VENV)/dev ## Use three gateways in every way for MINUTES=10 and see what leaks; ARGS='--csv FILE --svg FILE'
+soak: $(VENV)/dev ## Use three gateways in every way for MINUTES=10 (0.3 is CI's) and see what leaks; ARGS='--csv FILE --svg FILE'
 	PYTHONPATH=tests:. $(BIN)/python tests/soak/run.py --minutes $(or $(MINUTES),10) $(ARGS)
 
 chaos: $(VENV)/dev ## Break three gateways and everything between them, by seeds; MINUTES=10, ARGS='--seed 17'

@@ -38,7 +38,8 @@ class Chunk:
     `offset` counts samples since the track's anchor, gaps included: it is the only clock downstream, so
     `offset / SAMPLE_RATE` seconds after the anchor is when the first sample of `pcm` was spoken.
     `pcm` holds whole samples; every chunk is CHUNK_BYTES long except the last one before a gap or the end. An empty one
-    says that the source has stopped delivering for now.
+    says that the source has stopped delivering for now, a second one that it still does not. One behind a gap says that
+    there was nothing to deliver.
     """
 
     offset: int

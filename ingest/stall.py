@@ -8,12 +8,16 @@ from typing import Final
 
 # Above what a page in the background (a second at a time) or an uplink's hiccup needs; a final comes within 2 s of it.
 STALL_S: Final = 1.2
+# What stopped in the middle of a word may be on its way: a sender leaves a dead line after 5 s and comes back over
+# another one, TCP sends again after as long. Nothing is waited for any longer.
+HELD_UP_S: Final = 8.0
 MARGIN_S: Final = 0.4  # beyond the usual time between two deliveries
 _LATE_S: Final = 0.1  # a timer that is this late says that the event loop was held up, not the source
 
 
 class StallWatch:
-    """Calls `stalled` once whenever nothing has come for STALL_S, or for longer from a source that delivers seldom.
+    """Calls `stalled` whenever nothing has come for STALL_S, or for longer from a source that delivers seldom, and once
+    more when nothing has come for HELD_UP_S either.
 
     One timer a track, however many pieces come. `fed` needs no event loop; `arm` does.
     """
@@ -23,14 +27,15 @@ class StallWatch:
         """How far apart deliveries are known to be, although nothing is missing between them."""
         self._stalled = stalled
         self._monotonic = monotonic
-        self._fed_at: float | None = None  # None: nothing yet, or nothing since the stall
+        self._fed_at: float | None = None  # None: nothing yet, or nothing since it was told for the last time
+        self._is_told = False  # once
         self._piece_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
 
     def fed(self, now: float, seconds: float = 0.0) -> None:
         """So many seconds of audio have come at once; about as much later the next are due."""
-        self._fed_at, self._piece_s = now, seconds
+        self._fed_at, self._piece_s, self._is_told = now, seconds, False
 
     def arm(self) -> None:
         """Watch from now on. Cheap while it does already."""
@@ -44,7 +49,8 @@ class StallWatch:
             self._timer = None
 
     def _left(self, fed_at: float) -> float:
-        return fed_at + max(STALL_S, self.usual_s + MARGIN_S, self._piece_s + MARGIN_S) - self._monotonic()
+        at_least_s = HELD_UP_S if self._is_told else STALL_S
+        return fed_at + max(at_least_s, self.usual_s + MARGIN_S, self._piece_s + MARGIN_S) - self._monotonic()
 
     def _later(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -61,5 +67,7 @@ class StallWatch:
         if left > 0:
             self._later(left)
         else:
-            self._fed_at = None
+            if self._is_told:
+                self._fed_at = None
+            self._is_told = True
             self._stalled()

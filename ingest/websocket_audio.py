@@ -31,6 +31,10 @@ LATE_WITHIN_S: Final = 60.0
 HELD_CHUNKS: Final = 100
 # A hole in the deliveries of this length is doubted: time passed unrecorded, or was the audio held up?
 HOLE_S: Final = 0.25
+# Nothing was recorded for so long, says the sender: whoever spoke has stopped.
+SILENT_S: Final = 0.6
+# A sender that tells its gaps cannot tell of one in which its machine slept: it would have come back long before.
+ASLEEP_S: Final = 15.0
 # What comes within this time tells: a backlog comes faster than it was spoken, by this much.
 DOUBT_S: Final = 0.15
 BACKLOG_S: Final = 0.08
@@ -102,9 +106,11 @@ class PcmTrack:
         wall: Callable[[], datetime],
         age_s: float | None = None,
         taken: int = 0,
+        tells_gaps: bool = False,
     ) -> None:
         """`age_s`: how long ago the first sample was spoken, if the sender knows; else it has been sent at once.
-        `taken`: frames of the stream before it, which another track has had."""
+        `taken`: frames of the stream before it, which another track has had. `tells_gaps`: the sender calls for `skip`
+        whenever nothing is recorded, so that a hole in the deliveries of which it says nothing is none in the audio."""
         self.format = format
         self.anchor: datetime | None = None
         self.taken = taken
@@ -114,6 +120,7 @@ class PcmTrack:
         self._monotonic = monotonic
         self._wall = wall
         self._age_s = age_s
+        self._tells_gaps = tells_gaps
         self._began = 0.0
         self._clock = ArrivalClock()
         self._resampler = Resampler(format.sample_rate)
@@ -180,6 +187,8 @@ class PcmTrack:
             late_s = now - self._began - self._clock.position / SAMPLE_RATE - seconds
             if self._fed_at == 0 or hole_s < HOLE_S or late_s < HOLE_S:
                 return False
+            if self._tells_gaps and hole_s < ASLEEP_S:
+                return False
             self._doubt = _Doubt(now, now, hole_s, seconds, late_s)
         doubt = self._doubt
         self._doubted += pcm
@@ -230,6 +239,8 @@ class PcmTrack:
         self._settle(self._fed_at)
         late_s = self._monotonic() - self._began - self._clock.position / SAMPLE_RATE
         self._leave(int(max(0.0, min(seconds, late_s)) * SAMPLE_RATE))
+        if seconds >= SILENT_S:
+            self._hold(self._chunker.stall())
 
     def _leave(self, gap: int) -> None:
         """A gap of so many samples on the clock; nothing that follows joins on to what the resampler holds."""

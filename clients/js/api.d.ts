@@ -616,11 +616,12 @@ export interface Schemas {
     quote?: string | null;
     atMs?: number | null;
   };
-  /** The newest 200 finals since the replica that runs it has begun; none once it has stopped. */
+  /** The newest 200 finals since the replica that runs it has begun; none once it has stopped. `lostAudioSeconds`: as in the usage, kept then. */
   TimelineView: {
     transcriptionId: string;
     sessionSlug: string;
     finals: Array<Schemas['Timing']>;
+    lostAudioSeconds?: number;
   };
   /** Of one final, in milliseconds. The hops add up to `end_to_end_ms`. `source_ms`: end of the words → their last chunk has come out of the source. `socket_ms`: → it was written to the provider's socket. `provider_ms`: → the provider's final. `durable_ms`: → in the database, or on disk. `watchers_ms`: → given to the watchers. The first two are null where that chunk is not known; then the third begins at the end of the words. */
   Timing: {
@@ -806,7 +807,7 @@ export interface Schemas {
     totalCost: number;
     errorsCount: number;
   };
-  /** One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later. */
+  /** One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later. `lostAudioSeconds`: audio that was given up unheard, by every replica that has run it. */
   UsageView: {
     transcriptionId: string;
     sessionSlug: string;
@@ -815,6 +816,7 @@ export interface Schemas {
     receipt: Schemas['ReceiptView'];
     billing?: Schemas['BillingView'] | null;
     figures?: 'live' | 'stored';
+    lostAudioSeconds?: number;
   };
   /** `words`: as `customVocabulary` of a start. `spelling`: as `customSpelling`. It replaces what was kept. */
   VocabularyBody: {

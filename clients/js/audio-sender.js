@@ -5,6 +5,7 @@ import { CUT, Line, NORMAL, tell } from './line.js';
 const KEPT_S = 30;
 const QUIET_MS = 5_000; // the gateway acknowledges once a second, so one that is frozen has lost its lease soon
 const GOODBYE_MS = 5_000;
+const SILENT_MS = 700; // what was said before so long a silence has come to its end
 const IN_FLIGHT_BYTES = 512 * 1024; // more than this in the socket's own buffer would only wait there
 
 /**
@@ -90,7 +91,12 @@ export class AudioSender extends EventTarget {
 
   /** `frames` are left out, because the microphone was muted for example; what follows was spoken later by as many. */
   skip(frames) {
+    const before = this.#gapMs;
     this.#gapMs += (frames / this.#options.sampleRate) * 1000;
+    // Said at once, so that what was spoken before gets its final. It is said again with what follows, as it may be lost.
+    if (before < SILENT_MS && this.#gapMs >= SILENT_MS && this.#unsent === this.#next && this.#line.state === 'open') {
+      this.#line.send(gap(this.#gapMs));
+    }
   }
 
   /** That was all: what is kept goes out, then the connection is closed. Resolves when it is. */
@@ -107,7 +113,7 @@ export class AudioSender extends EventTarget {
 
   #greet() {
     const { sampleRate, channels } = this.#options;
-    const start = { type: 'start', sampleRate, channels, stream: this.#stream };
+    const start = { type: 'start', sampleRate, channels, stream: this.#stream, gaps: true };
     // A gateway that does not know the stream needs the age of the first sample that it gets.
     if (this.#blocks.length) start.ageMs = Math.min(60_000, Math.round(performance.now() - this.#blocks[0].at));
     this.#line.send(JSON.stringify(start));
@@ -169,7 +175,7 @@ export class AudioSender extends EventTarget {
     for (const { from, frames, pcm, gapMs } of this.#blocks) {
       if (from < this.#unsent) continue;
       if (this.#line.bufferedAmount > IN_FLIGHT_BYTES) return; // the next call goes on
-      if (gapMs) this.#line.send(JSON.stringify({ type: 'gap', ms: Math.round(gapMs) }));
+      if (gapMs) this.#line.send(gap(gapMs));
       this.#line.send(littleEndian(pcm));
       this.#unsent = from + frames;
     }
@@ -187,6 +193,10 @@ export class AudioSender extends EventTarget {
     this.#line.send('{"type":"stop"}');
     this.#line.expect(GOODBYE_MS, 'no goodbye came');
   }
+}
+
+function gap(ms) {
+  return JSON.stringify({ type: 'gap', ms: Math.round(ms) });
 }
 
 /** Not a secret: it only tells one sender's streams apart. */

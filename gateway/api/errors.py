@@ -54,6 +54,8 @@ from gateway.webhooks.endpoints import NoSuchDelivery, NoSuchWebhook, TooManyWeb
 
 log = logging.getLogger(__name__)
 
+_BEGUN: Final = web.RequestKey("gateway.begun", bool)
+
 STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     SessionNotFound: HTTPStatus.NOT_FOUND,
     NeverStarted: HTTPStatus.NOT_FOUND,
@@ -120,6 +122,22 @@ def unauthorized(error: CredentialRefused) -> web.Response:
     return response
 
 
+class _Unheard(web.Response):
+    """For a client that has gone, or whose answer has begun: nothing more is sent, and the connection is closed.
+
+    A second head would be read as the first one's content, and a compressed stream would be ended twice.
+    """
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Raises: ConnectionResetError, by which aiohttp closes the connection."""
+        raise ConnectionResetError("there is nobody to answer")
+
+
+async def note_begun(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare` of an application with `problems`: from here on there is no other answer."""
+    request[_BEGUN] = True
+
+
 @web.middleware
 async def problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -127,51 +145,61 @@ async def problems(
     """Turn every error into one clear answer; only the unforeseen is logged with its stack."""
     try:
         return await handler(request)
-    except SessionError as error:
-        status = error.status if isinstance(error, RefusedThere) else STATUS[type(error)]
-        answer = problem(status, error.title, str(error), error.hint)
-        if isinstance(error, CredentialNeeded):
-            answer.headers["WWW-Authenticate"] = "Bearer"
-        if error.retry_after_s is not None:
-            answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-        return answer
-    except Forbidden as error:
-        return problem(403, "Forbidden", str(error))
-    except CredentialRefused as error:
-        return unauthorized(error)
-    except WebhookRefused as error:
-        return problem(
-            401, "Webhook refused", str(error), "webhook.api_key of the LiveKit server must be LIVEKIT_API_KEY"
-        )
-    except RoomsUnavailable as error:
-        return problem(503, "LiveKit unavailable", str(error))
-    except NotAdmitted as error:
-        status = 429 if error.code is CloseCode.TOO_MANY else 503
-        answer = problem(status, "No place now", str(error))
-        answer.headers["Retry-After"] = "5"
-        return answer
-    except BlobsUnavailable as error:
-        log.warning("blob store: %s", error)
-        return problem(503, "Blob store unavailable", "the store of documents does not answer", "try again later")
-    except RecordsUnavailable as error:
-        log.warning("database: %s", error)
-        answer = problem(503, "Database unavailable", "the database does not answer", "try again in a few seconds")
-        answer.headers["Retry-After"] = "2"
-        return answer
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        answer = problem(error.status, error.reason, error.text or error.reason)
-        for name in ("Allow", "Upgrade", "Sec-WebSocket-Version"):  # they say what would do
-            if name in error.headers:
-                answer.headers[name] = error.headers[name]
-        return answer
     except ConnectionError:
-        return web.Response(status=400)  # the client has gone: this reaches no one
-    except web.RequestPayloadError:
-        return problem(400, "Invalid request", "the body is not encoded as its headers say")
-    except Exception:
-        log.exception("request failed", extra={"method": request.method, "path": request.path})
-        if request.writer.output_size and request.transport is not None:
-            request.transport.abort()  # an answer has begun, or a WebSocket: a second head would be read as its content
-        return problem(500, "Internal error", "the gateway failed; its log has the details")
+        return _Unheard(status=400)  # the client has gone
+    except Exception as error:
+        answer = _told(request, error)
+    if _BEGUN not in request:
+        return answer
+    if request.transport is not None:
+        request.transport.abort()  # by which who reads it sees that it is not whole
+    return _Unheard(status=answer.status)
+
+
+def _told(request: web.Request, failed: Exception) -> web.Response:
+    match failed:
+        case SessionError() as error:
+            status = error.status if isinstance(error, RefusedThere) else STATUS[type(error)]
+            answer = problem(status, error.title, str(error), error.hint)
+            if isinstance(error, CredentialNeeded):
+                answer.headers["WWW-Authenticate"] = "Bearer"
+            if error.retry_after_s is not None:
+                answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+            return answer
+        case Forbidden() as error:
+            return problem(403, "Forbidden", str(error))
+        case CredentialRefused() as error:
+            return unauthorized(error)
+        case WebhookRefused() as error:
+            hint = "webhook.api_key of the LiveKit server must be LIVEKIT_API_KEY"
+            return problem(401, "Webhook refused", str(error), hint)
+        case RoomsUnavailable() as error:
+            return problem(503, "LiveKit unavailable", str(error))
+        case NotAdmitted() as error:
+            answer = problem(429 if error.code is CloseCode.TOO_MANY else 503, "No place now", str(error))
+            answer.headers["Retry-After"] = "5"
+            return answer
+        case BlobsUnavailable() as error:
+            log.warning("blob store: %s", error)
+            return problem(503, "Blob store unavailable", "the store of documents does not answer", "try again later")
+        case RecordsUnavailable() as error:
+            log.warning("database: %s", error)
+            answer = problem(503, "Database unavailable", "the database does not answer", "try again in a few seconds")
+            answer.headers["Retry-After"] = "2"
+            return answer
+        case web.HTTPException() as error:
+            return _refusal(error)
+        case web.RequestPayloadError():
+            return problem(400, "Invalid request", "the body is not encoded as its headers say")
+    log.error("request failed", exc_info=failed, extra={"method": request.method, "path": request.path})
+    return problem(500, "Internal error", "the gateway failed; its log has the details")
+
+
+def _refusal(error: web.HTTPException) -> web.Response:
+    if error.status < 400:
+        raise error
+    answer = problem(error.status, error.reason, error.text or error.reason)
+    for name in ("Allow", "Upgrade", "Sec-WebSocket-Version"):  # they say what would do
+        if name in error.headers:
+            answer.headers[name] = error.headers[name]
+    return answer

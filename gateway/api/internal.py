@@ -128,7 +128,7 @@ class InternalApi:
         if seen is None or seen.run is None:
             return misdirected("it does not run here")
         bills, people = await self.status.bills(seen), await self.status.people(seen.record)
-        return json_answer(views.usage(seen.record, seen.run.usage(), people, bills, is_live=True))
+        return json_answer(views.usage(seen.record, seen.run.usage(), people, bills, seen.run))
 
     async def timeline(self, request: web.Request) -> web.Response:
         """Of one that runs here: 200, else 421."""

@@ -211,9 +211,8 @@ class Api:
         if (told := await self.elsewhere.usage(seen)) is not None:
             return json_answer(told)
         used, bills = await self.status.usage(slug), await self.status.bills(seen)
-        is_live = seen.run is not None and not seen.run.finished.is_set()
         people = await self.status.people(seen.record)
-        return json_answer(views.usage(seen.record, used, people, bills, is_live=is_live))
+        return json_answer(views.usage(seen.record, used, people, bills, seen.run))
 
     # --- sessions -----------------------------------------------------------------------------------------
 

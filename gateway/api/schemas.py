@@ -192,7 +192,8 @@ stopped, or that replica has not answered within a second."""
 
 
 class UsageView(msgspec.Struct, rename="camel"):
-    """One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later."""
+    """One row a participant; the totals are their sums. `billing` is null in the answer to a stop: it comes later.
+    `lostAudioSeconds`: audio that was given up unheard, by every replica that has run it."""
 
     transcription_id: str
     session_slug: str
@@ -201,14 +202,17 @@ class UsageView(msgspec.Struct, rename="camel"):
     receipt: ReceiptView
     billing: BillingView | None = None
     figures: FiguresState = "stored"
+    lost_audio_seconds: float = 0.0
 
 
 class TimelineView(msgspec.Struct, rename="camel"):
-    """The newest 200 finals since the replica that runs it has begun; none once it has stopped."""
+    """The newest 200 finals since the replica that runs it has begun; none once it has stopped. `lostAudioSeconds`: as
+    in the usage, kept then."""
 
     transcription_id: str
     session_slug: str
     finals: list[Timing]
+    lost_audio_seconds: float = 0.0
 
 
 class StopAnswer(msgspec.Struct, rename="camel", omit_defaults=True):

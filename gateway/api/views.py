@@ -20,6 +20,7 @@ from gateway.transcription.domain.usage import Usage
 if TYPE_CHECKING:
     from gateway.sessions.usecases.ports import Begun
     from gateway.transcription.usecases.records import Participation, TranscriptionRecord
+    from gateway.transcription.usecases.run import Run
     from gateway.transcription.usecases.status import Seen
     from gateway.transcription.usecases.track import LiveTrack
     from gateway.transcription.usecases.transcriptions import Started
@@ -128,7 +129,12 @@ def _moment(moment: datetime | None) -> str | None:
 def timeline(seen: Seen) -> schemas.TimelineView:
     """Of one that runs here; without finals otherwise."""
     finals = list(seen.run.timeline.finals()) if seen.run is not None else []
-    return schemas.TimelineView(seen.record.id, seen.record.slug, finals)
+    return schemas.TimelineView(seen.record.id, seen.record.slug, finals, _lost(seen.record, seen.run))
+
+
+def _lost(record: TranscriptionRecord, run: Run | None) -> float:
+    """Seconds; where it does not run here, as last stored."""
+    return round(record.lost_audio_s if run is None else run.counts.lost_audio_s, 3)
 
 
 def usage(
@@ -136,11 +142,10 @@ def usage(
     used: Sequence[Usage],
     people: Mapping[str, Participation],
     bills: Sequence[Bill] | None = None,
-    *,
-    is_live: bool = False,
+    run: Run | None = None,
 ) -> schemas.UsageView:
     """One row for each of `used`, their totals, and what the gate saved. `people`: by identity. `billing` is null
-    without `bills`.
+    without `bills`. `run`: where it runs here.
     """
     tags = list(tags_of(record.options))
     rows = [
@@ -174,8 +179,9 @@ def usage(
         errors_count=sum(row.errors_count for row in rows),
     )
     billed = None if bills is None else billing(bills)
-    figures: schemas.FiguresState = "live" if is_live else "stored"
-    return schemas.UsageView(record.id, record.slug, rows, totals, _receipt(used), billed, figures)
+    figures: schemas.FiguresState = "live" if run is not None and not run.finished.is_set() else "stored"
+    lost_s = _lost(record, run)
+    return schemas.UsageView(record.id, record.slug, rows, totals, _receipt(used), billed, figures, lost_s)
 
 
 def billing(bills: Sequence[Bill]) -> schemas.BillingView:
@@ -258,7 +264,7 @@ def transcription(seen: Seen, engine: str, watchers: int, behind_s: float) -> sc
         partials=seen.figures.partials,
         last_seq=run.last_seq if run is not None else record.last_seq,
         watchers=watchers,
-        lost_audio_seconds=round(run.counts.lost_audio_s, 3) if run is not None else 0.0,
+        lost_audio_seconds=_lost(record, run),
         cost=seen.figures.cost,
         health=schemas.HealthView("degraded" if reasons else "ok", reasons),
         lag={

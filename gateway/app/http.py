@@ -17,7 +17,7 @@ from gateway.api.analysis import AnalysisApi
 from gateway.api.audit import AuditApi
 from gateway.api.debug import DebugApi
 from gateway.api.elsewhere import Elsewhere
-from gateway.api.errors import problems
+from gateway.api.errors import note_begun, problems
 from gateway.api.handover import HandoverApi
 from gateway.api.host import HostApi
 from gateway.api.inside import Insight
@@ -234,7 +234,7 @@ def _application(wings: Wings, api: Api, debug: DebugApi) -> web.Application:
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
     app.middlewares.append(_timing(wings.replica.delays))
     app.middlewares.append(problems)
-    app.on_response_prepare.append(no_server_header)
+    app.on_response_prepare.extend((no_server_header, note_begun))
     api.register(app)
     if not wings.replica.settings.metrics_port:
         debug.register(app)

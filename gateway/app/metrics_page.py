@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gateway.api.errors import problems
+from gateway.api.errors import note_begun, problems
 from gateway.api.web import no_server_header
 from gateway.app.admittance import Caps
 from gateway.app.listener import Listener, ListenerOptions, listening
@@ -31,7 +31,7 @@ async def metrics_page(
         return web.Response(body=await text() if text else b"", content_type="text/plain")
 
     app = web.Application(middlewares=[problems])
-    app.on_response_prepare.append(no_server_header)
+    app.on_response_prepare.extend((no_server_header, note_begun))
     if text is not None:
         app.router.add_get("/metrics", scrape)
     more(app)

@@ -27,6 +27,7 @@ class _Start(msgspec.Struct, tag_field="type", tag="start", rename="camel"):
     channels: int = 1
     stream: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     age_ms: Annotated[float, Meta(ge=0, le=_MAX_AGE_MS)] | None = None
+    gaps: bool = False
 
 
 class Stop(msgspec.Struct, tag_field="type", tag="stop"):
@@ -71,7 +72,7 @@ def read(text: str) -> Said:
     if not isinstance(said, _Start):
         return said
     age_s = None if said.age_ms is None else said.age_ms / 1000
-    return FeedStart(said.sample_rate, said.channels, said.stream, age_s)
+    return FeedStart(said.sample_rate, said.channels, said.stream, age_s, said.gaps)
 
 
 def aged(start: FeedStart, text: str, by_s: float) -> tuple[FeedStart, str]:

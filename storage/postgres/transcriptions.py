@@ -71,6 +71,8 @@ class TranscriptionRow:
     """The highest number stored; the next final is `last_seq + 1`."""
     former: Mapping[str, int]
     """Earlier epochs, each with the number up to which it is good."""
+    lost_audio_s: float
+    """Audio that was given up unheard, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,10 @@ class Transcriptions:
     async def set_health(self, transcription_id: str, fence: int, reasons: Sequence[str], now: datetime) -> None:
         """What is wrong now; nothing changes when that is known, or the run is not ours or stopped."""
         await self._db.run("transcription_set_health", transcription_id, fence, [clean(r) for r in reasons], now)
+
+    async def set_lost_audio(self, transcription_id: str, fence: int, seconds: float) -> None:
+        """Given up unheard, in all; nothing changes when the run is not ours or stopped."""
+        await self._db.run("transcription_set_lost_audio", transcription_id, fence, float(seconds))
 
     async def finish(
         self,

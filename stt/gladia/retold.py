@@ -17,6 +17,9 @@ _MEMORY: Final = 1 << 14  # words
 _PATIENCE: Final = 3
 _FAR: Final = 200
 """Words looked through for a place where to go on."""
+_MOST_LOOKS: Final = 1 << 18
+"""Pairs of words that are compared for one final, a tenth of a second: no person says one that takes more, and what is
+not compared is news."""
 
 
 class Told:
@@ -76,6 +79,7 @@ class Pass:
         self._restarts = restarts
         self._open = open
         self._patience = patience + len(open or ())
+        self._looks = _MOST_LOOKS
         self._is_over = not open and self._is_through  # everything that comes is news
 
     def cut(self, since: int, open: Sequence[int] | None) -> Pass:
@@ -92,7 +96,7 @@ class Pass:
     def news(self, keys: Sequence[int], by: int) -> list[bool]:
         """Which of these words, the next that come, are news. They are told from now on. `by`: as for `Told.add`."""
         is_news = [True] * len(keys)
-        at = 0
+        at, self._looks = 0, _MOST_LOOKS
         if self._open is not None:
             open = self._open or _doubled(keys)
             while at < min(len(keys), len(open)) and keys[at] == open[at]:
@@ -127,13 +131,23 @@ class Pass:
 
     def _longest(self, keys: Sequence[int], at: int, since: int) -> tuple[int, int, int] | None:
         """One word alone is a run only where the telling before must begin or end."""
+        told, count = self._told, self._told.count
+        until = min(count, since + _FAR)
         best: tuple[int, int, int] | None = None
+        longest = 0
         for first in range(at, len(keys)):
-            for number in range(since, min(self._told.count, since + _FAR)):
+            if len(keys) - first <= longest or self._looks <= 0:
+                break
+            self._looks -= max(until - since, 0)
+            for number in range(since, min(until, count - longest)):
+                if told.key(number) != keys[first]:
+                    continue
+                if first > at and number > since and told.key(number - 1) == keys[first - 1]:
+                    continue  # the end of a run that is longer
                 length = self._run(keys, first, number)
-                is_edge = number == since or (first == at and number + length == self._told.count)
-                if (length > 1 or (length and is_edge)) and (best is None or length > best[2]):
-                    best = first, number, length
+                is_edge = number == since or (first == at and number + length == count)
+                if length > longest and (length > 1 or is_edge):
+                    best, longest = (first, number, length), length
             if best is not None and self._restarts:  # which of them it is, the first word tells
                 break
         return best
@@ -142,6 +156,7 @@ class Pass:
         length = 0
         while first + length < len(keys) and self._told.key(number + length) == keys[first + length]:
             length += 1
+        self._looks -= length
         return length
 
 

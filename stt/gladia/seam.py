@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from itertools import compress
 from typing import Final
 from unicodedata import normalize
@@ -100,20 +101,32 @@ class Seam:
         for n, token in enumerate(tokens):
             by_key.setdefault(token.key, []).append(n)
         for numbers in by_key.values():
-            near = [self._near(tokens[n], telling) for n in numbers]
-            for n, at in zip(numbers, (_first_free if in_order else _aligned)(near), strict=True):
+            equal = [tokens[n] for n in numbers]
+            if in_order or len(equal) ** 2 > _MOST_ALIGNED:
+                places = list(self._first_free(equal, telling))
+            else:
+                places = _aligned(
+                    [{at: abs(self._starts[at] - one.start) for at in self._near(one, telling)} for one in equal]
+                )
+            for n, at in zip(numbers, places, strict=True):
                 found[n] = at
         return found
 
-    def _near(self, token: _Token, telling: int) -> dict[int, float]:
-        """The settled words that `token` may be told again, with how far they lie from it, seconds."""
+    def _first_free(self, equal: list[_Token], telling: int) -> Iterator[int]:
+        """For each of equal words the first place behind that of the one before."""
+        after = -1
+        for token in equal:
+            at = next(self._near(token, telling, after), -1)
+            after = max(after, at)
+            yield at
+
+    def _near(self, token: _Token, telling: int, after: int = -1) -> Iterator[int]:
+        """The settled words behind that of index `after` that `token` may be told again, in order."""
         first = bisect_left(self._starts, token.start - 2 * MOVED_S - self._longest)
         last = bisect_right(self._starts, (token.end if token.loose else token.start) + 2 * MOVED_S)
-        return {
-            at: abs(self._starts[at] - token.start)
-            for at in range(first, min(last, first + _MOST_LOOKED_AT))
-            if self._keys[at] == token.key and self._tellings[at] != telling and self._is_near(at, token)
-        }
+        for at in range(max(first, after + 1), min(last, first + _MOST_LOOKED_AT)):
+            if self._keys[at] == token.key and self._tellings[at] != telling and self._is_near(at, token):
+                yield at
 
     def _is_near(self, at: int, token: _Token) -> bool:
         start, end = self._starts[at], self._ends[at]
@@ -235,7 +248,7 @@ def _aligned(near: list[dict[int, float]]) -> list[int]:
         return [min(near[0], key=near[0].__getitem__, default=-1)]
     places = sorted(set().union(*near))
     if len(near) * len(places) > _MOST_ALIGNED:
-        return _first_free(near)
+        return _in_order(near)
     # best[i][j]: matches of the first i words with the first j places, and how far they lie; fewer and nearer is less.
     best = [[(0, 0.0)] * (len(places) + 1)]
     for row in near:
@@ -257,7 +270,7 @@ def _aligned(near: list[dict[int, float]]) -> list[int]:
     return found
 
 
-def _first_free(near: list[dict[int, float]]) -> list[int]:
+def _in_order(near: list[dict[int, float]]) -> list[int]:
     found, after = [], -1
     for row in near:
         at = next((at for at in row if at > after), -1)

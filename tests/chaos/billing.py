@@ -13,8 +13,6 @@ from chaos.world import World
 
 WAIT_S: Final = 90.0
 """A session without an owner is swept, and a bill that is missing is requested again within half a minute."""
-ON_THE_WAY_S: Final = 0.5
-"""Sent by an owner that is killed, and not heard: the line dies with it."""
 FORGETS_S: Final = 6.0
 """A meter that died with its owner: its last reading is so old at most."""
 
@@ -78,9 +76,8 @@ class Bills:
                 wrong.append(f"billed {one['billedSeconds']} s, the provider says {duration} s")
         ours = usage["totals"]["durationSeconds"]
         slack = 0.5 * len(usage["rows"]) + 0.01
-        low, high = (FORGETS_S, ON_THE_WAY_S) if plan.kind.loses_audio else (0.0, 0.0)
-        rows = len(usage["rows"])
-        if not -slack - low * rows <= ours - theirs <= slack + high * rows:
+        forgets_s = FORGETS_S * len(usage["rows"]) if plan.kind.loses_audio else 0.0
+        if not -slack - forgets_s <= ours - theirs <= slack:
             parts = [
                 f"{one['participantIdentity']} {one['outcome']} {one['sentSeconds']} of {one['billedSeconds']}"
                 for one in billing["providerSessions"]

@@ -24,7 +24,8 @@ Route = Callable[[], int]
 
 QUIET_S: Final = 5.0  # as the JavaScript sender
 QUIET_READER_S: Final = 12.0
-PAUSE_S: Final = 1.0  # a hole of which the gateway ends an utterance after 1.2 s
+PAUSE_S: Final = 7.0  # a hole of which the gateway ends a word after 8 s
+HOLE_S: Final = 0.3  # three blocks late
 BLOCK: Final = RATE // 10
 CONNECT_S: Final = 5.0
 
@@ -71,7 +72,9 @@ class Sender:
     tries: int = 0
     pauses: list[tuple[float, float]] = field(default_factory=list)
     """From when to when it sent nothing although it spoke, `time.monotonic()`: held up, or without a connection. After
-    1.2 s of that the gateway lets the provider hear silence, which may cut a word."""
+    8 s of that the gateway lets the provider hear silence, which may cut a word."""
+    holes: list[tuple[float, float]] = field(default_factory=list)
+    """The same, also of shorter ones."""
     _acked: int = 0
     _origin: int = 0
     _sent_at: float = 0.0
@@ -105,7 +108,7 @@ class Sender:
         self._socket = socket
         try:
             age_s = time.monotonic() - self.began - self._acked / RATE
-            start = {"type": "start", "sampleRate": RATE, "channels": 1, "stream": self.stream}
+            start = {"type": "start", "sampleRate": RATE, "channels": 1, "stream": self.stream, "gaps": True}
             await socket.send_str(json.dumps(start | {"ageMs": round(max(age_s, 0.0) * 1000)}))
             ready = await self._ready(socket)
             if ready is None:
@@ -145,8 +148,10 @@ class Sender:
             until = min(unsent + BLOCK, total)
             await asyncio.sleep(max(self.began + until / RATE - time.monotonic(), 0.0))
             now = time.monotonic()
-            if self._sent_at and now - self._sent_at > PAUSE_S:
-                self.pauses.append((self._sent_at, now))
+            if self._sent_at and now - self._sent_at > HOLE_S:
+                self.holes.append((self._sent_at, now))
+                if now - self._sent_at > PAUSE_S:
+                    self.pauses.append((self._sent_at, now))
             self._sent_at = now
             await socket.send_bytes(self.pcm[2 * unsent : 2 * until])
             unsent = until

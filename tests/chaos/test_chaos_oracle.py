@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -92,7 +94,7 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
-def test_a_busy_machine_leaves_a_word_in_ten_out_of_a_room_but_not_at_a_hand_over() -> None:
+def test_a_busy_machine_leaves_an_utterance_for_ten_words_out_of_a_room_but_not_at_a_hand_over() -> None:
     plan = next(draw(seed) for seed in range(100) if draw(seed).fault == "owner of a room restarted")
     words = [(f"word{number}", float(number)) for number in range(20)]
 
@@ -102,6 +104,7 @@ def test_a_busy_machine_leaves_a_word_in_ten_out_of_a_room_but_not_at_a_hand_ove
         return len(judge(Outcome(plan, 5.0, [Watched("livekit", [Voice("anna", words)], [], kept)])).problems)
 
     assert [lost(12, 15), lost(12, 15, 18), lost(5)] == [0, 1, 1]
+    assert [lost(12, 13, 14, 15), lost(13, 14, 15, 17)] == [0, 1], "the jitter buffer knows no words"
 
 
 def test_what_comes_too_late_is_wrong() -> None:
@@ -111,6 +114,32 @@ def test_what_comes_too_late_is_wrong() -> None:
     reader = heard(hello(0), final(1, "alpha bravo"))
     reader.hear(final(2, "charlie"), 17.0)
     assert found(reader, KEPT) == []
+
+
+async def test_a_client_that_resets_its_line_leaves_none_behind_the_proxy() -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began.set()
+        with suppress(ConnectionError):
+            await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    proxy = Proxy(server.sockets[0].getsockname()[1])
+    await proxy.start()
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await began.wait()
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+        async with asyncio.timeout(30):
+            await ended.wait()
+    finally:
+        await proxy.close()
+        server.close()
 
 
 async def test_the_proxy_cuts_freezes_and_heals() -> None:

@@ -9,6 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import aiohttp
@@ -30,7 +31,7 @@ OVERTIME_S: Final = 120.0
 
 
 class Soak:
-    """`play`; what came of it are the attributes. `sessions`: those in which people speak now.
+    """`play`; what came of it are the attributes. `sessions`: those in which people speak now. `began`: second 0.
 
     While somebody begins a session nothing breaks, and the other way round: what is refused then is no fault.
     """
@@ -48,7 +49,9 @@ class Soak:
         self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
         self.bills = Bills(world)
+        self.began = datetime.now(UTC)
         self._restarts: list[tuple[float, float]] = []
+        self._struck: list[tuple[float, str]] = []
         self._note = note
         self._calm = asyncio.Lock()
         self._zero = time.monotonic()
@@ -115,17 +118,21 @@ class Soak:
         session.place(self._zero)
         for speaker, voice in zip(session.speakers, session.voices, strict=True):
             if isinstance(speaker, Sender):
-                voice.lapses += [(begin - self._zero, end - self._zero) for begin, end in speaker.pauses]
+                voice.lapses += self._placed(speaker.pauses)
+                voice.holes += self._placed(speaker.holes)
         watched = await end(self.world, session)
         await self.world.ask("POST", f"/api/sessions/{session.slug}/end")
         self._judge(watched, session, began)
 
+    def _placed(self, times: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        return [(begin - self._zero, end - self._zero) for begin, end in times]
+
     def _judge(self, watched: Watched, session: Session, began: float) -> None:
         restarts = [(begin, end) for begin, end in self._restarts if end >= began]
-        verdict: Verdict = judge_session(watched, restarts)
+        verdict: Verdict = judge_session(watched, restarts, self._struck)
         self.tally.add(watched.source, verdict)
         for problem in verdict.problems:
-            self.wrong(f"{session.slug} on {session.plan.begins_on}, from {began:.0f} s: {problem}")
+            self.wrong(f"{session.slug}, begun on replica {session.plan.begins_on} at {began:.0f} s: {problem}")
         number = self.tally.sessions
         fault = "owner restarted" if restarts else "nothing"
         self.bills.add(Plan(number, fault, 0.0, 0.0, 0, (session.plan,)), [session.slug])
@@ -163,7 +170,9 @@ class Soak:
             if is_restart:
                 self._restarts[-1] = (self.fault_at, self.clock())
         self.faults[name] += 1
-        self.tell(f"{name}; the owner is replica {struck.number}")
+        told = name.replace("the owner", "owner").replace("owner", f"replica {struck.number}")
+        self._struck.append((self.fault_at, told))
+        self.tell(told)
         if undo is not None:
             await asyncio.sleep(self.chance.uniform(*plan.LASTS_S))
             await undo()

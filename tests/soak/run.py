@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import csv
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from support.livekit import LivekitServer
 from support.redis_server import RedisServer
 
 SETTINGS = {"PYTHONWARNINGS": "default::ResourceWarning"}
+WRONG = Path("build/soak")
+"""The logs of a run that found something wrong."""
 
 
 async def _play(world: World, asked: argparse.Namespace, note: Callable[[Sample], object]) -> Soak:
@@ -80,11 +83,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of who speaks what where, and what breaks")
     parser.add_argument("--csv", help="a file for what the processes held, every 15 s")
     parser.add_argument("--svg", help="a file for the picture of their memory")
-    parser.add_argument("--keep", help="a folder for the gateways' logs")
+    parser.add_argument(
+        "--keep", help=f"a folder for everything; without it the logs are kept in {WRONG} when anything is wrong"
+    )
     asked = parser.parse_args()
     began = time.monotonic()
     with neighbours("soak", asked.keep) as around:
         soak = asyncio.run(_all(asked, *around))
+        logs = _keep(around.folder, soak) if soak.problems and not asked.keep else asked.keep
     if asked.svg:
         Path(asked.svg).write_text(picture(soak.samples, soak.for_s))
     faults = ", ".join(f"{name} {count}" for name, count in sorted(soak.faults.items()))
@@ -92,7 +98,17 @@ def main() -> int:
     print(soak.tally.table(), table(soak.samples, soak.for_s), sep="\n\n")
     if soak.problems:
         print("\nwrong:", *soak.problems, sep="\n  ")
+        print(f"\nsecond 0 was {soak.began:%Y-%m-%dT%H:%M:%SZ}; the logs of all replicas are in {logs}")
     return 1 if soak.problems else 0
+
+
+def _keep(folder: Path, soak: Soak) -> Path:
+    """Returns: where its logs are, those of the neighbours too."""
+    to = WRONG / f"{soak.began:%Y%m%dT%H%M%SZ}"
+    to.mkdir(parents=True, exist_ok=True)
+    for log in folder.glob("*.log"):
+        shutil.copy(log, to)
+    return to
 
 
 if __name__ == "__main__":

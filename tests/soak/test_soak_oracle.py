@@ -16,7 +16,7 @@ from chaos.play import FAULTS as PLAYED
 from hypothesis import given
 from hypothesis import strategies as st
 from soak.curve import GROWS_MB_H, STEADY_MB, Sample, leaks, picture, table, trend
-from soak.oracle import Holdings, Tally, defects, gauges_left, judge_session, left_over
+from soak.oracle import Holdings, Tally, defects, gauges_left, judge_session, left_over, near, still
 from soak.plan import FAULTS, SEATS, SHORTEST_S, UTTERANCE_S
 from soak.processes import count_tasks, descriptors
 
@@ -99,7 +99,17 @@ BEFORE = Holdings(7, {"app:beat": 1, "app:serve": 2}, {"listening": 3, "postgres
     ],
 )
 def test_what_is_left_is_found(after: Holdings, found: str | None) -> None:
-    assert left_over("one", BEFORE, after) == ([f"one: {found}"] if found else [])
+    assert list(left_over("one", BEFORE, after).values()) == ([f"one: {found}"] if found else [])
+
+
+def test_what_comes_and_goes_is_no_leak_and_what_stays_is_one_however_it_varies() -> None:
+    idle, leak, more = (Holdings(7, {"redis:read": n}, {"provider": p}, {}) for n, p in ((0, 1), (1, 0), (2, 1)))
+    first = left_over("one", BEFORE, more)
+    assert len(first) == 2
+    assert list(still(first, left_over("one", BEFORE, leak)).values()) == ["one: redis:read: 1 more than before"]
+    assert still(still(first, left_over("one", BEFORE, leak)), left_over("one", BEFORE, idle)) == {}
+    # Of another process, it is another thing.
+    assert still(first, left_over("two", BEFORE, more)) == {}
 
 
 async def test_tasks_are_counted_as_a_gateway_tells_them() -> None:
@@ -131,12 +141,13 @@ def test_descriptors_are_told_apart() -> None:
 
 def test_gauges_that_should_be_nothing_and_lines_that_nobody_should_write() -> None:
     text = '# HELP gateway_watchers x\ngateway_watchers 0\ngateway_transcriptions{state="running"} 2.0\ngateway_info 1'
-    assert gauges_left("one", text) == ['one: gateway_transcriptions{state="running"} is 2.0']
+    assert list(gauges_left("one", text).values()) == ['one: gateway_transcriptions{state="running"} is 2.0']
     lines = ["a warning", "Task was destroyed but it is pending!", "--- ended with 0"]
     assert defects("one", lines) == [
         "one: 1 x was destroyed but it is pending, first: Task was destroyed but it is pending!"
     ]
     assert defects("one", ["…Z error   gateway.replicas.membership: this replica is cut off from the database"]) == []
+    assert defects("one", ["…Z error   stt.gladia.account: the speech provider answers nobody: one at a time"]) == []
     [found] = defects("one", ["…Z error   gateway.app.root: a part of the gateway has died"])
     assert found.startswith("one: 1 x error, first: …Z error")
     assert defects("one", ["--- ended with -9"]) == ["one: --- ended with -9"]
@@ -174,14 +185,30 @@ def test_words_in_are_words_out(
     assert (verdict.lost, verdict.excused, verdict.doubled, len(verdict.problems)) == (lost, excused, doubled, problems)
 
 
+def test_a_wrong_word_is_told_with_its_time_its_neighbours_and_what_happened_near_it() -> None:
+    faults = [(3.0, "long before"), (12.0, "redis killed"), (20.6, "watchers reset"), (40.0, "long after")]
+    lost = watched("websocket", final(1, "alpha bravo alpha", 0))
+    lost.voices[0].holes.append((19.5, 20.0))
+    [problem] = judge_session(lost, [], faults).problems
+    assert problem == (
+        "websocket anna: 'bravo' at 20.2 s, number 4 of 4, between ['bravo', 'alpha'] and [], is lost; near it: "
+        "redis killed (-8.2 s), hole of 0.5 s in its sending (-0.7 s), watchers reset (+0.4 s)"
+    )
+    [problem] = judge_session(watched("rtmp", final(1, "alpha bravo bravo alpha bravo", 0)), []).problems
+    assert problem == (
+        "rtmp anna: 'bravo' after ['alpha', 'bravo'], near 20.0 s, is more than was said; near it: nothing"
+    )
+    assert near(0.0, faults) == "near it: long before (+3.0 s)"
+
+
 def test_a_source_that_is_hardly_heard_is_wrong_whatever_excuses_it() -> None:
     tally = Tally()
-    for heard in ("alpha bravo alpha", "alpha"):
-        tally.add("livekit", judge_session(watched("livekit", final(1, heard, 0)), []))
+    for _ in range(7):
+        tally.add("livekit", judge_session(watched("livekit", final(1, "alpha", 0)), []))
     tally.add("rtmp", judge_session(watched("rtmp", final(1, "alpha bravo", 0), final(2, "alpha bravo", 9)), []))
-    assert tally.deaf() == ["livekit: 4 of 8 words are lost"]
+    assert tally.deaf() == ["livekit: 21 of 28 words are lost"]
     assert [row.split(" | ")[:4] for row in tally.table().splitlines()[2:]] == [
-        ["| livekit", "2", "8", "4"],
+        ["| livekit", "7", "28", "21"],
         ["| rtmp", "1", "4", "0"],
     ]
 

@@ -105,7 +105,7 @@ class Proxy:
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tap: Tap = _ignore, *, upward: bool = False
     ) -> None:
-        with suppress(OSError):
+        try:
             while data := await reader.read(65_536):
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
@@ -119,3 +119,5 @@ class Proxy:
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
+        except OSError:
+            writer.transport.abort()  # a reset is one at the other end, too, which would wait for ever

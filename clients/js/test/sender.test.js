@@ -34,7 +34,7 @@ test('the credential goes into a subprotocol, the speaker into the query, the fo
   assert.equal(socket.url.href, 'wss://host/gateway/api/realtime/audio?session=abc12345&refusal=close&identity=anna&name=Anna');
   assert.deepEqual(socket.protocols, ['audio.v1', 'bearer.secret']);
   const [{ stream, ...start }] = socket.sent;
-  assert.deepEqual(start, { type: 'start', sampleRate: 8000, channels: 2 });
+  assert.deepEqual(start, { type: 'start', sampleRate: 8000, channels: 2, gaps: true });
   assert.match(stream, /^\w{8,64}$/);
   sender.stop();
 });
@@ -116,11 +116,24 @@ test('a gap is told before what follows it', async () => {
   const { sender, connected } = open();
   const socket = await connected();
   sender.send(count(0, 10));
-  sender.skip(4000);
-  sender.skip(4000);
+  sender.skip(2000);
+  sender.skip(2000);
   sender.send(count(10, 20));
   sender.send(count(20, 30));
-  assert.deepEqual(socket.sent.slice(1), [list(0, 10), { type: 'gap', ms: 1000 }, list(10, 20), list(20, 30)]);
+  assert.deepEqual(socket.sent.slice(1), [list(0, 10), { type: 'gap', ms: 500 }, list(10, 20), list(20, 30)]);
+  sender.stop();
+});
+
+test('a silence is told once while it lasts, and again before what follows it', async () => {
+  const { sender, connected } = open();
+  const socket = await connected();
+  sender.send(count(0, 10));
+  for (let ms = 0; ms < 1000; ms += 100) sender.skip(800);
+  assert.deepEqual(socket.sent.slice(1), [list(0, 10), { type: 'gap', ms: 700 }]);
+  sender.send(count(10, 20));
+  assert.deepEqual(socket.sent.slice(3), [{ type: 'gap', ms: 1000 }, list(10, 20)]);
+  for (let ms = 0; ms < 600; ms += 100) sender.skip(800);
+  assert.equal(socket.sent.length, 5, 'a short one ends nothing');
   sender.stop();
 });
 

@@ -168,8 +168,12 @@ def read(meter: Meter, gate: str = "off") -> Usage:
 
 
 def resumed(usage: Usage) -> Meter:
-    """A meter that goes on where a former owner's last reading stood; the audio sent since then is not in it."""
-    samples = usage.duration_seconds * SAMPLE_RATE
+    """A meter that goes on where a former owner's last reading stood; the audio sent since then is not in it.
+
+    A reading is rounded, and rounded again in the end: the least that it can stand for keeps the sum from being more
+    than the provider has received.
+    """
+    samples = max(usage.duration_seconds * SAMPLE_RATE - SAMPLE_RATE // 2, 0)
     seconds = (usage.heard_s, usage.speech_s, usage.silent_s, usage.withheld_s)
     listened = Listened(*(round(one * SAMPLE_RATE) for one in seconds))
     return Meter(

@@ -15,9 +15,11 @@ behind what the heir has heard meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import compress
+from math import inf
 from operator import and_
 from statistics import median_low
 from typing import Final
@@ -38,9 +40,22 @@ EDGE_MS: Final = 150
 SLACK_MS: Final = 350
 """By so much the times of the same word may differ besides: by what the provider hears."""
 
+_MOST_PAIRED: Final = 4096  # equal words times places
 _STEP_MS: Final = 50
 _MOST: Final = 60
 """Words that tell how far apart the two are; more are not said within seconds."""
+
+
+@dataclass(slots=True)
+class _Untold:
+    """Words of one speaker around the loss of an owner that another telling has not said again yet, one for one.
+
+    `for_heir`: the lost owner's. `for_late`: its stored ones, and `heirs`, for what is found of the lost one later.
+    """
+
+    for_heir: list[Word] = field(default_factory=list)
+    for_late: list[Word] = field(default_factory=list)
+    heirs: list[Word] = field(default_factory=list)
 
 
 class Edges:
@@ -57,10 +72,13 @@ class Edges:
         self._heirs: dict[str, list[Word]] = {}
         self._counted: dict[str, list[Word]] = {}
         self._seam_ms = 0 if lost_at is None else (lost_at - origin) // timedelta(milliseconds=1) + BEHIND_MS
-        self._known: dict[str, list[Word]] = {}  # of finals, by identity, where an owner was lost
+        self._untold: dict[str, _Untold] = {}  # by identity, where an owner was lost
         for said in former:
-            self._known.setdefault(said.speaker.identity, []).extend(said.words)
+            untold = self._untold.setdefault(said.speaker.identity, _Untold())
+            untold.for_heir += said.words
+            untold.for_late += said.words
         self._utterances: set[str] = set()
+        self._left_out: set[str] = set()  # utterances of which nothing counts
 
     def before(self, said: Caption) -> Caption | None:
         """Of what the owner hears, what is its own."""
@@ -77,12 +95,26 @@ class Edges:
         if said.start_ms >= until_ms or said.utterance_id in self._utterances:
             return said
         if cut_ms is None:
-            kept = without(said, self._known.setdefault(said.speaker.identity, []))
-            if kept is not None and kept.is_final:
-                self._utterances.add(kept.utterance_id)
-                self._known[said.speaker.identity] += kept.words
-            return kept
+            return self._behind_loss(said, is_late=is_late)
         return self._at_cut(said, cut_ms, is_late=is_late)
+
+    def _behind_loss(self, said: Caption, *, is_late: bool) -> Caption | None:
+        if said.utterance_id in self._left_out:
+            return None
+        untold = self._untold.setdefault(said.speaker.identity, _Untold())
+        rest: Caption | None = said
+        for others in (untold.for_late, untold.heirs) if is_late else (untold.for_heir,):
+            if rest is None:
+                break
+            both = counterparts(rest.words, others, 0)
+            rest = _keeping(rest, [n not in both for n in range(len(rest.words))]) if both else rest
+            if both and said.is_final:
+                told = {id(word) for word in both.values()}
+                others[:] = [word for word in others if id(word) not in told]
+        if said.is_final:
+            (self._left_out if rest is None else self._utterances).add(said.utterance_id)
+            (untold.for_heir if is_late else untold.heirs).extend(rest.words if rest is not None else ())
+        return rest
 
     def _at_cut(self, said: Caption, cut_ms: int, *, is_late: bool) -> Caption | None:
         identity, near = said.speaker.identity, _near(said, cut_ms)
@@ -158,35 +190,51 @@ def counterparts(
 
     `apart_ms`: by how much `words` lie later, give or take `slack_ms`.
     """
-    near = sorted(
-        (distance, n, m)
-        for n, word in enumerate(words)
-        for m, other in enumerate(others)
-        if (distance := abs(word.start_ms - apart_ms - other.start_ms)) <= slack_ms and _plain(word) == _plain(other)
-    )
+    same: dict[str, tuple[list[int], list[int]]] = {}
+    for n, word in enumerate(words):
+        same.setdefault(_plain(word), ([], []))[0].append(n)
+    for m, other in enumerate(others):
+        if (pair := same.get(_plain(other))) is not None:
+            pair[1].append(m)
     found: dict[int, Word] = {}
-    taken: set[int] = set()
-    for _, n, m in near:
-        if n not in found and m not in taken:
-            found[n] = others[m]
-            taken.add(m)
+    for ours, theirs in same.values():
+        at = [(words[n].start_ms - apart_ms, n) for n in ours]
+        places = [(others[m].start_ms, m) for m in theirs]
+        paired = _nearest if len(at) * len(places) <= _MOST_PAIRED else _first_free
+        found |= {n: others[m] for n, m in paired(at, places, slack_ms)}
     return found
+
+
+_Places = list[tuple[int, int]]
+"""Milliseconds and index of each."""
+
+
+def _nearest(at: _Places, places: _Places, slack_ms: int) -> Iterator[tuple[int, int]]:
+    near = sorted(
+        (distance, n, m) for time, n in at for place, m in places if (distance := abs(time - place)) <= slack_ms
+    )
+    gone: tuple[set[int], set[int]] = set(), set()
+    for _, n, m in near:
+        if n not in gone[0] and m not in gone[1]:
+            gone[0].add(n)
+            gone[1].add(m)
+            yield n, m
+
+
+def _first_free(at: _Places, places: _Places, slack_ms: int) -> Iterator[tuple[int, int]]:
+    """So many equal words are said by no person: in order will do."""
+    waiting = iter(sorted(places))
+    place, m = next(waiting, (inf, 0))
+    for time, n in sorted(at):
+        while place < time - slack_ms:
+            place, m = next(waiting, (inf, 0))
+        if place <= time + slack_ms:
+            yield n, m
+            place, m = next(waiting, (inf, 0))
 
 
 def _near(caption: Caption, cut_ms: int) -> list[Word]:
     return [word for word in caption.words if abs(word.end_ms - cut_ms) <= 2 * OVERLAP_MS]
-
-
-def without(caption: Caption, known: Sequence[Word]) -> Caption | None:
-    """What is left of a caption when words are known already. None: nothing."""
-
-    def is_known(word: Word) -> bool:
-        return any(
-            _plain(word) == _plain(other) and abs(word.start_ms - other.start_ms) <= EDGE_MS + SLACK_MS
-            for other in known
-        )
-
-    return _keeping(caption, [not is_known(word) for word in caption.words]) if caption.words else caption
 
 
 def unheard(caption: Caption, others: Sequence[Caption]) -> Caption | None:

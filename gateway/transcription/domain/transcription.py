@@ -166,6 +166,8 @@ class Claimed:
     stream_key: str | None
     started_at: datetime
     numbering: Numbering
+    lost_audio_s: float = 0.0
+    """What former owners have given up unheard, seconds."""
 
     @property
     def traceparent(self) -> str | None:

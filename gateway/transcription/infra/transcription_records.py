@@ -117,6 +117,10 @@ class PostgresLeases:
         await self._transcriptions.set_health(lease.transcription_id, lease.fence, reasons, self._clock.now())
 
     @available
+    async def set_lost_audio(self, lease: Lease, seconds: float) -> None:
+        await self._transcriptions.set_lost_audio(lease.transcription_id, lease.fence, seconds)
+
+    @available
     async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         return await self._transcriptions.finish(
             lease.transcription_id, lease.fence, self._clock.now(), reason, finals_complete, is_limited
@@ -187,6 +191,7 @@ def _record(row: TranscriptionRow) -> TranscriptionRecord:
         options=row.options,
         last_seq=row.last_seq,
         owner=row.owner,
+        lost_audio_s=row.lost_audio_s,
     )
 
 
@@ -200,4 +205,5 @@ def _claimed(row: TranscriptionRow) -> Claimed:
         stream_key=row.stream_key,
         started_at=row.started_at,
         numbering=Numbering(row.epoch, row.origin, row.last_seq, row.former),
+        lost_audio_s=row.lost_audio_s,
     )

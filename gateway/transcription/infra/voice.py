@@ -127,9 +127,8 @@ class VoicedLink:
         hang-over follows the speech all the same, so that the provider ends the utterance.
         """
         if not chunk.pcm:
-            if self._speaks_until is None:
-                self._speaks_until = self._voice.clock() + CUT_SHORT_S * self.is_speaking
-            self._fall_silent(self._gate.stall())
+            self._stall(is_silent=0 < self._end < chunk.offset)
+            self._end = chunk.offset
             return
         self._speaks_until = None
         if 0 < self._end < chunk.offset:
@@ -156,6 +155,15 @@ class VoicedLink:
             self._unanswered.sent(passed, speech)
             if self._unanswered.may_renew():
                 self._renew()
+
+    def _stall(self, *, is_silent: bool) -> None:
+        """Nothing comes for now. Inside a word it is held up rather than not said: silence there would cut the word in
+        two. So it is waited for until the source stalls once more, unless it says that there is nothing."""
+        may_be_held_up = self._speaks_until is None and self._gate.silence < BREATH and not is_silent
+        if self._speaks_until is None:
+            self._speaks_until = self._voice.clock() + CUT_SHORT_S * (self.is_speaking and not is_silent)
+        if not may_be_held_up:
+            self._fall_silent(self._gate.stall())
 
     def _fall_silent(self, samples: int) -> None:
         if samples:

@@ -69,7 +69,14 @@ class WebsocketSource:
                 )
             before.end("another connection of this identity has taken over", Ending.REPLACED)
         taken, age_s = self._left_by(speaker.identity, start, format)
-        track = PcmTrack(format, monotonic=self._clock.monotonic, wall=self._clock.now, age_s=age_s, taken=taken)
+        track = PcmTrack(
+            format,
+            monotonic=self._clock.monotonic,
+            wall=self._clock.now,
+            age_s=age_s,
+            taken=taken,
+            tells_gaps=start.tells_gaps,
+        )
         sender = _Sender(self, speaker, track, start.stream, self._grace_s)
         self._senders[speaker.identity] = sender
         self._coming.put_nowait(sender)

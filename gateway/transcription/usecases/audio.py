@@ -61,7 +61,8 @@ class AudioTrack(Protocol):
 
         Read once; after an error that is not foreseen once more, from behind what has failed.
 
-        An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink).
+        An empty chunk says that the source delivers nothing for now (a muted microphone, a stalled uplink), a second
+        one that it still does not. Behind a gap it says that there was nothing to deliver.
 
         Raises: SourceTrouble when the audio cannot be used; the text says what to do.
         """

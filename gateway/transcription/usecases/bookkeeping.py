@@ -54,6 +54,7 @@ class Bookkeeping:
         self._outage = Outage("the books of this transcription wait", session=claimed.slug)
         self._stored_state = TranscriptionState.STARTING
         self._stored_health: tuple[str, ...] | None = None  # not known of a run that was taken over
+        self._stored_lost_s = claimed.lost_audio_s
         self._owns_state = True
         self.presence = Presence(claimed, context.records.sessions, tracks)
         self._sessions: list[tuple[str, ProviderSession]] = []  # identity and report, in the order of their arrival
@@ -192,6 +193,9 @@ class Bookkeeping:
             self._stored_health = reasons
         if self._owns_state:
             await self.presence.store()
+        if self._stored_lost_s != (lost_s := self._said.counts.lost_audio_s):
+            await self._records.leases.set_lost_audio(self._claimed.lease, lost_s)
+            self._stored_lost_s = lost_s
         await self._store_sessions()
         partials = self._said.partials
         if stored := dict(partials):

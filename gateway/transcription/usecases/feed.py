@@ -16,13 +16,14 @@ from gateway.transcription.usecases.records import Records
 class FeedStart:
     """What the first message says. `stream`: the sender's name for this audio, to go on with it after a cut.
 
-    `age_s`: how long ago the first sample was spoken.
+    `age_s`: how long ago the first sample was spoken. `tells_gaps`: it says whenever nothing is recorded.
     """
 
     sample_rate: int
     channels: int
     stream: str | None = None
     age_s: float | None = None
+    tells_gaps: bool = False
 
 
 class NotTaken(Exception):

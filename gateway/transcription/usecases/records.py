@@ -81,6 +81,8 @@ class TranscriptionRecord:
     last_seq: int
     owner: str = ""
     """Id of the replica that runs it, or ran it last."""
+    lost_audio_s: float = 0.0
+    """Audio that was given up unheard, seconds, by all who have run it."""
 
     @property
     def is_stopped(self) -> bool:
@@ -239,6 +241,9 @@ class Leases(Protocol):
 
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         """What is wrong with it now, as watchers are told, for the app's webhooks. Fenced; may be repeated."""
+
+    async def set_lost_audio(self, lease: Lease, seconds: float) -> None:
+        """What was given up unheard, in all. Fenced; may be repeated."""
 
     async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         """STOPPED, for good. Only after its last final and last meter reading are stored. Fenced; may be repeated.

@@ -81,6 +81,7 @@ class Run:
         self._tracks = Tracks(Meters(context.options.cost_per_minute, row_id, earlier))
         self._tracks.meters.recover(recovered or {}, claimed.started_at)
         self._said = Said(claimed, context, self._tracks.meters)
+        self.counts.learn_lost(claimed.lost_audio_s)
         self.allowance = context.limits.allowance(claimed.session_id, claimed.lease.transcription_id)
         """Kept up to date by the `LimitKeeper`."""
         self._budget = Budget(self.allowance, cap_usd, spent_usd, context.options.maximum_s)

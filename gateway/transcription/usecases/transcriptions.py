@@ -310,6 +310,7 @@ class Transcriptions:
             options=run.asked.options,
             last_seq=run.last_seq,
             owner=self._context.options.owner,
+            lost_audio_s=run.counts.lost_audio_s,
         )
 
     def _begin(

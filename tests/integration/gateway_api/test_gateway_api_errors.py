@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from aiohttp import web
 from integration.gateway_api.in_process import TOKEN, Answer, InProcess, room_token, user_token
+
+from gateway.api import routes
+from gateway.outage import RecordsUnavailable
 
 
 def check_problem(answer: Answer, status: int) -> dict[str, Any]:
@@ -230,6 +235,61 @@ async def test_no_credential_reaches_the_log(gateway: InProcess, caplog: pytest.
     shown = caplog.text + "".join(str(vars(record)) for record in caplog.records if record.name.startswith("gateway"))
     for secret in secrets:
         assert secret not in shown
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_a_reader_who_leaves_before_the_end_is_no_fault(
+    gateway: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    """Ending the compressed stream of an answer fails twice: for whom it was for, and for whoever answers that."""
+    write_json = routes._write_json
+
+    async def left_alone(response: web.StreamResponse, *more: Any) -> None:
+        await write_json(response, *more)
+        assert response._req is not None and response._req.transport is not None
+        response._req.transport.abort()
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(routes, "_write_json", left_alone)
+    assert not (await _transcript(gateway, encoding)).endswith(LAST_CHUNK)
+    assert (await gateway.call("GET", "/readyz", token=None)).status == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_an_answer_that_has_begun_breaks_off_where_the_database_goes_away(
+    gateway: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    """Whoever reads it must not take it for whole, nor a second answer for its content."""
+
+    async def fails(response: web.StreamResponse, *more: Any) -> None:
+        await response.write(b'{"finals":[')
+        raise RecordsUnavailable("gone")
+
+    monkeypatch.setattr(routes, "_write_json", fails)
+    read = await _transcript(gateway, encoding)
+    assert read.startswith(b"HTTP/1.1 200") and read.count(b"HTTP/1.1") == 1 and not read.endswith(LAST_CHUNK)
+    warned = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warned == ["database: gone"]
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+async def _transcript(gateway: InProcess, encoding: str) -> bytes:
+    """As it comes over the wire, to the end of the connection."""
+    host, _, port = gateway.url.rpartition("/")[2].partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"GET /api/sessions/{await gateway.session()}/transcript HTTP/1.1\r\nHost: x\r\n"
+        f"Accept-Encoding: {encoding}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    )
+    read = b""
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            read += data
+    writer.close()
+    return read
 
 
 async def test_a_path_cannot_forge_a_log_line(gateway: InProcess, caplog: pytest.LogCaptureFixture) -> None:

@@ -119,6 +119,22 @@ async def test_a_transcription_elsewhere_is_shown_but_not_stopped(gateway: InPro
     assert (answer.status, answer.json["title"]) == (503, "Another replica holds this transcription")
 
 
+async def test_audio_that_was_given_up_is_told_after_the_stop(gateway: InProcess) -> None:
+    slug = await gateway.session()
+    async with gateway.records() as shelf:
+        session = await shelf.records.sessions.by_slug(slug)
+        assert session is not None
+        claimed, _ = await shelf.records.leases.claim(session, "rtmp", {}, None, "another replica", 600)
+        assert claimed is not None
+        await shelf.records.leases.set_lost_audio(claimed.lease, 2.50049)
+        for _ in ("while it runs elsewhere", "once it has stopped"):
+            for path in ("", "/usage", "/timeline"):
+                assert (await gateway.ok("GET", f"/api/transcription/{slug}{path}"))["lostAudioSeconds"] == 2.5
+            await shelf.records.leases.finish(claimed.lease, "stopped by request", True)
+    stopped = await gateway.ok("POST", "/api/transcription/stop", {"sessionSlug": slug})
+    assert stopped["usage"]["lostAudioSeconds"] == 2.5
+
+
 async def test_a_wrong_provider_key_refuses_the_start(database_url: str, provider: LocalServer, tmp_path: Path) -> None:
     async with running(database_url, provider, tmp_path, gladia_api_key="wrong") as gateway:
         slug = await gateway.session()

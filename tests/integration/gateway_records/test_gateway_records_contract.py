@@ -239,6 +239,20 @@ async def test_a_finished_transcription_makes_room_for_the_next(shelf: Shelf) ->
     assert (await shelf.record()).id == second.lease.transcription_id
 
 
+async def test_audio_that_was_given_up_is_known_to_the_heir_and_after_the_stop(shelf: Shelf) -> None:
+    leases, mine = shelf.records.leases, await shelf.claimed(await shelf.session(), "me", 30)
+    assert (mine.lost_audio_s, (await shelf.record()).lost_audio_s) == (0.0, 0.0)
+    await leases.set_lost_audio(mine.lease, 1.25)
+    await shelf.wait(timedelta(seconds=31))
+    [heirs] = await leases.adopt("heir", 30, own=False)
+    assert heirs.lost_audio_s == 1.25
+    await leases.set_lost_audio(heirs.lease, 3.5)
+    await leases.set_lost_audio(mine.lease, 9.0)
+    await leases.finish(heirs.lease, "stopped by request", True)
+    await leases.set_lost_audio(heirs.lease, 9.0)
+    assert (await shelf.record()).lost_audio_s == 3.5
+
+
 async def test_a_lease_is_adopted_when_it_has_run_out_and_not_before(shelf: Shelf) -> None:
     session = await shelf.session()
     mine = await shelf.claimed(session, "me", 30)

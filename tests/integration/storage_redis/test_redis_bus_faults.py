@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.waiting import until
 
 from storage.redis.bus import open_bus
 from storage.redis.errors import RedisAway
+from storage.redis.throttle import open_throttle
 
 CHANNEL = "gw:{a}"
 
@@ -32,6 +34,25 @@ async def test_killed_and_back(server: RedisServer) -> None:
         await published(bus, CHANNEL, b"after")
         await until(lambda: notes.heard(CHANNEL)[-1:] == [b"after"])
         assert bus.counters.reconnects >= 2
+
+
+async def test_a_server_that_is_killed_leaves_no_task_and_no_socket_behind(server: RedisServer) -> None:
+    async with connected_bus(server.url) as (bus, _), open_throttle(server.url) as throttle:
+        assert await throttle.take("k", 600) == 0
+        held = _held()
+        assert held["Connection._read"] == held["Connection._write"] == 3
+        for _ in range(2):
+            server.stop()
+            await until(lambda: not bus.is_up and _held()["Connection._read"] == 0)
+            server.start()
+            await until(lambda: _held() == held)
+
+
+def _held() -> Counter[str]:
+    """Tasks of this loop by what they run, and the descriptors of this process."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+    descriptors = {"descriptors": len(list(Path("/proc/self/fd").iterdir()))}
+    return Counter(getattr(one, "__qualname__", "") for one in coroutines) + Counter(descriptors)
 
 
 async def test_frozen_is_noticed_and_nothing_comes_twice(server: RedisServer) -> None:

@@ -225,6 +225,11 @@ class MemoryLeases(Port):
     async def set_health(self, lease: Lease, reasons: Sequence[str]) -> None:
         await self._tables.answer()
 
+    async def set_lost_audio(self, lease: Lease, seconds: float) -> None:
+        await self._tables.answer()
+        if row := self._tables.owned(lease):
+            row.lost_audio_s = seconds
+
     async def finish(self, lease: Lease, reason: str, finals_complete: bool, *, is_limited: bool = False) -> bool:
         await self._tables.answer()
         if row := self._tables.owned(lease):

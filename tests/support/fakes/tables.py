@@ -40,6 +40,7 @@ class TranscriptionRow:
     finals_complete: bool | None = None
     host: str | None = None
     owner_run: str | None = None
+    lost_audio_s: float = 0.0
 
     @property
     def is_active(self) -> bool:
@@ -122,6 +123,7 @@ class Tables:
             stream_key=row.stream_key,
             started_at=row.started_at,
             numbering=Numbering(stream.epoch, stream.origin, stream.last_seq, dict(stream.former)),
+            lost_audio_s=row.lost_audio_s,
         )
 
     def record(self, row: TranscriptionRow) -> TranscriptionRecord:
@@ -139,4 +141,5 @@ class Tables:
             options=row.options,
             last_seq=self.streams[row.session_id].last_seq,
             owner=row.owner,
+            lost_audio_s=row.lost_audio_s,
         )

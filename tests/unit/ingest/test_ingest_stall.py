@@ -1,4 +1,4 @@
-"""A source that stops delivering is noticed, once; one that delivers seldom is not."""
+"""A source that stops delivering is noticed, and once more when it still does not; one that delivers seldom is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.virtual_time import run_virtually
 
 from ingest.pcm import SAMPLE_RATE, Chunk
-from ingest.stall import STALL_S, StallWatch
+from ingest.stall import HELD_UP_S, STALL_S, StallWatch
 from ingest.websocket_audio import PcmFormat, PcmTrack
 
 BEGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
@@ -48,9 +48,9 @@ def talk(start: float, seconds: float, piece: float = 0.02) -> list[tuple[float,
 def test_everything_said_comes_out_when_the_source_stops_and_then_an_empty_chunk(rate: int) -> None:
     """Nothing of the last word waits in a resampler or for a full chunk."""
     found = run_virtually(heard_of(talk(0, 1.03, 0.01), 60, rate))
-    (at, stall), before = found[-1], found[:-1]
-    assert stall.pcm == b"" and stall.offset == before[-1][1].end
-    assert at == pytest.approx(1.03 + STALL_S, abs=0.01)
+    (_, stall), before = found[-1], found[:-2]
+    assert stall.pcm == b"" and stall.offset == before[-1][1].end and found[-2][1] == stall
+    assert [at for at, _ in found[-2:]] == pytest.approx([1.03 + STALL_S, 1.03 + HELD_UP_S], abs=0.01)
     assert sum(chunk.samples for _, chunk in before) == pytest.approx(1.03 * SAMPLE_RATE, abs=2)
 
 
@@ -62,7 +62,7 @@ def test_a_pause_in_which_nothing_was_sent_is_a_gap_from_the_first_sample_on(pau
     behind = next(chunk for chunk in audio if chunk.offset > 2.1 * SAMPLE_RATE)
     assert behind.offset / SAMPLE_RATE == pytest.approx(2 + pause, abs=0.05)
     assert audio[-1].end / SAMPLE_RATE == pytest.approx(4 + pause, abs=0.05)
-    assert len([chunk for _, chunk in found if not chunk.pcm]) == 1 + (pause > STALL_S)
+    assert len([chunk for _, chunk in found if not chunk.pcm]) == 1 + (pause > STALL_S) + (pause > HELD_UP_S)
 
 
 @pytest.mark.parametrize("held_s", [0.5, 1.0, 5.0])
@@ -77,10 +77,10 @@ def test_an_uplink_that_stalled_and_catches_up_leaves_no_gap(held_s: float) -> N
 
 @pytest.mark.parametrize("piece", [1.0, 2.0])
 def test_a_page_in_the_background_has_not_stalled_between_its_pieces(piece: float) -> None:
-    found = run_virtually(heard_of(talk(0, 20, piece), 40))
+    found = run_virtually(heard_of(talk(0, 20, piece), 20 + HELD_UP_S - 1))
     assert [chunk.pcm == b"" for _, chunk in found].count(True) == 1
     burst = [(float(round(at + 0.49)), length) for at, length in talk(0, 20)]
-    found = run_virtually(heard_of(burst, 40))
+    found = run_virtually(heard_of(burst, 20 + HELD_UP_S - 1))
     assert [chunk.pcm == b"" for _, chunk in found].count(True) == 1
     assert found[-1][1].offset == 20 * SAMPLE_RATE
 

@@ -6,8 +6,10 @@ import random
 from itertools import pairwise
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from stt.gladia.retold import Pass, Told
+from stt.gladia.retold import _FAR, _MOST_LOOKS, Pass, Told
 
 SEEDS = range(300)
 
@@ -102,3 +104,58 @@ def test_what_was_told_long_ago_is_forgotten_and_numbers_stay() -> None:
     assert told.count == 30_000
     assert told.key(0) is None and told.key(29_999) == 29_999 and told.key(30_000) is None
     assert told.since(29_990) == 29_991
+
+
+class CountedTold(Told):
+    """`looks`: how often it was asked for a word."""
+
+    looks = 0
+
+    def key(self, number: int) -> int | None:
+        self.looks += 1
+        return super().key(number)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 2), max_size=60), min_size=1, max_size=7), st.integers(1, 40), st.integers(0, 2)
+)
+@example([[1] * 50] * 3, 40, 0)
+@example([[1] * 50 + [2]], 40, 0)
+@settings(max_examples=settings.default.max_examples // 10, deadline=None)
+def test_generated_finals_of_equal_words_are_compared_a_bounded_number_of_times(
+    finals: list[list[int]], longer: int, restarts: int
+) -> None:
+    """Thousands of words in one final, whatever repeats in them."""
+    told = CountedTold()
+    told.add([1] * (50 * longer), 16_000)
+    one = Pass(told, 0, restarts=restarts)
+    for number, words in enumerate(finals):
+        told.looks, keys = 0, words * longer
+        one.news(keys, 16_000 * (number + 2))
+        assert told.looks <= 3 * (_MOST_LOOKS + _FAR + 2 * len(keys))
+
+
+@given(
+    st.lists(st.integers(0, 2), max_size=12), st.lists(st.integers(0, 2), min_size=1, max_size=12), st.integers(0, 3)
+)
+def test_generated_words_find_the_longest_run_that_was_told_before(told: list[int], keys: list[int], at: int) -> None:
+    """As a search of everything would: of runs that are as long the first, one word alone at an edge only."""
+    before = Told()
+    before.add(told, 1)
+
+    def run(first: int, number: int) -> int:
+        length = 0
+        while (
+            first + length < len(keys) and number + length < len(told) and keys[first + length] == told[number + length]
+        ):
+            length += 1
+        return length
+
+    best: tuple[int, int, int] | None = None
+    for first in range(at, len(keys)):
+        for number in range(len(told)):
+            length = run(first, number)
+            is_edge = number == 0 or (first == at and number + length == len(told))
+            if (length > 1 or (length and is_edge)) and (best is None or length > best[2]):
+                best = first, number, length
+    assert Pass(before, 0)._longest(keys, at, 0) == best

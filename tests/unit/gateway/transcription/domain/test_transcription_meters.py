@@ -11,7 +11,7 @@ from msgspec import structs
 
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.meters import Meter, Meters, Reading, read, resumed
-from gateway.transcription.domain.usage import Listened, started_minutes
+from gateway.transcription.domain.usage import Listened, started_minutes, whole_seconds
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 RATE = 16_000
@@ -106,3 +106,31 @@ def test_a_meter_that_is_resumed_reads_as_before(seconds: int, heard_ms: int, fi
         transcripts_received=finals,
     )
     assert read(resumed(used)) == used
+
+
+@given(st.lists(st.tuples(st.integers(0, 20 * RATE), st.integers(0, 5 * RATE)), min_size=1, max_size=8))
+def test_generated_owners_that_are_lost_leave_no_meter_above_what_the_provider_has(
+    owners: list[tuple[int, int]],
+) -> None:
+    """Of each what it had sent at its last reading, and behind that; the last owner is the one that ends in order."""
+    earlier = [read(Meter("u", "anna", None, NOW, 0.1))]
+    received = forgotten = 0
+    for read_at, behind in owners:
+        running = Meters(0.1, lambda identity: "u", earlier)
+        running.read([Reading("anna", Listened(), read_at, 1)])
+        before, earlier = earlier, running.usage("on")
+        received, forgotten = received + read_at + behind, forgotten + behind
+        assert before[0].duration_seconds <= earlier[0].duration_seconds <= whole_seconds(received)
+    least = received - forgotten - len(owners) * RATE
+    assert earlier[0].duration_seconds * RATE >= least
+
+
+def test_a_former_owner_that_tells_its_meters_is_counted_to_the_sample() -> None:
+    stored, told = sent(4.6), sent(6.3)
+    former = meters(ANNA)
+    former.read([stored])
+    heir = Meters(0.1, lambda identity: f"row of {identity}", former.usage("on"))
+    former.read([told])
+    heir.learn(former.counted(), NOW)
+    heir.read([sent(2.1)])
+    assert heir.of(ANNA, NOW).samples_sent == round(8.4 * RATE)

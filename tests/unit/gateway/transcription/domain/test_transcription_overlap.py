@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -12,6 +12,7 @@ from gateway.transcription.domain.captions import Caption, Speaker, Word
 from gateway.transcription.domain.handover import Heard
 from gateway.transcription.domain.overlap import (
     APART_MS,
+    EDGE_MS,
     OVERLAP_MS,
     SLACK_MS,
     Edges,
@@ -179,6 +180,46 @@ def test_of_a_lost_owner_each_word_counts_once(
 
 
 @given(
+    st.lists(st.tuples(st.sampled_from(["no", "yes"]), st.integers(130, 900)), min_size=1, max_size=14),
+    st.tuples(st.integers(0, 14), st.integers(0, 14), st.integers(0, 14)),
+    st.integers(-60, 60),
+    st.booleans(),
+    st.integers(1, 4),
+)
+@example([("no", 250)] * 6, (4, 2, 5), 40, True, 3)
+def test_a_word_that_is_known_stands_for_one_that_is_said_again(
+    spoken: list[tuple[str, int]], ends: tuple[int, int, int], skew_ms: int, late_first: bool, size: int
+) -> None:
+    """ "No, no": what is stored of a lost owner, what its heir says and what is found later, in finals of `size`."""
+    words, at = [], 0
+    for text, length in spoken:
+        words.append((text, at, at + length))
+        at += length
+    stored, begin, found = (min(one, len(words)) for one in ends)
+    found = max(stored, found)
+    known = min(stored, found)
+    # Nobody can tell a word apart from another one within half a second that the other side has not heard.
+    for left, right in ((begin, max(begin, known)), (begin, max(begin, found)), (min(begin, known), begin)):
+        assume(not 0 < left <= right < len(words) or words[right][1] - words[left - 1][1] > EDGE_MS + SLACK_MS + 60)
+    edges = Edges((), ORIGIN, [said(*words[:stored])] if stored else [], ORIGIN + timedelta(milliseconds=60_000))
+    heirs = [(text, start + skew_ms, end + skew_ms) for text, start, end in words[begin:]]
+    finals = [(heirs[n : n + size], False) for n in range(0, len(heirs), size)]
+    late = [(words[n : n + size], True) for n in range(0, found, size)]
+    counted = [text for text, _, _ in words[:stored]]
+    for n, (one, is_late) in enumerate(late + finals if late_first else finals + late):
+        counted += texts(edges.once(said(*one, utterance=f"{n}"), is_late=is_late))
+    heard = words[: max(stored, found)] + words[max(stored, found, begin) :]
+    assert sorted(counted) == sorted(text for text, _, _ in heard)
+
+
+def test_a_final_that_was_known_and_comes_again_is_still_known() -> None:
+    edges = Edges((), ORIGIN, [said(("no", 0, 200))], ORIGIN)
+    again = said(("no", 20, 220), utterance="b")
+    assert edges.once(again) is None and edges.once(again) is None
+    assert texts(edges.once(said(("no", 250, 450), utterance="c"))) == ["no"]
+
+
+@given(
     st.lists(st.tuples(st.integers(0, 300), st.integers(100, 400)), min_size=2, max_size=8),
     st.integers(1, 7),
     st.integers(-400, 400),
@@ -213,3 +254,14 @@ def test_what_was_said_after_the_loss_is_left_alone() -> None:
     edges = Edges((), ORIGIN, [said(("one", 0, 500))], ORIGIN + timedelta(milliseconds=600))
     again = structs.replace(said(("one", 1_700, 2_000)), utterance_id="v")
     assert edges.once(again) is again
+
+
+@given(st.integers(65, 3_000), st.integers(65, 3_000), st.integers(0, 3))
+@settings(max_examples=10)
+def test_thousands_of_equal_words_are_paired_in_order(ours: int, theirs: int, apart_ms: int) -> None:
+    """One for one within what they may differ by, without a look at each pair."""
+    words = [Word("no", n, n + 1) for n in range(ours)]
+    others = [Word("No.", n + apart_ms, n + apart_ms + 1) for n in range(theirs)]
+    both = counterparts(words, others, -apart_ms)
+    assert len({id(other) for other in both.values()}) == len(both) >= min(ours, theirs) - EDGE_MS - SLACK_MS
+    assert all(abs(words[n].start_ms + apart_ms - other.start_ms) <= EDGE_MS + SLACK_MS for n, other in both.items())

@@ -29,8 +29,16 @@ SECRET = "room-secret-of-at-least-thirty-two-bytes"
 
 def test_a_start_is_read() -> None:
     assert audio_protocol.read('{"type":"start","sampleRate":48000,"channels":1}') == FeedStart(48_000, 1)
-    told = {"type": "start", "sampleRate": 8000, "channels": 2, "stream": "s", "ageMs": 1500, "later": [1]}
-    assert audio_protocol.read(json.dumps(told)) == FeedStart(8_000, 2, "s", 1.5)
+    told = {
+        "type": "start",
+        "sampleRate": 8000,
+        "channels": 2,
+        "stream": "s",
+        "ageMs": 1500,
+        "gaps": True,
+        "later": [1],
+    }
+    assert audio_protocol.read(json.dumps(told)) == FeedStart(8_000, 2, "s", 1.5, tells_gaps=True)
     assert audio_protocol.read('{"type":"stop"}') == Stop()
     assert audio_protocol.read('{"type":"gap","ms":1500}') == Gap(1500)
     assert audio_protocol.read('{"type":"mute","on":true}') is None

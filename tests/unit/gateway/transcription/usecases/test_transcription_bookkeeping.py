@@ -23,7 +23,7 @@ from gateway.transcription.domain.transcription import Lease
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.bookkeeping import CHECKPOINT_S
 from gateway.transcription.usecases.records import NumberedFinal
-from gateway.transcription.usecases.speech import ProviderSession
+from gateway.transcription.usecases.speech import ProviderSession, SpeechLost
 
 # --- meters and notes ---------------------------------------------------------------------------------------
 
@@ -435,6 +435,25 @@ async def test_a_shutdown_drains_and_hands_over() -> None:
     async with replica(records, owner="replica-2") as two:
         await until(lambda: bool(two.service.runs), 11)
         assert two.service.runs[0].last_seq == 1
+
+
+async def test_audio_that_was_given_up_is_counted_on_over_a_crash_and_kept_after_the_stop() -> None:
+    records = MemoryRecords(LoopClock())
+    async with replica(records) as one:
+        await one.service.start(start())
+        one.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(one.transcriber.links))
+        one.link.hear(SpeechLost(0.0, 1.5))
+        await until(lambda: [row.lost_audio_s for row in records.tables.transcriptions.values()] == [1.5])
+    async with replica(records, owner="replica-2") as two:
+        await until(lambda: bool(two.service.runs), 11)
+        [run] = two.service.runs
+        assert run.counts.lost_audio_s == 1.5
+        two.source(SLUG).appear("anna").speak(1)
+        await until(lambda: bool(two.transcriber.links))
+        two.link.hear(SpeechLost(2.0, 2.5))
+        stopped = await two.service.stop(SLUG)  # before it is stored by the beat
+        assert stopped is not None and stopped.record.lost_audio_s == 2.0
 
 
 async def test_a_restart_under_the_same_name_goes_on_at_once() -> None:
