@@ -1,7 +1,7 @@
 # The gateway as a small image that runs without privileges; a read-only root is enough for it.
 #   make release, or docker build --build-arg COMMIT=$(git rev-parse --short HEAD) -t transcription-gateway .
 #   docker run -e DATABASE_URL=… -e GLADIA_API_KEY=… -e GATEWAY_API_TOKENS=… -p 8080:8080 -p 1935:1935 transcription-gateway
-FROM python:3.11.11-slim-bookworm AS build
+FROM python:3.13.11-slim-bookworm AS build
 WORKDIR /build
 # For the C part of the fan-out; nothing of it stays in the image.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
@@ -17,7 +17,7 @@ COPY storage storage
 COPY transcription_client transcription_client
 RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
-FROM python:3.11.11-slim-bookworm AS gateway
+FROM python:3.13.11-slim-bookworm AS gateway
 ARG COMMIT=
 ARG VERSION=
 LABEL org.opencontainers.image.title="transcription-gateway" \

@@ -2,14 +2,15 @@
 
     python3 -m venv .venv-agents && .venv-agents/bin/pip install livekit-agents==1.7.0 livekit-plugins-gladia==1.7.0
     PYTHONPATH=tests:. python bench/livekit_compare.py --agents .venv-agents/bin/python \\
-        --who gateway,agents,agents-without-vad [--tracks 1,10,25] [--seconds 15]
+        --who gateway,agents,agents-without-vad,agents-streams [--tracks 1,10,25] [--seconds 15]
 
 One real livekit-server, speakers of one Go process (`tools/livekit-speakers`, one microphone a person, eight words and
 a pause for ever), one local speech server with the scripted recogniser: the same for both, in processes of their own.
 The gateway runs whole, with PostgreSQL. Printed per number of tracks: CPU as a share of one core and memory of
 everything that belongs to the one or the other (PostgreSQL left out), how quickly the gateway answers meanwhile,
 seconds from the request to the first final and until everybody has had one, finals a track and minute, and the share of
-them that hold all eight words. The agents run a voice activity detector unless told not to.
+them that hold all eight words. The agents run a voice activity detector unless told not to; `agents-streams` puts every
+track into the plugin without an agent session, as bbb-livekit-stt does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from typing import Any
 
 import asyncpg
 from livekit import api
-from livekit_tracks import cpu_of, speaking
+from livekit_tracks import speaking
+from processes import cpu_of, memory_mb, tree
 from support.gateway import TOKEN, gateway_process
 from support.livekit import KEY, SECRET, LivekitServer, find_or_build
 from support.postgres import running_postgres
@@ -64,28 +66,6 @@ class Finals:
         for at, identity, _ in self.came:
             first.setdefault(identity, at)
         return round(sorted(first.values())[people - 1] - self.asked, 2) if len(first) >= people else None
-
-
-def tree(root: int) -> list[int]:
-    """A process and all that come from it."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found
-
-
-def memory_mb(pids: list[int]) -> float:
-    """Proportional set size: what is shared between processes counts once."""
-    return sum(
-        int(re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) / 1024  # type: ignore[index]
-        for pid in pids
-    )
 
 
 @contextmanager
@@ -204,7 +184,7 @@ async def measure(database: str, tracks: int, seconds: float, who: str, agents: 
                 if who == "gateway":
                     running = by_gateway(database, server, stt, folder)
                 else:
-                    vad = "none" if who == "agents-without-vad" else "default"
+                    vad = {"agents-without-vad": "none", "agents-streams": "streams"}.get(who, "default")
                     running = by_agents(agents, vad, server, stt, folder)
                 async with running as (root, finals):
                     await _until_everybody(finals, tracks)
@@ -244,7 +224,9 @@ def main() -> None:
     parser.add_argument("--tracks", default="1,10,25")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--agents", default="", help="an interpreter that has livekit-agents")
-    parser.add_argument("--who", default="gateway", help="of gateway, agents, agents-without-vad; with commas between")
+    parser.add_argument(
+        "--who", default="gateway", help="of gateway, agents, agents-without-vad, agents-streams; with commas between"
+    )
     args = parser.parse_args()
     for tracks in map(int, args.tracks.split(",")):
         for who in args.who.split(","):
