@@ -59,7 +59,7 @@ export class Minutes {
     const held = startedAt && new Date(startedAt).toLocaleString([], { dateStyle: 'full', timeStyle: 'short' });
     const lasted = startedAt && endedAt ? `${Math.max(1, Math.round((Date.parse(endedAt) - Date.parse(startedAt)) / 60_000))} min` : '';
     return make('header', {}, make('h2', { id: 'minutes-title', textContent: 'Minutes' }),
-      make('p', { className: 'hint', textContent: [held, ...[lasted, count(this.#page.transcript.last, 'line')].map((one) => one?.replace(' ', '\u00a0'))].filter(Boolean).join(' · ') }),
+      make('p', { className: 'hint', textContent: [held, ...[lasted, this.#page.transcript.last && count(this.#page.transcript.last, 'line')].map((one) => one && one.replace(' ', '\u00a0'))].filter(Boolean).join(' · ') }),
       make('a', { href: addressOf(this.#page.slug, 0), textContent: 'Read it from the beginning' }));
   }
 
@@ -132,6 +132,6 @@ export class Minutes {
 
   get #known() {
     const { transcript, view } = this.#page;
-    return [transcript.isWhole, view];
+    return [transcript.isWhole, transcript.last, view];
   }
 }

@@ -122,6 +122,7 @@ function redrawChanged() {
   timeline.draw();
   find.paint();
   look();
+  minutes?.grown();
 }
 
 /** Of the past, read by the history. */
