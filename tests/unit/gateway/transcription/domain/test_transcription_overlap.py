@@ -204,7 +204,7 @@ def test_a_word_that_is_known_stands_for_one_that_is_said_again(
     edges = Edges((), ORIGIN, [said(*words[:stored])] if stored else [], ORIGIN + timedelta(milliseconds=60_000))
     heirs = [(text, start + skew_ms, end + skew_ms) for text, start, end in words[begin:]]
     finals = [(heirs[n : n + size], False) for n in range(0, len(heirs), size)]
-    late = [(words[n : n + size], True) for n in range(0, found, size)]
+    late = [(words[n : min(n + size, found)], True) for n in range(0, found, size)]
     counted = [text for text, _, _ in words[:stored]]
     for n, (one, is_late) in enumerate(late + finals if late_first else finals + late):
         counted += texts(edges.once(said(*one, utterance=f"{n}"), is_late=is_late))
