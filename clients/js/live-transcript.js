@@ -69,7 +69,7 @@ export class LiveTranscript {
     const since = this.#now.position || options.since;
     let stream;
     try {
-      stream = this.#stream = new TranscriptStream({ ...options, session: this.#session, token: fresh, since });
+      stream = this.#stream = new TranscriptStream({ ...options, voids: true, session: this.#session, token: fresh, since });
     } catch (error) { // a wrong option: shown, so that a page does not fall over it
       return this.#set({ error, connection: 'closed' });
     }
@@ -78,8 +78,9 @@ export class LiveTranscript {
       take(detail);
       this.#set({ connection: stream.state, position: stream.position });
     });
-    on('open', ({ state, restarted }) => {
+    on('open', ({ state, restarted, voidFrom }) => {
       if (restarted) this.#forget();
+      else if (voidFrom) this.#finals = this.#finals.filter(({ seq }) => seq < voidFrom);
       this.#partials.clear(); // what was under way comes again
       this.#set({ state, error: null });
     });

@@ -132,6 +132,8 @@ export interface Opened {
   restarted: boolean;
   /** The session was over when you came: what it has follows, and the end. */
   ended: boolean;
+  /** With the option `voids`: finals from this number on were shown and never stored. Throw them away; what counts follows. */
+  voidFrom?: number;
 }
 
 export type StreamErrorKind = 'reported' | 'malformed' | 'token' | 'refused' | 'unavailable';
@@ -175,6 +177,8 @@ export interface StreamOptions extends LineOptions {
   language?: string;
   /** Begin with so many of the last finals; what came before can be read with `GET /api/sessions/{slug}/transcript?before=`. */
   newest?: number;
+  /** `open` may say `voidFrom` where a lost replica had shown what it had not stored; otherwise all begins anew then. */
+  voids?: boolean;
 }
 
 export interface TranscriptStream extends TargetOf<StreamEvents> {}

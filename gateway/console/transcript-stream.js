@@ -61,7 +61,7 @@ export class TranscriptStream extends EventTarget {
       what: 'stream',
       Trouble: StreamError,
       // A page cannot see pings: hence the beat that it asks for. epochs: a hello may say that the numbers go on under another one.
-      query: () => ({ beat: '1', epochs: '1', ...this.#wanted }),
+      query: () => ({ beat: '1', epochs: '1', voids: options.voids ? '1' : '', ...this.#wanted }),
       opened: () => {},
       heard: (text) => this.#receive(text),
       ends: (code) => code === SESSION_ENDED,
@@ -152,12 +152,14 @@ export class TranscriptStream extends EventTarget {
   #greeted(message) {
     const { epoch, data } = message;
     const had = this.#seq;
+    const voidFrom = data.resumed && data.voidFrom <= had ? data.voidFrom : undefined;
+    if (voidFrom) this.#seq = voidFrom - 1; // what was shown and never stored
     if (data.resumed) this.#epoch = epoch; // a new one may go on with the numbers of the old
     else if (epoch !== this.#epoch || data.seq < this.#seq) this.#restart(epoch);
     const restarted = had > 0 && this.#seq === 0;
     if (this.#seq === 0 && data.from > 1) this.#seq = data.from - 1; // those before were not asked for
     this.#line.greeted();
-    tell(this, 'open', { state: data.state, epoch, seq: data.seq, from: this.#seq + 1, resumed: data.resumed, restarted, ended: data.ended === true });
+    tell(this, 'open', { state: data.state, epoch, seq: data.seq, from: this.#seq + 1, resumed: data.resumed, restarted, ended: data.ended === true, ...(voidFrom && { voidFrom }) });
   }
 
   /** Another numbering: what came before says nothing about it. */

@@ -162,6 +162,10 @@ class Channel:
             since is not None and is_known and is_good(self, since.epoch, since.seq) and since.seq <= self.last_seq
         )
         at = since.seq if since is not None and resumed else 0 if newest is None else max(0, self.last_seq - newest)
+        void_from = None
+        if since is not None and not resumed and watcher.takes_voids and since.epoch in self.former:
+            resumed, at = True, self.former[since.epoch]
+            void_from = at + 1
         if watcher.reads is not None and not resumed:
             watcher.reads.has = 0  # all finals follow, and so do all translations
         said, epoch = (self.state, self.reason), self.epoch
@@ -169,7 +173,7 @@ class Channel:
         async def read(after: int, limit: int) -> list[tuple[int, Message]]:
             return [(seq, self._final(seq, data)) for seq, data in await read_past(after, limit) if self.epoch == epoch]
 
-        greeting = self._hello(resumed=resumed, has=at, says_where=newest is not None, ended=ended)
+        greeting = self._hello(resumed=resumed, has=at, says_where=newest is not None, ended=ended, void_from=void_from)
         watcher.write_history([watcher.framed(greeting)], at + 1)
         while at < self.last_seq and not watcher.gone:
             page = await self.recent.page(at, lambda: self.last_seq, read)
@@ -298,12 +302,22 @@ class Channel:
 
     # --- messages ---------------------------------------------------------------------------------------
 
-    def _hello(self, *, resumed: bool, has: int, says_where: bool = False, ended: bool = False) -> Message:
+    def _hello(
+        self,
+        *,
+        resumed: bool,
+        has: int,
+        says_where: bool = False,
+        ended: bool = False,
+        void_from: int | None = None,
+    ) -> Message:
         hello = {"state": self.state, "epoch": self.epoch, "seq": self.last_seq, "resumed": resumed}
         if says_where:
             hello["from"] = has + 1
         if ended:
             hello["ended"] = True
+        if void_from is not None:
+            hello["voidFrom"] = void_from
         return self.message("hello", protocol.encode(hello), self.last_seq, has=has)
 
     def _final(self, seq: int, data: bytes) -> Message:

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -177,8 +177,8 @@ class LiveEndpoint:
         except BaseException:
             slot.release()
             raise
-        crosses, is_timed = request.query.get("epochs") == "1", request.query.get("timing") == "1"
-        connection = self._begin(line, watched.slug, access, slot, crosses=crosses, reads=reads, is_timed=is_timed)
+        wants = {name for name in ("epochs", "voids", "timing") if request.query.get(name) == "1"}
+        connection = self._begin(line, watched.slug, access, slot, wants, reads)
         serving = self._serve(connection, watched, since, newest)
         if isinstance(line, EventLine):
             await serving
@@ -294,10 +294,8 @@ class LiveEndpoint:
         slug: str,
         access: credentials.Access,
         slot: Slot,
-        *,
-        crosses: bool,
+        wants: Collection[str],
         reads: Reading | None,
-        is_timed: bool,
     ) -> _Connection:
         loop = asyncio.get_running_loop()
         connection = _Connection(line, slug, slot, access.proof, self._end)
@@ -307,9 +305,10 @@ class LiveEndpoint:
             connection.close,
             line.framing,
             line.descriptor,
-            crosses_epochs=crosses,
+            crosses_epochs="epochs" in wants,
+            takes_voids="voids" in wants,
             reads=reads,
-            is_timed=is_timed,
+            is_timed="timing" in wants,
         )
         connection.watcher = watcher
         connection.ended = line.attach(watcher)

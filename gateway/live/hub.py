@@ -139,6 +139,7 @@ class Hub:
         descriptor: int = NO_DESCRIPTOR,
         *,
         crosses_epochs: bool = False,
+        takes_voids: bool = False,
         reads: Reading | None = None,
         is_timed: bool = False,
     ) -> Watcher:
@@ -159,6 +160,7 @@ class Hub:
             framing,
             NO_DESCRIPTOR if reads is not None or is_timed else descriptor,
             crosses_epochs=crosses_epochs,
+            takes_voids=takes_voids,
             reads=reads,
         )
         audience.add(watcher)

@@ -116,7 +116,7 @@ class Watcher:
     """Begins in its history; `go_live` ends that. The frames it is given have gone through `framing` already.
 
     `close` is how the endpoint is asked, at most once, to end the connection with a code. `crosses_epochs`: its program
-    understands that the numbering goes on under another epoch.
+    understands that the numbering goes on under another epoch. `takes_voids`: and that finals it has seen are void.
     """
 
     __slots__ = (
@@ -138,6 +138,7 @@ class Watcher:
         "next_seq",
         "reads",
         "send",
+        "takes_voids",
         "unsent",
     )
 
@@ -152,12 +153,14 @@ class Watcher:
         descriptor: int = NO_DESCRIPTOR,
         *,
         crosses_epochs: bool = False,
+        takes_voids: bool = False,
         reads: Reading | None = None,
     ) -> None:
         """`reads`: only that language of translations, each number of it once; None: all that are said."""
         self.reads = reads
         self.framing = framing
         self.crosses_epochs = crosses_epochs
+        self.takes_voids = takes_voids
         self.fast_index = BUFFERED
         self.descriptor = descriptor
         self.bounds = bounds

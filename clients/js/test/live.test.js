@@ -38,6 +38,23 @@ test('finals, partials and states become one value, which stays the same until s
   end();
 });
 
+test('what a lost replica had shown and not stored goes, and the rest stays', async () => {
+  const { live, next } = follow();
+  const end = live.subscribe(() => {});
+  let socket = await next();
+  socket.say(hello());
+  for (let seq = 1; seq <= 4; seq++) socket.say(final(seq));
+  socket.end(4000);
+  socket = await next();
+  assert.equal(socket.url.searchParams.get('voids'), '1');
+  const greeting = hello(3, true, 'new1');
+  socket.say({ ...greeting, data: { ...greeting.data, voidFrom: 3 } });
+  socket.say({ ...final(3, 'new1'), data: { ...final(3).data, utteranceId: 'heir', text: 'said anew' } });
+  await settled();
+  assert.deepEqual(texts(live.snapshot().finals), ['text 1', 'text 2', 'said anew']);
+  end();
+});
+
 test('translations stand beside their finals, whichever comes first', async () => {
   const { live, next } = follow({ language: 'de' });
   live.subscribe(() => {});

@@ -194,6 +194,20 @@ test('an epoch that begins under an open stream goes on with the numbers', async
   stream.close();
 });
 
+test('who asks for it is told which finals are void, and keeps the others', async () => {
+  const { stream, seqs, of, next } = open({ since: 'k3f9:7', voids: true });
+  const socket = await next();
+  assert.equal(socket.url.searchParams.get('voids'), '1');
+  socket.say({ ...hello(6, true, 'new1'), data: { ...hello(6, true, 'new1').data, voidFrom: 6 } });
+  socket.say(final(6, 'new1'));
+  assert.deepEqual(seqs(), [6]);
+  assert.deepEqual(of('gap'), []);
+  const [{ restarted, voidFrom }] = of('open');
+  assert.deepEqual({ restarted, voidFrom }, { restarted: false, voidFrom: 6 });
+  assert.equal(stream.position, 'new1:6');
+  stream.close();
+});
+
 test('an absence of hours is not the end', async () => {
   const { stream, opened, next } = open();
   for (let i = 0; i < 500; i++) (await next()).end(1006);

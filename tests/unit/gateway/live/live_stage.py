@@ -68,12 +68,19 @@ class Stage:
         self.channel.deliver_now()
 
     def join(
-        self, transport: FakeTransport, closed: list[CloseCode] | None = None, *, crosses_epochs: bool = False
+        self,
+        transport: FakeTransport,
+        closed: list[CloseCode] | None = None,
+        *,
+        crosses_epochs: bool = False,
+        takes_voids: bool = False,
     ) -> Watcher:
         self._transports.append(transport)
         descriptor = len(self._transports) - 1 if self.has_descriptors else NO_DESCRIPTOR
         close = (closed if closed is not None else []).append
-        return self.hub.join(SLUG, transport, close, descriptor=descriptor, crosses_epochs=crosses_epochs)
+        return self.hub.join(
+            SLUG, transport, close, descriptor=descriptor, crosses_epochs=crosses_epochs, takes_voids=takes_voids
+        )
 
     def _send_all(self, descriptors: array[int], begin: int, end: int, data: bytes) -> list[tuple[int, int]]:
         told = [(index, descriptors[index]) for index in range(begin, end) if descriptors[index] != NO_DESCRIPTOR]

@@ -22,10 +22,13 @@ pytestmark = pytest.mark.usefixtures("way")
 
 @dataclass
 class Client:
-    """As the JavaScript client reads, with the rules of docs/stream.md. `loads`: how often it began at number 1."""
+    """As the JavaScript client reads, with the rules of docs/stream.md. `loads`: how often it began at number 1;
+    `taken`: how many finals it was sent."""
 
     stage: Stage
     crosses: bool
+    voids: bool = False
+    taken: int = 0
     epoch: str = ""
     seq: int = 0
     lines: dict[int, str] = field(default_factory=dict)
@@ -39,7 +42,7 @@ class Client:
     async def connect(self) -> None:
         since = ResumePoint(self.epoch, self.seq) if self.seq else None
         self.transport, self.read = FakeTransport(), 0
-        self.watcher = self.stage.join(self.transport, self.closed, crosses_epochs=self.crosses)
+        self.watcher = self.stage.join(self.transport, self.closed, crosses_epochs=self.crosses, takes_voids=self.voids)
         await self.stage.channel.catch_up(self.watcher, since, self.stage.read)
 
     async def keep_up(self) -> None:
@@ -63,6 +66,9 @@ class Client:
         if message["type"] == "hello":
             if data["resumed"]:
                 self.epoch = epoch
+                if self.voids and "voidFrom" in data:
+                    self.seq = data["voidFrom"] - 1
+                    self.lines = {seq: line for seq, line in self.lines.items() if seq <= self.seq}
             elif epoch != self.epoch or data["seq"] < self.seq:
                 self.restart(epoch)
         elif message["type"] == "transcript.final":
@@ -72,6 +78,7 @@ class Client:
                 return
             assert message["seq"] == self.seq + 1, "a gap"
             self.seq = message["seq"]
+            self.taken += 1
             self.lines[self.seq] = data["text"]
 
     def restart(self, epoch: str) -> None:
@@ -80,15 +87,20 @@ class Client:
         self.lines.clear()
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=6), st.booleans())
-def test_in_the_end_every_client_has_what_is_kept(reigns: list[tuple[int, int, bool]], crosses: bool) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=6),
+    st.sampled_from([(False, False), (True, False), (True, True)]),
+)
+def test_in_the_end_every_client_has_what_is_kept(
+    reigns: list[tuple[int, int, bool]], understands: tuple[bool, bool]
+) -> None:
     """A reign: finals that are kept, finals that are not, and whether the client is connected when it ends."""
-    asyncio.run(_reigns(reigns, crosses=crosses))
+    asyncio.run(_reigns(reigns, *understands))
 
 
-async def _reigns(reigns: list[tuple[int, int, bool]], *, crosses: bool) -> None:
+async def _reigns(reigns: list[tuple[int, int, bool]], crosses: bool, takes_voids: bool) -> None:
     stage = Stage()
-    client = Client(stage, crosses)
+    client = Client(stage, crosses, takes_voids)
     await client.connect()
     former: dict[str, int] = {}
     voids = 0
@@ -111,6 +123,9 @@ async def _reigns(reigns: list[tuple[int, int, bool]], *, crosses: bool) -> None
     assert client.lines == {seq: f"Number {seq}. " + "x" * 20 for seq in stage.database}
     if crosses:
         assert client.loads <= voids, "only who has seen more than is kept loads again"
+    if takes_voids:
+        assert client.loads == 0, "and of that only what has changed"
+        assert client.taken <= len(stage.database) + sum(void for _, void, _ in reigns)
 
 
 @pytest.mark.parametrize("crosses", [True, False])
