@@ -90,6 +90,6 @@ async def test_a_gateway_is_drained_from_its_doors_to_its_database(
         opened = list(order)
     assert opened == [
         *("+replica", "+slots", "+provider", "+spool", "+sessions"),
-        *("+recorder", "+runs", "+upkeep+o", "+sweeper", "+erasure", "+http"),
+        *("+recorder", "+runs", "+upkeep+o", "+sweeper", "+erasure", "+http", "+cut_off"),
     ]
     assert order[len(opened) :] == [one.replace("+", "-", 1) for one in reversed(opened)]
