@@ -35,7 +35,8 @@ async def test_what_computes_is_seen_and_what_waits_is_not() -> None:
     await waiting
     counts = {stack: int(count) for stack, _, count in (line.rpartition(" ") for line in text.splitlines())}
     burnt = sum(count for stack, count in counts.items() if f"{__name__}:burn" in stack)
-    assert burnt >= 1 and burnt * EVERY_S <= time.process_time() - before_s + EVERY_S
+    spent_s = time.process_time() - before_s
+    assert burnt >= 1 and burnt * EVERY_S <= 2 * spent_s + EVERY_S  # the timer counts the kernel's ticks, not time
     assert not [stack for stack in counts if stack.endswith(":wait")]
     assert all("/" not in stack for stack in counts)  # no path of this machine
 
