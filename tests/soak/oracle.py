@@ -61,9 +61,12 @@ EXPECTED: Final = (
     " error   gateway.replicas.membership: ",
     " error   stt.gladia.account: the speech provider answers nobody",
     "rtc_session - failed to negotiate the publisher: ",
+    "livekit::rtc_engine - resuming connection",
+    "livekit::rtc_engine - restarting connection",
 )
 """A replica that cannot reach the database for a lease's time, or the provider three times in a row, which a moment
-without them may become on a busy machine; and LiveKit's SDK, that has been told to leave while it still negotiated."""
+without them may become on a busy machine; and LiveKit's SDK, that has been told to leave while it still negotiated, or
+says of each try that it is one, while its line is cut."""
 
 
 def judge_session(watched: Watched, restarts: Times, faults: Events = ()) -> Verdict:

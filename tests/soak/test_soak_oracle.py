@@ -148,6 +148,8 @@ def test_gauges_that_should_be_nothing_and_lines_that_nobody_should_write() -> N
     ]
     assert defects("one", ["…Z error   gateway.replicas.membership: this replica is cut off from the database"]) == []
     assert defects("one", ["…Z error   stt.gladia.account: the speech provider answers nobody: one at a time"]) == []
+    sdk = "…Z error   livekit: livekit::rtc_engine:995:livekit::rtc_engine - restarting connection... attempt: 2"
+    assert defects("one", [sdk]) == []
     [found] = defects("one", ["…Z error   gateway.app.root: a part of the gateway has died"])
     assert found.startswith("one: 1 x error, first: …Z error")
     assert defects("one", ["--- ended with -9"]) == ["one: --- ended with -9"]
