@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -151,6 +151,10 @@ def judge(outcome: Outcome) -> Verdict:
     return verdict
 
 
+def _told(final: Mapping[str, Any]) -> str:
+    return f"seq {final['seq']} at {final['startMs'] / 1000:.2f} s, {final['text']!r}"
+
+
 def _judge_words(outcome: Outcome, session: Watched, verdict: Verdict) -> None:
     for voice in session.voices:
         heard = Counter(
@@ -166,7 +170,8 @@ def _judge_words(outcome: Outcome, session: Watched, verdict: Verdict) -> None:
                 verdict.problems.append(f"{session.source} {voice.identity}: {word!r} was never said")
             elif count > 1:
                 verdict.doubled += count - 1
-                verdict.problems.append(f"{session.source} {voice.identity}: {word!r} is there {count} times")
+                where = ", ".join(_told(final) for final in session.transcript if word in final["text"].lower().split())
+                verdict.problems.append(f"{session.source} {voice.identity}: {word!r} is there {count} times: {where}")
         lost = [(word, at) for word, at in voice.words if word not in heard]
         verdict.lost += len(lost)
         verdict.audio_lost_s += sum(_length(voice, word) for word, _ in lost)

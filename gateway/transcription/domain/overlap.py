@@ -64,8 +64,8 @@ class Edges:
     def __init__(
         self, heard: Iterable[Heard], origin: datetime, former: Iterable[Caption] = (), lost_at: datetime | None = None
     ) -> None:
-        """`origin`: time zero of the session's milliseconds. `lost_at`: when it was taken from an owner that was lost,
-        of whom the last stored finals are `former`."""
+        """`origin`: time zero of the session's milliseconds. `former`: the last stored finals of the owner. `lost_at`:
+        when it was taken from one that was lost."""
         self._cuts = {one.identity: (one.until - origin) // timedelta(milliseconds=1) for one in heard if one.is_cut}
         # Words of finals near the cut, by identity; of the heir's those that count, too.
         self._owners: dict[str, list[Word]] = {}
@@ -77,6 +77,8 @@ class Edges:
             untold = self._untold.setdefault(said.speaker.identity, _Untold())
             untold.for_heir += said.words
             untold.for_late += said.words
+            if (cut_ms := self._cuts.get(said.speaker.identity)) is not None:
+                self._owners.setdefault(said.speaker.identity, []).extend(_near(said, cut_ms))
         self._utterances: set[str] = set()
         self._left_out: set[str] = set()  # utterances of which nothing counts
 

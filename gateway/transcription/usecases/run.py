@@ -182,15 +182,15 @@ class Run:
             self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard, lost_s
         )
 
-    def go_on(self, handed: HandedOver) -> None:
-        """What the former owner knows better than the database. Before `run`."""
+    def go_on(self, handed: HandedOver, former: Sequence[Caption] = ()) -> None:
+        """What the former owner knows better than the database. `former`: its last stored finals. Before `run`."""
         self._former_done.clear()
         self.came_at = self._context.clock.monotonic()
         self._former_until = self.came_at + self._context.options.drain_s + FORMER_MARGIN_S
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
-        self._said.skip(Edges(handed.heard, self.claimed.numbering.origin))
+        self._said.skip(Edges(handed.heard, self.claimed.numbering.origin, former))
 
     def recall(self, former: Sequence[Caption]) -> None:
         """The former owner was lost; `former`: its last stored finals. Before `run`."""

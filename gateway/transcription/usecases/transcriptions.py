@@ -333,7 +333,7 @@ class Transcriptions:
             spent_usd=past.spent,
         )
         if handed is not None:
-            run.go_on(handed)
+            run.go_on(handed, past.former)
         else:
             run.recall(past.former)
         self._runs[claimed.slug] = run

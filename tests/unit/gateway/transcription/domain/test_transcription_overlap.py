@@ -51,6 +51,20 @@ def test_the_half_word_is_left_to_the_heir_and_what_both_have_counts_once() -> N
     assert (rest.end_ms, rest.ended_at) == (1_500, ORIGIN + timedelta(milliseconds=1_500))
 
 
+@given(st.integers(-SLACK_MS + 50, SLACK_MS - 50), st.integers(0, 900), st.booleans())
+def test_a_final_that_was_stored_before_the_cut_is_not_said_again(skew_ms: int, before_ms: int, goes_on: bool) -> None:
+    """Whoever hands over has numbered it, so it does not come late; the heir, who listens back, hears it too."""
+    until = 2_000 + before_ms
+    stored = said(("november", 1_000, 1_400), ("zulu", 1_500, 1_800))
+    edges = Edges([Heard("anna", ORIGIN + timedelta(milliseconds=until), is_cut=True)], ORIGIN, [stored])
+    more = [("echo", until + 100, until + 500)] if goes_on else []
+    heir = [
+        (text, start + skew_ms, end + skew_ms)
+        for text, start, end in [("november", 1_000, 1_400), ("zulu", 1_500, 1_800)]
+    ]
+    assert texts(edges.once(said(*heir, *more, utterance="heir"))) == [text for text, _, _ in more]
+
+
 def test_what_lies_clear_of_the_cut_is_left_alone() -> None:
     early, late = said(("one", 0, 450)), said(("two", 2_000, 2_500))
     assert before(early, 1_000) is early
