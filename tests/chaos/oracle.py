@@ -152,7 +152,7 @@ def judge(outcome: Outcome) -> Verdict:
 
 
 def _told(final: Mapping[str, Any]) -> str:
-    return f"seq {final['seq']} at {final['startMs'] / 1000:.2f} s, {final['text']!r}"
+    return f"seq {final.get('seq')} at {final.get('startMs')} ms, {final['text']!r}"
 
 
 def _judge_words(outcome: Outcome, session: Watched, verdict: Verdict) -> None:
