@@ -74,11 +74,12 @@ class Edges:
         self._seam_ms = 0 if lost_at is None else (lost_at - origin) // timedelta(milliseconds=1) + BEHIND_MS
         self._untold: dict[str, _Untold] = {}  # by identity, where an owner was lost
         for said in former:
+            if (cut_ms := self._cuts.get(said.speaker.identity)) is not None:
+                self._owners.setdefault(said.speaker.identity, []).extend(_near(said, cut_ms))
+                continue
             untold = self._untold.setdefault(said.speaker.identity, _Untold())
             untold.for_heir += said.words
             untold.for_late += said.words
-            if (cut_ms := self._cuts.get(said.speaker.identity)) is not None:
-                self._owners.setdefault(said.speaker.identity, []).extend(_near(said, cut_ms))
         self._utterances: set[str] = set()
         self._left_out: set[str] = set()  # utterances of which nothing counts
 

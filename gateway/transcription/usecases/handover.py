@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -164,14 +164,8 @@ class Handover:
     async def drain(self, within_s: float) -> None:
         """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""
         self._here.draining = True
-        gate = asyncio.Semaphore(AT_ONCE)
-        pause_s = min(PARTING_PAUSE_S, within_s / 2)
-
-        async def one(run: Run) -> None:
-            async with gate:
-                await self._give_away(run, pause_s)
-
-        parting = [asyncio.create_task(one(run), name=f"give away {run.claimed.slug}") for run in self._here.runs]
+        give = self._giver(min(PARTING_PAUSE_S, within_s / 2))
+        parting = [asyncio.create_task(give(run), name=f"give away {run.claimed.slug}") for run in self._here.runs]
         if parting:
             _, late = await asyncio.wait(parting, timeout=within_s)
             for task in late:
@@ -186,13 +180,8 @@ class Handover:
 
     async def move(self, runs: Sequence[Run], to: Collection[str]) -> int:
         """Give these away, spread over replicas where they are better off. Returns: how many have gone."""
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(run: Run) -> bool:
-            async with gate:
-                return await self._give_away(run, DEAF_PAUSE_S, to)
-
-        return sum(await asyncio.gather(*(one(run) for run in runs)))
+        give = self._giver(DEAF_PAUSE_S, to)
+        return sum(await asyncio.gather(*(give(run) for run in runs)))
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -209,6 +198,16 @@ class Handover:
         self.given += 1
         log.info("handed over to another replica", extra={"session": slug, "to": heir.replica})
         return handed
+
+    def _giver(self, pause_s: float, to: Collection[str] | None = None) -> Callable[[Run], Coroutine[None, None, bool]]:
+        """How to give away many, AT_ONCE at a time."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def give(run: Run) -> bool:
+            async with gate:
+                return await self._give_away(run, pause_s, to)
+
+        return give
 
     async def _give_away(self, run: Run, pause_s: float, to: Collection[str] | None = None) -> bool:
         slug, fence, me = run.claimed.slug, run.claimed.lease.fence, self._others.heir().replica
