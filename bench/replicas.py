@@ -16,20 +16,20 @@ import argparse
 import asyncio
 import os
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
+from chaos.neighbours import stores
 from chaos.oracle import Reader, Voice
 from chaos.people import BLOCK, Sender, Watcher, sound
 from chaos.world import World, open_world
-from support.postgres import running_postgres
-from support.redis_server import RedisServer, running_redis
+from processes import tree_cpu_s
+from support.redis_server import RedisServer
 
 from stt.local.scripted import RATE, VOCABULARY
 
@@ -137,7 +137,7 @@ class Bench:
         backend, wal = await connection.fetchrow("SELECT pg_backend_pid(), pg_current_wal_lsn() - '0/0'")
         await connection.close()
         return Figures(
-            sum(family_cpu_s(replica.process.process.pid) for replica in replicas if replica.process),
+            sum(tree_cpu_s(replica.process.process.pid) for replica in replicas if replica.process),
             sum((replica.statements.counts for replica in replicas), Counter()),
             sum(replica.database.sent for replica in replicas),
             sum(replica.database.received for replica in replicas),
@@ -166,12 +166,6 @@ def _stat(pid: int) -> list[str]:
 
 def parent(pid: int) -> int:
     return int(_stat(pid)[1])
-
-
-def family_cpu_s(pid: int) -> float:
-    """Of a process and its workers."""
-    pids = (int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit())
-    return cpu_s(pid) + sum(cpu_s(one) for one in pids if parent(one) == pid)
 
 
 def cpu_s(pid: int, *, also_ended: bool = False) -> float:
@@ -334,11 +328,8 @@ def main() -> None:
     parser.add_argument("--carried", action="store_true", help="instead: audio that comes in on another replica")
     parser.add_argument("--workers", type=int, nargs="*", help="instead: one machine's `serve --workers` of so many")
     asked = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
-        postgres = stack.enter_context(running_postgres())
-        redis = stack.enter_context(running_redis(folder))
-        asyncio.run(run(asked, stack.enter_context(postgres.database()), redis, folder))
+    with stores("bench") as around:
+        asyncio.run(run(asked, *around))
     print(f"load {os.getloadavg()[0]:.0f}")
 
 

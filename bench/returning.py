@@ -19,22 +19,21 @@ import os
 import random
 import statistics
 import struct
-import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from chaos.neighbours import stores
 from chaos.oracle import Voice
 from chaos.people import Sender, sound
 from chaos.world import HISTORY, Replica, World, open_world
-from replicas import TimedReader, family_cpu_s
+from processes import memory_mb, tree_cpu_s
+from replicas import TimedReader
 from support.gateway import TOKEN
 from support.meetings import held, meeting
-from support.postgres import running_postgres
-from support.redis_server import running_redis
 
 from stt.local.scripted import VOCABULARY
 
@@ -182,11 +181,6 @@ def pid(replica: Replica) -> int:
     return replica.process.process.pid
 
 
-def memory_mb(replica: Replica) -> float:
-    status = Path(f"/proc/{pid(replica)}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 async def run(asked: argparse.Namespace, database_url: str, redis: object, folder: Path) -> None:
     most = str(asked.watchers + 1_000)
     limits = {
@@ -213,7 +207,7 @@ async def run(asked: argparse.Namespace, database_url: str, redis: object, folde
         print(f"{asked.watchers} watchers of {len(slugs)} sessions were there after {time.monotonic() - began:.1f} s")
         near, tasks = await bystander(world, second, 120)
         await asyncio.sleep(3)
-        before = [(family_cpu_s(pid(each)), memory_mb(each), each.statements.of(HISTORY)) for each in others]
+        before = [(tree_cpu_s(pid(each)), memory_mb([pid(each)]), each.statements.of(HISTORY)) for each in others]
         assert first.process is not None
         first.process.process.kill()
         killed = time.monotonic()
@@ -225,8 +219,9 @@ async def run(asked: argparse.Namespace, database_url: str, redis: object, folde
         print(f"tries that failed: {dict(returned.refused) or 'none'}; finals read again: {returned.again}")
         for replica, (spent, memory, reads) in zip(others, before, strict=True):
             print(
-                f"replica {replica.number}: {family_cpu_s(pid(replica)) - spent:.1f} s of CPU, "
-                f"{memory_mb(replica) - memory:+.0f} MB, {replica.statements.of(HISTORY) - reads} reads of a history"
+                f"replica {replica.number}: {tree_cpu_s(pid(replica)) - spent:.1f} s of CPU, "
+                f"{memory_mb([pid(replica)]) - memory:+.0f} MB, "
+                f"{replica.statements.of(HISTORY) - reads} reads of a history"
             )
         await asyncio.sleep(2)
         print(f"the bystander's longest time without a word: {longest_silence(near, killed, until + 2):.2f} s")
@@ -245,11 +240,8 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--finals", type=int, default=300)
     asked = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-bench-")))
-        postgres = stack.enter_context(running_postgres())
-        redis = stack.enter_context(running_redis(folder))
-        asyncio.run(run(asked, stack.enter_context(postgres.database()), redis, folder))
+    with stores("bench") as around:
+        asyncio.run(run(asked, *around))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import re
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiohttp
-from processes import tree_cpu_s
+from processes import cpu_of, tree_cpu_s
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.gateway import Process, gateway_process
@@ -62,8 +61,7 @@ class Cost(NamedTuple):
 
 
 def cost(pid: int, wall_s: float) -> Cost:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    cpu_s = cpu_of(Path(f"/proc/{pid}/stat"))
     kb: dict[str, int] = defaultdict(int)
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         name, value, *_ = line.split()

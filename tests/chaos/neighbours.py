@@ -24,16 +24,31 @@ class Neighbours(NamedTuple):
     folder: Path
 
 
+class Stores(NamedTuple):
+    """`folder`: of all that is written."""
+
+    database_url: str
+    redis: RedisServer
+    folder: Path
+
+
 @contextmanager
-def neighbours(name: str, keep: str | None) -> Iterator[Neighbours]:
-    """`keep`: a folder that stays; else one that is named after `name` and goes at the end."""
+def stores(name: str, keep: str | None = None) -> Iterator[Stores]:
+    """PostgreSQL and Redis alone. `keep`: a folder that stays; else one that is named after `name` and goes at the
+    end."""
     with ExitStack() as stack:
         folder = Path(keep or stack.enter_context(tempfile.TemporaryDirectory(prefix=f"gateway-{name}-")))
         folder.mkdir(parents=True, exist_ok=True)
         postgres = stack.enter_context(running_postgres())
         redis = stack.enter_context(running_redis(folder))
-        livekit = stack.enter_context(_livekit_server(folder))
-        yield Neighbours(stack.enter_context(postgres.database()), redis, livekit, folder)
+        yield Stores(stack.enter_context(postgres.database()), redis, folder)
+
+
+@contextmanager
+def neighbours(name: str, keep: str | None) -> Iterator[Neighbours]:
+    """`name`, `keep`: as of `stores`."""
+    with stores(name, keep) as (database_url, redis, folder), _livekit_server(folder) as livekit:
+        yield Neighbours(database_url, redis, livekit, folder)
 
 
 @contextmanager
