@@ -50,14 +50,20 @@ class RtmpTrack:
         self._started: float | None = None
         self._assembler = TrackAssembler()
         self._stall = StallWatch(publisher.interrupt, monotonic)
+        self._is_over = False
 
     @property
     def stats(self) -> TrackStats:
         """Since the track began; the same object at every call."""
         return self._assembler.stats
 
+    def end(self) -> None:
+        """Take no more packets: those that come, or wait, are for another reader."""
+        self._is_over = True
+        self._publisher.interrupt()
+
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """Every chunk until the publish ends, the last one short; an empty one whenever it stalls.
+        """Every chunk until the publish ends, or `end`, the last one short; an empty one whenever it stalls.
 
         Call it again after an error that is not foreseen: it goes on with the packets behind.
 
@@ -74,26 +80,26 @@ class RtmpTrack:
     async def _read(self) -> AsyncIterator[Chunk]:
         started = self._started = self._monotonic() if self._started is None else self._started
         has_stalled = False
-        while True:
+        while not self._is_over:
             self._stall.arm()
             packets = await self._publisher.read()
             if not packets:
-                if self._publisher.ended_because is not None:
+                if self._is_over or self._publisher.ended_because is not None:
                     break
                 has_stalled = True
                 for chunk in self._assembler.stall():
                     yield chunk
                 continue
+            if self.anchor is None:
+                age_s = self._publisher.audio_age_s
+                started = self._started = self._monotonic() - age_s
+                self.anchor = self._wall() - timedelta(seconds=age_s)
             if has_stalled:
                 await asyncio.sleep(_GATHER_S)
                 self._publisher.interrupt()
                 packets += await self._publisher.read()
             now = self._monotonic()
             self._stall.fed(now)
-            if self.anchor is None:
-                age = self._publisher.audio_age_s
-                started = now - age
-                self.anchor = self._wall() - timedelta(seconds=age)
             after_stall_s = _GATHER_S if has_stalled else None
             has_stalled = False
             for chunk in await self._assemble(packets, now - started, after_stall_s):

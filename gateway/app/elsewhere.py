@@ -159,6 +159,20 @@ class OtherReplicas:
         async with self.peers.socket(await self._known(owner), "/internal/audio", query) as socket:
             yield socket
 
+    # --- to bring encoders there ------------------------------------------------------------------------------
+
+    async def reachable(self) -> Sequence[str]:
+        """All others that have an address, as of the last beat, in any order."""
+        others = [one.id for one in await self._membership.members() if one.id != self.me and one.url is not None]
+        random.shuffle(others)
+        return others
+
+    @asynccontextmanager
+    async def encoder_socket(self, replica: str, path: str) -> AsyncIterator[PeerSocket]:
+        """Until the end of the block. Raises: NoAnswer, Unreached, Misdirected."""
+        async with self.peers.socket(await self._known(replica), path, {}) as socket:
+            yield socket
+
     # --- to ask -----------------------------------------------------------------------------------------------
 
     async def look(self, owner: str, path: str) -> bytes | None:

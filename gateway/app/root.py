@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.app.analysis import open_analyses
 from gateway.app.elsewhere import OtherReplicas
+from gateway.app.encoders import Encoders
 from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
 from gateway.app.heirs import Heirs
@@ -118,6 +119,8 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     heirs = Heirs(membership, others)
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
+    encoders = Encoders(others, lambda: transcription.transcriptions.draining)
+    transcription.sources.carry = encoders.carry
     relay = await enter(open_relay(replica, membership, hub))
     live = await enter(open_live(replica, transcription, hub, relay, others))
     analyses = await enter(open_analyses(replica))
@@ -131,6 +134,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
         hub,
         speech,
         transcription,
+        encoders,
         relay,
         live,
         analyses,

@@ -124,10 +124,9 @@ async def open_transcription(
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
-        handover = Handover(transcriptions, context, heirs)
+        lines = _lines(speech, livekit, addresses.rtmp_base, clock)
+        handover = Handover(transcriptions, context, heirs, partial(lines.has, Line.PROVIDER))
         sources.fetch = handover.fetch
-        tries = {Line.PROVIDER: speech.provider.reaches} | ({Line.LIVEKIT: livekit.reaches} if livekit else {})
-        lines = Lines(tries, clock)
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -197,6 +196,16 @@ def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock) -> OpenRt
     if settings.rtmp_port:
         import_module("gateway.transcription.infra.rtmp_source")
     return opened
+
+
+def _lines(
+    speech: ProviderWing, livekit: LivekitServer | None, rtmp_base: Callable[[], str | None], clock: Clock
+) -> Lines:
+    async def takes_encoders(within_s: float) -> bool:
+        return rtmp_base() is not None
+
+    tries = {Line.PROVIDER: speech.provider.reaches, Line.ENCODERS: takes_encoders}
+    return Lines(tries | ({Line.LIVEKIT: livekit.reaches} if livekit else {}), clock)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -70,6 +70,7 @@ KINDS: Final = (
     Kind("owner of a room restarted", speech_s=9.0, loses_audio=True, is_heard_out=True, takes_over=True, room=True),
     Kind("provider lost to the owner of a room", (12.0, 12.0), speech_s=12.5, takes_over=True, room=True),
     Kind("livekit lost to the owner", (12.0, 12.0), speech_s=12.5, takes_over=True, room=True),
+    Kind("provider lost to the owner", (12.0, 12.0), speech_s=12.5, takes_over=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 

@@ -16,7 +16,7 @@ from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.usecases.audio import AudioChunk, SourceTrouble
 from ingest.errors import IngestError
-from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.publisher import TAKEN_OVER, Publisher
 from ingest.rtmp_track import RtmpTrack
 
 NO_AUDIO_AFTER_S: Final = 5.0
@@ -39,6 +39,10 @@ class RtmpSource:
         self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
         self._live: _Published | None = None
         self._closed = False
+        self.has_left = False
+        """It was not closed: encoders are still connected, and what they send is for whoever goes on."""
+        self.heir: str | None = None
+        """The replica that goes on, where that is known."""
         self._displaced = 0
         self._recent = RecentTrouble()
 
@@ -57,9 +61,13 @@ class RtmpSource:
         self._recent.note(sentence, self._clock.monotonic())
 
     async def publish(self, publisher: Publisher) -> None:
-        """One publish, from its start until its audio has been heard. Another one under way is ended before."""
+        """One publish, from its start until its audio has been heard, or the source has left it. Another one under way
+        is ended before."""
         before = self._live
         if before is not None and not before.heard.is_set():
+            if publisher.yields_to(before.publisher):
+                publisher.close(TAKEN_OVER)
+                return
             before.publisher.displace()  # under another spelling of the same URL
             await before.heard.wait()
         if self._closed:
@@ -90,18 +98,24 @@ class RtmpSource:
     def skip(self, heard: Sequence[Heard]) -> None:
         """Encoders come after the hand-over."""
 
-    async def leave(self, reason: str) -> Sequence[Stream]:
-        await self.close(reason)
+    async def leave(self, reason: str, heir: str | None = None) -> Sequence[Stream]:
+        if self._end():
+            self.has_left, self.heir = True, heir
+            if self._live is not None:
+                self._live.leave()
         return ()
 
     async def close(self, reason: str) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self.on_close()
-        if self._live is not None:
+        if self._end() and self._live is not None:
             self._live.publisher.close(reason)
-        self._coming.put_nowait(None)
+
+    def _end(self) -> bool:
+        """No more tracks. Returns: whether that is new."""
+        is_new, self._closed = not self._closed, True
+        if is_new:
+            self.on_close()
+            self._coming.put_nowait(None)
+        return is_new
 
 
 class _Published:
@@ -143,6 +157,10 @@ class _Published:
         finally:
             if is_over:
                 self.heard.set()
+
+    def leave(self) -> None:
+        """The publish goes on elsewhere."""
+        self._track.end()
 
     def release(self) -> None:
         self.heard.set()

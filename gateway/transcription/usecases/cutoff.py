@@ -10,7 +10,7 @@ from random import random
 from typing import Final
 
 from gateway.clock import Clock
-from gateway.transcription.domain.lines import Line, can_move, needed
+from gateway.transcription.domain.lines import CAN_BE_DOWN, Line, needed
 from gateway.transcription.usecases.handover import Handover
 from gateway.transcription.usecases.lines import Lines
 from gateway.transcription.usecases.run import Run
@@ -56,10 +56,10 @@ class CutOff:
     async def look(self) -> None:
         """Once. A move takes a few seconds."""
         now = self._clock.monotonic()
-        runs = [run for run in self._here.runs if can_move(run.claimed.source) and not run.state.is_ending]
+        runs = [run for run in self._here.runs if not run.state.is_ending]
         down = [(run, line) for run in runs for line in run.cut_from]
         self._since = {one: self._since.get(one, now) for one in down}
-        for line in Line:
+        for line in CAN_BE_DOWN:
             late = [run for run, what in down if what is line and now - self._since[run, line] >= self._after_s]
             if not late:
                 self._pause_s.pop(line, None)

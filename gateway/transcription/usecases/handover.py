@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -81,7 +81,14 @@ class Neighbours(Protocol):
 class Handover:
     """Between this replica and its neighbours."""
 
-    def __init__(self, here: Transcriptions, context: RunContext, others: Neighbours) -> None:
+    def __init__(
+        self,
+        here: Transcriptions,
+        context: RunContext,
+        others: Neighbours,
+        hears: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`hears`: whether audio that comes here could be transcribed; None: always."""
         self.taken = self.given = self.refused = 0
         """Transcriptions taken from living owners, given to others, and asked for in vain."""
         self._here = here
@@ -89,6 +96,7 @@ class Handover:
         self._leases = context.records.leases
         self._sessions = context.records.sessions
         self._others = others
+        self._hears = hears
         self._tasks = Tasks()
         self._giving: OrderedDict[tuple[str, int, Heir], asyncio.Task[HandedOver | SessionError]] = OrderedDict()
 
@@ -142,24 +150,28 @@ class Handover:
 
     # --- by ourselves ---------------------------------------------------------------------------------------
 
-    async def fetch(self, keys: Sequence[str]) -> None:
+    async def fetch(self, keys: Sequence[str]) -> bool:
         """Take over the transcription with one of these stream keys, if another replica has it.
 
+        Returns: whether it stays there all the same, for this replica does not reach the provider.
         Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
         """
         if not self._context.membership.may_act():
             raise NotReady("this gateway is cut off from its database; publish to another one, or again in a while")
         before: tuple[str, Lease] | None = None
         while (owned := await self._leases.published(keys)) is not None:
+            if self._hears is not None and not await self._hears():
+                return True
             try:
                 await self._take(owned.claimed.slug, owned.owner, owned.claimed.lease.fence, PAUSE_S)
-                return
+                break
             except RunsElsewhere:
                 # The owner did not answer; while it was waited for, another replica may have adopted it.
                 after = await self._leases.published(keys)
                 if before is not None or after is None or _owner(after) == _owner(owned):
                     raise
                 before = _owner(owned)
+        return False
 
     async def drain(self, within_s: float) -> None:
         """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""

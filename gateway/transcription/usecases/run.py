@@ -160,7 +160,7 @@ class Run:
         self._is_decided.clear()
         # Only a room is heard by both; senders go on behind their last sample.
         heard = self._tracks.heard() if self.claimed.source == "livekit" else ()
-        streams = await self.source.leave(MOVED)
+        streams = await self.source.leave(MOVED, heir.replica)
         self.stop(MOVED)
         try:
             counted = await self._books.give_away(heir)
@@ -323,7 +323,7 @@ class Run:
         await self._stop_asked.wait()
         self._move(TranscriptionState.STOPPING)
         if self._is_lost:
-            await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner
+            await self.source.leave(LEASE_LOST)  # whoever sends audio finds the next owner
         await self.source.close(self.reason or "stopped")
 
     def _end_stopping(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -83,11 +84,44 @@ async def test_audio_that_waited_for_its_handler_is_anchored_when_it_came(
     executor: Counting, encode_tone: EncodeTone
 ) -> None:
     """Not when it was read: a takeover may take seconds."""
-    times = iter([50.0])
+    times = iter([50.0, 50.0])
     made = track(publisher(encode_tone("aac"), lambda: next(times, 53.5)), executor)
     async for _ in made.chunks():
         pass
     assert made.anchor == NOON - timedelta(seconds=3.5)
+
+
+@pytest.mark.parametrize("is_stalled", [False, True])
+async def test_what_comes_behind_its_end_is_for_the_next_track(
+    executor: Counting, encode_tone: EncodeTone, is_stalled: bool
+) -> None:
+    """Nothing is lost or heard twice in between, and the second one has an anchor of its own."""
+    packets, now = encode_tone("pcm_s16le", rate=16_000, seconds=2), [50.0]
+    source = publisher([], lambda: now[0])
+    source.ended_because = None
+    half = len(packets) // 2
+    first = track(source, executor, lambda: now[0])
+    heard: list[Chunk] = []
+    if not is_stalled:
+        for packet in packets[:half]:
+            source.take(packet)
+
+    async def listen() -> None:
+        heard.extend([chunk async for chunk in first.chunks()])
+
+    listening = asyncio.create_task(listen())
+    await asyncio.sleep(0.01)
+    first.end()
+    await asyncio.wait_for(listening, 5)
+    for packet in packets[0 if is_stalled else half :]:
+        source.take(packet)
+    now[0] += 3.0
+    source.end("unpublished")
+    second = track(source, executor, lambda: now[0])
+    rest = [chunk async for chunk in second.chunks()]
+    assert sum(chunk.samples for chunk in heard + rest) == 32_000
+    assert all(chunk.samples for chunk in heard + rest), "and no stall is told at the seam"
+    assert second.anchor == NOON - timedelta(seconds=3.0)
 
 
 @pytest.mark.parametrize(("codec", "rate", "packets"), [("pcm_alaw", 8_000, 50), ("pcm_s16le", 48_000, 8)])
@@ -131,7 +165,7 @@ async def test_a_publish_without_audio_gives_no_chunks_and_no_anchor(executor: C
 
 async def test_the_time_of_arrival_reaches_the_clock(executor: Counting, encode_tone: EncodeTone) -> None:
     """After a long pause the track goes on at the monotonic time since its anchor."""
-    times = iter([100.0, 100.0, 145.0])
+    times = iter([100.0, 100.0, 100.0, 145.0])
     first, second = encode_tone("aac", seconds=1), encode_tone("aac", seconds=1, first_ms=900_000)
     source = publisher([])
     batches = [first, second, []]
