@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from gateway.api.web import json_answer, read_told
 from gateway.outage import RecordsUnavailable
 from gateway.reading import NotJson, read_json
 from gateway.replicas.routes import Handler
@@ -25,6 +26,7 @@ from ingest.rtmp.server import RtmpServer
 log = logging.getLogger(__name__)
 
 PATH: Final = "/internal/encoder"
+WHOSE: Final = "/internal/encoder/whose"
 END: Final = "end"
 """Said by who has the encoder, behind its last packet."""
 START_S: Final = 5.0
@@ -42,6 +44,18 @@ class Start(msgspec.Struct, rename="camel"):
     key: str
     peer: str
     age_s: float
+
+
+class Whose(msgspec.Struct):
+    """Asked by who is cut off from the database."""
+
+    keys: list[str]
+
+
+class Owner(msgspec.Struct):
+    """Of the transcription with one of the keys."""
+
+    owner: str | None
 
 
 class Told(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -71,7 +85,7 @@ class CarriedEncoders:
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """For `InternalRoutes`."""
-        return {("GET", PATH): self.carried}
+        return {("GET", PATH): self.carried, ("POST", WHOSE): self.whose}
 
     async def carried(self, request: web.Request) -> web.StreamResponse:
         """A WebSocket: `Start`, then `packets`; `Told` comes back. What runs elsewhere is never asked for here."""
@@ -92,6 +106,11 @@ class CarriedEncoders:
             del self._lines[line]
         await response.close()
         return response
+
+    async def whose(self, request: web.Request) -> web.Response:
+        """Which replica has the transcription with one of these stream keys: 200. Raises: RecordsUnavailable."""
+        owned = await self._leases.published((await read_told(request, Whose)).keys)
+        return json_answer(Owner(owned.owner if owned is not None else None))
 
     async def close(self) -> None:
         """End all; who brings them looks for the next owner."""

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from gateway.app.carried_encoders import END, PATH, Start, Told
 from gateway.app.elsewhere import OtherReplicas
+from gateway.outage import RecordsUnavailable
 from gateway.reading import NotJson, read_json
 from gateway.replicas.peers import Misdirected, PeerSocket, SocketOver, Unreached
-from gateway.transcription.domain.errors import NoAnswer
+from gateway.transcription.domain.errors import CutOffHere, NoAnswer
 from gateway.transcription.usecases.run import MOVED
 from ingest.audio_packet import AudioPacket
 from ingest.rtmp import packets
 from ingest.rtmp.publisher import Publisher
 
+Fetch = Callable[[Sequence[str]], Awaitable[bool]]
 log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 30.0
@@ -31,6 +34,9 @@ GATHER_S: Final = 0.04
 UNREAD_BYTES: Final = 1024 * 1024
 UNREAD_PACKETS: Final = 1_000
 """What has been sent and was not read there; more is sent when it was."""
+FIND_S: Final = 8.0
+"""An RTMP server gives a key 10 s to be checked."""
+FIND_AGAIN_S: Final = 0.5
 WAYS: Final = ("opened", "broken", "given_up")
 """A way that broke was opened before; given up is an encoder for which none was found in time."""
 GONE: Final = "the gateway that transcribes does not answer; publish again"
@@ -73,7 +79,8 @@ class Encoders:
                 if not told.comes_back:
                     publisher.close(told.over or GONE)
                     return False
-                owner = told.owner or None
+                # Who has been lost to the others is their owner until somebody has taken over.
+                owner = told.owner if told.owner != self._others.me else None
                 if told.is_ready:
                     until, again_s = now() + PATIENCE_S, FIRST_AGAIN_S
                 break
@@ -85,11 +92,34 @@ class Encoders:
             again_s = min(2 * again_s, LAST_AGAIN_S)
         return False
 
-    async def _to_ask(self, owner: str | None) -> Iterable[str]:
-        """The one who has it; whoever else is there knows who that is. Not this one, which would know it first."""
-        if owner is not None:
-            return () if owner == self._others.me else (owner,)
-        return await self._others.reachable()
+    async def fetch(self, take: Fetch, keys: Sequence[str]) -> bool:
+        """`take`, and where this replica is cut off from the database: whether others know an owner to carry it to.
+
+        Raises: as `take`.
+        """
+        try:
+            return await take(keys)
+        except (CutOffHere, RecordsUnavailable):
+            if not self._is_leaving() and await self._is_found(keys):
+                return True
+            raise
+
+    async def _is_found(self, keys: Sequence[str]) -> bool:
+        """What was ours has an owner when its lease has ended there, which an encoder is held for."""
+        now = asyncio.get_running_loop().time
+        until = now() + FIND_S
+        while True:
+            told = await asyncio.gather(*map(partial(self._others.owner_of, keys), await self._others.reachable()))
+            owners = {owner for owner in told if owner is not None}
+            if owners - {self._others.me}:
+                return True
+            if not owners or now() >= until:
+                return False
+            await asyncio.sleep(FIND_AGAIN_S)
+
+    async def _to_ask(self, owner: str | None) -> Sequence[str]:
+        """The one who has it; whoever else is there knows who that is."""
+        return (owner,) if owner else await self._others.reachable()
 
     async def _carry_to(self, replica: str, publisher: Publisher) -> Told | None:
         """Until the publish is over, or belongs elsewhere: the last that is told there. None: it was not told."""

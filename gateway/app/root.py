@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gateway.app.analysis import open_analyses
@@ -121,6 +122,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     membership.load = _load(settings, transcription, hub)
     encoders = Encoders(others, lambda: transcription.transcriptions.draining)
     transcription.sources.carry = encoders.carry
+    transcription.sources.fetch = partial(encoders.fetch, transcription.handover.fetch)
     relay = await enter(open_relay(replica, membership, hub))
     live = await enter(open_live(replica, transcription, hub, relay, others))
     analyses = await enter(open_analyses(replica))

@@ -126,7 +126,6 @@ async def open_transcription(
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
         lines = _lines(speech, livekit, addresses.rtmp_base, clock)
         handover = Handover(transcriptions, context, heirs, partial(lines.has, Line.PROVIDER))
-        sources.fetch = handover.fetch
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,

@@ -16,12 +16,13 @@ from support.waiting import until
 
 from gateway.app import carried_encoders, encoders
 from gateway.app.carried_encoders import CarriedEncoders
+from gateway.app.elsewhere import OtherReplicas
 from gateway.app.encoders import Encoders
 from gateway.outage import RecordsUnavailable
 from gateway.replicas.peers import PeerSocket, SocketOver, key_for, open_peers
 from gateway.replicas.replica import Load, Replica
 from gateway.replicas.routes import InternalRoutes
-from gateway.transcription.domain.errors import NoAnswer
+from gateway.transcription.domain.errors import CutOffHere, NoAnswer, NotReady
 from ingest.audio_packet import AudioFormat, AudioPacket
 from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.publisher import TAKEN_OVER, Publisher
@@ -103,13 +104,18 @@ class Others:
     async def reachable(self) -> Sequence[str]:
         return random.sample(list(self.urls), len(self.urls))
 
-    @asynccontextmanager
-    async def encoder_socket(self, replica: str, path: str) -> AsyncIterator[PeerSocket]:
+    async def owner_of(self, keys: Sequence[str], replica: str) -> str | None:
+        return await OtherReplicas.owner_of(self, keys, replica)  # type: ignore[arg-type]
+
+    async def _known(self, replica: str) -> Replica:
         if replica not in self.urls:
             raise NoAnswer(f"replica {replica} is not there")
         now = datetime(2026, 1, 5, tzinfo=UTC)
-        there = Replica(replica, "r", "1", self.urls[replica], now, now, False, Load())
-        async with self.peers.socket(there, path, {}) as socket:
+        return Replica(replica, "r", "1", self.urls[replica], now, now, False, Load())
+
+    @asynccontextmanager
+    async def encoder_socket(self, replica: str, path: str) -> AsyncIterator[PeerSocket]:
+        async with self.peers.socket(await self._known(replica), path, {}) as socket:
             yield socket
 
 
@@ -223,12 +229,15 @@ async def test_every_packet_is_heard_once_in_its_order_wherever_the_transcriptio
 async def test_audio_that_waited_comes_with_its_age_and_an_encoder_with_its_own() -> None:
     """The track there is anchored when it was spoken; its newest publisher is told from it."""
     async with scene() as here:
-        here.world.owner = ""
+        here.world.owner = "a"
         here.send(3)
         here.world.database_answers = False
         carrying = here.carry()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.2)
         assert not carrying.done(), "who cannot know whose key it is is asked again"
+        here.world.database_answers = True
+        await asyncio.sleep(0.2)
+        assert not carrying.done(), "here it was lost, and nobody has taken over yet"
         here.world.owner = "c"
         await until(lambda: here.world.heard == here.sent)
         assert here.world.ages[0] >= 0.3
@@ -335,6 +344,36 @@ async def test_no_more_is_on_its_way_than_is_bounded() -> None:
         here.publisher.end("unpublished")
         await asyncio.wait_for(carrying, 10)
         assert here.world.heard == here.sent
+
+
+@pytest.mark.parametrize(
+    ("owner", "error", "is_let_in"),
+    [
+        ("c", CutOffHere(), True),
+        ("c", RecordsUnavailable("away"), True),
+        ("c", NotReady("it ends there"), False),
+        ("", CutOffHere(), False),
+        ("a", CutOffHere(), False),
+        ("leaving", CutOffHere(), False),
+        ("away", CutOffHere(), False),
+    ],
+)
+async def test_who_is_cut_off_from_the_database_lets_in_whose_owner_others_know(
+    owner: str, error: Exception, is_let_in: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take(keys: Sequence[str]) -> bool:
+        raise error
+
+    monkeypatch.setattr(encoders, "FIND_S", 0.1)
+    monkeypatch.setattr(encoders, "FIND_AGAIN_S", 0.02)
+    async with scene() as here:
+        here.world.owner, here.world.database_answers = owner, owner != "away"
+        here.world.leaving.update({"a"} if owner == "leaving" else ())
+        if is_let_in:
+            assert await here.encoders.fetch(take, [KEY])
+        else:
+            with pytest.raises(type(error)):
+                await here.encoders.fetch(take, [KEY])
 
 
 START = f'{{"app":"live","key":"{KEY}","peer":"p","ageS":0}}'
