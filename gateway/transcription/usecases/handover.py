@@ -33,8 +33,8 @@ PAUSE_S: Final = 1.0
 """How long an heir lets the owner wait for a pause, when a publisher waits for it."""
 PARTING_PAUSE_S: Final = 5.0
 """The same when the owner goes."""
-DEAF_PAUSE_S: Final = 0.5
-"""The same when the owner has no line on which it could be heard."""
+DEAF_PAUSE_S: Final = 1.0
+"""The same when the owner has no line on which it could be heard, so that a breath will do."""
 AT_ONCE: Final = 20
 """Hand-overs of a replica that goes."""
 _ANSWER_S: Final = 0.5
@@ -128,9 +128,11 @@ class Handover:
         return handed
 
     async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
-        """An owner that goes offers what it runs. Raises: as `take`."""
+        """An owner that goes, or is cut off, offers what it runs. Raises: as `take`."""
         if self._here.run_of(slug) is None:
             await self._take(slug, owner, fence, pause_s)
+            if (run := self._here.run_of(slug)) is not None:
+                run.came_at = self._context.clock.monotonic()
 
     async def hear(self, slug: str, late: Late) -> None:
         """What came to a former owner. Raises: RunsElsewhere, also before the run has begun; RecordsUnavailable."""

@@ -124,7 +124,7 @@ class Run:
         self._former_done.set()
         self._former_until = 0.0
         self.came_at = -math.inf
-        """When another living replica has handed it over, monotonic."""
+        """When another living replica has given it away, monotonic; a publisher that came here is no reason to stay."""
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -185,8 +185,7 @@ class Run:
     def go_on(self, handed: HandedOver, former: Sequence[Caption] = ()) -> None:
         """What the former owner knows better than the database. `former`: its last stored finals. Before `run`."""
         self._former_done.clear()
-        self.came_at = self._context.clock.monotonic()
-        self._former_until = self.came_at + self._context.options.drain_s + FORMER_MARGIN_S
+        self._former_until = self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
