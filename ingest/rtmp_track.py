@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from ingest.errors import UnsupportedCodec
 from ingest.pcm import Chunk
 from ingest.rtmp.publisher import Publisher
 from ingest.stall import StallWatch
-from ingest.track_assembler import TrackAssembler, TrackStats
+from ingest.track_assembler import RECENT, TrackAssembler, TrackStats
 
 # A batch up to this size is decoded on the event loop: that takes 0.1-0.3 ms, about as long as parsing one read, while
 # the way to a thread and back costs 0.2-0.5 ms of CPU per batch (measured: 81 publishers a core by way of a pool of
@@ -51,6 +52,7 @@ class RtmpTrack:
         self._assembler = TrackAssembler()
         self._stall = StallWatch(publisher.interrupt, monotonic)
         self._is_over = False
+        self._recent: deque[AudioPacket] = deque(maxlen=RECENT)
 
     @property
     def stats(self) -> TrackStats:
@@ -58,7 +60,8 @@ class RtmpTrack:
         return self._assembler.stats
 
     def end(self) -> None:
-        """Take no more packets: those that come, or wait, are for another reader."""
+        """Take no more packets: those that come, or wait, are for another reader, and so are those behind the last
+        whole chunk: whoever has seen that nobody speaks at its end cuts no word."""
         self._is_over = True
         self._publisher.interrupt()
 
@@ -98,6 +101,7 @@ class RtmpTrack:
                 await asyncio.sleep(_GATHER_S)
                 self._publisher.interrupt()
                 packets += await self._publisher.read()
+            self._recent.extend(packets)
             now = self._monotonic()
             self._stall.fed(now)
             after_stall_s = _GATHER_S if has_stalled else None
@@ -108,6 +112,8 @@ class RtmpTrack:
                 break
             if packets[-1].timestamp_ms - packets[0].timestamp_ms < self._batch_s * 1000:
                 await asyncio.sleep(self._batch_s)  # let the next batch gather; a backlog is taken at once
+        if self._is_over and (count := self._assembler.give_back()):
+            self._publisher.put_back(list(self._recent)[-count:], self._publisher.audio_age_s)
         for chunk in self._assembler.flush(self._monotonic() - started):
             yield chunk
 

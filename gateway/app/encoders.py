@@ -172,7 +172,7 @@ class _Way:
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
             if self._unread:
-                publisher.put_back([packet for packet, _ in self._unread], self._unread[0][1])
+                publisher.put_back([packet for packet, _ in self._unread], self._clock() - self._unread[0][1])
 
     async def _up(self) -> None:
         publisher = self._publisher

@@ -90,7 +90,7 @@ class Publisher:
     @property
     def audio_age_s(self) -> float:
         """Seconds since the first packet of the last `read` came; 0 before the first."""
-        return self._clock() - self._read_since if self.packets_read else 0.0
+        return self._clock() - self._read_since if self._read_since > -math.inf else 0.0
 
     @property
     def age_s(self) -> float:
@@ -127,12 +127,12 @@ class Publisher:
             self._emptied()
         return packets
 
-    def put_back(self, packets: Sequence[AudioPacket], since: float) -> None:
-        """The last packets that were read are for the next reader; `since`: when they came, by the clock."""
+    def put_back(self, packets: Sequence[AudioPacket], age_s: float) -> None:
+        """The last packets that were read are for the next reader; the first of them came `age_s` ago."""
         if packets:
             self._packets[:0] = packets
             self.packets_read -= len(packets)
-            self._waits_since = since
+            self._waits_since = self._clock() - age_s
             self._held_bytes += sum(len(packet.payload) for packet in packets)
             self._news.set()
             self._hold_back_if_full()

@@ -92,14 +92,17 @@ async def test_audio_that_waited_for_its_handler_is_anchored_when_it_came(
 
 
 @pytest.mark.parametrize("is_stalled", [False, True])
+@pytest.mark.parametrize(("codec", "rate"), [("pcm_s16le", 16_000), ("aac", 44_100), ("aac", 48_000)])
+@pytest.mark.parametrize("part", [0.5, 0.53, 0.61])
 async def test_what_comes_behind_its_end_is_for_the_next_track(
-    executor: Counting, encode_tone: EncodeTone, is_stalled: bool
+    executor: Counting, encode_tone: EncodeTone, is_stalled: bool, codec: str, rate: int, part: float
 ) -> None:
     """Nothing is lost or heard twice in between, and the second one has an anchor of its own."""
-    packets, now = encode_tone("pcm_s16le", rate=16_000, seconds=2), [50.0]
+    packets, now = encode_tone(codec, rate=rate, seconds=2), [50.0]
+    whole = sum([chunk.samples async for chunk in track(publisher(packets), executor).chunks()])
     source = publisher([], lambda: now[0])
     source.ended_because = None
-    half = len(packets) // 2
+    half = round(part * len(packets))
     first = track(source, executor, lambda: now[0])
     heard: list[Chunk] = []
     if not is_stalled:
@@ -119,7 +122,12 @@ async def test_what_comes_behind_its_end_is_for_the_next_track(
     source.end("unpublished")
     second = track(source, executor, lambda: now[0])
     rest = [chunk async for chunk in second.chunks()]
-    assert sum(chunk.samples for chunk in heard + rest) == 32_000
+    packet = whole / len(packets)
+    assert sum(chunk.samples for chunk in heard + rest) == pytest.approx(
+        whole, abs=0 if rate == 16_000 else 1.5 * packet
+    )
+    assert source.packets_read == half * (not is_stalled) + len(packets) - half * (not is_stalled)
+    assert sum(chunk.samples for chunk in heard) % 1_600 <= packet, "the first one ends at what was looked at"
     assert all(chunk.samples for chunk in heard + rest), "and no stall is told at the seam"
     assert second.anchor == NOON - timedelta(seconds=3.0)
 

@@ -122,13 +122,13 @@ async def test_what_is_put_back_is_read_again_before_what_came_meanwhile() -> No
     first, *rest = await flow.publisher.read()
     flow.now += 1.0
     flow.publisher.take(packet(4))
-    flow.publisher.put_back(rest, since=flow.now - 1.5)
+    flow.publisher.put_back(rest, age_s=1.5)
     assert flow.publisher.packets_read == 1
     flow.publisher.take(packet(5))
     assert flow.calls == ["full"]
     assert [one.timestamp_ms for one in (first, *await flow.publisher.read())] == [0, 1, 2, 3, 4, 5]
     assert (flow.publisher.audio_age_s, flow.publisher.packets_read) == (1.5, 6)
-    flow.publisher.put_back([], since=0.0)
+    flow.publisher.put_back([], age_s=0.0)
     flow.publisher.end("unpublished")
     assert flow.publisher.is_over
 

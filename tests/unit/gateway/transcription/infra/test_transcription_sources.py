@@ -384,17 +384,18 @@ async def test_an_encoder_stays_when_its_transcription_goes_and_what_it_sends_fr
     source, carriers = begun(sources, KEY), Carriers(sources)
     publishing = asyncio.create_task(sources.published(made := publisher()))
     track = await anext(source.tracks())
-    made.take(audio(0))
+    for at_ms in (0, 100, 200):
+        made.take(audio(at_ms))
     listening = asyncio.create_task(_all(track))
     await asyncio.sleep(0.01)
     await source.leave("moved", "heir")
     await source.close("moved")
-    assert await listening == 1_600, "16 kHz"
-    for at_ms in (100, 200):
+    assert await listening == 3_200, "at 16 kHz; the rest fills no chunk yet"
+    for at_ms in (300, 400):
         made.take(audio(at_ms))
     made.end("unpublished")
     await publishing
-    assert (carriers.heirs, carriers.carried) == (["heir"], [100, 200])
+    assert (carriers.heirs, carriers.carried) == (["heir"], [200, 300, 400])
     assert made.ended_because == "unpublished", "nobody has closed it"
 
 
