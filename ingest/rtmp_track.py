@@ -21,6 +21,8 @@ from ingest.track_assembler import RECENT, TrackAssembler, TrackStats
 # two threads, 123 without).
 _SMALL_PACKETS: Final = 8
 _SMALL_BYTES: Final = 16 * 1024
+# At 128 kbit/s a minute; it is doubted for seconds whether one has been lost to the others.
+DOUBTED_BYTES: Final = 1024 * 1024
 # What comes within this time after a stall tells a backlog from a pause.
 _GATHER_S: Final = 0.25
 
@@ -41,7 +43,9 @@ class RtmpTrack:
         monotonic: Callable[[], float],
         wall: Callable[[], datetime],
         batch_s: float = 0.08,
+        may_acknowledge: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_acknowledge`: whether what comes now is certainly heard here to its end."""
         self.anchor: datetime | None = None
         self._publisher = publisher
         self._executor = executor
@@ -52,16 +56,22 @@ class RtmpTrack:
         self._assembler = TrackAssembler()
         self._stall = StallWatch(publisher.interrupt, monotonic)
         self._is_over = False
+        self._may_acknowledge = may_acknowledge
         self._recent: deque[AudioPacket] = deque(maxlen=RECENT)
+        self._doubted: deque[tuple[float, list[AudioPacket]]] = deque()  # with the time at which the first had come
 
     @property
     def stats(self) -> TrackStats:
         """Since the track began; the same object at every call."""
         return self._assembler.stats
 
-    def end(self) -> None:
+    def end(self, *, was_lost: bool = False) -> None:
         """Take no more packets: those that come, or wait, are for another reader, and so are those behind the last
-        whole chunk: whoever has seen that nobody speaks at its end cuts no word."""
+        whole chunk: whoever has seen that nobody speaks at its end cuts no word.
+
+        `was_lost`: so are those that may not be heard here to their end, DOUBTED_BYTES at most."""
+        if not was_lost:
+            self._doubted.clear()
         self._is_over = True
         self._publisher.interrupt()
 
@@ -101,7 +111,7 @@ class RtmpTrack:
                 await asyncio.sleep(_GATHER_S)
                 self._publisher.interrupt()
                 packets += await self._publisher.read()
-            self._recent.extend(packets)
+            self._note(packets)
             now = self._monotonic()
             self._stall.fed(now)
             after_stall_s = _GATHER_S if has_stalled else None
@@ -112,10 +122,28 @@ class RtmpTrack:
                 break
             if packets[-1].timestamp_ms - packets[0].timestamp_ms < self._batch_s * 1000:
                 await asyncio.sleep(self._batch_s)  # let the next batch gather; a backlog is taken at once
-        if self._is_over and (count := self._assembler.give_back()):
-            self._publisher.put_back(list(self._recent)[-count:], self._publisher.audio_age_s)
+        if self._is_over:
+            self._give_back()
         for chunk in self._assembler.flush(self._monotonic() - started):
             yield chunk
+
+    def _note(self, packets: list[AudioPacket]) -> None:
+        """They were read: what of them may have to be given back is kept."""
+        self._recent.extend(packets)
+        if self._may_acknowledge():
+            self._doubted.clear()
+            return
+        self._doubted.append((self._monotonic() - self._publisher.audio_age_s, packets))
+        while sum(len(packet.payload) for _, batch in self._doubted for packet in batch) > DOUBTED_BYTES:
+            self._doubted.popleft()
+
+    def _give_back(self) -> None:
+        count = self._assembler.give_back()
+        if self._doubted:
+            again = [packet for _, batch in self._doubted for packet in batch]
+            self._publisher.put_back(again, self._monotonic() - self._doubted[0][0])
+        elif count:
+            self._publisher.put_back(list(self._recent)[-count:], self._publisher.audio_age_s)
 
     async def _assemble(
         self, packets: Sequence[AudioPacket], arrival_s: float, after_stall_s: float | None

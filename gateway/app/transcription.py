@@ -117,7 +117,7 @@ async def open_transcription(
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
         listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
-        rtmp = _rtmp_source(settings, decoders, clock)
+        rtmp = _rtmp_source(settings, decoders, clock, membership.may_acknowledge)
         sources = Sources(rtmp, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_acknowledge)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
@@ -184,13 +184,13 @@ async def _decoder_threads() -> AsyncIterator[ThreadPoolExecutor]:
         yield threads
 
 
-def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock) -> OpenRtmp:
+def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock, may_acknowledge: Callable[[], bool]) -> OpenRtmp:
     """FFmpeg takes 16 MB: it is loaded now where encoders publish to, else with a transcription that is taken over."""
 
     def opened(slug: str, ingest: Ingest, speaker: Speaker) -> RtmpSource:
         from gateway.transcription.infra.rtmp_source import RtmpSource
 
-        return RtmpSource(slug, ingest, speaker, decoders, clock)
+        return RtmpSource(slug, ingest, speaker, decoders, clock, may_acknowledge)
 
     if settings.rtmp_port:
         import_module("gateway.transcription.infra.rtmp_source")

@@ -29,13 +29,23 @@ class RtmpSource:
 
     is_cut_off = False
 
-    def __init__(self, slug: str, ingest: Ingest, speaker: Speaker, executor: Executor, clock: Clock) -> None:
+    def __init__(
+        self,
+        slug: str,
+        ingest: Ingest,
+        speaker: Speaker,
+        executor: Executor,
+        clock: Clock,
+        may_acknowledge: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_acknowledge`: as in `RtmpTrack`."""
         self.slug = slug
         self.ingest = ingest
         self.on_close: Callable[[], object] = lambda: None
         self._speaker = speaker
         self._executor = executor
         self._clock = clock
+        self._may_acknowledge = may_acknowledge
         self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
         self._live: _Published | None = None
         self._closed = False
@@ -76,7 +86,13 @@ class RtmpSource:
             self._displaced += 1
             if self._displaced > 1 or before.host != publisher.peer.rpartition(":")[0]:  # else its own encoder is back
                 self.note(DISPLACED)
-        track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
+        track = RtmpTrack(
+            publisher,
+            self._executor,
+            monotonic=self._clock.monotonic,
+            wall=self._clock.now,
+            may_acknowledge=self._may_acknowledge,
+        )
         self._live = published = _Published(publisher, track, self._speaker, self._clock)
         self._coming.put_nowait(published)
         await published.heard.wait()
@@ -102,7 +118,7 @@ class RtmpSource:
         if self._end():
             self.has_left, self.heir = True, heir
             if self._live is not None:
-                self._live.leave()
+                self._live.leave(was_lost=heir is None)
         return ()
 
     async def close(self, reason: str) -> None:
@@ -158,9 +174,9 @@ class _Published:
             if is_over:
                 self.heard.set()
 
-    def leave(self) -> None:
+    def leave(self, *, was_lost: bool) -> None:
         """The publish goes on elsewhere."""
-        self._track.end()
+        self._track.end(was_lost=was_lost)
 
     def release(self) -> None:
         self.heard.set()

@@ -132,6 +132,42 @@ async def test_what_comes_behind_its_end_is_for_the_next_track(
     assert second.anchor == NOON - timedelta(seconds=3.0)
 
 
+@pytest.mark.parametrize("was_lost", [False, True])
+async def test_what_may_not_be_heard_to_its_end_is_given_back_by_who_is_lost(
+    executor: Counting, encode_tone: EncodeTone, was_lost: bool
+) -> None:
+    """As a sender over WebSockets sends again what was not acknowledged; what is handed over is heard here."""
+    packets, now, is_certain = encode_tone("pcm_s16le", rate=16_000, seconds=2), [50.0], [True]
+    source = publisher([], lambda: now[0])
+    source.ended_because = None
+    made = RtmpTrack(
+        source,
+        executor,
+        monotonic=lambda: now[0],
+        wall=lambda: NOON,
+        batch_s=0.0,
+        may_acknowledge=lambda: is_certain[0],
+    )
+
+    async def listen() -> None:
+        async for _ in made.chunks():
+            pass
+
+    listening = asyncio.create_task(listen())
+    third = len(packets) // 3
+    for n, certain in enumerate([False, True, False]):  # it was certain again meanwhile
+        is_certain[0] = certain
+        for packet in packets[n * third : (n + 1) * third]:
+            source.take(packet)
+        await asyncio.sleep(0.02)
+    now[0] += 2.0
+    made.end(was_lost=was_lost)
+    await asyncio.wait_for(listening, 5)
+    left = await source.read() if was_lost else []
+    assert left == (packets[2 * third : 3 * third] if was_lost else [])
+    assert source.audio_age_s == 2.0
+
+
 @pytest.mark.parametrize(("codec", "rate", "packets"), [("pcm_alaw", 8_000, 50), ("pcm_s16le", 48_000, 8)])
 async def test_a_backlog_is_decoded_off_the_event_loop(
     executor: Counting, encode_tone: EncodeTone, codec: str, rate: int, packets: int
