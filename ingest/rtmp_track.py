@@ -55,7 +55,7 @@ class RtmpTrack:
         self._started: float | None = None
         self._assembler = TrackAssembler()
         self._stall = StallWatch(publisher.interrupt, monotonic)
-        self._is_over = False
+        self._is_over = self._is_given_back = False
         self._may_acknowledge = may_acknowledge
         self._recent: deque[AudioPacket] = deque(maxlen=RECENT)
         self._doubted: deque[tuple[float, list[AudioPacket]]] = deque()  # with the time at which the first had come
@@ -123,7 +123,7 @@ class RtmpTrack:
             if packets[-1].timestamp_ms - packets[0].timestamp_ms < self._batch_s * 1000:
                 await asyncio.sleep(self._batch_s)  # let the next batch gather; a backlog is taken at once
         if self._is_over:
-            self._give_back()
+            self.give_back()
         for chunk in self._assembler.flush(self._monotonic() - started):
             yield chunk
 
@@ -137,7 +137,11 @@ class RtmpTrack:
         while sum(len(packet.payload) for _, batch in self._doubted for packet in batch) > DOUBTED_BYTES:
             self._doubted.popleft()
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """What is for another reader, once; for whoever has stopped reading this one before its end."""
+        if self._is_given_back:
+            return
+        self._is_given_back = True
         count = self._assembler.give_back()
         if self._doubted:
             again = [packet for _, batch in self._doubted for packet in batch]

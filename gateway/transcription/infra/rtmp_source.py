@@ -96,6 +96,8 @@ class RtmpSource:
         self._live = published = _Published(publisher, track, self._speaker, self._clock)
         self._coming.put_nowait(published)
         await published.heard.wait()
+        if self.has_left:
+            track.give_back()
         for why in (*published.wrong(), published.turned_away()):
             if why is not None:
                 self.note(why)

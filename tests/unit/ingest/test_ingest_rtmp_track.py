@@ -132,9 +132,10 @@ async def test_what_comes_behind_its_end_is_for_the_next_track(
     assert second.anchor == NOON - timedelta(seconds=3.0)
 
 
+@pytest.mark.parametrize("is_read_to_its_end", [False, True])
 @pytest.mark.parametrize("was_lost", [False, True])
 async def test_what_may_not_be_heard_to_its_end_is_given_back_by_who_is_lost(
-    executor: Counting, encode_tone: EncodeTone, was_lost: bool
+    executor: Counting, encode_tone: EncodeTone, was_lost: bool, is_read_to_its_end: bool
 ) -> None:
     """As a sender over WebSockets sends again what was not acknowledged; what is handed over is heard here."""
     packets, now, is_certain = encode_tone("pcm_s16le", rate=16_000, seconds=2), [50.0], [True]
@@ -161,8 +162,12 @@ async def test_what_may_not_be_heard_to_its_end_is_given_back_by_who_is_lost(
             source.take(packet)
         await asyncio.sleep(0.02)
     now[0] += 2.0
+    if not is_read_to_its_end:
+        listening.cancel()
+        await asyncio.wait([listening])
     made.end(was_lost=was_lost)
-    await asyncio.wait_for(listening, 5)
+    await asyncio.wait([listening], timeout=5)
+    made.give_back()
     left = await source.read() if was_lost else []
     assert left == (packets[2 * third : 3 * third] if was_lost else [])
     assert source.audio_age_s == 2.0
