@@ -142,6 +142,7 @@ class _Published:
     def __init__(self, publisher: Publisher, track: RtmpTrack, speaker: Speaker, clock: Clock) -> None:
         self._clock = clock
         self._began = clock.monotonic()
+        self.is_continued = publisher.is_carried
         self.refused: str | None = None
         self.publisher = publisher
         self.speaker = speaker
