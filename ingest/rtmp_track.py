@@ -65,6 +65,11 @@ class RtmpTrack:
         """Since the track began; the same object at every call."""
         return self._assembler.stats
 
+    @property
+    def ends_at(self) -> datetime | None:
+        """Wall time behind the last chunk; None before the first audio."""
+        return None if self.anchor is None else self.anchor + timedelta(seconds=self._assembler.cut_to_s)
+
     def end(self, *, was_lost: bool = False) -> None:
         """Take no more packets: those that come, or wait, are for another reader, and so are those behind the last
         whole chunk: whoever has seen that nobody speaks at its end cuts no word.

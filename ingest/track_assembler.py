@@ -103,12 +103,17 @@ class TrackAssembler:
             self._chunks = [one for chunk in self._chunks for one in chunk.until(self._ends_at)]
         return self._take()
 
+    @property
+    def cut_to_s(self) -> float:
+        """Seconds from the anchor to the end of the last chunk."""
+        return self._chunker.cut_to / SAMPLE_RATE
+
     def give_back(self) -> int:
         """What lies behind the last whole chunk is for another track, as far as it fills packets; to be flushed then.
 
         Nobody has heard it yet. Returns: how many of the last packets that is, RECENT at most.
         """
-        held_s = left_s = self._clock.position_s - self._chunker.cut_to / SAMPLE_RATE
+        held_s = left_s = self._clock.position_s - self.cut_to_s
         count = 0
         for seconds in reversed(self._recent):
             if not 0 < seconds <= left_s:

@@ -155,11 +155,13 @@ class _Published:
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
+    @property
+    def ends_at(self) -> datetime | None:
+        return self._track.ends_at
+
     bearer = None  # whoever has the key speaks as whom the start has named
     left_out = 0
     is_opted_out = False
-    ends_at: datetime | None = None
-    """What an encoder sends next is a new track."""
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         is_over = True

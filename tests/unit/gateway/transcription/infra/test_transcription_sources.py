@@ -413,6 +413,24 @@ async def test_an_encoder_stays_when_its_transcription_goes_and_what_it_sends_fr
     assert made.ended_because == "unpublished", "nobody has closed it"
 
 
+@pytest.mark.parametrize("is_carried", [False, True])
+async def test_a_carried_publish_goes_on_where_the_former_owner_has_stopped(
+    sources: Sources, clock: HandClock, is_carried: bool
+) -> None:
+    """So a word that was cut in two there can be mended; any other publish begins anew."""
+    source = begun(sources, KEY)
+    made = publisher(carried_since=-9.0 if is_carried else None)
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    assert (track.is_continued, track.ends_at) == (is_carried, None)
+    for at_ms in (0, 100, 200):
+        made.take(audio(at_ms))
+    made.end("unpublished")
+    assert await _all(track) == 4_800
+    await publishing
+    assert track.anchor is not None and track.ends_at == track.anchor + timedelta(seconds=0.3)
+
+
 async def test_an_encoder_is_heard_here_again_when_its_transcription_comes_back(sources: Sources) -> None:
     source, carriers = begun(sources, KEY), Carriers(sources, comes_back=True)
     publishing = asyncio.create_task(sources.published(made := publisher()))
