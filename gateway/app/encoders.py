@@ -85,6 +85,7 @@ class Encoders:
                     until, again_s = now() + PATIENCE_S, FIRST_AGAIN_S
                 break
             if now() >= until:
+                log.warning("an encoder is disconnected: for %.0f s nobody has taken its audio", PATIENCE_S)
                 self.ways["given_up"] += 1
                 publisher.close(GONE)
                 return False
@@ -130,10 +131,13 @@ class Encoders:
                 told = await way.run()
         except (NoAnswer, Unreached, Misdirected, SocketOver, NotJson) as error:
             told = None
-            log.warning("an encoder's audio cannot be carried to replica %s: %s", replica, error)
+            log.info("an encoder's audio cannot be carried to replica %s: %s", replica, error)
         if way is not None and way.is_ready:
             self.ways["opened"] += 1
             if told is None:
+                log.warning(
+                    "an encoder's audio is not carried to replica %s any more, another way is looked for", replica
+                )
                 self.ways["broken"] += 1
                 return Told(comes_back=True, is_ready=True)
         return told

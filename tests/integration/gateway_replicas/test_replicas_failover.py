@@ -94,7 +94,7 @@ class Line:
 async def test_an_owner_that_is_cut_off_from_the_database_falls_silent_and_comes_back_as_another(
     database_url: str, tmp_path: Path
 ) -> None:
-    """The other one reaches it, so it is no outage of all. What somebody has seen is kept."""
+    """The other one reaches it, so it is no outage of all. What somebody has seen is kept, and the encoder stays."""
     speech, line = sound(tmp_path), Line(database_url)
     async with line.open() as through, LocalServer(LocalOptions(engine="scripted", api_key="k")) as provider:
         env = {"GLADIA_API_KEY": "k", "GLADIA_API_URL": provider.url, "GATEWAY_LEASE_S": "5", "GATEWAY_DRAIN_S": "2"}
@@ -110,7 +110,7 @@ async def test_an_owner_that_is_cut_off_from_the_database_falls_silent_and_comes
                 line.is_cut = True
                 await near.until(lambda watcher: watcher.stream.closed)
                 assert near.stream.close_code == 4000
-                refused = await ffmpeg(ingest["rtmpUrl"], "-re", "-i", str(speech))
+                refused = await ffmpeg(f"{ingest['rtmpUrl'][:-4]}none", "-re", "-i", str(speech))
                 assert await refused.wait() != 0
                 why = "this gateway is cut off from its database; publish to another one"
                 assert why in refused.output and why in a.process.output
@@ -118,14 +118,13 @@ async def test_an_owner_that_is_cut_off_from_the_database_falls_silent_and_comes
                 async with asyncio.timeout(60):
                     while await owner_of(database_url, slug) == before:
                         await asyncio.sleep(0.1)
-                url = f"rtmp://127.0.0.1:{b.rtmp_port}/live/{ingest['streamKey']}"
-                async with published(speech, url), b.watch(slug) as far:
-                    await far.until(lambda watcher: len(watcher.finals) >= 5)
+                async with b.watch(slug) as far:
+                    await far.until(lambda watcher: len(watcher.finals) >= len(seen) + 2)
                     line.is_cut = False
                     async with asyncio.timeout(60):
                         while (await a.call("GET", "/readyz"))[0] != 200:
                             await asyncio.sleep(0.1)
-                    await far.until(lambda watcher: len(watcher.finals) >= 7)
+                    await far.until(lambda watcher: len(watcher.finals) >= len(seen) + 4)
                     numbers = [final["seq"] for final in far.finals]
                     assert numbers == list(range(1, len(numbers) + 1))
                 await b.stop(slug)
