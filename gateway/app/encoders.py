@@ -16,7 +16,7 @@ from gateway.app.elsewhere import OtherReplicas
 from gateway.outage import RecordsUnavailable
 from gateway.reading import NotJson, read_json
 from gateway.replicas.peers import Misdirected, PeerSocket, SocketOver, Unreached
-from gateway.transcription.domain.errors import CutOffHere, NoAnswer
+from gateway.transcription.domain.errors import NoAnswer, NotReady
 from gateway.transcription.usecases.run import MOVED
 from ingest.audio_packet import AudioPacket
 from ingest.rtmp import packets
@@ -45,14 +45,17 @@ GONE: Final = "the gateway that transcribes does not answer; publish again"
 class Encoders:
     """Of this replica, whose audio goes elsewhere. Each is carried by the task of its publish."""
 
-    def __init__(self, others: OtherReplicas, is_leaving: Callable[[], bool]) -> None:
-        """`is_leaving`: whether this replica goes, and disconnects its encoders."""
+    def __init__(
+        self, others: OtherReplicas, is_leaving: Callable[[], bool], may_act: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`is_leaving`: whether this replica goes, and disconnects its encoders. `may_act`: as of its membership."""
         self.carried = 0
         """Now, those included for which somebody is looked for."""
         self.ways: Counter[str] = Counter()
         """There, by what became of them: see WAYS."""
         self._others = others
         self._is_leaving = is_leaving
+        self._may_act = may_act
 
     async def carry(self, publisher: Publisher, heir: str | None, is_back: Callable[[], bool]) -> bool:
         """As `sources.Carry`. An encoder is told what the one who transcribes says, or that nobody does."""
@@ -100,8 +103,9 @@ class Encoders:
         """
         try:
             return await take(keys)
-        except (CutOffHere, RecordsUnavailable):
-            if not self._is_leaving() and await self._is_found(keys):
+        except (NotReady, RecordsUnavailable) as error:
+            is_cut_off = isinstance(error, RecordsUnavailable) or not self._may_act()
+            if is_cut_off and not self._is_leaving() and await self._is_found(keys):
                 return True
             raise
 

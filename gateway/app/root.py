@@ -120,7 +120,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     heirs = Heirs(membership, others)
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
-    encoders = Encoders(others, lambda: transcription.transcriptions.draining)
+    encoders = Encoders(others, lambda: transcription.transcriptions.draining, membership.may_act)
     transcription.sources.carry = encoders.carry
     transcription.sources.fetch = partial(encoders.fetch, transcription.handover.fetch)
     relay = await enter(open_relay(replica, membership, hub))

@@ -17,7 +17,7 @@ from gateway import tracing
 from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
 from gateway.tasks import Tasks
-from gateway.transcription.domain.errors import CutOffHere, NoAnswer, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.transcription import Claimed, Lease
@@ -159,7 +159,7 @@ class Handover:
         Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
         """
         if not self._context.membership.may_act():
-            raise CutOffHere
+            raise NotReady("this gateway is cut off from its database; publish to another one, or again in a while")
         before: tuple[str, Lease] | None = None
         while (owned := await self._leases.published(keys)) is not None:
             if self._hears is not None and not await self._hears():
