@@ -10,9 +10,9 @@ this one, which is the speech provider (it answers with the time in the words) a
     python bench/rtmp_pipeline.py --publishers 20 --seconds 20
     python bench/rtmp_pipeline.py --memory 1 10 40 80      what each adds, with TLS to the provider; --plain without
 
-The first ones also pay what all share: FFmpeg's tables, modules that load with their first use. So the second form starts
-more and more of them in one gateway and shows what those of each step have added, once the gateway has given back what
-was free.
+The first ones also pay what all share: FFmpeg's tables, modules that load with their first use. So the second form
+starts more and more of them in one gateway and shows what those of each step have added, once the gateway has given
+back what was free.
 """
 
 from __future__ import annotations
