@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from gateway.clock import Clock
@@ -16,18 +16,16 @@ from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
 from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.transcription import Claimed, Ingest
+from gateway.transcription.infra.rtmp_source import RtmpSource
 from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
 from ingest.errors import PublishRefused
 from ingest.rtmp.publisher import Publisher
 
-if TYPE_CHECKING:
-    from gateway.transcription.infra.rtmp_source import RtmpSource
-
 log = logging.getLogger(__name__)
 
-OpenRtmp: TypeAlias = "Callable[[str, Ingest, Speaker], RtmpSource]"
+OpenRtmp: TypeAlias = Callable[[str, Ingest, Speaker], RtmpSource]
 """Of a session by its slug: where encoders publish to, and who speaks."""
 
 RTMP_APP: Final = "live"
