@@ -116,7 +116,7 @@ def setuptools(build: str, tree: Path, made: Path, epoch: str, **env: str) -> st
     fixed = {
         "SOURCE_DATE_EPOCH": epoch,
         "PYTHONHASHSEED": "0",
-        "CFLAGS": "-g0",
+        "CFLAGS": "-O2 -fwrapv -DNDEBUG -g0",  # in the place of those that this Python was built with
         "GATEWAY_PURE_WHEEL": "",
         "GATEWAY_COMPILED": "",
     }
