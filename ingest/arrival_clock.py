@@ -15,11 +15,12 @@ class ArrivalClock:
     """Counts samples, and notices when time has passed that the samples do not show.
 
     A media server's client plays in real time: its sample count is the clock, and jitter does not matter. Only when
-    the count has been behind the time of arrival for `SUSTAINED_S` without catching up, the difference was lost (the
+    the count has been behind the time of arrival for `sustained_s` without catching up, the difference was lost (the
     machine slept, the player stood still) and is left out as a gap.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sustained_s: float = SUSTAINED_S) -> None:
+        self._sustained_s = sustained_s
         self.position = 0  # samples since the anchor
         self._late_since: float | None = None
         self._late_at_first_s = self._least_s = 0.0
@@ -34,7 +35,7 @@ class ArrivalClock:
             self._late_since, self._late_at_first_s, self._least_s = at_s, late_s, late_s
         else:
             self._least_s = min(self._least_s, late_s)
-            if at_s - self._late_since >= SUSTAINED_S:
+            if at_s - self._late_since >= self._sustained_s:
                 gap = int(self._least_s * SAMPLE_RATE)
                 self._late_since = None
         self.position += gap + samples

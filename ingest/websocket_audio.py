@@ -35,6 +35,8 @@ HOLE_S: Final = 0.25
 SILENT_S: Final = 0.6
 # A sender that tells its gaps cannot tell of one in which its machine slept: it would have come back long before.
 ASLEEP_S: Final = 15.0
+# Behind for longer, its audio was lost, or its rate is not the one it said: a line so slow would have been given up.
+SLOW_LINE_S: Final = 10.0
 # What comes within this time tells: a backlog comes faster than it was spoken, by this much.
 DOUBT_S: Final = 0.15
 BACKLOG_S: Final = 0.08
@@ -122,7 +124,7 @@ class PcmTrack:
         self._age_s = age_s
         self._tells_gaps = tells_gaps
         self._began = 0.0
-        self._clock = ArrivalClock()
+        self._clock = ArrivalClock(SLOW_LINE_S) if tells_gaps else ArrivalClock()
         self._resampler = Resampler(format.sample_rate)
         self._downmix = Downmix(format.sample_rate)
         self._chunker = Chunker()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -28,8 +29,15 @@ class Stream(msgspec.Struct, frozen=True):
     ends_at: datetime | None
 
 
+SEAM_S: Final = 2.0
+"""Of the audio behind a place at which nobody had heard a sender so far, both owners' tellings hear so much."""
+
+
 class Heard(msgspec.Struct, frozen=True):
-    """How far a participant of a room was heard: up to this wall time. `is_cut`: in the middle of their words."""
+    """How far a participant was heard by the owner: up to this wall time. `is_cut`: in the middle of their words.
+
+    Of a sender whom the owner could not get heard: in the middle of the seam.
+    """
 
     identity: str
     until: datetime

@@ -83,6 +83,10 @@ class Edges:
         self._utterances: set[str] = set()
         self._left_out: set[str] = set()  # utterances of which nothing counts
 
+    def mend(self, identity: str) -> None:
+        """There is no cut: what either side says of this speaker counts."""
+        self._cuts.pop(identity, None)
+
     def before(self, said: Caption) -> Caption | None:
         """Of what the owner hears, what is its own."""
         cut_ms = self._cuts.get(said.speaker.identity)

@@ -76,6 +76,8 @@ class _RoomTrack:
         self.bearer = passes.bearer(track.attributes, exact=self.speaker.identity == track.identity)
         self._track = track
 
+    is_continued = False  # both owners listen, each by itself
+
     @property
     def is_opted_out(self) -> bool:
         name, value = OPT_OUT

@@ -124,7 +124,7 @@ class _Published:
 
     bearer = None  # whoever has the key speaks as whom the start has named
     left_out = 0
-    is_opted_out = False
+    is_continued = is_opted_out = False
     ends_at: datetime | None = None
     """What an encoder sends next is a new track."""
 

@@ -186,6 +186,7 @@ class _Sender:
         self._waiting: asyncio.TimerHandle | None = None
         self._ended = False
         self._connections = 0
+        self.is_continued = track.taken > 0
         self.taken = track.taken
         """Frames that may be acknowledged."""
         self._again = 0  # frames that the track has had, and that are sent again because they were not acknowledged

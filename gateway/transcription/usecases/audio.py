@@ -45,6 +45,10 @@ class AudioTrack(Protocol):
         a door of ours has asked."""
 
     @property
+    def is_continued(self) -> bool:
+        """Its first sample follows the last one that a former owner of the transcription has taken."""
+
+    @property
     def is_opted_out(self) -> bool:
         """The speaker does not want to be heard now, and has said so where the audio comes from."""
 

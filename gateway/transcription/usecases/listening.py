@@ -19,6 +19,7 @@ from gateway.transcription.usecases.presence import Presence, SpeakerRefused
 from gateway.transcription.usecases.said import Said
 from gateway.transcription.usecases.speech import ProviderSession, SpeechLink
 from gateway.transcription.usecases.track import LiveTrack, Tracks
+from gateway.transcription.usecases.unheard import Seam
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ FIRST_PAUSE_S: Final = 0.5
 class Parts:
     """What a run's tracks share. `began`: audio has come. `stop`: end the run, for this reason.
     `may_send`: waits until it is certain that the run is ours; false when it is no longer. `carry`: leaves to an heir
-    what has no final of a track that has ended; false when there is none, or it is heard here."""
+    what has no final of a track that has ended; false when there is none, or it is heard here. `seam`: what has to hear
+    the beginning of a track, too."""
 
     claimed: Claimed
     asked: Asked
@@ -45,6 +47,7 @@ class Parts:
     stop: Callable[[str], None]
     may_send: Callable[[], Awaitable[bool]]
     carry: Callable[[LiveTrack], Awaitable[bool]]
+    seam: Callable[[AudioTrack], Seam | None]
 
 
 class Listening:
@@ -60,6 +63,7 @@ class Listening:
         self._live = LiveTrack(track, self._open(track), meter, loop.create_future())
         self._live.asked = parts.asked.of(speaker.identity)
         self._live.is_former = is_former
+        self._seam = parts.seam(track)
         self._replaced: asyncio.Future[None] = loop.create_future()  # the link that runs has failed
         self._is_over = False  # the track has ended
         self._is_given_up = False
@@ -172,6 +176,8 @@ class Listening:
         live = self._live
         if self._is_given_up or (not live.is_former and self._parts.asked.is_silenced(live, chunk)):
             return
+        if self._seam is not None and not self._seam.take(chunk):
+            self._seam = None
         try:
             self._pass(chunk)
         except Exception as error:

@@ -35,7 +35,7 @@ from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.membership import UNCERTAIN_S
 from gateway.transcription.usecases.said import Said, SaidCounts
 from gateway.transcription.usecases.speech import Translation
-from gateway.transcription.usecases.track import LiveTrack, Tracks
+from gateway.transcription.usecases.track import LiveTrack, Tracks, heard_again
 from gateway.transcription.usecases.unheard import UnheardTracks
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Run:
         self._books = Bookkeeping(claimed, context, self._tracks, self._said)
         self.asked = Asked(claimed, context, self._tracks, self._said, preferences)
         """What is asked for now, and who is paused."""
+        self._unheard = UnheardTracks()
         self._parts = Parts(
             claimed,
             self.asked,
@@ -104,8 +105,8 @@ class Run:
             self.stop,
             self._may_send,
             self._carry,
+            self._unheard.seam,
         )
-        self._unheard = UnheardTracks()
         self._turned_away = RecentTrouble()
         self._stop_asked = asyncio.Event()
         self._stopping = tracing.NO_SPAN
@@ -158,8 +159,8 @@ class Run:
         self._books.disown_state()
         self.is_moving = True
         self._is_decided.clear()
-        # Only a room is heard by both; senders go on behind their last sample.
-        heard = self._tracks.heard() if self.claimed.source == "livekit" else ()
+        is_room = self.claimed.source == "livekit"  # which both hear; senders go on behind their last sample
+        heard = self._tracks.heard() if is_room else self._tracks.interrupted()
         streams = await self.source.leave(MOVED)
         self.stop(MOVED)
         try:
@@ -169,7 +170,9 @@ class Run:
                 raise RunsElsewhere(self.claimed.slug)
             self._late = late
             self._former_done.set()  # it has no way to us any more
-            self._said.pass_finals(late.put, heard, deaf=[live for live in self._tracks.live if live.is_cut_off])
+            deaf = self._tracks.leave_deaf()
+            heard = heard if is_room else heard_again(heard, deaf)
+            self._said.pass_finals(late.put, heard, deaf)
             self._leave_stream(self._context.live.move)
         except NotReady:
             self._is_released = True
@@ -177,10 +180,8 @@ class Run:
             raise
         finally:
             self._is_decided.set()
-        lost_s = self.counts.lost_audio_s
-        return HandedOver(
-            self.claimed.lease.fence + 1, tuple(self.usage()), tuple(counted), tuple(streams), heard, lost_s
-        )
+        usage, lost_s = tuple(self.usage()), self.counts.lost_audio_s
+        return HandedOver(self.claimed.lease.fence + 1, usage, tuple(counted), tuple(streams), heard, lost_s)
 
     def go_on(self, handed: HandedOver, former: Sequence[Caption] = ()) -> None:
         """What the former owner knows better than the database. `former`: its last stored finals. Before `run`."""
@@ -190,7 +191,9 @@ class Run:
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
-        self._said.skip(Edges(handed.heard, self.claimed.numbering.origin, former))
+        self._said.skip(edges := Edges(handed.heard, self.claimed.numbering.origin, former))
+        if self.claimed.source != "livekit":  # a room is heard by both from before the cut on
+            self._unheard.expect([one.identity for one in handed.heard], edges.mend)
 
     def recall(self, former: Sequence[Caption]) -> None:
         """The former owner was lost; `former`: its last stored finals. Before `run`."""
@@ -381,7 +384,7 @@ class Run:
     async def _carry(self, live: LiveTrack) -> bool:
         """The track has ended. Its audio without a final goes to the heir, where no line is here to hear it on."""
         await self._is_decided.wait()
-        if self._late is None or live.track.anchor is None or not live.is_cut_off:
+        if self._late is None or live.track.anchor is None or not (live.is_deaf or live.is_cut_off):
             return False
         self._late.carry(live.track.speaker, live.track.anchor, list(live.link.unheard()))
         live.is_given_away = True
@@ -450,9 +453,7 @@ class Run:
                 self._look()
             except Exception:
                 if not has_failed:
-                    log.exception(
-                        "the state of a transcription could not be read", extra={"session": self.claimed.slug}
-                    )
+                    log.exception("the state of a run could not be read", extra={"session": self.claimed.slug})
                 has_failed = True
 
     def _look(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from gateway.transcription.domain.handover import Heard
+from gateway.transcription.domain.handover import SEAM_S, Heard
 from gateway.transcription.domain.health import TrackFacts
 from gateway.transcription.domain.meters import Meter, Meters, Reading
 from gateway.transcription.domain.speech import SpeechOptions
@@ -52,6 +53,8 @@ class LiveTrack:
     """With which the provider hears the speaker; None before the first session."""
     is_former: bool = False
     """What a former owner could not get heard: counted there, and without a speaker who could be paused."""
+    is_deaf: bool = False
+    """Was cut off when the transcription was handed over."""
     is_given_away: bool = False
     """What has no final is the heir's to hear; what the provider still says here does not count."""
     unheard_until: datetime | None = None
@@ -127,6 +130,12 @@ class LiveTrack:
         )
 
 
+def heard_again(cuts: Iterable[Heard], deaf: Iterable[LiveTrack]) -> tuple[Heard, ...]:
+    """Those of speakers whom the heir hears from before the cut on."""
+    identities = {live.track.speaker.identity for live in deaf}
+    return tuple(cut for cut in cuts if cut.identity in identities)
+
+
 @dataclass(slots=True)
 class Tracks:
     """`live`: those that are transcribed now. `participants`: rows of all speakers so far, by identity."""
@@ -153,6 +162,18 @@ class Tracks:
             for one in self.live
             if (ends_at := one.track.ends_at) is not None
         )
+
+    def interrupted(self) -> tuple[Heard, ...]:
+        """Senders in their words: the middle of what two tellings hear when their audio has not been heard so far."""
+        half = timedelta(seconds=SEAM_S / 2)
+        return tuple(Heard(one.identity, one.until + half, is_cut=True) for one in self.heard() if one.is_cut)
+
+    def leave_deaf(self) -> list[LiveTrack]:
+        """Those that are cut off at this moment: an heir hears them, also where their line comes back."""
+        deaf = [one for one in self.live if one.is_cut_off]
+        for one in deaf:
+            one.is_deaf = True
+        return deaf
 
     def read(self) -> Meters:
         """The meters, up to date."""

@@ -45,7 +45,7 @@ class FakeTrack:
 
     bearer: MintedFor | None = None
     left_out = 0
-    is_opted_out = False
+    is_continued = is_opted_out = False
     ends_at: datetime | None = None
 
     def speak(self, seconds: float) -> None:
@@ -95,14 +95,14 @@ class FakeSource:
         """What it says when it is left, or was told when it was opened."""
         self._clock = clock
         self._coming: asyncio.Queue[FakeTrack | None] = asyncio.Queue()
-        self._tracks: list[FakeTrack] = []
+        self.appeared: list[FakeTrack] = []
 
     def appear(
         self, identity: str | None = None, name: str | None = None, bearer: MintedFor | None = None
     ) -> FakeTrack:
         track = FakeTrack(self._clock, Speaker(identity, name) if identity else self.speaker)
         track.bearer = bearer
-        self._tracks.append(track)
+        self.appeared.append(track)
         self._coming.put_nowait(track)
         return track
 
@@ -124,7 +124,7 @@ class FakeSource:
     async def close(self, reason: str) -> None:
         if self.closed is None:
             self.closed = reason
-            for track in self._tracks:
+            for track in self.appeared:
                 track.hang_up()
             self._coming.put_nowait(None)
 

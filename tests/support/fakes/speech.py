@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gateway.transcription.domain.errors import ProviderRefusedKey
 from gateway.transcription.domain.link_state import LinkState
@@ -12,7 +12,7 @@ from gateway.transcription.domain.speech import SpeechOptions
 from gateway.transcription.domain.usage import Listened
 from gateway.transcription.usecases.audio import AudioChunk
 from gateway.transcription.usecases.speech import LinkEnd, ProviderSession, Speech
-from stt.transcript import Utterance
+from stt.transcript import Utterance, Word
 
 
 class FakeLink:
@@ -56,6 +56,12 @@ class FakeLink:
 
     def partial(self, text: str, utterance_id: str | None = None, *, start: float = 0.0, end: float = 1.0) -> str:
         return self._say(text, utterance_id, start, end, is_final=False)
+
+    def words(self, utterance_id: str, words: Sequence[tuple[str, float, float]]) -> None:
+        """A final of these, each with its seconds on the track's clock."""
+        heard = tuple(Word(text, start, end, 0.9) for text, start, end in words)
+        text = " ".join(word.text for word in heard)
+        self.hear(Utterance(utterance_id, True, text, "en", heard[0].start, heard[-1].end, 0.9, heard))
 
     def _say(self, text: str, utterance_id: str | None, start: float, end: float, *, is_final: bool) -> str:
         chosen = utterance_id or f"{self.identity}:{next(self._said)}"

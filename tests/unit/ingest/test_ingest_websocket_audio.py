@@ -161,6 +161,41 @@ def test_a_backlog_that_comes_by_fits_and_starts_is_no_gap(hole_s: float, starts
     assert found.stats.lost_samples == 0
 
 
+@given(st.lists(st.tuples(st.floats(0.1, 3.0), st.floats(0.0, 5.0)), min_size=1, max_size=8))
+def test_who_tells_gaps_has_none_that_was_not_told_however_slow_the_line(hiccups: list[tuple[float, float]]) -> None:
+    """It is held up, falls behind at some speed of the line, and catches up: silence there would cut words in two."""
+    time = HandTime()
+    found = PcmTrack(MONO, monotonic=time.monotonic, wall=time.wall, tells_gaps=True)
+
+    def feed(seconds: float, *, takes_s: float = 0.1) -> None:
+        for _ in range(round(seconds * 10)):
+            time.at += takes_s
+            found.feed(bytes(3_200))
+            drain(found)
+
+    began = time.at
+    feed(1.0)
+    for held_s, slow_s in hiccups:
+        time.at += held_s
+        feed(slow_s / 4, takes_s=0.2)
+        feed(slow_s / 2)
+        while time.at - began > found.taken / SAMPLE_RATE:
+            feed(0.1, takes_s=0.05)
+    assert found.stats.lost_samples == 0
+
+
+def test_who_tells_gaps_and_stays_behind_has_lost_audio() -> None:
+    time = HandTime()
+    found = PcmTrack(MONO, monotonic=time.monotonic, wall=time.wall, tells_gaps=True)
+    for second in range(20):
+        time.at += 1.5 if second == 3 else 0.0
+        for _ in range(10):
+            time.at += 0.1
+            found.feed(bytes(3_200))
+            drain(found)
+    assert found.stats.lost_samples == pytest.approx(1.5 * SAMPLE_RATE, abs=1_600)
+
+
 def drain(track: PcmTrack) -> None:
     track._held.clear()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from gateway.transcription.domain.captions import Caption, Speaker, Word
-from gateway.transcription.domain.handover import Heard
+from gateway.transcription.domain.handover import SEAM_S, Heard
 from gateway.transcription.domain.overlap import (
     APART_MS,
     EDGE_MS,
@@ -140,6 +140,33 @@ def test_the_word_at_the_cut_of_a_late_machine_is_not_lost() -> None:
     words = [(text, 230 * n, 230 * n + 200) for n, text in enumerate(digits)]
     for owner_first in (True, False):
         assert told(words, 1_060, -500, owner_first=owner_first) == sorted(digits)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(50, 900)), min_size=1, max_size=20),
+    st.integers(1, 6_000),
+    st.integers(-300, 300),
+    st.booleans(),
+)
+def test_of_a_sender_who_was_not_heard_each_word_counts_once(
+    gaps: list[tuple[int, int]], cut_ms: int, apart_ms: int, owner_first: bool
+) -> None:
+    """One telling has what the owner could not get heard and the seam behind it, the other begins at the cut."""
+    seam_ms = round(SEAM_S * 1_000)
+    words, at = [], 0
+    for number, (gap, length) in enumerate(gaps):
+        words.append((f"w{number}", at + gap, at + gap + length))
+        at += gap + length
+    heir = Edges([Heard("anna", ORIGIN + timedelta(milliseconds=cut_ms + seam_ms // 2), is_cut=True)], ORIGIN)
+    left = [word for word in words if word[2] <= cut_ms + seam_ms]
+    here = [(text, start + apart_ms, end + apart_ms) for text, start, end in words if start >= cut_ms]
+    finals: list[Caption | None] = []
+    for is_late in (True, False) if owner_first else (False, True):
+        if not is_late and here:
+            finals.append(heir.once(said(*here, utterance="b")))
+        elif is_late and left and (mine := heir.before(said(*left, utterance="a"))):
+            finals.append(heir.once(mine, is_late=True))
+    assert sorted(text for final in finals for text in texts(final)) == sorted(text for text, _, _ in words)
 
 
 def test_what_the_heir_says_twice_by_itself_is_said_twice() -> None:

@@ -13,10 +13,12 @@ from support.fakes import BEGIN, HandClock
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
+from gateway.transcription.domain.handover import Stream
 from gateway.transcription.domain.recent_trouble import KEPT_S, MOST, RecentTrouble
 from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, Numbering
 from gateway.transcription.infra.rtmp_source import DISPLACED, UNDECODABLE_PACKETS, RtmpSource
 from gateway.transcription.infra.sources import CROWDED, NEARLY_KEY, OLD_KEY, Sources
+from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
@@ -304,6 +306,18 @@ async def test_one_identity_that_sends_from_two_places_is_told_of(
     sources.enter("abc", ANNA, FeedStart(16_000, 1), lambda why, taken_over: None)
     assert len(over) == 1
     assert ("two connections" in (source.trouble() or "")) is is_fed
+
+
+@pytest.mark.parametrize("rate, stream, goes_on", [(16_000, "mic", True), (48_000, "mic", False), (16_000, "n", False)])
+async def test_a_stream_goes_on_behind_its_last_sample_or_begins_anew(
+    clock: HandClock, rate: int, stream: str, goes_on: bool
+) -> None:
+    left = Stream("mic", "anna", 16_000, 1, 4_000, BEGIN)
+    source = WebsocketSource(Ingest(), ANNA, clock, streams=[left])
+    feed = source.enter(ANNA, FeedStart(rate, 1, stream), lambda why, ending: None)
+    track = await anext(aiter(source.tracks()))
+    assert (track.is_continued, feed.taken) == ((True, 4_000) if goes_on else (False, 0))
+    await source.close("over")
 
 
 @pytest.mark.parametrize("real_rate, word", [(44_100, "slower"), (48_000, None)])

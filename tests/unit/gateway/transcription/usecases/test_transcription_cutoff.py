@@ -14,7 +14,7 @@ from support.waiting import until
 
 from gateway.transcription.domain.lines import Line, needed
 from gateway.transcription.domain.link_state import LinkState
-from gateway.transcription.usecases import late
+from gateway.transcription.usecases import late, unheard
 from gateway.transcription.usecases.cutoff import LAST_AGAIN_S, SETTLED_S, CutOff
 from gateway.transcription.usecases.lines import TRUST_S, Lines
 
@@ -86,6 +86,47 @@ async def test_it_goes_to_who_has_the_line_with_all_that_was_not_heard() -> None
         assert stopped is not None and stopped.finals_complete
         [row] = stopped.usage
         assert (row.heard_s, row.final_transcripts) == (3.0, 2), "heard once, by the former owner's gate"
+
+
+@pytest.mark.parametrize("speaks_on", [True, False])
+async def test_a_word_that_was_cut_in_two_is_heard_whole_and_once(
+    monkeypatch: pytest.MonkeyPatch, speaks_on: bool
+) -> None:
+    """What the former owner had not heard is heard at the heir with the beginning of what comes there."""
+    monkeypatch.setattr(unheard, "SEAM_WAIT_S", 0.3)
+    async with pair("websocket") as two:
+        owner, link = Owner(two), two.a.link
+        anna = two.a.source(SLUG).appeared[0]
+        lose(two, "a")
+        link.state, link.held, link.is_speaking = LinkState.CONNECTING, PIECES, True
+        cut = PIECES[-1][0] + len(PIECES[-1][1]) // 2
+        assert anna.anchor is not None
+        anna.ends_at = anna.anchor + timedelta(seconds=cut / 16_000)
+        await owner.wait(AFTER_S + 0.5)
+        assert two.runs_at() == "b"
+        again = two.b.source(SLUG).appear()
+        again.is_continued, again.anchor = True, anna.ends_at
+        if speaks_on:
+            for _ in range(25):
+                again.speak(0.1)
+        former = await until(lambda: next((one for one in two.b.transcriber.links if one.heard_again), None))
+        await until(lambda: former.finished_with is not None)
+        seam = [(offset, len(pcm) // 2) for offset, pcm in former.heard_again[len(PIECES) :]]
+        if not speaks_on:
+            assert seam == []
+            again.speak(0.1)
+        else:
+            assert seam == [(cut + n * 1_600, 1_600) for n in range(20)], "two seconds, sample by sample"
+        heir = await until(lambda: next((one for one in two.b.transcriber.links if one is not former), None))
+        at_s = cut / 16_000
+        words = [("two", at_s - 0.9, at_s - 0.3), ("three", at_s - 0.2, at_s + 0.4), ("four", at_s + 0.5, at_s + 1.1)]
+        if not speaks_on:
+            words = words[:1]
+        former.words("b:1", words)
+        former.end()
+        heir.words("b:2", [("four", 0.5, 1.1), ("five", 1.2, 1.8)])
+        said = "one two three four five" if speaks_on else "one two four five"
+        await until(lambda: " ".join(text for _, text in two.stored()) == said)
 
 
 @pytest.mark.parametrize("lost_by", ["ab", "b", ""])

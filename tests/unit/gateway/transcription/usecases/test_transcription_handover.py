@@ -151,7 +151,7 @@ async def test_streams_of_senders_go_along() -> None:
 async def test_what_a_sender_said_last_is_heard_once_and_counts() -> None:
     """It goes on behind its last sample, so nothing of what the owner has heard comes to the heir as well."""
     async with pair("websocket") as two:
-        [track] = two.a.source(SLUG)._tracks
+        [track] = two.a.source(SLUG).appeared
         assert track.anchor is not None
         track.ends_at = track.anchor + timedelta(seconds=2.1)
         two.a.link.is_speaking = True
