@@ -13,9 +13,9 @@ from chaos.world import World
 
 WAIT_S: Final = 90.0
 """A session without an owner is swept, and a bill that is missing is requested again within half a minute."""
-FORGETS_S: Final = 7.0
-"""A meter that died with its owner: its last reading is so old at most, a second until it was noticed and half a second
-of rounding, which is never charged, included."""
+FORGETS_S: Final = 8.0
+"""A meter that died with its owner: its last reading is so old at most, a second until it was noticed, half a second of
+rounding, which is never charged, and a second of a busy machine included."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ EDGE_S: Final = 3.0
 """Around a lapse: an utterance that it cuts, and what its owner held."""
 SKIPPED: Final = 10
 """Of so many words in a room one may be lost anywhere but there, and its utterance with it: on a busy machine the
-jitter buffer of LiveKit's SDK stretches and leaves out what comes within some tenths of a second."""
+jitter buffer of LiveKit's SDK stretches and leaves out what comes within some tenths of a second. There, too, where the
+machine was busy: with two loops that do nothing but compute beside it, the words of a room go all over a round."""
 UTTERANCE: Final = 2
 """Words."""
 
@@ -109,12 +110,15 @@ class Watched:
 
 @dataclass(slots=True)
 class Outcome:
-    """`fault_at`: on the clock of the round. `deaf`: replicas whose watchers cannot know, until when it is over."""
+    """`fault_at`: on the clock of the round. `deaf`: replicas whose watchers cannot know, until when it is over.
+    `is_busy`: more wanted to run than the machine has cores, twice over.
+    """
 
     plan: Plan
     fault_at: float
     sessions: Sequence[Watched]
     deaf: frozenset[int] = frozenset()
+    is_busy: bool = False
 
 
 @dataclass(slots=True)
@@ -180,7 +184,7 @@ def _judge_words(outcome: Outcome, session: Watched, verdict: Verdict) -> None:
         excused: set[int] = set()
         for word, at in lost:
             in_lapse = _in_lapse(outcome, session, voice, at)
-            is_skipped = not in_lapse and (utterances[word] in excused or len(excused) < skipped)
+            is_skipped = (outcome.is_busy or not in_lapse) and (utterances[word] in excused or len(excused) < skipped)
             if is_skipped:
                 excused.add(utterances[word])
             if is_skipped or (in_lapse and _may_lose(outcome, session)):

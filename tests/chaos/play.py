@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import time
@@ -114,7 +115,8 @@ class Round:
     async def finish(self) -> Outcome:
         """Stops everything. Returns what there is to judge."""
         watched = await asyncio.gather(*(end(self.world, session) for session in self.sessions))
-        return Outcome(self.plan, self.fault_at, watched, self.deaf)
+        is_busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+        return Outcome(self.plan, self.fault_at, watched, self.deaf, is_busy)
 
     def close(self) -> None:
         """Of a round that cannot be finished."""

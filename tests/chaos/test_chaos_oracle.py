@@ -94,16 +94,18 @@ def test_only_what_died_with_its_owner_is_excused() -> None:
     assert found(reader, [(1, "alpha bravo")], "owner killed") == ["'charlie', +4.0 s, is lost"]
 
 
-def test_a_busy_machine_leaves_an_utterance_for_ten_words_out_of_a_room_but_not_at_a_hand_over() -> None:
+def test_the_sdk_leaves_an_utterance_for_ten_words_out_of_a_room_but_not_at_a_hand_over() -> None:
     plan = next(draw(seed) for seed in range(100) if draw(seed).fault == "owner of a room restarted")
     words = [(f"word{number}", float(number)) for number in range(20)]
 
-    def lost(*numbers: int) -> int:
+    def lost(*numbers: int, is_busy: bool = False) -> int:
         text = " ".join(word for number, (word, _) in enumerate(words) if number not in numbers)
         kept = [{"seq": 1, "text": text, "participantIdentity": "anna"}]
-        return len(judge(Outcome(plan, 5.0, [Watched("livekit", [Voice("anna", words)], [], kept)])).problems)
+        watched = Watched("livekit", [Voice("anna", words)], [], kept)
+        return len(judge(Outcome(plan, 5.0, [watched], is_busy=is_busy)).problems)
 
     assert [lost(12, 15), lost(12, 15, 18), lost(5)] == [0, 1, 1]
+    assert [lost(5, is_busy=True), lost(4, 12, 18, is_busy=True)] == [0, 1], "a busy one does there as well"
     assert [lost(12, 13, 14, 15), lost(13, 14, 15, 17)] == [0, 1], "the jitter buffer knows no words"
 
 
