@@ -25,6 +25,7 @@ _HERE: Final = {
     "migrate": "gateway.cli.errands",
     "maintain": "gateway.cli.errands",
     "stt": "gateway.cli.errands",
+    "version": "gateway.cli.errands",
     "check": "gateway.cli.findings",
     "doctor": "gateway.cli.findings",
 }
