@@ -13,8 +13,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from gateway.outage import RecordsUnavailable
 from gateway.clock import Clock
+from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NoAnswer
 from gateway.transcription.domain.handover import Counted, Heir, Late, Unheard
