@@ -55,6 +55,12 @@ class Chunk:
         """Offset of the sample after the last one."""
         return self.offset + self.samples
 
+    def until(self, end: int) -> list[Chunk]:
+        """What of it lies before that offset: the chunk, a shorter one or none."""
+        if self.end <= end:
+            return [self]
+        return [Chunk(self.offset, self.pcm[: SAMPLE_BYTES * (end - self.offset)])] if self.offset < end else []
+
 
 class Chunker:
     """Cuts a stream of PCM into chunks and stamps each with its place on the track's clock."""
@@ -67,6 +73,11 @@ class Chunker:
     def position(self) -> int:
         """Offset of the next sample that will be pushed."""
         return self._offset + len(self._held) // SAMPLE_BYTES
+
+    @property
+    def cut_to(self) -> int:
+        """Offset behind the last chunk."""
+        return self._offset
 
     def stall(self) -> list[Chunk]:
         """The source delivers nothing for now: what is left, and the empty chunk that says so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -15,6 +16,8 @@ from ingest.pcm import SAMPLE_RATE, Chunk, Chunker
 from ingest.resample import Resampler
 from ingest.track_clock import TrackClock
 
+RECENT: Final = 8
+"""Packets of AAC in more than a chunk and what the resampler holds."""
 _FULL_SCALE: Final = 1 << 15
 # After a stall, audio that comes faster than it was spoken by this much was held up on its way; else it was not sent.
 _BACKLOG_S: Final = 0.2
@@ -58,6 +61,8 @@ class TrackAssembler:
         self._runs: list[Mono] = []  # decoded, at the resampler's rate, not yet resampled
         self._chunks: list[Chunk] = []
         self._last: Run | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)  # seconds in each of the last packets
+        self._ends_at: int | None = None
         self._undecoded = 0  # packets before the first that could be decoded
         self._next_ms = 0.0
 
@@ -75,7 +80,9 @@ class TrackAssembler:
             self.stats.packets += 1
             if packet.format is not self._format and packet.format != self._format:
                 decoded += self._change_format(packet.format)
-            decoded += self._decode(packet.payload, packet.timestamp_ms)
+            runs = self._decode(packet.payload, packet.timestamp_ms)
+            self._recent.append(sum(one.run.seconds for one in runs))
+            decoded += runs
         if after_stall_s is not None and sum(one.run.seconds for one in decoded) < after_stall_s + _BACKLOG_S:
             self._clock.paused()
         self._place_all(decoded, arrival_s)
@@ -92,7 +99,29 @@ class TrackAssembler:
         self._place_all(self._change_format(None), arrival_s)
         self._end_run()
         self._chunks += self._chunker.flush()
+        if self._ends_at is not None:
+            self._chunks = [one for chunk in self._chunks for one in chunk.until(self._ends_at)]
         return self._take()
+
+    @property
+    def cut_to_s(self) -> float:
+        """Seconds from the anchor to the end of the last chunk."""
+        return self._chunker.cut_to / SAMPLE_RATE
+
+    def give_back(self) -> int:
+        """What lies behind the last whole chunk is for another track, as far as it fills packets; to be flushed then.
+
+        Nobody has heard it yet. Returns: how many of the last packets that is, RECENT at most.
+        """
+        held_s = left_s = self._clock.position_s - self.cut_to_s
+        count = 0
+        for seconds in reversed(self._recent):
+            if not 0 < seconds <= left_s:
+                break
+            left_s -= seconds
+            count += 1
+        self._ends_at = round((self._clock.position_s - held_s + left_s) * SAMPLE_RATE)
+        return count
 
     def _take(self) -> list[Chunk]:
         chunks, self._chunks = self._chunks, []

@@ -16,6 +16,7 @@ from gateway.api.internal import ChangeHere, Standing, StartedHere, StartHere, S
 from gateway.api.lines import PATH as LINES_PATH
 from gateway.api.lines import Reached
 from gateway.api.schemas import IngestView
+from gateway.app.carried_encoders import WHOSE, Owner, Whose
 from gateway.live.carried import OwnerClosed, OwnerGone, OwnerLine, OwnerSilent
 from gateway.reading import NotJson, read_json
 from gateway.replicas.membership import Membership
@@ -158,6 +159,31 @@ class OtherReplicas:
     async def _socket(self, owner: str, query: Mapping[str, str]) -> AsyncIterator[PeerSocket]:
         async with self.peers.socket(await self._known(owner), "/internal/audio", query) as socket:
             yield socket
+
+    # --- to bring encoders there ------------------------------------------------------------------------------
+
+    async def reachable(self) -> Sequence[str]:
+        """All others that have an address, as of the last beat, in any order."""
+        others = [one.id for one in await self._membership.members() if one.id != self.me and one.url is not None]
+        random.shuffle(others)
+        return others
+
+    @asynccontextmanager
+    async def encoder_socket(self, replica: str, path: str) -> AsyncIterator[PeerSocket]:
+        """Until the end of the block. Raises: NoAnswer, Unreached, Misdirected."""
+        async with self.peers.socket(await self._known(replica), path, {}) as socket:
+            yield socket
+
+    async def owner_of(self, keys: Sequence[str], replica: str) -> str | None:
+        """Of the transcription with one of these stream keys, as that replica says within LOOK_S; None: it does not, or
+        knows of none."""
+        try:
+            answer = await self.peers.ask(
+                await self._known(replica), "POST", WHOSE, msgspec.json.encode(Whose(list(keys))), timeout_s=LOOK_S
+            )
+            return read_answer(answer, Owner).owner
+        except (NoAnswer, Unreached, Misdirected):
+            return None
 
     # --- to ask -----------------------------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from prometheus_client import ProcessCollector
 
 from gateway.analysis.rules import AnalysisStatus
+from gateway.app.encoders import WAYS
 from gateway.metrics import Metrics, by, plain
 from gateway.sessions.infra.rate_limits import RedisLimiter
-from gateway.transcription.domain.lines import Line
+from gateway.transcription.domain.lines import CAN_BE_DOWN
 from gateway.transcription.domain.transcription import TranscriptionState
 from gateway.version import VERSION
 from stt.gladia.complaints import KINDS
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gateway.analysis.analyse import Analyses
+    from gateway.app.encoders import Encoders
     from gateway.app.listener import Listener
     from gateway.app.provider import Slots
     from gateway.app.relay import Relay
@@ -77,7 +79,7 @@ def gateway_metrics(wings: Wings) -> Metrics:
     relay_gauges(metrics, wings.relay)
     membership_gauges(metrics, wings.membership, transcription.transcriptions)
     handover_gauges(metrics, transcription.handover, transcription.cut_off)
-    rtmp_gauges(metrics, transcription.rtmp)
+    rtmp_gauges(metrics, transcription.rtmp, wings.encoders)
     replica_gauges(metrics, wings)
     voice_gauges(metrics, wings.speech.voice)
     audio_gauges(metrics, wings.live.audio)
@@ -222,16 +224,16 @@ def handover_gauges(metrics: Metrics, handover: Handover, cut_off: CutOff) -> No
     metrics.counter(
         "cutoff_moves",
         "Transcriptions handed over because this replica had lost the line",
-        by("line", cut_off.moved.items, tuple(Line)),
+        by("line", cut_off.moved.items, CAN_BE_DOWN),
     )
     metrics.counter(
         "cutoff_alone",
         "Times that a line was lost and no other replica was better off",
-        by("line", cut_off.alone.items, tuple(Line)),
+        by("line", cut_off.alone.items, CAN_BE_DOWN),
     )
 
 
-def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
+def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer, encoders: Encoders) -> None:
     """The RTMP listener and its publishers; bytes are those of messages."""
     counters = rtmp.counters
     metrics.gauge("rtmp_publishing", "RTMP publishers now", plain(lambda: counters.publishing))
@@ -253,6 +255,10 @@ def rtmp_gauges(metrics: Metrics, rtmp: RtmpServer) -> None:
         "rtmp_protocol_errors",
         "Connections closed for breaking the protocol or a limit",
         by("reason", counters.protocol_errors.items),
+    )
+    metrics.gauge("rtmp_carried", "RTMP publishers here that another replica hears", plain(lambda: encoders.carried))
+    metrics.counter(
+        "rtmp_carries", "Ways for their audio to another replica, by outcome", by("outcome", encoders.ways.items, WAYS)
     )
 
 

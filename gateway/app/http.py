@@ -37,6 +37,7 @@ from gateway.api.web import CrossOrigin, no_server_header
 from gateway.api.webhooks import WebhooksApi
 from gateway.app.admittance import Caps
 from gateway.app.advertise import advertised_url
+from gateway.app.carried_encoders import CarriedEncoders
 from gateway.app.gauges import gateway_metrics
 from gateway.app.listener import Listener, ListenerOptions, listening
 from gateway.app.metrics_page import metrics_page
@@ -72,7 +73,8 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
     metrics = gateway_metrics(wings)
     async with AsyncExitStack() as listeners:
         debug = _debug(wings)
-        app = _application(wings, _api(wings, metrics), debug)
+        encoders = _carried_encoders(wings.transcription)
+        app = _application(wings, _api(wings, metrics), debug, encoders)
         settings = replica.settings
         if replica.worker is None:
             [port] = await listeners.enter_async_context(listening(app, wings.listener))
@@ -94,6 +96,7 @@ async def open_http(wings: Wings) -> AsyncIterator[None]:
         await _advertise(wings, port)
         listeners.push_async_callback(live.endpoint.close)
         listeners.push_async_callback(live.audio.close)
+        listeners.push_async_callback(encoders.close)
         yield
 
 
@@ -126,6 +129,11 @@ def _api(wings: Wings, metrics: Metrics) -> Api:
 
 def _insight(wings: Wings) -> Insight:
     return Insight(wings.hub, wings.transcription.recorder, wings.membership.may_act())
+
+
+def _carried_encoders(transcription: TranscriptionWing) -> CarriedEncoders:
+    transcriptions, leases = transcription.transcriptions, transcription.records.leases
+    return CarriedEncoders(transcription.rtmp, transcription.sources, leases, lambda: transcriptions.draining)
 
 
 def _debug(wings: Wings) -> DebugApi:
@@ -229,7 +237,7 @@ def _livekit_webhook(transcription: TranscriptionWing, attendees: Attendees) -> 
     return webhook
 
 
-def _application(wings: Wings, api: Api, debug: DebugApi) -> web.Application:
+def _application(wings: Wings, api: Api, debug: DebugApi, encoders: CarriedEncoders) -> web.Application:
     app = web.Application(client_max_size=BODY_LIMIT)
     correlated.register(app)
     CrossOrigin(wings.replica.settings.allowed_origins).register(app)
@@ -249,6 +257,7 @@ def _application(wings: Wings, api: Api, debug: DebugApi) -> web.Application:
         partial(_insight, wings),
     )
     routes = internal.routes() | HandoverApi(transcription.handover).routes() | LinesApi(transcription.lines).routes()
+    routes |= encoders.routes()
     InternalRoutes(wings.others.me, _admits_replicas(wings.replica.secrets)).register(app, routes)
     register_pages(app)
     return app

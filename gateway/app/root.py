@@ -8,10 +8,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gateway.app.analysis import open_analyses
 from gateway.app.elsewhere import OtherReplicas
+from gateway.app.encoders import Encoders
 from gateway.app.failures import start_failures
 from gateway.app.files import listener_options
 from gateway.app.heirs import Heirs
@@ -119,6 +121,9 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     heirs = Heirs(membership, others)
     transcription = await enter(open_transcription(replica, membership, speech, hub, others, heirs))
     membership.load = _load(settings, transcription, hub)
+    encoders = Encoders(others, lambda: transcription.transcriptions.draining)
+    transcription.sources.carry = encoders.carry
+    transcription.sources.fetch = partial(encoders.fetch, transcription.handover.fetch)
     relay = await enter(open_relay(replica, membership, hub))
     live = await enter(open_live(replica, transcription, hub, relay, others))
     analyses = await enter(open_analyses(replica))
@@ -132,6 +137,7 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
         hub,
         speech,
         transcription,
+        encoders,
         relay,
         live,
         analyses,

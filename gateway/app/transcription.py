@@ -17,6 +17,7 @@ from gateway.app.livekit import open_livekit_server
 from gateway.app.provider import ProviderWing
 from gateway.app.replica import Replica
 from gateway.availability import available
+from gateway.clock import Clock
 from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.replicas.membership import Membership
@@ -113,17 +114,15 @@ async def open_transcription(
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
         listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
-        rtmp = partial(RtmpSource, executor=decoders, clock=clock)
+        rtmp = partial(RtmpSource, executor=decoders, clock=clock, may_acknowledge=membership.may_acknowledge)
         sources = Sources(rtmp, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_acknowledge)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
         context = RunContext(records, recorder, hub, speech.transcriber, clock, options, keeper, membership)
         transcriptions = Transcriptions(context, sources)
         steering = Steering(transcriptions, records, others, settings.drain_s, settings.lease_s)
-        handover = Handover(transcriptions, context, heirs)
-        sources.fetch = handover.fetch
-        tries = {Line.PROVIDER: speech.provider.reaches} | ({Line.LIVEKIT: livekit.reaches} if livekit else {})
-        lines = Lines(tries, clock)
+        lines = _lines(speech, livekit, addresses.rtmp_base, clock)
+        handover = Handover(transcriptions, context, heirs, partial(lines.has, Line.PROVIDER))
         sweeper, erasure = _provider_upkeep(replica, speech, transcriptions)
         yield TranscriptionWing(
             records=records,
@@ -180,6 +179,16 @@ async def _decoder_threads() -> AsyncIterator[ThreadPoolExecutor]:
     """Codecs release the interpreter's lock, so threads are enough; one a core, and one to spare."""
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1, thread_name_prefix="decode") as threads:
         yield threads
+
+
+def _lines(
+    speech: ProviderWing, livekit: LivekitServer | None, rtmp_base: Callable[[], str | None], clock: Clock
+) -> Lines:
+    async def takes_encoders(within_s: float) -> bool:
+        return rtmp_base() is not None
+
+    tries = {Line.PROVIDER: speech.provider.reaches, Line.ENCODERS: takes_encoders}
+    return Lines(tries | ({Line.LIVEKIT: livekit.reaches} if livekit else {}), clock)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from gateway.analysis.analyse import Analyses
     from gateway.app.elsewhere import OtherReplicas
+    from gateway.app.encoders import Encoders
     from gateway.app.listener import Listener
     from gateway.app.live import LiveWing
     from gateway.app.provider import ProviderWing
@@ -32,6 +33,7 @@ class Wings:
     hub: Hub
     speech: ProviderWing
     transcription: TranscriptionWing
+    encoders: Encoders
     relay: Relay
     live: LiveWing
     analyses: Analyses

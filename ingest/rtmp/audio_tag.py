@@ -52,7 +52,7 @@ class AudioTags:
 
     def __init__(self) -> None:
         self._format = AudioFormat("none", b"", None, None, False)
-        self._announced = -1  # first byte of the last legacy message
+        self._announced = -1  # first byte of the last legacy message, if the format is that one's
 
     def read(self, body: bytes) -> tuple[AudioFormat, bytes] | None:
         """The packet in one message body; None when it carries a configuration, another track or nothing.
@@ -74,8 +74,8 @@ class AudioTags:
         if sound == _ENHANCED:
             return self._enhanced(body)
         if first != self._announced:
-            self._announced = first
             self._legacy(first)
+            self._announced = first
         return (self._format, body[1:]) if len(body) > 1 else None
 
     def _legacy(self, first: int) -> None:
@@ -137,6 +137,7 @@ class AudioTags:
         self, codec: str, supported: bool, extradata: bytes, sample_rate: int | None, channels: int | None
     ) -> None:
         """Keep the object when nothing changed: encoders repeat their configuration."""
+        self._announced = -1
         format = AudioFormat(codec, extradata, sample_rate, channels, supported)
         if format != self._format:
             self._format = format

@@ -18,7 +18,7 @@ from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.handshake import RANDOM_BYTES
 from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.protocol import Event, Metadata, Phase, PublishAsked, ServerProtocol
-from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.publisher import Publisher, Sender
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Host(Protocol):
     def forget(self, connection: Connection) -> None:
         """The socket is gone."""
 
-    def begin(self, connection: Connection, publisher: Publisher, query: str) -> None:
+    def begin(self, sender: Sender, publisher: Publisher, query: str) -> object:
         """Check the key of a publish and, if it is right, see it through, in a task of its own."""
 
     def blame(self, peer: str, reason: str, message: str) -> None:

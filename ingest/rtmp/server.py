@@ -11,7 +11,7 @@ from ingest.errors import CannotListen, PublishRefused
 from ingest.rtmp.connection import READ_BYTES, Connection
 from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.options import RtmpOptions
-from ingest.rtmp.publisher import Publisher, PublishHandler
+from ingest.rtmp.publisher import TAKEN_OVER, Publisher, PublishHandler, Sender
 
 logger = logging.getLogger(__name__)
 _HANG_UP_S = 1.0
@@ -128,12 +128,13 @@ class RtmpServer:
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
 
-    def begin(self, connection: Connection, publisher: Publisher, query: str) -> None:
+    def begin(self, sender: Sender, publisher: Publisher, query: str) -> asyncio.Task[None]:
         """Check the key of a publish and see it through, in a task that this server owns."""
-        work = self._publish(connection, publisher, query)
+        work = self._publish(sender, publisher, query)
         task = asyncio.get_running_loop().create_task(work, name=f"rtmp-publish {publisher.peer}")
         self._publishes.add(task)
         task.add_done_callback(self._publishes.discard)
+        return task
 
     def blame(self, peer: str, reason: str, message: str) -> None:
         """Count a broken rule by its reason, and log it with the message."""
@@ -141,10 +142,15 @@ class RtmpServer:
         errors[reason] = errors.get(reason, 0) + 1
         logger.warning("rtmp connection from %s closed: %s", peer, message, extra={"reason": reason})
 
-    async def _publish(self, connection: Connection, publisher: Publisher, query: str) -> None:
-        if not await self._authorised(connection, publisher, query) or not connection.accept(publisher):
+    async def _publish(self, sender: Sender, publisher: Publisher, query: str) -> None:
+        if not await self._authorised(sender, publisher, query):
             return
         place = (publisher.app, publisher.key)
+        if place in self._current and publisher.yields_to(self._current[place][0]):
+            sender.refuse(publisher, "NetStream.Publish.Denied", TAKEN_OVER)
+            return
+        if not sender.accept(publisher):
+            return
         while place in self._current:
             await self._displace(place)
         task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -165,28 +171,28 @@ class RtmpServer:
                 del self._current[place]
             logger.info("rtmp publish from %s ended: %s", publisher.peer, publisher.ended_because)
 
-    async def _authorised(self, connection: Connection, publisher: Publisher, query: str) -> bool:
+    async def _authorised(self, sender: Sender, publisher: Publisher, query: str) -> bool:
         try:
             async with asyncio.timeout(self.options.authorise_s):
                 allowed = await self.handler.authorise(publisher.app, publisher.key, query, publisher.peer)
         except PublishRefused as error:
             self.counters.refused_now += 1
             logger.warning("rtmp publish from %s refused: %s", publisher.peer, error)
-            connection.refuse(publisher, "NetStream.Publish.Failed", str(error))
+            sender.refuse(publisher, "NetStream.Publish.Failed", str(error))
             return False
         except TimeoutError:
             logger.warning("the stream key of an rtmp publish from %s was not checked in time", publisher.peer)
-            connection.refuse(publisher, "NetStream.Failed", _NOT_NOW)
+            sender.refuse(publisher, "NetStream.Failed", _NOT_NOW)
             return False
         except Exception:
             self.counters.handler_failures += 1
             logger.exception("the stream key of an rtmp publish from %s could not be checked", publisher.peer)
-            connection.refuse(publisher, "NetStream.Failed", _NOT_NOW)
+            sender.refuse(publisher, "NetStream.Failed", _NOT_NOW)
             return False
         if not allowed:
             self.counters.refused_key += 1
             logger.info("rtmp publish from %s refused: unknown stream key", publisher.peer)
-            connection.refuse(publisher, "NetStream.Publish.BadName", "unknown stream key")
+            sender.refuse(publisher, "NetStream.Publish.BadName", "unknown stream key")
         return allowed
 
     async def _displace(self, place: tuple[str, str]) -> None:

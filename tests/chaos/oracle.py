@@ -196,7 +196,7 @@ def _judge_words(outcome: Outcome, session: Watched, verdict: Verdict) -> None:
 
 def _may_lose(outcome: Outcome, session: Watched) -> bool:
     kind = outcome.plan.kind
-    if kind.is_heard_out and session.source != "rtmp":
+    if kind.is_heard_out and (session.source != "rtmp" or kind.keeps_encoders):
         return False
     return kind.loses_audio or (kind.room and session.source == "livekit")
 

@@ -24,7 +24,7 @@ class Kind:
 
     `loses_audio`: what a dead owner had taken and not passed on is gone with it; so is what an encoder sent to nobody.
     `is_heard_out`: but the owner lives on, and loses nothing of those who send again what is not acknowledged, or whom
-    the next one hears before it leaves.
+    the next one hears before it leaves. `keeps_encoders`: nor of an encoder, which stays connected to it.
     `takes_over`: another replica goes on. `room`: one session is a LiveKit room.
     """
 
@@ -33,6 +33,7 @@ class Kind:
     speech_s: float = 7.0
     loses_audio: bool = False
     is_heard_out: bool = False
+    keeps_encoders: bool = False
     takes_over: bool = False
     room: bool = False
 
@@ -60,7 +61,7 @@ KINDS: Final = (
     Kind("a watcher's replica killed", (2.0, 4.0)),
     Kind("owner killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True),
     Kind("owner frozen", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True),
-    Kind("owner cut from postgres", (10.0, 10.0), 12.5, loses_audio=True, is_heard_out=True, takes_over=True),
+    Kind("owner cut from postgres", (10.0, 10.0), 12.5, True, is_heard_out=True, keeps_encoders=True, takes_over=True),
     Kind("owner restarted", (0.0, 0.0), speech_s=9.0, loses_audio=True, is_heard_out=True, takes_over=True),
     Kind("livekit cut from the owner", (1.0, 3.0), room=True),
     Kind("owner in a room killed", (10.0, 10.0), speech_s=12.5, loses_audio=True, takes_over=True, room=True),
@@ -70,6 +71,7 @@ KINDS: Final = (
     Kind("owner of a room restarted", speech_s=9.0, loses_audio=True, is_heard_out=True, takes_over=True, room=True),
     Kind("provider lost to the owner of a room", (12.0, 12.0), speech_s=12.5, takes_over=True, room=True),
     Kind("livekit lost to the owner", (12.0, 12.0), speech_s=12.5, takes_over=True, room=True),
+    Kind("provider lost to the owner", (12.0, 12.0), speech_s=12.5, takes_over=True),
 )
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 

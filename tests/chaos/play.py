@@ -325,4 +325,5 @@ FAULTS: Final[dict[str, Callable[[Scene, Replica], Awaitable[Undo | None]]]] = {
     "owner of a room restarted": _owner_restarted,
     "provider lost to the owner of a room": _line("provider", "cut", "owner"),
     "livekit lost to the owner": _line("livekit", "cut", "owner"),
+    "provider lost to the owner": _line("provider", "cut", "owner"),
 }

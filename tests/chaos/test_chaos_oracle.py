@@ -216,7 +216,7 @@ async def test_statements_are_counted_by_their_text(database_url: str) -> None:
     ("fault", "source", "is_excused"),
     [
         ("owner killed", "websocket", True),
-        ("owner cut from postgres", "rtmp", True),
+        ("owner cut from postgres", "rtmp", False),
         ("owner cut from postgres", "websocket", False),
         ("owner restarted", "rtmp", True),
         ("owner restarted", "websocket", False),

@@ -81,6 +81,13 @@ class NotReady(SessionError):
     hint = "wait until GET /readyz answers 200"
 
 
+class CutOffHere(NotReady):
+    """This replica does not reach the database, and others may."""
+
+    def __init__(self) -> None:
+        super().__init__("this gateway is cut off from its database; publish to another one, or again in a while")
+
+
 class CostCapReached(SessionError):
     title = "Cost cap reached"
     hint = "raise costCapUsd, or create a new session"

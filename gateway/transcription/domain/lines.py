@@ -1,8 +1,9 @@
-"""What a replica must reach to transcribe a session, besides the database. Pure."""
+"""What a replica must have to transcribe a session, besides the database. Pure."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Line(StrEnum):
@@ -10,14 +11,14 @@ class Line(StrEnum):
 
     PROVIDER = "provider"
     LIVEKIT = "livekit"
+    ENCODERS = "encoders"
+    """Audio of encoders that are connected to another replica can be carried here."""
+
+
+CAN_BE_DOWN: Final = (Line.PROVIDER, Line.LIVEKIT)
+"""Without its being a matter of settings or versions."""
 
 
 def needed(source: str) -> frozenset[Line]:
     """By a transcription whose audio comes from there."""
-    return frozenset(Line) if source == "livekit" else frozenset({Line.PROVIDER})
-
-
-def can_move(source: str) -> bool:
-    """Whether the audio follows to another replica. An encoder over RTMP does not: it publishes again where it was told
-    to, which takes the transcription back there, and meanwhile its audio is lost."""
-    return source != "rtmp"
+    return frozenset({Line.PROVIDER} | {"livekit": {Line.LIVEKIT}, "rtmp": {Line.ENCODERS}}.get(source, set()))

@@ -60,7 +60,7 @@ class LivekitSource:
     def is_cut_off(self) -> bool:
         return self._room.is_cut_off
 
-    async def leave(self, reason: str) -> Sequence[Stream]:
+    async def leave(self, reason: str, heir: str | None = None) -> Sequence[Stream]:
         self._room.close()
         return ()
 

@@ -20,7 +20,7 @@ from gateway.transcription.domain.recent_trouble import RecentTrouble
 from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.usecases.audio import AudioChunk, SourceTrouble
 from ingest.errors import IngestError
-from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.publisher import TAKEN_OVER, Publisher
 
 if TYPE_CHECKING:
     from ingest.rtmp_track import RtmpTrack
@@ -35,16 +35,30 @@ class RtmpSource:
 
     is_cut_off = False
 
-    def __init__(self, slug: str, ingest: Ingest, speaker: Speaker, executor: Executor, clock: Clock) -> None:
+    def __init__(
+        self,
+        slug: str,
+        ingest: Ingest,
+        speaker: Speaker,
+        executor: Executor,
+        clock: Clock,
+        may_acknowledge: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`may_acknowledge`: as in `RtmpTrack`."""
         self.slug = slug
         self.ingest = ingest
         self.on_close: Callable[[], object] = lambda: None
         self._speaker = speaker
         self._executor = executor
         self._clock = clock
+        self._may_acknowledge = may_acknowledge
         self._coming: asyncio.Queue[_Published | None] = asyncio.Queue()  # the server admits one publisher a key
         self._live: _Published | None = None
         self._closed = False
+        self.has_left = False
+        """It was not closed: encoders are still connected, and what they send is for whoever goes on."""
+        self.heir: str | None = None
+        """The replica that goes on, where that is known."""
         self._displaced = 0
         self._recent = RecentTrouble()
         self._loaded = executor.submit(import_module, "ingest.rtmp_track")
@@ -64,13 +78,17 @@ class RtmpSource:
         self._recent.note(sentence, self._clock.monotonic())
 
     async def publish(self, publisher: Publisher) -> None:
-        """One publish, from its start until its audio has been heard. Another one under way is ended before."""
+        """One publish, from its start until its audio has been heard, or the source has left it. Another one under way
+        is ended before."""
         if not self._loaded.done():
             await asyncio.shield(asyncio.wrap_future(self._loaded))  # the publisher keeps what comes meanwhile
         from ingest.rtmp_track import RtmpTrack
 
         before = self._live
         if before is not None and not before.heard.is_set():
+            if publisher.yields_to(before.publisher):
+                publisher.close(TAKEN_OVER)
+                return
             before.publisher.displace()  # under another spelling of the same URL
             await before.heard.wait()
         if self._closed:
@@ -79,10 +97,18 @@ class RtmpSource:
             self._displaced += 1
             if self._displaced > 1 or before.host != publisher.peer.rpartition(":")[0]:  # else its own encoder is back
                 self.note(DISPLACED)
-        track = RtmpTrack(publisher, self._executor, monotonic=self._clock.monotonic, wall=self._clock.now)
+        track = RtmpTrack(
+            publisher,
+            self._executor,
+            monotonic=self._clock.monotonic,
+            wall=self._clock.now,
+            may_acknowledge=self._may_acknowledge,
+        )
         self._live = published = _Published(publisher, track, self._speaker, self._clock)
         self._coming.put_nowait(published)
         await published.heard.wait()
+        if self.has_left:
+            track.give_back()
         for why in (*published.wrong(), published.turned_away()):
             if why is not None:
                 self.note(why)
@@ -101,18 +127,24 @@ class RtmpSource:
     def skip(self, heard: Sequence[Heard]) -> None:
         """Encoders come after the hand-over."""
 
-    async def leave(self, reason: str) -> Sequence[Stream]:
-        await self.close(reason)
+    async def leave(self, reason: str, heir: str | None = None) -> Sequence[Stream]:
+        if self._end():
+            self.has_left, self.heir = True, heir
+            if self._live is not None:
+                self._live.leave(was_lost=heir is None)
         return ()
 
     async def close(self, reason: str) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        self.on_close()
-        if self._live is not None:
+        if self._end() and self._live is not None:
             self._live.publisher.close(reason)
-        self._coming.put_nowait(None)
+
+    def _end(self) -> bool:
+        """No more tracks. Returns: whether that is new."""
+        is_new, self._closed = not self._closed, True
+        if is_new:
+            self.on_close()
+            self._coming.put_nowait(None)
+        return is_new
 
 
 class _Published:
@@ -121,6 +153,7 @@ class _Published:
     def __init__(self, publisher: Publisher, track: RtmpTrack, speaker: Speaker, clock: Clock) -> None:
         self._clock = clock
         self._began = clock.monotonic()
+        self.is_continued = publisher.is_carried
         self.refused: str | None = None
         self.publisher = publisher
         self.speaker = speaker
@@ -133,11 +166,13 @@ class _Published:
     def anchor(self) -> datetime | None:
         return self._track.anchor
 
+    @property
+    def ends_at(self) -> datetime | None:
+        return self._track.ends_at
+
     bearer = None  # whoever has the key speaks as whom the start has named
     left_out = 0
-    is_continued = is_opted_out = False
-    ends_at: datetime | None = None
-    """What an encoder sends next is a new track."""
+    is_opted_out = False
 
     async def chunks(self) -> AsyncIterator[AudioChunk]:
         is_over = True
@@ -154,6 +189,10 @@ class _Published:
         finally:
             if is_over:
                 self.heard.set()
+
+    def leave(self, *, was_lost: bool) -> None:
+        """The publish goes on elsewhere."""
+        self._track.end(was_lost=was_lost)
 
     def release(self) -> None:
         self.heard.set()

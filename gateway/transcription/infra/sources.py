@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from gateway.transcription.infra.rtmp_source import RtmpSource
 from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
+from gateway.transcription.usecases.run import MOVED
 from ingest.errors import PublishRefused
 from ingest.rtmp.publisher import Publisher
 
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 
 OpenRtmp: TypeAlias = Callable[[str, Ingest, Speaker], RtmpSource]
 """Of a session by its slug: where encoders publish to, and who speaks."""
+
+Carry: TypeAlias = "Callable[[Publisher, str | None, Callable[[], bool]], Awaitable[bool]]"
+"""Brings what a publisher sends to the replica that transcribes, the second argument where that is known, until the
+publish is over, or it is to be heard here again, which the third one tells. Returns: whether it is."""
 
 RTMP_APP: Final = "live"
 JOINED_S: Final = 2.0
@@ -80,9 +86,10 @@ class Sources:
         self._by_key: dict[str, RtmpSource] = {}
         self._former_keys: dict[str, str] = {}  # to slugs; newest last
         self._by_slug: dict[str, WebsocketSource] = {}
-        self.fetch: Callable[[Sequence[str]], Awaitable[None]] = _nowhere
-        """Takes over from another replica what has one of these stream keys. Raises: SessionError, with what to tell
-        the publisher; RecordsUnavailable."""
+        self.fetch: Callable[[Sequence[str]], Awaitable[bool]] = _nowhere
+        """Takes over from another replica what has one of these stream keys. Returns: whether audio is to be carried
+        there instead. Raises: SessionError, with what to tell the publisher; RecordsUnavailable."""
+        self.carry: Carry = _nobody
 
     def require(self, kind: str) -> None:
         """Raises: SourceUnavailable, with the setting to change."""
@@ -158,10 +165,14 @@ class Sources:
     # --- the RTMP server's handler ------------------------------------------------------------------------
 
     async def authorise(self, app: str, key: str, query: str, peer: str) -> bool:
-        """Whether the key is that of a transcription, which takes audio here from now on. Raises: PublishRefused."""
-        if self._published_to(app, key) is None and (keys := _keys(app, key)):
+        """Whether the key is that of a transcription, which takes audio here from now on, or to which it is carried.
+
+        Raises: PublishRefused.
+        """
+        if self._published_to(app, key) is None and (keys := stream_keys(app, key)):
             try:
-                await self.fetch(keys)
+                if await self.fetch(keys):
+                    return True
             except SessionError as error:
                 raise PublishRefused(str(error)) from error
             except RecordsUnavailable as error:  # its text names addresses
@@ -188,10 +199,24 @@ class Sources:
                 source.note(CROWDED)
 
     async def published(self, publisher: Publisher) -> None:
-        """Returns when the publisher's audio has been heard to its end."""
-        source = self._published_to(publisher.app, publisher.key)
-        if source is not None:
-            await source.publish(publisher)
+        """Returns when the publisher's audio has been heard to its end, here and where its transcription has gone."""
+        heir: str | None = None
+        while True:
+            source = self._published_to(publisher.app, publisher.key)
+            if source is not None:
+                await source.publish(publisher)
+                if publisher.is_over or not source.has_left:
+                    return
+                heir = source.heir
+            if publisher.is_carried:  # by whoever has the encoder, who finds the next one, too
+                publisher.move(MOVED)
+                return
+            if not await self.carry(publisher, heir, partial(self.takes_publish, publisher.app, publisher.key)):
+                return
+
+    def takes_publish(self, app: str, name: str) -> bool:
+        """Whether one that says so is heard here."""
+        return self._published_to(app, name) is not None
 
     def _published_to(self, app: str, name: str) -> RtmpSource | None:
         """The one source whose key is a part of the path.
@@ -203,14 +228,21 @@ class Sources:
         return self._by_key[known.pop()] if len(known) == 1 else None
 
 
-def _keys(app: str, name: str) -> list[str]:
+def stream_keys(app: str, name: str) -> list[str]:
     """The parts of a path that may be stream keys: of others nobody has to be asked."""
     found = dict.fromkeys(part for part in f"{app}/{name}".split("/") if _KEY.fullmatch(part))
     return list(found)[:_KEYS]  # a stranger's path may hold thousands
 
 
-async def _nowhere(keys: Sequence[str]) -> None:
+async def _nowhere(keys: Sequence[str]) -> bool:
     """There are no other replicas."""
+    return False
+
+
+async def _nobody(publisher: Publisher, heir: str | None, is_back: Callable[[], bool]) -> bool:
+    """To whom it could be carried."""
+    publisher.close(MOVED)
+    return False
 
 
 def _is_like(key: str, path: str) -> bool:
@@ -245,7 +277,7 @@ class NoSource:
     def skip(self, heard: Sequence[Heard]) -> None:
         """There are no tracks."""
 
-    async def leave(self, reason: str) -> Sequence[Stream]:
+    async def leave(self, reason: str, heir: str | None = None) -> Sequence[Stream]:
         return ()
 
     async def close(self, reason: str) -> None:

@@ -125,7 +125,7 @@ class WebsocketSource:
     def skip(self, heard: Sequence[Heard]) -> None:
         """Samples are counted: nothing is heard twice."""
 
-    async def leave(self, reason: str) -> Sequence[Stream]:
+    async def leave(self, reason: str, heir: str | None = None) -> Sequence[Stream]:
         streams = [stream for sender in self._senders.values() if (stream := sender.left_to_heir()) is not None]
         self._end(reason, Ending.MOVED)
         return [*streams, *self._former.values()]

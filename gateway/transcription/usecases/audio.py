@@ -118,9 +118,9 @@ class AudioSource(Protocol):
     def skip(self, heard: Sequence[Heard]) -> None:
         """Of those participants, leave out what another replica has heard, but for a little. Before any track."""
 
-    async def leave(self, reason: str) -> Sequence[Stream]:
-        """As `close`, when another replica goes on: publishers are told to come back. Returns: how far named streams
-        were taken, for them to go on from there."""
+    async def leave(self, reason: str, heir: str | None = None) -> Sequence[Stream]:
+        """As `close`, when another replica goes on, `heir` where it is known: publishers are told to come back, or what
+        they send is carried there. Returns: how far named streams were taken, for them to go on from there."""
 
 
 class AudioSources(Protocol):

@@ -10,7 +10,7 @@ from random import random
 from typing import Final
 
 from gateway.clock import Clock
-from gateway.transcription.domain.lines import Line, can_move, needed
+from gateway.transcription.domain.lines import CAN_BE_DOWN, Line, needed
 from gateway.transcription.usecases.handover import Handover
 from gateway.transcription.usecases.lines import Lines
 from gateway.transcription.usecases.run import Run
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.5
 SETTLED_S: Final = 180.0
-"""What has just come from another replica stays so long, whatever its lines do: it must not go from hand to hand."""
+"""What another replica has just given away stays so long, whatever its lines do: it must not go from hand to hand."""
 FIRST_AGAIN_S: Final = 1.0
 LAST_AGAIN_S: Final = 15.0
 """How often others are asked while none is better off; doubled from the first to the last."""
@@ -56,16 +56,17 @@ class CutOff:
     async def look(self) -> None:
         """Once. A move takes a few seconds."""
         now = self._clock.monotonic()
-        runs = [run for run in self._here.runs if can_move(run.claimed.source) and not run.state.is_ending]
+        runs = [run for run in self._here.runs if not run.state.is_ending]
         down = [(run, line) for run in runs for line in run.cut_from]
         self._since = {one: self._since.get(one, now) for one in down}
-        for line in Line:
+        for line in CAN_BE_DOWN:
             late = [run for run, what in down if what is line and now - self._since[run, line] >= self._after_s]
+            free = [run for run in late if now - run.came_at >= SETTLED_S]
             if not late:
                 self._pause_s.pop(line, None)
                 self._again_at.pop(line, None)
-            elif now >= self._again_at.get(line, now) and not self._here.draining:
-                await self._leave(line, [run for run in late if now - run.came_at >= SETTLED_S])
+            elif free and now >= self._again_at.get(line, now) and not self._here.draining:
+                await self._leave(line, free)
 
     async def _leave(self, line: Line, runs: Sequence[Run]) -> None:
         """Others are asked first. So where the provider comes back for all, or goes, it is seen here last."""

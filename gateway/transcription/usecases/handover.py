@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -17,7 +17,7 @@ from gateway import tracing
 from gateway.errors import SessionError
 from gateway.outage import RecordsUnavailable
 from gateway.tasks import Tasks
-from gateway.transcription.domain.errors import NoAnswer, NoRoom, NotReady, RunsElsewhere
+from gateway.transcription.domain.errors import CutOffHere, NoAnswer, NoRoom, NotReady, RunsElsewhere
 from gateway.transcription.domain.handover import HandedOver, Heir, Late
 from gateway.transcription.domain.lines import Line
 from gateway.transcription.domain.transcription import Claimed, Lease
@@ -33,8 +33,8 @@ PAUSE_S: Final = 1.0
 """How long an heir lets the owner wait for a pause, when a publisher waits for it."""
 PARTING_PAUSE_S: Final = 5.0
 """The same when the owner goes."""
-DEAF_PAUSE_S: Final = 0.5
-"""The same when the owner has no line on which it could be heard."""
+DEAF_PAUSE_S: Final = 1.0
+"""The same when the owner has no line on which it could be heard, so that a breath will do."""
 AT_ONCE: Final = 20
 """Hand-overs of a replica that goes."""
 _ANSWER_S: Final = 0.5
@@ -81,7 +81,14 @@ class Neighbours(Protocol):
 class Handover:
     """Between this replica and its neighbours."""
 
-    def __init__(self, here: Transcriptions, context: RunContext, others: Neighbours) -> None:
+    def __init__(
+        self,
+        here: Transcriptions,
+        context: RunContext,
+        others: Neighbours,
+        hears: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`hears`: whether audio that comes here could be transcribed; None: always."""
         self.taken = self.given = self.refused = 0
         """Transcriptions taken from living owners, given to others, and asked for in vain."""
         self._here = here
@@ -89,6 +96,7 @@ class Handover:
         self._leases = context.records.leases
         self._sessions = context.records.sessions
         self._others = others
+        self._hears = hears
         self._tasks = Tasks()
         self._giving: OrderedDict[tuple[str, int, Heir], asyncio.Task[HandedOver | SessionError]] = OrderedDict()
 
@@ -120,9 +128,11 @@ class Handover:
         return handed
 
     async def accept(self, slug: str, owner: str, fence: int, pause_s: float) -> None:
-        """An owner that goes offers what it runs. Raises: as `take`."""
+        """An owner that goes, or is cut off, offers what it runs. Raises: as `take`."""
         if self._here.run_of(slug) is None:
             await self._take(slug, owner, fence, pause_s)
+            if (run := self._here.run_of(slug)) is not None:
+                run.came_at = self._context.clock.monotonic()
 
     async def hear(self, slug: str, late: Late) -> None:
         """What came to a former owner. Raises: RunsElsewhere, also before the run has begun; RecordsUnavailable."""
@@ -142,24 +152,28 @@ class Handover:
 
     # --- by ourselves ---------------------------------------------------------------------------------------
 
-    async def fetch(self, keys: Sequence[str]) -> None:
+    async def fetch(self, keys: Sequence[str]) -> bool:
         """Take over the transcription with one of these stream keys, if another replica has it.
 
+        Returns: whether it stays there all the same, for this replica does not reach the provider.
         Raises: SessionError, with what to tell the publisher; RecordsUnavailable.
         """
         if not self._context.membership.may_act():
-            raise NotReady("this gateway is cut off from its database; publish to another one, or again in a while")
+            raise CutOffHere
         before: tuple[str, Lease] | None = None
         while (owned := await self._leases.published(keys)) is not None:
+            if self._hears is not None and not await self._hears():
+                return True
             try:
                 await self._take(owned.claimed.slug, owned.owner, owned.claimed.lease.fence, PAUSE_S)
-                return
+                break
             except RunsElsewhere:
                 # The owner did not answer; while it was waited for, another replica may have adopted it.
                 after = await self._leases.published(keys)
                 if before is not None or after is None or _owner(after) == _owner(owned):
                     raise
                 before = _owner(owned)
+        return False
 
     async def drain(self, within_s: float) -> None:
         """Give away what runs here, spread over those that have room. What nobody takes is left to `release`."""

@@ -29,7 +29,7 @@ class Lines:
 
     async def reached(self, lines: Collection[Line]) -> frozenset[Line]:
         """Those of them that work, as of TRUST_S ago at most."""
-        answers = await asyncio.gather(*(self._known_or_tried(line) for line in lines))
+        answers = await asyncio.gather(*(self.has(line) for line in lines))
         return frozenset(line for line, works in zip(lines, answers, strict=True) if works)
 
     async def works(self, line: Line) -> bool:
@@ -39,7 +39,8 @@ class Lines:
         self._known[line] = self._clock.monotonic(), works
         return works
 
-    async def _known_or_tried(self, line: Line) -> bool:
+    async def has(self, line: Line) -> bool:
+        """As `reached`, of one."""
         async with self._turns[line]:
             at, works = self._known.get(line, (0.0, False))
             if line in self._known and self._clock.monotonic() - at <= TRUST_S:

@@ -122,7 +122,7 @@ class Run:
         self._late: LateFinals | None = None
         self._former = Former(context.clock)
         self.came_at = -math.inf
-        """When another living replica has handed it over, monotonic."""
+        """When another living replica has given it away, monotonic; a publisher that came here is no reason to stay."""
 
     # --- from outside -----------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Run:
         self._is_decided.clear()
         is_room = self.claimed.source == "livekit"  # which both hear; senders go on behind their last sample
         heard = self._tracks.heard() if is_room else self._tracks.interrupted()
-        streams = await self.source.leave(MOVED)
+        streams = await self.source.leave(MOVED, heir.replica)
         self.stop(MOVED)
         try:
             counted = await self._books.give_away(heir)
@@ -182,8 +182,7 @@ class Run:
 
     def go_on(self, handed: HandedOver, former: Sequence[Caption] = ()) -> None:
         """What the former owner knows better than the database. `former`: its last stored finals. Before `run`."""
-        self.came_at = self._context.clock.monotonic()
-        self._former.expect(self.came_at + self._context.options.drain_s + FORMER_MARGIN_S)
+        self._former.expect(self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S)
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
@@ -322,7 +321,7 @@ class Run:
         await self._stop_asked.wait()
         self._move(TranscriptionState.STOPPING)
         if self._is_lost:
-            await self.source.leave(LEASE_LOST)  # whoever sends audio comes back, and finds the next owner
+            await self.source.leave(LEASE_LOST)  # whoever sends audio finds the next owner
         await self.source.close(self.reason or "stopped")
 
     def _end_stopping(self) -> None:

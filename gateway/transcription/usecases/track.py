@@ -145,14 +145,16 @@ class Tracks:
     participants: dict[str, str | None] = field(default_factory=dict)
 
     async def quiet(self, within_s: float) -> None:
-        """Until nobody speaks, or the time is over. When half of it is, the end of a word will do."""
+        """Until nobody speaks, or the time is over. When half of it is, the end of a word will do; at once for those
+        of whom nothing is heard here."""
         clock = asyncio.get_running_loop().time
         impatient_at = clock() + within_s / 2
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while any(one.link.is_speaking for one in self.live):
-                    if clock() >= impatient_at and not any(one.link.is_in_word for one in self.live):
-                        break
+                while any(
+                    one.link.is_speaking and (one.link.is_in_word or not (one.is_cut_off or clock() >= impatient_at))
+                    for one in self.live
+                ):
                     await asyncio.sleep(LOOK_S)
 
     def heard(self) -> tuple[Heard, ...]:

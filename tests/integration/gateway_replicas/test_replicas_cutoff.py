@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.gateway import Running, gateway_process
+from support.gateway import Running, ffmpeg, gateway_process, write_wav
 from support.proxy import Proxy
 from support.speaker import Speaker
 
@@ -21,7 +21,9 @@ BUSY = 1.5
 """By this much all may take longer on a machine that others share."""
 
 
-async def test_words_go_on_where_the_provider_is_reached(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["websocket", "rtmp"])
+async def test_words_go_on_where_the_provider_is_reached(source: str, database_url: str, tmp_path: Path) -> None:
+    """An encoder stays where it is connected, and notices nothing."""
     words = list(VOCABULARY[:14])
     pcm, _ = speak(words, lead_s=0.3, pauses=[0.6 if i % 2 else 0.1 for i in range(len(words))])
     async with AsyncExitStack() as stack:
@@ -41,13 +43,19 @@ async def test_words_go_on_where_the_provider_is_reached(database_url: str, tmp_
         both = {name: (gateway, line) for name, gateway, line in await asyncio.gather(begin("a"), begin("b"))}
         gateways = [gateway for gateway, _ in both.values()]
         slug = await gateways[0].new_session()
-        await gateways[0].start(slug, source="websocket")
+        started = await gateways[0].start(slug, source=source)
         owner = str((await gateways[0].status(slug))["replica"])
         here, line = both.pop(owner)
         [(there, _)] = both.values()
         watcher = await enter(there.watch(slug))
-        sender = Speaker(http, lambda: [one.url for one in gateways], slug, "anna", pcm)
-        speaking = asyncio.create_task(sender.speak())
+        if source == "rtmp":
+            url = f"rtmp://127.0.0.1:{here.rtmp_port}/live/{started['ingest']['streamKey']}"
+            sound = write_wav(tmp_path / "speech.wav", pcm)
+            encoder = await ffmpeg(url, "-re", "-i", str(sound), "-c:a", "aac", "-ar", "44100")
+            speaking = asyncio.create_task(encoder.wait())
+        else:
+            sender = Speaker(http, lambda: [one.url for one in gateways], slug, "anna", pcm)
+            speaking = asyncio.create_task(sender.speak())
         await watcher.until(lambda watcher: bool(watcher.finals))
         line.cut()
         began, known = time.monotonic(), len(watcher.finals)
@@ -55,7 +63,7 @@ async def test_words_go_on_where_the_provider_is_reached(database_url: str, tmp_
         await watcher.until(lambda watcher: len(watcher.finals) > known + 1)
         assert time.monotonic() - began < GOES_ON_S * BUSY
         assert (await there.status(slug))["replica"] != owner
-        await asyncio.wait_for(speaking, 60)
+        assert not await asyncio.wait_for(speaking, 60), "ffmpeg ends well"
         stopped = await there.stop(slug)
         await watcher.until(lambda watcher: sorted(watcher.words) == sorted(words))
         finals = (await there.ok("GET", f"/api/sessions/{slug}/transcript"))["finals"]
@@ -64,4 +72,6 @@ async def test_words_go_on_where_the_provider_is_reached(database_url: str, tmp_
         assert sorted(final["seq"] for final in finals) == list(range(1, len(finals) + 1))
         assert stopped["finalsComplete"] is True
         assert stopped["usage"]["receipt"]["secondsHeard"] == pytest.approx(len(pcm) / 32_000, abs=0.5)
-        assert 'gateway_cutoff_moves_total{line="provider"} 1.0' in await here.ok("GET", "/metrics")
+        figures = await here.ok("GET", "/metrics")
+        assert 'gateway_cutoff_moves_total{line="provider"} 1.0' in figures
+        assert f'gateway_rtmp_carries_total{{outcome="opened"}} {float(source == "rtmp")}' in figures

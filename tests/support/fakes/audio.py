@@ -88,6 +88,7 @@ class FakeSource:
         self.ingest = Ingest(rtmp_url=f"rtmp://test/live/{key}", stream_key=key)
         self.closed: str | None = None
         self.left = self.is_cut_off = False
+        self.heir: str | None = None
         self.complaint: str | None = None
         self.speaker = speaker
         self.skipped: list[Heard] = []
@@ -116,8 +117,8 @@ class FakeSource:
     def skip(self, heard: Sequence[Heard]) -> None:
         self.skipped = list(heard)
 
-    async def leave(self, reason: str) -> list[Stream]:
-        self.left = True
+    async def leave(self, reason: str, heir: str | None = None) -> list[Stream]:
+        self.left, self.heir = True, heir
         await self.close(reason)
         return self.streams
 

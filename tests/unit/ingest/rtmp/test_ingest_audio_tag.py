@@ -48,6 +48,14 @@ def test_an_aac_frame_without_configuration_is_passed_on_for_the_decoder_to_comp
     assert packet[0].extradata == b""
 
 
+@pytest.mark.parametrize("between", [b"\xaf\x01frame", b"\x91Opusframe"])
+def test_a_codec_that_comes_again_behind_another_is_known_again(between: bytes) -> None:
+    """Its first byte says so, though it is the same as before."""
+    tags = AudioTags()
+    read = [tags.read(body) for body in (b"\x2fa", between, b"\x2fb")]
+    assert [packet[0].codec for packet in read if packet] == ["mp3", "aac" if between[0] == 0xAF else "opus", "mp3"]
+
+
 @pytest.mark.parametrize(
     ("first", "codec", "rate", "channels", "supported"),
     [

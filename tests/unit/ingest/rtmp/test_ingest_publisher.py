@@ -99,11 +99,58 @@ def test_close_reaches_the_connection_only_while_it_is_alive() -> None:
     assert flow.calls == ["enough"]
 
 
-def test_the_age_of_the_audio_counts_from_its_first_packet() -> None:
-    """The anchor of the track needs it when a handler starts late."""
+async def test_the_age_of_the_audio_counts_from_the_first_packet_that_was_read_last() -> None:
+    """The anchor of a track needs it when a handler starts late, or one goes on behind another."""
     flow = Flow()
     assert flow.publisher.audio_age_s == 0
     flow.publisher.take(packet(0))
     flow.now += 2.5
     flow.publisher.take(packet(1))
+    await flow.publisher.read()
     assert flow.publisher.audio_age_s == 2.5
+    flow.publisher.take(packet(2), age_s=4.0)
+    flow.now += 1.0
+    await flow.publisher.read()
+    assert flow.publisher.audio_age_s == 5.0, "it had waited elsewhere before"
+
+
+async def test_what_is_put_back_is_read_again_before_what_came_meanwhile() -> None:
+    """With its age; and it fills the buffer as it did before."""
+    flow = Flow()
+    for n in range(4):
+        flow.publisher.take(packet(n))
+    first, *rest = await flow.publisher.read()
+    flow.now += 1.0
+    flow.publisher.take(packet(4))
+    flow.publisher.put_back(rest, age_s=1.5)
+    assert flow.publisher.packets_read == 1
+    flow.publisher.take(packet(5))
+    assert flow.calls == ["full"]
+    assert [one.timestamp_ms for one in (first, *await flow.publisher.read())] == [0, 1, 2, 3, 4, 5]
+    assert (flow.publisher.audio_age_s, flow.publisher.packets_read) == (1.5, 6)
+    flow.publisher.put_back([], age_s=0.0)
+    flow.publisher.end("unpublished")
+    assert flow.publisher.is_over
+
+
+@pytest.mark.parametrize(("carried_s", "other_s", "yields"), [(9.0, 2.0, True), (9.0, 9.5, False), (None, 2.0, False)])
+def test_only_a_carried_publish_yields_to_one_that_came_after_it(
+    carried_s: float | None, other_s: float, yields: bool
+) -> None:
+    """The same one, carried anew, does not: the way before it is dead."""
+
+    def publisher(age_s: float | None) -> Publisher:
+        return Publisher(
+            "live",
+            "key",
+            "peer",
+            buffer_bytes=1,
+            buffer_packets=1,
+            clock=lambda: 10.0,
+            full=lambda: None,
+            emptied=lambda: None,
+            closed=lambda reason: None,
+            carried_since=None if age_s is None else 10.0 - age_s,
+        )
+
+    assert publisher(carried_s).yields_to(publisher(other_s)) is yields

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from support.fakes import BEGIN, HandClock
+from support.waiting import until
 
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Speaker
@@ -19,13 +20,14 @@ from gateway.transcription.domain.transcription import Claimed, Ingest, Lease, N
 from gateway.transcription.infra.rtmp_source import DISPLACED, UNDECODABLE_PACKETS, RtmpSource
 from gateway.transcription.infra.sources import CROWDED, NEARLY_KEY, OLD_KEY, Sources
 from gateway.transcription.infra.websocket_source import WebsocketSource
-from gateway.transcription.usecases.audio import AudioSource, SourceTrouble
+from gateway.transcription.usecases.audio import AudioSource, AudioTrack, SourceTrouble
 from gateway.transcription.usecases.feed import FeedStart
 from ingest.audio_packet import AudioFormat, AudioPacket
 from ingest.errors import PublishRefused
-from ingest.rtmp.publisher import Publisher
+from ingest.rtmp.publisher import TAKEN_OVER, Publisher
 from ingest.track_assembler import TrackAssembler
 
+LONG_KEY = "abcdefghijkl-nopqrstuvw_"
 KEY, OTHER = "k3y-of-144-random-bits", "another-of-144-bits-xx"
 ANNA = Speaker("anna", None)
 
@@ -92,7 +94,11 @@ async def test_encoders_that_come_before_what_decodes_is_loaded_wait_for_it_in_t
 
 
 def publisher(
-    app: str = "live", key: str = KEY, clock: Callable[[], float] = lambda: 0.0, peer: str = "192.0.2.1:5"
+    app: str = "live",
+    key: str = KEY,
+    clock: Callable[[], float] = lambda: 0.0,
+    peer: str = "192.0.2.1:5",
+    carried_since: float | None = None,
 ) -> Publisher:
     made = Publisher(
         app,
@@ -104,6 +110,7 @@ def publisher(
         full=lambda: None,
         emptied=lambda: None,
         closed=lambda reason: made.end(reason, None),
+        carried_since=carried_since,
     )
     return made
 
@@ -382,3 +389,140 @@ async def test_a_publisher_is_not_told_where_the_database_is(sources: Sources) -
     with pytest.raises(PublishRefused, match="the database does not answer") as refused:
         await sources.authorise("live", "k" * 24, "", "192.0.2.1:5000")
     assert "10.0.0.7" not in str(refused.value)
+
+
+class Carriers:
+    """Whoever carries audio to other replicas: how often, with which heir, and what of the audio was left for it."""
+
+    def __init__(self, sources: Sources, *, comes_back: bool = False) -> None:
+        self.heirs: list[str | None] = []
+        self.carried: list[int] = []
+        self._comes_back = comes_back
+        sources.carry = self.carry
+
+    async def carry(self, publisher: Publisher, heir: str | None, is_back: Callable[[], bool]) -> bool:
+        self.heirs.append(heir)
+        while not (self._comes_back and is_back()) and not publisher.is_over:
+            publisher.interrupt()
+            self.carried += [packet.timestamp_ms for packet in await publisher.read()]
+            await asyncio.sleep(0.001)
+        return not publisher.is_over
+
+
+def audio(at_ms: int) -> AudioPacket:
+    return AudioPacket(at_ms, bytes(1_600), AudioFormat("pcm_s16le", b"", 8_000, 1, True))
+
+
+async def test_an_encoder_stays_when_its_transcription_goes_and_what_it_sends_from_there_on_goes_after_it(
+    sources: Sources,
+) -> None:
+    source, carriers = begun(sources, KEY), Carriers(sources)
+    publishing = asyncio.create_task(sources.published(made := publisher()))
+    track = await anext(source.tracks())
+    for at_ms in (0, 100, 200):
+        made.take(audio(at_ms))
+    listening = asyncio.create_task(_all(track))
+    await asyncio.sleep(0.01)
+    await source.leave("moved", "heir")
+    await source.close("moved")
+    assert await listening == 3_200, "at 16 kHz; the rest fills no chunk yet"
+    for at_ms in (300, 400):
+        made.take(audio(at_ms))
+    made.end("unpublished")
+    await publishing
+    assert (carriers.heirs, carriers.carried) == (["heir"], [200, 300, 400])
+    assert made.ended_because == "unpublished", "nobody has closed it"
+
+
+@pytest.mark.parametrize("is_carried", [False, True])
+async def test_a_carried_publish_goes_on_where_the_former_owner_has_stopped(
+    sources: Sources, clock: HandClock, is_carried: bool
+) -> None:
+    """So a word that was cut in two there can be mended; any other publish begins anew."""
+    source = begun(sources, KEY)
+    made = publisher(carried_since=-9.0 if is_carried else None)
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    assert (track.is_continued, track.ends_at) == (is_carried, None)
+    for at_ms in (0, 100, 200):
+        made.take(audio(at_ms))
+    made.end("unpublished")
+    assert await _all(track) == 4_800
+    await publishing
+    assert track.anchor is not None and track.ends_at == track.anchor + timedelta(seconds=0.3)
+
+
+async def test_an_encoder_is_heard_here_again_when_its_transcription_comes_back(sources: Sources) -> None:
+    source, carriers = begun(sources, KEY), Carriers(sources, comes_back=True)
+    publishing = asyncio.create_task(sources.published(made := publisher()))
+    listening = asyncio.create_task(_all(await anext(source.tracks())))
+    await source.leave("moved")
+    await listening
+    made.take(audio(0))
+    await until(lambda: carriers.carried == [0])
+    again = begun(sources, KEY)
+    track = await anext(again.tracks())
+    made.take(audio(100))
+    made.end("unpublished")
+    assert await _all(track) == 1_600
+    await publishing
+    assert carriers.carried == [0] and source.trouble() is None
+
+
+@pytest.mark.parametrize("how", ["closed", "carried", "refused", "released"])
+async def test_nothing_is_carried_of_what_has_ended_or_came_from_elsewhere(sources: Sources, how: str) -> None:
+    """A session that is stopped; a publish that another replica carries, which finds the next owner; a bad track."""
+    source, carriers = begun(sources, KEY), Carriers(sources)
+    made = publisher(carried_since=-9.0 if how == "carried" else None)
+    publishing = asyncio.create_task(sources.published(made))
+    track = await anext(source.tracks())
+    if how == "refused":
+        made.take(AudioPacket(0, b"x", AudioFormat("speex", b"", None, None, False)))
+    listening = asyncio.create_task(_all(track))
+    if how == "closed":
+        await source.close("stopped by request")
+    elif how == "carried":
+        await source.leave("moved", "heir")
+    elif how == "released":
+        track.release()
+    await asyncio.wait_for(publishing, 5)
+    listening.cancel()
+    assert not carriers.heirs
+    assert made.is_moved is (how == "carried")
+
+
+async def test_a_publish_that_comes_from_elsewhere_takes_over_from_none_that_was_there_after_it(
+    sources: Sources,
+) -> None:
+    """Whatever the spelling of its URL."""
+    source = begun(sources, KEY)
+    newest = publisher()
+    publishing = asyncio.create_task(sources.published(newest))
+    await anext(source.tracks())
+    late = publisher(app="other", carried_since=-9.0)
+    await sources.published(late)
+    assert late.ended_because == TAKEN_OVER and newest.ended_because is None
+    newest.end("unpublished")
+    publishing.cancel()
+
+
+async def test_what_cannot_be_heard_here_and_is_elsewhere_is_let_in(sources: Sources) -> None:
+    """To be carried there; a key that nobody has is refused as ever."""
+    keys: list[list[str]] = []
+
+    async def fetch(asked: Sequence[str]) -> bool:
+        keys.append(list(asked))
+        return asked == [LONG_KEY]
+
+    sources.fetch = fetch
+    assert await sources.authorise("live", LONG_KEY, "", "peer")
+    assert not await sources.authorise("live", LONG_KEY[::-1], "", "peer")
+    assert keys == [[LONG_KEY], [LONG_KEY[::-1]]]
+
+
+async def _all(track: AudioTrack) -> int:
+    """Samples of a track, to its end."""
+    try:
+        return sum([chunk.samples async for chunk in track.chunks()])
+    except SourceTrouble:
+        return 0

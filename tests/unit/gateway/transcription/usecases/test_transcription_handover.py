@@ -256,6 +256,20 @@ async def test_whoever_is_cut_off_from_the_database_refuses_a_publisher_at_once(
         two.records.tables.hangs = False
 
 
+@pytest.mark.parametrize("hears", [True, False])
+async def test_a_publisher_takes_nothing_along_to_a_replica_that_could_not_hear_it(hears: bool) -> None:
+    """Its audio is for the owner, wherever it comes in."""
+    async with pair() as two:
+
+        async def has_the_provider() -> bool:
+            return hears
+
+        two.network.handovers["b"]._hears = has_the_provider
+        assert await two.network.handovers["b"].fetch([two.key]) is not hears
+        assert two.runs_at() == ("b" if hears else "a")
+        assert await two.network.handovers["b"].fetch(["of nobody"]) is False
+
+
 async def test_late_words_of_an_heir_that_is_gone_are_kept_without_a_number() -> None:
     async with pair() as two:
         two.a.transcriber.flush_s, two.a.transcriber.last_words = 1.0, ("late",)
