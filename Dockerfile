@@ -3,11 +3,15 @@
 #   docker run -e DATABASE_URL=… -e GLADIA_API_KEY=… -e GATEWAY_API_TOKENS=… -p 8080:8080 -p 1935:1935 transcription-gateway
 FROM python:3.13.11-slim-bookworm AS build
 WORKDIR /build
-# For the C part of the fan-out; nothing of it stays in the image.
+# Empty (--build-arg COMPILED=): as it is written, only the fan-out in C, two minutes sooner.
+ARG COMPILED=1
+# Compiler and mypyc; nothing of them stays in the image.
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/gateway
 COPY requirements.lock ./
 RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements-compile.lock ./
+RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes --target /opt/mypyc -r requirements-compile.lock
 COPY pyproject.toml setup.py README.md LICENSE ./
 COPY clients/js clients/js
 COPY gateway gateway
@@ -15,7 +19,8 @@ COPY ingest ingest
 COPY stt stt
 COPY storage storage
 COPY transcription_client transcription_client
-RUN /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN GATEWAY_COMPILED=$COMPILED PYTHONPATH=/opt/mypyc \
+    /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-build-isolation . && /opt/gateway/bin/gateway version
 
 FROM python:3.13.11-slim-bookworm AS gateway
 ARG COMMIT=

@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test again unit check format bench matrix soak chaos incident faults generated fuzz looks release sbom docs lock clean
+.PHONY: help demo test again unit check compiled format bench matrix soak chaos incident faults generated fuzz looks release sbom docs lock clean
 
 # pip is silent for a minute or talks for pages: this is a line that counts.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r
 COUNTED = awk '/^Collecting /{printf "\r  %3d packages, now %-40.40s", ++n, $$2; fflush()} /^Installing collected/{printf "\r  %3d packages found, now unpacking them %-20s\n", n, ""; fflush()} /^(ERROR|error)/{print; fflush()}' >&2
 # One lock file for every Python from 3.11 on and every system: markers say who needs what.
-LOCK = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --extra embedded --extra otel --extra build
+PIN = $(BIN)/uv pip compile -q --universal --generate-hashes --no-header
+LOCK = $(PIN) --extra embedded --extra otel --extra build
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -42,6 +43,9 @@ again: $(VENV)/dev ## Run what plays in real time TIMES=20 times, and name every
 
 unit: $(VENV)/dev ## Run the fast tests only
 	@PHASES=unit tools/test.sh $(ARGS)
+
+compiled: $(VENV)/dev ## Compile a copy of the checkout with mypyc and run the tests there; PHASES=unit
+	@tools/compiled.sh $(ARGS)
 
 check: $(VENV)/dev ## Lint, types, import arrows, the figures of the house
 	$(BIN)/ruff format --check .
@@ -85,8 +89,8 @@ fuzz: $(VENV)/dev ## Feed every parser that meets the network, guided by coverag
 looks: $(VENV)/dev ## Take a picture of every page in every state, at four sizes and in three colours, in build/looks; ARGS='--only reader'
 	PYTHONPATH=tests:. $(BIN)/python tests/looks/run.py $(ARGS)
 
-release: $(VENV)/runtime ## Make wheels, sources, npm package, chart, bill of materials, checksums in dist/, and the image
-	@$(BIN)/python tools/release.py dist
+release: $(VENV)/runtime ## Make wheels, sources, npm package, chart, bill of materials, checksums in dist/, and the image; ARGS=--compiled
+	@$(BIN)/python tools/release.py dist $(ARGS)
 
 sbom: $(VENV)/runtime ## Write sbom.json, the bill of materials (CycloneDX) of requirements.lock
 	@$(BIN)/python tools/supply.py sbom sbom.json && echo sbom.json
@@ -97,6 +101,7 @@ docs: $(VENV)/dev ## Build the documentation as a site in build/site; ARGS=serve
 lock: $(VENV)/dev ## Renew the lock files from pyproject.toml
 	$(LOCK) -o requirements.lock pyproject.toml
 	$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(PIN) --group compile -c requirements-dev.lock -o requirements-compile.lock
 
 clean: ## Remove the virtual environment and caches
 	rm -rf dist sbom.json tests/fuzz/found tests/fuzz/grown $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info build gateway/live/*.so

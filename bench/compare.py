@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import livekit_compare
 from compare_peers import CHUNK, Heard, spoken
 from livekit_compare import WORDS, speech_server
-from processes import memory_mb, tree, tree_cpu_s
+from processes import has_loaded, memory_mb, tree, tree_cpu_s
 from support.gateway import TOKEN, Running, gateway_process
 from support.ports import free_port
 from support.postgres import running_postgres
@@ -229,6 +229,11 @@ def gateway(source: str) -> Candidate:
         async with AsyncExitStack() as rooms:
             running = await rooms.enter_async_context(gateway_process(asked.folder / source, **settings))
             pid = running.process.process.pid
+            if source == "rtmp":  # the first loads FFmpeg, once for all of them
+                await running.start(await running.new_session(), source=source)
+                while not has_loaded(pid, "libavcodec"):
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(1)
             idle = memory_mb(tree(pid))
             slugs = [await running.new_session() for _ in range(asked.streams)]
             started = [await running.start(slug, source=source) for slug in slugs]

@@ -38,6 +38,23 @@ def tree_cpu_s(root: int) -> float:
     return seconds
 
 
+def kilobytes(pid: int) -> dict[str, int]:
+    """Memory of a process by kind: `Rss`, `Private_Dirty`, … as the kernel names them."""
+    found = re.findall(r"^(\w+):\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+    return {name: int(value) for name, value in found}
+
+
+def has_loaded(pid: int, library: str) -> bool:
+    """Whether the process has that shared library, by a part of its name."""
+    return library in Path(f"/proc/{pid}/maps").read_text()
+
+
+def private_kb(pid: int) -> int:
+    """What no other process has, and what ends with it."""
+    kb = kilobytes(pid)
+    return kb["Private_Clean"] + kb["Private_Dirty"]
+
+
 def memory_mb(pids: list[int]) -> float:
     """What each has for itself, and once what those of one program share, be it with others too.
 
@@ -45,11 +62,9 @@ def memory_mb(pids: list[int]) -> float:
     """
     private_kb, shared_kb = 0, dict[Path, int]()
     for pid in pids:
-        process = Path(f"/proc/{pid}")
-        found = re.findall(r"^(Rss|Private_Clean|Private_Dirty):\s+(\d+)", (process / "smaps_rollup").read_text(), re.M)
-        kb = {name: int(value) for name, value in found}
+        kb = kilobytes(pid)
         private = kb["Private_Clean"] + kb["Private_Dirty"]
-        program = (process / "exe").readlink()
+        program = Path(f"/proc/{pid}/exe").readlink()
         private_kb += private
         shared_kb[program] = max(shared_kb.get(program, 0), kb["Rss"] - private)
     return (private_kb + sum(shared_kb.values())) / 1024

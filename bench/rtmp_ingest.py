@@ -115,14 +115,16 @@ def aac(seconds: int) -> tuple[bytes, list[bytes]]:
     return bytes(encoder.extradata), frames
 
 
-def stream(chunk_bytes: int, config: bytes, frames: list[bytes]) -> Iterator[tuple[float, bytes]]:
+def stream(
+    chunk_bytes: int, config: bytes, frames: list[bytes], has_video: bool = True
+) -> Iterator[tuple[float, bytes]]:
     """When (seconds) to write what, for ever."""
     video = write(Message(9, 1, 0, b"\x27\x01" + bytes(VIDEO_BYTES_S // VIDEO_FPS - 2)), chunk_bytes, 6)
     yield 0.0, write(Message(8, 1, 0, b"\xaf\x00" + config), chunk_bytes, 4)
     sounds = pictures = 0
     while True:
         sound, picture = sounds * FRAME_SAMPLES / AUDIO_RATE, pictures / VIDEO_FPS
-        if sound <= picture:
+        if not has_video or sound <= picture:
             body = b"\xaf\x01" + frames[sounds % len(frames)]
             yield sound, write(Message(8, 1, int(sound * 1000), body), chunk_bytes, 4)
             sounds += 1
@@ -132,7 +134,13 @@ def stream(chunk_bytes: int, config: bytes, frames: list[bytes]) -> Iterator[tup
 
 
 async def publish(
-    port: int, key: str, delay: float, seconds: float, chunk_bytes: int, sound: tuple[bytes, list[bytes]]
+    port: int,
+    key: str,
+    delay: float,
+    seconds: float,
+    chunk_bytes: int,
+    sound: tuple[bytes, list[bytes]],
+    has_video: bool = True,
 ) -> float:
     """One publisher in real time. Returns: when (monotonic) it sent its first frame."""
     await asyncio.sleep(delay)
@@ -151,7 +159,7 @@ async def publish(
     while b"NetStream.Publish.Start" not in answers:
         answers += await reader.read(4096)
     start = asyncio.get_running_loop().time()
-    for due, data in stream(chunk_bytes, *sound):
+    for due, data in stream(chunk_bytes, *sound, has_video):
         wait = start + due - asyncio.get_running_loop().time()
         if wait > 0:
             await asyncio.sleep(wait)

@@ -6,7 +6,7 @@ interpreter that imports the libraries every gateway needs. `--against` runs ano
 cached, as it is where the package was installed. What else runs on the machine only adds: the least of all rounds is
 shown, and of times the CPU time compares.
 
-    python bench/start.py --rounds 5
+    python bench/start.py --rounds 5            of this interpreter; what ships is one with requirements.lock alone
     python bench/start.py --rounds 5 --against ../former
     python bench/start.py --rounds 3 --demo        from `gateway demo` to its address, and to the first caption
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import aiohttp
-from processes import cpu_of, tree_cpu_s
+from processes import cpu_of, kilobytes, private_kb, tree_cpu_s
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.gateway import Process, gateway_process
@@ -56,18 +56,18 @@ class Cost(NamedTuple):
     cpu_s: float
     wall_s: float
     rss_mb: float
+    peak_mb: float
+    """Resident, at most so far."""
     private_mb: float
     """What no other process has: of several workers, each pays it."""
 
 
 def cost(pid: int, wall_s: float) -> Cost:
     cpu_s = cpu_of(Path(f"/proc/{pid}/stat"))
-    kb: dict[str, int] = defaultdict(int)
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-        name, value, *_ = line.split()
-        kb[name] = int(value)
-    private = kb["Private_Clean:"] + kb["Private_Dirty:"]
-    return Cost(cpu_s, wall_s, kb["Rss:"] / 1024, private / 1024)
+    kb = kilobytes(pid)
+    peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert peak is not None
+    return Cost(cpu_s, wall_s, kb["Rss"] / 1024, int(peak[1]) / 1024, private_kb(pid) / 1024)
 
 
 def installed(folder: Path) -> dict[str, str]:
@@ -177,11 +177,11 @@ def main() -> None:
         return
     trees = {"": HERE} | ({" (the other)": asked.against.resolve()} if asked.against else {})
     found = measure(asked.rounds, trees, asked.forms)
-    print(f"| {'the least of ' + str(asked.rounds):40} | CPU s to ready | wall s | RSS MB | private MB |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print(f"| {'the least of ' + str(asked.rounds):40} | CPU s to ready | wall s | RSS MB | peak MB | private MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for what, costs in found.items():
-        cpu, wall, rss, private = (min(column) for column in zip(*costs, strict=True))
-        print(f"| {what:40} | {cpu:14.2f} | {wall:6.2f} | {rss:6.1f} | {private:10.1f} |")
+        cpu, wall, rss, peak, private = (min(column) for column in zip(*costs, strict=True))
+        print(f"| {what:40} | {cpu:14.2f} | {wall:6.2f} | {rss:6.1f} | {peak:7.1f} | {private:10.1f} |")
 
 
 if __name__ == "__main__":

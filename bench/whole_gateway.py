@@ -42,6 +42,7 @@ from typing import Any
 import msgspec
 import uvloop
 from aiohttp import ClientSession, TCPConnector, WSMsgType, web
+from certificate import certify
 from fanout import Machine, free_ports, raise_file_limit, running
 from fanout_server import PATH, TOKEN, Control, cpu_s, resident_bytes
 from support.fakes import Chunk, FakeSource, FakeSources, FakeTrack, MemoryRecords
@@ -512,19 +513,6 @@ def room_of(path: str) -> str:
 
 
 # --- the runs -----------------------------------------------------------------------------------------------
-
-
-def certify(folder: Path) -> Path:
-    """A certificate for localhost that nobody else trusts."""
-    both, key = folder / "both.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", both],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    with both.open("a") as file:
-        file.write(key.read_text())
-    return both
 
 
 def measure(

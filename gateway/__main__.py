@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Final
 
+from gateway.allocator import keep_large_blocks_apart
 from gateway.cli.errors import ApiRefused
 from gateway.cli.parser import parser
 from gateway.cli.plain import plain
@@ -24,6 +25,7 @@ _HERE: Final = {
     "migrate": "gateway.cli.errands",
     "maintain": "gateway.cli.errands",
     "stt": "gateway.cli.errands",
+    "version": "gateway.cli.errands",
     "check": "gateway.cli.findings",
     "doctor": "gateway.cli.findings",
 }
@@ -37,6 +39,7 @@ def main() -> None:
     args = parser().parse_args()
     module = _module(args)
     if module in _WHOLE:
+        keep_large_blocks_apart()
         gc.disable()  # what is loaded stays; from when the gateway runs, `gateway.garbage` collects
     try:
         command = getattr(import_module(module), args.command)

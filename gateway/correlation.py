@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from structlog.contextvars import bound_contextvars, get_contextvars
+from gateway.structured import bound_contextvars, get_contextvars
 
 HEADER: Final = "X-Request-Id"
 _FIT: Final = re.compile(r"[A-Za-z0-9._:/+=@~;,-]{1,100}")

@@ -12,9 +12,7 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from structlog.contextvars import merge_contextvars
-from structlog.processors import format_exc_info
-from structlog.stdlib import ExtraAdder
+from gateway.structured import ExtraAdder, format_exc_info, merge_contextvars
 
 OWN: Final = ("gateway", "ingest", "stt", "storage", "transcription_client")
 """Whose lines GATEWAY_LOG_LEVEL may make finer than `info`. Libraries print at `debug` what they carry: websockets each

@@ -1,6 +1,7 @@
 """All that a release consists of, from the files that git tracks. Made twice, each file has the same bytes.
 
-python tools/release.py FOLDER          `make release`, with dist/
+python tools/release.py FOLDER               `make release`, with dist/
+python tools/release.py FOLDER --compiled    the wheel of this machine with what mypyc compiles; needs mypy
 """
 
 from __future__ import annotations
@@ -43,16 +44,19 @@ def run(*command: str | Path, cwd: Path = ROOT, **env: str) -> str:
     return done.stdout
 
 
-def release(folder: Path) -> list[str]:
-    """Make it there, in the place of an earlier one. Returns: what could not be made here, and why."""
+def release(folder: Path, *, compiled: bool = False) -> list[str]:
+    """Make it there, in the place of an earlier one. `compiled`: so is the wheel of this machine.
+
+    Returns: what could not be made here, and why.
+    """
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or run("git", "log", "-1", "--format=%ct").strip()
     with tempfile.TemporaryDirectory() as name:
         tree, made = Path(name, "tree"), Path(name, "made")
         made.mkdir()
         stage(tree)
         sources(tree, made, epoch)
-        for pure in (True, False):
-            wheel(made, epoch, pure=pure)
+        wheel(made, epoch, pure=True)
+        wheel(made, epoch, pure=False, compiled=compiled)
         left_out = [*npm_package(tree, made), *chart(tree, made, epoch)]
         shutil.copyfile(tree / "requirements.lock", made / "requirements.lock")
         (made / f"{NAME}-{supply.version()}.cdx.json").write_text(json.dumps(supply.sbom(), indent=1) + "\n")
@@ -87,15 +91,19 @@ def sources(tree: Path, made: Path, epoch: str) -> Path:
     return archive
 
 
-def wheel(made: Path, epoch: str, *, pure: bool) -> Path:
-    """From the sources in that folder, as others would: for every machine, or for this one, with the part in C."""
+def wheel(made: Path, epoch: str, *, pure: bool, compiled: bool = False) -> Path:
+    """From the sources in that folder, as others would: for every machine, or for this one, with the part in C.
+
+    `compiled`: also with the modules that mypyc compiles.
+    """
     (archive,) = made.glob("*.tar.gz")
     with tempfile.TemporaryDirectory() as name:
         with tarfile.open(archive) as files:
             # Of our own making; Python knows filters from 3.11.4 on.
             files.extractall(name, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # noqa: S202
         (tree,) = Path(name).iterdir()
-        built = made / setuptools("build_wheel", tree, made, epoch, GATEWAY_PURE_WHEEL="1" if pure else "")
+        how = {"GATEWAY_PURE_WHEEL": "1"} if pure else {"GATEWAY_COMPILED": "1"} if compiled else {}
+        built = made / setuptools("build_wheel", tree, made, epoch, **how)
     with zipfile.ZipFile(built) as packed:
         if not pure and not any(each.endswith(".so") for each in packed.namelist()):
             raise SystemExit("the part in C has not been compiled: a C compiler and Python.h are needed")
@@ -105,8 +113,14 @@ def wheel(made: Path, epoch: str, *, pure: bool) -> Path:
 def setuptools(build: str, tree: Path, made: Path, epoch: str, **env: str) -> str:
     """Returns: the name of what it has built."""
     call = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
-    fixed = {"SOURCE_DATE_EPOCH": epoch, "PYTHONHASHSEED": "0", "CFLAGS": "-g0"}
-    return run(sys.executable, "-c", call, build, made, cwd=tree, **fixed, **env).splitlines()[-1]
+    fixed = {
+        "SOURCE_DATE_EPOCH": epoch,
+        "PYTHONHASHSEED": "0",
+        "CFLAGS": "-O2 -fwrapv -DNDEBUG -g0",  # in the place of those that this Python was built with
+        "GATEWAY_PURE_WHEEL": "",
+        "GATEWAY_COMPILED": "",
+    }
+    return run(sys.executable, "-c", call, build, made, cwd=tree, **{**fixed, **env}).splitlines()[-1]
 
 
 def npm_package(tree: Path, made: Path) -> list[str]:
@@ -151,12 +165,12 @@ def image() -> str:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2 or sys.argv[2:] not in ([], ["--compiled"]):
         sys.exit(__doc__)
     folder = Path(sys.argv[1]).resolve()
     if run("git", "status", "--porcelain", "--untracked-files=no").strip():
         print("Note: some files are not committed as they are released here.")
-    left_out = release(folder)
+    left_out = release(folder, compiled=len(sys.argv) > 2)
     for each in sorted(folder.iterdir()):
         print(f"{each.stat().st_size:>10,}  {each.name}")
     for reason in left_out:

@@ -4,10 +4,12 @@
 #
 #   tools/test.sh [-k word …]     from the checkout, with .venv made (`make test` does both)
 #   PHASES="real time" …          of "unit", "real neighbours" and "real time", those named
+#   TESTS="tests/e2e …" …         of the two latter, the tests of these folders and files
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 cores=$(getconf _NPROCESSORS_ONLN)
+read -ra tests <<<"${TESTS:-tests}"
 failed=()
 
 phase() { # name, then pytest's arguments
@@ -29,9 +31,9 @@ if [ "${PHASES:-}" != unit ]; then
 fi
 phase "unit" -n "$cores" --dist worksteal tests/unit "$@"
 # Beside a server, a test waits more than it computes (CONTRIBUTING.md has the shares).
-phase "real neighbours" -n "$((2 * cores))" --dist loadfile -m "not realtime" tests --ignore tests/unit "$@"
+phase "real neighbours" -n "$((2 * cores))" --dist loadfile -m "not realtime" "${tests[@]}" --ignore tests/unit "$@"
 # A test in real time mostly listens: one process uses less than half a core.
-phase "real time" -n "$cores" --dist worksteal -m realtime tests "$@"
+phase "real time" -n "$cores" --dist worksteal -m realtime "${tests[@]}" "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then
   echo "failed: ${failed[*]}"

@@ -36,6 +36,7 @@ from gateway.sessions.domain.errors import (
 )
 from gateway.transcription.domain.errors import (
     CostCapReached,
+    CutOffHere,
     LimitReached,
     NeverStarted,
     NoRoom,
@@ -69,6 +70,7 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    CutOffHere: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRoom: HTTPStatus.SERVICE_UNAVAILABLE,
     RefusedThere: HTTPStatus.BAD_GATEWAY,  # unless it brings the other replica's own
     NotFedByBrowsers: HTTPStatus.CONFLICT,

@@ -31,8 +31,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 from opentelemetry.trace import Span as OtelSpan
-from structlog.contextvars import get_contextvars
 
+from gateway.structured import get_contextvars
 from gateway.tracing import Facts, Kind, Span, place
 from gateway.version import VERSION
 

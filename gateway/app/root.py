@@ -38,6 +38,7 @@ from gateway.sessions.infra.local_control import LocalControl
 from gateway.sessions.usecases.upkeep import WATCH_S
 from gateway.settings import Settings
 from gateway.tasks import meanwhile
+from gateway.version import VERSION, how_it_runs
 from gateway.workers.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,8 @@ async def _open(settings: Settings, held: HeldSecrets, rooms: AsyncExitStack, wo
     for stage in stages(wings):
         await enter(stage)
     http_url, rtmp_url = replica.addresses.http_url(), replica.addresses.rtmp_base()
-    log.info("gateway ready", extra={"http": http_url, "rtmp": rtmp_url, "engine": settings.engine})
+    told = {"http": http_url, "rtmp": rtmp_url, "engine": settings.engine}
+    log.info("gateway ready", extra={**told, "version": VERSION, "code": how_it_runs(sys.modules)})
     flip = replica.log_level.flip
     return Gateway(http_url, rtmp_url, replica.database_url, settings.engine, failed, held.read_again, flip)
 

@@ -6,11 +6,10 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from gateway.app.files import rtmp_options
@@ -23,16 +22,15 @@ from gateway.errors import StartFailed
 from gateway.live.hub import Hub
 from gateway.replicas.membership import Membership
 from gateway.settings import Settings
-from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.limits import Limits
 from gateway.transcription.domain.lines import Line
-from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.infra.account import GladiaAccount
 from gateway.transcription.infra.journal import SpoolJournal, open_journal
 from gateway.transcription.infra.ledger import PostgresUsageLedger
 from gateway.transcription.infra.provider_sessions import PostgresSessionLedger
 from gateway.transcription.infra.records import postgres_records
-from gateway.transcription.infra.sources import OpenRtmp, Sources
+from gateway.transcription.infra.rtmp_source import RtmpSource
+from gateway.transcription.infra.sources import Sources
 from gateway.transcription.infra.transcription_records import PostgresLeases
 from gateway.transcription.usecases.attend import Attendance
 from gateway.transcription.usecases.context import RunContext, RunOptions
@@ -53,7 +51,6 @@ from ingest.rtmp.server import RtmpServer
 
 if TYPE_CHECKING:
     from gateway.transcription.infra.livekit_server import LivekitServer
-    from gateway.transcription.infra.rtmp_source import RtmpSource
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +114,7 @@ async def open_transcription(
         open_livekit_server(settings, replica.secrets) as livekit,
     ):
         listen = (lambda room, fence: livekit.listen(room, fence, clock)) if livekit else None
-        rtmp = _rtmp_source(settings, decoders, clock, membership.may_acknowledge)
+        rtmp = partial(RtmpSource, executor=decoders, clock=clock, may_acknowledge=membership.may_acknowledge)
         sources = Sources(rtmp, clock, addresses.rtmp_base, addresses.http_url, listen, membership.may_acknowledge)
         keeper = LimitKeeper(_limits(settings), PostgresUsageLedger(replica.database, clock), clock)
         options = _run_options(settings, replica.owner)
@@ -182,19 +179,6 @@ async def _decoder_threads() -> AsyncIterator[ThreadPoolExecutor]:
     """Codecs release the interpreter's lock, so threads are enough; one a core, and one to spare."""
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1, thread_name_prefix="decode") as threads:
         yield threads
-
-
-def _rtmp_source(settings: Settings, decoders: Executor, clock: Clock, may_acknowledge: Callable[[], bool]) -> OpenRtmp:
-    """FFmpeg takes 16 MB: it is loaded now where encoders publish to, else with a transcription that is taken over."""
-
-    def opened(slug: str, ingest: Ingest, speaker: Speaker) -> RtmpSource:
-        from gateway.transcription.infra.rtmp_source import RtmpSource
-
-        return RtmpSource(slug, ingest, speaker, decoders, clock, may_acknowledge)
-
-    if settings.rtmp_port:
-        import_module("gateway.transcription.infra.rtmp_source")
-    return opened
 
 
 def _lines(

@@ -15,7 +15,6 @@ from typing import Final
 from unicodedata import category, east_asian_width
 
 from icu4py.breakers import CharacterBreaker, LineBreaker
-from wcwidth import wcswidth
 
 _LOCALE: Final = "und"
 # All white space but the three spaces at which no line may end.
@@ -38,7 +37,11 @@ def columns(text: str) -> int:
     Where the letters by themselves are wider they count: a player whose font lacks an emoji of several shows its parts.
     """
     shown = _CONTROL.sub("", text)
-    return len(shown) if shown.isascii() else max(wcswidth(shown), sum(map(_letter, shown)))
+    if shown.isascii():
+        return len(shown)
+    from wcwidth import wcswidth  # its tables are 0.8 MB
+
+    return max(wcswidth(shown), sum(map(_letter, shown)))
 
 
 @lru_cache(4096)

@@ -10,11 +10,12 @@ import secrets
 import socket
 import sys
 import time
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from gateway import logs
 from gateway.app.root import Gateway, open_gateway
@@ -45,6 +46,7 @@ async def demo(args: argparse.Namespace) -> int:
     _tell(out, "starting: embedded PostgreSQL, offline speech recogniser, gateway …")
     async with AsyncExitStack() as rooms:
         stop = await rooms.enter_async_context(stop_signals())
+        encoder = await rooms.enter_async_context(_encoder())
         livekit = await _livekit(rooms, settings)
         if isinstance(livekit, LocalLivekit):
             settings = replace(
@@ -58,7 +60,7 @@ async def demo(args: argparse.Namespace) -> int:
         client = Client(gateway.http_url, settings.api_tokens[0])
         slug = (await client.call("POST", "/api/sessions", {"title": "Demo"}))["slug"]
         _tell(out, _welcome(gateway, settings, slug))
-        finals, stopped = await _run_sample(client, slug, out, stop)
+        finals, stopped = await _run_sample(client, slug, encoder, out, stop)
         room = await _run_room(client, livekit, out, stop) if isinstance(livekit, LocalLivekit) else livekit
         if stop.is_set():
             print("gateway: interrupted before the sample was over", file=sys.stderr)
@@ -82,7 +84,7 @@ async def demo(args: argparse.Namespace) -> int:
 
 
 async def _run_sample(
-    client: Client, slug: str, out: Any, stop: asyncio.Event
+    client: Client, slug: str, encoder: asyncio.subprocess.Process, out: Any, stop: asyncio.Event
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Start, publish, watch, stop. Returns: the finals as they came over the stream, and the answer of stop."""
     started = await client.call(
@@ -91,8 +93,7 @@ async def _run_sample(
     finals: list[dict[str, Any]] = []
     watching = asyncio.create_task(_watch(client, slug, finals, Screen(out)), name="watch")
     try:
-        with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
-            await _publish(sample, started["ingest"]["rtmpUrl"], stop)
+        await _publish(encoder, started["ingest"]["rtmpUrl"], stop)
         stopped: dict[str, Any] = await client.call("POST", "/api/transcription/stop", {"sessionSlug": slug})
         with suppress(TimeoutError):  # the stop has waited for all finals; they are on their way
             async with asyncio.timeout(5):
@@ -148,19 +149,36 @@ async def _room_leg(client: Client, livekit: LocalLivekit, slug: str, screen: Sc
     return {"finals": finals, "usage": stopped["usage"]}
 
 
-async def _publish(sample: Path, url: str, stop: asyncio.Event) -> None:
-    """Publish from a process of its own; a stop ends it early."""
-    publisher = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.cli.publish", str(sample), url, stdout=sys.stderr, start_new_session=True
-    )
-    published = asyncio.create_task(publisher.wait(), name="published")
+@asynccontextmanager
+async def _encoder() -> AsyncIterator[asyncio.subprocess.Process]:
+    """For the sample, in a process of its own. It loads while everything else does, and waits for an address."""
+    with as_file(files("gateway.cli").joinpath("sample.flac")) as sample:
+        encoder = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway.cli.publish", str(sample)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=sys.stderr,
+            start_new_session=True,
+        )
+        try:
+            yield encoder
+        finally:
+            cast("asyncio.StreamWriter", encoder.stdin).close()  # it may still wait for an address
+            if encoder.returncode is None:
+                encoder.terminate()
+            await encoder.wait()
+
+
+async def _publish(encoder: asyncio.subprocess.Process, url: str, stop: asyncio.Event) -> None:
+    """Until its sample is over; a stop ends it early."""
+    cast("asyncio.StreamWriter", encoder.stdin).write(f"{url}\n".encode())
+    published = asyncio.create_task(encoder.wait(), name="published")
     interrupted = asyncio.create_task(stop.wait(), name="interrupted")
     try:
         await asyncio.wait({published, interrupted}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         interrupted.cancel()
-        if publisher.returncode is None:
-            publisher.terminate()
+        if encoder.returncode is None:
+            encoder.terminate()
         await published
 
 

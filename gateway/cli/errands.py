@@ -1,4 +1,4 @@
-"""The commands that need no whole gateway: migrate, maintain, the local speech server.
+"""The commands that need no whole gateway: migrate, maintain, the local speech server, version.
 
 Every function returns the exit code.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from gateway import logs
@@ -17,6 +18,7 @@ from gateway.cli.errors import DONE
 from gateway.cli.signals import stop_signals
 from gateway.errors import StartFailed
 from gateway.settings import Settings
+from gateway.version import VERSION, how_it_runs
 
 
 async def migrate(args: argparse.Namespace) -> int:
@@ -49,4 +51,11 @@ async def stt(args: argparse.Namespace) -> int:
     async with stop_signals() as stop, open_speech_server(args, faults) as url:
         print(f"Gladia-compatible speech server ({args.engine}) at {url}", flush=True)
         await stop.wait()
+    return DONE
+
+
+async def version(args: argparse.Namespace) -> int:
+    """The version, and how all that `serve` loads runs, on standard output."""
+    import_module("gateway.app.root")
+    print(f"{VERSION} {how_it_runs(sys.modules)}")
     return DONE

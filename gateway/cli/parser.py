@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     _of_sessions(commands)
     _usage(commands)
     _canary(commands)
+    commands.add_parser("version", help="show the version, and whether this one is compiled (docs/deploy.md)")
     commands.add_parser("check", help="look at settings, database, providers and rooms: ok, or what to do")
     commands.add_parser("doctor", help="check, and more: speak a sentence to the provider, look at disk and clocks")
     return top

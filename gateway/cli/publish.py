@@ -1,6 +1,7 @@
 """Publish a sound file over RTMP as an encoder does: AAC in FLV, paced by the clock.
 
-Run as `python -m gateway.cli.publish FILE URL`, in a process of its own: PyAV keeps the interpreter's lock while it
+Run as `python -m gateway.cli.publish FILE [URL]`, in a process of its own, which reads the URL from its input when it
+gets none, so that it may start before there is one: PyAV keeps the interpreter's lock while it
 connects, so a publisher inside the gateway's process would wait for a server that cannot answer.
 """
 
@@ -51,7 +52,10 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    file, url = sys.argv[1:]
+    file, *told = sys.argv[1:]
+    url = told[0] if told else sys.stdin.readline().strip()
+    if not url:  # who has started it wants nothing any more
+        return
     try:
         publish(Path(file), url, stop)
     except PublishFailed as error:

@@ -22,7 +22,7 @@ from ingest.rtmp.publisher import Publisher, Sender
 
 logger = logging.getLogger(__name__)
 
-_READ_BYTES: Final = 16 * 1024  # also bounds how long one peer can hold up the others
+READ_BYTES: Final = 16 * 1024  # also bounds how long one peer can hold up the others
 _UNSENT_BYTES: Final = 64 * 1024
 _LINGER_S: Final = 1.0  # for a refused peer to read why before the socket is torn down
 
@@ -37,6 +37,10 @@ class Host(Protocol):
     @property
     def counters(self) -> RtmpCounters:
         """Shared by all connections, which count into them."""
+
+    @property
+    def buffer(self) -> memoryview:
+        """READ_BYTES that all connections read into: what is read is consumed before anything else is."""
 
     def admit(self, connection: Connection) -> bool:
         """Take a new connection in, unless there are too many."""
@@ -64,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         self._counters = server.counters
         self._loop = loop
         self._protocol = ServerProtocol(server.options.limits, os.urandom(RANDOM_BYTES))
-        self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._buffer = server.buffer
         self._publisher: Publisher | None = None
         self._video_bytes = 0
         self._heard = self._quiet_since = loop.time()
@@ -92,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._publisher is None
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """The one buffer of this connection, _READ_BYTES long: what is read is consumed before the next read."""
+        """The one of the server: both event loops fill it and call `buffer_updated` in one go."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import cast
 
 from ingest.errors import CannotListen, PublishRefused
-from ingest.rtmp.connection import Connection
+from ingest.rtmp.connection import READ_BYTES, Connection
 from ingest.rtmp.counters import RtmpCounters
 from ingest.rtmp.options import RtmpOptions
 from ingest.rtmp.publisher import TAKEN_OVER, Publisher, PublishHandler, Sender
@@ -29,6 +29,7 @@ class RtmpServer:
         self.handler = handler
         self.port = options.port
         self.counters = RtmpCounters()
+        self.buffer = memoryview(bytearray(READ_BYTES))
         self._listener: asyncio.Server | None = None
         self._closing = False
         self._connections: dict[Connection, None] = {}  # oldest first

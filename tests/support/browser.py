@@ -30,6 +30,10 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    # Fewer processes: a fresh tab took half a second of CPU, a third of it for a renderer that nobody asked for.
+    "--disable-features=SpareRendererForSitePerProcess",
+    "--enable-features=NetworkServiceInProcess2",
+    "--in-process-gpu",
 )
 
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from icu4py.breakers import WordBreaker
 
-HOLD_S: Final = (0.8, 0.4, 0.3)
+# Of any length: a constant tuple of so many floats is never set for mypyc 2.4.
+HOLD_S: Final[tuple[float, ...]] = (0.8, 0.4, 0.3)
 """How long a word has to stand that one partial has said, two, three and more. Measured: docs/stream.md."""
 _OFTEN: Final = len(HOLD_S)
 UNDER_WAY: Final = 256

@@ -1,4 +1,7 @@
-"""Publishes by RTMP as an `AudioSource`: each is a track. Loading this module loads FFmpeg, 16 MB of memory."""
+"""Publishes by RTMP as an `AudioSource`: each is a track.
+
+FFmpeg, 16 MB of memory, is loaded with the first source: in a thread, and as a rule before its encoder comes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import datetime
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from gateway.clock import Clock
 from gateway.transcription.domain.captions import Speaker
@@ -17,7 +21,9 @@ from gateway.transcription.domain.transcription import Ingest
 from gateway.transcription.usecases.audio import AudioChunk, SourceTrouble
 from ingest.errors import IngestError
 from ingest.rtmp.publisher import TAKEN_OVER, Publisher
-from ingest.rtmp_track import RtmpTrack
+
+if TYPE_CHECKING:
+    from ingest.rtmp_track import RtmpTrack
 
 NO_AUDIO_AFTER_S: Final = 5.0
 UNDECODABLE_PACKETS: Final = 50  # in a row from the first on: about a second
@@ -55,6 +61,7 @@ class RtmpSource:
         """The replica that goes on, where that is known."""
         self._displaced = 0
         self._recent = RecentTrouble()
+        self._loaded = executor.submit(import_module, "ingest.rtmp_track")
 
     @property
     def was_published(self) -> bool:
@@ -73,6 +80,10 @@ class RtmpSource:
     async def publish(self, publisher: Publisher) -> None:
         """One publish, from its start until its audio has been heard, or the source has left it. Another one under way
         is ended before."""
+        if not self._loaded.done():
+            await asyncio.shield(asyncio.wrap_future(self._loaded))  # the publisher keeps what comes meanwhile
+        from ingest.rtmp_track import RtmpTrack
+
         before = self._live
         if before is not None and not before.heard.is_set():
             if publisher.yields_to(before.publisher):

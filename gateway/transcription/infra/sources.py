@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from gateway.clock import Clock
@@ -17,6 +17,7 @@ from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.errors import SourceUnavailable
 from gateway.transcription.domain.handover import Heard, Stream
 from gateway.transcription.domain.transcription import Claimed, Ingest
+from gateway.transcription.infra.rtmp_source import RtmpSource
 from gateway.transcription.infra.websocket_source import WebsocketSource
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.feed import Feed, FeedStart, NotTaken, Over
@@ -24,12 +25,9 @@ from gateway.transcription.usecases.run import MOVED
 from ingest.errors import PublishRefused
 from ingest.rtmp.publisher import Publisher
 
-if TYPE_CHECKING:
-    from gateway.transcription.infra.rtmp_source import RtmpSource
-
 log = logging.getLogger(__name__)
 
-OpenRtmp: TypeAlias = "Callable[[str, Ingest, Speaker], RtmpSource]"
+OpenRtmp: TypeAlias = Callable[[str, Ingest, Speaker], RtmpSource]
 """Of a session by its slug: where encoders publish to, and who speaks."""
 
 Carry: TypeAlias = "Callable[[Publisher, str | None, Callable[[], bool]], Awaitable[bool]]"

@@ -9,9 +9,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
+from gateway.clock import Clock
 from gateway.outage import RecordsUnavailable
 from gateway.transcription.domain.captions import Caption, Speaker
 from gateway.transcription.domain.errors import NoAnswer
@@ -34,6 +36,36 @@ AGAIN_S: Final = 0.1
 
 Tell = Callable[[str, str, Late], Awaitable[None]]
 """Tells a replica, of a session by its slug, what came late. Raises: NoAnswer, also when it does not have it."""
+
+
+class Former:
+    """The former owner of a transcription, while it may still tell what it has heard."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until = 0.0
+        self._done = asyncio.Event()
+        self._done.set()
+
+    @property
+    def is_done(self) -> bool:
+        """It has told everything, or there is none."""
+        return self._done.is_set()
+
+    def expect(self, until: float) -> None:
+        """It may tell something until then, monotonic."""
+        self._until = until
+        self._done.clear()
+
+    def end(self) -> None:
+        """It has nothing more to tell, or no way to us."""
+        self._done.set()
+
+    async def wait(self) -> None:
+        """Until it is done, or its time is over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._until - self._clock.monotonic())):
+                await self._done.wait()
 
 
 class LateFinals:

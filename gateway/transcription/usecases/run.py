@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -29,7 +28,7 @@ from gateway.transcription.usecases.asked import Asked
 from gateway.transcription.usecases.audio import AudioSource, AudioTrack
 from gateway.transcription.usecases.bookkeeping import BEAT_S, Bookkeeping
 from gateway.transcription.usecases.context import RunContext
-from gateway.transcription.usecases.late import LateFinals
+from gateway.transcription.usecases.late import Former, LateFinals
 from gateway.transcription.usecases.limits import Budget
 from gateway.transcription.usecases.listening import Listening, Parts
 from gateway.transcription.usecases.membership import UNCERTAIN_S
@@ -121,9 +120,7 @@ class Run:
         self._is_decided = asyncio.Event()
         self._is_decided.set()
         self._late: LateFinals | None = None
-        self._former_done = asyncio.Event()
-        self._former_done.set()
-        self._former_until = 0.0
+        self._former = Former(context.clock)
         self.came_at = -math.inf
         """When another living replica has given it away, monotonic; a publisher that came here is no reason to stay."""
 
@@ -143,7 +140,7 @@ class Run:
         """This process ends and the transcription does not: drain, then leave it to the next owner."""
         self._is_released = True
         self._books.disown_state()
-        self._former_done.set()  # it tells the next owner
+        self._former.end()  # it tells the next owner
         self.stop("the gateway is restarting; come back")
 
     async def hand_over(self, heir: Heir, patience_s: float, late: LateFinals) -> HandedOver:
@@ -169,7 +166,7 @@ class Run:
                 self.abandon(LEASE_LOST)
                 raise RunsElsewhere(self.claimed.slug)
             self._late = late
-            self._former_done.set()  # it has no way to us any more
+            self._former.end()  # it has no way to us any more
             deaf = self._tracks.leave_deaf()
             heard = heard if is_room else heard_again(heard, deaf)
             self._said.pass_finals(late.put, heard, deaf)
@@ -185,8 +182,7 @@ class Run:
 
     def go_on(self, handed: HandedOver, former: Sequence[Caption] = ()) -> None:
         """What the former owner knows better than the database. `former`: its last stored finals. Before `run`."""
-        self._former_done.clear()
-        self._former_until = self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S
+        self._former.expect(self._context.clock.monotonic() + self._context.options.drain_s + FORMER_MARGIN_S)
         self._tracks.meters.learn(handed.counted, self.claimed.started_at)
         self.counts.learn_lost(handed.lost_audio_s)
         self.source.skip(handed.heard)
@@ -207,7 +203,7 @@ class Run:
         if not late.is_complete:
             self.finals_complete = False
         if late.is_last:
-            self._former_done.set()
+            self._former.end()
 
     def abandon(self, reason: str) -> None:
         """Another replica has the lease, or the session was deleted: end, and say nothing more.
@@ -219,7 +215,7 @@ class Run:
             return
         if not self._is_abandoned:
             self._is_abandoned = True
-            self._former_done.set()
+            self._former.end()
             self._books.disown_state()
             self._said.silence(is_lost=reason == LEASE_LOST)
             if reason == LEASE_LOST:
@@ -363,21 +359,15 @@ class Run:
 
     async def _hear_former_out(self) -> None:
         """The former owner may still wait for finals of what it has sent, for as long as a stop would."""
-        await self._until_former_done()
-        if not self._former_done.is_set():
+        await self._former.wait()
+        if not self._former.is_done:
             log.warning("the former owner has not told its last finals", extra={"session": self.claimed.slug})
             self.finals_complete = False
-
-    async def _until_former_done(self) -> None:
-        """Or that takes too long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, self._former_until - self._context.clock.monotonic())):
-                await self._former_done.wait()
 
     async def _hear_unheard(self, listening: asyncio.TaskGroup) -> None:
         """While the former owner may bring audio that it could not get heard."""
         self._unheard.begin(lambda track: listening.create_task(self._transcribe(track, is_former=True)))
-        await self._until_former_done()
+        await self._former.wait()
         self._unheard.end()
 
     async def _carry(self, live: LiveTrack) -> bool:

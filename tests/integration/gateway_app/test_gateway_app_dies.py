@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from gateway.version import VERSION
 
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -71,6 +74,8 @@ async def test_an_embedded_postgresql_that_dies_ends_the_gateway_with_one_senten
             process.kill()
             await process.wait()
     assert code == 1, said
+    [ready] = [line for line in said if "gateway ready" in line]
+    assert VERSION in ready and re.search(r"interpreted|compiled \(\d+ modules\)", ready)
     assert said[-1].startswith("gateway: the embedded PostgreSQL ended by itself"), said
     assert "start the gateway again" in said[-1]
     first = next(n for n, line in enumerate(said) if "start the gateway again" in line)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.virtual_time import run_virtually
 
-from gateway.garbage import CLOSED, OLDEST_S, collect_garbage
+from gateway.garbage import CLOSED, GIVE_BACK_S, OLDEST_S, collect_garbage
+
+
+def resident_kb() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
 @pytest.fixture(autouse=True)
@@ -40,5 +46,23 @@ def test_what_connections_leave_is_collected(came: int, after_s: float) -> None:
         finally:
             gc.callbacks.remove(watch)
             job.cancel()
+
+    run_virtually(scene())
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep what they like")
+def test_what_is_freed_between_blocks_in_use_goes_back_to_the_system() -> None:
+    """As after a burst, of which a part stays in use."""
+
+    async def scene() -> None:
+        job = asyncio.create_task(collect_garbage(lambda: 0))
+        await asyncio.sleep(0)
+        blocks = [bytes(32 * 1024) for _ in range(2_000)]
+        full = resident_kb()
+        del blocks[::2]
+        await asyncio.sleep(GIVE_BACK_S + 2)
+        assert full - resident_kb() > 20_000
+        assert len(blocks) == 1_000
+        job.cancel()
 
     run_virtually(scene())

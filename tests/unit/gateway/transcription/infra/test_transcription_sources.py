@@ -72,6 +72,27 @@ def test_a_transcription_is_kept_where_rtmp_is_off_until_a_gateway_takes_it_that
     assert source.trouble() is None and source.ingest == Ingest()
 
 
+async def test_encoders_that_come_before_what_decodes_is_loaded_wait_for_it_in_their_order(clock: HandClock) -> None:
+    loading: Future[Any] = Future()
+
+    class Held(AtOnce):
+        def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            return loading
+
+    source = RtmpSource("abc", Ingest(), ANNA, Held(), clock)
+    first, second = publisher(), publisher(peer="192.0.2.2:5")
+    publishing = [asyncio.create_task(source.publish(one)) for one in (first, second)]
+    await asyncio.sleep(0)
+    loading.set_result(None)
+    tracks = source.tracks()
+    before = await anext(tracks)
+    assert [chunk async for chunk in before.chunks()] == []
+    assert first.ended_because == "taken over" and second.ended_because is None
+    second.end("enough")
+    assert [chunk async for chunk in (await anext(tracks)).chunks()] == []
+    await asyncio.gather(*publishing)
+
+
 def publisher(
     app: str = "live",
     key: str = KEY,
