@@ -36,7 +36,6 @@ from gateway.sessions.domain.errors import (
 )
 from gateway.transcription.domain.errors import (
     CostCapReached,
-    CutOffHere,
     LimitReached,
     NeverStarted,
     NoRoom,
@@ -70,7 +69,6 @@ STATUS: Final[dict[type[Exception], HTTPStatus]] = {
     SourceUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     ProviderRefusedKey: HTTPStatus.SERVICE_UNAVAILABLE,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
-    CutOffHere: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRoom: HTTPStatus.SERVICE_UNAVAILABLE,
     RefusedThere: HTTPStatus.BAD_GATEWAY,  # unless it brings the other replica's own
     NotFedByBrowsers: HTTPStatus.CONFLICT,
