@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -33,17 +34,22 @@ START_S: Final = 5.0
 TELL_S: Final = 1.0
 """At least as often it is told how much was read; a longer silence than 5 s means that this replica is gone."""
 CLOSE_S: Final = 2.0
+REMEMBERED: Final = 1_000
+"""Publishes whose way may have broken."""
 IDLE_MARGIN_S: Final = 5.0
 GOING: Final = "the gateway is restarting; come back"
 
 
 class Start(msgspec.Struct, rename="camel"):
-    """The first message. `age_s`: for so long it has been published."""
+    """The first message. `age_s`: for so long it has been published. `publish`: a name of this publish, the same
+    on each way. `first`: number of the first packet that is sent now, from its beginning."""
 
     app: str
     key: str
     peer: str
     age_s: float
+    publish: str = ""
+    first: int = 0
 
 
 class Whose(msgspec.Struct):
@@ -59,7 +65,8 @@ class Owner(msgspec.Struct):
 
 
 class Told(msgspec.Struct, rename="camel", omit_defaults=True):
-    """How it stands: each second, and on a change. `taken`: packets that were read, all that were sent before included.
+    """How it stands: each second, and on a change. `taken`: packets that were read, from `Start.first` on, those that
+    had come on a former way included.
 
     `over`: why it ends; then nothing follows. `comes_back`: but its audio, from the first packet that was not taken, is
     wanted: by replica `owner`, where that is known.
@@ -82,6 +89,7 @@ class CarriedEncoders:
         self._leases = leases
         self._is_leaving = is_leaving
         self._lines: dict[_Line, None] = {}
+        self._read: OrderedDict[str, Callable[[], int]] = OrderedDict()  # by publish: the number of the next packet
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """For `InternalRoutes`."""
@@ -98,7 +106,11 @@ class CarriedEncoders:
             log.warning("another replica does not say which encoder it brings: %s", error)
             await response.close(code=1002)
             return response
-        line = _Line(response, self._server, start)
+        line = _Line(response, self._server, start, self._read.get(start.publish))
+        self._read[start.publish] = line.read_to
+        self._read.move_to_end(start.publish)
+        if len(self._read) > REMEMBERED:
+            self._read.popitem(last=False)
         self._lines[line] = None
         try:
             await line.run(await self._elsewhere(start), self._is_leaving)
@@ -137,9 +149,15 @@ class CarriedEncoders:
 class _Line:
     """One encoder, from its `Start` on; as its `Sender`, it stands before the RTMP server like a connection."""
 
-    def __init__(self, response: web.WebSocketResponse, server: RtmpServer, start: Start) -> None:
+    def __init__(
+        self, response: web.WebSocketResponse, server: RtmpServer, start: Start, former: Callable[[], int] | None
+    ) -> None:
+        """`former`: how far the same publish was read on the way before this one."""
         self._response = response
         self._server = server
+        self._first = start.first
+        self._former = former
+        self._known = 0  # packets from the first on that had come before
         self._is_ready = self._comes_back = False
         self._news, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
@@ -160,6 +178,9 @@ class _Line:
     def accept(self, publisher: Publisher) -> bool:
         """It is heard from now on."""
         self._is_ready = publisher.ended_because is None
+        if self._former is not None:
+            self._known = max(0, self._former() - self._first)
+            self._former = None
         self._news.set()
         return self._is_ready
 
@@ -167,6 +188,14 @@ class _Line:
         """It is not, or not yet."""
         self._comes_back = why != TAKEN_OVER
         self.closed(why)
+
+    @property
+    def _taken(self) -> int:
+        return self._known + self._publisher.packets_read
+
+    def read_to(self) -> int:
+        """The number of the first packet that was not read."""
+        return max(self._first + self._taken, self._former() if self._former is not None else 0)
 
     def closed(self, reason: str) -> None:
         """Nothing more is taken; what has come is heard to its end."""
@@ -189,7 +218,7 @@ class _Line:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
         comes_back = publisher.is_moved or self._comes_back or is_leaving()
-        last = Told(self._is_ready, publisher.packets_read, publisher.ended_because, comes_back)
+        last = Told(self._is_ready, self._taken, publisher.ended_because, comes_back)
         with suppress(ConnectionError):
             await self._send(elsewhere or last)
 
@@ -197,7 +226,7 @@ class _Line:
         with suppress(ConnectionError):
             while True:
                 self._news.clear()
-                await self._send(Told(self._is_ready, self._publisher.packets_read))
+                await self._send(Told(self._is_ready, self._taken))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TELL_S):
                         await self._news.wait()

@@ -7,6 +7,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from secrets import token_hex
 from typing import Final
 
 import msgspec
@@ -71,11 +72,12 @@ class Encoders:
     async def _carry(self, publisher: Publisher, owner: str | None, is_back: Callable[[], bool]) -> bool:
         now = asyncio.get_running_loop().time
         until, again_s = now() + PATIENCE_S, FIRST_AGAIN_S
+        name = f"{self._others.me} {token_hex(4)}"
         while not publisher.is_over:
             if is_back():
                 return True
             for replica in await self._to_ask(owner):
-                told = await self._carry_to(replica, publisher)
+                told = await self._carry_to(replica, publisher, name)
                 if told is None:
                     owner = None
                     continue
@@ -126,12 +128,12 @@ class Encoders:
         """The one who has it; whoever else is there knows who that is."""
         return (owner,) if owner else await self._others.reachable()
 
-    async def _carry_to(self, replica: str, publisher: Publisher) -> Told | None:
+    async def _carry_to(self, replica: str, publisher: Publisher, name: str) -> Told | None:
         """Until the publish is over, or belongs elsewhere: the last that is told there. None: it was not told."""
         way: _Way | None = None
         try:
             async with self._others.encoder_socket(replica, PATH) as socket:
-                way = _Way(publisher, socket)
+                way = _Way(publisher, socket, name)
                 told = await way.run()
         except (NoAnswer, Unreached, Misdirected, SocketOver, NotJson) as error:
             told = None
@@ -150,12 +152,14 @@ class Encoders:
 class _Way:
     """One connection to who transcribes. Nothing is sent before it is ready; what was not read there is put back."""
 
-    def __init__(self, publisher: Publisher, socket: PeerSocket) -> None:
+    def __init__(self, publisher: Publisher, socket: PeerSocket, name: str) -> None:
+        """`name`: of the publish, the same on each of its ways."""
+        self._name = name
         self._publisher = publisher
         self._socket = socket
         self._clock = asyncio.get_running_loop().time
         self._unread: deque[tuple[AudioPacket, float]] = deque()  # with the time at which its batch had come
-        self._unread_bytes = self._taken = 0
+        self._unread_bytes = self._taken = self._known = 0
         self._ready, self._room = asyncio.Event(), asyncio.Event()
 
     @property
@@ -166,7 +170,7 @@ class _Way:
     async def run(self) -> Told:
         """Until the end: the last that is told. Raises: SocketOver, NotJson."""
         publisher = self._publisher
-        start = Start(publisher.app, publisher.key, publisher.peer, publisher.age_s)
+        start = Start(publisher.app, publisher.key, publisher.peer, publisher.age_s, self._name, publisher.packets_read)
         await self._socket.send(msgspec.json.encode(start).decode())
         up = asyncio.create_task(self._up(), name=f"encoder carried {publisher.peer}")
         down = asyncio.create_task(self._down(), name=f"encoder answers {publisher.peer}")
@@ -190,7 +194,8 @@ class _Way:
                 self._room.clear()
                 await self._room.wait()
             taken = await publisher.read()
-            age_s = publisher.audio_age_s
+            known, self._known = self._known, max(0, self._known - len(taken))
+            age_s, taken = publisher.audio_age_s, taken[known:]
             self._unread.extend((packet, self._clock() - age_s) for packet in taken)
             self._unread_bytes += sum(len(packet.payload) for packet in taken)
             try:
@@ -206,6 +211,8 @@ class _Way:
     async def _down(self) -> Told:
         while True:
             told = read_json(await self._socket.receive(), Told)
+            if told.is_ready and not self.is_ready:  # what had come there on a way that has broken
+                self._known = self._taken = told.taken
             while self._taken < told.taken and self._unread:
                 self._taken += 1
                 self._unread_bytes -= len(self._unread.popleft()[0].payload)

@@ -149,10 +149,11 @@ class RtmpServer:
         if place in self._current and publisher.yields_to(self._current[place][0]):
             sender.refuse(publisher, "NetStream.Publish.Denied", TAKEN_OVER)
             return
+        if publisher.is_carried:
+            await self._clear(place)  # it may be the same, on a way that has broken: how far it was heard is asked now
         if not sender.accept(publisher):
             return
-        while place in self._current:
-            await self._displace(place)
+        await self._clear(place)
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._current[place] = (publisher, task)
         self.counters.publishes += 1
@@ -194,6 +195,10 @@ class RtmpServer:
             logger.info("rtmp publish from %s refused: unknown stream key", publisher.peer)
             sender.refuse(publisher, "NetStream.Publish.BadName", "unknown stream key")
         return allowed
+
+    async def _clear(self, place: tuple[str, str]) -> None:
+        while place in self._current:
+            await self._displace(place)
 
     async def _displace(self, place: tuple[str, str]) -> None:
         """End the publish that has `place`, and give its handler time to end too."""

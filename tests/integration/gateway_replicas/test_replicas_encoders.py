@@ -312,14 +312,39 @@ async def test_what_was_not_read_where_the_way_ends_is_heard_by_the_next(how: st
             here.world.leaving.add("b")
             await there.carried.close()
         for line in there.carried._lines:
-            transport = line._response._req.transport  # type: ignore[union-attr]
-            transport.abort()  # type: ignore[union-attr]
+            if (open_now := transport(line)) is not None:
+                open_now.abort()
         here.send(10)
         await until(lambda: here.world.heard[-1] == here.sent[-1])
         assert here.world.heard == here.sent
         assert here.encoders.ways["broken"] == (how == "broken")
         here.publisher.end("unpublished")
         await asyncio.wait_for(carrying, 10)
+
+
+def transport(line: Any) -> asyncio.Transport | None:
+    found: asyncio.Transport | None = line._response._req.transport
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_way_that_breaks_between_two_that_live_costs_nothing(seed: int) -> None:
+    """What the owner had got on it is heard there, and is not sent again, however little of that was told."""
+    chance = random.Random(seed)
+    async with scene() as here:
+        there = here.there["b"]
+        carrying = here.carry("b")
+        for _ in range(4):
+            for _ in range(chance.randrange(1, 5)):
+                here.send(chance.choice([1, 3, 30]))
+                await asyncio.sleep(chance.choice([0, 0.001, 0.03]))
+            await until(lambda: [line for line in there.carried._lines if line._is_ready and transport(line)])
+            for line in there.carried._lines:
+                if (open_now := transport(line)) is not None:
+                    open_now.abort()
+        here.publisher.end("unpublished")
+        await asyncio.wait_for(carrying, 10)
+        assert here.world.heard == here.sent
 
 
 async def test_no_more_is_on_its_way_than_is_bounded() -> None:
