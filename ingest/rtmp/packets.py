@@ -51,7 +51,7 @@ def read(message: bytes) -> tuple[list[AudioPacket], float]:
     """What `write` made a message of. Raises: ProtocolError."""
     try:
         batch = _DECODER.decode(message)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the latter of what should be text
         raise ProtocolError("unreadable packets", str(error)) from None
     format = AudioFormat(batch.codec, batch.extradata, batch.sample_rate, batch.channels, batch.supported)
     return [AudioPacket(timestamp_ms, payload, format) for timestamp_ms, payload in batch.packets], batch.age_s

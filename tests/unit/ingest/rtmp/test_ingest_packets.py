@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingest.audio_packet import AudioFormat, AudioPacket
@@ -37,6 +37,7 @@ def test_the_longest_packet_fits_into_a_message() -> None:
     assert max(len(message) for message in write(packets, 0.0)) <= MESSAGE_BYTES
 
 
+@example(b"\x97\x00\xa1\x80")
 @given(st.binary(max_size=200) | st.lists(values).map(msgspec.msgpack.encode))
 def test_what_is_none_is_said_to_be_unreadable(message: bytes) -> None:
     with pytest.raises(ProtocolError):
