@@ -130,7 +130,7 @@ def _record(entry: Entry) -> bytes:
 def _entry(record: bytes) -> Entry:
     try:
         spooled = _decode(record)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalTrouble(
             f"the spool holds something that this version cannot read ({error}); "
             "start the version that wrote it once more, until the spool is empty"
