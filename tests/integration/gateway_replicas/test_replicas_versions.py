@@ -64,7 +64,8 @@ def following(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tree of the next version: this one with one migration more."""
     tree = tmp_path_factory.mktemp("following")
     release_tool().stage(tree)
-    (tree / "gateway" / "version.py").write_text('VERSION = "99.0.0"\n')
+    version = tree / "gateway" / "version.py"
+    version.write_text(version.read_text().replace(f'"{VERSION}"', '"99.0.0"'))
     [*_, last] = (migration for migration in bundled() if migration.set == "gateway")
     more = tree / "storage" / "postgres" / "migrations" / "gateway" / f"{last.version + 1:04}_following.sql"
     more.write_text(
