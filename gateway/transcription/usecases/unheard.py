@@ -15,12 +15,13 @@ from typing import Final
 from gateway.transcription.domain.captions import Speaker
 from gateway.transcription.domain.handover import SEAM_S, Unheard
 from gateway.transcription.usecases.audio import AudioChunk, AudioTrack
+from gateway.transcription.usecases.track import SAMPLE_RATE
 
 SILENT_S: Final = 10.0
 """After so long without the next piece the former owner has no more of it."""
 SEAM_WAIT_S: Final = 3.0
 """So long the speaker is waited for here, and their next audio."""
-_SEAM_SAMPLES: Final = round(SEAM_S * 16_000)
+_SEAM_SAMPLES: Final = round(SEAM_S * SAMPLE_RATE)
 
 
 class Seam:
