@@ -222,7 +222,12 @@ class Control(asyncio.Protocol):
         self._told, self._here, self._gone, self._rest = told, here, gone, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
         self._here.set()
+
+    def begin_anew(self) -> None:
+        """Latencies count from now on."""
+        self._transport.write(b"0")
 
     def connection_lost(self, error: Exception | None) -> None:
         self._gone.set()

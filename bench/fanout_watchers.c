@@ -4,7 +4,9 @@
 
    PATH has one %d for the group. Watcher i belongs to group i / (WATCHERS / GROUPS). After its handshake and `greeting`
    messages it is up. When all are, CONTROL is connected to, and told by 16 bytes (group, event, monotonic ns) that
-   the last watcher of a group has its k-th event. An event that holds `"t=<ns>` goes into the latency figures.
+   the last watcher of a group has its k-th event. An event that holds `"t=<ns>` goes into the latency figures, a stamp
+   that comes again (words that are shown once more when they are stable) only the first time. What comes over CONTROL
+   begins the latency figures anew.
    `stopped`: the last N watchers never read again. `churn`: no events; N watchers come and go, WATCHERS at a time.
    The server closes CONTROL to end the run; the figures then go to standard output as JSON.
    Build: cc -O2 -o fanout_watchers fanout_watchers.c */
@@ -32,6 +34,7 @@ typedef struct {
   int headed;
   uint64_t left;                       /* of the frame's payload */
   int opcode;
+  uint64_t stamp;                      /* the newest */
   unsigned char start[512];            /* of the payload: pings and time stamps are found there */
   int started;
 } Watcher;
@@ -77,7 +80,9 @@ static void has_event(Watcher *w, uint64_t at) {
   }
   w->start[w->started < 511 ? w->started : 511] = 0;
   char *stamp = strstr((char *)w->start, "\"t=");
-  if (stamp && samples < SAMPLES) latencies[samples++] = (at - strtoull(stamp + 3, 0, 10)) / 1e6;
+  uint64_t said = stamp ? strtoull(stamp + 3, 0, 10) : 0;
+  if (said > w->stamp && samples < SAMPLES) latencies[samples++] = (at - said) / 1e6;
+  if (said > w->stamp) w->stamp = said;
   uint32_t event = w->events++;
   if (!w->stopped && ++arrived[w->group][event % WINDOW] == (uint32_t)reading[w->group]) {
     arrived[w->group][event % WINDOW] = 0;
@@ -240,7 +245,7 @@ int main(int argc, char **argv) {
       char byte[64];
       Watcher *w = found[i].data.ptr;
       if (w && w->is_open) hear(w);
-      if (!w && recv(control, byte, sizeof byte, 0) <= 0) going = 0;
+      if (!w) going = recv(control, byte, sizeof byte, 0) > 0, samples = going ? 0 : samples;
     }
   }
   qsort(latencies, samples, sizeof *latencies, by_size);

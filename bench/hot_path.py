@@ -143,7 +143,10 @@ async def measure(sessions: int, seconds: int, rounds: int) -> None:
                     await asyncio.sleep(0)
                 heard += len(service.lines) == sessions
                 is_said = heard > PER_S and heard % (PER_S // TRANSCRIPTS_PER_S) == 0
-                answer, said = acknowledged(heard), framed(transcript(heard // 2, heard / PER_S))
+                number = heard * TRANSCRIPTS_PER_S // PER_S
+                since = number % TRANSCRIPTS_PER_S + 1  # the utterance began so many transcripts ago
+                started = (number + 1 - since) / TRANSCRIPTS_PER_S
+                answer, said = acknowledged(heard), framed(transcript(number, started, heard / PER_S))
                 for socket, sink in service.lines:
                     if sink.written:
                         sink.written.clear()

@@ -22,6 +22,8 @@ from stt.transcript import Utterance, Word
 
 MOVED_S: Final = 0.32
 """Two tellings may place the same word this far apart."""
+MOST_MOVED_S: Final = 2 * MOVED_S
+"""… where one of them tells it without a length."""
 _STILL_S: Final = 0.1  # so near even a word on its own is the same
 _MEMORY: Final = 1 << 17
 """Settled words remembered: twice what is said in the longest session without a breath. 33 bytes each."""
@@ -122,8 +124,8 @@ class Seam:
 
     def _near(self, token: _Token, telling: int, after: int = -1) -> Iterator[int]:
         """The settled words behind that of index `after` that `token` may be told again, in order."""
-        first = bisect_left(self._starts, token.start - 2 * MOVED_S - self._longest)
-        last = bisect_right(self._starts, (token.end if token.loose else token.start) + 2 * MOVED_S)
+        first = bisect_left(self._starts, token.start - MOST_MOVED_S - self._longest)
+        last = bisect_right(self._starts, (token.end if token.loose else token.start) + MOST_MOVED_S)
         for at in range(max(first, after + 1), min(last, first + _MOST_LOOKED_AT)):
             if self._keys[at] == token.key and self._tellings[at] != telling and self._is_near(at, token):
                 yield at
@@ -133,11 +135,11 @@ class Seam:
         if self._loose[at]:
             return token.start <= end + MOVED_S and token.end >= start - MOVED_S
         if token.loose:  # a word without length may have gone on to where this one begins
-            before = MOVED_S if end > start else 2 * MOVED_S
+            before = MOVED_S if end > start else MOST_MOVED_S
             return token.start - before <= start <= token.end + MOVED_S
         # A word without length may bear the time of its end.
         has_length = end > start and token.end > token.start
-        return abs(token.start - start) <= (MOVED_S if has_length else 2 * MOVED_S)
+        return abs(token.start - start) <= (MOVED_S if has_length else MOST_MOVED_S)
 
     def _drop_doubtful(self, tokens: list[_Token], found: list[int]) -> None:
         """Behind a seam a word on its own, apart from the settled one, is said again; with its neighbours it moved."""
