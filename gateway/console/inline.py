@@ -15,7 +15,9 @@ from gateway.console.whole import whole
 
 _SHEET: Final = re.compile(r'<link rel="stylesheet" href="([\w-]+\.css)">')
 _FIRST: Final = re.compile(r'<script src="([\w-]+-first\.js)"></script>')
-_FIRST_MODULE: Final = re.compile(r'<script type="module" async src="([\w-]+-first\.js)"></script>')
+# It imports others, and runs where it stands all the same: as a module it would come after the page's scripts where
+# those are in the browser's cache, and open a second time what they have opened.
+_FIRST_MODULE: Final = re.compile(r'<script type="module" src="([\w-]+-first\.js)"></script>')
 _STANDS: Final = {
     "script-src": re.compile(r"<script[^>]*>((?:(?!</script>).)+)</script>", re.DOTALL),
     "style-src": re.compile(r"<style>((?:(?!</style>).)+)</style>", re.DOTALL),
@@ -26,7 +28,7 @@ def inlined(html: str, read: Callable[[str], str]) -> str:
     """The page with what it needs first in its place. `read`: the text of a file. Raises: NotBundled."""
     html = _SHEET.sub(lambda named: f"<style>\n{read(named[1])}</style>", html)
     html = _FIRST.sub(lambda named: f"<script>\n{read(named[1])}</script>", html)
-    return _FIRST_MODULE.sub(lambda named: f'<script type="module" async>\n{whole(named[1], read)}</script>', html)
+    return _FIRST_MODULE.sub(lambda named: f"<script>\n'use strict';\n{{\n{whole(named[1], read)}}}\n</script>", html)
 
 
 def policy(html: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from support.browser import needs_chromium
 from support.builds import CannotBuild, npm_packages
 from support.scripted_gateway import World, scripted_gateway
 
@@ -47,7 +48,7 @@ def packages() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    return _program("chromium", "the JavaScript client is not tested in a browser")
+    return needs_chromium()
 
 
 @pytest.fixture

@@ -207,8 +207,9 @@ async def test_cut_at_random_bytes_every_word_is_heard_once(
 
 
 async def test_a_page_that_may_not_have_the_microphone_is_told_what_to_do(
-    database_url: str, tmp_path: Path, chromium: str, pages: Pages
+    database_url: str, tmp_path: Path, pages: Pages
 ) -> None:
+    chromium = browser.needs_chromium("chromium")  # the shell has nobody who could refuse
     async with scripted_gateway(database_url, tmp_path, allowed_origins=(pages.url,), **LIVEKIT) as world:
         slug = await started(world)
         async with recorded(chromium, tmp_path, page(pages, world.url, slug), allowed=False), asyncio.timeout(60):

@@ -98,7 +98,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.open(await host.run("document.querySelector('#link').value"))
         await guest.until(says("#greeting", title))
         assert "joinToken" not in await guest.run("location.href")
-        await guest.run("location.reload()")
+        await guest.reload()
         await guest.until(says("#greeting", title))
         await guest.run("who.value = 'Gus', document.querySelector('#enter button').click()")
         await guest.until(LIVE)
@@ -150,7 +150,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await guest.shows("document.querySelector('#line').dataset.phase", "ended")
         await host.until("document.querySelector('#read').textContent === 'Read the minutes'")
         await host.until("document.querySelector('#start').hidden && document.querySelector('#speak').hidden")
-        await guest.run("location.reload()")
+        await guest.reload()
         await guest.until("document.querySelector('#ended') && !document.querySelector('#ended').hidden")
         await click(guest, "#minutes")
         await guest.until(f"location.pathname === '/s/{slug}' && {says('#title', title)}")
@@ -159,7 +159,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await host.run("document.querySelector('#invite-box').open = true")
         await host.run("minutes.click()")
         await host.until("!minutes.disabled && !minutes.checked")
-        await guest.run("location.reload()")
+        await guest.reload()
         await guest.until("document.querySelector('#refused')?.textContent === 'The session has ended.'")
         assert host.complaints == []
 
