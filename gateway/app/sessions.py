@@ -91,6 +91,7 @@ async def open_sessions(
             audio=_audio_tokens(replica),
             follow_ups={"document": finaliser.finalise, "analysis": analyses.schedule},
             erase=Eraser(deletions, transcribing.hub, finaliser, transcribing.session_gone).erase,
+            over=transcribing.hub.over,
         )
         retention = Retention(deletions, finaliser, clock, settings.retention_days)
         audit = Audit(PostgresTrail(database), clock, settings.audit_days)

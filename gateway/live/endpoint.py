@@ -138,7 +138,7 @@ class LiveEndpoint:
         """Must run."""
         self._pace = Pace(READS_PER_S, time.monotonic)
         self._ending: set[asyncio.Task[None]] = set()
-        self._idled: set[str] = set()  # sessions that are run here no more since the last look
+        self._idled: set[str] = set()  # sessions that are run here no more, or ended, since the last look
         self._has_idled = asyncio.Event()
         hub.on_idle = self._idles
         self._spread_ms = 0  # within which those that are sent back are asked to return
@@ -202,8 +202,8 @@ class LiveEndpoint:
     async def end_finished(self) -> None:
         """Follow sessions that others run, and close the watchers of those that end. Runs until cancelled.
 
-        The app ends sessions in its own tables, so the tables are asked: as soon as a session is run here no more, and
-        each `ask_s` where none runs. While they do not answer, with every look.
+        The app ends sessions in its own tables, so the tables are asked: as soon as a session is run here no more or is
+        ended here, and each `ask_s` where none runs. While they do not answer, with every look.
         """
         clock = asyncio.get_running_loop().time
         due: dict[tuple[str, bool], float] = {}  # anew when a run elsewhere has said its last word

@@ -45,7 +45,7 @@ class Hub:
         self._running: set[str] = set()  # slugs with a run here
         self.runs: Runs | None = None
         self.on_idle: Callable[[str], object] = lambda slug: None
-        """A session runs here no more; it may be watched on."""
+        """A session runs here no more, or has ended; it may be watched on."""
 
     # --- for the transcription that runs here -------------------------------------------------------------
 
@@ -191,6 +191,11 @@ class Hub:
         return [slug for slug in self._channels if slug not in self._running]
 
     # --- endings ------------------------------------------------------------------------------------------
+
+    def over(self, session_slug: str) -> None:
+        """The session has ended in the tables: its watchers are told as soon as they have everything."""
+        if session_slug in self._channels and session_slug not in self._running:
+            self.on_idle(session_slug)
 
     def end(self, session_slug: str, code: CloseCode) -> bool:
         """Close the watchers that have everything. Returns: whether those were all; else it is to be called again."""

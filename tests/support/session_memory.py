@@ -409,6 +409,7 @@ class Module:
         self.duties = MemoryDuties(self.rows, self.clock)
         self.control = FakeControl(self.repository, self.clock)
         self.followed: list[tuple[str, str]] = []
+        self.told_over: list[str] = []
         self.trouble: dict[str, Exception] = {}
         self.admission = Admission(self.repository, self.people)
         self.transcription = ServerTranscription(self.control, self.control, source, retry_after_s=(0.0, 0.0))
@@ -419,6 +420,7 @@ class Module:
             self.clock,
             {"document": self._follow("document"), "analysis": self._follow("analysis")},
             self._erase,
+            self.told_over.append,
         )
         self.sessions = VideoSessions(
             self.repository, self.admission, self.closing, self.transcription, rooms or FakeRooms()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,17 +56,18 @@ def assemble(
     audio: RoomTokens | None = None,
     follow_ups: Mapping[str, FollowUp],
     erase: Erase,
+    over: Callable[[str], object] = lambda slug: None,
     chores: Mapping[str, Chore] | None = None,
 ) -> SessionsModule:
     """`join_starts`: the source with which a join begins a transcription; None: with none. `most_participants`: of one
-    session; 0 = no limit. `audio`: tokens for this gateway's own WebSockets.
+    session; 0 = no limit. `audio`: tokens for this gateway's own WebSockets. `erase`, `over`: as `Closing`.
     """
     repository = PostgresSessions(database, clock, own_tables=own_tables)
     participants = PostgresParticipants(database, clock, own_tables=own_tables, most=most_participants)
     endings = PostgresEndings(database, clock)
     admission = Admission(repository, participants)
     transcription = ServerTranscription(control, history, join_starts)
-    closing = Closing(repository, endings, transcription, clock, dict(follow_ups), erase)
+    closing = Closing(repository, endings, transcription, clock, dict(follow_ups), erase, over)
     return SessionsModule(
         repository,
         participants,

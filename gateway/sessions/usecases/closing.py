@@ -33,7 +33,8 @@ RETRY_MOST_S: Final = 3_600.0
 
 
 class Closing:
-    """`follow_ups`: by name, done in this order once the transcription has stopped. `erase`: see `Erase`."""
+    """`follow_ups`: by name, done in this order once the transcription has stopped. `erase`: see `Erase`. `over`: told
+    the slug of each session that is ended here, before anything follows."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Closing:
         clock: Clock,
         follow_ups: dict[str, FollowUp],
         erase: Erase,
+        over: Callable[[str], object] = lambda slug: None,
     ) -> None:
         self.failed = 0
         """Attempts at what follows an end that failed, and are repeated."""
@@ -52,6 +54,7 @@ class Closing:
         self._clock = clock
         self._follow_ups = follow_ups
         self._erase = erase
+        self._over = over
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def end(self, session: VideoSession, why: str) -> None:
@@ -61,6 +64,7 @@ class Closing:
         """
         if await self._sessions.end(session.id, self._clock.now() + timedelta(seconds=FOLLOW_UP_S)):
             log.info("session ended: %s", why, extra={"session": session.slug})
+            self._over(session.slug)
         else:
             now = await self._sessions.by_id(session.id)
             if now is None:
@@ -79,6 +83,7 @@ class Closing:
         ended = await self._sessions.end(session.id, self._clock.now(), since)
         if ended:
             log.info("session ended: nothing has happened in it for long", extra={"session": session.slug})
+            self._over(session.slug)
         return ended
 
     async def follow_up(self, session: VideoSession) -> bool:

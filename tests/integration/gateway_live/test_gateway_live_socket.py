@@ -7,6 +7,7 @@ import logging
 import socket
 import struct
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from integration.gateway_api.in_process import (
 from support.gateway import write_wav
 from support.waiting import until
 
+from gateway.live.endpoint import LiveOptions
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
 
@@ -98,6 +100,20 @@ async def test_a_long_history_is_whole_and_in_order(gateway: InProcess) -> None:
     async with gateway.watch(slug) as stream:
         await stream.until("transcript.final", 1202)
     assert stream.seqs == list(range(1, 1203))
+
+
+async def test_the_end_of_a_session_in_which_nobody_was_transcribed_is_told_at_once(
+    database_url: str, provider: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who watches it is not left to wait for the next look into the tables."""
+    monkeypatch.setattr("gateway.app.live.LiveOptions", partial(LiveOptions, ask_s=600))
+    async with running(database_url, provider, tmp_path) as gateway:
+        slug = await gateway.session()
+        await gateway.ok("POST", f"/api/sessions/{slug}/participants/join", {"identity": "anna", "name": "Anna"})
+        async with gateway.watch(slug) as stream:
+            await stream.until("hello")
+            await gateway.ok("POST", f"/api/sessions/{slug}/end")
+            assert (await stream.closed())[0] == 4510
 
 
 async def test_an_ended_session_says_everything_and_good_bye(gateway: InProcess) -> None:

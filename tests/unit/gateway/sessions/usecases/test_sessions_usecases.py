@@ -292,7 +292,7 @@ async def test_what_the_media_server_sees_is_kept(module: Module) -> None:
     session = await new(module)
     gus = Seen("gus", "Gus", sid="PA_1", joined_ms=1)
     await module.attendees.came(session.slug, gus)
-    assert (await now(module, session)).status == "LIVE"
+    assert ((await now(module, session)).status, module.told_over) == ("LIVE", [])
     assert [one.name for one in await module.attendees.active(SERVICE, session.slug)] == ["Gus"]
     assert not module.transcription.beginning  # `Attendance` begins it, on the same event
     await module.attendees.went(session.slug, gus)
@@ -351,6 +351,7 @@ async def test_the_end_stops_writes_and_schedules_once(module: Module) -> None:
     found = await now(module, session)
     assert (found.status, found.ended_at) == ("ENDED", module.clock.now())
     assert module.followed == [("document", session.id), ("analysis", session.id)]
+    assert module.told_over == [session.slug]
     assert not module.control.running
     assert not module.rows.endings
     module.clock.go_on(minutes=5)
@@ -470,6 +471,7 @@ async def test_quiet_sessions_end_and_stale_ones_expire(module: Module) -> None:
     assert done == {"ended": 1, "expired": 0, "completed": 1}
     assert ((await now(module, quiet)).status, (await now(module, busy)).status) == ("ENDED", "LIVE")
     assert module.followed == [("document", quiet.id), ("analysis", quiet.id)]
+    assert module.told_over == [quiet.slug]
     module.clock.go_on(hours=24)
     young = await new(module)
     done = await module.upkeep(inactive_minutes=0).round()
