@@ -117,6 +117,10 @@ class Page:
         await self.call("Page.reload")
         await self.until("!window.isFormer && document.readyState === 'complete'")
 
+    async def go(self, steps: int) -> None:
+        """Back or forward. What the page then says is to be waited for; the call is answered before it goes."""
+        await self.run(f"void setTimeout(() => history.go({steps}))")
+
     async def run(self, script: str) -> Any:
         """Evaluate an expression, promises awaited. Returns its JSON value."""
         answer = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)

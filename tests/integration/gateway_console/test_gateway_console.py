@@ -535,6 +535,6 @@ async def test_the_replicas_are_shown_with_what_they_carry(
         await page.run("document.querySelector('#stop').click()")
         await page.run("document.querySelector('#confirm-yes').click()")
         await page.until("document.querySelector('#state').textContent === 'stopped'")
-        await page.run("history.back()")
+        await page.go(-1)
         await page.until("document.querySelector('#replicas ul')?.textContent.includes('0\u00a0sessions')")
         assert page.complaints == []

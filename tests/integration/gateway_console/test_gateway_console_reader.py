@@ -53,7 +53,7 @@ async def test_a_session_and_a_moment_of_it_have_an_address(gateway: Gateway, br
         await page.shows(f"[location.hash, {CHOSEN}]", ["#t=0:37", line(25)])
         await page.shows("document.querySelector('#chosen-at').href", f"{gateway.http_url}/s/{slug}#t=0:37")
         for expected in (24, 20):
-            await page.run("history.back()")
+            await page.go(-1)
             await page.until(f"{CHOSEN} === '{line(expected)}'")
         async with browse(beside=page) as other:
             await other.open(f"{gateway.http_url}/s/{slug}#t=0:15")

@@ -46,10 +46,10 @@ async def test_choosing_changes_the_address_and_a_link_opens_in_another_tab(gate
             await page.shows("location.hash", f"#session={slugs[title]}")
             await page.shows("document.title", f"{title} · Transcription gateway")
             await page.shows("document.querySelector('#slug-told').textContent", slugs[title])
-        for step, title in (("back", "Budget"), ("forward", "Harvest"), ("back", "Budget")):
-            await page.run(f"history.{step}()")
+        for step, title in ((-1, "Budget"), (1, "Harvest"), (-1, "Budget")):
+            await page.go(step)
             await page.until(says("#name", title))
-        await page.run("history.back()")
+        await page.go(-1)
         await page.until("document.querySelector('#session').hidden")
 
         assert (await page.run(f"{link % 'Budget'}.href")).endswith(f"/s/{slugs['Budget']}")
@@ -155,7 +155,7 @@ async def test_a_host_and_a_guest_from_the_invitation_to_the_minutes(settings: S
         await click(guest, "#minutes")
         await guest.until(f"location.pathname === '/s/{slug}' && {says('#title', title)}")
         await guest.until("!home.hasAttribute('href')", why="a guest has no other sessions to go to")
-        await guest.run("history.back()")
+        await guest.go(-1)
         await host.run("document.querySelector('#invite-box').open = true")
         await host.run("minutes.click()")
         await host.until("!minutes.disabled && !minutes.checked")
