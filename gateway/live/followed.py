@@ -110,6 +110,9 @@ class Followed:
         news, channel = relay.decode(data), self.channel
         if news is None or channel is None or not self.is_kept:
             return
+        if news.kind == relay.OVER:
+            self._hub.look(self.slug)
+            return
         heard, is_owner = self.follower.judge(news), self.follower.is_from_owner(news)
         if heard is Heard.STRANGE or (is_owner and news.epoch != channel.epoch):
             self.look_soon()

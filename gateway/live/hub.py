@@ -32,6 +32,9 @@ class Runs(Protocol):
     def elsewhere(self, session_slug: str) -> int:
         """How many watch a session that runs here on other replicas, as these have said."""
 
+    def over(self, session_slug: str) -> None:
+        """It was ended or deleted here, whoever runs it. May be repeated. Must not wait or raise."""
+
 
 class Hub:
     """Implements the use cases' `Live` and `LiveState`. `now` gives the times of messages."""
@@ -193,7 +196,14 @@ class Hub:
     # --- endings ------------------------------------------------------------------------------------------
 
     def over(self, session_slug: str) -> None:
-        """The session has ended in the tables: its watchers are told as soon as they have everything."""
+        """The session was ended in the tables: its watchers are told as soon as they have everything, here and on other
+        replicas."""
+        self.look(session_slug)
+        if self.runs is not None:
+            self.runs.over(session_slug)
+
+    def look(self, session_slug: str) -> None:
+        """The tables may say that the session is over. Nothing is done without watchers, or while it runs here."""
         if session_slug in self._channels and session_slug not in self._running:
             self.on_idle(session_slug)
 
@@ -209,7 +219,10 @@ class Hub:
         return all(watcher.gone for watcher in watchers)
 
     def erase(self, session_slug: str) -> None:
-        """The session was deleted: its words leave memory, and its watchers are closed with 4504. May be repeated."""
+        """The session was deleted: its words leave memory, and its watchers are closed with 4504, those on other
+        replicas as soon as these have looked. May be repeated."""
+        if self.runs is not None:
+            self.runs.over(session_slug)
         found = self._channels.get(session_slug)
         if found is None:
             return

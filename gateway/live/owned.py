@@ -76,6 +76,10 @@ class Owned:
             self._be_quiet(run)
             del self._slugs[run.wire_channel]
 
+    def over(self, session_slug: str) -> None:
+        """See `Runs`."""
+        self._wire.publish(session_channel(session_slug), relay.over(), relay.OVER)
+
     # --- the wire -------------------------------------------------------------------------------------------
 
     @property

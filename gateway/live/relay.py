@@ -26,6 +26,7 @@ MARK: Final = "~mark"
 ASK: Final = "~ask"
 CROWD: Final = "~crowd"
 REFUSED: Final = "~refused"
+OVER: Final = "~over"
 """Kinds with a tilde are for replicas; any other is the type of a browser's message."""
 _UNCOUNTED: Final = frozenset({PARTIAL, SNAPSHOT, MARK})
 CROWD_S: Final = 5.0
@@ -115,6 +116,11 @@ def refused(refusals: Sequence[Refusal]) -> bytes:
     return _encoder.encode(News(VERSION, REFUSED, "", 0, 0, "", 0, "", msgspec.Raw(_encoder.encode(refusals))))
 
 
+def over() -> bytes:
+    """On a session's channel, by whoever has ended or deleted it: the tables have it."""
+    return _encoder.encode(News(VERSION, OVER, "", 0, 0, "", 0, "", msgspec.Raw(b"null")))
+
+
 def refusals(news: News) -> Sequence[Refusal]:
     """What `refused` has put in. What cannot be read is none."""
     try:
@@ -149,7 +155,7 @@ def decode(data: bytes) -> News | None:
         news = _decoder.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK, CROWD, REFUSED)
+    is_known = not news.kind.startswith("~") or news.kind in (SNAPSHOT, MARK, ASK, CROWD, REFUSED, OVER)
     return news if news.version == VERSION and is_known else None
 
 

@@ -522,6 +522,21 @@ async def test_a_session_is_left_after_its_last_watcher() -> None:
         assert pair.near.channel(SLUG).forward is None
 
 
+@pytest.mark.parametrize("how", ["ended", "deleted"])
+async def test_who_watches_elsewhere_need_not_wait_for_the_end_of_a_session(how: str) -> None:
+    """Whichever replica ends it, and whether it was ever transcribed: the others look into the tables at once."""
+    async with two() as pair:
+        looked: list[str] = []
+        pair.far.on_idle = looked.append
+        await pair.watch()
+        (pair.near.over if how == "ended" else pair.near.erase)(SLUG)
+        await asyncio.sleep(0.1)
+        assert (looked, pair.foreign.losses) == ([SLUG], 0)
+        pair.far.over(SLUG)  # that no replica answers with the same is what ends this
+        await asyncio.sleep(0.1)
+        assert (looked, pair.net.kinds().count(relay.OVER)) == ([SLUG] * 2, 1)
+
+
 async def test_a_database_that_is_away_is_said_to_the_endpoint_and_waited_for() -> None:
     async with two() as pair:
         pair.database.is_away = True
