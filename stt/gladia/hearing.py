@@ -28,7 +28,7 @@ from stt.gladia.events import (
 from stt.gladia.names import Names
 from stt.gladia.retained import SAMPLE_RATE, Retained, Span
 from stt.gladia.retold import Pass, Told
-from stt.gladia.seam import MOST_MOVED_S, MOVED_S, Seam, chosen, keeping, keys
+from stt.gladia.seam import FURTHEST_S, MOVED_S, Seam, chosen, keeping, keys
 from stt.gladia.session import Session
 from stt.transcript import Utterance, Word
 
@@ -312,10 +312,10 @@ class Hearing:
             if is_final and not late:
                 self.counts.repeated_words += words - (len(fresh.words) if fresh is not None else 0)
             return fresh
-        # Back in time within one telling: all of it once more under another id, or something else. Not where it goes
-        # on behind what was told, as an utterance does that merely begins a moment before its neighbour's end.
+        # Back in time within one telling: all of it once more under another id, or something else. Not where its last
+        # word cannot have been told, as in an utterance that merely begins a moment before its neighbour's end.
         last = utterance.words[-1].start if utterance.words else utterance.start
-        is_back = utterance.start < transcript.told_to and last < transcript.told_to + MOST_MOVED_S
+        is_back = utterance.start < transcript.told_to and last < transcript.told_to + FURTHEST_S
         is_told = is_back and " " in utterance.text and self._seam.fresh(utterance, 0, counts=False) is None
         return None if is_told else utterance
 

@@ -24,6 +24,8 @@ MOVED_S: Final = 0.32
 """Two tellings may place the same word this far apart."""
 MOST_MOVED_S: Final = 2 * MOVED_S
 """… where one of them tells it without a length."""
+FURTHEST_S: Final = MOST_MOVED_S + MOVED_S
+"""A word that begins so far behind all that is settled is news, also where it stands twice within one utterance."""
 _STILL_S: Final = 0.1  # so near even a word on its own is the same
 _MEMORY: Final = 1 << 17
 """Settled words remembered: twice what is said in the longest session without a breath. 33 bytes each."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from stt.gladia.retained import Retained, Span
-from stt.gladia.seam import Seam, keeping
+from stt.gladia.seam import FURTHEST_S, Seam, keeping
 from stt.gladia.timeline import Timeline
 from stt.transcript import Utterance, Word
 
@@ -189,3 +190,22 @@ def test_words_are_remembered_in_whatever_order_they_come(order: list[int]) -> N
     for n in order:
         assert seam.fresh(utterance((f" w{n}", n * 0.3, n * 0.3 + 0.2)), 2) is None
         assert seam.fresh(utterance((" other", n * 0.3 + 0.2, n * 0.3 + 0.3)), 2) is not None
+
+
+_AT = st.floats(0, 3).map(lambda at: round(at, 2))
+_LENGTH = st.sampled_from((0.0, 0.2, 1.5))
+_WORDS = st.lists(st.tuples(st.sampled_from((" a", " b")), _AT, _LENGTH), min_size=1, max_size=6)
+
+
+@given(_WORDS, _WORDS, st.floats(0, 1), st.booleans())
+def test_what_ends_far_behind_all_that_was_told_is_never_all_told(
+    settled: list[tuple[str, float, float]], said: list[tuple[str, float, float]], more_s: float, has_words: bool
+) -> None:
+    """So whoever asks whether a whole utterance was told need not ask of that one."""
+    seam = Seam()
+    seam.settle(utterance(*((text, at, at + length) for text, at, length in settled)), 1)
+    last = max(at + length for _, at, length in settled) + FURTHEST_S + more_s
+    again = utterance(*((text, at, at + length) for text, at, length in said), (" a", last, last + 0.2))
+    if not has_words:
+        again = replace(again, words=(), start=last)
+    assert seam.fresh(again, 0, counts=False) is not None
