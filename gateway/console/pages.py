@@ -2,7 +2,8 @@
 
 What several pages have stands once, in a part whose name begins with an underscore; `<!-- _part.html -->` is its place.
 Pages name their scripts and sheets under an address that holds a hash of all of them, so browsers keep those for good;
-a page itself is asked for again each time, and answered with 304 while it is the same. Everything is packed once.
+a page itself is asked for again each time, and answered with 304 while it is the same. All is made once a process, and
+each file packed when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -53,22 +55,28 @@ _ASK_AGAIN: Final = "no-cache"
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Content:
-    """A file as it goes out: plain, and packed with gzip."""
+    """A file as it goes out."""
 
     plain: bytes
-    packed: bytes
     kind: str
     tag: str
     policy: str
+    _packed: bytes | None = None
 
     @classmethod
     def of(cls, name: str, plain: bytes) -> Content:
-        packed = gzip.compress(plain, 9, mtime=0)
         kind = _KINDS[PurePath(name).suffix]
         stands = plain.decode() if kind == "text/html" else ""
-        return cls(plain, packed, kind, hashlib.sha256(plain).hexdigest()[:16], policy(stands))
+        return cls(plain, kind, hashlib.sha256(plain).hexdigest()[:16], policy(stands))
+
+    @property
+    def packed(self) -> bytes:
+        """By gzip."""
+        if self._packed is None:
+            self._packed = gzip.compress(self.plain, 9, mtime=0)
+        return self._packed
 
     def answer(self, request: web.Request, keep: str) -> web.Response:
         """200, or 304 for a browser that has this very content."""
@@ -81,16 +89,33 @@ class Content:
         return web.Response(body=self.plain, content_type=self.kind, charset="utf-8", headers=headers)
 
 
+class _Made(NamedTuple):
+    """`pages`: by path. `version`: of all `assets`."""
+
+    pages: dict[str, Content]
+    assets: dict[str, Content]
+    bundles: dict[str, Content]
+    version: str
+
+
 def register(app: web.Application) -> None:
-    """Route every page and file. They are read once, here."""
+    """Route every page and file."""
+    made = _made()
+    for path, page in made.pages.items():
+        app.router.add_get(path, _shown(page))
+    for name, asset in made.assets.items():
+        app.router.add_get(f"/{name}", _shown(asset))  # as it was called before, and by other programs
+    app.router.add_get("/assets/{version}/{name}", _kept(made.assets | made.bundles, made.version))
+
+
+@cache
+def _made() -> _Made:
     assets = {name: Content.of(name, content(name).encode()) for name in ASSETS}
     version = version_of(assets)
     bundles = {bundle: Content.of(bundle, whole(name, content).encode()) for name, bundle in WHOLE.items()}
-    for path, name in PAGES.items():
-        app.router.add_get(path, _shown(Content.of(name, page(name, version).encode())))
-    for name, asset in assets.items():
-        app.router.add_get(f"/{name}", _shown(asset))  # as it was called before, and by other programs
-    app.router.add_get("/assets/{version}/{name}", _kept(assets | bundles, version))
+    pages = {path: Content.of(name, page(name, version).encode()) for path, name in PAGES.items()}
+    content.cache_clear()  # as they go out they are held anyway
+    return _Made(pages, assets, bundles, version)
 
 
 def version_of(assets: dict[str, Content]) -> str:
@@ -125,6 +150,7 @@ def modules(name: str) -> set[str]:
     return found - {name}
 
 
+@cache
 def content(name: str) -> str:
     """A file with its parts in their places. The link of a page to itself says so."""
     text = _PART.sub(lambda part: content(part[1]).rstrip(), files(__package__).joinpath(name).read_text("utf-8"))
