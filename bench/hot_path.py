@@ -144,8 +144,7 @@ async def measure(sessions: int, seconds: int, rounds: int) -> None:
                 heard += len(service.lines) == sessions
                 is_said = heard > PER_S and heard % (PER_S // TRANSCRIPTS_PER_S) == 0
                 number = heard * TRANSCRIPTS_PER_S // PER_S
-                since = number % TRANSCRIPTS_PER_S + 1  # the utterance began so many transcripts ago
-                started = (number + 1 - since) / TRANSCRIPTS_PER_S
+                started = (number - number % TRANSCRIPTS_PER_S - 1) / TRANSCRIPTS_PER_S  # with the final before it
                 answer, said = acknowledged(heard), framed(transcript(number, started, heard / PER_S))
                 for socket, sink in service.lines:
                     if sink.written:

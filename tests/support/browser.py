@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
-import pytest
+from support.tools import missing
 
 TOKEN = "console-test-token"
 # The same engine; the shell has no windows, tabs and pages of a browser around it, which saves a third of a test's CPU.
@@ -43,10 +43,7 @@ def needs_chromium(*programs: str) -> str:
     wanted = programs or CHROMIUMS
     found = next(filter(None, map(shutil.which, wanted)), None)
     if found is None:
-        message = f"{' or '.join(wanted)} is not installed, so pages are not tested"
-        if os.environ.get("CI") == "true":
-            raise RuntimeError(message)
-        pytest.skip(message)
+        missing(f"{' or '.join(wanted)} is not installed, so pages are not tested")
     return found
 
 
