@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -111,43 +110,6 @@ def test_the_client_keeps_its_promises_alone(node: str, packages: Path) -> None:
         env={"PATH": os.environ["PATH"]},
     )
     assert done.returncode == 0, done.stdout
-
-
-ATTW = (
-    "@arethetypeswrong/cli/dist/index.js --pack . --profile esm-only --exclude-entrypoints captions.css pcm-worklet.js"
-)
-
-
-@pytest.mark.parametrize(
-    "command",
-    ["typescript/bin/tsc --project test", "publint/src/cli.js --strict --pack npm", ATTW],
-    ids=["types", "publint", "attw"],
-)
-def test_the_package_is_ready_to_be_published(node: str, packages: Path, command: str) -> None:
-    program, *arguments = command.split()
-    done = subprocess.run(
-        [node, str(packages / program), *arguments],
-        check=False,
-        cwd=CLIENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_its_licence_is_the_houses() -> None:
-    assert (CLIENT / "LICENSE").read_text() == (CLIENT.parents[1] / "LICENSE").read_text()
-
-
-def test_the_package_holds_what_its_modules_and_types_import() -> None:
-    packed = set(json.loads((CLIENT / "package.json").read_text())["files"])
-    package = json.loads((CLIENT / "package.json").read_text())["exports"]
-    assert {path[2:] for entry in package.values() if isinstance(entry, dict) for path in entry.values()} <= packed
-    for name in packed - {"captions.css"}:
-        imported = re.findall(r"from '\./([\w-]+)\.js'", (CLIENT / name).read_text())
-        kind = "d.ts" if name.endswith(".d.ts") else "js"
-        assert {f"{module}.{kind}" for module in imported} <= packed, name
 
 
 async def test_a_program_hears_everything_as_it_is_said(world: World, node: str) -> None:

@@ -12,10 +12,14 @@ from support.gateway import TOKEN, Process, gateway_process
 from stt.local.server import LocalOptions, LocalServer
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-PARTS = {
-    "sessions that exist": ("--exclude-method", "DELETE", "--exclude-path-regex", "/end$"),
-    "everything": (),
+PARTS = {  # each value of each field, in sessions that exist; and whatever fits or does not, of every operation
+    "sessions that exist": (
+        *("--phases", "examples,coverage", "--exclude-method", "DELETE", "--exclude-path-regex", "/end$"),
+    ),
+    "everything": ("--phases", "fuzzing", "--max-examples", "8"),
 }
+LEAST = {"sessions that exist": 2000, "everything": 200}
+"""Requests, so that none of them means that all is well."""
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -41,7 +45,7 @@ async def test_the_api_keeps_to_its_document(database_url: str, tmp_path: Path, 
             process = await Process.start(
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"),
                 *(f"{gateway.url}/openapi.json", "--url", gateway.url, "--checks", CHECKS, *PARTS[part]),
-                *("--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--workers", "2", "--seed", "1"),
+                *("--workers", "2", "--seed", "1"),
                 *("--header", f"Authorization: Bearer {TOKEN}", "--request-timeout", "15", "--no-color"),
                 *("--suppress-health-check", "all", "--warnings", "off"),
                 env={"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path), "NO_PROXY": "*"},
@@ -50,4 +54,4 @@ async def test_the_api_keeps_to_its_document(database_url: str, tmp_path: Path, 
             code = await process.wait(100)
             assert code == 0, process.output
             made = re.search(r"(\d+) generated, (\d+) passed", process.output)
-            assert made is not None and made[1] == made[2] and int(made[1]) > 500, process.output
+            assert made is not None and made[1] == made[2] and int(made[1]) >= LEAST[part], process.output
