@@ -19,9 +19,10 @@ def how_it_runs(loaded: Mapping[str, ModuleType]) -> str:
 
     One with an underscore before its name was written in C, and is there in both.
     """
+    at_once = dict(loaded)  # threads load modules meanwhile: FFmpeg's, where an encoder was there before we were
     compiled = [
         name
-        for name, module in loaded.items()
+        for name, module in at_once.items()
         if name.partition(".")[0] in _PACKAGES
         and not name.rpartition(".")[2].startswith("_")
         and str(getattr(module, "__file__", "")).endswith(tuple(EXTENSION_SUFFIXES))

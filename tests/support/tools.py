@@ -10,17 +10,19 @@ from typing import NoReturn
 import pytest
 
 
-def needs(tool: str) -> None:
-    """Skip loudly where a tool is missing; CI has everything, so there it is a failure."""
-    if shutil.which(tool) is None:
+def needs(tool: str) -> str:
+    """Where the tool is. Skip loudly where it is missing; CI has everything, so there it is a failure."""
+    found = shutil.which(tool)
+    if found is None:
         missing(f"{tool} is not installed")
+    return found
 
 
 def missing(what: str) -> NoReturn:
     """Skip loudly; in CI, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)
-    pytest.skip(what)
+    pytest.skip(what, allow_module_level=True)
 
 
 async def said(process: asyncio.subprocess.Process, within_s: float) -> tuple[bytes, bytes]:

@@ -75,6 +75,20 @@ def module(name: str, file: str | None) -> ModuleType:
     return made
 
 
+def test_how_it_runs_is_told_while_threads_load_modules() -> None:
+    """An encoder that was there before its gateway made it load FFmpeg's modules meanwhile, and the gateway died."""
+
+    class Loading(ModuleType):
+        @property
+        def __file__(self) -> str:  # type: ignore[override]
+            loaded["av.codec"] = ModuleType("av.codec")
+            return "gateway/x.py"
+
+    loaded: dict[str, ModuleType] = {"gateway.x": Loading("gateway.x"), "gateway.y": ModuleType("gateway.y")}
+    assert how_it_runs(loaded) == "interpreted"
+    assert "av.codec" in loaded
+
+
 def test_how_it_runs_is_told_by_the_files_of_our_modules() -> None:
     ending = EXTENSION_SUFFIXES[0]
     loaded = {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.gateway_api.in_process import InProcess, Relay, room_token, running, user_token
 from support.subtitles import read_srt, read_vtt
+from support.tools import needs
 
 from stt.local.server import LocalServer
 
@@ -270,16 +269,6 @@ async def test_ffmpeg_reads_every_cue(gateway: InProcess, tmp_path: Path, kind: 
     expected = answer.body.decode().count(" --> ")
     assert expected > len(TEXTS)
     assert out.decode().count(" --> ") == expected
-
-
-def needs(tool: str) -> str:
-    """Skip loudly where a tool is missing; CI has everything, so there it is a failure."""
-    found = shutil.which(tool)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{tool} is not installed")
-        pytest.skip(f"{tool} is not installed")
-    return found
 
 
 # --- trouble ------------------------------------------------------------------------------------------------

@@ -160,6 +160,21 @@ async def test_a_session_has_one_limit_of_watchers_on_both(
                 await asyncio.sleep(0.1)
 
 
+@pytest.mark.parametrize(("method", "path", "code"), [("POST", "/end", 4510), ("DELETE", "", 4504)])
+async def test_the_end_of_a_session_nobody_transcribes_reaches_who_watches_elsewhere(
+    database_url: str, tmp_path: Path, sound: Path, redis: RedisServer, method: str, path: str, code: int
+) -> None:
+    """Over Redis: by itself a replica looks into the tables every 30 s."""
+    async with pair(database_url, tmp_path, sound, REDIS_URL=redis.url) as two:
+        slug = await two.a.new_session()
+        await two.a.ok("POST", f"/api/sessions/{slug}/participants/join", {"identity": "anna"})
+        async with two.b.watch(slug) as far:
+            await far.until(lambda watcher: bool(watcher.of("hello")))
+            await two.a.ok(method, f"/api/sessions/{slug}{path}")
+            await far.until(lambda watcher: watcher.stream.closed, within_s=25)
+            assert far.stream.close_code == code
+
+
 async def is_full(gateway: Running, slug: str) -> bool:
     """Somebody asks to watch, and goes again."""
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -144,18 +142,3 @@ async def serve() -> AsyncIterator[Serve]:
     left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("rtmp")]
     assert left == []
     gc.collect()  # an unclosed socket says so here, as a warning, which is an error
-
-
-@pytest.fixture
-def program() -> Callable[[str], str]:
-    """The path of an external program. Without it the test is skipped, but fails where CI=true."""
-
-    def find(name: str) -> str:
-        path = shutil.which(name)
-        if path is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"{name} is not installed; CI needs it")
-            pytest.skip(f"{name} is not installed: NOT TESTED against it")
-        return path
-
-    return find

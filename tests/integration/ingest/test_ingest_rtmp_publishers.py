@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.tools import said
+from support.tools import missing, needs, said
 from support.waiting import until
 
 from ingest.errors import UnsupportedCodec
 from ingest.rtmp.server import RtmpServer
 
 Serve = Callable[..., Awaitable[tuple[RtmpServer, "Desk"]]]  # noqa: F821 - Desk lives in conftest
-Program = Callable[[str], str]
 
 PYAV = Path(__file__).with_name("ingest_rtmp_pyav.py")
 VIDEO = "-f lavfi -i testsrc=size=320x240:rate=25"
@@ -41,8 +40,8 @@ def quick(desk: Any) -> None:
     desk.monotonic = lambda: time.monotonic() / 10
 
 
-async def ffmpeg(program: Program, server: RtmpServer, arguments: str, name: str = "key") -> tuple[int, str]:
-    words = [program("ffmpeg"), "-hide_banner", "-v", "warning", *arguments.split()]
+async def ffmpeg(server: RtmpServer, arguments: str, name: str = "key") -> tuple[int, str]:
+    words = [needs("ffmpeg"), "-hide_banner", "-v", "warning", *arguments.split()]
     return await run(*words, "-f", "flv", f"rtmp://127.0.0.1:{server.port}/live/{name}")
 
 
@@ -50,11 +49,11 @@ def sine(hz: int, seconds: float, rate: int = 48_000) -> str:
     return f"-f lavfi -i sine=frequency={hz}:sample_rate={rate}:duration={seconds}"
 
 
-async def test_ffmpeg_with_aac_and_video(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_with_aac_and_video(serve: Serve) -> None:
     """As most people stream: the tone is heard, the picture skipped, the encoder presents itself."""
     server, desk = await serve()
     quick(desk)
-    code, errors = await ffmpeg(program, server, f"{VIDEO} {sine(440, 3)} -t 3 {H264} -c:a aac -ac 2", "key?token=t")
+    code, errors = await ffmpeg(server, f"{VIDEO} {sine(440, 3)} -t 3 {H264} -c:a aac -ac 2", "key?token=t")
     assert code == 0, errors
     heard = await desk.ended()
     assert desk.asked == [("live", "key", "token=t")]
@@ -75,11 +74,11 @@ async def test_ffmpeg_with_aac_and_video(serve: Serve, program: Program) -> None
         ("pcm_alaw", 8_000), ("pcm_mulaw", 8_000), ("pcm_s16le", 44_100),
     ],
 )  # fmt: skip
-async def test_ffmpeg_with_other_sound(serve: Serve, program: Program, codec: str, rate: int) -> None:
+async def test_ffmpeg_with_other_sound(serve: Serve, codec: str, rate: int) -> None:
     """Whatever old FLV can carry and we can decode."""
     server, desk = await serve()
     quick(desk)
-    code, errors = await ffmpeg(program, server, f"{sine(600, 2, rate)} -c:a {codec} -ac 1")
+    code, errors = await ffmpeg(server, f"{sine(600, 2, rate)} -c:a {codec} -ac 1")
     assert code == 0, errors
     heard = await desk.ended()
     assert heard.seconds == pytest.approx(2.0, abs=0.1 + 1024 / rate)
@@ -87,12 +86,12 @@ async def test_ffmpeg_with_other_sound(serve: Serve, program: Program, codec: st
     assert heard.track.stats.decode_errors == 0
 
 
-async def test_sound_stands_where_it_was_made(serve: Serve, program: Program) -> None:
+async def test_sound_stands_where_it_was_made(serve: Serve) -> None:
     """A tone that begins after one second begins after one second on our clock."""
     server, desk = await serve()
     quick(desk)
     source = "-f lavfi -i aevalsrc=if(between(t\\,1\\,2)\\,0.3*sin(2*PI*600*t)\\,0):s=48000:d=3"
-    code, errors = await ffmpeg(program, server, f"{source} -c:a aac")
+    code, errors = await ffmpeg(server, f"{source} -c:a aac")
     assert code == 0, errors
     heard = await desk.ended()
     assert heard.level(0.1, 0.95) < 100
@@ -100,10 +99,10 @@ async def test_sound_stands_where_it_was_made(serve: Serve, program: Program) ->
     assert heard.level(2.08, 2.9) < 100
 
 
-async def test_ffmpeg_in_real_time_is_anchored_when_it_began(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_in_real_time_is_anchored_when_it_began(serve: Serve) -> None:
     """The wall clock of the first sample, and chunks that come while the publish goes on."""
     server, desk = await serve()
-    publishing = asyncio.create_task(ffmpeg(program, server, f"-re {sine(500, 2)} -c:a aac"))
+    publishing = asyncio.create_task(ffmpeg(server, f"-re {sine(500, 2)} -c:a aac"))
     heard = await desk.next()
     async with asyncio.timeout(60):
         await heard.first_chunk.wait()
@@ -114,14 +113,14 @@ async def test_ffmpeg_in_real_time_is_anchored_when_it_began(serve: Serve, progr
     assert heard.seconds == pytest.approx(2.0, abs=0.06)
 
 
-async def test_ffmpeg_copies_a_film_with_all_its_tracks(serve: Serve, program: Program, tmp_path: Path) -> None:
+async def test_ffmpeg_copies_a_film_with_all_its_tracks(serve: Serve, tmp_path: Path) -> None:
     """`-map 0 -c copy` of a camera's .mov: its timecode track becomes data messages, which nobody needs."""
     server, desk = await serve()
     quick(desk)
     film = str(tmp_path / "film.mov")
     made = f"{VIDEO} {sine(440, 3)} -t 3 {H264} -c:a aac -timecode 01:00:00:00 {film}"
-    assert (await run(program("ffmpeg"), "-v", "error", *made.split()))[0] == 0
-    code, errors = await ffmpeg(program, server, f"-i {film} -map 0 -c copy")
+    assert (await run(needs("ffmpeg"), "-v", "error", *made.split()))[0] == 0
+    code, errors = await ffmpeg(server, f"-i {film} -map 0 -c copy")
     assert code == 0, errors
     heard = await desk.ended()
     assert heard.seconds == pytest.approx(3.0, abs=0.1)
@@ -129,11 +128,11 @@ async def test_ffmpeg_copies_a_film_with_all_its_tracks(serve: Serve, program: P
     assert server.counters.protocol_errors == {}
 
 
-async def test_ffmpeg_whose_one_side_is_turned_over_is_heard(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_whose_one_side_is_turned_over_is_heard(serve: Serve) -> None:
     """A balanced microphone on a stereo input."""
     server, desk = await serve()
     quick(desk)
-    code, errors = await ffmpeg(program, server, f"{sine(440, 2)} -af pan=stereo|c0=c0|c1=-1*c0 -c:a aac -b:a 128k")
+    code, errors = await ffmpeg(server, f"{sine(440, 2)} -af pan=stereo|c0=c0|c1=-1*c0 -c:a aac -b:a 128k")
     assert code == 0, errors
     heard = await desk.ended()
     assert heard.level(0.1, 1.9) > 1500
@@ -155,14 +154,14 @@ PAUSING = {
 
 @pytest.mark.parametrize("name", PAUSING)
 async def test_an_encoder_whose_source_pauses_says_where_it_stopped_and_goes_on_at_its_time(
-    serve: Serve, program: Program, name: str
+    serve: Serve, name: str
 ) -> None:
     """A microphone that delivers nothing for three seconds; the encoder's timestamps know nothing of it."""
     if name != "ffmpeg":
-        await need_elements(program, "rtmp2sink", "avenc_aac", "rawaudioparse", "flvmux")
+        await need_elements("rtmp2sink", "avenc_aac", "rawaudioparse", "flvmux")
     server, desk = await serve()
     words = PAUSING[name].format(f"rtmp://127.0.0.1:{server.port}/live/key")
-    encoder = await asyncio.create_subprocess_exec(program(name), *words.split(), stdin=asyncio.subprocess.PIPE)
+    encoder = await asyncio.create_subprocess_exec(needs(name), *words.split(), stdin=asyncio.subprocess.PIPE)
     assert encoder.stdin is not None
 
     async def play(pcm: bytes) -> None:
@@ -194,11 +193,11 @@ async def test_an_encoder_whose_source_pauses_says_where_it_stopped_and_goes_on_
     assert heard.pitch(behind.offset / 16_000 + 0.1) == pytest.approx(880, abs=2)
 
 
-async def test_ffmpeg_that_was_held_up_and_catches_up_is_heard_without_a_gap(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_that_was_held_up_and_catches_up_is_heard_without_a_gap(serve: Serve) -> None:
     """The whole encoder stands still for two seconds, as behind an uplink that stalls: all of its audio is there."""
     server, desk = await serve()
     words = f"-v error -re {sine(440, 6)} -c:a aac -f flv rtmp://127.0.0.1:{server.port}/live/key"
-    encoder = await asyncio.create_subprocess_exec(program("ffmpeg"), *words.split(), stdin=asyncio.subprocess.DEVNULL)
+    encoder = await asyncio.create_subprocess_exec(needs("ffmpeg"), *words.split(), stdin=asyncio.subprocess.DEVNULL)
     try:
         heard = await desk.next()
         async with asyncio.timeout(60):
@@ -219,44 +218,42 @@ async def test_ffmpeg_that_was_held_up_and_catches_up_is_heard_without_a_gap(ser
     assert heard.pitch() == pytest.approx(440, abs=1)
 
 
-async def test_ffmpeg_with_a_wrong_key_fails_and_says_why(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_with_a_wrong_key_fails_and_says_why(serve: Serve) -> None:
     """The person at the encoder reads our words."""
     server, desk = await serve()
-    code, errors = await ffmpeg(program, server, f"{sine(440, 3)} -c:a aac", "wrong")
+    code, errors = await ffmpeg(server, f"{sine(440, 3)} -c:a aac", "wrong")
     assert code != 0
     assert "unknown stream key" in errors
     assert desk.heard == []
     assert server.counters.refused_key == 1
 
 
-async def test_ffmpeg_without_sound(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_without_sound(serve: Serve) -> None:
     """No chunks; the picture is noticed."""
     server, desk = await serve()
     quick(desk)
-    code, errors = await ffmpeg(program, server, f"{VIDEO} -t 1 {H264}")
+    code, errors = await ffmpeg(server, f"{VIDEO} -t 1 {H264}")
     assert code == 0, errors
     heard = await desk.ended()
     assert heard.chunks == []
     assert heard.publisher.has_video
 
 
-async def test_ffmpeg_with_a_codec_we_cannot_decode(serve: Serve, program: Program) -> None:
+async def test_ffmpeg_with_a_codec_we_cannot_decode(serve: Serve) -> None:
     """Named in an error that says what to configure."""
     server, desk = await serve()
-    code, errors = await ffmpeg(program, server, f"{sine(440, 1, 44_100)} -c:a nellymoser -ac 1")
+    code, errors = await ffmpeg(server, f"{sine(440, 1, 44_100)} -c:a nellymoser -ac 1")
     assert code == 0, errors
     heard = await desk.ended()
     assert isinstance(heard.error, UnsupportedCodec)
     assert heard.error.codec == "nellymoser"
 
 
-async def test_eight_ffmpegs_at_once(serve: Serve, program: Program) -> None:
+async def test_eight_ffmpegs_at_once(serve: Serve) -> None:
     """Each is heard with its own tone."""
     server, desk = await serve(keys=tuple(f"key{n}" for n in range(8)))
     quick(desk)
-    results = await asyncio.gather(
-        *(ffmpeg(program, server, f"{sine(300 + 100 * n, 2)} -c:a aac", f"key{n}") for n in range(8))
-    )
+    results = await asyncio.gather(*(ffmpeg(server, f"{sine(300 + 100 * n, 2)} -c:a aac", f"key{n}") for n in range(8)))
     assert [code for code, _ in results] == [0] * 8
     for heard in [await desk.ended() for _ in range(8)]:
         n = int(heard.publisher.key.removeprefix("key"))
@@ -309,15 +306,15 @@ async def test_a_hole_in_the_sound_is_silence_of_its_length(serve: Serve) -> Non
 
 @pytest.mark.parametrize("sink", ["rtmp2sink", "rtmpsink"], ids=["gstreamer", "librtmp"])
 @pytest.mark.parametrize("encoder", ["avenc_aac ! aacparse", "lamemp3enc ! mpegaudioparse"], ids=["aac", "mp3"])
-async def test_gstreamer(serve: Serve, program: Program, sink: str, encoder: str) -> None:
+async def test_gstreamer(serve: Serve, sink: str, encoder: str) -> None:
     """Its own RTMP, and librtmp, which OBS also descends from; sound and picture."""
-    await need_elements(program, sink, *[word for word in encoder.split() if word != "!"], "x264enc", "flvmux")
+    await need_elements(sink, *[word for word in encoder.split() if word != "!"], "x264enc", "flvmux")
     server, desk = await serve()
     sound = f"audiotestsrc freq=600 num-buffers=130 ! audioconvert ! audio/x-raw,rate=44100 ! {encoder} ! m."
     picture = "videotestsrc num-buffers=75 ! x264enc speed-preset=ultrafast tune=zerolatency ! h264parse ! m."
     url = f"rtmp://127.0.0.1:{server.port}/live/key"
     pipeline = f"flvmux name=m streamable=true ! {sink} location={url} {sound} {picture}"
-    code, errors = await run(program("gst-launch-1.0"), "-q", *pipeline.split())
+    code, errors = await run(needs("gst-launch-1.0"), "-q", *pipeline.split())
     assert code == 0, errors
     heard = await desk.ended()
     assert heard.seconds == pytest.approx(130 * 1024 / 44_100, abs=0.12)
@@ -327,21 +324,21 @@ async def test_gstreamer(serve: Serve, program: Program, sink: str, encoder: str
     assert server.counters.protocol_errors == {}
 
 
-async def test_gstreamer_with_a_wrong_key_fails(serve: Serve, program: Program) -> None:
+async def test_gstreamer_with_a_wrong_key_fails(serve: Serve) -> None:
     """Instead of sending into the void."""
-    await need_elements(program, "rtmp2sink", "avenc_aac", "flvmux")
+    await need_elements("rtmp2sink", "avenc_aac", "flvmux")
     server, desk = await serve()
     sound = "audiotestsrc num-buffers=100 ! audioconvert ! avenc_aac ! aacparse ! flvmux streamable=true"
     url = f"rtmp://127.0.0.1:{server.port}/live/wrong"
-    code, errors = await run(program("gst-launch-1.0"), "-q", *f"{sound} ! rtmp2sink location={url}".split())
+    code, errors = await run(needs("gst-launch-1.0"), "-q", *f"{sound} ! rtmp2sink location={url}".split())
     assert code != 0
     assert "unknown stream key" in errors or "denied" in errors.lower(), errors
     assert desk.heard == []
 
 
-async def need_elements(program: Program, *names: str) -> None:
+async def need_elements(*names: str) -> None:
     """GStreamer comes in many parts."""
-    inspect = program("gst-inspect-1.0")
+    inspect = needs("gst-inspect-1.0")
     for name in names:
         if (await run(inspect, "--exists", name))[0]:
-            program(f"the GStreamer element {name}")  # missing: skips, or fails in CI
+            missing(f"the GStreamer element {name} is not installed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.ports import free_port
+from support.tools import missing
 
 from storage.postgres.errors import StorageRefused
 from storage.postgres.placement import Account, place
@@ -29,20 +29,14 @@ class TlsServer:
         return f"postgresql://{user}@{host}:{self.port}/postgres?{query}"
 
 
-def _missing(what: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="module")
 def tls_server() -> Iterator[TlsServer]:
     """The system's PostgreSQL, on loopback, for TLS connections only."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if not found:
-        _missing("no PostgreSQL under /usr/lib/postgresql: apt-get install postgresql")
+        missing("no PostgreSQL under /usr/lib/postgresql: apt-get install postgresql")
     if shutil.which("openssl") is None:
-        _missing("openssl is not installed")
+        missing("openssl is not installed")
     binaries = found[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="gateway-tls-"))
     folder.chmod(0o755)

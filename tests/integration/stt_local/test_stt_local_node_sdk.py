@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from stt_local_client import Serve
 from support.builds import CannotBuild, npm_packages
-from support.tools import said
+from support.tools import missing, said
 
 from stt.local.scripted import speak
 from stt.local.server import LocalServer
@@ -33,12 +32,6 @@ CONFIG: dict[str, Any] = {
         "receive_acknowledgments": True,
     },
 }
-
-
-def missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")

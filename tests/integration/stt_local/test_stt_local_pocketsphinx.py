@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import aiohttp
 import numpy as np
 import pytest
 from stt_local_client import KEY, Client, Serve
+from support.tools import needs
 from support.waiting import until
 
 from stt.local.recogniser import EngineUnavailable
@@ -36,10 +36,7 @@ SENTENCES = {
 
 def synthesise(voice: str, text: str, folder: Path) -> bytes:
     """Speech with silence around it and a little noise, 16 kHz mono, peak 12 000."""
-    if shutil.which("flite") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("flite is needed: apt-get install flite")
-        pytest.skip("flite is not installed (apt-get install flite)")
+    needs("flite")
     path = folder / f"{voice}.wav"
     subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
     with wave.open(str(path)) as read:
