@@ -32,7 +32,7 @@ fi
 phase "unit" -n "$cores" --dist worksteal tests/unit "$@"
 # Beside a server, a test waits more than it computes (CONTRIBUTING.md has the shares).
 phase "real neighbours" -n "$((2 * cores))" --dist loadfile -m "not realtime" "${tests[@]}" --ignore tests/unit "$@"
-# A test in real time mostly listens: one process uses about half a core.
+# A test in real time mostly listens: one process uses about half a core (CONTRIBUTING.md).
 phase "real time" -n "$((cores + 1))" --dist worksteal -m realtime "${tests[@]}" "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then

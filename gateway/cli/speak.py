@@ -17,6 +17,8 @@ from gateway.sound import read_sound
 
 _RATE: Final = 48_000
 _FRAME: Final = _RATE // 50  # 20 ms
+_AHEAD_MS: Final = 1000
+"""A browser speaks from a thread that never waits for Python. Where cores are busy, a tenth of that cut words."""
 
 
 def _frames(file: str, from_s: float, to_s: float) -> list[rtc.AudioFrame]:
@@ -28,7 +30,7 @@ def _frames(file: str, from_s: float, to_s: float) -> list[rtc.AudioFrame]:
 async def speak(file: str, from_s: float, to_s: float, url: str) -> None:
     """See the module. Raises: what the LiveKit SDK raises when the room cannot be joined."""
     lines = iter(sys.stdin.readline, "")
-    room, source = rtc.Room(), rtc.AudioSource(_RATE, 1, queue_size_ms=100)
+    room, source = rtc.Room(), rtc.AudioSource(_RATE, 1, queue_size_ms=_AHEAD_MS)
     sound = _frames(file, from_s, to_s)
     await room.connect(url, next(lines).strip(), rtc.RoomOptions(auto_subscribe=False))
     track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
