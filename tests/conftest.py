@@ -34,19 +34,10 @@ TESTS: Final = Path(__file__).parent
 # What plays audio in real time, drives a browser or kills databases: it shares its cores with nothing (`make test`).
 REALTIME: Final = (
     "e2e",
-    "integration/clients_js/test_clients_js.py",
-    "integration/clients_js/test_clients_js_microphone.py",
+    "integration/clients_js",
     "integration/clients_python/test_client_examples.py",
     "integration/deploy/test_deploy_alerts.py",
-    "integration/gateway_console/test_gateway_console.py",
-    "integration/gateway_console/test_gateway_console_checks.py",
-    "integration/gateway_console/test_gateway_console_firefox.py",
-    "integration/gateway_console/test_gateway_console_looks.py",
-    "integration/gateway_console/test_gateway_console_reader.py",
-    "integration/gateway_console/test_gateway_console_sessions.py",
-    "integration/gateway_console/test_gateway_console_usage.py",
-    "integration/gateway_console/test_gateway_console_ways.py",
-    "integration/gateway_console/test_gateway_console_webhooks.py",
+    "integration/gateway_console",
     "integration/livekit",
     "integration/nextjs",
     "integration/storage_faults",
@@ -61,6 +52,11 @@ REALTIME: Final = (
     "integration/restore",
     "integration/stt_local/test_stt_local_node_sdk.py",
     "integration/stt_local/test_stt_local_pocketsphinx.py",
+)
+# What stands in these folders and needs none of that: files and packages as they are.
+BESIDE_OTHERS: Final = (
+    "integration/clients_js/test_clients_js_package.py",
+    "integration/gateway_console/test_gateway_console_files.py",
 )
 
 
@@ -85,7 +81,8 @@ def _temporary_files_of_this_run(config: pytest.Config) -> None:
 
 
 def is_realtime(path: Path) -> bool:
-    return path.relative_to(TESTS).as_posix().startswith(REALTIME)
+    name = path.relative_to(TESTS).as_posix()
+    return name.startswith(REALTIME) and name not in BESIDE_OTHERS
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

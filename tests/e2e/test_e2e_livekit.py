@@ -13,7 +13,7 @@ from aiohttp import web
 from support.browser import Page, needs_chromium, open_page, running_chromium
 from support.builds import npm_packages
 from support.gateway import Running, gateway_process, words_in_order
-from support.livekit import KEY, SECRET, LivekitServer, least_heard
+from support.livekit import KEY, SECRET, LivekitServer
 
 from stt.local.scripted import ScriptedEngine, speak
 from stt.local.server import LocalOptions, LocalServer
@@ -123,5 +123,5 @@ async def test_one_page_speaks_and_the_other_reads_it_twice(
         mended = "detected connection state mismatch"
         assert not [told for told in (*anna.complaints, *bob.complaints) if mended not in told]
     assert {who for who, _ in transcript} == {"Anna"} and {who for who, _ in captions} == {"anna"}
-    assert max(words_in_order(SAID.split(), text.split()) for _, text in transcript) >= least_heard(), transcript
+    assert max(words_in_order(SAID.split(), text.split()) for _, text in transcript) >= 0.8, transcript
     assert {text for _, text in captions} <= {text for _, text in transcript}

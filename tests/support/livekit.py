@@ -123,15 +123,6 @@ class LivekitServer:
             await person.leave()
 
 
-def least_heard() -> float:
-    """The share of tone words that gets through a room.
-
-    The jitter buffer of LiveKit's SDK stretches some, and more where it waits for CPU: on cores that other programs
-    keep busy, besides the tests. A person's word would be understood (docs/livekit.md).
-    """
-    return 0.75 if os.getloadavg()[0] <= 3 * (os.cpu_count() or 1) else 0.5
-
-
 @dataclass
 class Person:
     """A publisher, as a browser would be one."""

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from livekit import api, rtc
 from support.gateway import Process, Running, gateway_process, words_in_order
-from support.livekit import KEY, SECRET, LivekitServer, least_heard
+from support.livekit import KEY, SECRET, LivekitServer
 from support.waiting import until
 
 GREEK = "alpha bravo charlie delta echo foxtrot golf hotel"
@@ -44,7 +44,7 @@ async def test_a_server_that_is_down_at_start_is_said_and_joined_when_it_comes(
             await asyncio.sleep(0.5)
             await anna.say(GREEK)
             await gateway.stop(slug)
-            await watcher.until(lambda w: words_in_order(GREEK.split(), w.words) >= least_heard())
+            await watcher.until(lambda w: words_in_order(GREEK.split(), w.words) >= 0.75)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_a_server_restart_in_mid_call_doubles_no_final(
             await watcher.until(lambda w: any(m["data"]["state"] == "stopped" for m in w.of("session.state")))
         assert (await gateway.status(slug))["transcriptionId"] == started["transcriptionId"]
     assert len(watcher.words) == len(set(watcher.words)), "a word came twice"
-    assert words_in_order(f"{GREEK} {DIGITS}".split(), watcher.words) >= least_heard()
+    assert words_in_order(f"{GREEK} {DIGITS}".split(), watcher.words) >= 0.75
     assert [final["seq"] for final in watcher.finals] == list(range(1, len(watcher.finals) + 1))
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch('SELECT text FROM "TranscriptSegment" ORDER BY "startedAt"')

@@ -129,22 +129,18 @@ async def test_whatever_happens_all_that_was_seen_is_stored_once(
     """Rounds of faults on long-lived set-ups, several beside each other: most of a round is waiting."""
     began = asyncio.get_running_loop().time()
     tallies = []
+    each_once = random.Random(SEED).sample(list(FAULTS), len(FAULTS))  # in one of the lanes, before chance decides
     async with asyncio.TaskGroup() as lanes:
         for lane in range(LANES):
             folders = open_folder / str(lane), tmp_path / str(lane)
             for folder in folders:
                 folder.mkdir(mode=0o755)
             rounds = ROUNDS // LANES + (lane < ROUNDS % LANES)
-            each = _each_once()[lane::LANES]
-            tallies.append(lanes.create_task(_lane(*folders, f"{SEED}:{lane}", each, rounds), name=f"lane {lane}"))
+            playing = _lane(*folders, f"{SEED}:{lane}", each_once[lane::LANES], rounds)
+            tallies.append(lanes.create_task(playing, name=f"lane {lane}"))
     took = asyncio.get_running_loop().time() - began
     tally = sum((task.result() for task in tallies), Counter())
     print(f"{ROUNDS} rounds in {took:.0f} s, {tally.pop('compared')} finals compared:", dict(tally))
-
-
-def _each_once() -> list[Fault]:
-    """Every kind comes once, in one of the lanes, before chance decides."""
-    return random.Random(SEED).sample(list(FAULTS), len(FAULTS))
 
 
 async def _lane(database_folder: Path, folder: Path, seed: str, each: list[Fault], rounds: int) -> Counter[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.ports import free_port
-from support.tools import missing
+from support.tools import missing, needs
 
 from storage.postgres.errors import StorageRefused
 from storage.postgres.placement import Account, place
@@ -35,8 +35,7 @@ def tls_server() -> Iterator[TlsServer]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if not found:
         missing("no PostgreSQL under /usr/lib/postgresql: apt-get install postgresql")
-    if shutil.which("openssl") is None:
-        missing("openssl is not installed")
+    needs("openssl")
     binaries = found[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="gateway-tls-"))
     folder.chmod(0o755)
